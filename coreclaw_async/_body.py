@@ -1,0 +1,99 @@
+"""Reading the body of an answer within a limit, also when it is packed to be a thousand times as big."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from typing import Self
+
+import httpx
+
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
+
+class BodyTooLargeError(Exception):
+    """The body holds more bytes than the limit; the connection is closed."""
+
+
+class BodyEncodingError(Exception):
+    """The body is packed in a way that was not asked for, or its packing is broken."""
+
+
+class Chunks:
+    """
+    The raw body of a response, chunk by chunk, as a context: leaving it closes the response.
+
+    httpx reads through nested async generators. One that is abandoned is cleaned up at an unknown time, and trio warns
+    about it; so what is left of the stream is read to its end, which comes at once as an error once the connection is
+    closed.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._response = response
+        self._iterator = aiter(response.stream)
+        self._is_exhausted = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._iterator)
+        except BaseException:
+            self._is_exhausted = True
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._response.aclose()
+        if not self._is_exhausted:
+            with contextlib.suppress(Exception):
+                async for _chunk in self._iterator:
+                    pass
+
+
+def _encoding_of(response: httpx.Response) -> str:
+    """Return the content encoding; found in the raw headers, in a third of the time of a look-up."""
+    for name, value in response.headers.raw:
+        if name.lower() == b"content-encoding":
+            return value.decode("latin-1").strip().lower()
+    return ""
+
+
+async def read_body(response: httpx.Response, limit: int, parts: list[bytes]) -> bytes:
+    """
+    Return the unpacked body of *response*, at most *limit* bytes, close it, and leave in *parts* what came of the body.
+
+    httpx unpacks a chunk whole, and 64 KiB of gzip can hold 64 MiB; so the unpacking is done here, piece by piece.
+    """
+    if response.is_stream_consumed:
+        # A hook of the caller's own client has read it, unpacked, and given the connection back.
+        parts.append(response.content)
+        if len(response.content) > limit:
+            raise BodyTooLargeError(f"the body holds more than {limit} bytes")
+        return response.content
+    async with Chunks(response) as chunks:
+        encoding = _encoding_of(response)
+        unpack = None
+        if encoding in {"gzip", "x-gzip", "deflate"}:
+            unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
+        elif encoding not in {"", "identity"}:
+            raise BodyEncodingError(f"content-encoding {encoding[:40]!r} was not asked for")
+        size = 0
+        packed = 0
+        async for chunk in chunks:
+            packed += len(chunk)
+            try:
+                part = chunk if unpack is None else unpack.decompress(chunk, limit - size + 1)
+            except zlib.error as error:
+                raise BodyEncodingError(f"the {encoding} packing is broken: {error}") from None
+            size += len(part)
+            parts.append(part)
+            if size > limit:
+                raise BodyTooLargeError(f"the body holds more than {limit} bytes")
+    if unpack is not None and not unpack.eof and packed:
+        raise BodyEncodingError(f"the {encoding} packing ends too early")
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,249 @@
+"""AsyncCoreClaw: the pool, the key, and the groups of endpoints as attributes."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Self, get_args
+from urllib.parse import urlsplit
+
+import attrs
+import httpx
+
+from coreclaw_async._clock import Clock, SystemClock
+from coreclaw_async._connections import Connections
+from coreclaw_async._known import KnownIds
+from coreclaw_async._listing import DialectMemory
+from coreclaw_async._poller import PollSchedule
+from coreclaw_async._resources.account import AsyncAccount
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.proxies import AsyncProxies
+from coreclaw_async._resources.run_queue import AsyncRunQueue
+from coreclaw_async._resources.runs import AsyncRuns
+from coreclaw_async._resources.store import AsyncStore
+from coreclaw_async._resources.tasks import AsyncTasks
+from coreclaw_async._resources.workers import AsyncWorkers
+from coreclaw_async._transport import Settings, Transport
+from coreclaw_async._wire.credentials import AuthMode, Credentials, shown
+from coreclaw_async._wire.dialect import OffsetDialect
+from coreclaw_async._wire.request import check_int, check_seconds
+from coreclaw_async._wire.retry import RetryPolicy
+from coreclaw_async.errors import ConfigurationError
+from coreclaw_async.events import EventHook
+
+DEFAULT_BASE_URL = "https://openapi.coreclaw.com"
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_MAX_CONNECTIONS = 100
+DEFAULT_MAX_RESPONSE_BYTES = 100 * 2**20
+
+
+class AsyncCoreClaw:
+    """
+    An asynchronous client of the CoreClaw API v2.
+
+    Works under asyncio, uvloop and trio. One client serves any number of tasks at once, and one event loop after
+    another (each has its own connections). Nothing is opened before the first request; `aclose` or ``async with``
+    closes.
+
+    Attributes:
+        account: The account behind the key.
+        proxies: Where the proxies are.
+        store: The public store of workers.
+        workers: The own workers, and starting any.
+        tasks: Saved tasks.
+        runs: Runs, their logs and rows.
+        run_queue: Runs that wait to be activated.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        auth: AuthMode = "bearer",
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        offset_dialect: OffsetDialect = "auto",
+        poll_schedule: PollSchedule | None = None,
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        on_event: EventHook | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """
+        Make a client; nothing is sent or opened.
+
+        Args:
+            api_key: The key; None for the environment's ``CORECLAW_API_KEY``. Without one only the three public
+                operations work (store, proxy regions, input schemas), which never send it.
+            base_url: Where the service is; None for the environment's ``CORECLAW_BASE_URL``, else
+                ``https://openapi.coreclaw.com``.
+            auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
+                URLs).
+            timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
+            retry: How often and how patiently a request goes again, where that is safe.
+            max_connections: Most requests under way at once in one event loop, 1 or more; further ones queue.
+            max_response_bytes: Largest answer that is read, unpacked, 1 or more.
+            offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
+                ``page``.
+            poll_schedule: When a run that is waited for is looked at.
+            http_client: An httpx client of the caller's, which stays his to close; instead of the own connections.
+            transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
+            on_event: Called with each event (`coreclaw_async.events`); must return soon, its errors are logged only.
+            clock: Where time comes from; for tests, together with a `FakeService`.
+
+        Raises:
+            ConfigurationError: The key or the base URL cannot be right, or both *http_client* and *transport* were
+                given.
+            ValueError: A number is out of range.
+        """
+        if http_client is not None and transport is not None:
+            raise ConfigurationError("http_client and transport exclude each other, and both were given")
+        _check_kind("http_client", http_client, httpx.AsyncClient)
+        _check_kind("transport", transport, httpx.AsyncBaseTransport)
+        _check_options(retry, poll_schedule, on_event)
+        api_key = os.environ.get("CORECLAW_API_KEY") or None if api_key is None else api_key
+        base_url = os.environ.get("CORECLAW_BASE_URL") or DEFAULT_BASE_URL if base_url is None else base_url
+        connections = Connections(
+            base_url=_parse_base_url(base_url, api_key),
+            max_connections=check_int("max_connections", max_connections, lowest=1),
+            http_client=http_client,
+            transport=transport,
+        )
+        settings = Settings(
+            credentials=Credentials(api_key, auth),
+            timeout=check_seconds("timeout", timeout),
+            retry=RetryPolicy() if retry is None else retry,
+            max_response_bytes=check_int("max_response_bytes", max_response_bytes, lowest=1),
+            on_event=on_event,
+        )
+        clock = SystemClock() if clock is None else clock
+        self._is_copy = False
+        self._set_up(
+            Context(
+                transport=Transport(connections, settings, clock),
+                memory=DialectMemory(clock),
+                dialect=_checked_dialect(offset_dialect, api_key),
+                schedule=PollSchedule() if poll_schedule is None else poll_schedule,
+                known=KnownIds(),
+            )
+        )
+
+    def _set_up(self, context: Context) -> None:
+        self._context = context
+        self.account = AsyncAccount(context)
+        self.proxies = AsyncProxies(context)
+        self.store = AsyncStore(context)
+        self.workers = AsyncWorkers(context)
+        self.tasks = AsyncTasks(context)
+        self.runs = AsyncRuns(context)
+        self.run_queue = AsyncRunQueue(context)
+
+    def __repr__(self) -> str:
+        transport = self._context.transport
+        return f"AsyncCoreClaw(base_url={str(transport.connections.base_url)!r}, {transport.settings.credentials!r})"
+
+    @property
+    def lanes_in_use(self) -> int:
+        """Connections that a request holds now; 0 when nothing is under way."""
+        return self._context.transport.connections.lanes_in_use
+
+    def with_options(
+        self,
+        *,
+        api_key: str | None = None,
+        auth: AuthMode | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+        max_response_bytes: int | None = None,
+        offset_dialect: OffsetDialect | None = None,
+        poll_schedule: PollSchedule | None = None,
+        on_event: EventHook | None = None,
+    ) -> Self:
+        """
+        Return a light copy on the same connections; what is None stays as it is.
+
+        Closing a copy closes nothing; closing the client it was made from closes the connections of both.
+
+        Raises:
+            ConfigurationError: The key cannot be right.
+            ValueError: A number is out of range.
+        """
+        _check_options(retry, poll_schedule, on_event)
+        context = self._context
+        transport = context.transport
+        changes: dict[str, Any] = {}
+        if api_key is not None or auth is not None:
+            changes["credentials"] = transport.settings.credentials.but_with(api_key, auth)
+        if timeout is not None:
+            changes["timeout"] = check_seconds("timeout", timeout)
+        if retry is not None:
+            changes["retry"] = retry
+        if max_response_bytes is not None:
+            changes["max_response_bytes"] = check_int("max_response_bytes", max_response_bytes, lowest=1)
+        if on_event is not None:
+            changes["on_event"] = on_event
+        settings = attrs.evolve(transport.settings, **changes)
+        copy = object.__new__(type(self))
+        copy._is_copy = True
+        copy._set_up(
+            attrs.evolve(
+                context,
+                transport=Transport(transport.connections, settings, transport.clock),
+                dialect=context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, api_key),
+                schedule=context.schedule if poll_schedule is None else poll_schedule,
+            )
+        )
+        return copy
+
+    async def aclose(self) -> None:
+        """Close the connections; a caller's own httpx client stays open. A second call does nothing."""
+        if not self._is_copy:
+            await self._context.transport.connections.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+
+
+def _check_options(retry: object, poll_schedule: object, on_event: object) -> None:
+    _check_kind("retry", retry, RetryPolicy)
+    _check_kind("poll_schedule", poll_schedule, PollSchedule)
+    if on_event is not None and not callable(on_event):
+        raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
+
+
+def _parse_base_url(value: str, key: str | None) -> httpx.URL:
+    if not isinstance(value, str):
+        raise TypeError(f"base_url must be a str, not {type(value).__name__}")
+    try:
+        url = httpx.URL(value.strip().rstrip("/"))
+        _ = url.host, urlsplit(value).port  # Stricter about brackets, ports and names.
+    except (httpx.InvalidURL, ValueError):
+        raise ConfigurationError(f"base_url must be an absolute http or https URL, not {shown(value, key)}") from None
+    if url.userinfo:
+        raise ConfigurationError("base_url must not hold a user name or password")
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+        raise ConfigurationError(f"base_url must be an absolute http(s) URL without query, not {shown(value, key)}")
+    return url
+
+
+def _checked_dialect(value: OffsetDialect, key: str | None) -> OffsetDialect:
+    if value not in get_args(OffsetDialect):
+        words = ", ".join(get_args(OffsetDialect))
+        raise ConfigurationError(f"offset_dialect must be one of {words}, not {shown(value, key)}")
+    return value

@@ -1,0 +1,153 @@
+"""What a client and its light copies share: the httpx client, the admission limiter, and whether all is closed."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import ssl
+from collections.abc import Mapping
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.lowlevel
+import httpx
+
+from coreclaw_async._lanes import Lanes
+from coreclaw_async.errors import ConfigurationError
+
+_KEEP_ALIVE_SECONDS = 30.0
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """Return the one TLS context of the process: making one takes longer than a call."""
+    return httpx.create_ssl_context()
+
+
+@functools.cache
+def _no_tls_context() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    """Return the proxy that the environment names for *url*; a proxy elsewhere could not reach a loopback address."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy is None or _is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    """Return a new one-connection transport for the origin of *url*."""
+    return httpx.AsyncHTTPTransport(
+        verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
+        trust_env=False,
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
+        proxy=_proxy_for(url),
+    )
+
+
+class MaskedURL(httpx.URL):
+    """A URL whose text leaves out the query, because that is secret and httpx logs each URL it sends to."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc.decode('ascii')}{self.path}?<hidden>"
+
+    def __repr__(self) -> str:
+        return f"URL({str(self)!r})"
+
+
+class _NoCookies(httpx.Cookies):
+    """A jar that stays empty: looking for cookies in each answer costs a tenth of a call, and none is ever sent."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take nothing."""
+
+
+class _ApiClient(httpx.AsyncClient):
+    """An httpx client without cookies."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The empty jar."""
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:  # noqa: ARG002 - the name is httpx's
+        raise AttributeError("this client keeps no cookies")
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class Connections:
+    """
+    The way out: one `httpx.AsyncClient` and a limiter for each event loop in front of it.
+
+    Nothing is opened before the first request.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: httpx.URL,
+        max_connections: int,
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.max_connections = max_connections
+        self.is_closed = False
+        self.foreign_transport = transport
+        self.last_date: tuple[Mapping[str, str], float] = ({}, 0.0)
+        """The headers of the latest answer, and when it came by this machine's clock, in Unix seconds."""
+        self.given_client = http_client
+        self._lanes: Lanes | None = None
+        self._client = http_client
+        # Keyed by the event loop itself, as anyio keys its own variables.
+        self._limiters: WeakKeyDictionary[object, anyio.Semaphore] = WeakKeyDictionary()
+
+    @property
+    def lanes_in_use(self) -> int:
+        """Lanes that a request holds now; 0 when the caller brought his own client or transport."""
+        return 0 if self._lanes is None else self._lanes.in_use
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """The httpx client that every API request goes through."""
+        self.check_open()
+        if self._client is None:
+            transport = self.foreign_transport
+            if transport is None:
+                transport = self._lanes = Lanes(functools.partial(make_transport, self.base_url))
+            self._client = _ApiClient(transport=transport, trust_env=False)
+        return self._client
+
+    def limiter(self) -> anyio.Semaphore:
+        """Return the limiter of the running event loop."""
+        loop = anyio.lowlevel.current_token().native_token
+        limiter = self._limiters.get(loop)
+        if limiter is None:
+            limiter = self._limiters[loop] = anyio.Semaphore(self.max_connections, fast_acquire=True)
+        return limiter
+
+    def check_open(self) -> None:
+        """Raise when the client was closed."""
+        if self.is_closed:
+            raise ConfigurationError("the client is closed; make a new one")
+
+    async def aclose(self) -> None:
+        """Close what this client opened; a caller's own httpx client stays open. A second call does nothing."""
+        self.is_closed = True
+        if self._client is not None and self.given_client is None:
+            client, self._client = self._client, None
+            await client.aclose()

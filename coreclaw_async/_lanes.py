@@ -1,0 +1,213 @@
+"""
+Lanes: one-connection httpx transports in a LIFO free list, a list of its own for each event loop.
+
+httpx's pool looks at every connection on every request, and leaks a slot when a request that queues in it is cancelled
+(encode/httpcore#1093). A transport that may hold one connection has nothing to search, and because the admission
+limiter stands in front of the lanes, nothing ever queues inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+import httpx
+
+# A server closes idle connections; a start that meets the close has an unknown outcome. So a start takes a connection
+# that was used a moment ago, or a new one.
+_FRESH_SECONDS = 2.0
+FLIGHT = "coreclaw_flight"
+# What httpcore's events of setting up a connection begin with; any other event is about the request itself.
+_SETTING_UP = ("connection.", "proxy.", "socks.")
+
+
+class Flight:
+    """
+    How far one attempt has come, as far as there is evidence.
+
+    That a request has not left is never inferred from the name of an exception: another transport may use the same
+    names for other things, and a caller's own hook may fail after the answer. It is known while the request was not
+    handed to a transport, and while httpcore's ``trace`` extension has told of setting up a connection and of nothing
+    else.
+
+    Attributes:
+        is_admitted: Whether it got past the limiter.
+        parts: What has come of the body of the answer, unpacked.
+    """
+
+    __slots__ = ("_has_left", "_is_connecting", "_is_handed_over", "is_admitted", "lanes", "parts")
+
+    def __init__(self) -> None:
+        self.is_admitted = False
+        self.parts: list[bytes] = []
+        self.lanes: _LoopLanes | None = None
+        self._is_handed_over = False
+        self._is_connecting = False
+        self._has_left = False
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether a byte of the request may have left this machine."""
+        return self._is_handed_over and not self._is_connecting
+
+    def hand_over(self) -> None:
+        """Take note that a transport has the request now."""
+        self._is_handed_over = True
+        self._is_connecting = False
+
+    def take_back(self) -> None:
+        """Take note that nobody has the request yet: our own lanes are still choosing."""
+        self._is_handed_over = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take note of what httpcore tells its ``trace`` extension."""
+        if self.lanes is not None and self.lanes.is_closed and not self._has_left:
+            self._is_connecting = True  # And it goes no further.
+            raise RuntimeError("the client was closed")
+        # CONNECT asks a proxy for a tunnel; the request itself comes after it.
+        is_tunnel = getattr(info.get("request"), "method", None) == b"CONNECT"
+        if is_tunnel or event.startswith(_SETTING_UP):
+            self._is_connecting = not self._has_left
+        else:
+            self._has_left = True
+            self._is_connecting = False
+
+
+@attrs.define(eq=False)
+class _Lane:
+    transport: httpx.AsyncBaseTransport
+    idle_since: float = 0.0
+
+
+@attrs.define(eq=False)
+class _LoopLanes:
+    """The lanes of one event loop."""
+
+    free: list[_Lane] = attrs.field(factory=list[_Lane])
+    all: set[_Lane] = attrs.field(factory=set[_Lane])
+    keeper: AsyncGenerator[None, None] | None = None
+    is_closed: bool = False
+
+    async def discard(self, lane: _Lane) -> None:
+        self.all.discard(lane)
+        with anyio.CancelScope(shield=True):
+            await lane.transport.aclose()
+
+
+class Lanes(httpx.AsyncBaseTransport):
+    """An httpx transport that gives each request a lane of its own and takes the lane back after the answer."""
+
+    def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make_transport = make_transport
+        self._loops: dict[object, _LoopLanes] = {}
+
+    @property
+    def in_use(self) -> int:
+        """Lanes that a request holds now, in all event loops."""
+        return sum(len(lanes.all) - len(lanes.free) for lanes in self._loops.values())
+
+    @property
+    def open(self) -> int:
+        """Lanes that exist now, in all event loops."""
+        return sum(len(lanes.all) for lanes in self._loops.values())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send *request* on the lane that was used last."""
+        flight: Flight = request.extensions[FLIGHT]
+        flight.take_back()
+        lanes = await self._here()
+        lane = await self._take(lanes, must_be_fresh="trace" in request.extensions)
+        flight.lanes = lanes
+        flight.hand_over()
+        try:
+            response = await lane.transport.handle_async_request(request)
+        except BaseException:
+            await lanes.discard(lane)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _LaneStream(response.stream, lanes, lane)
+        return response
+
+    async def _here(self) -> _LoopLanes:
+        token = anyio.lowlevel.current_token().native_token
+        lanes = self._loops.get(token)
+        if lanes is None:
+            self._forget_closed_loops()
+            lanes = self._loops[token] = _LoopLanes()
+            lanes.keeper = _keep(self._loops, token, lanes)
+            await anext(lanes.keeper)
+        return lanes
+
+    def _forget_closed_loops(self) -> None:
+        """Let go of loops that were closed without ending their async generators: nothing of theirs works any more."""
+        for loop in tuple(self._loops):
+            is_closed = getattr(loop, "is_closed", None)  # asyncio's have it, trio's do not.
+            if is_closed is not None and is_closed():
+                del self._loops[loop]
+
+    async def _take(self, lanes: _LoopLanes, *, must_be_fresh: bool) -> _Lane:
+        if lanes.free:
+            lane = lanes.free.pop()
+            if not must_be_fresh or anyio.current_time() - lane.idle_since < _FRESH_SECONDS:
+                return lane
+            await lanes.discard(lane)
+        lane = _Lane(self._make_transport())
+        lanes.all.add(lane)
+        return lane
+
+    async def aclose(self) -> None:
+        """Close the lanes of this event loop; those of others close with their loops."""
+        lanes = self._loops.get(anyio.lowlevel.current_token().native_token)
+        if lanes is not None and lanes.keeper is not None:
+            await lanes.keeper.aclose()
+        self._loops.clear()
+
+
+async def _keep(loops: dict[object, _LoopLanes], token: object, lanes: _LoopLanes) -> AsyncGenerator[None, None]:
+    """
+    Close the lanes when their event loop ends.
+
+    asyncio and trio close the async generators that are still suspended before a loop ends, so a client that outlives
+    its loop (one for two calls of `asyncio.run`) leaves no open socket behind.
+    """
+    try:
+        yield
+    finally:
+        loops.pop(token, None)
+        lanes.is_closed = True
+        for lane in tuple(lanes.all):
+            await lanes.discard(lane)
+        lanes.free.clear()
+
+
+class _LaneStream(httpx.AsyncByteStream):
+    """The body of an answer; closing it gives the lane back."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, lanes: _LoopLanes, lane: _Lane) -> None:
+        self._stream = stream
+        self._lanes = lanes
+        self._lane: _Lane | None = lane
+        self._is_whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._is_whole = True
+
+    async def aclose(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is None:
+            return
+        is_reusable = False
+        try:
+            await self._stream.aclose()
+            is_reusable = self._is_whole and not self._lanes.is_closed
+        finally:
+            if is_reusable:
+                lane.idle_since = anyio.current_time()
+                self._lanes.free.append(lane)
+            else:
+                await self._lanes.discard(lane)

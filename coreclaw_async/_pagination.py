@@ -1,0 +1,203 @@
+"""AsyncPager: the items of one list, or of one list after another, as an async iterator that can be continued."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Generic, Self, TypeVar
+
+import attrs
+
+from coreclaw_async._listing import DialectMemory, Listing
+from coreclaw_async._walk import Walk
+from coreclaw_async._wire.dialect import OffsetDialect
+from coreclaw_async._wire.request import check_int, check_limit
+from coreclaw_async.models import Page
+
+T = TypeVar("T")
+
+_MAX_PREFETCH = 100
+
+
+@attrs.frozen(kw_only=True)
+class PagerOptions:
+    """
+    How a pager reads.
+
+    Attributes:
+        page_size: Items a page, 1 to 100.
+        max_items: Most items in all, 1 or more; None for all.
+        prefetch: Pages that are read at the same time as the next one, 0 to 100.
+    """
+
+    page_size: int = 100
+    max_items: int | None = None
+    prefetch: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        check_limit(self.page_size, "page_size")
+        check_int("prefetch", self.prefetch, lowest=0, highest=_MAX_PREFETCH)
+        if self.max_items is not None:
+            check_int("max_items", self.max_items, lowest=1)
+
+
+class AsyncPager(AsyncIterator[T], Generic[T]):
+    """
+    An async iterator over the items of a list, read page by page.
+
+    It is right under all three meanings that the service's ``offset`` has had, or it raises `PaginationError`; a short
+    list is never passed off as a whole one. Items that others insert while it reads are not returned twice.
+
+    Nothing is read before the first item is asked for, and nothing goes on in the background: with ``prefetch`` several
+    pages are read at the same time while the next item is awaited. After an error it stands where it stood, so
+    iterating again goes on there.
+    """
+
+    # A class and not an async generator: an abandoned generator is cleaned up at an unknown time, and trio warns about
+    # it.
+
+    def __init__(
+        self,
+        open_listings: Callable[[], Awaitable[Sequence[Listing[T]]]],
+        options: PagerOptions,
+        *,
+        memory: DialectMemory,
+        dialect: OffsetDialect,
+        keep: Callable[[T], bool] | None = None,
+    ) -> None:
+        self._open_listings = open_listings
+        self._options = options
+        self._memory = memory
+        self._dialect: OffsetDialect = dialect
+        self._keep = keep
+        self._listings: deque[Listing[T]] | None = None
+        self._walk: Walk[T] | None = None
+        self._cut: deque[Page[T]] = deque()
+        self._page: Page[T] | None = None
+        self._is_reading = False
+        self._items: Iterator[T] = iter(())
+        self._left = options.max_items
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            for item in self._items:
+                return item
+            page = await self._read_page()
+            if page is None:
+                raise StopAsyncIteration
+            self._page = page
+            self._items = iter(page.items)
+
+    def pages(self) -> AsyncIterator[Page[T]]:
+        """Return an async iterator over whole pages; what was taken of the current one by item is left out."""
+        return _Pages(self)
+
+    async def next_page(self) -> Page[T] | None:
+        """Return the next page, or what is left of the current one; None after the last."""
+        page, self._page = self._page, None
+        left = tuple(self._items)
+        self._items = iter(())
+        if left:
+            return Page(items=left) if page is None else attrs.evolve(page, items=left)
+        return await self._read_page()
+
+    async def collect(self, limit: int | None = None) -> list[T]:
+        """
+        Return the items that are left, at most *limit* of them.
+
+        Args:
+            limit: Most items to return, 1 or more; None for all, which are then all in memory.
+        """
+        if limit is not None:
+            check_int("limit", limit, lowest=1)
+        items: list[T] = []
+        try:
+            while limit is None or len(items) < limit:
+                items.append(await anext(self))
+        except StopAsyncIteration:
+            return items
+        except BaseException:
+            # The items would be lost with this list; asked again, they come again.
+            self._items = itertools.chain(items, self._items)
+            raise
+        return items
+
+    async def first(self) -> T | None:
+        """Return the next item, or None when there is none."""
+        return await anext(self, None)
+
+    async def _read_page(self) -> Page[T] | None:
+        if self._is_reading:
+            raise RuntimeError("this pager is being read by another task; give each task a pager of its own")
+        self._is_reading = True
+        try:
+            return await self._read_next_page()
+        finally:
+            self._is_reading = False
+
+    async def _read_next_page(self) -> Page[T] | None:
+        if self._left == 0:
+            return None
+        while not self._cut:
+            page = await self._walk_on()
+            if page is None:
+                return None
+            self._cut.extend(self._fit(page))
+        page = self._cut.popleft()
+        if self._left is not None:
+            if len(page.items) > self._left:
+                page = attrs.evolve(page, items=page.items[: self._left])
+            self._left -= len(page.items)
+        return page
+
+    async def _walk_on(self) -> Page[T] | None:
+        """Return the next page of the current list, or the first one of the next list that has any."""
+        if self._listings is None:
+            self._listings = deque(await self._open_listings())
+        while True:
+            if self._walk is None:
+                if not self._listings:
+                    return None
+                self._walk = Walk(
+                    self._listings.popleft(),
+                    size=self._options.page_size,
+                    memory=self._memory,
+                    dialect=self._dialect,
+                    prefetch=self._useful_prefetch(),
+                )
+            page = await self._walk.next_page()
+            if page is not None:
+                return page
+            self._walk = None
+
+    def _useful_prefetch(self) -> int:
+        """Return how many pages may be read ahead without reading more than was asked for."""
+        most = self._options.max_items
+        if most is None:
+            return self._options.prefetch
+        return min(self._options.prefetch, -(-most // self._options.page_size) - 1)
+
+    def _fit(self, page: Page[T]) -> list[Page[T]]:
+        """Return *page* without the items that were not asked for, in pages of the size that was."""
+        items = page.items if self._keep is None else tuple(item for item in page.items if self._keep(item))
+        size = self._options.page_size
+        if len(items) == len(page.items) <= size:
+            return [page]
+        return [attrs.evolve(page, items=items[start : start + size]) for start in range(0, len(items), size)]
+
+
+class _Pages(AsyncIterator[Page[T]]):
+    """The pages of a pager, one after another."""
+
+    def __init__(self, pager: AsyncPager[T]) -> None:
+        self._pager = pager
+
+    async def __anext__(self) -> Page[T]:
+        page = await self._pager.next_page()
+        if page is None:
+            raise StopAsyncIteration
+        return page

@@ -1,0 +1,1 @@
+"""One module per group of endpoints, one method per operation; what they share stands beside them."""

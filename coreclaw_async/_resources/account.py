@@ -1,0 +1,27 @@
+"""The account behind the key."""
+
+from __future__ import annotations
+
+from coreclaw_async._resources.context import Context
+from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.request import Request, build_path
+from coreclaw_async.models import Account
+
+
+class AsyncAccount:
+    """The account behind the key: ``client.account``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def get(self) -> Account:
+        """
+        Return the account with its balance.
+
+        ``GET /api/v2/users/account``. Reads only: sent again after a failure.
+
+        Raises:
+            AuthenticationError: The key is missing or refused.
+        """
+        request = Request(operation="getAccount", method="GET", path=build_path("users", "account"))
+        return read_model(request, await self._context.transport.call(request), Account)

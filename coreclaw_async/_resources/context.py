@@ -1,0 +1,91 @@
+"""What every group of endpoints of a client works with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import TypeVar
+
+import attrs
+
+from coreclaw_async._known import KnownIds
+from coreclaw_async._listing import DialectMemory, Listing
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._poller import PollSchedule
+from coreclaw_async._transport import Transport
+from coreclaw_async._wire.dialect import MIN_TELLING_SIZE, OffsetDialect
+from coreclaw_async.events import PageRead
+from coreclaw_async.models import Page
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """
+    The means of one client, or of one light copy of it.
+
+    Attributes:
+        transport: Sends requests.
+        memory: What was found out about ``offset``.
+        dialect: Whether that is found out, or pinned.
+        schedule: When a run that is waited for is looked at.
+        known: Ids that this client was told.
+    """
+
+    transport: Transport
+    memory: DialectMemory
+    dialect: OffsetDialect
+    schedule: PollSchedule
+    known: KnownIds
+
+    def pager(
+        self,
+        open_listings: Callable[[], Awaitable[Sequence[Listing[T]]]],
+        options: PagerOptions,
+        keep: Callable[[T], bool] | None = None,
+    ) -> AsyncPager[T]:
+        """Return a pager over lists that are opened when its first item is asked for."""
+        return AsyncPager(open_listings, options, memory=self.memory, dialect=self.dialect, keep=keep)
+
+    def one_listing(
+        self,
+        operation: str,
+        fetch: Callable[[int, int], Awaitable[Page[T]]],
+        identity: Callable[[T], Hashable | None],
+        options: PagerOptions,
+        *,
+        telling_size: int = MIN_TELLING_SIZE,
+    ) -> AsyncPager[T]:
+        """Return a pager over the one list that *fetch* reads."""
+        listing = self.listing(operation, fetch, identity, telling_size=telling_size)
+
+        async def open_listings() -> Sequence[Listing[T]]:
+            return (listing,)
+
+        return self.pager(open_listings, options)
+
+    def listing(
+        self,
+        operation: str,
+        fetch: Callable[[int, int], Awaitable[Page[T]]],
+        identity: Callable[[T], Hashable | None],
+        *,
+        adds_up: bool = False,
+        telling_size: int = MIN_TELLING_SIZE,
+        run_id: str | None = None,
+    ) -> Listing[T]:
+        """Return a list for a pager, whose pages are told to the event hook."""
+
+        async def fetch_and_tell(offset: int, limit: int) -> Page[T]:
+            page = await fetch(offset, limit)
+            self.transport.emit(PageRead(operation=operation, offset=offset, items=len(page.items), count=page.count))
+            return page
+
+        return Listing(
+            name=operation,
+            fetch=fetch_and_tell,
+            identity=identity,
+            adds_up=adds_up,
+            telling_size=telling_size,
+            run_id=run_id,
+        )

@@ -1,0 +1,80 @@
+"""Exports: the URL of the file, and fetching it from a foreign host, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from coreclaw_async._download import Download
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.run_calls import concrete_id, errors_about, read_run
+from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.request import build_query, check_text
+from coreclaw_async._wire.response import wrong_shape
+from coreclaw_async._wire.run_reference import run_request
+from coreclaw_async.models import Export, RunRef
+
+ExportFormat: TypeAlias = Literal["csv", "json", "jsonl", "xlsx", "xls", "xml", "html", "rss"]
+
+
+def _export_query(format: str, fields: Sequence[str] | None) -> str:
+    if format not in get_args(ExportFormat):
+        raise ValueError(f"format must be one of {', '.join(get_args(ExportFormat))}, not {format!r}")
+    if fields is None:
+        return build_query(format=format)
+    if isinstance(fields, str):
+        raise TypeError(f"fields must be a sequence of str, not the str {fields!r}")
+    fields = list(fields)
+    for field in fields:
+        # The service takes the keys joined by commas, so one that holds a comma cannot be asked for.
+        if "," in check_text("fields", field):
+            raise ValueError(f"fields must not hold commas: {field!r}")
+    if not fields:
+        raise ValueError("fields must name at least one column, or be None for all")
+    return build_query(format=format, filter_keys=",".join(fields))
+
+
+async def read_export(
+    context: Context,
+    run: RunRef,
+    format: str,
+    fields: Sequence[str] | None,
+) -> Export:
+    """Return where the run's rows can be fetched."""
+    request = run_request("export", run, query=_export_query(format, fields))
+    with errors_about(run):
+        answer = await context.transport.call(request)
+        export = read_model(request, answer, Export)
+        if not export.download_url:
+            raise wrong_shape(request, answer, "download_url is missing")
+        return export
+
+
+async def download_export(
+    context: Context,
+    run: RunRef,
+    path: Path,
+    format: str,
+    fields: Sequence[str] | None,
+    on_progress: Callable[[int, int | None], None] | None,
+) -> Path:
+    """Write the run's rows to *path*; see `AsyncRuns.download`."""
+    _export_query(format, fields)
+    run_id = await concrete_id(context, run)
+    state = await read_run(context, run_id)
+
+    async def fresh_url() -> str:
+        return (await read_export(context, run_id, format, fields)).download_url
+
+    download = Download(
+        transport=context.transport,
+        fresh_url=fresh_url,
+        path=path,
+        format=format,
+        expected_rows=state.result_count if state.is_finished else None,
+        on_progress=on_progress,
+    )
+    with errors_about(run_id):
+        await download.run()
+    return path

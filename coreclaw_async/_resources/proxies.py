@@ -1,0 +1,35 @@
+"""Where the proxies are that workers can use."""
+
+from __future__ import annotations
+
+from coreclaw_async._resources.context import Context
+from coreclaw_async._wire.converter import read_models, read_object
+from coreclaw_async._wire.request import Request, build_path, build_query, check_text
+from coreclaw_async.models import ProxyRegion
+
+
+class AsyncProxies:
+    """The proxy regions: ``client.proxies``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_regions(self, language: str = "en") -> tuple[ProxyRegion, ...]:
+        """
+        Return all regions, which can change: read them when they are needed.
+
+        ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: sent again after a failure.
+
+        Args:
+            language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on
+                unchecked.
+        """
+        request = Request(
+            operation="listProxyRegions",
+            method="GET",
+            path=build_path("proxy", "region"),
+            query=build_query(language=check_text("language", language)),
+            is_public=True,
+        )
+        answer = await self._context.transport.call(request)
+        return read_models(request, answer, ProxyRegion, read_object(request, answer).get("list"))

@@ -1,0 +1,84 @@
+"""The plain operations on one run, for whatever stands above them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+from coreclaw_async import errors
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.starting import reading_time
+from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.pages import read_result_page
+from coreclaw_async._wire.request import Safety, build_body, build_query, check_id
+from coreclaw_async._wire.run_reference import run_id_of, run_request
+from coreclaw_async.models import LastRun, ResultPage, Run, RunLog, RunRef
+
+
+@contextlib.contextmanager
+def errors_about(run: RunRef) -> Generator[None]:
+    """Have the errors of the block carry the run's id, where it is known."""
+    try:
+        yield
+    except errors.CoreClawError as error:
+        error.run_id = error.run_id or run_id_of(run)
+        raise
+
+
+async def read_run(context: Context, run: RunRef, *, within: float | None = None) -> Run:
+    """Return the run as it is now."""
+    request = run_request("get", run)
+    with errors_about(run):
+        return read_model(request, await context.transport.call(request, within=within), Run)
+
+
+async def concrete_id(context: Context, run: RunRef, *, within: float | None = None) -> str:
+    """Return the id of *run*; asks once which one it is where it is named as the last."""
+    run_id = run_id_of(run)
+    if run_id is not None:
+        return run_id
+    last = await read_run(context, run, within=within)
+    try:
+        return check_id("slug", last.run_id)
+    except ValueError as error:  # It came from the service, not from the caller.
+        raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
+
+
+async def abort_run(context: Context, run: RunRef, **members: Any) -> None:
+    """Ask the service to abort the run; always sends an object, as the contract's own page requires a body."""
+    request = run_request(
+        "abort",
+        run,
+        method="POST",
+        body=build_body(**members),
+        # The last run may be another one when the request goes again.
+        safety=Safety.ONCE if isinstance(run, LastRun) else Safety.REPEATABLE,
+        reads_for=reading_time(is_async=members.get("is_async")),
+        settled_by=errors.RunOperationError,
+    )
+    with errors_about(run):
+        await context.transport.call(request)
+
+
+async def read_log(context: Context, run: RunRef, *, within: float | None = None) -> RunLog:
+    """Return the recent part of the run's log."""
+    request = run_request("log", run)
+    with errors_about(run):
+        return read_model(request, await context.transport.call(request, within=within), RunLog)
+
+
+async def read_results(context: Context, run: RunRef, offset: int, limit: int) -> ResultPage:
+    """Return one page of the run's rows."""
+    request = run_request("result", run, query=build_query(offset=offset, limit=limit))
+    with errors_about(run):
+        return read_result_page(request, await context.transport.call(request), offset=offset, limit=limit)
+
+
+def results_fetcher(context: Context, run_id: str) -> Callable[[int, int], Awaitable[ResultPage]]:
+    """Return a function that reads one page of the rows of one run."""
+
+    def fetch(offset: int, limit: int) -> Awaitable[ResultPage]:
+        return read_results(context, run_id, offset, limit)
+
+    return fetch

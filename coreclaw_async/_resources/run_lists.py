@@ -1,0 +1,138 @@
+"""The list of runs: one page, whole months, and the look for runs that a lost answer may have started."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Sequence
+
+from coreclaw_async._listing import Listing
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._resources.context import Context
+from coreclaw_async._wire.moments import check_aware, creation_time, month_of, month_windows
+from coreclaw_async._wire.pages import read_page
+from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
+from coreclaw_async.models import Page, Run
+
+_MAX_LOOK_PAGES = 5
+# Between the moment of sending and the time in a run id: the network, and what is left of the difference of two clocks.
+_SKEW_SECONDS = 10.0
+
+Window = tuple[int, int]
+
+
+async def read_runs(
+    context: Context,
+    offset: int,
+    limit: int,
+    *,
+    worker_id: str | None = None,
+    status: str | None = None,
+    window: Window | None = None,
+) -> Page[Run]:
+    """Return one page of runs; without a *window* those of the service's current month."""
+    request = Request(
+        operation="listWorkerRuns",
+        method="GET",
+        path=build_path("worker-runs"),
+        query=build_query(
+            offset=offset,
+            limit=limit,
+            worker_id=worker_id,
+            status=status,
+            start_time=None if window is None else window[0],
+            end_time=None if window is None else window[1],
+        ),
+    )
+    answer = await context.transport.call(request)
+    return read_page(request, answer, Run, offset=offset, limit=limit)
+
+
+def runs_pager(
+    context: Context,
+    options: PagerOptions,
+    *,
+    worker_id: str | None = None,
+    status: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+) -> AsyncPager[Run]:
+    """Return a pager over the runs of the service's current month, or over the months from *since* to *until*."""
+
+    def listing(window: Window | None) -> Listing[Run]:
+        def fetch(offset: int, limit: int) -> Awaitable[Page[Run]]:
+            return read_runs(context, offset, limit, worker_id=worker_id, status=status, window=window)
+
+        return context.listing("listWorkerRuns", fetch, lambda run: run.run_id or None)
+
+    async def open_listings() -> Sequence[Listing[Run]]:
+        if since is None:
+            return (listing(None),)
+        if until is None and not context.transport.connections.last_date[0]:
+            # Which month is the newest one is for the service's clock to say, and any answer tells what it shows.
+            await read_runs(context, 0, 1, worker_id=worker_id, status=status)
+        end = dt.datetime.fromtimestamp(context.transport.service_time(), dt.UTC) if until is None else until
+        return tuple(listing(window) for window in month_windows(since, end))
+
+    return context.pager(open_listings, options, keep=None if since is None else _created_between(since, until))
+
+
+def _created_between(since: dt.datetime, until: dt.datetime | None) -> Callable[[Run], bool]:
+    """Windows hold whole days; what an id proves to be outside is left out, and what it does not tell about is kept."""
+    first = since.timestamp()
+    last = float("inf") if until is None else until.timestamp()
+
+    def is_between(run: Run) -> bool:
+        created = creation_time(run.run_id)
+        return created is None or first <= created < last
+
+    return is_between
+
+
+async def find_started(
+    context: Context, worker_id: str | None, since: dt.datetime, until: dt.datetime | None = None
+) -> list[Run]:
+    """
+    Return the runs that a start between *since* and *until* may have brought about.
+
+    Reads the service's current month first, whose answer also tells the service's clock, and earlier months when the
+    start may fall into one; at most five pages of each.
+    """
+    transport = context.transport
+    began = check_aware("since", since).timestamp()
+    ended = transport.clock.time() if until is None else check_aware("until", until).timestamp()
+    options = PagerOptions(page_size=MAX_LIMIT)
+    current = runs_pager(context, options, worker_id=worker_id)
+    pages = [await current.next_page()]
+    # Both moments are this machine's; the ids and months are the service's.
+    difference = transport.service_time() - transport.clock.time()
+    first = began + difference - _SKEW_SECONDS
+    last = ended + difference + _SKEW_SECONDS
+    pages.extend(await _read_back(current, pages[0], first))
+    now = dt.datetime.fromtimestamp(transport.service_time(), dt.UTC)
+    earliest = dt.datetime.fromtimestamp(first, dt.UTC)
+    if month_of(earliest) != month_of(now):
+        latest = min(dt.datetime.fromtimestamp(last, dt.UTC), now)
+        earlier = runs_pager(context, options, worker_id=worker_id, since=earliest, until=latest)
+        page = await earlier.next_page()
+        pages.extend([page, *await _read_back(earlier, page, first)])
+    found = {run.run_id: run for page in pages if page for run in page.items if _may_be_it(context, run, first, last)}
+    return list(found.values())
+
+
+async def _read_back(pager: AsyncPager[Run], page: Page[Run] | None, first: float) -> list[Page[Run] | None]:
+    """Return more pages while the last one is not older than *first*: newest first is a hint, and so is all of this."""
+    pages: list[Page[Run] | None] = []
+    while page is not None and len(pages) < _MAX_LOOK_PAGES - 1:
+        newest, oldest = (creation_time(page.items[place].run_id) for place in (0, -1))
+        if newest is not None and oldest is not None and oldest < first and oldest <= newest:
+            break
+        page = await pager.next_page()
+        pages.append(page)
+    return pages
+
+
+def _may_be_it(context: Context, run: Run, first: float, last: float) -> bool:
+    if not run.run_id or run.run_id in context.known or run.origin == "web":
+        return False
+    created = creation_time(run.run_id)
+    return created is None or first <= created <= last

@@ -1,0 +1,158 @@
+"""The run queue: items that wait until somebody activates or releases them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._resources.context import Context
+from coreclaw_async._wire.converter import read_models, read_object
+from coreclaw_async._wire.pages import read_page
+from coreclaw_async._wire.request import (
+    Request,
+    Safety,
+    build_body,
+    build_path,
+    build_query,
+    check_id,
+    check_limit,
+    check_offset,
+    check_text,
+)
+from coreclaw_async.models import Page, QueueAction, QueueItem
+
+
+class AsyncRunQueue:
+    """The run queue: ``client.run_queue``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_page(self, *, offset: int = 0, limit: int = 20, status: str | None = None) -> Page[QueueItem]:
+        """
+        Return one page of the queue.
+
+        ``GET /api/v2/run-queue/items``. Reads only: sent again after a failure.
+
+        Args:
+            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+                certain.
+            limit: Items a page, 1 to 100.
+            status: ``waiting`` or ``inactive``; passed on unchecked.
+
+        Raises:
+            ValueError: *offset* or *limit* is out of range.
+        """
+        request = Request(
+            operation="listRunQueueItems",
+            method="GET",
+            path=build_path("run-queue", "items"),
+            query=build_query(offset=check_offset(offset), limit=check_limit(limit), status=status),
+        )
+        answer = await self._context.transport.call(request)
+        return read_page(request, answer, QueueItem, offset=offset, limit=limit)
+
+    def iterate(
+        self,
+        *,
+        status: str | None = None,
+        page_size: int = 100,
+        max_items: int | None = None,
+        prefetch: int = 0,
+    ) -> AsyncPager[QueueItem]:
+        """
+        Return an iterator over the queue.
+
+        ``GET /api/v2/run-queue/items``, once a page. Reads only: sent again after a failure.
+
+        Args:
+            status: ``waiting`` or ``inactive``; passed on unchecked.
+            page_size: Items a page, 1 to 100.
+            max_items: Most items in all, 1 or more; None for all.
+            prefetch: Pages that are read at the same time as the next one, 0 to 100.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            ValueError: A number is out of range.
+        """
+
+        def fetch(offset: int, limit: int) -> Awaitable[Page[QueueItem]]:
+            return self.list_page(offset=offset, limit=limit, status=status)
+
+        options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
+        return self._context.one_listing("listRunQueueItems", fetch, lambda item: item.queue_id or None, options)
+
+    async def activate(self, queue_ids: str | Sequence[str]) -> tuple[QueueAction, ...]:
+        """
+        Start the runs of waiting items; from here on they cost money.
+
+        ``POST /api/v2/run-queue/items/activate``. Sent again after a failure: an item that was activated already
+        answers with ``success`` False and is not started twice. The answer names no runs; a ``callback_url`` or the
+        list of runs does.
+
+        Args:
+            queue_ids: One item or several.
+
+        Returns:
+            What became of each item; look at every ``success``, the call itself succeeds when single items fail.
+
+        Raises:
+            ValueError: No item was given, or an id cannot be one.
+        """
+        return await self._act("activateRunQueueItems", "activate", _ids(queue_ids), None)
+
+    async def release(self, queue_ids: str | Sequence[str], *, reason: str | None = None) -> tuple[QueueAction, ...]:
+        """
+        Take waiting items out of the queue for good; their runs will never start.
+
+        ``POST /api/v2/run-queue/items/{queueId}/release`` for one item given as a str,
+        ``POST /api/v2/run-queue/items/release`` for a sequence. Sent again after a failure: an item that was released
+        already answers with ``success`` False.
+
+        Args:
+            queue_ids: One item or several.
+            reason: Text for the service's records.
+
+        Returns:
+            What became of each item; look at every ``success``, the call itself succeeds when single items fail.
+
+        Raises:
+            ValueError: No item was given, or an id cannot be one.
+        """
+        if not isinstance(queue_ids, str):
+            return await self._act("releaseRunQueueItems", "release", _ids(queue_ids), reason)
+        request = Request(
+            operation="releaseRunQueueItem",
+            method="POST",
+            path=build_path("run-queue", "items", check_id("queue_ids", queue_ids), "release"),
+            body=build_body(reason=_reason(reason)),
+            safety=Safety.REPEATABLE,
+        )
+        return await self._send(request)
+
+    async def _act(
+        self, operation: str, action: str, queue_ids: list[str], reason: str | None
+    ) -> tuple[QueueAction, ...]:
+        request = Request(
+            operation=operation,
+            method="POST",
+            path=build_path("run-queue", "items", action),
+            body=build_body(queue_refs=queue_ids, reason=_reason(reason)),
+            safety=Safety.REPEATABLE,
+        )
+        return await self._send(request)
+
+    async def _send(self, request: Request) -> tuple[QueueAction, ...]:
+        answer = await self._context.transport.call(request)
+        return read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
+
+
+def _ids(queue_ids: str | Sequence[str]) -> list[str]:
+    ids = [queue_ids] if isinstance(queue_ids, str) else list(queue_ids)
+    if not ids:
+        raise ValueError("queue_ids must name at least one item, not none")
+    return [check_id("queue_ids", queue_id) for queue_id in ids]
+
+
+def _reason(reason: str | None) -> str | None:
+    return None if reason is None else check_text("reason", reason)

@@ -1,0 +1,428 @@
+"""Runs: reading, following, stopping, repeating them, and getting their rows out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from coreclaw_async._listing import Listing
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._poller import UpdateHook
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.downloads import ExportFormat, download_export, read_export
+from coreclaw_async._resources.lookups import lost_runs
+from coreclaw_async._resources.run_calls import (
+    abort_run,
+    concrete_id,
+    read_log,
+    read_results,
+    read_run,
+    results_fetcher,
+)
+from coreclaw_async._resources.run_lists import find_started, read_runs, runs_pager
+from coreclaw_async._resources.starting import reading_time, start, start_members
+from coreclaw_async._resources.waiting import wait_for_run
+from coreclaw_async._wire.moments import check_aware, check_unix
+from coreclaw_async._wire.request import Safety, build_body, check_limit, check_offset, check_worker_id
+from coreclaw_async._wire.run_reference import run_id_of, run_request
+from coreclaw_async.models import Export, LastRun, Page, ResultPage, Row, Run, RunLog, RunRef, RunStatus, StartedRun
+
+_ROW_ID = "__coreclaw_data_id__"
+
+
+class AsyncRuns:
+    """
+    Runs: ``client.runs``.
+
+    A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, which the
+    service's own
+    ``last`` operations resolve.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_page(
+        self,
+        *,
+        offset: int = 0,
+        limit: int = 20,
+        worker_id: str | None = None,
+        status: RunStatus | str | None = None,
+        start_time: dt.datetime | None = None,
+        end_time: dt.datetime | None = None,
+    ) -> Page[Run]:
+        """
+        Return one page of runs; without times only those of the current calendar month in UTC+8.
+
+        ``GET /api/v2/worker-runs``. Reads only: sent again after a failure. For more than one page or month use
+        `iterate`.
+
+        Args:
+            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+                certain.
+            limit: Runs a page, 1 to 100.
+            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
+            status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
+            start_time: Aware; together with *end_time*, both in one calendar month of UTC+8.
+            end_time: Aware; a day start, to which the service adds a day (docs, api/worker-runs/list).
+
+        Raises:
+            InvalidArgumentError: The times lie in two months.
+            ValueError: A number is out of range, a time is naive or alone, *status* or *worker_id* cannot be one.
+        """
+        if (start_time is None) != (end_time is None):
+            raise ValueError("start_time and end_time must be given together")
+        window = None
+        if start_time is not None and end_time is not None:
+            window = (check_unix("start_time", start_time), check_unix("end_time", end_time))
+        return await read_runs(
+            self._context,
+            check_offset(offset),
+            check_limit(limit),
+            worker_id=_worker(worker_id),
+            status=_status(status),
+            window=window,
+        )
+
+    def iterate(
+        self,
+        *,
+        worker_id: str | None = None,
+        status: RunStatus | str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        page_size: int = 100,
+        max_items: int | None = None,
+        prefetch: int = 0,
+    ) -> AsyncPager[Run]:
+        """
+        Return an iterator over runs, from month to month, the newest month first.
+
+        ``GET /api/v2/worker-runs``, once a page and month. Reads only: sent again after a failure.
+
+        Args:
+            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
+            status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
+            since: Aware; only runs created then or later. None for the current calendar month in UTC+8, which is empty
+                at its beginning. When a run was created is read from its id; one whose id does not tell is kept.
+            until: Aware; only runs created before. None for now.
+            page_size: Runs a page, 1 to 100.
+            max_items: Most runs in all, 1 or more; None for all.
+            prefetch: Pages that are read at the same time as the next one, 0 to 100.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            ValueError: A number is out of range, a time is naive, *until* is not after *since* or alone.
+        """
+        if since is not None:
+            since = check_aware("since", since)
+        if until is not None:
+            until = check_aware("until", until)
+            if since is None or until <= since:
+                raise ValueError(f"until must come after since, and needs it; since is {since}, until is {until}")
+        return runs_pager(
+            self._context,
+            PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch),
+            worker_id=_worker(worker_id),
+            status=_status(status),
+            since=since,
+            until=until,
+        )
+
+    async def find_started(
+        self, worker_id: str | None = None, *, since: dt.datetime, until: dt.datetime | None = None
+    ) -> list[Run]:
+        """
+        Return the runs that a start with an unknown outcome may have brought about: a hint, never a proof.
+
+        ``GET /api/v2/worker-runs``, a few times at most. Reads only: sent again after a failure. Looks at the months in
+        UTC+8 that the time falls into for runs whose id was made between *since* and *until* (ten seconds more at
+        either end), that this client was not told of by another call, and that were not started in the console. A list
+        can lag behind: nothing found does not mean nothing started.
+
+        Args:
+            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
+            since: Aware, by this machine's clock: when the start was sent.
+            until: Aware, by this machine's clock: when it failed. None for now.
+
+        Raises:
+            PaginationError: The list could not be read whole.
+            ValueError: A time is naive, or *worker_id* cannot be one.
+        """
+        return await find_started(self._context, _worker(worker_id), since, until)
+
+    async def get(self, run: RunRef) -> Run:
+        """
+        Return a run as it is now.
+
+        ``GET /api/v2/worker-runs/{runId}``, ``/api/v2/worker-runs/last`` or ``/api/v2/workers/{workerId}/runs/last``.
+        Reads
+        only: sent again after a failure.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
+
+        Raises:
+            NotFoundError: There is no such run; also for a moment after its start.
+            ValueError: The id is empty, ``last``, or cannot stand in a path.
+        """
+        return await read_run(self._context, run)
+
+    async def wait(
+        self,
+        run: RunRef,
+        *,
+        timeout: float | None = None,
+        check: bool = True,
+        on_update: UpdateHook | None = None,
+        on_cancel: Literal["leave", "abort"] = "leave",
+    ) -> Run:
+        """
+        Wait until a run has ended and return it as it ended.
+
+        ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`. Looks that fail do not end the wait, but
+        for a refused key and for a run that stays unknown.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            timeout: Seconds, above 0; None to wait as long as it takes.
+            check: Whether an end without success is an error; otherwise the run is returned whatever its end.
+            on_update: Called with the run whenever its status or number of rows has changed; a plain function or a
+                coroutine function. Its exception ends this wait.
+            on_cancel: What becomes of the run when the wait ends before it: ``leave``, or ``abort`` it (in five seconds
+                at most) when the wait is cancelled, times out or fails.
+
+        Raises:
+            WaitTimeoutError: *timeout* has passed; the run goes on, its id and last state are in the error.
+            RunFailedError: The run failed; the end of its log is in the error.
+            RunAbortedError: The run was aborted, or stays ``aborting`` beyond the grace time (``confirmed`` is False
+                then).
+            NotFoundError: There is no such run.
+            AuthenticationError: The key was refused.
+            ValueError: *timeout* is out of range or *on_cancel* unknown.
+        """
+        return await wait_for_run(
+            self._context, run, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
+        )
+
+    async def abort(
+        self,
+        run: RunRef,
+        *,
+        callback_url: str | None = None,
+        is_async: bool | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """
+        Ask the service to stop a run; that it agrees does not mean that the run has stopped.
+
+        ``POST /api/v2/worker-runs/{runId}/abort``, ``/api/v2/worker-runs/last/abort`` or
+        ``/api/v2/workers/{workerId}/runs/last/abort``, with an object as body also when nothing is given. For a
+        concrete run it is sent again after a failure, and a refusal then counts as done; for `LastRun` it is not, as
+        that may be another run by then.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
+            callback_url: Where the service posts changes of the run.
+            is_async: False to have the service wait; None leaves it out.
+            offset: 0 or more; None leaves it out.
+            limit: 1 to 100; None leaves it out.
+
+        Raises:
+            RunOperationError: The run cannot be aborted, for example because it has ended.
+            OutcomeUnknownError: `LastRun` only: it may have been aborted.
+            NotFoundError: There is no such run.
+            ValueError: An argument is out of range.
+        """
+        members = start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
+        await abort_run(self._context, run, **members)
+
+    async def rerun(
+        self,
+        run: RunRef,
+        *,
+        callback_url: str | None = None,
+        is_async: bool = True,
+        offset: int | None = None,
+        limit: int | None = None,
+    ) -> StartedRun:
+        """
+        Start a new run with the input of another, which costs money, and return the new run's id.
+
+        ``POST /api/v2/worker-runs/{runId}/rerun``, ``/api/v2/worker-runs/last/rerun`` or
+        ``/api/v2/workers/{workerId}/runs/last/rerun``. Starts at most one run: sent again only when the first send
+        certainly did nothing (it never left, or was refused for its rate).
+
+        Args:
+            run: The run to repeat: its id, a `StartedRun`, a `Run`, or `LastRun`.
+            callback_url: Where the service posts changes of the new run.
+            is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
+            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
+
+        Raises:
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. Also raised
+                instead of a cancellation that came after the request had left.
+            InsufficientBalanceError: The balance does not cover the run.
+            ConcurrencyLimitError: The plan's number of running runs is reached.
+            RunOperationError: The service could not repeat the run; a new one may exist all the same.
+            NotFoundError: There is no such run.
+            ValueError: An argument is out of range.
+        """
+        members = start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
+        request = run_request(
+            "rerun",
+            run,
+            method="POST",
+            body=build_body(**members),
+            safety=Safety.ONCE,
+            reads_for=reading_time(is_async=is_async),
+        )
+        return await start(self._context, request, lost_runs(self._context, _worker_of(run)))
+
+    async def get_log(self, run: RunRef) -> RunLog:
+        """
+        Return the recent part of a run's log; the whole of it is behind ``all_logs_url``.
+
+        ``GET /api/v2/worker-runs/{runId}/log``, ``/api/v2/worker-runs/last/log`` or
+        ``/api/v2/workers/{workerId}/runs/last/log``. Reads only: sent again after a failure.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ValueError: The id is empty, ``last``, or cannot stand in a path.
+        """
+        return await read_log(self._context, run)
+
+    async def list_results_page(self, run: RunRef, *, offset: int = 0, limit: int = 20) -> ResultPage:
+        """
+        Return one page of a run's rows, with its columns.
+
+        ``GET /api/v2/worker-runs/{runId}/result``, ``/api/v2/worker-runs/last/result`` or
+        ``/api/v2/workers/{workerId}/runs/last/result``. Reads only: sent again after a failure. For more than one page
+        use `iterate_results`.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
+            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+                certain.
+            limit: Rows a page, 1 to 100.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ValueError: An argument is out of range, or the id cannot be one.
+        """
+        return await read_results(self._context, run, check_offset(offset), check_limit(limit))
+
+    def iterate_results(
+        self, run: RunRef, *, page_size: int = 100, max_items: int | None = None, prefetch: int = 0
+    ) -> AsyncPager[Row]:
+        """
+        Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
+
+        ``GET /api/v2/worker-runs/{runId}/result``, once a page. Reads only: sent again after a failure. Rows are told
+        apart by
+        ``__coreclaw_data_id__``; where they have none, equal rows are kept, and rows that move while they are read are
+        an error.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            page_size: Rows a page, 1 to 100.
+            max_items: Most rows in all, 1 or more; None for all.
+            prefetch: Pages that are read at the same time as the next one, 0 to 100.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            NotFoundError: There is no such run.
+            ValueError: A number is out of range, or the id cannot be one.
+        """
+        options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
+        run_id_of(run)
+
+        async def open_listings() -> Sequence[Listing[Row]]:
+            run_id = await concrete_id(self._context, run)
+            fetch = results_fetcher(self._context, run_id)
+            return (self._context.listing("listWorkerRunResults", fetch, _row_identity, adds_up=True, run_id=run_id),)
+
+        return self._context.pager(open_listings, options)
+
+    async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
+        """
+        Return a signed, temporary URL under which a run's rows can be fetched as a file, by anybody who has it.
+
+        ``GET /api/v2/worker-runs/{runId}/result/export``, ``/api/v2/worker-runs/last/export`` or
+        ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: sent again after a failure. Never send the key to
+        that URL; `download` does it right.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
+            format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
+            fields: Keys of the columns to export, as the headers of a page name them; None for all.
+
+        Raises:
+            NotFoundError: There is no such run.
+            InvalidArgumentError: There is no such column.
+            ValueError: *format* is unknown, or a field is empty or holds a comma.
+        """
+        return await read_export(self._context, run, format, fields)
+
+    async def download(
+        self,
+        run: RunRef,
+        path: str | os.PathLike[str],
+        *,
+        format: ExportFormat = "csv",
+        fields: Sequence[str] | None = None,
+        on_progress: Callable[[int, int | None], None] | None = None,
+    ) -> Path:
+        """
+        Write a run's rows to a file, whole or not at all.
+
+        Asks for a URL (`export`) and streams the file from the storage host, without the key, into ``<path>.part``;
+        asks for a new URL when that one has expired, goes on where a broken connection stopped, and renames the file
+        when its length is right and, for ``csv`` and ``jsonl`` of an ended run, no row is missing.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            path: The file to write; an existing one is replaced.
+            format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
+            fields: Keys of the columns to write; None for all.
+            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            DownloadError: The file did not come whole.
+            NotFoundError: There is no such run.
+            OSError: The file cannot be written.
+            ValueError: *format* is unknown, or a field is empty or holds a comma.
+        """
+        return await download_export(self._context, run, Path(path), format, fields, on_progress)
+
+
+def _worker(worker_id: str | None) -> str | None:
+    return None if worker_id is None else check_worker_id("worker_id", worker_id)
+
+
+def _worker_of(run: RunRef) -> str | None:
+    """Return the worker whose list the new run of a repeated *run* is in, as far as the name of the run tells."""
+    return _worker(run.worker_id or None) if isinstance(run, Run | LastRun) else None
+
+
+def _status(status: str | None) -> str | None:
+    if status is not None and status not in list(RunStatus):
+        raise ValueError(f"status must be one of {', '.join(RunStatus)}, not {status!r}")
+    return status
+
+
+def _row_identity(row: Row) -> Hashable | None:
+    identity = row.get(_ROW_ID)
+    return identity if isinstance(identity, str | int) and identity != "" else None

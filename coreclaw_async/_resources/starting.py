@@ -1,0 +1,172 @@
+"""Calls that may cost money: sent once, and what they may have brought about when nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import anyio
+
+from coreclaw_async import errors
+from coreclaw_async._resources.context import Context
+from coreclaw_async._wire.converter import read_model, read_object
+from coreclaw_async._wire.request import (
+    Request,
+    Safety,
+    build_body,
+    build_path,
+    check_bool,
+    check_id,
+    check_limit,
+    check_offset,
+    check_text,
+    check_url,
+)
+from coreclaw_async._wire.response import Answer, unknown_outcome, wrong_shape
+from coreclaw_async.events import RunStarted, StartUnknown
+from coreclaw_async.models import StartedRun
+
+T = TypeVar("T")
+
+Look = Callable[[], Awaitable[list[str]]]
+
+_LOOK_SECONDS = 5.0
+_LOOK_SECONDS_WHEN_CANCELLED = 1.0
+# A start that waits answers after five minutes at the latest (docs, api/workers/run); half a minute is for the way.
+_SYNC_SECONDS = 330.0
+# Names under which a run's id has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
+_ID_MEMBERS = ("run_slug", "slug", "run_id", "id")
+
+
+def once_request(operation: str, *segments: str, reads_for: float = 0.0, **members: Any) -> Request:
+    """Return the request of a call that must not be sent twice."""
+    return Request(
+        operation=operation,
+        method="POST",
+        path=build_path(*segments),
+        body=build_body(**members),
+        safety=Safety.ONCE,
+        reads_for=reads_for,
+    )
+
+
+def start_members(
+    context: Context,
+    *,
+    callback_url: str | None,
+    is_async: bool | None,
+    offset: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Return the checked body members that every start takes."""
+    if callback_url is not None:
+        check_callback_url(context, callback_url)
+    return {
+        "callback_url": callback_url,
+        "is_async": None if is_async is None else check_bool("is_async", is_async),
+        "offset": None if offset is None else check_offset(offset),
+        "limit": None if limit is None else check_limit(limit),
+    }
+
+
+def reading_time(*, is_async: bool | None) -> float:
+    """Return the least seconds an answer may take."""
+    return _SYNC_SECONDS if is_async is False else 0.0
+
+
+def check_callback_url(context: Context, url: str) -> str:
+    """Return *url* when it can be called and does not give the key away."""
+    if any(secret in check_text("callback_url", url) for secret in context.transport.settings.credentials.secrets()):
+        raise ValueError("callback_url must not hold the API key")
+    return check_url("callback_url", url)
+
+
+async def start(context: Context, request: Request, look: Look) -> StartedRun:
+    """
+    Send a request that starts a run, at most once as far as the service can tell.
+
+    Raises:
+        OutcomeUnknownError: A run may have been started; its candidates are what *look* finds.
+    """
+    return await create(context, request, look, lambda answer: _read_started(context, request, answer))
+
+
+async def create(context: Context, request: Request, look: Look, read: Callable[[Answer], T]) -> T:
+    """Send a request that brings something about and return what *read* makes of the answer."""
+    try:
+        return read(await context.transport.call(request))
+    except errors.CoreClawError as error:
+        if not error.may_have_taken_effect:
+            raise
+        if error.candidates is None:
+            found = await _look_in_time(look, was_cancelled=_was_cancelled(error))
+            error.candidates = None if found is None else tuple(found)
+        context.transport.emit(
+            StartUnknown(operation=request.operation, candidates=error.candidates, run_id=error.run_id)
+        )
+        raise
+
+
+def read_created(request: Request, answer: Answer, member: str, model: type[T]) -> T:
+    """Return the answer as *model* when it names what was made under *member*."""
+    try:
+        made = read_model(request, answer, model)
+        if not read_object(request, answer).get(member):
+            raise wrong_shape(request, answer, f"{member} is missing")
+    except errors.InvalidResponseError as error:
+        raise unknown_outcome(request, error) from error
+    return made
+
+
+def _read_started(context: Context, request: Request, answer: Answer) -> StartedRun:
+    run_id: str | None = None
+    try:
+        data = read_object(request, answer)
+        run_id = next((str(data[name]) for name in _ID_MEMBERS if _is_id(data.get(name))), None)
+        if run_id is None:
+            raise wrong_shape(request, answer, "run_slug is missing")
+        context.known.add(run_id)
+        if not _is_usable(run_id):
+            raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run")
+        started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
+    except errors.InvalidResponseError as error:
+        unknown = unknown_outcome(request, error)
+        if run_id is not None:
+            unknown.run_id, unknown.candidates = run_id, (run_id,)
+        raise unknown from error
+    object.__setattr__(started, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+    context.transport.emit(RunStarted(operation=request.operation, run_id=run_id))
+    return started
+
+
+def _is_usable(run_id: str) -> bool:
+    try:
+        check_id("run_slug", run_id)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(value)
+
+
+def _was_cancelled(error: BaseException) -> bool:
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, anyio.get_cancelled_exc_class()):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+async def _look_in_time(look: Look, *, was_cancelled: bool) -> list[str] | None:
+    """Return what one bounded look found, or None when it could not be made."""
+    seconds = _LOOK_SECONDS_WHEN_CANCELLED if was_cancelled else _LOOK_SECONDS
+    try:
+        with anyio.move_on_after(seconds, shield=True):
+            return await look()
+    except (errors.CoreClawError, anyio.get_cancelled_exc_class()):
+        # Also when asyncio cancels the task once more: the error that is on its way says more than that.
+        return None
+    return None

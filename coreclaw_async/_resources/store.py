@@ -1,0 +1,58 @@
+"""The public store of workers."""
+
+from __future__ import annotations
+
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.worker_lists import read_workers, workers_pager
+from coreclaw_async.models import Page, WorkerSummary
+
+
+class AsyncStore:
+    """The public store of workers: ``client.store``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
+        """
+        Return one page of the store.
+
+        ``GET /api/v2/store``. Needs no key and sends none. Reads only: sent again after a failure.
+
+        Args:
+            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+                certain.
+            limit: Workers a page, 1 to 100.
+            keyword: Part of a title, slug or path.
+
+        Raises:
+            ValueError: *offset* or *limit* is out of range.
+        """
+        return await read_workers(self._context, "listStore", offset, limit, keyword)
+
+    def iterate(
+        self,
+        *,
+        keyword: str | None = None,
+        page_size: int = 100,
+        max_items: int | None = None,
+        prefetch: int = 0,
+    ) -> AsyncPager[WorkerSummary]:
+        """
+        Return an iterator over all workers of the store.
+
+        ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: sent again after a failure.
+
+        Args:
+            keyword: Part of a title, slug or path.
+            page_size: Workers a page, 1 to 100.
+            max_items: Most workers in all, 1 or more; None for all.
+            prefetch: Has no effect here: the service does not say how many workers there are.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            ValueError: A number is out of range.
+        """
+        options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
+        return workers_pager(self._context, "listStore", options, keyword)

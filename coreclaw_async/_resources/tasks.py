@@ -1,0 +1,402 @@
+"""Saved tasks: making, reading, changing, deleting and starting them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Literal
+
+from coreclaw_async import errors
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._poller import UpdateHook
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.lookups import lost_runs, lost_tasks
+from coreclaw_async._resources.starting import (
+    create,
+    once_request,
+    read_created,
+    reading_time,
+    start,
+    start_members,
+)
+from coreclaw_async._resources.waiting import check_wait, wait_for_run
+from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.pages import read_page
+from coreclaw_async._wire.request import (
+    Request,
+    Safety,
+    build_body,
+    build_path,
+    build_query,
+    check_id,
+    check_limit,
+    check_offset,
+    check_text,
+    check_worker_id,
+    worker_input,
+)
+from coreclaw_async._wire.response import Answer
+from coreclaw_async._wire.schedules import schedule_members
+from coreclaw_async.models import CreatedTask, Page, Run, StartedRun, Task, TaskInput
+
+
+class AsyncTasks:
+    """Saved tasks: ``client.tasks``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_page(
+        self,
+        *,
+        offset: int = 0,
+        limit: int = 20,
+        worker_id: str | None = None,
+        keyword: str | None = None,
+    ) -> Page[Task]:
+        """
+        Return one page of tasks.
+
+        ``GET /api/v2/worker-tasks``. Reads only: sent again after a failure. The answer holds each task's whole input.
+
+        Args:
+            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+                certain.
+            limit: Tasks a page, 1 to 100.
+            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or slug.
+
+        Raises:
+            ValueError: *offset* or *limit* is out of range, or *worker_id* cannot be one.
+        """
+        request = Request(
+            operation="listWorkerTasks",
+            method="GET",
+            path=build_path("worker-tasks"),
+            query=build_query(
+                offset=check_offset(offset),
+                limit=check_limit(limit),
+                worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
+                keyword=keyword,
+            ),
+        )
+        answer = await self._context.transport.call(request)
+        return read_page(request, answer, Task, offset=offset, limit=limit)
+
+    def iterate(
+        self,
+        *,
+        worker_id: str | None = None,
+        keyword: str | None = None,
+        page_size: int = 100,
+        max_items: int | None = None,
+        prefetch: int = 0,
+    ) -> AsyncPager[Task]:
+        """
+        Return an iterator over tasks.
+
+        ``GET /api/v2/worker-tasks``, once a page. Reads only: sent again after a failure.
+
+        Args:
+            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or slug.
+            page_size: Tasks a page, 1 to 100.
+            max_items: Most tasks in all, 1 or more; None for all.
+            prefetch: Pages that are read at the same time as the next one, 0 to 100.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            ValueError: A number is out of range, or *worker_id* cannot be one.
+        """
+        if worker_id is not None:
+            check_worker_id("worker_id", worker_id)
+
+        def fetch(offset: int, limit: int) -> Awaitable[Page[Task]]:
+            return self.list_page(offset=offset, limit=limit, worker_id=worker_id, keyword=keyword)
+
+        options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
+        return self._context.one_listing("listWorkerTasks", fetch, lambda task: task.task_id or None, options)
+
+    async def create(
+        self,
+        *,
+        worker_id: str,
+        title: str,
+        input: Mapping[str, Any] | None = None,
+        system: Mapping[str, Any] | None = None,
+        raw_input: Any = None,
+        version: str | None = None,
+        description: str | None = None,
+        schedule_enabled: bool | None = None,
+        schedule_type: int | None = None,
+        schedule_time: str | None = None,
+        schedule_weekday: int | None = None,
+        schedule_day: int | None = None,
+        schedule_once_date: str | None = None,
+    ) -> CreatedTask:
+        """
+        Save a task; with a schedule it runs, and costs, by itself.
+
+        ``POST /api/v2/worker-tasks``. Sent again only when the first send certainly did nothing: a second task with a
+        schedule would cost money for ever.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            title: Its name.
+            input: The worker's own input; sent as ``input.parameters.custom``, without which the task could not run.
+            system: Settings of the platform; sent as ``input.parameters.system``.
+            raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
+            version: Worker version to pin; None for the current one.
+            description: Its description.
+            schedule_enabled: Whether it runs by itself.
+            schedule_type: A `ScheduleType`: 1 daily, 2 weekly, 3 monthly, 4 once.
+            schedule_time: ``HH:mm``; the time zone is the platform's and not documented.
+            schedule_weekday: 1 Monday to 7 Sunday, for weekly.
+            schedule_day: 1 to 31, for monthly.
+            schedule_once_date: ``YYYY-MM-DD``, for once.
+
+        Raises:
+            OutcomeUnknownError: A task may have been saved; its candidates are tasks of that worker and title which
+                this client did not create by another call.
+            NotFoundError: There is no such worker.
+            InvalidArgumentError: The service refused a member.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
+            TypeError: The input holds something that JSON has no form for.
+        """
+        worker_id = check_worker_id("worker_id", worker_id)
+        request = once_request(
+            "createWorkerTask",
+            "worker-tasks",
+            worker_id=worker_id,
+            title=check_text("title", title),
+            input=worker_input(input, system, raw_input),
+            version=None if version is None else check_text("version", version),
+            description=description,
+            **schedule_members(
+                enabled=schedule_enabled,
+                type=schedule_type,
+                time=schedule_time,
+                weekday=schedule_weekday,
+                day=schedule_day,
+                once_date=schedule_once_date,
+            ),
+        )
+
+        def read(answer: Answer) -> CreatedTask:
+            created = read_created(request, answer, "slug", CreatedTask)
+            object.__setattr__(created, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+            self._context.known.add(created.task_id)
+            return created
+
+        return await create(self._context, request, lost_tasks(self._context, worker_id, title), read)
+
+    async def get(self, task_id: str) -> Task:
+        """
+        Return one task.
+
+        ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: sent again after a failure.
+
+        Args:
+            task_id: Task slug; the numbers in a task are not usable.
+
+        Raises:
+            NotFoundError: There is no such task.
+            ValueError: *task_id* is empty or cannot stand in a path.
+        """
+        request = Request(operation="getWorkerTask", method="GET", path=_task_path(task_id))
+        return read_model(request, await self._context.transport.call(request), Task)
+
+    async def update(
+        self,
+        task_id: str,
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        schedule_enabled: bool | None = None,
+        schedule_type: int | None = None,
+        schedule_time: str | None = None,
+        schedule_weekday: int | None = None,
+        schedule_day: int | None = None,
+        schedule_once_date: str | None = None,
+    ) -> None:
+        """
+        Change a task's texts and schedule; what is None stays as it is.
+
+        ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: sent again after a failure. The input is changed by
+        `update_input`.
+
+        Args:
+            task_id: Task slug.
+            title: Its name.
+            description: Its description; whether an empty one clears it is not documented.
+            schedule_enabled: Whether it runs by itself.
+            schedule_type: A `ScheduleType`: 1 daily, 2 weekly, 3 monthly, 4 once.
+            schedule_time: ``HH:mm``.
+            schedule_weekday: 1 Monday to 7 Sunday.
+            schedule_day: 1 to 31.
+            schedule_once_date: ``YYYY-MM-DD``.
+
+        Raises:
+            NotFoundError: There is no such task.
+            InvalidArgumentError: The service refused a member.
+            ValueError: An argument is out of range, or nothing was given to change.
+        """
+        members = {
+            "title": None if title is None else check_text("title", title),
+            "description": description,
+            **schedule_members(
+                enabled=schedule_enabled,
+                type=schedule_type,
+                time=schedule_time,
+                weekday=schedule_weekday,
+                day=schedule_day,
+                once_date=schedule_once_date,
+            ),
+        }
+        if all(value is None for value in members.values()):
+            raise ValueError("nothing was given to change: give title, description or a schedule member")
+        await self._put("updateWorkerTask", _task_path(task_id), members)
+
+    async def delete(self, task_id: str) -> None:
+        """
+        Delete a task for good.
+
+        ``DELETE /api/v2/worker-tasks/{workerTaskId}``. Repeatable: sent again after a failure; when the first send was
+        lost and the second one finds nothing, the task is gone, and that is a success.
+
+        Args:
+            task_id: Task slug.
+
+        Raises:
+            NotFoundError: There was no such task.
+            ValueError: *task_id* is empty or cannot stand in a path.
+        """
+        request = Request(
+            operation="deleteWorkerTask",
+            method="DELETE",
+            path=_task_path(task_id),
+            safety=Safety.REPEATABLE,
+            settled_by=errors.NotFoundError,
+        )
+        await self._context.transport.call(request)
+
+    async def get_input(self, task_id: str) -> TaskInput:
+        """
+        Return a task's saved input.
+
+        ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: sent again after a failure.
+
+        Args:
+            task_id: Task slug.
+
+        Raises:
+            NotFoundError: There is no such task.
+            ValueError: *task_id* is empty or cannot stand in a path.
+        """
+        request = Request(operation="getWorkerTaskInput", method="GET", path=_task_path(task_id, "input"))
+        return read_model(request, await self._context.transport.call(request), TaskInput)
+
+    async def update_input(
+        self,
+        task_id: str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        system: Mapping[str, Any] | None = None,
+        raw_input: Any = None,
+        version: str | None = None,
+    ) -> None:
+        """
+        Replace a task's saved input as a whole.
+
+        ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: sent again after a failure.
+
+        Args:
+            task_id: Task slug.
+            input: The worker's own input; sent as ``input.parameters.custom``.
+            system: Settings of the platform; sent as ``input.parameters.system``.
+            raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
+            version: Worker version to pin; None leaves it as it is.
+
+        Raises:
+            NotFoundError: There is no such task.
+            InvalidArgumentError: The service refused the input.
+            ValueError: Both *input* and *raw_input* were given, or the input holds NaN.
+            TypeError: The input holds something that JSON has no form for.
+        """
+        members = {
+            "input": worker_input(input, system, raw_input),
+            "version": None if version is None else check_text("version", version),
+        }
+        await self._put("updateWorkerTaskInput", _task_path(task_id, "input"), members)
+
+    async def start_run(
+        self,
+        task_id: str,
+        *,
+        callback_url: str | None = None,
+        is_async: bool = True,
+        offset: int | None = None,
+        limit: int | None = None,
+    ) -> StartedRun:
+        """
+        Start a run of a saved task with its saved input, which costs money, and return the run's id.
+
+        ``POST /api/v2/worker-tasks/{workerTaskId}/runs``. Starts at most one run: sent again only when the first send
+        certainly did nothing (it never left, or was refused for its rate).
+
+        Args:
+            task_id: Task slug.
+            callback_url: Where the service posts changes of the run.
+            is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
+            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
+
+        Raises:
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates, which are
+                runs of any worker. Also raised instead of a cancellation that came after the request had left.
+            InsufficientBalanceError: The balance does not cover the run.
+            ConcurrencyLimitError: The plan's number of running runs is reached.
+            RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
+            NotFoundError: There is no such task.
+            ValueError: An argument is out of range.
+        """
+        request = once_request(
+            "runWorkerTask",
+            "worker-tasks",
+            check_id("task_id", task_id),
+            "runs",
+            reads_for=reading_time(is_async=is_async),
+            **start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit),
+        )
+        return await start(self._context, request, lost_runs(self._context, None))
+
+    async def run(
+        self,
+        task_id: str,
+        *,
+        callback_url: str | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+        on_update: UpdateHook | None = None,
+        on_cancel: Literal["leave", "abort"] = "leave",
+    ) -> Run:
+        """
+        Start a run of a saved task, which costs money, and wait for its end.
+
+        `start_run`, then `runs.wait`: *callback_url* and its errors are those of the one, the others those of the
+        other. Every error that comes after the start carries the run's id.
+        """
+        check_wait(timeout, on_update, on_cancel)
+        started = await self.start_run(task_id, callback_url=callback_url)
+        return await wait_for_run(
+            self._context, started.run_id, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
+        )
+
+    async def _put(self, operation: str, path: str, members: Mapping[str, Any]) -> None:
+        request = Request(
+            operation=operation, method="PUT", path=path, body=build_body(**members), safety=Safety.REPEATABLE
+        )
+        await self._context.transport.call(request)
+
+
+def _task_path(task_id: str, *tail: str) -> str:
+    return build_path("worker-tasks", check_id("task_id", task_id), *tail)

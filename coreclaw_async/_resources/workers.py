@@ -1,0 +1,249 @@
+"""Workers: the own ones, their details and input schemas, and starting them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._poller import UpdateHook
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.lookups import lost_queue_items, lost_runs
+from coreclaw_async._resources.starting import (
+    create,
+    once_request,
+    read_created,
+    reading_time,
+    start,
+    start_members,
+)
+from coreclaw_async._resources.waiting import check_wait, wait_for_run
+from coreclaw_async._resources.worker_lists import read_workers, workers_pager
+from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.input_schema import read_input_schema
+from coreclaw_async._wire.request import Request, build_path, check_text, check_worker_id, worker_input
+from coreclaw_async._wire.response import Answer
+from coreclaw_async.models import InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
+
+
+class AsyncWorkers:
+    """Workers, and starting them: ``client.workers``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
+        """
+        Return one page of the account's own workers.
+
+        ``GET /api/v2/workers``. Reads only: sent again after a failure.
+
+        Args:
+            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+                certain.
+            limit: Workers a page, 1 to 100.
+            keyword: Part of a title, slug or path.
+
+        Raises:
+            ValueError: *offset* or *limit* is out of range.
+        """
+        return await read_workers(self._context, "listWorkers", offset, limit, keyword)
+
+    def iterate(
+        self,
+        *,
+        keyword: str | None = None,
+        page_size: int = 100,
+        max_items: int | None = None,
+        prefetch: int = 0,
+    ) -> AsyncPager[WorkerSummary]:
+        """
+        Return an iterator over the account's own workers.
+
+        ``GET /api/v2/workers``, once a page. Reads only: sent again after a failure.
+
+        Args:
+            keyword: Part of a title, slug or path.
+            page_size: Workers a page, 1 to 100.
+            max_items: Most workers in all, 1 or more; None for all.
+            prefetch: Has no effect here: the service does not say how many workers there are.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            ValueError: A number is out of range.
+        """
+        options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
+        return workers_pager(self._context, "listWorkers", options, keyword)
+
+    async def get(self, worker_id: str) -> Worker:
+        """
+        Return one worker.
+
+        ``GET /api/v2/workers/{workerId}``. Reads only: sent again after a failure.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+
+        Raises:
+            NotFoundError: There is no such worker.
+            ValueError: *worker_id* is empty or cannot stand in a path.
+        """
+        request = Request(
+            operation="getWorker",
+            method="GET",
+            path=build_path("workers", check_worker_id("worker_id", worker_id)),
+        )
+        return read_model(request, await self._context.transport.call(request), Worker)
+
+    async def get_input_schema(self, worker_id: str) -> InputSchema:
+        """
+        Return what a worker takes as input, whichever of its two published shapes the schema has.
+
+        ``GET /api/v2/workers/{workerId}/input-schema``. Needs no key and sends none. Reads only: sent again after a
+        failure.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+
+        Raises:
+            NotFoundError: There is no such worker.
+            ValueError: *worker_id* is empty or cannot stand in a path.
+        """
+        request = Request(
+            operation="getWorkerInputSchema",
+            method="GET",
+            path=build_path("workers", check_worker_id("worker_id", worker_id), "input-schema"),
+            is_public=True,
+        )
+        return read_input_schema(request, await self._context.transport.call(request))
+
+    async def start_run(
+        self,
+        worker_id: str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        system: Mapping[str, Any] | None = None,
+        raw_input: Any = None,
+        version: str | None = None,
+        callback_url: str | None = None,
+        is_async: bool = True,
+        offset: int | None = None,
+        limit: int | None = None,
+    ) -> StartedRun:
+        """
+        Start a run, which costs money, and return its id.
+
+        ``POST /api/v2/workers/{workerId}/runs``. Starts at most one run: sent again only when the first send certainly
+        did nothing (it never left, or was refused for its rate).
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            input: The worker's own input; sent as ``input.parameters.custom``.
+            system: Settings of the platform such as ``{"proxy_region": "US"}``; sent as ``input.parameters.system``.
+            raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
+            version: A concrete version such as ``v1.2.6``; None for the newest. ``latest`` is refused for real workers.
+            callback_url: Where the service posts changes of the run.
+            is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
+            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
+
+        Raises:
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. Also raised
+                instead of a cancellation that came after the request had left: the run would be lost otherwise.
+            InsufficientBalanceError: The balance does not cover the run.
+            ConcurrencyLimitError: The plan's number of running runs is reached.
+            RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
+            WorkerUnavailableError: That version cannot be started.
+            NotFoundError: There is no such worker.
+            InvalidArgumentError: The service refused the input.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
+            TypeError: The input holds something that JSON has no form for.
+        """
+        worker_id = check_worker_id("worker_id", worker_id)
+        request = once_request(
+            "runWorker",
+            "workers",
+            worker_id,
+            "runs",
+            reads_for=reading_time(is_async=is_async),
+            input=worker_input(input, system, raw_input),
+            version=None if version is None else check_text("version", version),
+            **start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit),
+        )
+        return await start(self._context, request, lost_runs(self._context, worker_id))
+
+    async def run(
+        self,
+        worker_id: str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        system: Mapping[str, Any] | None = None,
+        raw_input: Any = None,
+        version: str | None = None,
+        callback_url: str | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+        on_update: UpdateHook | None = None,
+        on_cancel: Literal["leave", "abort"] = "leave",
+    ) -> Run:
+        """
+        Start a run, which costs money, and wait for its end.
+
+        `start_run`, then `runs.wait`: the first five arguments and their errors are those of the one, the others those
+        of the other. Every error that comes after the start carries the run's id.
+        """
+        check_wait(timeout, on_update, on_cancel)
+        started = await self.start_run(
+            worker_id, input, system=system, raw_input=raw_input, version=version, callback_url=callback_url
+        )
+        return await wait_for_run(
+            self._context, started.run_id, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
+        )
+
+    async def queue_run(
+        self,
+        worker_id: str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        system: Mapping[str, Any] | None = None,
+        raw_input: Any = None,
+        version: str | None = None,
+        callback_url: str | None = None,
+    ) -> QueuedRun:
+        """
+        Put a run into the queue, where it waits, at no cost, until `run_queue.activate` starts it.
+
+        ``POST /api/v2/workers/{workerId}/queued-runs``. Sent again only when the first send certainly did nothing.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            input: The worker's own input; sent as ``input.parameters.custom``.
+            system: Settings of the platform; sent as ``input.parameters.system``.
+            raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
+            version: A concrete version; None for the newest.
+            callback_url: Where the service posts changes of the run, once there is one.
+
+        Raises:
+            OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
+                did not queue by another call.
+            NotFoundError: There is no such worker.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
+            TypeError: The input holds something that JSON has no form for.
+        """
+        request = once_request(
+            "queuedRunWorker",
+            "workers",
+            check_worker_id("worker_id", worker_id),
+            "queued-runs",
+            input=worker_input(input, system, raw_input),
+            version=None if version is None else check_text("version", version),
+            **start_members(self._context, callback_url=callback_url, is_async=None, offset=None, limit=None),
+        )
+
+        def read(answer: Answer) -> QueuedRun:
+            queued = read_created(request, answer, "queue_ref", QueuedRun)
+            object.__setattr__(queued, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+            self._context.known.add(queued.queue_id)
+            return queued
+
+        return await create(self._context, request, lost_queue_items(self._context), read)

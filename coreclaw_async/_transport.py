@@ -1,0 +1,295 @@
+"""Sending: admission, deadline, classification, and a second attempt only where that cannot cost twice."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import attrs
+import httpx
+
+from coreclaw_async import errors
+from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, read_body
+from coreclaw_async._clock import Clock
+from coreclaw_async._connections import Connections, MaskedURL
+from coreclaw_async._lanes import FLIGHT, Flight
+from coreclaw_async._redaction import LIBRARY_LOGGERS, hide_in_logs
+from coreclaw_async._version import __version__
+from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async._wire.moments import date_of
+from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async._wire.response import (
+    Answer,
+    Reply,
+    is_open_question,
+    read_answer,
+    redact,
+    unknown_outcome,
+    without_secrets,
+)
+from coreclaw_async._wire.retry import RetryPolicy
+from coreclaw_async.events import Event, RequestSent, RetryScheduled
+
+logger = logging.getLogger("coreclaw_async")
+
+USER_AGENT = f"coreclaw-async/{__version__}"
+
+# Raised by httpx before a byte of the request has left; good enough where sending again is safe anyhow.
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+_NO_HTTPX_TIMEOUT = {"connect": None, "read": None, "write": None, "pool": None}
+
+
+# A run that is waited for is asked for again and again, and parsing a URL is most of the making of a request.
+_parse = functools.lru_cache(maxsize=256)(httpx.URL)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    What `with_options` may change from one copy of a client to the next.
+
+    Attributes:
+        credentials: The key and how it travels.
+        timeout: Seconds one call may take: queueing, attempts and waits together.
+        retry: How often and how patiently a request goes again.
+        max_response_bytes: Largest answer that is read, unpacked.
+        on_event: Called with each event, or None.
+    """
+
+    credentials: Credentials
+    timeout: float
+    retry: RetryPolicy
+    max_response_bytes: int
+    on_event: Callable[[Event], None] | None = None
+
+
+class Transport:
+    """Sends requests for one client (or one light copy of it) and returns their answers."""
+
+    def __init__(self, connections: Connections, settings: Settings, clock: Clock) -> None:
+        self.connections = connections
+        self.settings = settings
+        self.clock = clock
+        self._base_url = str(connections.base_url).rstrip("/")
+        common = [
+            (b"Host", connections.base_url.netloc),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"gzip"),
+            (b"User-Agent", USER_AGENT.encode()),
+        ]
+        self._public_headers = httpx.Headers(common)
+        self._headers = httpx.Headers([*common, *settings.credentials.headers()])
+        self._secrets = settings.credentials.secrets()
+        if connections.given_client is not None:
+            hide_in_logs(LIBRARY_LOGGERS, self._secrets)  # Nobody knows what a caller's own client writes down.
+
+    def service_time(self) -> float:
+        """Return what the service's clock shows, in Unix seconds, as far as its answers told; else this machine's."""
+        headers, received_at = self.connections.last_date
+        date = date_of(headers)
+        return self.clock.time() if date is None else self.clock.time() + date - received_at
+
+    def emit(self, event: Event) -> None:
+        """Tell the hook; an error of its own is logged and changes nothing."""
+        hook = self.settings.on_event
+        if hook is not None:
+            try:
+                hook(event)
+            except Exception:
+                logger.exception("the on_event hook failed on %s", type(event).__name__)
+
+    async def call(self, request: Request, *, within: float | None = None) -> Answer:
+        """
+        Send *request*, again where that is safe, and return the answer.
+
+        *within* shortens the deadline of this call, in seconds.
+
+        Raises:
+            CoreClawError: See `coreclaw_async.errors`; nothing else but cancellation.
+        """
+        if self.settings.credentials.is_missing and not request.is_public:
+            raise errors.ConfigurationError(f"{request.label} needs an API key: give api_key= or set CORECLAW_API_KEY")
+        policy = self.settings.retry
+        seconds = max(self.settings.timeout, request.reads_for)
+        deadline = self.clock.monotonic() + (seconds if within is None else min(seconds, within))
+        waits = None
+        may_have_worked = False
+        attempt = 1
+        while True:
+            self.connections.check_open()
+            try:
+                return await self._attempt(request, deadline, attempt)
+            except errors.CoreClawError as error:
+                if may_have_worked and request.settled_by is not None and isinstance(error, request.settled_by):
+                    return Answer(None, error.request_id)
+                waits = policy.waits() if waits is None else waits
+                wait = policy.next_wait(request, error, waits)
+                if wait is None or self.clock.monotonic() + wait >= deadline:
+                    raise
+                may_have_worked = may_have_worked or error.may_have_taken_effect
+                failure = error
+            kind = type(failure).__name__
+            self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
+            logger.debug("%s goes again in %.2f s after %s", request.label, wait, kind)
+            await self.clock.sleep(wait)
+            if self.clock.monotonic() >= deadline:  # The sleep took longer than it was asked to.
+                raise failure
+            attempt += 1
+
+    async def _attempt(self, request: Request, deadline: float, attempt: int) -> Answer:
+        started = self.clock.monotonic()
+        flight = Flight()
+        reply: Reply | None = None
+        answer: Answer | None = None
+        failure: errors.CoreClawError | None = None
+        try:
+            reply = await self._exchange(request, flight, deadline - started)
+            answer = read_answer(request, reply, self._secrets)
+            return answer
+        except errors.CoreClawError as error:
+            failure = error
+            if is_open_question(request, error):
+                failure = unknown_outcome(request, error, b"".join(flight.parts))
+            redact(failure, self._secrets)
+            if failure is error:
+                raise
+            redact(error, self._secrets)
+            raise failure from error
+        finally:
+            self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
+
+    def _report(
+        self,
+        request: Request,
+        attempt: int,
+        elapsed: float,
+        reply: Reply | None,
+        answer: Answer | None,
+        failure: errors.CoreClawError | None,
+    ) -> None:
+        """Log and emit the end of an attempt; a cancelled one has neither answer nor failure."""
+        if self.settings.on_event is None and not logger.isEnabledFor(logging.DEBUG):
+            return
+        said = answer or failure
+        outcome = "success" if answer else type(failure).__name__ if failure else "Cancelled"
+        code = 0 if answer else failure.code if failure else None
+        request_id = without_secrets(said.request_id, self._secrets) if said and said.request_id else None
+        status_code = reply.status_code if reply else failure.status_code if failure else None
+        logger.debug(
+            "%s: %s, HTTP %s, code %s, request_id %s, attempt %d, %.1f ms",
+            request.label,
+            outcome,
+            status_code,
+            code,
+            request_id,
+            attempt,
+            elapsed * 1000,
+        )
+        self.emit(
+            RequestSent(
+                operation=request.operation,
+                method=request.method,
+                path=request.path,
+                attempt=attempt,
+                elapsed=elapsed,
+                status_code=status_code,
+                code=code,
+                request_id=request_id,
+                error=None if answer else outcome,
+            )
+        )
+
+    async def _exchange(self, request: Request, flight: Flight, seconds: float) -> Reply:
+        """Return the whole HTTP answer to one attempt that may take *seconds*."""
+        try:
+            with anyio.fail_after(seconds):
+                async with self.connections.limiter():
+                    flight.is_admitted = True
+                    return await self._send(request, flight)
+        except TimeoutError as error:
+            raise self._late(request, flight, seconds) from error
+        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt) as cancellation:
+            if request.safety is not Safety.ONCE or not flight.may_have_left:
+                raise
+            # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for.
+            raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from cancellation
+
+    @staticmethod
+    def _late(request: Request, flight: Flight, seconds: float) -> errors.CoreClawError:
+        if not flight.is_admitted or not flight.may_have_left:
+            return errors.SendTimeoutError(
+                f"{request.label} was not sent: {seconds:.3g} s passed before a connection was ready"
+            )
+        return errors.RequestTimeoutError(
+            f"{request.label} got no whole answer within {seconds:.3g} s",
+            may_have_taken_effect=request.safety is not Safety.SAFE,
+        )
+
+    async def _send(self, request: Request, flight: Flight) -> Reply:
+        response: httpx.Response | None = None
+        try:
+            outgoing = self._prepare(request, flight)
+            client = self.connections.client
+            flight.hand_over()
+            response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+            body = await read_body(response, self.settings.max_response_bytes, flight.parts)
+        except (BodyTooLargeError, BodyEncodingError) as error:
+            raise errors.InvalidResponseError(
+                f"{request.label}: {error}",
+                status_code=None if response is None else response.status_code,
+                may_have_taken_effect=request.safety is not Safety.SAFE,
+            ) from None
+        except Exception as error:  # noqa: BLE001 - nothing foreign may leave, and a start may be under way
+            raise self._no_reply(request, flight, error) from self._without_secrets(request, error)
+        now = self.clock.time()
+        self.connections.last_date = (response.headers, now)
+        return Reply(status_code=response.status_code, headers=response.headers, body=body, received_at=now)
+
+    def _no_reply(self, request: Request, flight: Flight, error: Exception) -> errors.CoreClawError:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        is_early = isinstance(error, _NOT_SENT) and request.safety is not Safety.ONCE
+        if is_early or not flight.may_have_left:
+            return errors.RequestNotSentError(f"{request.label} was not sent: {what}")
+        return errors.NoReplyError(
+            f"{request.label} got no whole answer: {what}",
+            may_have_taken_effect=request.safety is not Safety.SAFE,
+        )
+
+    def _without_secrets(self, request: Request, error: Exception) -> Exception | None:
+        """Return *error* fit to stand as a cause: without the request that carried the key, or not at all."""
+        if isinstance(error, httpx.RequestError):
+            error.request = httpx.Request(request.method, self._base_url + request.path)
+        return None if any(secret in repr(error) for secret in self._secrets) else error
+
+    def _prepare(self, request: Request, flight: Flight) -> httpx.Request:
+        """Return the httpx request: prepared headers, an encoded body, no timeouts but the deadline."""
+        query = request.query
+        key = "" if request.is_public else self.settings.credentials.query()
+        if key:
+            query = f"{query}&{key}" if query else key
+        text = f"{self._base_url}{request.path}?{query}" if query else self._base_url + request.path
+        url = httpx.URL(text) if key else _parse(text)
+        headers = self._public_headers if request.is_public else self._headers
+        body = request.body or b""
+        if request.body is not None:
+            headers = httpx.Headers(
+                [*headers.raw, (b"Content-Type", b"application/json"), (b"Content-Length", str(len(body)).encode())]
+            )
+        extensions: dict[str, Any] = {"timeout": _NO_HTTPX_TIMEOUT, FLIGHT: flight}
+        if request.safety is Safety.ONCE:  # Where it counts, httpcore tells how far the request has come.
+            extensions["trace"] = flight.trace
+        outgoing = httpx.Request(
+            request.method, url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions
+        )
+        if key:
+            outgoing.url = MaskedURL(outgoing.url)
+        return outgoing

@@ -1,0 +1,1 @@
+"""The wire, sans I/O: opens no socket, reads no clock, awaits nothing."""

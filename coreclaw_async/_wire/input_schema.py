@@ -1,0 +1,64 @@
+"""The input schema of a worker: both published shapes into one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coreclaw_async._wire.converter import read_models, read_object
+from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.request import Request
+from coreclaw_async._wire.response import Answer
+from coreclaw_async.models import InputProperty, InputSchema
+
+
+def read_input_schema(request: Request, answer: Answer) -> InputSchema:
+    """
+    Return the schema in *answer*.
+
+    Workers upload a list of property descriptors (docs, developer-guide/worker-definition/input-schema); the API's own
+    example shows a map in the manner of JSON Schema. A shape that is neither has no properties and stays in ``raw``.
+
+    Raises:
+        InvalidResponseError: A property has a member of the wrong type.
+    """
+    data = read_object(request, answer)
+    # The official playground also takes the data itself for the schema.
+    schema = _mapping(data.get("input_schema", data))
+    if not schema:
+        return InputSchema(raw=data)
+    description = schema.get("description")
+    return InputSchema(
+        description=description if isinstance(description, str) else "",
+        properties=read_models(request, answer, InputProperty, _descriptors(schema)),
+        concurrency=_mapping(schema.get("concurrency")),
+        raw=schema,
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return *value* when it is an object, else an empty one: a schema is read as far as it can be."""
+    return value if is_object(value) else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if is_array(value) else []
+
+
+def _descriptors(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    properties = schema.get("properties")
+    if isinstance(properties, list):
+        return [_readable(entry) for entry in _items(properties) if isinstance(entry, dict)]
+    names = _items(schema.get("required"))
+    return [
+        {**_readable(entry), "name": name, "required": name in names or _mapping(entry).get("required") is True}
+        for name, entry in _mapping(properties).items()
+    ]
+
+
+def _readable(entry: Any) -> dict[str, Any]:
+    """Return *entry* with one type: JSON Schema allows a list of them, of which ``null`` says the least."""
+    members = _mapping(entry)
+    if not isinstance(members.get("type"), list):
+        return members
+    kinds = [kind for kind in _items(members["type"]) if kind != "null"]
+    return {**members, "type": kinds[0] if len(kinds) == 1 else None}

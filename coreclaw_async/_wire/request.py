@@ -1,0 +1,235 @@
+"""What is asked: the Request, its path, query and body, and the checks of what a caller gave."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+MAX_LIMIT = 100
+"""Most items a page may hold (docs, api/index: "Constraints: default 20; range 1-100")."""
+
+_API = "/api/v2/"
+_MOST_SECONDS = sys.float_info.max
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s")
+
+
+class Safety(Enum):
+    """What a second send of the same request would do."""
+
+    SAFE = "reads only"
+    REPEATABLE = "brings about the same state again"
+    ONCE = "would start, create or hit something a second time"
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """
+    One API request, ready to be sent as often as its safety allows.
+
+    Attributes:
+        operation: The operationId of the published specification.
+        method: HTTP method.
+        path: Path with all segments encoded, beginning with ``/api/v2/``.
+        query: Encoded query without the question mark, or an empty string.
+        body: Encoded JSON, or None for no body.
+        safety: What a second send would do.
+        is_public: Whether the operation needs no key, so that none is sent.
+        reads_for: Seconds the service may take to answer by contract; the deadline of a call is never
+            shorter than this.
+        settled_by: The refusal that a repeated send gets when the first one did its work although its answer was
+            lost; it counts as a success then.
+    """
+
+    operation: str
+    method: str
+    path: str
+    query: str = ""
+    body: bytes | None = None
+    safety: Safety = Safety.SAFE
+    is_public: bool = False
+    reads_for: float = 0.0
+    settled_by: type[Exception] | None = None
+
+    @property
+    def label(self) -> str:
+        """Return method and path: what errors and logs call the request."""
+        return f"{self.method} {self.path}"
+
+
+def build_path(*segments: str) -> str:
+    """Return the path of an operation; *segments* must have been through a check or be literals."""
+    return _API + "/".join(quote(segment, safe="~") for segment in segments)
+
+
+def build_query(**members: str | int | None) -> str:
+    """Return the encoded query; members that are None are left out."""
+    return "&".join(f"{name}={_encode(name, value)}" for name, value in members.items() if value is not None)
+
+
+def _encode(name: str, value: str | int) -> str:
+    try:
+        return quote(str(value), safe="~,")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be a text that UTF-8 has a form for, not {value!r}") from None
+
+
+def build_body(**members: Any) -> bytes:
+    """
+    Return the encoded JSON object of *members*; those that are None are left out, never sent as null.
+
+    Raises:
+        TypeError: A member holds something that JSON has no form for.
+        ValueError: A member holds NaN or an infinity, or contains itself.
+    """
+    body = {name: value for name, value in members.items() if value is not None}
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        for name, value in body.items():
+            _explain(name, value)
+        raise ValueError(f"the body cannot be sent as JSON: {error}") from error
+
+
+def _explain(name: str, value: Any) -> None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except TypeError as error:
+        raise TypeError(f"{name} cannot be sent as JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{name} cannot be sent as JSON: it is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be sent as JSON: {error}") from error
+
+
+def check_int(name: str, value: int, *, lowest: int, highest: int | None = None) -> int:
+    """Return *value* when it is a whole number in its range."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < lowest or (highest is not None and value > highest):
+        span = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
+        raise ValueError(f"{name} must be {span}, not {value}")
+    return value
+
+
+def check_offset(offset: int) -> int:
+    """Return *offset* when it is 0 or more."""
+    return check_int("offset", offset, lowest=0)
+
+
+def check_limit(limit: int, name: str = "limit") -> int:
+    """Return *limit* when a page can hold so many items."""
+    return check_int(name, limit, lowest=1, highest=MAX_LIMIT)
+
+
+def check_seconds(name: str, value: float, *, allow_zero: bool = False) -> float:
+    """Return *value* as a float when it is a finite number of seconds above (or from) zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not (value > 0 or (allow_zero and value == 0)) or value > _MOST_SECONDS:
+        raise ValueError(
+            f"{name} must be a finite number of seconds {'from' if allow_zero else 'above'} 0, not {value!r}"
+        )
+    return float(value)
+
+
+def check_text(name: str, value: str) -> str:
+    """Return *value* when it is a text with something in it."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}")
+    if not value.strip():
+        raise ValueError(f"{name} must not be empty, not {value!r}")
+    return value
+
+
+def check_bool(name: str, value: bool) -> bool:  # noqa: FBT001 - it checks the flag that a caller gave by name
+    """Return *value* when it is a bool: a truthy text would be sent as something else."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {value!r}")
+    return value
+
+
+def check_id(name: str, value: str) -> str:
+    """
+    Return *value* when it can stand in a path as the id of a run, a task or a queue item.
+
+    ``last`` is refused because ``/worker-runs/last`` is another operation, which acts on whichever run is newest;
+    dots and slashes because they lead to another path even when they are encoded.
+    """
+    check_text(name, value)
+    if value.lower() == "last":
+        raise ValueError(f"{name} must be the id of one thing, not {value!r}; for the newest run give LastRun()")
+    if value in {".", ".."} or "/" in value or _UNSAFE.search(value):
+        raise ValueError(f"{name} must not hold slashes, dots alone, spaces, '?', '#' or control characters: {value!r}")
+    return value
+
+
+def check_worker_id(name: str, value: str) -> str:
+    r"""
+    Return *value* as a path takes it: a slug as it is, ``owner/name`` as ``owner~name``.
+
+    An encoded slash is another route and fails (docs, api/index, worker identifiers).
+    """
+    check_text(name, value)
+    parts = value.split("/")
+    if len(parts) > 2 or _UNSAFE.search(value) or any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(
+            f"{name} must be a slug, 'owner/name' or 'owner~name' without dots alone, spaces, '?', '#' "
+            f"or control characters, not {value!r}"
+        )
+    return "~".join(parts)
+
+
+def check_url(name: str, value: str) -> str:
+    """Return *value* when it is an absolute http or https URL."""
+    check_text(name, value)
+    try:
+        parts = urlsplit(value)
+        is_absolute = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        is_absolute = False
+    if not is_absolute or _UNSAFE.sub("", value.replace("?", "").replace("#", "")) != value.replace("?", "").replace(
+        "#", ""
+    ):
+        raise ValueError(f"{name} must be an absolute http or https URL, not {value!r}")
+    return value
+
+
+def check_mapping(name: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *value* when it is a mapping with texts as keys."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have str keys, not {key!r}")
+    return value
+
+
+def worker_input(
+    input: Mapping[str, Any] | None,
+    system: Mapping[str, Any] | None,
+    raw_input: Any,
+) -> Any:
+    """
+    Return the ``input`` member of a start: the worker's own input wrapped, or *raw_input* as it is.
+
+    The service takes a worker's input as ``input.parameters.custom`` and refuses a flat one with 11000; a task that
+    was created with a flat one can never be run (docs, api/workers/run; live report of 2026-06-30).
+    """
+    if raw_input is not None:
+        if input is not None or system is not None:
+            raise ValueError("input (with system) and raw_input exclude each other, and both were given")
+        return raw_input
+    if input is None:
+        raise ValueError("input must be given (or raw_input), not None")
+    parameters: dict[str, Any] = {"custom": dict(check_mapping("input", input))}
+    if system is not None:
+        parameters["system"] = dict(check_mapping("system", system))
+    return {"parameters": parameters}

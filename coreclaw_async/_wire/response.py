@@ -1,0 +1,245 @@
+"""What came back: a Reply into its data, or into the error that it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from coreclaw_async._wire.error_codes import error_class, is_refusal
+from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.moments import date_of, http_date
+from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async.errors import (
+    ApiError,
+    CoreClawError,
+    InvalidResponseError,
+    NoReplyError,
+    OutcomeUnknownError,
+    RunOperationError,
+    printable,
+)
+
+_SNIPPET_BYTES = 200
+_JSON_START = (b"{", b"[")
+_RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,64})"')
+# Diagnostics are lists of texts; what is nested deeper than this is no diagnostics.
+_MAX_DEPTH = 50
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """
+    One whole HTTP answer.
+
+    Attributes:
+        status_code: HTTP status.
+        headers: Headers with lower-case names.
+        body: The decoded content.
+        received_at: Unix seconds; what a ``Retry-After`` date is compared with.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: float
+
+
+@attrs.frozen
+class Answer:
+    """The ``data`` of a success (None when it is absent or null) and the service's name for the request."""
+
+    data: Any
+    request_id: str | None = None
+
+
+def read_answer(request: Request, reply: Reply, secrets: tuple[str, ...] = ()) -> Answer:
+    """
+    Return the answer in *reply*; what an error shows of its body shows none of *secrets*.
+
+    Raises:
+        ApiError: The service refused or failed, in the envelope, in the HTTP status, or in both.
+        InvalidResponseError: A success without the service's envelope.
+    """
+    envelope, problem = _parse(reply.body)
+    code = _code_of(envelope)
+    is_success_status = HTTPStatus.OK <= reply.status_code < HTTPStatus.MULTIPLE_CHOICES
+    if is_success_status and problem is None and code == 0:
+        return Answer(envelope.get("data"), _text_or_none(envelope.get("request_id")))
+    if code or (not is_success_status and reply.status_code >= HTTPStatus.BAD_REQUEST):
+        raise _refusal(request, reply, envelope, code, secrets)
+    raise _not_an_answer(request, reply, envelope, problem, secrets)
+
+
+def _parse(body: bytes) -> tuple[dict[str, Any], str | None]:
+    """Return the envelope and None, or what could be saved of it and what is wrong."""
+    if not body.strip():
+        return {}, "it is empty"
+    try:
+        parsed = json.loads(body)
+    except RecursionError:
+        return {}, "its JSON is nested too deeply"
+    except ValueError:
+        return {}, "it is not JSON" if not body.lstrip().startswith(_JSON_START) else "its JSON is broken"
+    if not is_object(parsed):
+        return {}, f"it is a JSON {type(parsed).__name__}, not an object"
+    code = parsed.get("code")
+    if isinstance(code, bool) or not isinstance(code, int):
+        return parsed, "it has no whole number as code"
+    return parsed, None
+
+
+def _code_of(envelope: Mapping[str, Any]) -> int | None:
+    """Return the code, also of an error whose code came as digits in a text."""
+    code = envelope.get("code")
+    if isinstance(code, bool):
+        return None
+    if isinstance(code, int):
+        return code
+    if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) < 10:
+        return int(code)
+    return None
+
+
+def _refusal(
+    request: Request, reply: Reply, envelope: Mapping[str, Any], code: int | None, secrets: tuple[str, ...]
+) -> ApiError:
+    said = _text_or_none(envelope.get("message"))
+    if said is None:
+        said = f"HTTP {reply.status_code}, body {snippet(reply.body, secrets)}"
+    kind = error_class(reply.status_code, code)
+    return kind(
+        f"{request.label} was answered with: {printable(said)}",
+        status_code=reply.status_code,
+        code=code,
+        request_id=_text_or_none(envelope.get("request_id")),
+        details=envelope.get("details"),
+        # A date is the service's; so is the clock that it is to be compared with, as far as the answer tells it.
+        retry_after=parse_retry_after(reply.headers, date_of(reply.headers) or reply.received_at),
+        may_have_taken_effect=(
+            request.safety is not Safety.SAFE
+            and not (is_refusal(reply.status_code, code) and _RUN_SLUG.search(reply.body) is None)
+        ),
+    )
+
+
+def _not_an_answer(
+    request: Request, reply: Reply, envelope: Mapping[str, Any], problem: str | None, secrets: tuple[str, ...]
+) -> InvalidResponseError:
+    what = problem or f"HTTP {reply.status_code} is not followed"
+    return InvalidResponseError(
+        f"{request.label}: the answer is not the service's, {what}; it begins {snippet(reply.body, secrets)}",
+        status_code=reply.status_code,
+        code=_code_of(envelope),
+        request_id=_text_or_none(envelope.get("request_id")),
+        may_have_taken_effect=request.safety is not Safety.SAFE,
+    )
+
+
+def wrong_shape(request: Request, answer: Answer, problem: str) -> InvalidResponseError:
+    """Return the error of a success whose ``data`` cannot be read."""
+    return InvalidResponseError(
+        f"{request.label}: the data of the answer has the wrong shape, {printable(problem)}",
+        status_code=HTTPStatus.OK.value,
+        code=0,
+        request_id=answer.request_id,
+        may_have_taken_effect=request.safety is not Safety.SAFE,
+    )
+
+
+def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -> OutcomeUnknownError:
+    """
+    Return the error of a request that may have taken effect, with the run's id when *body* still names it.
+
+    *body* is as much of the answer as came: half of it may hold the one thing that matters.
+    """
+    named = _RUN_SLUG.search(body)
+    run_id = None if named is None else named[1].decode("utf-8", "replace")
+    return OutcomeUnknownError(
+        f"{request.label} may have taken effect and is not sent again: {error.message}",
+        status_code=error.status_code,
+        code=error.code,
+        request_id=error.request_id,
+        details=error.details,
+        retry_after=error.retry_after,
+        run_id=run_id,
+        candidates=None if run_id is None else (run_id,),
+    )
+
+
+def is_open_question(request: Request, error: CoreClawError) -> bool:
+    """
+    Return whether *error* leaves open if a request that must not be sent twice did its work.
+
+    `RunOperationError` is left as it is: the service names it for what happened, and it says itself that a run may
+    exist.
+    """
+    if request.safety is not Safety.ONCE or isinstance(error, RunOperationError):
+        return False
+    return error.may_have_taken_effect or isinstance(error, NoReplyError | InvalidResponseError)
+
+
+def snippet(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+    """Return the first bytes of a body as one printable line without *secrets*, also where the cut would halve one."""
+    longest = max((len(secret) for secret in secrets), default=0)
+    window = _SNIPPET_BYTES + longest
+    text = without_secrets(body[:window].decode("utf-8", "replace"), secrets)
+    if len(body) > window:  # The end of the window may halve a secret.
+        text = text[: len(text) - longest]
+    return ascii(text[:_SNIPPET_BYTES])
+
+
+def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    """Return *text* with ``<key>`` in place of each of *secrets*."""
+    for secret in secrets:
+        text = text.replace(secret, "<key>")
+    return text
+
+
+def redact(error: CoreClawError, secrets: tuple[str, ...]) -> None:
+    """Take *secrets* out of whatever text the service put into *error*."""
+    error.message = without_secrets(error.message, secrets)
+    error.args = (error.message,)
+    error.request_id = None if error.request_id is None else without_secrets(error.request_id, secrets)
+    error.details = _clean(error.details, secrets, _MAX_DEPTH)
+
+
+def _clean(value: Any, secrets: tuple[str, ...], depth: int) -> Any:
+    if isinstance(value, str):
+        return without_secrets(value, secrets)
+    if depth == 0 and isinstance(value, list | dict):
+        return "<nested too deeply>"
+    if is_array(value):
+        return [_clean(item, secrets, depth - 1) for item in value]
+    if is_object(value):
+        return {without_secrets(key, secrets): _clean(item, secrets, depth - 1) for key, item in value.items()}
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """
+    Return the seconds that ``Retry-After`` asks for, 0 or more; None without a readable one.
+
+    Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send both.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        date = http_date(value)
+        if date is None:
+            return None
+        seconds = date - now
+    if seconds != seconds or seconds == float("inf"):
+        return None
+    return max(0.0, seconds)

@@ -1,0 +1,87 @@
+"""When a request goes again, and after how long: decisions without a clock."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from coreclaw_async._wire.request import Request, Safety, check_int, check_seconds
+from coreclaw_async.errors import (
+    CoreClawError,
+    NoReplyError,
+    RateLimitedError,
+    RequestNotSentError,
+    ServiceError,
+)
+
+
+def full_jitter(ceiling: float) -> float:
+    """Return a random number of seconds between 0 and *ceiling* (`backoff.full_jitter`)."""
+    import backoff  # Late: a program that never retries need not load it.
+
+    return backoff.full_jitter(ceiling)
+
+
+def _attempts(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    check_int(attribute.name, value, lowest=1)
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    check_seconds(attribute.name, value, allow_zero=attribute.name == "max_retry_after")
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """
+    How often and how patiently a request is sent again, where that is safe.
+
+    Attributes:
+        max_attempts: Sends in all, 1 or more; 1 turns sending again off.
+        first_delay: Longest first wait in seconds, above 0; it doubles from there.
+        max_delay: Longest wait in seconds that this side chooses by itself.
+        max_retry_after: Longest ``Retry-After`` in seconds that is obeyed; a longer one ends the call at once.
+        jitter: Turns a longest wait into a wait.
+    """
+
+    max_attempts: int = attrs.field(default=4, validator=_attempts)
+    first_delay: float = attrs.field(default=0.5, validator=_seconds)
+    max_delay: float = attrs.field(default=30.0, validator=_seconds)
+    max_retry_after: float = attrs.field(default=120.0, validator=_seconds)
+    jitter: Callable[[float], float] = attrs.field(default=full_jitter, repr=False)
+
+    def waits(self) -> Iterator[float]:
+        """Yield the waits in seconds between the attempts, one fewer than the attempts."""
+        import backoff
+
+        ceilings = backoff.expo(base=2, factor=self.first_delay, max_value=self.max_delay)
+        next(ceilings)  # A backoff generator yields its first value only after one empty send.
+        return (self.jitter(ceiling) for ceiling in itertools.islice(ceilings, self.max_attempts - 1))
+
+    def next_wait(self, request: Request, error: CoreClawError, waits: Iterator[float]) -> float | None:
+        """Return the seconds to wait before *request* goes again, or None to give up."""
+        if not may_send_again(request, error):
+            return None
+        wait = next(waits, None)
+        if wait is None or error.retry_after is None:
+            return wait
+        if error.retry_after > self.max_retry_after:
+            return None
+        # Never earlier than asked; the jitter is added on top, so that clients spread out.
+        return error.retry_after + wait
+
+
+def may_send_again(request: Request, error: CoreClawError) -> bool:
+    """
+    Return whether a second send cannot do the work twice.
+
+    A request that never left, or that was refused for its rate, did no work. After any other failure the work may
+    have been done, so only a request that can be repeated goes again, and only when that can help.
+    """
+    if isinstance(error, TimeoutError):  # The deadline of the call has passed.
+        return False
+    if isinstance(error, RequestNotSentError | RateLimitedError) and not error.may_have_taken_effect:
+        return True
+    is_passing = isinstance(error, NoReplyError | ServiceError | RateLimitedError)
+    return request.safety is not Safety.ONCE and is_passing

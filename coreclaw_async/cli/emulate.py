@@ -1,0 +1,136 @@
+"""``coreclaw-async emulate``: the service on a socket of this machine, for clients in any language."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import signal
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal, InvalidOperation
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async.errors import ConfigurationError
+from coreclaw_async.testing import FakeService, RealClock, RunScript
+from coreclaw_async.testing._switches import LogShape, OffsetDialect
+
+_LOOK_EVERY = 0.1
+"""Seconds between two looks for a signal to stop."""
+
+
+def _key(text: str) -> str:
+    try:
+        Credentials(text)
+    except ConfigurationError as error:
+        raise typer.BadParameter(error.message) from None
+    return text
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        raise typer.BadParameter(f"{text!r} is no amount of money")
+    return amount
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise typer.BadParameter(f"{text!r} is no number of seconds from 0")
+    return seconds
+
+
+def emulate(
+    *,
+    host: Annotated[str, typer.Option(help="Name or IPv4 address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8787,
+    api_key: Annotated[
+        str, typer.Option(parser=_key, metavar="KEY", help="The one key that is accepted; it is no secret.")
+    ] = "test-key",
+    rows: Annotated[int, typer.Option(min=0, help="Rows that each run produces.")] = 25,
+    run_seconds: Annotated[
+        float, typer.Option(parser=_seconds, metavar="SECONDS", help="How long each run takes.")
+    ] = 3.0,
+    offset_dialect: Annotated[
+        OffsetDialect,
+        typer.Option(
+            help="What `offset` counts: pages from 1 (`page`), rows from 0 (`row`), or rows, cut to whole pages "
+            "(`aligned`). The service has had all three."
+        ),
+    ] = "page",
+    echo_page_index: Annotated[bool, typer.Option(help="Whether lists tell `page_index` and `page_size`.")] = True,
+    log_entries: Annotated[LogShape, typer.Option(help="The form of log entries.")] = "objects",
+    plan_limit: Annotated[
+        int | None, typer.Option(min=0, help="Runs that may go on at once; a further start gets code 30003.")
+    ] = None,
+    balance: Annotated[
+        Decimal, typer.Option(parser=_amount, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
+    ] = Decimal("100.00"),
+) -> None:
+    """
+    Serve the CoreClaw API from this machine, until Ctrl-C.
+
+    All 39 operations, from memory: nothing leaves this machine and nothing costs money.
+    """
+    service = FakeService(
+        api_key=api_key,
+        clock=RealClock(),
+        offset_dialect=offset_dialect,
+        echo_page_index=echo_page_index,
+        log_entries=log_entries,
+        plan_limit=plan_limit,
+        balance=balance,
+        default_script=RunScript(rows=rows, duration=run_seconds),
+    )
+    with ExitStack() as stack:
+        signals = stack.enter_context(_noted_signals())
+        try:
+            server = stack.enter_context(service.serve(host, port))
+        except (OSError, UnicodeError) as error:
+            raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
+        _say_ready(server.url, api_key)
+        while not signals:
+            time.sleep(_LOOK_EVERY)
+    typer.echo(f"Stopped after {len(service.requests)} requests and {service.runs_created} runs.")
+
+
+def _say_ready(url: str, api_key: str) -> None:
+    header = shlex.quote(f"Authorization: Bearer {api_key}")
+    typer.echo(
+        f"CoreClaw emulator ready at {url}\n"
+        "\n"
+        f"  export CORECLAW_BASE_URL={url}\n"
+        f"  export CORECLAW_API_KEY={shlex.quote(api_key)}\n"
+        "\n"
+        f"  curl -H {header} {url}/api/v2/users/account\n"
+        "\n"
+        "Worker to run: coreclaw/google-maps-scraper. Ctrl-C stops."
+    )
+
+
+@contextmanager
+def _noted_signals() -> Generator[list[int]]:
+    """Note down what asks for an end, in place of dying of it; a second one cannot disturb the end either."""
+    # A list, and looking at it again and again: an event has a lock, on which a signal handler can wait for ever.
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,102 @@
+"""What commands write: plain text and small tables, safe whatever the service sends."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from coreclaw_async.models import Row
+
+_LABEL_WIDTH = 8
+_GAP = 2
+_MAX_CELL_WIDTH = 32
+
+
+class Screen:
+    """
+    Standard output for results, standard error for progress and complaints.
+
+    All text is printed as it is: no markup is read in it, and nothing in it can control the terminal.
+    """
+
+    def __init__(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A character that the terminal lacks must not end a command that has paid for a run.
+                stream.reconfigure(errors="replace")
+        self._out = Console(highlight=False)
+        self.err = Console(stderr=True, highlight=False)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody looks at standard error as it changes."""
+        return sys.stderr.isatty()
+
+    def say(self, text: str, *, label: str = "") -> None:
+        """Print a line, behind a *label* or indented like those that have one."""
+        line = Text.assemble((f"{label:{_LABEL_WIDTH}}", "bold cyan"), plain(text))
+        self._out.print(line, soft_wrap=True)
+
+    def say_heading(self, text: str) -> None:
+        """Print a line that stands out."""
+        self._out.print(Text(plain(text), style="bold"), soft_wrap=True)
+
+    def say_code(self, heading: str, lines: Iterable[str]) -> None:
+        """Print lines of code as they can be pasted, under a heading."""
+        self._out.line()
+        self.say_heading(heading)
+        for line in lines:
+            self._out.print(Text(plain(line)), soft_wrap=True)
+
+    def say_rows(self, rows: Sequence[Row]) -> None:
+        """Print *rows* as a table of the columns for which there is room."""
+        columns = {name: [_cell(row.get(name)) for row in rows] for row in rows for name in row if name[:2] != "__"}
+        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold")
+        shown: list[list[str]] = []
+        room = self._out.width - _LABEL_WIDTH
+        for name, cells in columns.items():
+            width = min(_MAX_CELL_WIDTH, max(map(cell_len, [plain(name), *cells])))
+            room -= width + _GAP
+            if room < 0:
+                break
+            table.add_column(Text(plain(name)), width=width, no_wrap=True, overflow="ellipsis")
+            shown.append(cells)
+        for line in zip(*shown, strict=True):
+            table.add_row(*map(Text, line))
+        if shown:
+            self._out.print(Padding(table, (0, 0, 0, _LABEL_WIDTH)))
+        if len(shown) < len(columns):
+            self.say(f"not shown: {', '.join(list(columns)[len(shown) :])}")
+
+    def complain(self, text: str) -> None:
+        """Print a line to standard error."""
+        self.err.print(Text(plain(text)), soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Return *text* without line breaks and control characters, which could do anything to a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def money(amount: Decimal | None) -> str:
+    """Return an amount as people read it."""
+    if amount is None:
+        return "an unknown amount"
+    cents = f"{amount:.2f}"
+    return f"${cents}" if Decimal(cents) == amount else f"${amount:f}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,275 @@
+"""
+Every error of the package: one tree, plain data, picklable.
+
+::
+
+    CoreClawError
+    ├── ConfigurationError          also a ValueError: key, base URL, a missing extra
+    ├── RequestNotSentError         it never left this machine: nothing was done
+    │   └── SendTimeoutError        also a TimeoutError: the deadline came first
+    ├── NoReplyError                it left, and no whole answer came
+    │   ├── RequestTimeoutError     also a TimeoutError: the deadline came first
+    │   └── OutcomeUnknownError     it may have taken effect and must not be sent again blindly
+    ├── InvalidResponseError        an answer that is not the service's
+    ├── ApiError                    the service said no
+    │   ├── InvalidArgumentError    11000
+    │   ├── AuthenticationError     12001, 12002
+    │   ├── NotFoundError           11004, 50001, 60001, 70001
+    │   ├── RateLimitedError        13000, HTTP 429
+    │   ├── InsufficientBalanceError  30001
+    │   ├── ConcurrencyLimitError   30003
+    │   ├── WorkerUnavailableError  50003
+    │   ├── RunOperationError       50002, 70002
+    │   ├── NotImplementedByServiceError  16000
+    │   └── ServiceError            10000, 14000, HTTP 5xx
+    ├── PaginationError             the pages do not add up to one list
+    ├── WaitTimeoutError            also a TimeoutError: the run goes on
+    ├── RunFailedError              the run ended badly
+    ├── RunAbortedError             the run was aborted, or is being aborted
+    ├── InputRejectedError          an input that is certain to fail, stopped before it costs anything
+    └── DownloadError               a file could not be fetched whole
+
+The caller's own mistakes are `ValueError` and `TypeError`, raised before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coreclaw_async.models import Run
+
+
+def printable(text: str) -> str:
+    """Return *text* without line breaks, control characters and lone surrogates, so that it can be logged."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _rebuild(kind: type[CoreClawError], state: dict[str, Any]) -> CoreClawError:
+    error = kind.__new__(kind, state["message"])
+    error.args = (state["message"],)  # A TimeoutError is an OSError, which would take them in __init__ only.
+    error.__dict__.update(state)
+    return error
+
+
+class CoreClawError(Exception):
+    """
+    The root of all errors of this package.
+
+    Attributes:
+        message: What happened, in one sentence; also ``str(error)``.
+        status_code: HTTP status of the answer, or None when there was none.
+        code: Application code of the answer (api/error-codes), or None when there was none.
+        request_id: The service's name for the request, for its support; or None.
+        details: The service's own diagnostics; may hold internals of a worker. Not in the text.
+        retry_after: Seconds the service asked to wait, or None.
+        run_id: The run this error is about, where it is known.
+        candidates: Ids of what the request may have brought about: runs for a start, tasks or queue items for
+            the calls that make those. Empty: a look found none, which is no proof. None: no look was made or
+            it failed.
+        may_have_taken_effect: Whether the service may have done what was asked. When it is true and the call
+            starts something that costs money, look before calling again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: int | None = None,
+        request_id: str | None = None,
+        details: Any = None,
+        retry_after: float | None = None,
+        run_id: str | None = None,
+        candidates: Sequence[str] | None = None,
+        may_have_taken_effect: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.details = details
+        self.retry_after = retry_after
+        self.run_id = run_id
+        self.candidates = None if candidates is None else tuple(candidates)
+        self.may_have_taken_effect = may_have_taken_effect
+
+    def __str__(self) -> str:
+        facts = [
+            f"{name} {printable(str(value))}"
+            for name, value in (
+                ("HTTP", self.status_code),
+                ("code", self.code),
+                ("request_id", self.request_id),
+                ("run_id", self.run_id),
+            )
+            if value is not None
+        ]
+        if self.candidates:
+            facts.append(f"candidates {printable(', '.join(self.candidates))}")
+        return f"{self.message} ({'; '.join(facts)})" if facts else self.message
+
+    def __reduce__(self) -> tuple[Callable[..., CoreClawError], tuple[Any, ...]]:
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+class ConfigurationError(CoreClawError, ValueError):
+    """The client cannot work as it was set up: no key, a base URL without scheme, a missing extra."""
+
+
+class RequestNotSentError(CoreClawError):
+    """No byte of the request left this machine (name look-up, connection, TLS): nothing was done."""
+
+
+class SendTimeoutError(RequestNotSentError, TimeoutError):
+    """The deadline of the call passed before the request left this machine: nothing was done."""
+
+
+class NoReplyError(CoreClawError):
+    """The request left and no whole answer came back."""
+
+
+class RequestTimeoutError(NoReplyError, TimeoutError):
+    """The deadline of the call passed before a whole answer came."""
+
+
+class OutcomeUnknownError(NoReplyError):
+    """
+    The request may have taken effect, and sending it again could pay a second time.
+
+    Raised instead of a second attempt for every call that starts a run, queues one or creates a task, when
+    its answer was lost, late, broken, a server failure, or the call was cancelled after it had left.
+    `candidates` holds the ids of what it may have brought about (`coreclaw_async.AsyncCoreClaw.runs`
+    ``find_started``): a hint to check, never a proof. `__cause__` is what was seen.
+    """
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.may_have_taken_effect = True
+
+
+class InvalidResponseError(CoreClawError):
+    """The answer is not what the service promises: no JSON, no envelope, a member of the wrong type, too big."""
+
+
+class ApiError(CoreClawError):
+    """The service refused or failed; `code` first, `status_code` second decide which subclass."""
+
+
+class InvalidArgumentError(ApiError):
+    """A field, range or shape was refused: code 11000."""
+
+
+class AuthenticationError(ApiError):
+    """The key is missing, unknown or not allowed here: codes 12001 and 12002, HTTP 401 and 403."""
+
+
+class NotFoundError(ApiError):
+    """There is no such thing: codes 11004, 50001 (worker), 60001 (task), 70001 (run), HTTP 404."""
+
+
+class RateLimitedError(ApiError):
+    """Refused for its rate before any work was done: code 13000, HTTP 429."""
+
+
+class InsufficientBalanceError(ApiError):
+    """The balance does not cover the run, which was not started: code 30001."""
+
+
+class ConcurrencyLimitError(ApiError):
+    """The plan's number of running runs is reached: no run, no charge; wait for a slot: code 30003."""
+
+
+class WorkerUnavailableError(ApiError):
+    """This version of the worker cannot be started; leave ``version`` out: code 50003."""
+
+
+class RunOperationError(ApiError):
+    """
+    The service could not do this to the run: codes 50002 and 70002.
+
+    After a start, `may_have_taken_effect` is true: a run may exist all the same (api/error-codes does not
+    say), so look at `candidates` first.
+    """
+
+
+class NotImplementedByServiceError(ApiError):
+    """The service does not offer this: code 16000."""
+
+
+class ServiceError(ApiError):
+    """The service failed: codes 10000 and 14000, any HTTP 5xx."""
+
+
+class PaginationError(CoreClawError):
+    """
+    The pages that came do not add up to one list, so the list is not passed off as whole.
+
+    Attributes:
+        collected: Items handed out before the error.
+        expected: Items the service said there are, or None.
+    """
+
+    def __init__(
+        self, message: str, *, collected: int = 0, expected: int | None = None, run_id: str | None = None
+    ) -> None:
+        super().__init__(message, run_id=run_id)
+        self.collected = collected
+        self.expected = expected
+
+
+class _RunError(CoreClawError):
+    """An error about one run that holds its last known state."""
+
+    def __init__(self, message: str, *, run_id: str, run: Run | None = None) -> None:
+        super().__init__(message, run_id=run_id)
+        self.run = run
+
+
+class WaitTimeoutError(_RunError, TimeoutError):
+    """
+    The wait ended before the run did; the run goes on and costs what it costs.
+
+    Attributes:
+        run: The run as it was last seen, or None when no look succeeded.
+    """
+
+
+class RunFailedError(_RunError):
+    """
+    The run ended without success.
+
+    Attributes:
+        run: The run as it ended.
+        log: The last lines of its log that speak of errors, oldest first; empty when there are none or the
+            log could not be read.
+    """
+
+    def __init__(self, message: str, *, run_id: str, run: Run | None = None, log: Sequence[str] = ()) -> None:
+        super().__init__(message, run_id=run_id, run=run)
+        self.log = tuple(log)
+
+
+class RunAbortedError(_RunError):
+    """
+    The run was aborted.
+
+    Attributes:
+        run: The run as it was last seen.
+        confirmed: False when the run was still ``aborting`` at the end of the grace time: the service may
+            never report more (api/run-lifecycle names no later status).
+    """
+
+    def __init__(self, message: str, *, run_id: str, run: Run | None = None, confirmed: bool = True) -> None:
+        super().__init__(message, run_id=run_id, run=run)
+        self.confirmed = confirmed
+
+
+class InputRejectedError(CoreClawError):
+    """The input is certain to fail or to be wasted, so nothing was sent."""
+
+
+class DownloadError(CoreClawError):
+    """A file could not be fetched whole from the storage host; no partial file stands under its final name."""

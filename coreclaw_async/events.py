@@ -1,0 +1,116 @@
+"""What a client tells its ``on_event`` hook: typed events, plain data without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from coreclaw_async.models import Run
+
+
+@attrs.frozen(kw_only=True)
+class RequestSent:
+    """
+    One attempt at a request came to its end, with an answer or without.
+
+    Attributes:
+        operation: operationId of the published specification.
+        method: HTTP method.
+        path: Path without the query.
+        attempt: Number of the attempt, from 1.
+        elapsed: Seconds, the wait for a free connection included.
+        status_code: HTTP status, or None without an answer.
+        code: Application code, or None without one.
+        request_id: The service's name for the request, or None.
+        error: Name of the error class, or None for a success.
+    """
+
+    operation: str
+    method: str
+    path: str
+    attempt: int
+    elapsed: float
+    status_code: int | None = None
+    code: int | None = None
+    request_id: str | None = None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RetryScheduled:
+    """
+    A request will go again.
+
+    Attributes:
+        operation: operationId of the published specification.
+        attempt: Number of the attempt that failed, from 1.
+        wait: Seconds until the next one.
+        error: Name of the error class.
+    """
+
+    operation: str
+    attempt: int
+    wait: float
+    error: str
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted:
+    """A start was answered with a run id."""
+
+    operation: str
+    run_id: str
+
+
+@attrs.frozen(kw_only=True)
+class StartUnknown:
+    """
+    A call that starts, queues or creates something may have taken effect, and is not sent again.
+
+    Attributes:
+        operation: operationId of the published specification.
+        candidates: What it may have brought about; None when no look could be made.
+        run_id: The run itself, where the broken answer still named it.
+    """
+
+    operation: str
+    candidates: Sequence[str] | None
+    run_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RunChanged:
+    """
+    A run that is waited for was seen in another state.
+
+    Attributes:
+        run: The run as it is now.
+        previous: Its status before, or None at the first look.
+    """
+
+    run: Run
+    previous: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PageRead:
+    """
+    A page of a listing was read while iterating.
+
+    Attributes:
+        operation: operationId of the published specification.
+        offset: The offset that was asked for.
+        items: Items on the page.
+        count: Items in the whole listing, or None when the service does not say.
+    """
+
+    operation: str
+    offset: int
+    items: int
+    count: int | None = None
+
+
+Event: TypeAlias = RequestSent | RetryScheduled | RunStarted | StartUnknown | RunChanged | PageRead
+EventHook: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,43 @@
+"""The account behind a key, and the proxy regions a worker can use."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from coreclaw_async.models.fields import extra_field
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """
+    The account of the key, as ``GET /api/v2/users/account`` reports it.
+
+    Attributes:
+        balance: Money left, in US dollars; None when the service did not say.
+        balance_expires_at: UTC, or None; the wire calls it ``balance_expiration_at``.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    balance: Decimal | None = None
+    balance_expires_at: dt.datetime | None = None
+    extra: dict[str, Any] = extra_field()
+
+
+@attrs.frozen(kw_only=True)
+class ProxyRegion:
+    """
+    A place whose proxies a worker can use.
+
+    Attributes:
+        code: ISO country code such as ``"US"``, as ``parameters.system.proxy_region`` takes it.
+        name: Its name in the language that was asked for.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    code: str = ""
+    name: str = ""
+    extra: dict[str, Any] = extra_field()

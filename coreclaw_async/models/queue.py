@@ -1,0 +1,65 @@
+"""The run queue: what was put there, what waits there, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from coreclaw_async.models.fields import extra_field
+
+
+@attrs.frozen(kw_only=True)
+class QueuedRun:
+    """
+    The answer to `workers.queue_run`: an item that waits until it is activated.
+
+    Attributes:
+        queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
+        queued: Whether the service took it.
+        queue_status: ``waiting``, or another word of the service.
+        request_id: The service's name for the request.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    queue_id: str = ""
+    queued: bool | None = None
+    queue_status: str | None = None
+    request_id: str | None = None
+    extra: dict[str, Any] = extra_field()
+
+
+@attrs.frozen(kw_only=True)
+class QueueItem:
+    """
+    One item of the run queue.
+
+    Attributes:
+        queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
+        status: ``waiting``, ``inactive``, or another word; the wire calls it ``queue_status``.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    queue_id: str = ""
+    status: str | None = None
+    extra: dict[str, Any] = extra_field()
+
+
+@attrs.frozen(kw_only=True)
+class QueueAction:
+    """
+    What became of one item that was to be activated or released.
+
+    The service answers code 0 though single items failed, so look at `success` of each.
+
+    Attributes:
+        queue_id: Name of the item; the wire calls it ``queue_ref``.
+        success: False when the item had already run or been released.
+        error: The reason, where the service gives one.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    queue_id: str = ""
+    success: bool | None = None
+    error: str | None = None
+    extra: dict[str, Any] = extra_field()

@@ -1,0 +1,234 @@
+"""Runs: their states, what starting one answers, their logs and exports, and the ways to name one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Any, TypeAlias
+
+import attrs
+
+from coreclaw_async.models.fields import extra_field, without_query
+from coreclaw_async.models.pages import ResultPage
+
+
+class RunStatus(StrEnum):
+    """The five words of the contract; the service has sent others, which stay plain strings."""
+
+    READY = "ready"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTING = "aborting"
+
+
+class RunOutcome(Enum):
+    """What a status word means to somebody who waits."""
+
+    GOING = "going"
+    ABORTING = "aborting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more can be expected."""
+        return self not in (RunOutcome.GOING, RunOutcome.ABORTING)
+
+
+# The words beyond the contract are those that other clients of the service wait for or have seen in
+# callbacks (docs, api/run-lifecycle; coreclaw-mcp-server poll_run; n8n-nodes-coreclaw constants).
+_OUTCOMES = {
+    "aborting": RunOutcome.ABORTING,
+    "succeeded": RunOutcome.SUCCEEDED,
+    "success": RunOutcome.SUCCEEDED,
+    "finished": RunOutcome.SUCCEEDED,
+    "completed": RunOutcome.SUCCEEDED,
+    "failed": RunOutcome.FAILED,
+    "error": RunOutcome.FAILED,
+    "timeout": RunOutcome.FAILED,
+    "timed_out": RunOutcome.FAILED,
+    "submit_fail": RunOutcome.FAILED,
+    "aborted": RunOutcome.ABORTED,
+    "abort": RunOutcome.ABORTED,
+    "cancelled": RunOutcome.ABORTED,
+    "canceled": RunOutcome.ABORTED,
+}
+
+
+def outcome_of(status: str | None) -> RunOutcome:
+    """Return what *status* means, whatever its case; an unknown word means that the run goes on."""
+    return RunOutcome.GOING if status is None else _OUTCOMES.get(status.lower(), RunOutcome.GOING)
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """
+    One run of a worker, as details and lists report it.
+
+    Attributes:
+        run_id: Run slug, 26 characters; the wire calls it ``slug``.
+        worker_id: Worker slug; the wire calls it ``scraper_slug``.
+        worker_title: The worker's name for people; the wire calls it ``scraper_title``.
+        version: The worker version that really ran.
+        status: A `RunStatus`, or the raw word when the service sent another.
+        result_count: Rows written so far, 0 or more; 0 can be a success. The wire calls it ``results``.
+        usage: What the run cost, in US dollars.
+        traffic: Bytes, for diagnosis.
+        origin: Where it was started: ``openapi``, ``api_v2``, ``web``, ...
+        started_at: UTC, or None while it waits.
+        finished_at: UTC, or None. Not a proof that the run has ended: the service's own example shows a
+            running run with one.
+        duration: Seconds.
+        error_message: Diagnostic text; may be absent on a failed run and present on another. The wire calls
+            it ``err_msg``.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    run_id: str = ""
+    worker_id: str | None = None
+    worker_title: str | None = None
+    version: str | None = None
+    status: RunStatus | str | None = None
+    result_count: int | None = None
+    usage: Decimal | None = None
+    traffic: int | None = None
+    origin: str | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    duration: float | None = None
+    error_message: str | None = None
+    extra: dict[str, Any] = extra_field()
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """What the status means; the status is the only authority on it."""
+        return outcome_of(self.status)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended, well or badly; ``aborting`` has not."""
+        return self.outcome.is_end
+
+
+@attrs.frozen(kw_only=True)
+class StartedRun:
+    """
+    The answer to a start: always a run id, the rest only where the service waited for the end.
+
+    Attributes:
+        run_id: Slug of the new run; the wire calls it ``run_slug``.
+        request_id: The service's name for the request.
+        status: A `RunStatus`, the raw word, or None; after five minutes the service answers with a run that
+            goes on. The wire calls it ``run_status``.
+        started_at: UTC; the wire calls it ``execution_start_timestamp``.
+        finished_at: UTC; the wire calls it ``execution_end_timestamp``.
+        duration: Seconds; the wire calls it ``running_duration``.
+        is_finished: As the service said; reruns only.
+        error_message: Diagnostic text.
+        result_message: Text about the results.
+        results: The window of rows that ``offset`` and ``limit`` asked for.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    run_id: str
+    request_id: str | None = None
+    status: RunStatus | str | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    duration: float | None = None
+    is_finished: bool | None = None
+    error_message: str | None = None
+    result_message: str | None = None
+    results: ResultPage | None = None
+    extra: dict[str, Any] = extra_field()
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """What the status means; ``GOING`` when the service did not wait."""
+        return outcome_of(self.status)
+
+
+@attrs.frozen
+class LastRun:
+    """
+    The newest run of the account, or of one worker, whoever started it.
+
+    Each call may mean another run. Whatever takes more than one request asks once which run it is.
+
+    Attributes:
+        worker_id: Worker slug or ``owner/name``; None for the whole account.
+    """
+
+    worker_id: str | None = None
+
+
+RunRef: TypeAlias = str | Run | StartedRun | LastRun
+"""The ways to name a run."""
+
+
+class LogLevel(StrEnum):
+    """The level of a log entry; the wire sends 1 to 4 or the word."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@attrs.frozen(kw_only=True)
+class LogEntry:
+    """
+    One entry of a run's log.
+
+    Attributes:
+        content: The text, may hold line breaks.
+        level: A `LogLevel`, the raw word or number when it is new, None when the entry is a bare string. The
+            wire calls it ``type``.
+        group: Subtask id, or None.
+        timestamp: UTC to the millisecond, or None.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    content: str = ""
+    level: LogLevel | str | None = None
+    group: str | None = None
+    timestamp: dt.datetime | None = None
+    extra: dict[str, Any] = extra_field()
+
+
+@attrs.frozen(kw_only=True)
+class RunLog:
+    """
+    The recent part of a run's log.
+
+    Attributes:
+        entries: Recent entries only; the wire calls it ``list``.
+        all_logs_url: Where the whole log is, on another host and perhaps not for long. As good as a
+            password: the repr hides its query.
+        result_count: Rows written so far.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    entries: Sequence[LogEntry] = ()
+    all_logs_url: str | None = attrs.field(default=None, repr=without_query)
+    result_count: int | None = None
+    extra: dict[str, Any] = extra_field()
+
+
+@attrs.frozen(kw_only=True)
+class Export:
+    """
+    Where the results of a run can be fetched as a file.
+
+    Attributes:
+        download_url: Signed and temporary, on another host. Anybody who has it can read the rows: the repr
+            hides its query. Never send the key there.
+        extra: Members this version does not know, under their wire names.
+    """
+
+    download_url: str = attrs.field(default="", repr=without_query)
+    extra: dict[str, Any] = extra_field()

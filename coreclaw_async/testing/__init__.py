@@ -1,0 +1,74 @@
+"""
+The CoreClaw service as a state machine, to test programs against.
+
+Import from here, and faults from `coreclaw_async.testing.faults`; the other modules are how it
+is done. Names load when they are first used, because the pytest plugin of this package is
+imported by every run of pytest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coreclaw_async.testing import faults
+    from coreclaw_async.testing._clock import Clock, FakeClock, RealClock
+    from coreclaw_async.testing._fake_run import FakeRun
+    from coreclaw_async.testing._fault_plan import FaultPlan
+    from coreclaw_async.testing._records import (
+        FakeQueueItem,
+        FakeTask,
+        FakeWorker,
+        RecordedRequest,
+        SentCallback,
+    )
+    from coreclaw_async.testing._scripts import CallbackPlan, RunScript
+    from coreclaw_async.testing._service import FakeService
+    from coreclaw_async.testing.faults import Fault
+
+__all__ = [
+    "CallbackPlan",
+    "Clock",
+    "FakeClock",
+    "FakeQueueItem",
+    "FakeRun",
+    "FakeService",
+    "FakeTask",
+    "FakeWorker",
+    "Fault",
+    "FaultPlan",
+    "RealClock",
+    "RecordedRequest",
+    "RunScript",
+    "SentCallback",
+    "faults",
+]
+
+_MODULE_OF = {
+    "CallbackPlan": "_scripts",
+    "Clock": "_clock",
+    "FakeClock": "_clock",
+    "FakeQueueItem": "_records",
+    "FakeRun": "_fake_run",
+    "FakeService": "_service",
+    "FakeTask": "_records",
+    "FakeWorker": "_records",
+    "Fault": "faults",
+    "FaultPlan": "_fault_plan",
+    "RealClock": "_clock",
+    "RecordedRequest": "_records",
+    "RunScript": "_scripts",
+    "SentCallback": "_records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULE_OF.get(name, name)}")
+    return getattr(module, name, module)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,148 @@
+"""A fake service as an ASGI app: real sockets, real resets, real truncation."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import anyio
+
+from coreclaw_async.testing._dispatch import IncomingRequest
+from coreclaw_async.testing._pieces import body_pieces
+from coreclaw_async.testing._signed_urls import FILES_PREFIX
+
+if TYPE_CHECKING:
+    from coreclaw_async.testing._answers import Answer
+    from coreclaw_async.testing._backend import Backend
+    from coreclaw_async.testing.faults import Fault
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_CALLBACK_INTERVAL = 0.02
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close sends RST.
+
+
+class AsgiApp:
+    """
+    The API and the file server as one ASGI app.
+
+    Args:
+        backend: Returns what answers, at each request anew.
+        deliver_callbacks: Sends what callbacks are due; called again and again while the app lives.
+        sites: Which server a listening port is, `api` or `files`. For other ports the path tells.
+    """
+
+    def __init__(
+        self,
+        backend: Callable[[], Backend],
+        deliver_callbacks: Callable[[], Awaitable[None]],
+        sites: Mapping[int, str],
+    ) -> None:
+        self._backend = backend
+        self._deliver_callbacks = deliver_callbacks
+        self._sites = sites
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request, or live as long as the server does."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            raise RuntimeError(f"the fake service speaks HTTP only, not {scope['type']}")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Send callbacks in the background from the start of the server to its end."""
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_delivering)
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            tasks.cancel_scope.cancel()
+
+    async def _keep_delivering(self) -> None:
+        while True:
+            await self._deliver_callbacks()
+            await anyio.sleep(_CALLBACK_INTERVAL)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive)
+        if body is None:
+            return
+        backend = self._backend()
+        clock = backend.world.switches.clock
+        request = self._read(scope, body)
+        delivery = await backend.exchange(request, pause=anyio.sleep, wait=clock.sleep)
+        fault, answer = delivery.fault, delivery.answer
+        if answer is not None:
+            await self._send_answer(send, answer, fault)
+            if fault.ending != "truncate":
+                return
+            _transport_of(send).close()
+        elif fault.ending != "stall":
+            _reset(send)
+        # The body has been read, so this is the disconnect; returning earlier would send an answer.
+        await receive()
+
+    def _read(self, scope: Message, body: bytes) -> IncomingRequest:
+        path = scope["raw_path"].decode("ascii").partition("?")[0]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        by_path = "files" if path.startswith(FILES_PREFIX) else "api"
+        _, port = scope["server"]
+        return IncomingRequest(
+            site=self._sites.get(port, by_path),
+            method=scope["method"],
+            host=headers.get("host", ""),
+            path=path,
+            query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+            headers=headers,
+            body=body,
+        )
+
+    async def _send_answer(self, send: Send, answer: Answer, fault: Fault) -> None:
+        """Send `answer`, or as much of it as the fault leaves."""
+        headers = [
+            (name.encode(), value.encode("latin-1"))
+            for name, value in answer.header_items
+            if name != "date" or self._sites  # A server of one's own sets the date itself.
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        for number, chunk in enumerate(body_pieces(answer, fault)):
+            if number:
+                await anyio.sleep(fault.pause)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if fault.ending != "truncate":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body; None when the client is gone before it is complete."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _reset(send: Send) -> None:
+    """Lose the connection as a crashed server does: the client sees a reset."""
+    transport = _transport_of(send)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+def _transport_of(send: Send) -> Any:
+    """Return the socket's transport, which uvicorn keeps behind `send`."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("a connection can be lost on purpose only directly under uvicorn")
+    return transport

@@ -1,0 +1,133 @@
+"""What every way of reaching a fake service shares: record the request, apply faults, answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from coreclaw_async.testing._answers import Answer
+from coreclaw_async.testing._calls import SYNC_LIMIT
+from coreclaw_async.testing._dispatch import IncomingRequest, PendingAnswer, answer_call
+from coreclaw_async.testing._fault_plan import DOWNLOAD, FaultPlan
+from coreclaw_async.testing._file_server import answer_download
+from coreclaw_async.testing._records import RecordedRequest
+from coreclaw_async.testing._routes import Route, find_route
+from coreclaw_async.testing._world import EMPTY_INPUT, World
+from coreclaw_async.testing.faults import Fault
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which a synchronous start looks whether its run was ended from outside."""
+
+_RESULT_LISTS = frozenset({"listWorkerRunResults", "listLastWorkerRunResults", "listWorkerLastRunResults"})
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@frozen
+class Delivery:
+    """
+    How a request ends.
+
+    Attributes:
+        answer: What is sent; None when the connection stalls or is lost.
+        fault: What goes wrong while it is sent.
+    """
+
+    answer: Answer | None
+    fault: Fault
+
+
+@define(eq=False)
+class Backend:
+    """One service behind its doors; `lock` guards all of it."""
+
+    world: World
+    faults: FaultPlan = field(factory=FaultPlan)
+    requests: list[RecordedRequest] = field(factory=list[RecordedRequest])
+    lock: threading.RLock = field(factory=threading.RLock)
+
+    async def exchange(self, request: IncomingRequest, *, pause: Sleep, wait: Sleep) -> Delivery:
+        """
+        Process a request.
+
+        Args:
+            request: The request.
+            pause: Sleeps for a fault.
+            wait: Sleeps until a run ends, by the service's clock.
+        """
+        with self.lock:
+            record, fault, outcome = self._begin(request)
+        if isinstance(outcome, PendingAnswer):
+            outcome = await self._finish(outcome, wait) if fault.wants_answer else None
+        if fault.seconds:
+            await pause(fault.seconds)
+        answer = fault.apply(outcome)
+        if answer is None:
+            return Delivery(None, fault)
+        record.status = answer.status
+        date = formatdate(self.world.switches.clock.time(), usegmt=True)
+        return Delivery(evolve(answer, headers={"date": date, **answer.headers}), fault)
+
+    def record(self, request: IncomingRequest, operation: str | None) -> RecordedRequest:
+        """Return the record of `request`."""
+        return RecordedRequest(
+            method=request.method,
+            host=request.host,
+            path=request.path,
+            query=dict(request.query),
+            headers=dict(request.headers),
+            body=_parsed(request.body),
+            operation=operation,
+            at=self.world.switches.clock.monotonic(),
+        )
+
+    def _begin(self, request: IncomingRequest) -> tuple[RecordedRequest, Fault, Answer | PendingAnswer | None]:
+        """Do at once all that the service does at once."""
+        self.world.switches.clock.note_activity()
+        route = find_route(request.method, request.path) if request.site == "api" else Route()
+        name = route.operation.name if route.operation is not None else None
+        record = self.record(request, name if request.site == "api" else DOWNLOAD)
+        fault = self.faults.take(record)
+        if fault.ending != "refuse":
+            self.requests.append(record)
+        if fault.new_items:
+            self._insert_front(route, record, fault.new_items)
+        if not fault.processes:
+            return record, fault, None
+        if request.site == "files":
+            return record, fault, answer_download(self.world, request)
+        return record, fault, answer_call(self.world, request, route)
+
+    async def _finish(self, pending: PendingAnswer, wait: Sleep) -> Answer:
+        clock, run = self.world.switches.clock, pending.run
+        deadline = clock.monotonic() + SYNC_LIMIT
+        while not run.is_final and (left := deadline - clock.monotonic()) > 0:
+            until_end = left if run.ended_after is None else run.ended_after - run.age
+            await wait(min(left, until_end, _LOOK_AGAIN))
+        with self.lock:
+            return pending.finish()
+
+    def _insert_front(self, route: Route, record: RecordedRequest, count: int) -> None:
+        """Put new items before the list that is asked for; nothing when it is another request."""
+        world = self.world
+        worker = world.find_worker(route.parameters.get("workerId") or record.query.get("worker_id", ""))
+        if record.operation in _RESULT_LISTS:
+            run = world.runs.get(route.parameters.get("runId", "")) or world.last_run(worker)
+            if run is not None:
+                world.insert_rows(run, count, at=0)
+        elif record.operation == "listWorkerRuns":
+            for _ in range(count):
+                worker = worker or next(iter(world.workers.values()))
+                world.create_run(worker, EMPTY_INPUT, script=world.switches.default_script, origin="web")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -1,0 +1,109 @@
+"""One call of an operation, as its handler sees it, and what a handler may leave to be waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from coreclaw_async.testing._answers import RefusedError
+from coreclaw_async.testing._fake_run import FakeRun
+from coreclaw_async.testing._paging import Window, window_of
+from coreclaw_async.testing._records import FakeTask, FakeWorker
+from coreclaw_async.testing._routes import Operation
+from coreclaw_async.testing._switches import Switches
+from coreclaw_async.testing._world import World
+
+SYNC_LIMIT = 300.0
+"""Seconds after which a synchronous start answers although the run goes on."""
+
+
+@frozen
+class Pending:
+    """
+    An answer that comes when a run has ended, or after `SYNC_LIMIT` seconds.
+
+    Attributes:
+        run: The run that is waited for.
+        render: Returns the answer's data at that moment.
+    """
+
+    run: FakeRun
+    render: Callable[[], Any]
+
+
+@frozen(kw_only=True)
+class Call:
+    """
+    A request that has passed the checks of its form.
+
+    Attributes:
+        parameters: The decoded path parameters.
+        query: The known query parameters, converted.
+        body: The checked body; empty when the operation takes none.
+    """
+
+    world: World
+    operation: Operation
+    parameters: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Mapping[str, Any]
+
+    @property
+    def switches(self) -> Switches:
+        """The service's switches."""
+        return self.world.switches
+
+    @property
+    def window(self) -> Window:
+        """The page that the query asks for."""
+        return window_of(self.query, self.switches)
+
+    def worker(self) -> FakeWorker:
+        """Return the Worker of the path."""
+        return self.worker_named(self.parameters["workerId"])
+
+    def worker_named(self, identifier: str) -> FakeWorker:
+        """
+        Return the Worker with this slug or `owner~name`.
+
+        Raises:
+            RefusedError: 404 with 50001, or with 11004 for an internal number.
+        """
+        worker = self.world.find_worker(identifier)
+        if worker is None:
+            raise RefusedError(404, 11004 if identifier.isdecimal() else 50001)
+        return worker
+
+    def task(self, *, missing: int = 60001) -> FakeTask:
+        """
+        Return the task of the path.
+
+        Raises:
+            RefusedError: 404 with the code `missing`.
+        """
+        task = self.world.tasks.get(self.parameters["workerTaskId"])
+        if task is None:
+            raise RefusedError(404, missing)
+        return task
+
+    def run(self, *, reading: bool = True) -> FakeRun:
+        """
+        Return the run of the path, or the last one when the path says `last`.
+
+        Args:
+            reading: Whether a run that is still hidden counts as missing.
+
+        Raises:
+            RefusedError: 404 with 70001.
+        """
+        if "runId" in self.parameters:
+            run = self.world.runs.get(self.parameters["runId"])
+            hidden = reading and run is not None and run.age < run.script.hidden_for
+            run = None if hidden else run
+        else:
+            run = self.world.last_run(self.worker() if "workerId" in self.parameters else None)
+        if run is None:
+            raise RefusedError(404, 70001)
+        return run

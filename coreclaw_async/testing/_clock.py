@@ -1,0 +1,254 @@
+"""The clocks a fake service can run on: a virtual one that jumps, and the real one."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from bisect import insort
+from typing import Protocol
+
+import anyio
+from anyio.lowlevel import checkpoint
+from attrs import define, field
+
+FAKE_START = 1_786_766_400.0
+"""2026-08-15T04:00:00Z, noon in the time zone in which the service counts its months."""
+
+_LOOK_AGAIN = 0.005
+"""Real seconds after which a sleeper that nobody in its loop wakes looks at the clock by itself."""
+
+_THREAD_LIMIT = 0.5
+"""Real seconds for which work in threads holds a virtual clock."""
+
+
+class Clock(Protocol):
+    """What the fake service asks of a clock, and what a client under test may share with it."""
+
+    def monotonic(self) -> float:
+        """Return the seconds since an arbitrary moment; they never go back."""
+        ...
+
+    def time(self) -> float:
+        """Return the wall clock in Unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        ...
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward at once."""
+        ...
+
+    def set_time(self, unix: float) -> None:
+        """Set the wall clock, in Unix seconds, without touching the monotonic time."""
+        ...
+
+    def note_activity(self) -> None:
+        """Say that something happened, so that a virtual clock does not move just now."""
+        ...
+
+
+@define(eq=False)
+class _Sleeper:
+    """One pending `sleep`, waiting in the event loop it was called in."""
+
+    deadline: float
+    order: int
+    event: anyio.Event = field(factory=anyio.Event)
+
+
+def _threads_work() -> bool:
+    return anyio.to_thread.current_default_thread_limiter().borrowed_tokens > 0
+
+
+def _wakes_first(sleeper: _Sleeper) -> tuple[float, int]:
+    return sleeper.deadline, sleeper.order
+
+
+class FakeClock:
+    """
+    A virtual clock: an hour passes in the time the program needs to do its work.
+
+    While everybody sleeps, the clock jumps to the earliest deadline. Everybody sleeps when
+    `quiet_cycles` rounds of the event loop have passed in which no request was served and
+    nobody began or ended a sleep. Sleepers wake one after the other in the order of their
+    deadlines, so a thousand concurrent sleeps of one second take one second.
+
+    Work in anyio's worker threads holds the clock too, for half a real second at most. Work that
+    nobody can see, in other threads or behind a real socket, does not: give `autojump=False`
+    then, and move the clock with `advance`.
+
+    It runs under asyncio and trio, and keeps nothing of an event loop once its sleepers are gone.
+
+    Args:
+        start: The wall clock at the beginning, in Unix seconds.
+        autojump: Whether the clock jumps by itself. Without it only `advance` moves it.
+        quiet_cycles: Rounds of the event loop without activity before a jump, 1 or more.
+    """
+
+    def __init__(self, start: float = FAKE_START, *, autojump: bool = True, quiet_cycles: int = 50) -> None:
+        if quiet_cycles < 1:
+            raise ValueError(f"quiet_cycles must be 1 or more, not {quiet_cycles}")
+        self._wall_offset = start
+        self._now = 0.0
+        self._autojump = autojump
+        self._quiet_cycles = quiet_cycles
+        self._activity = 0
+        self._order = 0
+        # One queue per event loop, known by its thread, earliest deadline first. Only the first of each
+        # looks at the clock; the others wait for an event, so ten thousand sleepers cost as much as one.
+        self._queues: dict[int, list[_Sleeper]] = {}
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        """Show the virtual seconds that have passed and how many sleep."""
+        return f"FakeClock(monotonic={self._now}, sleepers={sum(map(len, self._queues.values()))})"
+
+    def monotonic(self) -> float:
+        """Return the virtual seconds since the clock was made."""
+        return self._now
+
+    def time(self) -> float:
+        """Return the virtual wall clock in Unix seconds."""
+        return self._wall_offset + self._now
+
+    def set_time(self, unix: float) -> None:
+        """Set the wall clock, in Unix seconds; sleepers and `monotonic` do not notice."""
+        with self._lock:
+            self._wall_offset = unix - self._now
+
+    def advance(self, seconds: float) -> None:
+        """
+        Move the clock forward at once and wake whoever is due.
+
+        May be called from any thread.
+
+        Args:
+            seconds: How far, 0 or more.
+
+        Raises:
+            ValueError: `seconds` is negative or not finite.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds must be finite and 0 or more, not {seconds}")
+        with self._lock:
+            self._now += seconds
+            self._activity += 1
+            thread = threading.get_ident()
+            if thread in self._queues:
+                # The first sleeper of another thread's loop looks at the clock by itself.
+                self._queues[thread][0].event.set()
+
+    def note_activity(self) -> None:
+        """Start the count of quiet rounds again; called for every request served."""
+        with self._lock:
+            self._activity += 1
+
+    async def sleep(self, seconds: float) -> None:
+        """
+        Return after `seconds` of virtual time.
+
+        Args:
+            seconds: 0 or less only lets others run; infinity sleeps until cancelled.
+        """
+        if seconds <= 0:
+            await checkpoint()
+            return
+        if seconds == math.inf:
+            await anyio.sleep_forever()
+        thread = threading.get_ident()
+        sleeper = self._add(thread, self._now + seconds)
+        try:
+            while self._now < sleeper.deadline:
+                if self._queues[thread][0] is sleeper:
+                    await self._watch(thread, sleeper)
+                else:
+                    await sleeper.event.wait()
+                sleeper.event = anyio.Event()
+        finally:
+            self._remove(thread, sleeper)
+
+    async def _watch(self, thread: int, sleeper: _Sleeper) -> None:
+        """Look at the clock until `sleeper` is due or not the first any more; move it when all is quiet."""
+        if not self._autojump:
+            with anyio.move_on_after(_LOOK_AGAIN):
+                await sleeper.event.wait()
+            return
+        quiet, seen, began = 0, self._activity, time.monotonic()
+        while self._now < sleeper.deadline and self._queues[thread][0] is sleeper:
+            await checkpoint()
+            if self._activity != seen:
+                quiet, seen, began = 0, self._activity, time.monotonic()
+            elif not _threads_work() or time.monotonic() > began + _THREAD_LIMIT:
+                quiet += 1
+            if quiet >= self._quiet_cycles:
+                self._jump()
+
+    def _jump(self) -> None:
+        with self._lock:
+            earliest = min(queue[0].deadline for queue in self._queues.values())
+            self._now = max(self._now, earliest)
+            self._activity += 1
+
+    def _add(self, thread: int, deadline: float) -> _Sleeper:
+        with self._lock:
+            self._order += 1
+            self._activity += 1
+            sleeper = _Sleeper(deadline, self._order)
+            insort(self._queues.setdefault(thread, []), sleeper, key=_wakes_first)
+            return sleeper
+
+    def _remove(self, thread: int, sleeper: _Sleeper) -> None:
+        """Take `sleeper` out; whoever is first now takes over, or wakes in turn when it is due."""
+        with self._lock:
+            self._activity += 1
+            queue = self._queues[thread]
+            queue.remove(sleeper)
+            if queue:
+                queue[0].event.set()
+            else:
+                del self._queues[thread]
+
+
+class RealClock:
+    """
+    The real time, for a service that others use over a socket.
+
+    `advance` and `set_time` shift what the clock shows; a `sleep` that has begun is not shortened.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._wall_ahead = 0.0
+
+    def monotonic(self) -> float:
+        """Return the seconds since an arbitrary moment."""
+        return time.monotonic() + self._ahead
+
+    def time(self) -> float:
+        """Return the wall clock in Unix seconds."""
+        return time.time() + self._ahead + self._wall_ahead
+
+    def set_time(self, unix: float) -> None:
+        """Make the wall clock show `unix` seconds now and run on from there."""
+        self._wall_ahead += unix - self.time()
+
+    def advance(self, seconds: float) -> None:
+        """
+        Put the clock forward by `seconds`.
+
+        Raises:
+            ValueError: `seconds` is negative or not finite.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds must be finite and 0 or more, not {seconds}")
+        self._ahead += seconds
+
+    def note_activity(self) -> None:
+        """Do nothing: real time does not wait for anybody."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of real time."""
+        await anyio.sleep(seconds)

@@ -1,0 +1,152 @@
+"""From a request to an answer: route, key, query, body, handler, envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from coreclaw_async.testing import _queue_handlers as queue
+from coreclaw_async.testing import _run_handlers as runs
+from coreclaw_async.testing import _store_handlers as store
+from coreclaw_async.testing import _task_handlers as tasks
+from coreclaw_async.testing._answers import (
+    Answer,
+    RefusedError,
+    answer_json,
+    error_envelope,
+    success_envelope,
+)
+from coreclaw_async.testing._calls import Call, Pending
+from coreclaw_async.testing._fake_run import FakeRun
+from coreclaw_async.testing._request_rules import check_body, check_query
+from coreclaw_async.testing._routes import Operation, Route
+from coreclaw_async.testing._signed_urls import export_results
+from coreclaw_async.testing._world import World
+
+_HANDLERS: Mapping[str, Callable[[Call], Any]] = {
+    "listProxyRegions": store.list_proxy_regions,
+    "listStore": store.list_store,
+    "getAccount": store.get_account,
+    "listWorkers": store.list_workers,
+    "getWorker": store.get_worker,
+    "getWorkerInputSchema": store.get_input_schema,
+    "runWorker": runs.run_worker,
+    "listWorkerTasks": tasks.list_tasks,
+    "runWorkerTask": tasks.run_task,
+    "createWorkerTask": tasks.create_task,
+    "getWorkerTask": tasks.get_task,
+    "updateWorkerTask": tasks.update_task,
+    "deleteWorkerTask": tasks.delete_task,
+    "getWorkerTaskInput": tasks.get_task_input,
+    "updateWorkerTaskInput": tasks.update_task_input,
+    "listWorkerRuns": runs.list_runs,
+    "getLastWorkerRun": runs.get_run,
+    "abortLastWorkerRun": runs.abort,
+    "exportLastWorkerRunResults": export_results,
+    "getLastWorkerRunLog": runs.get_log,
+    "rerunLastWorkerRun": runs.rerun,
+    "listLastWorkerRunResults": runs.list_results,
+    "getWorkerRun": runs.get_run,
+    "abortWorkerRun": runs.abort,
+    "getWorkerRunLog": runs.get_log,
+    "rerunWorkerRun": runs.rerun,
+    "listWorkerRunResults": runs.list_results,
+    "exportWorkerRunResults": export_results,
+    "getWorkerLastRun": runs.get_run,
+    "abortWorkerLastRun": runs.abort,
+    "exportWorkerLastRunResults": export_results,
+    "getWorkerLastRunLog": runs.get_log,
+    "rerunWorkerLastRun": runs.rerun,
+    "listWorkerLastRunResults": runs.list_results,
+    "queuedRunWorker": queue.queue_run,
+    "listRunQueueItems": queue.list_queue_items,
+    "activateRunQueueItems": queue.activate_items,
+    "releaseRunQueueItems": queue.release_items,
+    "releaseRunQueueItem": queue.release_item,
+}
+
+
+@frozen(kw_only=True)
+class IncomingRequest:
+    """
+    A request as it arrives, from a socket or in memory.
+
+    Attributes:
+        site: Which server it reached, `api` or `files`.
+        host: Host, with the port where one is given.
+        path: Percent-encoded, without the query.
+        headers: With names in lower case.
+    """
+
+    site: str
+    method: str
+    host: str
+    path: str
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@frozen
+class PendingAnswer:
+    """
+    An answer that waits for the end of a run.
+
+    Attributes:
+        finish: Returns the answer once the waiting is over.
+    """
+
+    run: FakeRun
+    finish: Callable[[], Answer]
+
+
+def answer_call(world: World, request: IncomingRequest, route: Route) -> Answer | PendingAnswer:
+    """Do what `request` asks, and return the answer."""
+    request_id = world.ids.request_id()
+    try:
+        data = _call(world, request, route)
+    except RefusedError as refused:
+        headers = {"allow": ", ".join(route.allowed)} if refused.status == 405 else None
+        return answer_json(error_envelope(refused, request_id), status=refused.status, headers=headers)
+    if isinstance(data, Pending):
+        render = data.render
+        return PendingAnswer(data.run, lambda: answer_json(success_envelope(render(), request_id)))
+    return answer_json(success_envelope(data, request_id))
+
+
+def _call(world: World, request: IncomingRequest, route: Route) -> Any:
+    operation = route.operation
+    if operation is None:
+        raise RefusedError(405 if route.allowed else 404, 11004)
+    if not operation.public:
+        _check_key(request, world.switches.api_key)
+    call = Call(
+        world=world,
+        operation=operation,
+        parameters=route.parameters,
+        query=check_query(operation.query, request.query),
+        body=_read_body(world, request, operation),
+    )
+    return _HANDLERS[operation.name](call)
+
+
+def _check_key(request: IncomingRequest, api_key: str) -> None:
+    """Accept the key in any of the three places."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    given = [
+        bearer.strip() if scheme.lower() == "bearer" else None,
+        request.headers.get("api-key"),
+        request.query.get("token"),
+    ]
+    if api_key not in given:
+        raise RefusedError(401, 12002 if any(given) else 12001)
+
+
+def _read_body(world: World, request: IncomingRequest, operation: Operation) -> dict[str, Any]:
+    if operation.body is None:
+        return {}
+    if operation.body == "abort" and not request.body and not world.switches.abort_requires_body:
+        return {}
+    return check_body(operation.body, request.body, request.headers.get("content-type", ""))

@@ -1,0 +1,183 @@
+"""A run of the fake service: its state is a function of the clock, nothing moves it from outside."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from coreclaw_async.testing._scripts import NOT_FINAL
+
+if TYPE_CHECKING:
+    from coreclaw_async.testing._clock import Clock
+    from coreclaw_async.testing._rows import Row, RowList
+    from coreclaw_async.testing._scripts import RunScript
+
+
+@define(kw_only=True, eq=False)
+class FakeRun:
+    """
+    One run. Read it freely; change it through the service.
+
+    Attributes:
+        run_id: The id, a ULID of the moment of creation.
+        number: The internal id, which only old callbacks tell.
+        worker_id: Slug of the Worker that runs.
+        worker_title: Its title.
+        version: The Worker version.
+        input: The input as it was sent, `{"parameters": {"custom": ...}}`.
+        origin: Who started it; `openapi` for the API.
+        created_at: Moment of creation in Unix seconds.
+        script: What happens to it.
+        callback_url: Where callbacks go, or None.
+        task_id: The task it was started from, or None.
+        queue_ref: The queue item it was activated from, or None.
+        paid: Whether it was started through the API.
+    """
+
+    run_id: str
+    number: int
+    worker_id: str
+    worker_title: str
+    version: str
+    input: Any
+    origin: str
+    created_at: float
+    script: RunScript
+    price_per_row: Decimal
+    row_list: RowList = field(repr=False)
+    callback_url: str | None = None
+    task_id: str | None = None
+    queue_ref: str | None = None
+    paid: bool = False
+    clock: Clock = field(repr=False)
+    born: float = field(repr=False)
+    """The monotonic time of creation, which `set_time` does not move."""
+    changes: list[tuple[float, str]] = field(repr=False, init=False)
+    """Every change of status, past and to come: seconds since creation and the new word."""
+    announced: int = field(default=0, repr=False, init=False)
+    """How many changes need no callback any more."""
+    inserted: int = field(default=0, repr=False, init=False)
+    _frozen: tuple[float, float] | None = field(default=None, repr=False, init=False)
+    """Since when, in seconds after creation, no rows come any more, and the share there is."""
+
+    def __attrs_post_init__(self) -> None:
+        """Take the timeline from the script."""
+        self.changes = self.script.timeline()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the creation."""
+        # Rounded, so that ten seconds after a start at 0.3 are ten seconds and not 9.999999999999998.
+        return round(self.clock.monotonic() - self.born, 6)
+
+    @property
+    def status(self) -> str:
+        """The status now."""
+        return self.status_after(self.age)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        ended = self.ended_after
+        return ended is not None and ended <= self.age
+
+    @property
+    def ended_after(self) -> float | None:
+        """Seconds between creation and end, also when that is still to come; None for never."""
+        after, word = self.changes[-1]
+        return None if word in NOT_FINAL else after
+
+    @property
+    def started_after(self) -> float | None:
+        """Seconds between creation and the first moment in `running`; None when it never runs."""
+        return next((after for after, word in self.changes if word == "running"), None)
+
+    @property
+    def duration(self) -> float:
+        """Seconds in work so far."""
+        if self.started_after is None:
+            return 0.0
+        until = self.age if self.ended_after is None else min(self.age, self.ended_after)
+        return max(until - self.started_after, 0.0)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that the result list shows now."""
+        return self.row_list.read(0, self.visible_rows)
+
+    @property
+    def result_count(self) -> int:
+        """The rows that the run says it has, which may be more than the result list shows."""
+        return self.results_after(self.age)
+
+    @property
+    def visible_rows(self) -> int:
+        """How many rows the result list shows."""
+        count = self.result_count
+        ended = self.ended_after
+        if ended is not None and ended <= self.age < ended + self.script.rows_late_for:
+            return max(count - self.script.rows_late, 0)
+        return count
+
+    @property
+    def usage(self) -> Decimal:
+        """The cost so far."""
+        return self._cost_of(self.result_count)
+
+    @property
+    def highest_usage(self) -> Decimal:
+        """What the run costs with all its rows."""
+        return self._cost_of(len(self.row_list))
+
+    @property
+    def error_message(self) -> str:
+        """The script's error message, once the run has ended."""
+        return self.script.error_message if self.is_final else ""
+
+    def status_after(self, age: float) -> str:
+        """Return the status `age` seconds after the creation."""
+        return next((word for after, word in reversed(self.changes) if after <= age), "ready")
+
+    def results_after(self, age: float) -> int:
+        """Return how many rows there were `age` seconds after the creation."""
+        scripted = len(self.row_list) - self.inserted
+        return self.inserted + int(round(scripted * self._progress(age), 6))
+
+    def abort(self) -> None:
+        """Begin to abort; what has been produced so far stays."""
+        now = self.age
+        if self.status == "aborting":
+            return
+        self._frozen = now, self._progress(now)
+        self._cut(now, "aborting")
+        if self.script.abort != "stuck":
+            self.changes.append((now + self.script.abort_after, self.script.abort))
+
+    def end(self, outcome: str) -> None:
+        """End at once; `succeeded` brings all rows, another outcome those produced so far."""
+        now = self.age
+        self._frozen = now, 1.0 if outcome == "succeeded" else self._progress(now)
+        self._cut(now, outcome)
+
+    def _cost_of(self, rows: int) -> Decimal:
+        return self.price_per_row * rows if self.script.usage is None else Decimal(self.script.usage)
+
+    def _cut(self, now: float, word: str) -> None:
+        self.changes = [*(change for change in self.changes if change[0] <= now), (now, word)]
+
+    def _scripted_span(self) -> tuple[float, float]:
+        """Return when rows begin and cease to appear; a script without an end shows them at once."""
+        timeline = self.script.timeline()
+        begin = next((after for after, word in timeline if word == "running"), 0.0)
+        last, word = timeline[-1]
+        return begin, begin if word in NOT_FINAL or last == float("inf") else last
+
+    def _progress(self, age: float) -> float:
+        if self._frozen is not None and self._frozen[0] <= age:
+            return self._frozen[1]
+        begin, end = self._scripted_span()
+        if age >= end:
+            return 1.0
+        return 0.0 if age <= begin else (age - begin) / (end - begin)

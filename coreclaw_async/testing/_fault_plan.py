@@ -1,0 +1,107 @@
+"""Which faults are to come, and for which requests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from attrs import define, field
+
+from coreclaw_async.testing._records import RecordedRequest
+from coreclaw_async.testing._routes import OPERATIONS
+from coreclaw_async.testing.faults import NO_FAULT, Fault
+
+DOWNLOAD = "download"
+"""The operation name of every request to the file server."""
+
+_NAMES = {operation.name for operation in OPERATIONS} | {DOWNLOAD}
+
+
+@define(eq=False)
+class _Planned:
+    fault: Fault
+    operation: str | None
+    left: int
+    after: int
+    match: Callable[[RecordedRequest], bool] | None
+    seen: int = 0
+
+    def fits(self, request: RecordedRequest) -> bool:
+        if self.operation is None and request.operation == DOWNLOAD:
+            return False
+        if self.operation not in {None, request.operation}:
+            return False
+        return self.match is None or self.match(request)
+
+
+@define(eq=False)
+class FaultPlan:
+    """
+    The faults that a service will show, in the order in which they were added.
+
+    Of the faults that fit a request the first is shown. `delay`, `drip` and `insert_front`
+    only add something and are shown together with the next that fits.
+    """
+
+    _planned: list[_Planned] = field(factory=list[_Planned])
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    def add(
+        self,
+        fault: Fault,
+        *,
+        operation: str | None = None,
+        times: int = 1,
+        after: int = 0,
+        match: Callable[[RecordedRequest], bool] | None = None,
+    ) -> None:
+        """
+        Show a fault.
+
+        Args:
+            fault: Made by a function of `coreclaw_async.testing.faults`.
+            operation: The operation id it is for, or `download`; None for every API request.
+            times: How often, 1 or more.
+            after: How many requests that fit pass before the first time.
+            match: Says of a request of that operation whether it fits; None for all.
+
+        Raises:
+            ValueError: The operation is not known, or a number is out of range.
+        """
+        if operation is not None and operation not in _NAMES:
+            raise ValueError(f"operation must be an operation id or 'download', not {operation!r}")
+        if times < 1:
+            raise ValueError(f"times must be 1 or more, not {times}")
+        if after < 0:
+            raise ValueError(f"after must be 0 or more, not {after}")
+        with self._lock:
+            self._planned.append(_Planned(fault, operation, times, after, match))
+
+    def clear(self) -> None:
+        """Forget the faults that have not been shown."""
+        with self._lock:
+            self._planned.clear()
+
+    @property
+    def pending(self) -> int:
+        """How many faults are still to be shown."""
+        with self._lock:
+            return sum(planned.left for planned in self._planned)
+
+    def take(self, request: RecordedRequest) -> Fault:
+        """Return the fault for `request`, with what others add to it; `NO_FAULT` for none."""
+        added, decided = NO_FAULT, None
+        with self._lock:
+            for planned in self._planned:
+                if not planned.fits(request):
+                    continue
+                planned.seen += 1
+                if decided is not None or planned.seen <= planned.after:
+                    continue
+                planned.left -= 1
+                if planned.fault.only_adds:
+                    added = planned.fault.joined_with(added)
+                else:
+                    decided = planned.fault
+            self._planned = [planned for planned in self._planned if planned.left]
+        return added if decided is None else added.joined_with(decided)

@@ -1,0 +1,68 @@
+"""Pages of lists under the three meanings that `offset` has had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from coreclaw_async.testing._switches import Switches
+
+DEFAULT_LIMIT = 20
+
+
+@frozen
+class Window:
+    """
+    The part of a list that was asked for.
+
+    Attributes:
+        start: The first row, counted from 0.
+        limit: How many rows at most.
+        page_index: The page it is said to be, counted from 1.
+    """
+
+    start: int
+    limit: int
+    page_index: int
+
+    @property
+    def stop(self) -> int:
+        """The row behind the last."""
+        return self.start + self.limit
+
+    @property
+    def echo(self) -> dict[str, int]:
+        """The members that tell which page this is."""
+        return {"page_index": self.page_index, "page_size": self.limit}
+
+
+def window_of(asked: Mapping[str, Any], switches: Switches) -> Window:
+    """Return the window that `offset` and `limit` mean in the current dialect."""
+    limit: int = asked.get("limit", DEFAULT_LIMIT)
+    if switches.page_size_cap is not None:
+        limit = min(limit, switches.page_size_cap)
+    return _DIALECTS[switches.offset_dialect](asked.get("offset", 0), limit)
+
+
+def _page_number(offset: int, limit: int) -> Window:
+    page = max(offset, 1)
+    return Window((page - 1) * limit, limit, page)
+
+
+def _row_offset(offset: int, limit: int) -> Window:
+    return Window(offset, limit, offset // limit + 1)
+
+
+def _aligned_page(offset: int, limit: int) -> Window:
+    page = offset // limit
+    return Window(page * limit, limit, page + 1)
+
+
+_DIALECTS: Mapping[str, Callable[[int, int], Window]] = {
+    "page": _page_number,
+    "row": _row_offset,
+    "aligned": _aligned_page,
+}

@@ -1,0 +1,141 @@
+"""What the fake service keeps besides runs: Workers, tasks, queue items, requests, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from coreclaw_async.testing._scripts import RunScript
+
+
+@define(kw_only=True, eq=False)
+class FakeWorker:
+    """
+    A Worker: a scraper that can be run.
+
+    Attributes:
+        slug: Its id.
+        path: `owner/name`.
+        properties: Its input, one description per property, in the developer format.
+        extra_schema: Further members of the input schema, such as `concurrency`.
+    """
+
+    slug: str
+    path: str
+    title: str
+    description: str
+    properties: Sequence[Mapping[str, Any]]
+    extra_schema: Mapping[str, Any]
+    script: RunScript | None
+    in_store: bool
+    owned: bool
+    version: str
+
+    @property
+    def username(self) -> str:
+        """The part of the path before the slash."""
+        return self.path.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the path after the slash."""
+        return self.path.partition("/")[2]
+
+
+@define(kw_only=True, eq=False)
+class FakeTask:
+    """
+    A saved task.
+
+    Attributes:
+        task_id: Its slug.
+        worker_id: Slug of its Worker.
+        input: The stored input, as it was sent.
+        schedule: The `schedule_*` members that were given.
+        run_ids: The runs started from it.
+    """
+
+    task_id: str
+    number: int
+    worker_id: str
+    title: str
+    description: str
+    version: str
+    input: Any = field(repr=False)
+    schedule: dict[str, Any]
+    created_at: int
+    updated_at: int
+    run_ids: list[str] = field(factory=list[str])
+
+
+@define(kw_only=True, eq=False)
+class FakeQueueItem:
+    """
+    A run that waits for its activation.
+
+    Attributes:
+        queue_ref: Its id, digits in a string.
+        status: `waiting`, or `inactive` once it was activated or released.
+        run_id: The run it became, or None.
+        release_reason: What was given when it was released.
+    """
+
+    queue_ref: str
+    worker_id: str
+    version: str
+    input: Any = field(repr=False)
+    callback_url: str | None
+    created_at: int
+    status: str = "waiting"
+    run_id: str | None = None
+    release_reason: str | None = None
+
+
+@define(kw_only=True, eq=False)
+class RecordedRequest:
+    """
+    One request that reached the fake service or its file server.
+
+    Attributes:
+        method: In capitals.
+        host: Host, with the port where one is given.
+        path: As sent, still percent-encoded, without the query.
+        query: Decoded; of a repeated name the last value.
+        headers: With names in lower case.
+        body: The parsed JSON body; None when there is none or it is no JSON.
+        operation: The operation id, `download` for the file server, None for unknown paths.
+        at: When it came, in monotonic seconds of the service's clock.
+        status: The HTTP status of the answer; None as long as, or because, none was sent.
+    """
+
+    method: str
+    host: str
+    path: str
+    query: dict[str, str] = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    body: Any = field(repr=False)
+    operation: str | None
+    at: float
+    status: int | None = None
+
+
+@define(kw_only=True, eq=False)
+class SentCallback:
+    """
+    One callback that was sent.
+
+    Attributes:
+        url: Where it went.
+        run_id: Whose callback it is.
+        status: The status it tells.
+        payload: The body.
+        response_status: The HTTP status of the receiver; None when it could not be reached.
+    """
+
+    url: str
+    run_id: str
+    status: str
+    payload: dict[str, Any]
+    response_status: int | None = None

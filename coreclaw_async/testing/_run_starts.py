@@ -1,0 +1,126 @@
+"""Starting runs: what an input must be, what refuses a start, and what a synchronous start answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from coreclaw_async.testing._answers import RefusedError
+from coreclaw_async.testing._calls import Call, Pending
+from coreclaw_async.testing._fake_run import FakeRun
+from coreclaw_async.testing._paging import window_of
+from coreclaw_async.testing._records import FakeWorker
+from coreclaw_async.testing._result_pages import show_results
+from coreclaw_async.testing._world import World, custom_input
+
+_CONTAINERS: Mapping[object, type] = {"array": list, "object": dict}
+
+
+def start_run(
+    call: Call, worker: FakeWorker, given: Any, *, version: str, repeated: bool = False, **members: Any
+) -> Any:
+    """
+    Start a run that is paid for, and answer as the body's `is_async` wants it.
+
+    A rerun (`repeated`) answers in another shape; `members` go to the run.
+
+    Raises:
+        RefusedError: 402 with 30001, or 400 with 30003; nothing was started.
+    """
+    refusal = why_not_now(call.world)
+    if refusal is not None:
+        raise refusal
+    run = call.world.create_run(
+        worker,
+        given,
+        script=call.world.script_for(worker),
+        version=version,
+        callback_url=call.body.get("callback_url"),
+        paid=True,
+        **members,
+    )
+    if call.body.get("is_async", True):
+        return {"run_slug": run.run_id}
+    return Pending(run, lambda: _sync_reply(call, run, repeated=repeated))
+
+
+def why_not_now(world: World) -> RefusedError | None:
+    """Return why no run can be started at present, or None."""
+    if world.is_out_of_credit():
+        return RefusedError(402, 30001)
+    limit = world.switches.plan_limit
+    if limit is not None and world.active_runs() >= limit:
+        return RefusedError(400, 30003)
+    return None
+
+
+def check_version(worker: FakeWorker, version: str | None) -> str:
+    """
+    Return the version that runs.
+
+    Raises:
+        RefusedError: 400 with 50003; `latest` is no version.
+    """
+    if version is None or version == worker.version:
+        return worker.version
+    raise RefusedError(400, 50003)
+
+
+def check_input(worker: FakeWorker, given: Any) -> None:
+    """
+    Check an input against its shape and the Worker's schema.
+
+    Raises:
+        RefusedError: 400 with 11000.
+    """
+    faults = _shape_faults(given)
+    custom = custom_input(given)
+    for entry in worker.properties:
+        fault = _property_fault(entry, custom.get(entry["name"]))
+        faults += [] if fault is None else [fault]
+    if faults:
+        raise RefusedError(400, 11000, "; ".join(faults), details=faults)
+
+
+def _shape_faults(given: Any) -> list[str]:
+    """Return what is wrong with the nesting `{"parameters": {"custom": {...}, "system": {...}}}`."""
+    parameters = _members(_members(given).get("parameters"))
+    if not isinstance(parameters.get("custom"), dict):
+        return ["input.parameters.custom is required"]
+    if not isinstance(parameters.get("system", {}), dict):
+        return ["input.parameters.system must be an object"]
+    unknown = [f"input.{name}" for name in _members(given) if name != "parameters"]
+    unknown += [f"input.parameters.{name}" for name in parameters if name not in {"custom", "system"}]
+    return [f"{name} is not allowed" for name in unknown]
+
+
+def _members(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _property_fault(entry: Mapping[str, Any], value: Any) -> str | None:
+    if value is None or value in ("", [], {}):
+        return f"{entry['name']} is required" if entry.get("required") is True else None
+    expected = _CONTAINERS.get(entry.get("type"))
+    if expected is not None and not isinstance(value, expected):
+        return f"INVALID_INPUT: field [{entry['name']}] must be of type {entry['type']}"
+    return None
+
+
+def _sync_reply(call: Call, run: FakeRun, *, repeated: bool) -> dict[str, Any]:
+    """Return the data of a synchronous start; starts and reruns answer with different members."""
+    if call.switches.sync_reply == "slug":
+        return {"run_slug": run.run_id}
+    began = run.created_at + (run.started_after or 0.0)
+    series: dict[str, Any] = (
+        {"is_finished": run.is_final} if repeated else {"error_message": run.error_message, "result_message": ""}
+    )
+    return {
+        "run_slug": run.run_id,
+        "run_status": run.status,
+        **series,
+        "execution_start_timestamp": int(began),
+        "execution_end_timestamp": int(began + run.duration) if run.is_final else 0,
+        "running_duration": int(run.duration),
+        "results": show_results(run, window_of(call.body, call.switches), call.switches),
+    }

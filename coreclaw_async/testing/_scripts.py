@@ -1,0 +1,107 @@
+"""What a run does, and how its callbacks are sent: plain data that a test writes down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import field, frozen, validators
+
+from coreclaw_async.testing._rows import Row
+
+NOT_FINAL = frozenset({"ready", "running", "aborting"})
+"""The words after which a run goes on."""
+
+RowSource = int | Sequence[Row] | Callable[[Mapping[str, Any]], int | Sequence[Row]]
+"""How many generated rows, or the rows, or a function of the Worker's input that returns either."""
+
+
+def _not_negative(*, default: float) -> Any:
+    return field(default=default, validator=validators.ge(0))
+
+
+@frozen
+class RunScript:
+    """
+    What happens to a run, in seconds of the service's clock.
+
+    A run is `ready`, then `running`, and ends in `outcome`. Rows and log lines appear evenly
+    while it is running.
+
+    Attributes:
+        rows: A number of generated rows, the rows themselves, or a function that gets the
+            Worker's input (the `custom` part) and returns either.
+        duration: Seconds in `running`, 0 or more.
+        ready_for: Seconds in `ready` before, 0 or more.
+        outcome: The last word, `succeeded`, `failed` or any other.
+        error_message: What `err_msg`, the callback and the end of the log say.
+        log: Lines, each a text (`info`) or a pair of a level (`debug`, `info`, `warn`, `error`)
+            and a text. None writes three plain lines.
+        usage: The cost as a decimal string; None takes the service's price per row.
+        hidden_for: Seconds after the start in which reading the run answers 404 with 70001.
+        abort: What becomes of an abort: `aborted`, `failed`, or `stuck` in `aborting`.
+        abort_after: Seconds in `aborting`, 0 or more.
+        rows_late: How many of the last rows come into the result list only after the end.
+        rows_late_for: How many seconds after the end they come.
+        row_ids: Whether rows carry `__coreclaw_data_id__`.
+        statuses: A timeline of its own, pairs of seconds since the start and a word, in place
+            of `ready_for`, `duration` and `outcome`. Before the first pair the run is `ready`.
+    """
+
+    rows: RowSource = 3
+    duration: float = _not_negative(default=10.0)
+    ready_for: float = _not_negative(default=0.0)
+    outcome: str = "succeeded"
+    error_message: str = ""
+    log: Sequence[str | tuple[str, str]] | None = None
+    usage: str | None = None
+    hidden_for: float = _not_negative(default=0.0)
+    abort: Literal["aborted", "failed", "stuck"] = field(
+        default="aborted", validator=validators.in_(("aborted", "failed", "stuck"))
+    )
+    abort_after: float = _not_negative(default=2.0)
+    rows_late: int = field(default=0, validator=validators.ge(0))
+    rows_late_for: float = _not_negative(default=0.0)
+    row_ids: bool = True
+    statuses: Sequence[tuple[float, str]] = ()
+
+    def timeline(self) -> list[tuple[float, str]]:
+        """Return every change of status, as seconds since the start and the new word."""
+        if self.statuses:
+            changes = sorted(self.statuses, key=lambda change: change[0])
+            return changes if changes[0][0] <= 0 else [(0.0, "ready"), *changes]
+        ready = [(0.0, "ready")] if self.ready_for else []
+        end = self.ready_for + self.duration
+        return [*ready, (self.ready_for, "running"), (end, self.outcome)]
+
+
+def history_script(status: str, *, rows: RowSource, age: float, error_message: str) -> RunScript:
+    """Return a script that has led to `status` after `age` seconds, and stays there."""
+    timeline = [(0.0, "ready" if status == "ready" else "running")]
+    if status not in {"ready", "running"}:
+        timeline.append((age / 2, status))
+    return RunScript(rows=rows, statuses=timeline, error_message=error_message)
+
+
+@frozen(kw_only=True)
+class CallbackPlan:
+    """
+    How the service sends its callbacks; it promises little, so a receiver must bear all of this.
+
+    Attributes:
+        copies: How often each callback is sent, 1 or more.
+        delay: Seconds of the service's clock between a change and its callback, 0 or more.
+        shuffle: Whether callbacks that are due together are sent out of order.
+        generation: The shape of the payload: `run_slug` (now), `run_id` (until July 2026) or `v1`.
+        statuses: `all` sends `running` and the end, `final` the end alone.
+        lost: Whether nothing is sent at all.
+    """
+
+    copies: int = field(default=1, validator=validators.ge(1))
+    delay: float = _not_negative(default=0.0)
+    shuffle: bool = False
+    generation: Literal["run_slug", "run_id", "v1"] = field(
+        default="run_slug", validator=validators.in_(("run_slug", "run_id", "v1"))
+    )
+    statuses: Literal["all", "final"] = field(default="all", validator=validators.in_(("all", "final")))
+    lost: bool = False

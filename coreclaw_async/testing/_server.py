@@ -1,0 +1,94 @@
+"""A fake service on real sockets: uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from attrs import frozen
+
+_STARTUP_LIMIT = 10.0
+_GRACE = 1
+"""Seconds for which answers under way may go on when the server stops."""
+
+_SETTINGS: Mapping[str, Any] = {
+    "http": "h11",
+    "loop": "asyncio",
+    "ws": "none",
+    "lifespan": "on",
+    "proxy_headers": False,
+    "log_config": None,
+    "log_level": "critical",
+    "access_log": False,
+    "date_header": False,  # Answers carry the date of the service's own clock.
+    "timeout_graceful_shutdown": _GRACE,
+}
+
+
+@frozen
+class RunningServer:
+    """
+    Where a served fake service listens.
+
+    Attributes:
+        url: The origin of the API.
+        files_url: The origin of downloads, another port.
+    """
+
+    url: str
+    files_url: str
+
+
+@contextmanager
+def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port: int) -> Generator[RunningServer]:
+    """
+    Serve an app on two ports until the block ends.
+
+    Args:
+        make_app: Gets the role of each port, `api` or `files`, and returns the ASGI app.
+        host: Name or IPv4 address to listen on.
+        port: Port of the API; 0 for any.
+
+    Raises:
+        ImportError: uvicorn is not installed.
+        OSError: The port is taken.
+        RuntimeError: The server did not start.
+    """
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise ImportError('serving needs uvicorn: pip install "coreclaw-async[emulator]"', name="uvicorn") from error
+    with ExitStack() as stack:
+        api, files = (stack.enter_context(closing(_listen(host, number))) for number in (port, 0))
+        ports = {api.getsockname()[1]: "api", files.getsockname()[1]: "files"}
+        server = uvicorn.Server(uvicorn.Config(make_app(ports), **_SETTINGS))
+        thread = threading.Thread(target=server.run, args=([api, files],), name="fake-coreclaw", daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(setattr, server, "should_exit", True)  # noqa: FBT003 - the value, not a flag
+        _await_start(server, thread)
+        yield RunningServer(*(f"http://{host}:{number}" for number in ports))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # With the protocol said outright, asyncio switches Nagle's algorithm off; else an answer takes 40 ms.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _await_start(server: Any, thread: threading.Thread) -> None:
+    give_up = time.monotonic() + _STARTUP_LIMIT
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > give_up:
+            raise RuntimeError("the server did not start")
+        time.sleep(0.005)

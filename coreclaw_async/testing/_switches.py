@@ -1,0 +1,99 @@
+"""The switches of a fake service: everything on which the descriptions of the real one disagree."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from attrs import define, field, validators
+
+from coreclaw_async.testing._clock import Clock, FakeClock
+from coreclaw_async.testing._scripts import CallbackPlan, RunScript
+
+if TYPE_CHECKING:
+    import httpx
+
+OffsetDialect = Literal["page", "row", "aligned"]
+LogShape = Literal["objects", "words", "strings", "mixed"]
+SyncReply = Literal["full", "slug"]
+SchemaShape = Literal["list", "map", "missing"]
+TaskShape = Literal["production", "small"]
+PathStyle = Literal["slash", "tilde"]
+
+
+def _clock_or_fake(given: Clock | None) -> Clock:
+    return FakeClock() if given is None else given
+
+
+def _without_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+@define(kw_only=True, eq=False, slots=False)
+class Switches:
+    """
+    How a fake service behaves. All may be changed while it is in use; values are checked.
+
+    Attributes:
+        api_key: The one key that is accepted.
+        clock: What time it is; None makes a `FakeClock`.
+        offset_dialect: The meaning of `offset`: `page` is a page number from 1, `row` a row
+            number from 0, `aligned` the page that contains the row.
+        echo_page_index: Whether lists with `count` also tell `page_index` and `page_size`.
+        run_list_echo: The same for the list of runs alone; None goes with `echo_page_index`.
+        log_entries: The shape of log entries: `objects` with a number for the level, `words` with
+            a word for it, `strings`, or `mixed`.
+        sync_reply: What a synchronous start answers, `full` or only the `slug`.
+        detail_err_msg: Whether the detail of a run has `err_msg`; lists always have it.
+        input_schema: The shape of input schemas: a `list` of properties, a `map`, or `missing`.
+        task_shape: The `production` members of a task, or the `small` documented set.
+        worker_path_style: How answers write a Worker's path, `slash` or `tilde`.
+        null_lists: Whether empty lists are `null`.
+        abort_requires_body: Whether an abort without a JSON object as its body is refused.
+        page_size_cap: A larger `limit` is silently taken for this; None turns it off.
+        plan_limit: How many runs may be in `ready` and `running`; None for any number.
+        balance: The credit as a decimal; runs started through the API use it up.
+        price_per_row: What a row costs, as a decimal.
+        base_url: The origin of the API.
+        files_url: The origin of downloads; another one, so that no credential belongs there.
+        export_lifetime: Seconds for which a download URL is good.
+        default_script: What runs do when neither start nor Worker says otherwise.
+        list_lag: Seconds until a new run is in the list of runs.
+        callback_plan: How callbacks are sent.
+        callback_transport: The httpx transport that carries callbacks; None uses the network.
+        seed: What identifiers and shuffles depend on.
+    """
+
+    api_key: str = field(default="test-key", repr=False)
+    clock: Clock = field(default=None, converter=_clock_or_fake)
+    offset_dialect: OffsetDialect = field(default="page", validator=validators.in_(get_args(OffsetDialect)))
+    echo_page_index: bool = True
+    run_list_echo: bool | None = None
+    log_entries: LogShape = field(default="objects", validator=validators.in_(get_args(LogShape)))
+    sync_reply: SyncReply = field(default="full", validator=validators.in_(get_args(SyncReply)))
+    detail_err_msg: bool = True
+    input_schema: SchemaShape = field(default="list", validator=validators.in_(get_args(SchemaShape)))
+    task_shape: TaskShape = field(default="production", validator=validators.in_(get_args(TaskShape)))
+    worker_path_style: PathStyle = field(default="slash", validator=validators.in_(get_args(PathStyle)))
+    null_lists: bool = False
+    abort_requires_body: bool = False
+    page_size_cap: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    plan_limit: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    balance: str | Decimal = field(default="100.00", converter=Decimal)
+    price_per_row: str | Decimal = field(default="0.001", converter=Decimal)
+    base_url: str = field(default="https://openapi.coreclaw.com", converter=_without_slash)
+    files_url: str = field(default="https://files.coreclaw.test", converter=_without_slash)
+    export_lifetime: float = 3600.0
+    default_script: RunScript = field(factory=RunScript)
+    list_lag: float = field(default=0.0, validator=validators.ge(0))
+    callback_plan: CallbackPlan = field(factory=CallbackPlan)
+    callback_transport: httpx.AsyncBaseTransport | None = None
+    seed: int = 0
+
+    def show_list(self, items: list[Any]) -> list[Any] | None:
+        """Return `items` as answers show them."""
+        return None if not items and self.null_lists else items
+
+    def show_path(self, path: str) -> str:
+        """Return a Worker's path as answers write it."""
+        return path if self.worker_path_style == "slash" else path.replace("/", "~")

@@ -1,0 +1,212 @@
+"""Everything the fake service knows: Workers, runs, tasks, queue items and files."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+from attrs import define, field
+
+from coreclaw_async.testing._fake_run import FakeRun
+from coreclaw_async.testing._files import StoredFile
+from coreclaw_async.testing._identifiers import IdentifierMaker
+from coreclaw_async.testing._records import FakeQueueItem, FakeTask, FakeWorker
+from coreclaw_async.testing._rows import Row, RowList
+from coreclaw_async.testing._scripts import RunScript
+from coreclaw_async.testing._switches import Switches
+
+EMPTY_INPUT: Mapping[str, Any] = {"parameters": {"custom": {}}}
+STORE_WORKER = "coreclaw/google-maps-scraper"
+_STORE_WORKER_SCHEMA: Sequence[Mapping[str, Any]] = (
+    {
+        "name": "keywords",
+        "type": "array",
+        "editor": "stringList",
+        "title": "Keywords",
+        "description": "What to search for.",
+        "required": True,
+        "default": ["coffee"],
+    },
+    {
+        "name": "base_location",
+        "type": "string",
+        "editor": "input",
+        "title": "Location",
+        "description": "Where to search.",
+        "required": False,
+        "default": "New York,USA",
+    },
+    {
+        "name": "max_results",
+        "type": "integer",
+        "editor": "number",
+        "title": "Maximum results",
+        "description": "Rows per keyword.",
+        "required": False,
+        "default": 20,
+    },
+)
+
+
+def _created(run: FakeRun) -> float:
+    return run.created_at
+
+
+@define(eq=False)
+class World:
+    """The state of one fake service; all times come from the clock of its switches."""
+
+    switches: Switches
+    ids: IdentifierMaker
+    workers: dict[str, FakeWorker] = field(factory=dict[str, FakeWorker])
+    runs: dict[str, FakeRun] = field(factory=dict[str, FakeRun])
+    runs_by_age: list[FakeRun] = field(factory=list[FakeRun])
+    """Oldest first, also when a run was added with an age."""
+    tasks: dict[str, FakeTask] = field(factory=dict[str, FakeTask])
+    queue_items: dict[str, FakeQueueItem] = field(factory=dict[str, FakeQueueItem])
+    files: dict[str, StoredFile] = field(factory=dict[str, StoredFile])
+    next_scripts: deque[RunScript] = field(factory=deque[RunScript])
+    calling_back: list[FakeRun] = field(factory=list[FakeRun])
+    """Runs that may still owe a callback."""
+    runs_created: int = 0
+    tasks_created: int = 0
+    queue_items_created: int = 0
+    _most_spent: Decimal = Decimal(0)
+    """No less than what all paid runs can cost, and cheap to know."""
+    _live: list[FakeRun] = field(factory=list[FakeRun])
+    _settled: Decimal = Decimal(0)
+
+    def add_worker(self, path: str, **members: Any) -> FakeWorker:
+        """Add a Worker under `owner/name`."""
+        worker = FakeWorker(slug=self.ids.ulid(self.switches.clock.time()), path=path, **members)
+        self.workers[worker.slug] = worker
+        return worker
+
+    def add_store_worker(self) -> None:
+        """Add the one Worker that is always there."""
+        self.add_worker(
+            STORE_WORKER,
+            title="Google Maps Scraper",
+            description="Places that match a keyword.",
+            properties=_STORE_WORKER_SCHEMA,
+            extra_schema={"concurrency": {"fields": ["keywords"]}},
+            script=None,
+            in_store=True,
+            owned=False,
+            version="v1.2.8",
+        )
+
+    def find_worker(self, identifier: str) -> FakeWorker | None:
+        """Return the Worker with this slug, or this path written as `owner~name`."""
+        known = self.workers.get(identifier)
+        path = identifier.replace("~", "/")
+        if known is not None or "/" in identifier:
+            return known
+        return next((worker for worker in self.workers.values() if worker.path == path), None)
+
+    def create_run(
+        self, worker: FakeWorker, given: Any, *, script: RunScript, age: float = 0.0, **members: Any
+    ) -> FakeRun:
+        """Create a run of `worker` that is `age` seconds old."""
+        clock = self.switches.clock
+        created_at = clock.time() - age
+        run_id = self.ids.ulid(created_at)
+        run = FakeRun(
+            run_id=run_id,
+            number=self.ids.database_id(),
+            worker_id=worker.slug,
+            worker_title=worker.title,
+            input=given,
+            script=script,
+            created_at=created_at,
+            price_per_row=Decimal(self.switches.price_per_row),
+            row_list=_make_rows(run_id, script, given),
+            clock=clock,
+            born=clock.monotonic() - age,
+            version=members.pop("version", worker.version),
+            origin=members.pop("origin", "openapi"),
+            **members,
+        )
+        self.runs[run_id] = run
+        insort(self.runs_by_age, run, key=_created)
+        self._live.append(run)
+        if run.task_id in self.tasks:
+            self.tasks[run.task_id].run_ids.append(run_id)
+        if run.callback_url is not None:
+            self.calling_back.append(run)
+        if run.paid:
+            self.runs_created += 1
+            self._most_spent += run.highest_usage
+        return run
+
+    def insert_rows(self, run: FakeRun, rows: int | Sequence[Row], *, at: int) -> None:
+        """Put rows, or so many generated ones, into the results of `run` in front of row `at`."""
+        added = run.row_list.insert(rows, at=at)
+        run.inserted += added
+        self._most_spent += run.price_per_row * added
+
+    def script_for(self, worker: FakeWorker) -> RunScript:
+        """Return what the next run of `worker` does."""
+        if self.next_scripts:
+            return self.next_scripts.popleft()
+        return worker.script or self.switches.default_script
+
+    def active_runs(self) -> int:
+        """Return how many runs count towards the plan's limit."""
+        self._settle()
+        return sum(run.status in {"ready", "running"} for run in self._live)
+
+    def balance(self) -> Decimal:
+        """Return the credit that is left."""
+        self._settle()
+        running = sum((run.usage for run in self._live if run.paid), Decimal(0))
+        return Decimal(self.switches.balance) - self._settled - running
+
+    def is_out_of_credit(self) -> bool:
+        """Tell whether no credit is left; looks at the runs only when they may have used it up."""
+        return self._most_spent >= Decimal(self.switches.balance) and self.balance() <= 0
+
+    def last_run(self, worker: FakeWorker | None = None) -> FakeRun | None:
+        """Return the newest run, of `worker` when one is given."""
+        newest_first = reversed(self.runs_by_age)
+        return next((run for run in newest_first if worker is None or run.worker_id == worker.slug), None)
+
+    def runs_created_between(self, since: float, until: float) -> list[FakeRun]:
+        """Return the runs created from `since` up to and without `until`, newest first."""
+        first = bisect_left(self.runs_by_age, since, key=_created)
+        behind = bisect_left(self.runs_by_age, until, key=_created)
+        return self.runs_by_age[first:behind][::-1]
+
+    def call_back(self, run: FakeRun, url: str) -> None:
+        """Send the callbacks of `run` to `url` from now on."""
+        if run.callback_url is None:
+            run.announced = sum(after <= run.age for after, _ in run.changes)
+            self.calling_back.append(run)
+        run.callback_url = url
+
+    def _settle(self) -> None:
+        """Put the cost of ended runs down for good, so that only live runs are looked at."""
+        ended = [run for run in self._live if run.is_final]
+        if ended:
+            self._settled += sum((run.usage for run in ended if run.paid), Decimal(0))
+            self._live = [run for run in self._live if not run.is_final]
+
+
+def _make_rows(run_id: str, script: RunScript, given: Any) -> RowList:
+    rows = script.rows(custom_input(given)) if callable(script.rows) else script.rows
+    made = RowList(run_id, script.row_ids)
+    made.insert(rows, at=0)
+    return made
+
+
+def custom_input(given: Any) -> Mapping[str, Any]:
+    """Return the Worker's own part of an input; empty when there is none."""
+    inner: Any = given
+    for name in ("parameters", "custom"):
+        if not isinstance(inner, dict):
+            return {}
+        inner = cast("dict[str, Any]", inner).get(name)
+    return cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}

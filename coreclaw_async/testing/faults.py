@@ -1,0 +1,241 @@
+"""Faults that a fake service can be told to show, each made by one function of this module."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import httpx
+from attrs import evolve, field, frozen
+
+from coreclaw_async.testing._answers import (
+    MESSAGES,
+    Answer,
+    RefusedError,
+    answer_bytes,
+    answer_json,
+    error_envelope,
+)
+
+_HTML = {"content-type": "text/html"}
+_BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+_UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body>nginx</body></html>"
+
+Change = Callable[[dict[str, Any]], Any]
+"""Takes the envelope of an answer and returns what is answered in its place."""
+
+
+@frozen(kw_only=True)
+class Fault:
+    """
+    Something that goes wrong with a request. Make it with a function of this module.
+
+    Attributes:
+        name: The function it was made with.
+        processes: Whether the service does what was asked.
+        ending: Whether the answer comes, or in which way it does not.
+        error: What the loss is called in memory; None takes `ReadError` and
+            `RemoteProtocolError` in turn.
+        keep: How many bytes of a truncated body come.
+        replacement: The answer that is given in any case.
+        change: Changes the envelope of the answer.
+        seconds: How long the answer is held back.
+        chunk: In pieces of how many bytes the answer comes; 0 for all at once.
+        pause: Seconds between the pieces.
+        new_items: How many rows or runs come to the front of the list that is asked for.
+    """
+
+    name: str
+    processes: bool = True
+    ending: Literal["answer", "refuse", "drop", "truncate", "stall"] = "answer"
+    error: type[httpx.TransportError] | None = None
+    keep: int = 0
+    replacement: Answer | None = field(default=None, repr=False)
+    change: Change | None = field(default=None, repr=False)
+    seconds: float = 0.0
+    chunk: int = 0
+    pause: float = 0.0
+    new_items: int = 0
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether another fault can come on top."""
+        plain = self.processes and self.ending == "answer"
+        return plain and self.replacement is None and self.change is None
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the service's own answer is used."""
+        return self.ending in {"answer", "truncate"} and self.replacement is None
+
+    def joined_with(self, other: Fault) -> Fault:
+        """Return `other` with what this fault adds."""
+        return evolve(
+            other,
+            seconds=self.seconds + other.seconds,
+            chunk=self.chunk or other.chunk,
+            pause=self.pause or other.pause,
+            new_items=self.new_items + other.new_items,
+        )
+
+    def apply(self, answer: Answer | None) -> Answer | None:
+        """Return what is answered in place of `answer`; None when nothing is."""
+        if self.ending not in {"answer", "truncate"}:
+            return None
+        if self.replacement is not None:
+            return self.replacement
+        if self.change is None or answer is None:
+            return answer
+        changed = self.change(json.loads(b"".join(answer.chunks)))
+        return answer_json(changed, status=answer.status, headers=answer.headers)
+
+
+NO_FAULT = Fault(name="none")
+
+
+def commit_then_drop(*, error: type[httpx.TransportError] | None = None) -> Fault:
+    """Process the request, then lose the connection without an answer."""
+    return Fault(name="commit_then_drop", ending="drop", error=error)
+
+
+def drop_before_commit(*, error: type[httpx.TransportError] | None = None) -> Fault:
+    """Read the request, then lose the connection; nothing is processed."""
+    return Fault(name="drop_before_commit", ending="drop", processes=False, error=error)
+
+
+def refuse_connection() -> Fault:
+    """
+    Refuse the connection, so that the request has certainly not been sent.
+
+    In memory this is `httpx.ConnectError`. A real socket has already been accepted by then and
+    is reset instead, which tells a client less.
+    """
+    return Fault(name="refuse_connection", ending="refuse", processes=False)
+
+
+def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: Mapping[str, str] = _HTML) -> Fault:
+    """Process the request, then answer as a gateway that lost the service would."""
+    return reply(body, status=status, headers=headers)
+
+
+def status(status: int = 503, body: bytes = _UNAVAILABLE, headers: Mapping[str, str] = _HTML) -> Fault:
+    """Answer with an HTTP status and no envelope, without processing the request."""
+    return reply(body, status=status, headers=headers, commit=False)
+
+
+def error(
+    code: int,
+    status: int = 400,
+    message: str | None = None,
+    details: list[str] | None = None,
+    *,
+    commit: bool = False,
+) -> Fault:
+    """
+    Answer with an error envelope.
+
+    Args:
+        code: The application code.
+        status: The HTTP status; 200 is possible.
+        message: None takes the documented text.
+        details: The `details` member; None leaves it out.
+        commit: Whether the request is processed all the same.
+    """
+    text = MESSAGES.get(code, "error") if message is None else message
+    refused = RefusedError(status, code, text, details=details)
+    answer = answer_json(error_envelope(refused, "req-fault"), status=status)
+    return Fault(name="error", processes=commit, replacement=answer)
+
+
+def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False) -> Fault:
+    """
+    Answer 429 with 13000, without processing the request.
+
+    Args:
+        retry_after: The `Retry-After` header: seconds, or an HTTP date as text. None for none.
+        in_200: Answer 13000 inside HTTP 200.
+    """
+    status = 200 if in_200 else 429
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    envelope = error_envelope(RefusedError(status, 13000), "req-fault")
+    answer = answer_json(envelope, status=status, headers=headers)
+    return Fault(name="rate_limited", processes=False, replacement=answer)
+
+
+def truncate(keep: int = 20) -> Fault:
+    """Process the request, send `keep` bytes of the answer's body, then lose the connection."""
+    return Fault(name="truncate", ending="truncate", keep=keep)
+
+
+def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, *, commit: bool = True) -> Fault:
+    """
+    Answer with any bytes.
+
+    Args:
+        body: The body.
+        status: The HTTP status.
+        headers: Headers; without a content type it is JSON.
+        commit: Whether the request is processed before.
+    """
+    return Fault(name="reply", processes=commit, replacement=answer_bytes(body, status=status, headers=headers))
+
+
+def edit(change: Change) -> Fault:
+    """Process the request, and answer with what `change` makes of the envelope."""
+    return Fault(name="edit", change=change)
+
+
+def stall(*, commit: bool = True) -> Fault:
+    """Take the request and never answer, until the client goes away or its read timeout is over."""
+    return Fault(name="stall", ending="stall", processes=commit)
+
+
+def delay(seconds: float) -> Fault:
+    """
+    Process the request, and hold the answer back.
+
+    Seconds of the service's clock in memory, real ones on a socket. Goes together with
+    another fault.
+    """
+    return Fault(name="delay", seconds=seconds)
+
+
+def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
+    """
+    Process the request, and send the answer's body in small pieces.
+
+    Args:
+        chunk: Bytes in a piece.
+        pause: Seconds between two pieces: of the service's clock in memory, real ones on a socket.
+    """
+    return Fault(name="drip", chunk=chunk, pause=pause)
+
+
+def redirect(location: str, status: int = 307) -> Fault:
+    """Send the client elsewhere, without processing the request."""
+    return reply(b"", status=status, headers={"location": location}, commit=False)
+
+
+def insert_front(count: int) -> Fault:
+    """Before a list of results or runs is answered, put so many new rows or runs at its front."""
+    return Fault(name="insert_front", new_items=count)
+
+
+def gzip_bomb(size: int) -> Fault:
+    """Process the request, and answer with a small body that unpacks to `size` bytes of JSON."""
+    packer = zlib.compressobj(level=9, wbits=31)
+    packed = b"".join(packer.compress(piece) for piece in _padded_envelope(size)) + packer.flush()
+    return reply(packed, headers={"content-encoding": "gzip"})
+
+
+def _padded_envelope(size: int) -> Iterator[bytes]:
+    head, tail = b'{"code":0,"message":"success","data":"', b'"}'
+    block = b"a" * 65_536
+    yield head
+    left = size - len(head) - len(tail)
+    while left > 0:
+        yield block[:left]
+        left -= len(block)
+    yield tail

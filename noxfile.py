@@ -1,0 +1,107 @@
+"""What can be run for this project: `nox -s tests lowest lint types package bench demo`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import nox
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = ".[cli,emulator,testing]"
+
+nox.options.sessions = ["tests"]
+nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return what the dependency group *name* asks for."""
+    return tuple(nox.project.dependency_groups(PROJECT, name))
+
+
+def is_present(version: str) -> bool:
+    """Return whether this Python runs here; a version manager may have commands that only say that it does not."""
+    command = shutil.which(f"python{version}")
+    if command is None:
+        return False
+    return subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def versions() -> list[str]:
+    """Return the Pythons that the classifiers name and that are present."""
+    prefix = "Programming Language :: Python :: 3."
+    named = [line.rsplit(" ", 1)[1] for line in PROJECT["project"]["classifiers"] if line.startswith(prefix)]
+    return [version for version in named if is_present(version)]
+
+
+@nox.session(python=versions())
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed wheel; on the lowest Python, hold the coverage of branches at 100 %."""
+    session.install(EXTRAS, *group("test"))
+    # Not `python -m pytest`, which would put the checkout before the installed package.
+    if session.posargs or session.python != versions()[0]:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", f"{session.bin}/pytest")
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that the package says it works with."""
+    named = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["cli"]]
+    named += PROJECT["project"]["optional-dependencies"]["emulator"]
+    pins = [requirement.split(",")[0].replace(">=", "==") for requirement in named]
+    session.install(EXTRAS, *pins, *group("test"))
+    session.run("pip", "list")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python="3.11")
+def types(session: nox.Session) -> None:
+    """Check types, those of the package and those that its users see."""
+    session.install("-e", EXTRAS, *group("test"), *group("types"), "nox")
+    session.run("mypy")
+    session.run("pyright", "--pythonpath", f"{session.bin}/python")
+    session.run("pytest", "tests/typing")
+
+
+@nox.session(python="3.11")
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist, and import each in an environment without extras."""
+    session.install("build>=1.2")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", folder, silent=True)
+    for built in sorted(Path(folder).glob("coreclaw_async-*")):
+        if built.suffix in {".whl", ".gz"}:
+            session.install("--force-reinstall", str(built))
+            session.run("python", "-I", "-c", "import coreclaw_async; print(coreclaw_async.__version__)")
+            session.run("python", "-I", "-c", "import coreclaw_async.testing as t; t.FakeService(); print('ready')")
+
+
+@nox.session(python="3.11")
+def bench(session: nox.Session) -> None:
+    """Measure against the peers; takes some minutes and wants a quiet machine."""
+    session.install(EXTRAS, *group("bench"))
+    for name in ("bench_imports", "bench_decoding", "bench_calls", "bench_pagination"):
+        session.run("python", f"benchmarks/{name}.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def demo(session: nox.Session) -> None:
+    """Show a worker run, progress, and its rows, without a key and without the network."""
+    session.install(EXTRAS)
+    session.run("coreclaw-async", "demo", *session.posargs)

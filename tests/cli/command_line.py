@@ -1,0 +1,115 @@
+"""Running the command line: in this process through `main`, as a process of its own, and in a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import attrs
+import pytest
+
+from coreclaw_async.__main__ import main
+
+LIMIT = 20.0
+"""Seconds after which a process is taken for stuck."""
+
+
+@attrs.frozen
+class Outcome:
+    """What a command wrote, without colours and line ends, and how it ended."""
+
+    exit_code: int | str | None
+    stdout: str
+    stderr: str
+
+
+class ReactingText(io.StringIO):
+    """A text stream that calls a function, in the writing thread, once a certain text was written to it."""
+
+    def __init__(self, awaited: str, react: Callable[[str], None]) -> None:
+        super().__init__()
+        self._awaited = awaited
+        self._react: Callable[[str], None] | None = react
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self._react is not None and self._awaited in self.getvalue():
+            react, self._react = self._react, None
+            react(self.getvalue())
+        return written
+
+
+def invoke(*arguments: str, stdout: io.StringIO | None = None) -> Outcome:
+    """Run a command in this process, as the console script does."""
+    out, err = io.StringIO() if stdout is None else stdout, io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["coreclaw-async", *arguments])
+        patch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Outcome(ended.value.code, without_escapes(out.getvalue()), without_escapes(err.getvalue()))
+
+
+def without_escapes(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "coreclaw_async", *arguments]
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command with pipes for its output; it is gone when the block ends."""
+    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Return the first line of output, or what has come of it when it takes too long."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], LIMIT)
+    return process.stdout.readline() if ready else ""
+
+
+def run_in_pipes(*arguments: str) -> tuple[int, str, str]:
+    """Run a command that nobody looks at; return its exit code and what it wrote, escapes included."""
+    ended = subprocess.run(command(*arguments), check=False, capture_output=True, text=True, timeout=LIMIT)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def run_in_terminal(*arguments: str, **settings: str) -> tuple[int, str]:
+    """Run a command in a pseudo-terminal, with *settings* in its environment; return exit code and output."""
+    ours, theirs = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    env = {**kept, "TERM": "xterm-256color", "COLUMNS": "100", **settings}
+    process = subprocess.Popen(command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    written = bytearray()
+    give_up = time.monotonic() + LIMIT
+    try:
+        while time.monotonic() < give_up and select.select([ours], [], [], LIMIT)[0]:
+            # A terminal whose other end is closed is an error on Linux and an empty read elsewhere.
+            with contextlib.suppress(OSError):
+                chunk = os.read(ours, 65536)
+                written += chunk
+                if chunk:
+                    continue
+            break
+        return process.wait(timeout=LIMIT), written.decode()
+    finally:
+        process.kill()
+        process.wait(timeout=LIMIT)
+        os.close(ours)

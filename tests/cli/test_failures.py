@@ -1,0 +1,96 @@
+"""Which exit code an error has, and that nothing known about runs is kept from the reader."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from decimal import Decimal
+
+import pytest
+
+from coreclaw_async import (
+    ConfigurationError,
+    CoreClawError,
+    DownloadError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    Run,
+    RunAbortedError,
+    RunFailedError,
+    RunOperationError,
+    ServiceError,
+    WaitTimeoutError,
+)
+from coreclaw_async.cli.failures import tell_error
+from coreclaw_async.cli.screen import Screen
+
+RUN_ID = "01K2M0000000000000000000AB"
+ENDED = Run(run_id=RUN_ID, status="failed", usage=Decimal("0.125"))
+
+
+def told(error: CoreClawError) -> tuple[int, str]:
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        code = tell_error(Screen(), error)
+    return code, err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RunFailedError("x", run_id=RUN_ID), 1),
+        (RunAbortedError("x", run_id=RUN_ID), 1),
+        (ConfigurationError("x"), 2),
+        (NotFoundError("x"), 3),
+        (ServiceError("x"), 3),
+        (RequestNotSentError("x"), 3),
+        (DownloadError("x"), 3),
+        (OutcomeUnknownError("x"), 4),
+        (WaitTimeoutError("x", run_id=RUN_ID), 5),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, CoreClawError) else None,
+)
+def test_exit_code_tells_the_outcome(error: CoreClawError, code: int) -> None:
+    assert told(error)[0] == code
+
+
+@pytest.mark.parametrize("kind", [OutcomeUnknownError, RunOperationError])
+def test_candidates_are_named_when_a_run_may_have_been_started(kind: type[CoreClawError]) -> None:
+    error = kind("lost", candidates=[RUN_ID, "other"])
+    error.may_have_taken_effect = True
+
+    text = told(error)[1]
+
+    assert "lost" in text
+    assert f"candidate: run {RUN_ID}" in text
+    assert "candidate: run other" in text
+
+
+def test_reader_is_told_when_no_look_for_candidates_could_be_made() -> None:
+    assert "no look at the list of runs could be made" in told(OutcomeUnknownError("lost"))[1]
+
+
+def test_reader_is_told_that_no_candidate_is_no_proof() -> None:
+    assert "no proof" in told(OutcomeUnknownError("lost", candidates=[]))[1]
+
+
+def test_refusal_says_nothing_about_candidates() -> None:
+    assert told(NotFoundError("no such worker", status_code=404, code=50001)) == (
+        3,
+        "no such worker (HTTP 404; code 50001)\n",
+    )
+
+
+def test_failed_run_comes_with_its_log_and_its_cost() -> None:
+    text = told(RunFailedError("failed", run_id=RUN_ID, run=ENDED, log=["first", "last"]))[1]
+
+    assert text.splitlines()[1:] == ["  log: first", "  log: last", "It cost $0.125."]
+
+
+def test_aborted_run_comes_with_its_cost() -> None:
+    assert "It cost $0.125." in told(RunAbortedError("aborted", run_id=RUN_ID, run=ENDED))[1]
+
+
+def test_run_id_is_named_when_the_wait_was_too_short() -> None:
+    assert RUN_ID in told(WaitTimeoutError("too short", run_id=RUN_ID))[1]

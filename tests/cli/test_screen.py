@@ -1,0 +1,117 @@
+"""What is written stays plain text, whatever the service sent and wherever it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from cli.command_line import without_escapes
+
+from coreclaw_async import Row
+from coreclaw_async.cli.screen import Screen, money, plain
+
+
+def written(write: Callable[[Screen], None], *, width: int = 60) -> str:
+    """Return what *write* puts on standard output."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setenv("COLUMNS", str(width))
+        write(Screen())
+    return without_escapes(out.getvalue())
+
+
+@pytest.mark.parametrize("text", ["[red]sale[/red]", "[/nothing]", ":smile:"])
+def test_markup_in_a_text_is_printed_as_it_came(text: str) -> None:
+    assert text in written(lambda screen: screen.say(text, label="Run"))
+    assert text in written(lambda screen: screen.say_rows([{"title": text}]))
+
+
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x1b]0;title\x07", "\x9b2J", "a\rb", "a\nb", "\u202e"])
+def test_text_cannot_control_the_terminal(control: str) -> None:
+    shown = plain(control)
+
+    assert len(shown) == len(control)
+    assert shown.isprintable()
+
+
+def test_cells_cannot_control_the_terminal() -> None:
+    text = written(lambda screen: screen.say_rows([{"a\x1b[2J": "b\x1b[2J", "c": ["\x1b[2J"]}]))
+
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 2
+
+
+def test_characters_that_the_output_lacks_are_replaced() -> None:
+    raw = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(raw, encoding="ascii")):
+        Screen().say("caf\u00e9 \u6771\u4eac")
+        sys.stdout.flush()
+        assert raw.getvalue().endswith(b"caf? ??\n")
+
+
+def test_long_line_is_not_broken_when_the_output_is_narrow() -> None:
+    path = "/".join(["folder"] * 30)
+
+    assert path in written(lambda screen: screen.say(path, label="File"), width=40)
+
+
+def test_code_begins_at_the_left_edge_so_that_it_can_be_pasted() -> None:
+    text = written(lambda screen: screen.say_code("Next:", ["if True:", "    pass"]))
+
+    assert text == "\nNext:\nif True:\n    pass\n"
+
+
+def test_table_leaves_out_and_names_the_columns_for_which_there_is_no_room() -> None:
+    rows = [{"name": "n" * 20, "place": "p" * 20, "opinion": "o" * 20}]
+
+    lines = written(lambda screen: screen.say_rows(rows)).splitlines()
+
+    assert lines[0].split() == ["name", "place"]
+    assert lines[-1].strip() == "not shown: opinion"
+
+
+def test_table_shortens_long_cells() -> None:
+    text = written(lambda screen: screen.say_rows([{"text": "x" * 1000}]))
+
+    assert "x" * 31 in text
+    assert "x" * 33 not in text
+
+
+def test_table_shows_columns_of_all_rows_and_no_internal_ones() -> None:
+    rows: list[Row] = [{"__coreclaw_data_id__": "1", "a": None}, {"a": {"b": [1, "\u00e9"]}, "c": True}]
+
+    lines = [line.split() for line in written(lambda screen: screen.say_rows(rows)).splitlines()]
+
+    assert lines == [["a", "c"], [], ['{"b":', "[1,", '"\u00e9"]}', "true"]]
+
+
+@pytest.mark.parametrize("rows", [[], [{}], [{"__coreclaw_data_id__": "1"}]])
+def test_table_is_left_out_when_there_is_nothing_to_show(rows: list[dict[str, str]]) -> None:
+    assert written(lambda screen: screen.say_rows(rows)) == ""
+
+
+def test_complaints_go_to_standard_error() -> None:
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        out = written(lambda screen: screen.complain("no [b]luck[/b]\n"))
+
+    assert (out, err.getvalue()) == ("", "no [b]luck[/b] \n")
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (None, "an unknown amount"),
+        (Decimal(0), "$0.00"),
+        (Decimal("99.7500"), "$99.75"),
+        (Decimal("0.0125"), "$0.0125"),
+        (Decimal("1E+3"), "$1000.00"),
+        (Decimal("1E-7"), "$0.0000001"),
+    ],
+)
+def test_money_has_cents_and_no_digit_is_rounded_away(amount: Decimal | None, text: str) -> None:
+    assert money(amount) == text

@@ -1,0 +1,114 @@
+"""Imports point down the layers and never up or around; libraries are known only where they belong."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import coreclaw_async
+
+PACKAGE = Path(coreclaw_async.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+# From the lowest to the highest; modules of one layer may know each other, but not in a circle.
+LAYERS = [
+    {"_version", "errors", "events", "models"},
+    {"_wire"},
+    {"_body", "_clock", "_connections", "_known", "_lanes", "_redaction", "_transport"},
+    {"_download", "_listing", "_pagination", "_poller", "_walk"},
+    {"_resources"},
+    {"_client"},
+    {""},  # The package itself, which offers the names.
+    {"__main__", "cli", "testing"},
+]
+LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
+HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "_client", "testing", "cli"}
+EXTRAS_ARE_FOR = {"typer": {"cli"}, "rich": {"cli"}, "click": {"cli"}, "uvicorn": {"testing"}, "pytest": {"testing"}}
+MEANINGLESS = {"utils", "helpers", "common", "base"}
+
+
+def top_of(module: str) -> str:
+    return module.partition(".")[2].partition(".")[0]
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Yield what *module* imports, at its top, late, or for type checkers only."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else str(node.module)
+
+
+OWN_IMPORTS = {module: {name for name in imports_of(module) if name in MODULES} for module in MODULES}
+
+
+def foreign_imports(module: str) -> set[str]:
+    return {name.partition(".")[0] for name in imports_of(module)} - {"coreclaw_async"}
+
+
+def test_every_module_stands_in_a_layer() -> None:
+    assert {top_of(module) for module in MODULES} == set(LEVELS)
+
+
+def test_layers_are_those_that_the_package_describes() -> None:
+    described = [
+        {LEVELS[name] for name in re.findall(r"\b(_?\w+)`", line.partition(": ")[0])}
+        for line in (coreclaw_async.__doc__ or "").splitlines()
+        if line.startswith("*")
+    ]
+
+    assert [len(levels) for levels in described] == [1] * len(described)
+    assert described == sorted(described, key=max, reverse=True)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    above = {name for name in OWN_IMPORTS[module] if LEVELS[top_of(name)] > LEVELS[top_of(module)]}
+
+    assert above == set()
+
+
+def test_imports_make_no_circle() -> None:
+    graphlib.TopologicalSorter(OWN_IMPORTS).prepare()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_are_known_only_where_they_belong(module: str) -> None:
+    foreign = foreign_imports(module)
+
+    assert foreign.isdisjoint({"asyncio", "trio", "requests", "httpcore"})
+    assert "httpx" not in foreign or top_of(module) in HTTPX_IS_FOR
+    for extra, places in EXTRAS_ARE_FOR.items():
+        assert extra not in foreign or top_of(module) in places
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if top_of(module) == "testing"])
+def test_fake_service_is_a_second_reading_that_takes_nothing_from_the_first(module: str) -> None:
+    beyond = {name for name in OWN_IMPORTS[module] if top_of(name) != "testing"}
+
+    assert beyond == ({"coreclaw_async"} if module == "coreclaw_async.testing.pytest_plugin" else set())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_says_what_it_is_for_by_name_and_docstring(module: str) -> None:
+    assert module.rpartition(".")[2].strip("_") not in MEANINGLESS
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))
+
+
+def test_wire_reads_no_clock_and_awaits_nothing() -> None:
+    for module, path in MODULES.items():
+        if top_of(module) == "_wire":
+            assert foreign_imports(module).isdisjoint({"time", "anyio", "socket", "random", "os", "threading"})
+            tree = ast.parse(path.read_text("utf-8"))
+            assert not any(isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncFor) for node in ast.walk(tree))

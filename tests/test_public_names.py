@@ -1,0 +1,155 @@
+"""What the package offers: complete, sorted, documented, and quick to import."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import coreclaw_async
+from coreclaw_async import AsyncCoreClaw, errors, events, models
+
+OFFERED = {name: getattr(coreclaw_async, name) for name in coreclaw_async.__all__}
+CLASSES = [
+    kind
+    for kind in [*OFFERED.values(), *(value for value in vars(events).values() if value is not models.Run)]
+    if inspect.isclass(kind) and kind.__module__.startswith("coreclaw_async")
+]
+GROUPS = {name: group for name, group in vars(AsyncCoreClaw("key")).items() if not name.startswith("_")}
+CALLS = {
+    f"{group_name}.{name}": call
+    for group_name, group in GROUPS.items()
+    for name, call in inspect.getmembers(type(group), inspect.isfunction)
+    if not name.startswith("_")
+}
+# Calls that are made of others, whose docstrings say what they make of which.
+COMPOSED = {"workers.run": "start_run", "tasks.run": "start_run", "runs.download": "export"}
+ENDPOINT = re.compile(r"``(?:(GET|POST|PUT|DELETE) )?(/api/v2/[\w/{}-]+)``")
+REPEATING = re.compile(r"sent again|Looks that fail do not end the wait", re.IGNORECASE)
+# The published operations, `last` runs included; a queue item and the ids stand in braces.
+OPERATIONS = """
+GET /proxy/region|GET /store|GET /users/account|GET /workers|GET /workers/{workerId}
+GET /workers/{workerId}/input-schema|POST /workers/{workerId}/runs|POST /workers/{workerId}/queued-runs
+GET /worker-tasks|POST /worker-tasks|GET /worker-tasks/{workerTaskId}|PUT /worker-tasks/{workerTaskId}
+DELETE /worker-tasks/{workerTaskId}|POST /worker-tasks/{workerTaskId}/runs|GET /worker-tasks/{workerTaskId}/input
+PUT /worker-tasks/{workerTaskId}/input|GET /worker-runs
+GET /worker-runs/last|POST /worker-runs/last/abort|GET /worker-runs/last/export|GET /worker-runs/last/log
+POST /worker-runs/last/rerun|GET /worker-runs/last/result
+GET /worker-runs/{runId}|POST /worker-runs/{runId}/abort|GET /worker-runs/{runId}/log
+POST /worker-runs/{runId}/rerun|GET /worker-runs/{runId}/result|GET /worker-runs/{runId}/result/export
+GET /workers/{workerId}/runs/last|POST /workers/{workerId}/runs/last/abort
+GET /workers/{workerId}/runs/last/export|GET /workers/{workerId}/runs/last/log
+POST /workers/{workerId}/runs/last/rerun|GET /workers/{workerId}/runs/last/result
+GET /run-queue/items|POST /run-queue/items/activate|POST /run-queue/items/release
+POST /run-queue/items/{queueId}/release
+"""
+
+
+def endpoints_of(call: Callable[..., Any]) -> set[str]:
+    """Return the operations that a docstring names; a path without a method has that of the one before it."""
+    method = ""
+    named: set[str] = set()
+    for found in ENDPOINT.finditer(inspect.getdoc(call) or ""):
+        method = found[1] or method
+        named.add(f"{method} {found[2].removeprefix('/api/v2')}")
+    return named
+
+
+def test_names_are_sorted_and_all_there() -> None:
+    tree = ast.parse(Path(coreclaw_async.__file__).read_text("utf-8"))
+    imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+    assert coreclaw_async.__all__ == sorted(coreclaw_async.__all__)
+    assert imported == set(coreclaw_async.__all__)
+
+
+def test_every_model_and_error_is_offered_at_the_top() -> None:
+    public_errors = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.CoreClawError)
+    }
+
+    assert set(models.__all__) <= set(OFFERED)
+    assert {name for name in public_errors if not name.startswith("_")} <= set(OFFERED)
+
+
+def test_every_annotation_of_a_public_call_can_be_had() -> None:
+    for call in CALLS.values():
+        assert inspect.signature(call, eval_str=True).return_annotation is not inspect.Signature.empty
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_class_and_its_methods_are_documented(kind: type) -> None:
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(f"{kind.__name__}("), "a docstring of its own"
+    for name, member in vars(kind).items():
+        if name.startswith("_") or issubclass(kind, Enum):
+            continue
+        function = member.fget if isinstance(member, property) else member
+        if inspect.isfunction(function):
+            assert function.__doc__, f"{kind.__name__}.{name}"
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_members_of_a_model_are_described_by_name(kind: Any) -> None:
+    if hasattr(kind, "__attrs_attrs__") and kind is not events.RunStarted:
+        described = set(re.findall(r"^ {4}(\w+): ", inspect.getdoc(kind) or "", re.MULTILINE))
+        inherited = {field.name for field in kind.__attrs_attrs__ if field.inherited}
+
+        assert {field.name for field in kind.__attrs_attrs__} - inherited == described
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_group_is_documented_and_named_by_the_client(group: str) -> None:
+    assert type(GROUPS[group]).__doc__
+    assert f"    {group}: " in (inspect.getdoc(AsyncCoreClaw) or "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    CALLS,
+)
+def test_call_names_its_endpoint_and_says_whether_it_is_sent_again(name: str) -> None:
+    doc = inspect.getdoc(CALLS[name]) or ""
+
+    if name in COMPOSED:
+        assert f"`{COMPOSED[name]}`" in doc
+    else:
+        assert endpoints_of(CALLS[name])
+        assert REPEATING.search(doc)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_call_describes_every_argument(name: str) -> None:
+    doc = inspect.getdoc(CALLS[name]) or ""
+    arguments = [argument for argument in inspect.signature(CALLS[name]).parameters if argument != "self"]
+    described = re.findall(r"^ {4}(\w+): ", doc.partition("Args:\n")[2].partition("Raises:\n")[0], re.MULTILINE)
+
+    assert name in COMPOSED or described == arguments
+
+
+def test_every_operation_is_named_by_some_call() -> None:
+    named = set().union(*(endpoints_of(call) for call in CALLS.values()))
+    published = set(re.split(r"[|\n]", OPERATIONS.strip()))
+
+    assert len(published) == 39
+    assert named == published
+
+
+def test_import_needs_no_extra_and_loads_nothing_that_can_wait() -> None:
+    extras = ["click", "pytest", "rich", "trio", "typer", "uvicorn"]
+    late = ["backoff", "coreclaw_async.cli", "coreclaw_async.testing"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({extras})); import coreclaw_async; "
+        f"print([name for name in {late} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -1,0 +1,200 @@
+"""
+Uses of the public API, read by type checkers and never run: each type is the one that a caller relies on.
+
+A line with an ignore is a mistake that both checkers must report: an ignore that is not needed is an error itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, assert_type
+
+from coreclaw_async import (
+    Account,
+    AsyncCoreClaw,
+    AsyncPager,
+    Clock,
+    CoreClawError,
+    CreatedTask,
+    Export,
+    InputProperty,
+    InputSchema,
+    LastRun,
+    LogLevel,
+    OutcomeUnknownError,
+    Page,
+    PaginationError,
+    PollSchedule,
+    ProxyRegion,
+    QueueAction,
+    QueuedRun,
+    QueueItem,
+    RateLimitedError,
+    ResultHeader,
+    ResultPage,
+    RetryPolicy,
+    Row,
+    Run,
+    RunAbortedError,
+    RunFailedError,
+    RunLog,
+    RunOutcome,
+    RunRef,
+    RunStatus,
+    ScheduleType,
+    StartedRun,
+    Task,
+    TaskInput,
+    WaitTimeoutError,
+    Worker,
+    WorkerSummary,
+    errors,
+    events,
+)
+from coreclaw_async.testing import FakeClock, FakeRun, FakeService
+
+
+async def start_wait_and_read(client: AsyncCoreClaw) -> None:
+    started = await client.workers.start_run("owner/name", {"keywords": ["coffee"]}, system={"proxy_region": "US"})
+    assert_type(started, StartedRun)
+    assert_type(started.run_id, str)
+    assert_type(started.request_id, str | None)
+    assert_type(started.results, ResultPage | None)
+    run = await client.runs.wait(started, timeout=900, check=False, on_cancel="abort")
+    assert_type(run, Run)
+    assert_type(run.status, RunStatus | str | None)
+    assert_type(run.usage, Decimal | None)
+    assert_type(run.started_at, dt.datetime | None)
+    assert_type(run.duration, float | None)
+    assert_type(run.outcome, RunOutcome)
+    assert_type(run.is_finished, bool)
+    assert_type(await client.workers.run("owner/name", {}), Run)
+    rows = client.runs.iterate_results(run, page_size=100, prefetch=3)
+    assert_type(rows, AsyncPager[Row])
+    async for row in rows:
+        assert_type(row, Mapping[str, Any])
+    async with AsyncCoreClaw() as same:
+        assert_type(same, AsyncCoreClaw)
+
+
+async def read_pages(client: AsyncCoreClaw, runs: AsyncPager[Run]) -> None:
+    assert_type(runs.pages(), AsyncIterator[Page[Run]])
+    assert_type(await runs.next_page(), Page[Run] | None)
+    assert_type(await runs.collect(10), list[Run])
+    assert_type(await runs.first(), Run | None)
+    assert_type(await anext(runs), Run)
+    page = await client.runs.list_page(status=RunStatus.RUNNING)
+    assert_type(page, Page[Run])
+    assert_type(page.items, Sequence[Run])
+    assert_type(page.count, int | None)
+    results = await client.runs.list_results_page("R", limit=5)
+    assert_type(results, ResultPage)
+    assert_type(results.items, Sequence[Row])
+    assert_type(results.headers, Sequence[ResultHeader])
+
+
+async def name_runs(client: AsyncCoreClaw, run: Run, started: StartedRun) -> None:
+    references: list[RunRef] = ["R", run, started, LastRun(), LastRun("owner/name"), LastRun(worker_id="w")]
+    for reference in references:
+        assert_type(await client.runs.get(reference), Run)
+    assert_type(await client.runs.abort(LastRun()), None)
+    assert_type(await client.runs.rerun(run, is_async=False, offset=0, limit=5), StartedRun)
+    assert_type(await client.runs.find_started("w", since=dt.datetime.now(dt.UTC)), list[Run])
+    assert_type(await client.runs.export(run, format="jsonl", fields=["title"]), Export)
+    assert_type(await client.runs.download(run, "rows.csv"), Path)
+    log = await client.runs.get_log(run)
+    assert_type(log, RunLog)
+    assert_type(log.entries[0].level, LogLevel | str | None)
+
+
+async def use_the_other_groups(client: AsyncCoreClaw) -> None:
+    assert_type(await client.account.get(), Account)
+    assert_type(await client.proxies.list_regions(), tuple[ProxyRegion, ...])
+    assert_type(client.store.iterate(keyword="maps"), AsyncPager[WorkerSummary])
+    assert_type(await client.workers.get("w"), Worker)
+    schema = await client.workers.get_input_schema("w")
+    assert_type(schema, InputSchema)
+    assert_type(schema.properties, Sequence[InputProperty])
+    assert_type(await client.workers.queue_run("w", {}), QueuedRun)
+    assert_type(await client.tasks.create(worker_id="w", title="t", input={}), CreatedTask)
+    assert_type(await client.tasks.get_input("t"), TaskInput)
+    task = await client.tasks.get("t")
+    assert_type(task, Task)
+    assert_type(task.schedule_type, ScheduleType | int | None)
+    assert_type(await client.tasks.start_run("t"), StartedRun)
+    assert_type(client.run_queue.iterate(), AsyncPager[QueueItem])
+    assert_type(await client.run_queue.release(["1", "2"]), tuple[QueueAction, ...])
+
+
+def set_up(clock: Clock) -> AsyncCoreClaw:
+    client = AsyncCoreClaw(
+        "key",
+        auth="api-key",
+        timeout=30,
+        retry=RetryPolicy(max_attempts=2, jitter=lambda ceiling: ceiling),
+        offset_dialect="page",
+        on_event=tell,
+        clock=clock,
+    )
+    schedule = PollSchedule(delays=(1.0, 5.0))
+    assert_type(client.with_options(timeout=5, poll_schedule=schedule), AsyncCoreClaw)
+    assert_type(client.lanes_in_use, int)
+    return client
+
+
+def tell(event: events.Event) -> None:
+    if isinstance(event, events.RequestSent):
+        assert_type(event.status_code, int | None)
+    elif isinstance(event, events.RunChanged):
+        assert_type(event.run, Run)
+
+
+def handle(error: CoreClawError) -> None:
+    assert_type(error.may_have_taken_effect, bool)
+    assert_type(error.candidates, tuple[str, ...] | None)
+    assert_type(error.retry_after, float | None)
+    assert_type(error.run_id, str | None)
+    if isinstance(error, RunFailedError):
+        assert_type(error.run, Run | None)
+        assert_type(error.log, tuple[str, ...])
+    elif isinstance(error, RunAbortedError):
+        assert_type(error.confirmed, bool)
+    elif isinstance(error, PaginationError):
+        assert_type(error.expected, int | None)
+    late: TimeoutError = WaitTimeoutError("late", run_id="R")
+    wrong: ValueError = errors.ConfigurationError("no key")
+    api: errors.ApiError = RateLimitedError("slow down", retry_after=1.0)
+    lost: errors.NoReplyError = OutcomeUnknownError("lost", candidates=["R"])
+    del late, wrong, api, lost
+
+
+async def test_own_program(coreclaw_service: FakeService, coreclaw_client: AsyncCoreClaw) -> None:
+    client = AsyncCoreClaw(coreclaw_service.api_key, transport=coreclaw_service, clock=coreclaw_service.clock)
+    await client.aclose()
+    assert_type(coreclaw_service.api_key, str)
+    assert_type(coreclaw_service.runs_created, int)
+    assert_type(coreclaw_service.runs["R"], FakeRun)
+    assert_type((await coreclaw_client.account.get()).balance, Decimal | None)
+    own_clock: Clock = FakeClock()
+    del own_clock
+
+
+async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
+    AsyncCoreClaw(auth="Bearer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncCoreClaw("key", "https://example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.runs.iterate("w")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.runs.iterate(since="2026-08-01")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.runs.get(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.runs.wait(run, on_cancel="kill")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.runs.export(run, format="parquet")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.workers.start_run("w", ["coffee"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.workers.start_run("w", {}, {})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.tasks.create("w", "t", {})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    list(client.runs.iterate())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    run.status = "failed"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    run.finished_at.timestamp()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+    RetryPolicy(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    WaitTimeoutError("late")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

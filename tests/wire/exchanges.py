@@ -1,0 +1,47 @@
+"""Requests and answers as the tests of the wire need them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import pytest
+
+from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async._wire.response import Answer, Reply, read_answer
+from coreclaw_async.errors import CoreClawError
+
+T = TypeVar("T")
+
+PATH = "/api/v2/worker-runs/R"
+
+
+def request_of(safety: Safety = Safety.SAFE) -> Request:
+    """Return a request whose safety alone matters."""
+    return Request(operation="op", method="GET" if safety is Safety.SAFE else "POST", path=PATH, safety=safety)
+
+
+def reply_of(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return an answer with *body*: bytes as they are, anything else as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status_code=status, headers=headers or {}, body=content, received_at=1_000.0)
+
+
+def failure_of(
+    body: Any,
+    status: int = 200,
+    safety: Safety = Safety.SAFE,
+    headers: Mapping[str, str] | None = None,
+    secrets: tuple[str, ...] = (),
+) -> CoreClawError:
+    """Return the error that an answer is read as."""
+    with pytest.raises(CoreClawError) as caught:
+        read_answer(request_of(safety), reply_of(body, status, headers), secrets)
+    return caught.value
+
+
+def read_as(model: type[T], data: Any) -> T:
+    """Return *data*, as it came over the wire, as *model*."""
+    return read_model(request_of(), Answer(json.loads(json.dumps(data)), "req-1"), model)

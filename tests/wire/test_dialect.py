@@ -1,0 +1,118 @@
+"""What ``offset`` means, against a service of each meaning whose rows come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coreclaw_async._wire.dialect import MIN_TELLING_SIZE, PROBE_OFFSET, SETTLING_SIZE, Mode, possible_modes
+
+PAGE, ROW = Mode.PAGE, Mode.ROW
+MEANINGS = {"row": ROW, "aligned": ROW, "page": PAGE}
+
+
+def answer(rows: Sequence[int], meaning: str, offset: int, limit: int) -> list[int]:
+    """Return what a service that reads ``offset`` as *meaning* answers."""
+    start = {
+        "row": offset,
+        "aligned": offset // limit * limit,
+        "page": (max(offset, 1) - 1) * limit,
+    }[meaning]
+    return list(rows[start : start + limit])
+
+
+def changed(rows: list[int], growth: int) -> list[int]:
+    """Return *rows* after *growth* were inserted at the front, or so many removed from there."""
+    return [-number - 1 for number in range(growth)][::-1] + rows if growth >= 0 else rows[-growth:]
+
+
+@pytest.mark.parametrize("meaning", MEANINGS)
+@pytest.mark.parametrize("size", [3, 4, 7, 10])
+def test_true_mode_is_always_possible_when_rows_come_and_go_at_the_front(meaning: str, size: int) -> None:
+    for total in range(size + 1, 3 * size + 2):
+        rows = list(range(total))
+        first = answer(rows, meaning, 0, size)
+        for growth in range(-total, 2 * size + 3):
+            probe = answer(changed(rows, growth), meaning, 2, size)
+            modes = possible_modes(first, probe, size=size, growth=growth, has_identity=True)
+
+            assert MEANINGS[meaning] in modes, (total, growth)
+
+
+@pytest.mark.parametrize("meaning", MEANINGS)
+@pytest.mark.parametrize("growth", [0, None])
+@pytest.mark.parametrize("size", [3, 10])
+def test_mode_is_certain_when_nothing_changed(meaning: str, growth: int | None, size: int) -> None:
+    rows = list(range(3 * size))
+    first, probe = (answer(rows, meaning, offset, size) for offset in (0, 2))
+
+    assert possible_modes(first, probe, size=size, growth=growth, has_identity=True) == {MEANINGS[meaning]}
+
+
+@pytest.mark.parametrize("meaning", MEANINGS)
+def test_mode_is_certain_when_a_few_rows_came_to_large_pages(meaning: str) -> None:
+    rows = list(range(300))
+    first = answer(rows, meaning, 0, 100)
+    for growth in range(40):
+        probe = answer(changed(rows, growth), meaning, 2, 100)
+
+        assert possible_modes(first, probe, size=100, growth=growth, has_identity=True) == {MEANINGS[meaning]}
+
+
+@given(
+    rows=st.lists(st.integers(0, 1), min_size=4, max_size=30),
+    size=st.integers(3, 10),
+    meaning=st.sampled_from(list(MEANINGS)),
+)
+def test_true_mode_is_possible_when_rows_have_no_identity_and_stay(rows: list[int], size: int, meaning: str) -> None:
+    first, probe = (answer(rows, meaning, offset, size) for offset in (0, 2))
+    if len(rows) > size:
+        assert MEANINGS[meaning] in possible_modes(first, probe, size=size, growth=0, has_identity=False)
+
+
+@given(
+    rows=st.lists(st.integers(0, 2), min_size=8, max_size=30),
+    size=st.integers(3, 7),
+    meaning=st.sampled_from(list(MEANINGS)),
+    growth=st.integers(-7, 14),
+)
+def test_true_mode_is_possible_when_rows_have_no_identity_and_come_and_go(
+    rows: list[int], size: int, meaning: str, growth: int
+) -> None:
+    first = answer(rows, meaning, 0, size)
+    probe = answer(changed(rows, growth), meaning, 2, size)
+
+    assert MEANINGS[meaning] in possible_modes(first, probe, size=size, growth=growth, has_identity=False)
+
+
+def test_page_number_is_certain_when_rows_without_identity_are_no_shifted_first_page() -> None:
+    assert possible_modes("abcd", "efgh", size=4, growth=0, has_identity=False) == {PAGE}
+    assert possible_modes("abcd", "xbcd", size=4, growth=0, has_identity=False) == {PAGE}
+    assert possible_modes("abcd", "", size=4, growth=0, has_identity=False) == {PAGE}
+    assert possible_modes("abcd", "cdef", size=4, growth=0, has_identity=False) == {PAGE, ROW}
+
+
+@pytest.mark.parametrize(
+    ("probe", "growth"),
+    [("dbcaef", 0), ("abxcde", 0), ("defxyz", 0), ("efxyzu", 1), ("xyzabc", 2)],
+    ids=["reordered", "pushed apart", "shifted by three", "shifted by four", "pushed by three, not two"],
+)
+def test_no_mode_is_possible_when_rows_moved_in_another_way(probe: str, growth: int) -> None:
+    assert possible_modes("abcdef", probe, size=6, growth=growth, has_identity=True) == frozenset()
+
+
+@pytest.mark.parametrize("size", range(2, 8))
+def test_meanings_can_be_told_apart_from_the_least_telling_size_on(size: int) -> None:
+    rows = list(range(50))
+    page, row = (answer(rows, meaning, PROBE_OFFSET, size) for meaning in ("page", "row"))
+
+    assert (page != row) is (size >= MIN_TELLING_SIZE)
+    assert SETTLING_SIZE > MIN_TELLING_SIZE
+
+
+def test_offset_of_a_page_is_its_number_or_its_first_row() -> None:
+    assert [PAGE.offset(number, 20) for number in (1, 2, 3)] == [0, 2, 3]
+    assert [ROW.offset(number, 20) for number in (1, 2, 3)] == [0, 20, 40]

@@ -1,0 +1,58 @@
+"""Bounded memories: keys of a list that was read, and ids that were told."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coreclaw_async._known import KnownIds
+from coreclaw_async._wire.seen import Seen
+
+
+@given(st.lists(st.integers(0, 30), max_size=60, unique=True), st.integers(1, 12))
+def test_first_and_latest_keys_are_remembered(keys: list[int], capacity: int) -> None:
+    seen = Seen(capacity)
+    for key in keys:
+        assert key not in seen
+        seen.add(key)
+    remembered = {*keys[:capacity], *keys[capacity:][-capacity:]}
+
+    assert {key for key in range(31) if key in seen} == remembered
+    assert seen.is_whole is (len(keys) <= 2 * capacity)
+
+
+def test_twenty_thousand_keys_are_remembered_whole() -> None:
+    seen = Seen()
+    for key in range(20_000):
+        seen.add(key)
+
+    assert seen.is_whole
+    assert all(key in seen for key in range(20_000))
+
+    seen.add(20_000)
+    assert not seen.is_whole
+    assert (9_999 in seen, 10_000 in seen, 10_001 in seen) == (True, False, True)
+
+
+def test_beginning_of_the_list_is_recognised_at_any_place() -> None:
+    seen = Seen(4)
+    for key in "abcdef":
+        seen.add(key)
+
+    assert seen.began_with(0, "abc")
+    assert seen.began_with(2, ("c", "d"))
+    assert not seen.began_with(1, "abc")
+    assert not seen.began_with(3, "def")  # Beyond what is kept of the beginning.
+    assert not seen.began_with(0, "")
+
+
+def test_latest_twenty_thousand_ids_are_known() -> None:
+    known = KnownIds()
+    for number in range(20_001):
+        known.add(f"R{number}")
+    known.add("R20000")
+
+    assert "R0" not in known
+    assert "R1" in known
+    assert "R20000" in known
+    assert "R20001" not in known
