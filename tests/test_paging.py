@@ -652,3 +652,14 @@ async def test_a_second_look_that_proves_nothing_changes_nothing(service: FakeSe
         rows = await client.runs.iterate_results(run_id, page_size=10).collect()
 
     assert len({plain(row) for row in rows}) == len(rows) == 60
+
+
+async def test_rows_that_move_while_the_length_of_the_list_is_probed_are_an_error(service: FakeService) -> None:
+    service.echo_page_index = False
+    run_id = run_with_rows(service, [{"n": 0}] * 30, row_ids=False)
+    # Equal rows: only the length of the list can tell what offset means, and it changes between the two looks at it.
+    service.faults.add(faults.insert_front(2), operation="listWorkerRunResults", after=2)
+
+    async with client_of(service) as client:
+        with pytest.raises(PaginationError, match="have moved while the list was read"):
+            await client.runs.iterate_results(run_id, page_size=5).collect()
