@@ -16,8 +16,9 @@ Above them stand ``cli`` (the command line) and ``testing`` (`coreclaw_async.tes
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._clock import Clock
 from coreclaw_async._pagination import AsyncPager
-from coreclaw_async._poller import PollSchedule
+from coreclaw_async._streams import AsyncStream
 from coreclaw_async._version import __version__
+from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.errors import (
     ApiError,
@@ -81,6 +82,7 @@ __all__ = [
     "ApiError",
     "AsyncCoreClaw",
     "AsyncPager",
+    "AsyncStream",
     "AuthenticationError",
     "Clock",
     "ConcurrencyLimitError",

@@ -14,7 +14,7 @@ from coreclaw_async._clock import Clock, SystemClock
 from coreclaw_async._connections import Connections
 from coreclaw_async._known import KnownIds
 from coreclaw_async._listing import DialectMemory
-from coreclaw_async._poller import PollSchedule
+from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.proxies import AsyncProxies
@@ -24,6 +24,7 @@ from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._transport import Settings, Transport
+from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.credentials import AuthMode, Credentials, shown
 from coreclaw_async._wire.dialect import OffsetDialect
 from coreclaw_async._wire.request import check_int, check_seconds
@@ -128,6 +129,7 @@ class AsyncCoreClaw:
                 dialect=_checked_dialect(offset_dialect, api_key),
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
                 known=KnownIds(),
+                watcher=RunWatcher(clock),
             )
         )
 
@@ -185,6 +187,8 @@ class AsyncCoreClaw:
             changes["max_response_bytes"] = check_int("max_response_bytes", max_response_bytes, lowest=1)
         if on_event is not None:
             changes["on_event"] = on_event
+        # Another key may be another account, whose lists hold other runs.
+        watcher = RunWatcher(transport.clock) if "credentials" in changes else context.watcher
         settings = attrs.evolve(transport.settings, **changes)
         copy = object.__new__(type(self))
         copy._is_copy = True
@@ -194,6 +198,7 @@ class AsyncCoreClaw:
                 transport=Transport(transport.connections, settings, transport.clock),
                 dialect=context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, api_key),
                 schedule=context.schedule if poll_schedule is None else poll_schedule,
+                watcher=watcher,
             )
         )
         return copy

@@ -1,168 +1,285 @@
-"""Following a run to its end: when to look, what a status means, and which failures do not matter."""
+"""RunWatcher: those who wait for runs take turns at looking at them all, without a task in the background."""
 
 from __future__ import annotations
 
-import inspect
-import logging
-import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TypeAlias
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
+import anyio
+import anyio.lowlevel
 import attrs
 
-from coreclaw_async import errors
 from coreclaw_async._clock import Clock
-from coreclaw_async._wire.request import check_seconds
-from coreclaw_async.models import Run, RunOutcome
+from coreclaw_async._list_shape import ListMemory
+from coreclaw_async._run_survey import RunSource, Survey
+from coreclaw_async._watch import Watch
+from coreclaw_async.errors import CoreClawError
+from coreclaw_async.models import Run
 
-logger = logging.getLogger("coreclaw_async")
-
-UpdateHook: TypeAlias = Callable[[Run], Awaitable[None] | None]
-
-_LAST_LOOK = 1.0
-
-
-def _as_tuple(delays: Iterable[float]) -> tuple[float, ...]:
-    return tuple(delays)
-
-
-def _delays(_: object, attribute: attrs.Attribute[tuple[float, ...]], value: tuple[float, ...]) -> None:
-    if not value:
-        raise ValueError(f"{attribute.name} must hold at least one number of seconds, not {value!r}")
-    for delay in value:
-        check_seconds(attribute.name, delay)
+# The more runs are waited for, the more of them are worth looking at together.
+_SPACING_PER_RUN = 0.001
+_MAX_SPACING = 1.0
+# Looks that are due within this share of their delay come along, so that jitter does not part what began together.
+_TOGETHER = 0.2
+# So long a leader with news of its own lets a look at the other runs come to its end.
+_PATIENCE = 1.0
+_MAX_WAKES = 10_000
 
 
-def _share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{attribute.name} must be a number, not {value!r}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{attribute.name} must be from 0 to below 1, not {value!r}")
-
-
-def _grace(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    check_seconds(attribute.name, value, allow_zero=True)
-
-
-@attrs.frozen(kw_only=True)
-class PollSchedule:
+@attrs.define(eq=False)
+class Waiter:
     """
-    When a run that is waited for is looked at.
+    Somebody who waits for one run or for many.
 
     Attributes:
-        delays: Seconds between the looks; the last one goes on for ever (docs, api/run-lifecycle: 2, 5, 10, 15).
-        jitter: By which share of itself each delay is made shorter or longer at random, from 0 to below 1.
-        abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation.
-        not_found_grace: Seconds that a run may be unknown to the service after the wait began, or after it was last
-            seen.
+        source: Where to look when it is this one's turn.
+        watches: The runs that have not ended, by id.
+        deadline: When to give up, on the monotonic clock; infinity for never.
+        news: Watches that something happened to, in order.
     """
 
-    delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
-    jitter: float = attrs.field(default=0.1, validator=_share)
-    abort_grace: float = attrs.field(default=60.0, validator=_grace)
-    not_found_grace: float = attrs.field(default=10.0, validator=_grace)
+    source: RunSource
+    watches: dict[str, Watch]
+    deadline: float = float("inf")
+    news: deque[Watch] = attrs.field(factory=deque[Watch], init=False)
+    event: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
-    def waits(self) -> Iterator[float]:
-        """Yield the seconds between one look and the next, for ever."""
-        for delay in self.delays:
-            yield self._spread(delay)
-        while True:
-            yield self._spread(self.delays[-1])
+    @classmethod
+    def of(cls, source: RunSource, watches: Iterable[Watch], deadline: float) -> Waiter:
+        """Return a waiter for *watches*."""
+        return cls(source, {watch.run_id: watch for watch in watches}, deadline)
 
-    def _spread(self, delay: float) -> float:
-        return delay * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - it spreads load
+    def is_late(self, now: float) -> bool:
+        """Whether the deadline has passed."""
+        return now >= self.deadline
+
+    def next_look(self) -> float:
+        """Return when the first of the runs is due."""
+        return min((watch.next_look for watch in self.watches.values()), default=float("inf"))
+
+    def tell(self, watch: Watch) -> None:
+        """Wake with news of *watch*."""
+        if watch.is_over:
+            del self.watches[watch.run_id]
+        if not watch.is_queued:
+            watch.is_queued = True
+            self.news.append(watch)
+        self.event.set()
+
+    def take_news(self) -> Watch:
+        """Return the first watch that there is news of."""
+        watch = self.news.popleft()
+        watch.is_queued = False
+        return watch
 
 
-@attrs.define(kw_only=True)
-class RunFollower:
+@attrs.define(eq=False)
+class _Room:
     """
-    One wait for one run.
+    Those who wait in one event loop.
 
     Attributes:
-        run_id: The run.
-        look: Returns the run as it is now; its argument is the most seconds that may take, or None.
-        clock: Where time comes from.
-        schedule: When to look.
-        on_change: Told when status or number of rows have changed: the run now, and before or None.
-        on_update: The caller's own function for the same, or None.
-        run: The run as it was last seen.
+        present: Waiters that are inside `RunWatcher.news` now; the runs of others are not looked at.
+        leader: The one of them that looks for all.
+        not_before: When the next look may begin.
+        wakes: Runs that something is known to have happened to, and since when.
+        is_woken: Whether the leader has to think again.
+        sleep: The scope of the leader's sleep.
+        wakes_at: When that sleep ends by itself.
     """
 
-    run_id: str
-    look: Callable[[float | None], Awaitable[Run]]
-    clock: Clock
-    schedule: PollSchedule
-    on_change: Callable[[Run, Run | None], None]
-    on_update: UpdateHook | None = None
-    run: Run | None = None
-    _aborting_since: float | None = attrs.field(default=None, init=False)
-    _missing_since: float = attrs.field(default=0.0, init=False)
+    present: dict[Waiter, None] = attrs.field(factory=dict[Waiter, None])
+    leader: Waiter | None = None
+    not_before: float = float("-inf")
+    wakes: dict[str, float] = attrs.field(factory=dict[str, float])
+    is_woken: bool = False
+    sleep: anyio.CancelScope | None = None
+    wakes_at: float = float("inf")
 
-    async def follow(self, timeout: float | None) -> Run:
-        """
-        Return the run when it has ended, or when it was ``aborting`` for longer than the grace time.
+    def hand_over(self) -> None:
+        """Have somebody else lead; whoever is woken and cannot hands over in turn."""
+        if self.leader is None and self.present:
+            next(iter(self.present)).event.set()
 
-        Raises:
-            WaitTimeoutError: *timeout* seconds have passed.
-            AuthenticationError: The key is refused.
-            NotFoundError: The service does not know the run, and does not come to know it.
-        """
-        deadline = None if timeout is None else self.clock.monotonic() + timeout
-        self._missing_since = self.clock.monotonic()
-        waits = self.schedule.waits()
-        while deadline is None or self.clock.monotonic() < deadline:
-            asked = await self._look(deadline)
-            if self.run is not None and (self.run.is_finished or self._is_past_grace()):
-                return self.run
-            await self.clock.sleep(self._pause(max(next(waits), asked), deadline))
-        raise errors.WaitTimeoutError(
-            f"run {self.run_id} has not ended within {timeout:g} s; it goes on", run_id=self.run_id, run=self.run
-        )
+    def wake_leader(self) -> None:
+        """End the leader's sleep, or the one that it is about to begin."""
+        self.is_woken = True
+        if self.sleep is not None:
+            self.sleep.cancel()
 
-    def _pause(self, wanted: float, deadline: float | None) -> float:
-        if deadline is None:
-            return wanted
-        left = max(0.0, deadline - self.clock.monotonic())
-        if wanted < left:
-            return wanted
-        # The last look comes shortly before the end, so that a run that has just ended is not given up on.
-        return left - _LAST_LOOK if left > _LAST_LOOK else left
+    def note_wake(self, run_id: str, now: float) -> None:
+        """Remember that something happened to a run, for as long as nobody has looked at it."""
+        self.wakes[run_id] = now
+        if len(self.wakes) > _MAX_WAKES:
+            del self.wakes[next(iter(self.wakes))]
+        self.wake_leader()
 
-    async def _look(self, deadline: float | None) -> float:
-        """Look once, and return the seconds that the service asked to wait before the next look."""
-        try:
-            run = await self.look(None if deadline is None else deadline - self.clock.monotonic())
-        except (errors.AuthenticationError, errors.ConfigurationError):
-            raise
-        except errors.NotFoundError:
-            # No source promises that a new run can be read at once (contract, read-after-write).
-            if self.clock.monotonic() - self._missing_since > self.schedule.not_found_grace:
-                raise
-            return 0.0
-        except errors.CoreClawError as error:
-            logger.debug("a look at run %s failed, the wait goes on: %s", self.run_id, error)
-            return error.retry_after or 0.0
-        await self._take_note(run)
-        return 0.0
-
-    async def _take_note(self, run: Run) -> None:
-        now = self.clock.monotonic()
-        self._missing_since = now
-        if run.outcome is not RunOutcome.ABORTING:
-            self._aborting_since = None
-        elif self._aborting_since is None:
-            self._aborting_since = now
-        before, self.run = self.run, run
-        if before is not None and (before.status, before.result_count) == (run.status, run.result_count):
+    def take_wakes(self) -> None:
+        """Make the runs due that something happened to."""
+        if not self.wakes:
             return
-        self.on_change(run, before)
-        if self.on_update is not None:
-            pending = self.on_update(run)
-            if inspect.isawaitable(pending):
-                await pending
+        taken: set[str] = set()
+        for waiter in self.present:
+            for run_id in self.wakes.keys() & waiter.watches.keys():
+                waiter.watches[run_id].wake(self.wakes[run_id])
+                taken.add(run_id)
+        for run_id in taken:
+            del self.wakes[run_id]
 
-    def _is_past_grace(self) -> bool:
-        return (
-            self._aborting_since is not None
-            and self.clock.monotonic() - self._aborting_since >= self.schedule.abort_grace
-        )
+
+class RunWatcher:
+    """Looks at all runs that the tasks of one client wait for; each of its event loops waits for itself."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._memory = ListMemory()
+        self._rooms: WeakKeyDictionary[object, _Room] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    async def news(self, waiter: Waiter) -> Watch | None:
+        """
+        Return one of the waiter's runs that something happened to, or None when its deadline has passed.
+
+        One task at a time for each waiter.
+        """
+        room = self._room()
+        room.present[waiter] = None
+        try:
+            while not waiter.news:
+                if waiter.is_late(self._clock.monotonic()):
+                    return None
+                if room.leader is None:
+                    await self._lead(room, waiter)
+                else:
+                    await self._follow(room, waiter)
+            return waiter.take_news()
+        finally:
+            del room.present[waiter]
+            room.hand_over()
+
+    def wake(self, run_id: str) -> None:
+        """Have the run looked at soon; may be called from any thread."""
+        with self._lock:
+            rooms = list(self._rooms.items())
+        for loop, room in rooms:
+            call = cast("Any", getattr(loop, "call_soon_threadsafe", None) or getattr(loop, "run_sync_soon", None))
+            try:
+                call(room.note_wake, run_id, self._clock.monotonic())
+            except RuntimeError:  # That event loop is closed, and nobody waits in it.
+                continue
+
+    def _room(self) -> _Room:
+        loop = anyio.lowlevel.current_token().native_token
+        with self._lock:
+            room = self._rooms.get(loop)
+            if room is None:
+                room = self._rooms[loop] = _Room()
+            return room
+
+    @staticmethod
+    async def _follow(room: _Room, waiter: Waiter) -> None:
+        if min(waiter.next_look(), waiter.deadline) < room.wakes_at:
+            room.wake_leader()
+        await waiter.event.wait()
+        waiter.event = anyio.Event()
+
+    async def _lead(self, room: _Room, leader: Waiter) -> None:
+        """Look for all until there is news for the leader, or its deadline has passed."""
+        room.leader = leader
+        try:
+            while not leader.news and not leader.is_late(self._clock.monotonic()):
+                await self._take_turn(room, leader)
+        finally:
+            room.leader = None
+
+    async def _take_turn(self, room: _Room, leader: Waiter) -> None:
+        """Look at what is due, or sleep until something is."""
+        room.is_woken = False
+        room.take_wakes()
+        now = self._clock.monotonic()
+        soonest = min(waiter.next_look() for waiter in room.present)
+        spacing = min(_MAX_SPACING, _SPACING_PER_RUN * sum(len(waiter.watches) for waiter in room.present))
+        begin = max(soonest, room.not_before + spacing)
+        if begin > now:
+            await self._sleep(room, begin)
+            return
+        due = _due(room, now)
+        await self._look(room, leader, due)
+        room.not_before = self._clock.monotonic()
+
+    async def _look(self, room: _Room, leader: Waiter, due: Mapping[str, Run | None]) -> None:
+        """Look at runs while the deadlines of all waiters are kept."""
+        watched: dict[str, list[tuple[Waiter, Watch]]] = {}
+        for waiter in room.present:
+            for run_id, watch in waiter.watches.items():
+                watched.setdefault(run_id, []).append((waiter, watch))
+
+        def report(run_id: str, found: Run | CoreClawError, asked_at: float) -> bool:
+            now = self._clock.monotonic()
+            for waiter, watch in watched.get(run_id, ()):
+                if watch.take(found, asked_at=asked_at, now=now, was_due=run_id in due):
+                    waiter.tell(watch)
+                    if waiter is leader:
+                        room.wake_leader()
+            return run_id in watched
+
+        survey = Survey(leader.source, self._clock, self._memory, due, report)
+        is_done = False
+
+        async def take_survey() -> None:
+            nonlocal is_done
+            try:
+                await survey.take()
+            finally:
+                is_done = True
+                room.wake_leader()
+
+        leaves_at = float("inf")
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(take_survey)
+                while not is_done:
+                    await self._sleep(room, leaves_at)
+                    room.is_woken = False
+                    now = self._clock.monotonic()
+                    if leader.is_late(now) or now >= leaves_at:
+                        group.cancel_scope.cancel()
+                        return
+                    if leader.news:
+                        leaves_at = min(leaves_at, now + _PATIENCE)
+        except BaseExceptionGroup as errors:
+            raise _first_of(errors) from None
+
+    async def _sleep(self, room: _Room, until: float) -> None:
+        """Sleep, at most until the first deadline, and wake those whose deadline has passed."""
+        room.wakes_at = min(until, *(waiter.deadline for waiter in room.present))
+        if not room.is_woken:
+            with anyio.CancelScope() as scope:
+                room.sleep = scope
+                try:
+                    await self._clock.sleep(room.wakes_at - self._clock.monotonic())
+                finally:
+                    room.sleep = None
+        now = self._clock.monotonic()
+        for waiter in room.present:
+            if waiter.is_late(now):
+                waiter.event.set()
+
+
+def _due(room: _Room, now: float) -> dict[str, Run | None]:
+    """Return the runs to look at now, each as it was last seen; many together take along who is nearly due."""
+    watches = [watch for waiter in room.present for watch in waiter.watches.values()]
+    due = {watch.run_id: watch.run for watch in watches if watch.next_look <= now}
+    nearly = {watch.run_id: watch.run for watch in watches if watch.next_look - _TOGETHER * watch.delay <= now}
+    return nearly if Survey.is_for_many(nearly) else due
+
+
+def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a task of the leader's broke with, as if there had been no task."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

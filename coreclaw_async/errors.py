@@ -234,7 +234,12 @@ class WaitTimeoutError(_RunError, TimeoutError):
 
     Attributes:
         run: The run as it was last seen, or None when no look succeeded.
+        pending: Ids of all runs that were waited for and had not ended; `run_id` is the first of them.
     """
+
+    def __init__(self, message: str, *, run_id: str, run: Run | None = None, pending: Sequence[str] = ()) -> None:
+        super().__init__(message, run_id=run_id, run=run)
+        self.pending = tuple(pending) or (run_id,)
 
 
 class RunFailedError(_RunError):

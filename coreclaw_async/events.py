@@ -81,6 +81,38 @@ class StartUnknown:
 
 
 @attrs.frozen(kw_only=True)
+class StartReconciled:
+    """
+    A callback named the run of a start that had been unknown.
+
+    Attributes:
+        run_id: The run.
+    """
+
+    run_id: str
+
+
+@attrs.frozen(kw_only=True)
+class RunsPolled:
+    """
+    Runs that are waited for were looked at together.
+
+    Attributes:
+        due: Runs whose turn it was.
+        seen: Runs that were seen, those included that only happened to stand in a list that was read.
+        details: Requests for one run each.
+        pages: Pages of lists of runs.
+        failures: Requests of both kinds that failed.
+    """
+
+    due: int
+    seen: int
+    details: int
+    pages: int
+    failures: int
+
+
+@attrs.frozen(kw_only=True)
 class RunChanged:
     """
     A run that is waited for was seen in another state.
@@ -112,5 +144,7 @@ class PageRead:
     count: int | None = None
 
 
-Event: TypeAlias = RequestSent | RetryScheduled | RunStarted | StartUnknown | RunChanged | PageRead
+Event: TypeAlias = (
+    RequestSent | RetryScheduled | RunStarted | StartUnknown | StartReconciled | RunsPolled | RunChanged | PageRead
+)
 EventHook: TypeAlias = Callable[[Event], None]

@@ -22,7 +22,7 @@ LAYERS = [
     {"_version", "errors", "events", "models"},
     {"_wire"},
     {"_body", "_clock", "_connections", "_known", "_lanes", "_redaction", "_transport"},
-    {"_download", "_listing", "_pagination", "_poller", "_walk"},
+    {"_download", "_list_shape", "_listing", "_pagination", "_poller", "_run_survey", "_streams", "_walk", "_watch"},
     {"_resources"},
     {"_client"},
     {""},  # The package itself, which offers the names.

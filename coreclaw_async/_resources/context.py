@@ -10,8 +10,9 @@ import attrs
 from coreclaw_async._known import KnownIds
 from coreclaw_async._listing import DialectMemory, Listing
 from coreclaw_async._pagination import AsyncPager, PagerOptions
-from coreclaw_async._poller import PollSchedule
+from coreclaw_async._poller import RunWatcher
 from coreclaw_async._transport import Transport
+from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.dialect import MIN_TELLING_SIZE, OffsetDialect
 from coreclaw_async.events import PageRead
 from coreclaw_async.models import Page
@@ -30,6 +31,7 @@ class Context:
         dialect: Whether that is found out, or pinned.
         schedule: When a run that is waited for is looked at.
         known: Ids that this client was told.
+        watcher: Looks at the runs that are waited for.
     """
 
     transport: Transport
@@ -37,6 +39,7 @@ class Context:
     dialect: OffsetDialect
     schedule: PollSchedule
     known: KnownIds
+    watcher: RunWatcher
 
     def pager(
         self,

@@ -59,10 +59,7 @@ def runs_pager(
     """Return a pager over the runs of the service's current month, or over the months from *since* to *until*."""
 
     def listing(window: Window | None) -> Listing[Run]:
-        def fetch(offset: int, limit: int) -> Awaitable[Page[Run]]:
-            return read_runs(context, offset, limit, worker_id=worker_id, status=status, window=window)
-
-        return context.listing("listWorkerRuns", fetch, lambda run: run.run_id or None)
+        return _listing(context, worker_id, status, window)
 
     async def open_listings() -> Sequence[Listing[Run]]:
         if since is None:
@@ -74,6 +71,22 @@ def runs_pager(
         return tuple(listing(window) for window in month_windows(since, end))
 
     return context.pager(open_listings, options, keep=None if since is None else _created_between(since, until))
+
+
+def list_reader(context: Context, status: str | None, window: Window | None) -> AsyncPager[Run]:
+    """Return a pager over the runs with a status (None: all) of one window (None: the service's current month)."""
+
+    async def open_listings() -> Sequence[Listing[Run]]:
+        return (_listing(context, None, status, window),)
+
+    return context.pager(open_listings, PagerOptions(page_size=MAX_LIMIT))
+
+
+def _listing(context: Context, worker_id: str | None, status: str | None, window: Window | None) -> Listing[Run]:
+    def fetch(offset: int, limit: int) -> Awaitable[Page[Run]]:
+        return read_runs(context, offset, limit, worker_id=worker_id, status=status, window=window)
+
+    return context.listing("listWorkerRuns", fetch, lambda run: run.run_id or None)
 
 
 def _created_between(since: dt.datetime, until: dt.datetime | None) -> Callable[[Run], bool]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from coreclaw_async._listing import Listing
 from coreclaw_async._pagination import AsyncPager, PagerOptions
-from coreclaw_async._poller import UpdateHook
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.downloads import ExportFormat, download_export, read_export
+from coreclaw_async._resources.following import Changes, Completions, LogEntries
 from coreclaw_async._resources.lookups import lost_runs
 from coreclaw_async._resources.run_calls import (
     abort_run,
@@ -24,11 +24,24 @@ from coreclaw_async._resources.run_calls import (
 )
 from coreclaw_async._resources.run_lists import find_started, read_runs, runs_pager
 from coreclaw_async._resources.starting import reading_time, start, start_members
-from coreclaw_async._resources.waiting import wait_for_run
+from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._streams import AsyncStream
 from coreclaw_async._wire.moments import check_aware, check_unix
 from coreclaw_async._wire.request import Safety, build_body, check_limit, check_offset, check_worker_id
 from coreclaw_async._wire.run_reference import run_id_of, run_request
-from coreclaw_async.models import Export, LastRun, Page, ResultPage, Row, Run, RunLog, RunRef, RunStatus, StartedRun
+from coreclaw_async.models import (
+    Export,
+    LastRun,
+    LogEntry,
+    Page,
+    ResultPage,
+    Row,
+    Run,
+    RunLog,
+    RunRef,
+    RunStatus,
+    StartedRun,
+)
 
 _ROW_ID = "__coreclaw_data_id__"
 
@@ -184,8 +197,9 @@ class AsyncRuns:
         """
         Wait until a run has ended and return it as it ended.
 
-        ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`. Looks that fail do not end the wait, but
-        for a refused key and for a run that stays unknown.
+        ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
+        are waited for at the same time, which the tasks of one client do together. Reads only: sent again after a
+        failure. Looks that fail do not end the wait, but for a refused key and for a run that stays unknown.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
@@ -208,6 +222,90 @@ class AsyncRuns:
         return await wait_for_run(
             self._context, run, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
         )
+
+    def wait_many(
+        self,
+        runs: Iterable[RunRef],
+        *,
+        timeout: float | None = None,
+        check: bool = False,
+        on_update: UpdateHook | None = None,
+        on_cancel: Literal["leave", "abort"] = "leave",
+    ) -> AsyncStream[Run]:
+        """
+        Return an iterator over runs as they ended, in the order in which they do.
+
+        ``GET /api/v2/worker-runs`` and ``GET /api/v2/worker-runs/{runId}``, whichever takes fewer requests. Reads only:
+        sent again after a failure. The wait begins with the first item asked for. An error about one run leaves the
+        others alone: iterating again goes on with them.
+
+        Args:
+            runs: What `wait` takes, any number; a run that is named twice comes once.
+            timeout: Seconds for all together, above 0; None to wait as long as it takes.
+            check: Whether an end without success is an error; otherwise each run comes whatever its end, also one that
+                is still ``aborting`` beyond the grace time.
+            on_update: Called with a run whenever its status or number of rows has changed; a plain function or a
+                coroutine function. Its exception ends the wait for that run.
+            on_cancel: What becomes of the runs that have not ended when the wait is cancelled or times out: ``leave``,
+                or ``abort`` them (in five seconds at most).
+
+        Raises:
+            WaitTimeoutError: *timeout* has passed; the ids of the runs that go on are in its ``pending``.
+            RunFailedError: With *check*: a run failed; the end of its log is in the error.
+            RunAbortedError: With *check*: a run was aborted, or stays ``aborting``.
+            NotFoundError: There is no such run.
+            AuthenticationError: The key was refused.
+            ValueError: *timeout* is out of range, *on_cancel* unknown, or an id cannot be one.
+        """
+        completions = Completions.of(
+            self._context, runs, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
+        )
+        return AsyncStream(completions.next)
+
+    def watch(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[Run]:
+        """
+        Return an iterator over the changes of a run: as it is at first, whenever status or rows have changed, its end.
+
+        ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
+        are waited for. Reads only: sent again after a failure. What changes twice between two looks is seen once.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            timeout: Seconds for the whole iteration, above 0; None to follow the run as long as it takes.
+
+        Raises:
+            WaitTimeoutError: *timeout* has passed; the run goes on.
+            RunAbortedError: The run stays ``aborting`` beyond the grace time, after its last change was returned.
+            NotFoundError: There is no such run.
+            AuthenticationError: The key was refused.
+            ValueError: *timeout* is out of range, or the id cannot be one.
+        """
+        check_wait(timeout, None, "leave")
+        run_id_of(run)
+        return AsyncStream(Changes(self._context, run, timeout).next)
+
+    def follow_log(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[LogEntry]:
+        """
+        Return an iterator over the entries of a run's log: the recent ones, new ones as they come, the last ones.
+
+        ``GET /api/v2/worker-runs/{runId}/log`` and ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`
+        but at least every five seconds. Reads only: sent again after a failure. The service shows the recent part of a
+        log only: a warning is logged where entries may have been missed between two looks.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            timeout: Seconds for the whole iteration, above 0; None to follow the log until the run has ended.
+
+        Raises:
+            WaitTimeoutError: *timeout* has passed; the run goes on.
+            RunAbortedError: The run stays ``aborting`` beyond the grace time, after the last entry was returned.
+            NotFoundError: There is no such run.
+            AuthenticationError: The key was refused.
+            ValueError: *timeout* is out of range, or the id cannot be one.
+        """
+        check_wait(timeout, None, "leave")
+        run_id_of(run)
+        return AsyncStream(LogEntries(self._context, run, timeout).next)
 
     async def abort(
         self,

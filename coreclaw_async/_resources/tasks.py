@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from coreclaw_async import errors
 from coreclaw_async._pagination import AsyncPager, PagerOptions
-from coreclaw_async._poller import UpdateHook
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.lookups import lost_runs, lost_tasks
 from coreclaw_async._resources.starting import (
@@ -18,7 +17,7 @@ from coreclaw_async._resources.starting import (
     start,
     start_members,
 )
-from coreclaw_async._resources.waiting import check_wait, wait_for_run
+from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import (

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from coreclaw_async._pagination import AsyncPager, PagerOptions
-from coreclaw_async._poller import UpdateHook
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.lookups import lost_queue_items, lost_runs
 from coreclaw_async._resources.starting import (
@@ -17,7 +16,7 @@ from coreclaw_async._resources.starting import (
     start,
     start_members,
 )
-from coreclaw_async._resources.waiting import check_wait, wait_for_run
+from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
 from coreclaw_async._resources.worker_lists import read_workers, workers_pager
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema

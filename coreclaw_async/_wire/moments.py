@@ -58,6 +58,13 @@ def month_windows(since: dt.datetime, until: dt.datetime) -> list[tuple[int, int
     return windows
 
 
+def month_window(month: tuple[int, int]) -> tuple[int, int]:
+    """Return ``start_time`` and ``end_time`` of a whole month."""
+    first = dt.date(*month, 1)
+    next_first = (first + dt.timedelta(days=31)).replace(day=1)
+    return _day_start(first), _day_start(next_first - dt.timedelta(days=1))
+
+
 def _day_start(day: dt.date) -> int:
     return int(dt.datetime(day.year, day.month, day.day, tzinfo=SERVICE_ZONE).timestamp())
 

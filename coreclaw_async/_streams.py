@@ -1,0 +1,36 @@
+"""AsyncStream: items that come by and by, for whoever iterates over them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class AsyncStream(Generic[T]):
+    """
+    An iterator over items as they come: ``async for item in stream``.
+
+    Nothing goes on between two items, so leaving the loop early leaves nothing behind. After an error, iterating again
+    goes on where it stopped. One task at a time.
+    """
+
+    def __init__(self, advance: Callable[[], Awaitable[T | None]]) -> None:
+        self._advance = advance
+        self._is_advancing = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._is_advancing:
+            raise RuntimeError("this stream is being read by another task; give each task a stream of its own")
+        self._is_advancing = True
+        try:
+            item = await self._advance()
+        finally:
+            self._is_advancing = False
+        if item is None:
+            raise StopAsyncIteration
+        return item

@@ -1,0 +1,48 @@
+"""What is new in a log of which only the recent part is ever shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import attrs
+
+from coreclaw_async.models import LogEntry
+
+
+def _key(entry: LogEntry) -> tuple[object, ...]:
+    return entry.timestamp, entry.group, entry.level, entry.content
+
+
+@attrs.frozen
+class LogWindow:
+    """
+    The recent part of a log.
+
+    Attributes:
+        entries: Oldest first.
+    """
+
+    entries: tuple[LogEntry, ...] = ()
+
+    def advance(self, now: Sequence[LogEntry]) -> tuple[LogWindow, list[LogEntry], bool]:
+        """
+        Return the window after another look, the entries that are new, and whether some may have been missed.
+
+        A look begins where the log was cut off by then, so its begin is looked for in the window; one that is older
+        than the window brings nothing. Where nothing goes on, entries were put in between or were missed.
+        """
+        old, new = [_key(entry) for entry in self.entries], [_key(entry) for entry in now]
+        for start in range(len(old)):
+            same = min(len(old) - start, len(new))
+            if old[start : start + same] == new[:same]:
+                fresh = list(now[same:])
+                return LogWindow((*self.entries[start:], *fresh)), fresh, False
+        seen = Counter(old)
+        fresh = []
+        for entry, key in zip(now, new, strict=True):
+            if seen[key] > 0:
+                seen[key] -= 1
+            else:
+                fresh.append(entry)
+        return LogWindow(tuple(now)), fresh, bool(old) and len(fresh) == len(new)
