@@ -15,6 +15,7 @@ EXTRAS = ".[cli,emulator,testing]"
 nox.options.sessions = ["tests"]
 nox.options.error_on_external_run = True
 nox.options.error_on_missing_interpreters = False
+nox.options.stop_on_first_error = True  # So that what has failed stands at the end of the output.
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def package(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against the peers; takes some minutes and wants a quiet machine."""
     session.install(EXTRAS, *group("bench"))
-    for name in ("bench_imports", "bench_decoding", "bench_calls", "bench_pagination"):
+    for name in ("bench_imports", "bench_decoding", "bench_calls", "bench_pagination", "bench_waiting"):
         session.run("python", f"benchmarks/{name}.py", *session.posargs)
 
 

@@ -5,7 +5,7 @@ How the package is laid out; imports point down the list and never up:
 
 * `coreclaw_async._client`: `AsyncCoreClaw`, the entry point
 * ``_resources``: one module per group of endpoints, one method per operation
-* `_pagination`, `_walk`, `_poller`, `_download`: lists to their end, runs to theirs, files whole
+* `_pagination`, `_walk`, `_poller`, `_download`, `callbacks`: lists to their end, runs to theirs, files whole
 * `_transport`, `_connections`, `_lanes`, `_body`: sending; the modules that know httpx
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
@@ -20,6 +20,7 @@ from coreclaw_async._streams import AsyncStream
 from coreclaw_async._version import __version__
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.retry import RetryPolicy
+from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import (
     ApiError,
     AuthenticationError,
@@ -84,6 +85,7 @@ __all__ = [
     "AsyncPager",
     "AsyncStream",
     "AuthenticationError",
+    "CallbackHub",
     "Clock",
     "ConcurrencyLimitError",
     "ConfigurationError",

@@ -17,6 +17,7 @@ from coreclaw_async._listing import DialectMemory
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.joined_hub import JoinedHub
 from coreclaw_async._resources.proxies import AsyncProxies
 from coreclaw_async._resources.run_queue import AsyncRunQueue
 from coreclaw_async._resources.runs import AsyncRuns
@@ -29,6 +30,7 @@ from coreclaw_async._wire.credentials import AuthMode, Credentials, shown
 from coreclaw_async._wire.dialect import OffsetDialect
 from coreclaw_async._wire.request import check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy
+from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.events import EventHook
 
@@ -70,6 +72,7 @@ class AsyncCoreClaw:
         poll_schedule: PollSchedule | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        callbacks: CallbackHub | None = None,
         on_event: EventHook | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -92,6 +95,8 @@ class AsyncCoreClaw:
             poll_schedule: When a run that is waited for is looked at.
             http_client: An httpx client of the caller's, which stays his to close; instead of the own connections.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
+            callbacks: The hub that the service's callbacks come to: each start then carries a URL of its own, a
+                callback ends a wait sooner, and settles a start whose answer was lost.
             on_event: Called with each event (`coreclaw_async.events`); must return soon, its errors are logged only.
             clock: Where time comes from; for tests, together with a `FakeService`.
 
@@ -104,6 +109,7 @@ class AsyncCoreClaw:
             raise ConfigurationError("http_client and transport exclude each other, and both were given")
         _check_kind("http_client", http_client, httpx.AsyncClient)
         _check_kind("transport", transport, httpx.AsyncBaseTransport)
+        _check_kind("callbacks", callbacks, CallbackHub)
         _check_options(retry, poll_schedule, on_event)
         api_key = os.environ.get("CORECLAW_API_KEY") or None if api_key is None else api_key
         base_url = os.environ.get("CORECLAW_BASE_URL") or DEFAULT_BASE_URL if base_url is None else base_url
@@ -121,6 +127,11 @@ class AsyncCoreClaw:
             on_event=on_event,
         )
         clock = SystemClock() if clock is None else clock
+        known = KnownIds()
+        watcher = RunWatcher(clock)
+        joined = None if callbacks is None else JoinedHub(callbacks, known, clock)
+        if joined is not None:
+            joined.serve(watcher)
         self._is_copy = False
         self._set_up(
             Context(
@@ -128,8 +139,9 @@ class AsyncCoreClaw:
                 memory=DialectMemory(clock),
                 dialect=_checked_dialect(offset_dialect, api_key),
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
-                known=KnownIds(),
-                watcher=RunWatcher(clock),
+                known=known,
+                watcher=watcher,
+                joined=joined,
             )
         )
 
@@ -189,6 +201,8 @@ class AsyncCoreClaw:
             changes["on_event"] = on_event
         # Another key may be another account, whose lists hold other runs.
         watcher = RunWatcher(transport.clock) if "credentials" in changes else context.watcher
+        if context.joined is not None:
+            context.joined.serve(watcher)
         settings = attrs.evolve(transport.settings, **changes)
         copy = object.__new__(type(self))
         copy._is_copy = True
@@ -206,6 +220,8 @@ class AsyncCoreClaw:
     async def aclose(self) -> None:
         """Close the connections; a caller's own httpx client stays open. A second call does nothing."""
         if not self._is_copy:
+            if self._context.joined is not None:
+                self._context.joined.leave()
             await self._context.transport.connections.aclose()
 
     async def __aenter__(self) -> Self:

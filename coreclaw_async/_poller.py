@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.lowlevel
 import attrs
 
 from coreclaw_async._clock import Clock
+from coreclaw_async._event_loops import EventLoop, call_soon, current_loop
 from coreclaw_async._list_shape import ListMemory
 from coreclaw_async._run_survey import RunSource, Survey
 from coreclaw_async._watch import Watch
@@ -136,7 +135,7 @@ class RunWatcher:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._memory = ListMemory()
-        self._rooms: WeakKeyDictionary[object, _Room] = WeakKeyDictionary()
+        self._rooms: WeakKeyDictionary[EventLoop, _Room] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     async def news(self, waiter: Waiter) -> Watch | None:
@@ -165,14 +164,10 @@ class RunWatcher:
         with self._lock:
             rooms = list(self._rooms.items())
         for loop, room in rooms:
-            call = cast("Any", getattr(loop, "call_soon_threadsafe", None) or getattr(loop, "run_sync_soon", None))
-            try:
-                call(room.note_wake, run_id, self._clock.monotonic())
-            except RuntimeError:  # That event loop is closed, and nobody waits in it.
-                continue
+            call_soon(loop, room.note_wake, run_id, self._clock.monotonic())
 
     def _room(self) -> _Room:
-        loop = anyio.lowlevel.current_token().native_token
+        loop = current_loop()
         with self._lock:
             room = self._rooms.get(loop)
             if room is None:

@@ -143,11 +143,17 @@ class OutcomeUnknownError(NoReplyError):
     its answer was lost, late, broken, a server failure, or the call was cancelled after it had left.
     `candidates` holds the ids of what it may have brought about (`coreclaw_async.AsyncCoreClaw.runs`
     ``find_started``): a hint to check, never a proof. `__cause__` is what was seen.
+
+    Attributes:
+        callback_url: The URL of the client's `coreclaw_async.CallbackHub` that the request carried, or None. When its
+            callback came in time, `run_id` is the exact run; else the hub's ``run_id_of`` tells it later. As good as a
+            password, so it is not in the text.
     """
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.may_have_taken_effect = True
+        self.callback_url: str | None = None
 
 
 class InvalidResponseError(CoreClawError):

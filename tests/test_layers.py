@@ -21,8 +21,19 @@ MODULES = {
 LAYERS = [
     {"_version", "errors", "events", "models"},
     {"_wire"},
-    {"_body", "_clock", "_connections", "_known", "_lanes", "_redaction", "_transport"},
-    {"_download", "_list_shape", "_listing", "_pagination", "_poller", "_run_survey", "_streams", "_walk", "_watch"},
+    {"_body", "_clock", "_connections", "_event_loops", "_known", "_lanes", "_redaction", "_transport"},
+    {
+        "_download",
+        "_list_shape",
+        "_listing",
+        "_pagination",
+        "_poller",
+        "_run_survey",
+        "_streams",
+        "_walk",
+        "_watch",
+        "callbacks",
+    },
     {"_resources"},
     {"_client"},
     {""},  # The package itself, which offers the names.

@@ -11,6 +11,7 @@ from coreclaw_async._known import KnownIds
 from coreclaw_async._listing import DialectMemory, Listing
 from coreclaw_async._pagination import AsyncPager, PagerOptions
 from coreclaw_async._poller import RunWatcher
+from coreclaw_async._resources.joined_hub import JoinedHub
 from coreclaw_async._transport import Transport
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.dialect import MIN_TELLING_SIZE, OffsetDialect
@@ -32,6 +33,7 @@ class Context:
         schedule: When a run that is waited for is looked at.
         known: Ids that this client was told.
         watcher: Looks at the runs that are waited for.
+        joined: The client's side of the hub that its callbacks come to, or None.
     """
 
     transport: Transport
@@ -40,6 +42,7 @@ class Context:
     schedule: PollSchedule
     known: KnownIds
     watcher: RunWatcher
+    joined: JoinedHub | None
 
     def pager(
         self,

@@ -23,7 +23,7 @@ from coreclaw_async._resources.run_calls import (
     results_fetcher,
 )
 from coreclaw_async._resources.run_lists import find_started, read_runs, runs_pager
-from coreclaw_async._resources.starting import reading_time, start, start_members
+from coreclaw_async._resources.starting import reading_time, run_members, start, start_members
 from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
 from coreclaw_async._streams import AsyncStream
 from coreclaw_async._wire.moments import check_aware, check_unix
@@ -337,7 +337,7 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             ValueError: An argument is out of range.
         """
-        members = start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
+        members = run_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
         await abort_run(self._context, run, **members)
 
     async def rerun(
@@ -358,7 +358,8 @@ class AsyncRuns:
 
         Args:
             run: The run to repeat: its id, a `StartedRun`, a `Run`, or `LastRun`.
-            callback_url: Where the service posts changes of the new run.
+            callback_url: Where the service posts changes of the new run; None for a URL of the client's hub, if it
+                has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
             offset: With ``is_async=False``, which rows the answer holds: 0 or more.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
@@ -380,6 +381,7 @@ class AsyncRuns:
             body=build_body(**members),
             safety=Safety.ONCE,
             reads_for=reading_time(is_async=is_async),
+            callback_url=members["callback_url"],
         )
         return await start(self._context, request, lost_runs(self._context, _worker_of(run)))
 

@@ -47,6 +47,7 @@ def once_request(operation: str, *segments: str, reads_for: float = 0.0, **membe
         body=build_body(**members),
         safety=Safety.ONCE,
         reads_for=reads_for,
+        callback_url=members.get("callback_url"),
     )
 
 
@@ -58,7 +59,22 @@ def start_members(
     offset: int | None,
     limit: int | None,
 ) -> dict[str, Any]:
-    """Return the checked body members that every start takes."""
+    """Return the checked body members that every start takes; with a hub joined, each has a URL of its own."""
+    members = run_members(context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
+    if callback_url is None and context.joined is not None:
+        members["callback_url"] = context.joined.hub.new_url()
+    return members
+
+
+def run_members(
+    context: Context,
+    *,
+    callback_url: str | None,
+    is_async: bool | None,
+    offset: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Return the checked body members that starting and aborting take."""
     if callback_url is not None:
         check_callback_url(context, callback_url)
     return {
@@ -99,12 +115,38 @@ async def create(context: Context, request: Request, look: Look, read: Callable[
         if not error.may_have_taken_effect:
             raise
         if error.candidates is None:
-            found = await _look_in_time(look, was_cancelled=_was_cancelled(error))
-            error.candidates = None if found is None else tuple(found)
+            await _look_for(context, request, error, look)
         context.transport.emit(
             StartUnknown(operation=request.operation, candidates=error.candidates, run_id=error.run_id)
         )
         raise
+
+
+async def _look_for(context: Context, request: Request, error: errors.CoreClawError, look: Look) -> None:
+    """Put into *error* what it may have brought about: the one run whose callback came in time, else candidates."""
+    seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
+    clock = context.transport.clock
+    began = clock.monotonic()
+    found = await _look_in_time(look, seconds)
+    error.candidates = None if found is None else tuple(found)
+    url, joined = request.callback_url, context.joined
+    if url is None or joined is None or not joined.hub.owns(url):
+        return
+    if isinstance(error, errors.OutcomeUnknownError):
+        error.callback_url = url
+    left = seconds - (clock.monotonic() - began)
+    with anyio.CancelScope(shield=True):
+        run_id = await joined.run_started_with(url, seconds=max(left, 0.0), tell_later=context.transport.emit)
+    if run_id is not None:
+        error.run_id, error.candidates = run_id, (run_id,)
+
+
+def bind_callbacks(
+    context: Context, request: Request, *, run_id: str | None = None, queue_id: str | None = None
+) -> None:
+    """Tell the hub what the start that carried its URL was answered with."""
+    if context.joined is not None and request.callback_url is not None:
+        context.joined.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
 
 
 def read_created(request: Request, answer: Answer, member: str, model: type[T]) -> T:
@@ -126,6 +168,7 @@ def _read_started(context: Context, request: Request, answer: Answer) -> Started
         if run_id is None:
             raise wrong_shape(request, answer, "run_slug is missing")
         context.known.add(run_id)
+        bind_callbacks(context, request, run_id=run_id)
         if not _is_usable(run_id):
             raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run")
         started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
@@ -160,9 +203,8 @@ def _was_cancelled(error: BaseException) -> bool:
     return False
 
 
-async def _look_in_time(look: Look, *, was_cancelled: bool) -> list[str] | None:
+async def _look_in_time(look: Look, seconds: float) -> list[str] | None:
     """Return what one bounded look found, or None when it could not be made."""
-    seconds = _LOOK_SECONDS_WHEN_CANCELLED if was_cancelled else _LOOK_SECONDS
     try:
         with anyio.move_on_after(seconds, shield=True):
             return await look()

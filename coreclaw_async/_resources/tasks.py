@@ -344,7 +344,7 @@ class AsyncTasks:
 
         Args:
             task_id: Task slug.
-            callback_url: Where the service posts changes of the run.
+            callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
             offset: With ``is_async=False``, which rows the answer holds: 0 or more.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.

@@ -9,6 +9,7 @@ from coreclaw_async._pagination import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.lookups import lost_queue_items, lost_runs
 from coreclaw_async._resources.starting import (
+    bind_callbacks,
     create,
     once_request,
     read_created,
@@ -141,7 +142,7 @@ class AsyncWorkers:
             system: Settings of the platform such as ``{"proxy_region": "US"}``; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
             version: A concrete version such as ``v1.2.6``; None for the newest. ``latest`` is refused for real workers.
-            callback_url: Where the service posts changes of the run.
+            callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
             offset: With ``is_async=False``, which rows the answer holds: 0 or more.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
@@ -220,7 +221,8 @@ class AsyncWorkers:
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
             version: A concrete version; None for the newest.
-            callback_url: Where the service posts changes of the run, once there is one.
+            callback_url: Where the service posts changes of the run, once there is one; None for a URL of the
+                client's hub, if it has one, whose ``run_id_of`` then links the item to its run.
 
         Raises:
             OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
@@ -243,6 +245,7 @@ class AsyncWorkers:
             queued = read_created(request, answer, "queue_ref", QueuedRun)
             object.__setattr__(queued, "request_id", answer.request_id)  # Nobody has seen the new object yet.
             self._context.known.add(queued.queue_id)
+            bind_callbacks(self._context, request, queue_id=queued.queue_id)
             return queued
 
         return await create(self._context, request, lost_queue_items(self._context), read)

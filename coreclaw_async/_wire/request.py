@@ -45,6 +45,7 @@ class Request:
             shorter than this.
         settled_by: The refusal that a repeated send gets when the first one did its work although its answer was
             lost; it counts as a success then.
+        callback_url: The callback URL in the body of a start, or None.
     """
 
     operation: str
@@ -56,6 +57,7 @@ class Request:
     is_public: bool = False
     reads_for: float = 0.0
     settled_by: type[Exception] | None = None
+    callback_url: str | None = attrs.field(default=None, repr=False)
 
     @property
     def label(self) -> str:

@@ -1,0 +1,170 @@
+"""Following hundreds of runs to their ends: requests in five minutes, and processor time, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import httpx
+from report import Report, Row, at_least, parser
+from samples import run_record
+from stub_server import forget_proxies
+
+from coreclaw_async import AsyncCoreClaw, Clock, PollSchedule
+from coreclaw_async.testing import FakeClock, FakeService, RunScript
+
+_ROUNDS = 5
+_PAGE = 100
+_WORKER = "coreclaw/google-maps-scraper"
+_SECONDS = 290.0
+_OTHERS = 5_000
+_AGES = 500_000.0
+_SEED = 7
+
+Follow = Callable[[AsyncCoreClaw, Clock, Sequence[str]], Awaitable[None]]
+
+
+def scene(runs: int, *, others: int) -> tuple[FakeService, list[str]]:
+    """Return a service with *runs* runs to follow, the newest of all, or scattered among *others* that have ended."""
+    service = FakeService()
+    dice = random.Random(_SEED)
+    marks = [True] * runs + [False] * others
+    dice.shuffle(marks)
+    ids: list[str] = []
+    for is_followed in marks:
+        age = dice.uniform(0, _AGES) if others else 0.0
+        lasts = age + dice.uniform(1, _SECONDS) if is_followed else 0.0
+        run_id = service.add_run(_WORKER, script=RunScript(rows=1, duration=lasts), age=age)
+        if is_followed:
+            ids.append(run_id)
+    return service, ids
+
+
+class Pages(httpx.AsyncBaseTransport):
+    """A list of runs, newest first, and each of them: prepared text, so that it takes next to no time itself."""
+
+    def __init__(self, clock: Clock, runs: int, longest: float) -> None:
+        dice = random.Random(_SEED)
+        self.requests = 0
+        self._clock = clock
+        self._ends = [dice.uniform(1, longest) for _ in range(runs)]
+        self.ids = [f"01KKDXV2G2{place:016d}" for place in range(runs)]
+        self._texts = [
+            {
+                word: json.dumps({**run_record(place), "slug": run_id, "status": word})
+                for word in ("running", "succeeded")
+            }
+            for place, run_id in enumerate(self.ids)
+        ]
+
+    def _text(self, place: int) -> str:
+        return self._texts[place]["running" if self._clock.monotonic() < self._ends[place] else "succeeded"]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a detail request, or one for a page (offset is a page number)."""
+        self.requests += 1
+        last = request.url.path.rpartition("/")[2]
+        if last != "worker-runs":
+            data = self._text(int(last[10:]))
+        else:
+            first = (max(int(request.url.params["offset"]), 1) - 1) * _PAGE
+            texts = (self._text(place) for place in range(first, min(first + _PAGE, len(self.ids))))
+            data = f'{{"count": {len(self.ids)}, "list": [{", ".join(texts)}]}}'
+        return httpx.Response(200, content=f'{{"code": 0, "message": "ok", "data": {data}}}')
+
+
+async def together(client: AsyncCoreClaw, clock: Clock, ids: Sequence[str]) -> None:
+    """Wait for all with one iterator."""
+    del clock
+    seen = [run.run_id async for run in client.runs.wait_many(ids)]
+    assert sorted(seen) == sorted(ids)
+
+
+async def one_by_one(client: AsyncCoreClaw, clock: Clock, ids: Sequence[str]) -> None:
+    """Give each run a task and a schedule of its own, as the service's documents show it."""
+
+    async def follow(run_id: str) -> None:
+        waits = client._context.schedule.waits()
+        while not (await client.runs.get(run_id)).is_finished:
+            await clock.sleep(next(waits))
+
+    async with anyio.create_task_group() as group:
+        for run_id in ids:
+            group.start_soon(follow, run_id)
+
+
+async def count_requests(follow: Follow, runs: int, others: int) -> int:
+    """Return the requests that it takes to follow *runs* runs for five minutes."""
+    service, ids = scene(runs, others=others)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        await follow(client, service.clock, ids)
+        return len(service.requests)
+
+
+async def measure_time(follow: Follow) -> tuple[int, float]:
+    """Return the requests and the seconds of processor time to follow 1,000 runs that are looked at each second."""
+    clock = FakeClock()
+    pages = Pages(clock, 1_000, 8.0)
+    schedule = PollSchedule(delays=(1.0,), jitter=0.0)
+    async with AsyncCoreClaw("key", transport=pages, clock=clock, poll_schedule=schedule) as client:
+        started = time.process_time()
+        await follow(client, clock, pages.ids)
+        return pages.requests, time.process_time() - started
+
+
+async def requests(report: Report, what: str, budget: float, *, runs: int, others: int = 0) -> None:
+    """Compare the requests for five minutes."""
+    ours = await count_requests(together, runs, others)
+    peer = await count_requests(one_by_one, runs, others)
+    report.add(
+        Row(
+            what=f"{runs:,} runs, {what}",
+            unit="requests",
+            ours=ours,
+            peer=peer,
+            value=peer / ours,
+            budget=at_least(budget),
+            note="peer: the documented schedule, a task a run",
+        )
+    )
+
+
+async def processor_time(report: Report, rounds: int) -> None:
+    """Compare the processor time of 1,000 runs that end within eight seconds and are looked at each second."""
+    ours, peers = [], []
+    for _ in range(rounds):
+        ours.append(await measure_time(together))
+        peers.append(await measure_time(one_by_one))
+    for place, unit in enumerate(("requests", "s")):
+        mine, theirs = (sorted(found[place] for found in measured)[rounds // 2] for measured in (ours, peers))
+        report.add(
+            Row(
+                what=f"1,000 runs within 8 s, {'processor time' if unit == 's' else 'requests'}",
+                unit=unit,
+                ours=mine,
+                peer=theirs,
+                value=theirs / mine,
+                budget=at_least(20) if unit == "s" else None,
+                note="peer: a task a run, a detail request a second",
+            )
+        )
+
+
+async def _main(report: Report, rounds: int) -> None:
+    await requests(report, "the newest of the account", 40, runs=200)
+    await requests(report, f"scattered among {_OTHERS:,} others", 15, runs=200, others=_OTHERS)
+    await requests(report, "the newest of the account", 40, runs=1_000)
+    await requests(report, f"scattered among {_OTHERS:,} others", 15, runs=1_000, others=_OTHERS)
+    await processor_time(report, rounds)
+
+
+if __name__ == "__main__":
+    options = parser(__doc__, _ROUNDS).parse_args()
+    forget_proxies()
+    table = Report("bench_waiting", options.rounds)
+    asyncio.run(_main(table, options.rounds))
+    table.finish(options.json)

@@ -1,0 +1,25 @@
+"""Calling into an event loop from another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import anyio.lowlevel
+
+EventLoop: TypeAlias = object
+"""What an async backend calls its loop: asyncio's event loop, or trio's token."""
+
+
+def current_loop() -> EventLoop:
+    """Return the event loop that runs in this thread."""
+    return anyio.lowlevel.current_token().native_token
+
+
+def call_soon(loop: Any, function: Callable[..., object], *arguments: object) -> None:
+    """Have *function* called by *loop* soon, from any thread; a loop that is closed needs no call any more."""
+    call = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+    try:
+        call(function, *arguments)
+    except RuntimeError:
+        return

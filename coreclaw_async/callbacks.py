@@ -1,0 +1,271 @@
+"""CallbackHub: an ASGI app for the service's callbacks, which wakes waits and names the runs of starts."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol, TypeAlias, cast
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+import attrs
+
+from coreclaw_async._wire.request import check_int
+
+logger = logging.getLogger("coreclaw_async")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_NO_CONTENT, _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _TOO_LARGE = 204, 400, 404, 405, 413
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+# Now, until July 2026, and in the first version of the API (docs, api/callbacks).
+_ID_MEMBERS = ("run_slug", "run_id")
+_STATUS_MEMBERS = ("run_status", "status")
+_MAX_WORDS = 16
+
+
+class CallbackListener(Protocol):
+    """A client that is joined to a hub."""
+
+    def called_back(self, url: str, run_id: str | None) -> None:
+        """Take note of a callback to *url* about the run, if it is known; called in any thread, must return soon."""
+        ...
+
+
+@attrs.define
+class _Entry:
+    """One URL: what it hides, and what came of it."""
+
+    secret: str
+    run_id: str | None = None
+    queue_id: str | None = None
+    words: set[str] = attrs.field(factory=set[str])
+
+
+class CallbackHub:
+    """
+    Receives the service's callbacks for any number of clients.
+
+    Give it to `AsyncCoreClaw(callbacks=hub)` and serve it, as a plain ASGI app: alone, or mounted under a prefix in
+    FastAPI, Starlette and the like. A callback is not trusted: it wakes the waits for its run, which then read the run
+    again. As each start has a URL of its own that nobody can guess, the callback also tells which run a start whose
+    answer was lost has brought about, and which run has come of a queue item.
+
+    It may be used from any thread and event loop. It remembers its latest URLs only; a callback to one that is
+    forgotten is answered with 404, and costs the waits nothing but the slow end of their schedule.
+    """
+
+    def __init__(self, base_url: str, *, capacity: int = 100_000, max_body_bytes: int = 65_536) -> None:
+        """
+        Make a hub; nothing is opened.
+
+        Args:
+            base_url: Absolute http or https URL under which the service reaches this hub, with the prefix that it is
+                mounted under.
+            capacity: URLs to remember, 1 or more.
+            max_body_bytes: Largest callback that is read, 1 or more; a larger one is answered with 413.
+
+        Raises:
+            TypeError: *base_url* is no str.
+            ValueError: *base_url* cannot be one, or a number is out of range.
+        """
+        self._base_url = _check_base_url(base_url)
+        self._capacity = check_int("capacity", capacity, lowest=1)
+        self._max_body_bytes = check_int("max_body_bytes", max_body_bytes, lowest=1)
+        self._entries: dict[str, _Entry] = {}
+        self._queue_items: dict[str, str] = {}
+        self._listeners: WeakSet[CallbackListener] = WeakSet()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"CallbackHub({self._base_url!r}, urls={len(self._entries)})"
+
+    def new_url(self) -> str:
+        """Return a new URL to give to the service as ``callback_url``: as good as a password, for one start only."""
+        name, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
+        with self._lock:
+            self._entries[name] = _Entry(secret)
+            if len(self._entries) > self._capacity:
+                forgotten = self._entries.pop(next(iter(self._entries)))
+                self._queue_items.pop(forgotten.queue_id or "", None)
+        return self._url(name, secret)
+
+    def owns(self, url: str) -> bool:
+        """Return whether *url* is one of this hub's that it has not forgotten."""
+        with self._lock:
+            return url.startswith(f"{self._base_url}/") and self._find(url) is not None
+
+    def run_id_of(self, reference: str) -> str | None:
+        """
+        Return the run that belongs to a start, or None when that is not known (yet).
+
+        Args:
+            reference: The URL that the start carried, for example `OutcomeUnknownError.callback_url`; or the id of a
+                queue item that a joined client was answered with.
+        """
+        with self._lock:
+            name = self._queue_items.get(reference)
+            entry = self._find(reference) if name is None else self._entries.get(name)
+            return None if entry is None else entry.run_id
+
+    def bind(self, url: str, *, run_id: str | None = None, queue_id: str | None = None) -> None:
+        """
+        Take note of what the start that carried *url* was answered with; clients do this.
+
+        That outranks what callbacks say. A URL of somebody else's is left alone.
+        """
+        with self._lock:
+            entry = self._find(url)
+            if entry is None:
+                return
+            if run_id is not None:
+                entry.run_id = run_id
+            if queue_id is not None:
+                entry.queue_id = queue_id
+                self._queue_items[queue_id] = _last_segment(url).partition(".")[0]
+
+    def join(self, listener: CallbackListener) -> None:
+        """Tell *listener* of each callback, for as long as somebody else keeps it; clients do this."""
+        with self._lock:
+            self._listeners.add(listener)
+
+    def leave(self, listener: CallbackListener) -> None:
+        """Tell *listener* of no more callbacks."""
+        with self._lock:
+            self._listeners.discard(listener)
+
+    def handle(self, path: str, body: bytes) -> int:
+        """
+        Take a callback that was posted to *path*, and return the HTTP status to answer with.
+
+        Args:
+            path: The path of the request; only its last segment counts, so that any prefix will do.
+            body: The body of the request.
+
+        Returns:
+            204, 400 for a body that is no JSON object, 404 for a path that is no URL of this hub's, 413 for a body
+            that is too large.
+        """
+        with self._lock:
+            entry = self._find(path)
+        if entry is None:
+            return _NOT_FOUND
+        if len(body) > self._max_body_bytes:
+            return _TOO_LARGE
+        try:
+            payload = json.loads(body)
+        except (ValueError, RecursionError):
+            return _BAD_REQUEST
+        if not isinstance(payload, dict):
+            return _BAD_REQUEST
+        with self._lock:
+            is_new = _take(entry, cast("dict[str, Any]", payload))
+            listeners = list(self._listeners) if is_new else []
+        name, _, _ = _last_segment(path).partition(".")
+        for listener in listeners:
+            try:
+                listener.called_back(self._url(name, entry.secret), entry.run_id)
+            except Exception:
+                logger.exception("a listener failed on a callback")
+        return _NO_CONTENT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["method"] != "POST":
+            await _answer(send, _METHOD_NOT_ALLOWED, (b"allow", b"POST"))
+        else:
+            body = await self._read(scope, receive)
+            if body is not None:
+                await _answer(send, self.handle(scope["path"], body))
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Return the body, or as much of it as shows that it is too large; None when the sender has gone."""
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if length.isdigit() and int(length[:20]) > self._max_body_bytes:
+            return b" " * (self._max_body_bytes + 1)
+        body = b""
+        while len(body) <= self._max_body_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                break
+        return body
+
+    def _url(self, name: str, secret: str) -> str:
+        return f"{self._base_url}/{name}.{secret}"
+
+    def _find(self, url: str) -> _Entry | None:
+        """Return the entry of a URL or path, in a time that tells nothing about the secret."""
+        name, _, secret = _last_segment(url).partition(".")
+        entry = self._entries.get(name)
+        expected = secrets.token_urlsafe(24) if entry is None else entry.secret
+        is_right = hmac.compare_digest(secret.encode("utf-8", "replace"), expected.encode())
+        return entry if is_right else None
+
+
+def _last_segment(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def _check_base_url(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"base_url must be a str, not {type(value).__name__}")
+    try:
+        parts = urlsplit(value.strip())
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"base_url must be an absolute http or https URL, not {value!r}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"base_url must be an absolute http or https URL, not {value!r}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("base_url must not hold a user name, a query or a fragment")
+    return value.strip().rstrip("/")
+
+
+def _take(entry: _Entry, payload: dict[str, Any]) -> bool:
+    """Put what a callback says into *entry*, and return whether it says anything new."""
+    named = next((payload[name] for name in _ID_MEMBERS if isinstance(payload.get(name), str)), "")
+    if not _RUN_ID.fullmatch(named) or named == "last":
+        named = None
+    is_new = False
+    if named is not None and entry.run_id is None:
+        entry.run_id = named
+        is_new = True
+    elif named is not None and named != entry.run_id:
+        logger.warning("a callback names another run than %s, whose URL it came to; it is not believed", entry.run_id)
+    status = next((payload[name] for name in _STATUS_MEMBERS if payload.get(name) is not None), None)
+    word = str(status).lower()[:_MAX_WORDS]
+    if status is None:
+        return True
+    if word in entry.words or len(entry.words) >= _MAX_WORDS:
+        return is_new
+    entry.words.add(word)
+    return True
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Say that all is well at the start and at the end of a server."""
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+async def _answer(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0"), *headers]})
+    await send({"type": "http.response.body", "body": b""})

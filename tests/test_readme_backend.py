@@ -1,0 +1,81 @@
+"""The web backend of the README: started with uvicorn, used over HTTP, called back by the emulator."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from coreclaw_async.testing import FakeService, RealClock, RunScript
+
+README = Path(__file__).parent.parent / "README.md"
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+(BACKEND,) = [snippet for snippet in SNIPPETS if "FastAPI" in snippet]
+
+
+@pytest.fixture(scope="module")
+def service() -> FakeService:
+    return FakeService(clock=RealClock(), default_script=RunScript(rows=3, duration=3.5))
+
+
+@pytest.fixture(scope="module")
+def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("backend")
+    (folder / "backend.py").write_text(BACKEND, encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with service.serve() as server:
+        environment = {"CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url, "PUBLIC_URL": url}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"],
+            cwd=folder,
+            env={**os.environ, **environment},
+        )
+        try:
+            with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+                await_start(client)
+                yield client
+        finally:
+            process.terminate()
+            assert process.wait(10) in {0, -15}
+
+
+def await_start(client: httpx.Client) -> None:
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        try:
+            client.get("/openapi.json")
+        except httpx.ConnectError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the backend did not start")
+
+
+def test_a_run_is_started_with_a_callback_and_reported(backend: httpx.Client, service: FakeService) -> None:
+    started = backend.post("/runs", params={"keyword": "coffee"})
+    run_id = started.json()["run_id"]
+    began = time.monotonic()
+    reported = backend.get(f"/runs/{run_id}")
+
+    assert started.status_code == 202
+    assert reported.json() == {"run_id": run_id, "status": "succeeded", "rows": 3}
+    # The schedule alone would look 2 and 7 seconds after the beginning.
+    assert time.monotonic() - began < 6.5
+    assert [callback.response_status for callback in service.callbacks_sent if callback.run_id == run_id] == [204, 204]
+
+
+def test_a_run_that_goes_on_is_reported_as_it_is(backend: httpx.Client) -> None:
+    run_id = backend.post("/runs", params={"keyword": "tea"}).json()["run_id"]
+
+    assert backend.get(f"/runs/{run_id}", params={"seconds": 0.5}).json()["status"] in {"ready", "running"}
