@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -272,9 +273,8 @@ def _due(room: _Room, now: float) -> dict[str, Run | None]:
     return nearly if Survey.is_for_many(nearly) else due
 
 
-def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_of(error: BaseException) -> BaseException:
     """Return what a task of the leader's broke with, as if there had been no task."""
-    first: BaseException = errors
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+    if isinstance(error, BaseExceptionGroup):
+        return _first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error

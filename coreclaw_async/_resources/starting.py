@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -134,9 +135,11 @@ async def _look_for(context: Context, request: Request, error: errors.CoreClawEr
         return
     if isinstance(error, errors.OutcomeUnknownError):
         error.callback_url = url
-    left = seconds - (clock.monotonic() - began)
-    with anyio.CancelScope(shield=True):
-        run_id = await joined.run_started_with(url, seconds=max(left, 0.0), tell_later=context.transport.emit)
+    left = max(seconds - (clock.monotonic() - began), 0.0)
+    run_id: str | None = None
+    # When asyncio cancels the task once more, the error that is on its way says more than that.
+    with contextlib.suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
+        run_id = await joined.run_started_with(url, seconds=left, tell_later=context.transport.emit)
     if run_id is not None:
         error.run_id, error.candidates = run_id, (run_id,)
 

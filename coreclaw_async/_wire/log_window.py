@@ -39,7 +39,7 @@ class LogWindow:
                 fresh = list(now[same:])
                 return LogWindow((*self.entries[start:], *fresh)), fresh, False
         seen = Counter(old)
-        fresh = []
+        fresh: list[LogEntry] = []
         for entry, key in zip(now, new, strict=True):
             if seen[key] > 0:
                 seen[key] -= 1
