@@ -36,8 +36,11 @@ class LogWindow:
         for start in range(len(old)):
             same = min(len(old) - start, len(new))
             if old[start : start + same] == new[:same]:
-                fresh = list(now[same:])
-                return LogWindow((*self.entries[start:], *fresh)), fresh, False
+                added = list(now[same:])
+                return LogWindow((*self.entries[start:], *added)), added, False
+        for same in range(min(len(old) - 1, len(new)), 0, -1):
+            if new[-same:] == old[:same]:
+                return self, [], False  # It ends where the window begins: an older answer.
         seen = Counter(old)
         fresh: list[LogEntry] = []
         for entry, key in zip(now, new, strict=True):
