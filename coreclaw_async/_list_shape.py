@@ -83,16 +83,18 @@ class ListShape:
         self.running_pages = max(1, math.ceil(size / PAGE))
         self.leaving = (self.leaving + absent / before) / 2
 
-    def choose(self, left: Mapping[str, Run | None], *, pages_read: int, has_states: bool) -> Means:
+    def choose(self, left: Mapping[str, Run | None], *, total: int, pages_read: int, has_states: bool) -> Means:
         """
         Return the cheapest means to go on with.
 
         Args:
             left: The runs that are still to be found, each as it was last seen.
+            total: How many were to be found.
             pages_read: Pages of the list of all that were read just now.
             has_states: Whether the lists of states were read just now.
         """
-        if len(left) <= FEW:
+        # Pages that hold nobody must not go on being read for the sake of those that may come.
+        if len(left) <= FEW or pages_read > total:
             return Means.DETAILS
         costs = {Means.NEWEST: self._cost_of_newest(list(left), pages_read), Means.DETAILS: len(left)}
         if not has_states:

@@ -86,7 +86,6 @@ class _Room:
         leader: The one of them that looks for all.
         not_before: When the next look may begin.
         wakes: Runs that something is known to have happened to, and since when.
-        is_woken: Whether the leader has to think again.
         sleep: The scope of the leader's sleep.
         wakes_at: When that sleep ends by itself.
     """
@@ -95,7 +94,6 @@ class _Room:
     leader: Waiter | None = None
     not_before: float = float("-inf")
     wakes: dict[str, float] = attrs.field(factory=dict[str, float])
-    is_woken: bool = False
     sleep: anyio.CancelScope | None = None
     wakes_at: float = float("inf")
 
@@ -105,8 +103,7 @@ class _Room:
             next(iter(self.present)).event.set()
 
     def wake_leader(self) -> None:
-        """End the leader's sleep, or the one that it is about to begin."""
-        self.is_woken = True
+        """End the leader's sleep."""
         if self.sleep is not None:
             self.sleep.cancel()
 
@@ -193,7 +190,6 @@ class RunWatcher:
 
     async def _take_turn(self, room: _Room, leader: Waiter) -> None:
         """Look at what is due, or sleep until something is."""
-        room.is_woken = False
         room.take_wakes()
         now = self._clock.monotonic()
         soonest = min(waiter.next_look() for waiter in room.present)
@@ -213,10 +209,10 @@ class RunWatcher:
             for run_id, watch in waiter.watches.items():
                 watched.setdefault(run_id, []).append((waiter, watch))
 
-        def report(run_id: str, found: Run | CoreClawError, asked_at: float) -> bool:
+        def report(run_id: str, found: Run | CoreClawError) -> bool:
             now = self._clock.monotonic()
             for waiter, watch in watched.get(run_id, ()):
-                if watch.take(found, asked_at=asked_at, now=now, was_due=run_id in due):
+                if watch.take(found, now=now, was_due=run_id in due):
                     waiter.tell(watch)
                     if waiter is leader:
                         room.wake_leader()
@@ -239,7 +235,6 @@ class RunWatcher:
                 group.start_soon(take_survey)
                 while not is_done:
                     await self._sleep(room, leaves_at)
-                    room.is_woken = False
                     now = self._clock.monotonic()
                     if leader.is_late(now) or now >= leaves_at:
                         group.cancel_scope.cancel()
@@ -252,13 +247,12 @@ class RunWatcher:
     async def _sleep(self, room: _Room, until: float) -> None:
         """Sleep, at most until the first deadline, and wake those whose deadline has passed."""
         room.wakes_at = min(until, *(waiter.deadline for waiter in room.present))
-        if not room.is_woken:
-            with anyio.CancelScope() as scope:
-                room.sleep = scope
-                try:
-                    await self._clock.sleep(room.wakes_at - self._clock.monotonic())
-                finally:
-                    room.sleep = None
+        with anyio.CancelScope() as scope:
+            room.sleep = scope
+            try:
+                await self._clock.sleep(room.wakes_at - self._clock.monotonic())
+            finally:
+                room.sleep = None
         now = self._clock.monotonic()
         for waiter in room.present:
             if waiter.is_late(now):

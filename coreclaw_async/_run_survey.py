@@ -18,7 +18,7 @@ from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import Page, Run, RunStatus
 
 Window = tuple[int, int]
-Report = Callable[[str, Run | errors.CoreClawError, float], bool]
+Report = Callable[[str, Run | errors.CoreClawError], bool]
 
 _AT_ONCE = 8
 _MAX_FAILURES = 3
@@ -111,12 +111,13 @@ class Survey:
     async def _look_at_month(self, left: dict[str, Run | None], shape: ListShape, window: Window | None) -> None:
         """Find the runs in *left* by the cheapest means, which is chosen anew after each page."""
         newest: PageReader | None = None
+        total = len(left)
         pages_read = 0
         has_states = False
         while left:
             means = Means.DETAILS
             if self._memory.may_list(self._clock.monotonic()):
-                means = shape.choose(left, pages_read=pages_read, has_states=has_states)
+                means = shape.choose(left, total=total, pages_read=pages_read, has_states=has_states)
             if means is Means.DETAILS:
                 await self._ask_for(left)
                 return
@@ -157,7 +158,6 @@ class Survey:
 
     async def _read_page(self, reader: PageReader, left: dict[str, Run | None]) -> Page[Run] | None:
         """Report the runs of the next page and take them out of *left*; a failure is a look at all that failed."""
-        asked_at = self._clock.monotonic()
         try:
             self._pages += 1
             page = await reader.next_page()
@@ -169,16 +169,15 @@ class Survey:
             return None
         self._memory.note_success()
         for run in () if page is None else page.items:
-            if self._report(run.run_id, run, asked_at):
+            if self._report(run.run_id, run):
                 self._seen += 1
                 left.pop(run.run_id, None)
         return page
 
     def _give_up(self, left: dict[str, Run | None], error: errors.CoreClawError) -> None:
         """Report the same failure for all that are left."""
-        now = self._clock.monotonic()
         for run_id in left:
-            self._report(run_id, error, now)
+            self._report(run_id, error)
         left.clear()
 
     async def _ask_for(self, left: dict[str, Run | None]) -> None:
@@ -195,17 +194,16 @@ class Survey:
             await self._ask(left.popitem()[0], left)
 
     async def _ask(self, run_id: str, left: dict[str, Run | None]) -> None:
-        asked_at = self._clock.monotonic()
         self._details += 1
         try:
-            self._report(run_id, await self._source.look(run_id), asked_at)
+            self._report(run_id, await self._source.look(run_id))
             self._seen += 1
             self._failures_in_a_row = 0
         except errors.NotFoundError as error:
-            self._report(run_id, error, asked_at)
+            self._report(run_id, error)
         except errors.CoreClawError as error:
             self._failures += 1
             self._failures_in_a_row += 1
-            self._report(run_id, error, asked_at)
+            self._report(run_id, error)
             if isinstance(error, _REFUSED) or self._failures_in_a_row >= _MAX_FAILURES:
                 self._give_up(left, error)

@@ -121,7 +121,6 @@ class Watch:
     _waits: Iterator[float] = attrs.field(init=False)
     _seen_at: float = attrs.field(init=False)
     _aborting_since: float | None = attrs.field(default=None, init=False)
-    _woken_at: float = attrs.field(default=float("-inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.next_look = self._seen_at = self.began
@@ -129,13 +128,12 @@ class Watch:
 
     def wake(self, at: float) -> None:
         """Make the run due because something happened to it, and look often again: it may not show at once."""
-        self._woken_at = at
         self.next_look = at
         self._waits = self.schedule.waits()
 
-    def take(self, found: Run | errors.CoreClawError, *, asked_at: float, now: float, was_due: bool) -> bool:
+    def take(self, found: Run | errors.CoreClawError, *, now: float, was_due: bool) -> bool:
         """
-        Take note of a look that was begun at *asked_at*, and return whether that is news.
+        Take note of a look, and return whether that is news.
 
         A look that came by chance does not count as one of the schedule; it only puts off the next one.
         """
@@ -151,9 +149,7 @@ class Watch:
             self.is_over = is_news = True
         if was_due:
             self.delay = next(self._waits)
-        # What has happened since the question was asked may not be in the answer.
-        if self._woken_at <= asked_at:
-            self.next_look = self._before_deadline(now, now + max(self.delay, asked))
+        self.next_look = self._before_deadline(now, now + max(self.delay, asked))
         return is_news
 
     def _see(self, run: Run, now: float) -> bool:

@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from coreclaw_async import AsyncCoreClaw, CallbackHub, LastRun, OutcomeUnknownError, PollSchedule
+from coreclaw_async import AsyncCoreClaw, CallbackHub, LastRun, OutcomeUnknownError, PollSchedule, RunOperationError
 from coreclaw_async.events import StartReconciled, StartUnknown
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
 
@@ -242,3 +242,62 @@ async def test_a_client_that_is_closed_or_forgotten_is_no_longer_told(service: F
 async def test_callbacks_must_be_a_hub() -> None:
     with pytest.raises(TypeError, match="callbacks must be of type CallbackHub, not str"):
         AsyncCoreClaw("key", callbacks="http://127.0.0.1/")  # type: ignore[arg-type]
+
+
+async def test_a_callback_that_comes_while_candidates_are_looked_for_is_waited_for_no_longer(
+    service: FakeService, hub: CallbackHub
+) -> None:
+    class Delivering(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                await service.deliver_callbacks()
+            return await service.handle_async_request(request)
+
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with AsyncCoreClaw(service.api_key, transport=Delivering(), clock=service.clock, callbacks=hub) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert [caught.value.run_id] == list(service.runs)
+    assert service.clock.monotonic() < 1
+
+
+async def test_an_old_callback_that_names_no_run_leaves_the_candidates(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    service.callback_plan = CallbackPlan(generation="run_id")
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+
+    async with delivering(service):
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.run_id is None
+    assert list(caught.value.candidates or ()) == list(service.runs)
+    assert [callback.response_status for callback in service.callbacks_sent] == [204]
+
+
+async def test_a_refusal_after_which_a_run_may_exist_is_settled_too(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    service.faults.add(faults.error(50002, status=400), operation="runWorker")
+
+    with pytest.raises(RunOperationError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.may_have_taken_effect
+    assert (caught.value.run_id, caught.value.candidates) == (None, ())
+
+
+async def test_unknown_starts_are_remembered_only_so_far(service: FakeService, hub: CallbackHub) -> None:
+    async with joined(service, hub) as client:
+        joined_hub = client._context.joined
+        assert joined_hub is not None
+        told: list[StartReconciled] = []
+        first = hub.new_url()
+        for url in (first, *(f"{BASE}/{number}" for number in range(10_000))):
+            assert await joined_hub.run_started_with(url, seconds=0.0, tell_later=told.append) is None
+
+        hub.handle(first.removeprefix("http://127.0.0.1:9"), b'{"run_slug": "run", "run_status": "running"}')
+
+    assert told == []

@@ -31,7 +31,7 @@ def going(*created: float, status: RunStatus = RunStatus.RUNNING) -> dict[str, R
 
 
 def choose(shape: ListShape, left: dict[str, Run | None], pages_read: int = 0, *, has_states: bool = False) -> Means:
-    return shape.choose(left, pages_read=pages_read, has_states=has_states)
+    return shape.choose(left, total=len(left), pages_read=pages_read, has_states=has_states)
 
 
 def test_a_few_are_asked_for() -> None:
