@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = ".[cli,emulator,testing]"
+EXTRAS = ".[cli,emulator,otel,testing]"
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_external_run = True

@@ -10,7 +10,7 @@ How the package is laid out; imports point down the list and never up:
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
 
-Above them stand ``cli`` (the command line) and ``testing`` (`coreclaw_async.testing.FakeService`).
+Above them stand ``cli`` (the command line), ``otel`` (tracing) and ``testing`` (`coreclaw_async.testing.FakeService`).
 """
 
 from coreclaw_async._client import AsyncCoreClaw

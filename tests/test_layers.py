@@ -37,11 +37,18 @@ LAYERS = [
     {"_resources"},
     {"_client"},
     {""},  # The package itself, which offers the names.
-    {"__main__", "cli", "testing"},
+    {"__main__", "cli", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "_client", "testing", "cli"}
-EXTRAS_ARE_FOR = {"typer": {"cli"}, "rich": {"cli"}, "click": {"cli"}, "uvicorn": {"testing"}, "pytest": {"testing"}}
+EXTRAS_ARE_FOR = {
+    "click": {"cli"},
+    "opentelemetry": {"otel"},
+    "pytest": {"testing"},
+    "rich": {"cli"},
+    "typer": {"cli"},
+    "uvicorn": {"testing"},
+}
 MEANINGLESS = {"utils", "helpers", "common", "base"}
 
 

@@ -1,0 +1,218 @@
+"""Events as spans and metrics, read back from OpenTelemetry's in-memory exporter."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from coreclaw_async import AsyncCoreClaw, AuthenticationError, OutcomeUnknownError, Run, RunFailedError, events
+from coreclaw_async.otel import OpenTelemetryHook
+from coreclaw_async.testing import FakeService, RunScript, faults
+
+WORKER = "coreclaw/google-maps-scraper"
+INPUT = {"keywords": ["coffee"]}
+
+
+@attrs.frozen
+class Telemetry:
+    exporter: InMemorySpanExporter
+    reader: InMemoryMetricReader
+    tracers: TracerProvider
+    hook: OpenTelemetryHook
+
+    def spans(self, name: str) -> list[ReadableSpan]:
+        return [span for span in self.exporter.get_finished_spans() if span.name == name]
+
+    def points(self, name: str) -> list[Any]:
+        data: Any = self.reader.get_metrics_data()
+        found = [
+            metric
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        ]
+        return [point for metric in found for point in metric.data.data_points]
+
+    def total(self, name: str, **labels: str) -> float:
+        wanted = {f"coreclaw.{label}": value for label, value in labels.items()}
+        return sum(float(point.value) for point in self.points(name) if wanted.items() <= point.attributes.items())
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracers, meters = TracerProvider(), MeterProvider([reader])
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    yield Telemetry(exporter, reader, tracers, OpenTelemetryHook(tracer_provider=tracers, meter_provider=meters))
+    tracers.shutdown()
+    meters.shutdown()
+
+
+def client_of(service: FakeService, telemetry: Telemetry, **options: Any) -> AsyncCoreClaw:
+    return AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=telemetry.hook, **options)
+
+
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+async def test_requests_are_spans_below_that_of_their_caller(service: FakeService, telemetry: Telemetry) -> None:
+    tracer = telemetry.tracers.get_tracer("test")
+    async with client_of(service, telemetry) as client:
+
+        async def call(name: str) -> None:
+            with tracer.start_as_current_span(name):
+                await client.account.get()
+
+        async with anyio.create_task_group() as group:
+            for name in ("one", "two", "three"):
+                group.start_soon(call, name)
+
+    requests = telemetry.spans("GET getAccount")
+    parents = [span for name in ("one", "two", "three") for span in telemetry.spans(name)]
+    assert len(requests) == 3
+    assert {span.parent.span_id for span in requests if span.parent} == {span.context.span_id for span in parents}
+    for span in requests:
+        assert span.status.status_code is StatusCode.UNSET
+        assert (span.start_time or 0) <= (span.end_time or 0)
+        said = attributes_of(span)
+        assert said["http.request.method"] == "GET"
+        assert said["http.response.status_code"] == 200
+        assert said["url.path"].startswith("/api/v2/")
+        assert said["coreclaw.code"] == 0
+        assert "http.request.resend_count" not in said
+    (point,) = telemetry.points("coreclaw.request.duration")
+    assert point.count == 3
+
+
+async def test_a_retry_is_an_event_and_the_second_attempt_a_span(service: FakeService, telemetry: Telemetry) -> None:
+    service.faults.add(faults.status(503), operation="getAccount")
+    async with client_of(service, telemetry) as client:
+        with telemetry.tracers.get_tracer("test").start_as_current_span("caller"):
+            await client.account.get()
+
+    first, second = telemetry.spans("GET getAccount")
+    assert first.status.status_code is StatusCode.ERROR
+    assert attributes_of(first)["error.type"] == "ServiceError"
+    assert attributes_of(second)["http.request.resend_count"] == 1
+    (caller,) = telemetry.spans("caller")
+    assert [event.name for event in caller.events] == ["coreclaw.retry"]
+    assert telemetry.total("coreclaw.retries", operation="getAccount") == 1
+
+
+async def test_a_run_is_a_span_from_its_start_to_its_end(service: FakeService, telemetry: Telemetry) -> None:
+    service.next_script = RunScript(rows=7, duration=120)
+    async with client_of(service, telemetry) as client:
+        with telemetry.tracers.get_tracer("test").start_as_current_span("caller"):
+            run = await client.workers.run(WORKER, INPUT)
+        await client.runs.wait(run)
+        rows = await client.runs.iterate_results(run).collect()
+
+    (span,) = telemetry.spans("coreclaw.run")
+    assert span.status.status_code is StatusCode.UNSET
+    assert ((span.end_time or 0) - (span.start_time or 0)) / 1e9 == 120
+    assert attributes_of(span)["coreclaw.run_id"] == run.run_id
+    assert attributes_of(span)["coreclaw.results"] == len(rows) == 7
+    assert telemetry.total("coreclaw.runs.started") == 1
+    assert telemetry.total("coreclaw.runs.ended", status="succeeded") == 1
+    assert telemetry.total("coreclaw.rows.read") == 7
+    assert telemetry.total("coreclaw.poll.requests", kind="details") > 5
+    (caller,) = telemetry.spans("caller")
+    assert [event.name for event in caller.events] == ["coreclaw.run.started"]
+
+
+async def test_a_failed_run_is_an_error(service: FakeService, telemetry: Telemetry) -> None:
+    service.next_script = RunScript(outcome="failed")
+    async with client_of(service, telemetry) as client:
+        with pytest.raises(RunFailedError):
+            await client.workers.run(WORKER, INPUT)
+
+    (span,) = telemetry.spans("coreclaw.run")
+    assert span.status.status_code is StatusCode.ERROR
+    assert telemetry.total("coreclaw.runs.ended", status="failed") == 1
+
+
+async def test_an_unknown_start_is_counted_with_its_candidates(service: FakeService, telemetry: Telemetry) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with client_of(service, telemetry) as client:
+        with telemetry.tracers.get_tracer("test").start_as_current_span("caller"), pytest.raises(OutcomeUnknownError):
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert telemetry.total("coreclaw.starts.unknown", operation="runWorker") == 1
+    (caller,) = telemetry.spans("caller")
+    (noted,) = [event for event in caller.events if event.name == "coreclaw.start.unknown"]
+    assert list((noted.attributes or {})["coreclaw.candidates"]) == list(service.runs)  # type: ignore[arg-type]
+
+
+def test_an_unknown_start_that_is_settled_later_is_counted(telemetry: Telemetry) -> None:
+    telemetry.hook(events.StartReconciled(run_id="run"))
+
+    assert telemetry.total("coreclaw.starts.reconciled") == 1
+
+
+@pytest.mark.parametrize(
+    ("started", "finished", "duration", "seconds"),
+    [(100, 160, None, 60), (None, 160, 20.0, 20), (160, 100, None, 0), (None, None, 30.0, 30), (None, None, None, 0)],
+)
+def test_odd_times_of_a_run_break_nothing(
+    telemetry: Telemetry, started: int | None, finished: int | None, duration: float | None, seconds: float
+) -> None:
+    moments = [None if unix is None else dt.datetime.fromtimestamp(unix, dt.UTC) for unix in (started, finished)]
+    run = Run(run_id="run", status="SUCCEEDED", started_at=moments[0], finished_at=moments[1], duration=duration)
+
+    telemetry.hook(events.RunChanged(run=run))
+
+    (span,) = telemetry.spans("coreclaw.run")
+    assert ((span.end_time or 0) - (span.start_time or 0)) / 1e9 == seconds
+
+
+def test_ended_runs_are_remembered_only_so_far(telemetry: Telemetry) -> None:
+    for number in range(10_001):
+        telemetry.hook(events.RunChanged(run=Run(run_id=f"run-{number}", status="succeeded")))
+    telemetry.hook(events.RunChanged(run=Run(run_id="run-10000", status="succeeded")))
+    telemetry.hook(events.RunChanged(run=Run(run_id="run-0", status="succeeded")))
+
+    assert telemetry.total("coreclaw.runs.ended") == 10_002
+
+
+def test_pages_of_other_lists_are_no_rows(telemetry: Telemetry) -> None:
+    telemetry.hook(events.PageRead(operation="listWorkerRuns", offset=0, items=100))
+
+    assert telemetry.points("coreclaw.rows.read") == []
+
+
+async def test_the_key_is_in_nothing_that_is_exported(service: FakeService, telemetry: Telemetry) -> None:
+    async with client_of(service, telemetry, auth="query") as client:
+        await client.workers.run(WORKER, INPUT)
+        wrong = client.with_options(api_key="another-secret-key")
+        with pytest.raises(AuthenticationError):
+            await wrong.account.get()
+
+    exported = " ".join(span.to_json() for span in telemetry.exporter.get_finished_spans())
+    data: Any = telemetry.reader.get_metrics_data()
+    exported += data.to_json()
+    assert "getAccount" in exported
+    assert service.api_key not in exported
+    assert "another-secret-key" not in exported
+
+
+def test_without_the_extra_the_import_says_which_one_is_missing() -> None:
+    code = "import sys; sys.modules['opentelemetry'] = None\nimport coreclaw_async.otel"
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert 'pip install "coreclaw-async[otel]"' in ended.stderr
