@@ -16,6 +16,8 @@ from coreclaw_async import (
     Account,
     AsyncCoreClaw,
     AsyncPager,
+    AsyncStream,
+    CallbackHub,
     Clock,
     CoreClawError,
     CreatedTask,
@@ -23,6 +25,7 @@ from coreclaw_async import (
     InputProperty,
     InputSchema,
     LastRun,
+    LogEntry,
     LogLevel,
     OutcomeUnknownError,
     Page,
@@ -72,6 +75,10 @@ async def start_wait_and_read(client: AsyncCoreClaw) -> None:
     assert_type(run.outcome, RunOutcome)
     assert_type(run.is_finished, bool)
     assert_type(await client.workers.run("owner/name", {}), Run)
+    assert_type(client.runs.wait_many([started, run, "run", LastRun()], timeout=60, check=True), AsyncStream[Run])
+    assert_type(client.runs.watch(started), AsyncStream[Run])
+    assert_type([entry async for entry in client.runs.follow_log(run)], list[LogEntry])
+    client.runs.wait_many(run)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rows = client.runs.iterate_results(run, page_size=100, prefetch=3)
     assert_type(rows, AsyncPager[Row])
     async for row in rows:
@@ -132,6 +139,7 @@ async def use_the_other_groups(client: AsyncCoreClaw) -> None:
 def set_up(clock: Clock) -> AsyncCoreClaw:
     client = AsyncCoreClaw(
         "key",
+        callbacks=CallbackHub("http://127.0.0.1:8000"),
         auth="api-key",
         timeout=30,
         retry=RetryPolicy(max_attempts=2, jitter=lambda ceiling: ceiling),
