@@ -65,3 +65,7 @@ def test_a_window_that_does_not_go_on_is_a_gap() -> None:
     assert not was_gap
     assert is_gap
     assert [entry.content for entry in new] == ["x", "y"]
+
+
+def test_an_older_look_that_ends_within_the_window_brings_nothing() -> None:
+    assert fresh(entries("b", "c"), entries("a", "b"), entries("b", "c", "d")) == [["b", "c"], [], ["d"]]
