@@ -25,7 +25,7 @@ _MAX_SPACING = 1.0
 # Looks that are due within this share of their delay come along, so that jitter does not part what began together.
 _TOGETHER = 0.2
 # So long a leader with news of its own lets a look at the other runs come to its end.
-_PATIENCE = 1.0
+_PATIENCE = 5.0
 _MAX_WAKES = 10_000
 
 
@@ -250,7 +250,7 @@ class RunWatcher:
         with anyio.CancelScope() as scope:
             room.sleep = scope
             try:
-                await self._clock.sleep(room.wakes_at - self._clock.monotonic())
+                await self._clock.sleep(max(0.0, room.wakes_at - self._clock.monotonic()))
             finally:
                 room.sleep = None
         now = self._clock.monotonic()
