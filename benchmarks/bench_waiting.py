@@ -1,24 +1,21 @@
-"""Following hundreds of runs to their ends: requests in five minutes, and processor time, on a virtual clock."""
+"""Following many runs to their ends: requests in five minutes on a virtual clock, processor time on a real one."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
-import httpx
 from report import Report, Row, at_least, parser
-from samples import run_record
-from stub_server import forget_proxies
+from samples import FOLLOWED, followed_id
+from stub_server import Stub, forget_proxies
 
 from coreclaw_async import AsyncCoreClaw, Clock, PollSchedule
-from coreclaw_async.testing import FakeClock, FakeService, RunScript
+from coreclaw_async.testing import FakeService, RunScript
 
-_ROUNDS = 5
-_PAGE = 100
+_ROUNDS = 3
 _WORKER = "coreclaw/google-maps-scraper"
 _SECONDS = 290.0
 _OTHERS = 5_000
@@ -42,39 +39,6 @@ def scene(runs: int, *, others: int) -> tuple[FakeService, list[str]]:
         if is_followed:
             ids.append(run_id)
     return service, ids
-
-
-class Pages(httpx.AsyncBaseTransport):
-    """A list of runs, newest first, and each of them: prepared text, so that it takes next to no time itself."""
-
-    def __init__(self, clock: Clock, runs: int, longest: float) -> None:
-        dice = random.Random(_SEED)
-        self.requests = 0
-        self._clock = clock
-        self._ends = [dice.uniform(1, longest) for _ in range(runs)]
-        self.ids = [f"01KKDXV2G2{place:016d}" for place in range(runs)]
-        self._texts = [
-            {
-                word: json.dumps({**run_record(place), "slug": run_id, "status": word})
-                for word in ("running", "succeeded")
-            }
-            for place, run_id in enumerate(self.ids)
-        ]
-
-    def _text(self, place: int) -> str:
-        return self._texts[place]["running" if self._clock.monotonic() < self._ends[place] else "succeeded"]
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a detail request, or one for a page (offset is a page number)."""
-        self.requests += 1
-        last = request.url.path.rpartition("/")[2]
-        if last != "worker-runs":
-            data = self._text(int(last[10:]))
-        else:
-            first = (max(int(request.url.params["offset"]), 1) - 1) * _PAGE
-            texts = (self._text(place) for place in range(first, min(first + _PAGE, len(self.ids))))
-            data = f'{{"count": {len(self.ids)}, "list": [{", ".join(texts)}]}}'
-        return httpx.Response(200, content=f'{{"code": 0, "message": "ok", "data": {data}}}')
 
 
 async def together(client: AsyncCoreClaw, clock: Clock, ids: Sequence[str]) -> None:
@@ -107,13 +71,13 @@ async def count_requests(follow: Follow, runs: int, others: int) -> int:
 
 async def measure_time(follow: Follow) -> tuple[int, float]:
     """Return the requests and the seconds of processor time to follow 1,000 runs that are looked at each second."""
-    clock = FakeClock()
-    pages = Pages(clock, 1_000, 8.0)
+    ids = [followed_id(place) for place in range(FOLLOWED)]
     schedule = PollSchedule(delays=(1.0,), jitter=0.0)
-    async with AsyncCoreClaw("key", transport=pages, clock=clock, poll_schedule=schedule) as client:
-        started = time.process_time()
-        await follow(client, clock, pages.ids)
-        return pages.requests, time.process_time() - started
+    with Stub() as stub:
+        async with AsyncCoreClaw("key", base_url=stub.url, poll_schedule=schedule) as client:
+            started = time.process_time()
+            await follow(client, client._context.transport.clock, ids)
+            return stub.counts()["GET"], time.process_time() - started
 
 
 async def requests(report: Report, what: str, budget: float, *, runs: int, others: int = 0) -> None:

@@ -41,6 +41,27 @@ def run_record(number: int) -> dict[str, Any]:
     }
 
 
+FOLLOWED = 1_000
+"""Runs that end within eight seconds, whose list is the one with 100 a page."""
+
+
+def followed_id(place: int) -> str:
+    """Return the id of a run to follow, by its place in the list."""
+    return f"01KKDXV2G2FOLLOWED{place:08d}"
+
+
+def followed_record(place: int, elapsed: float) -> dict[str, Any]:
+    """Return a run to follow as it is so many seconds after the beginning."""
+    life = 1 + place * 7_919 % 7_000 / 1_000
+    return {**run_record(place), "slug": followed_id(place), "status": "running" if elapsed < life else "succeeded"}
+
+
+def followed_page(number: int, elapsed: float) -> bytes:
+    """Return a page of the runs to follow."""
+    places = range((number - 1) * 100, min(number * 100, FOLLOWED))
+    return envelope({"count": FOLLOWED, "list": [followed_record(place, elapsed) for place in places]})
+
+
 def run_page(size: int) -> bytes:
     """Return the answer to a list of runs: *size* of them."""
     runs = [run_record(number) for number in range(size)]

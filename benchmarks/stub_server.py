@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from types import TracebackType
@@ -76,6 +77,19 @@ def _answer(path: str, query: str) -> bytes:
     return _whole(samples.envelope(samples.run_record(1)))
 
 
+_BEGAN = time.monotonic()
+
+
+def _followed(path: str, query: str) -> bytes | None:
+    """Return the answer about runs that end while they are followed, or None when it is about something else."""
+    elapsed, last = time.monotonic() - _BEGAN, path.rpartition("/")[2]
+    if last == "worker-runs" and "limit=100" in query:
+        return _whole(samples.followed_page(max(1, int(parse_qs(query)["offset"][0])), elapsed))
+    if "FOLLOWED" in last:
+        return _whole(samples.envelope(samples.followed_record(int(last[-8:]), elapsed)))
+    return None
+
+
 def _whole(body: bytes, head: bytes = b"") -> bytes:
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (_HEAD, head, len(body), body)
 
@@ -128,7 +142,10 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_whole(json.dumps(self._counts).encode()))
             return
         self._counts[method.decode()] += 1
-        if method == b"POST":
+        followed = _followed(path, query)
+        if followed is not None:
+            self._transport.write(followed)
+        elif method == b"POST":
             self._transport.close()
         elif self._latency:
             asyncio.get_running_loop().call_later(self._latency, self._transport.write, _answer(path, query))
