@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
@@ -69,6 +70,7 @@ def _day_start(day: dt.date) -> int:
     return int(dt.datetime(day.year, day.month, day.day, tzinfo=SERVICE_ZONE).timestamp())
 
 
+@functools.lru_cache(maxsize=16_384)  # A run that is followed is asked about at each look.
 def creation_time(run_id: str) -> float | None:
     """
     Return when the run was created in Unix seconds, or None when its id does not tell.
