@@ -1,4 +1,4 @@
-"""What can be run for this project: `nox -s tests lowest lint types package bench demo`."""
+"""What can be run for this project: `nox -s tests lowest generate lint types package bench demo`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,12 @@ def lowest(session: nox.Session) -> None:
     session.install(EXTRAS, *pins, *group("test"))
     session.run("pip", "list")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+def generate(session: nox.Session) -> None:
+    """Write the blocking client from the async one; with `-- --check` only compare."""
+    session.run("python", "coreclaw_async/_tools/generate_sync.py", *session.posargs)
 
 
 @nox.session(python="3.11")

@@ -3,6 +3,7 @@ Async-first Python SDK for the CoreClaw web-scraping API v2.
 
 How the package is laid out; imports point down the list and never up:
 
+* `_sync_generated`, `_sync_iterators`, `_sync_runtime`: `CoreClaw`, the same for callers who block
 * `coreclaw_async._client`: `AsyncCoreClaw`, the entry point
 * ``_resources``: one module per group of endpoints, one method per operation
 * `_pagination`, `_walk`, `_poller`, `_download`, `callbacks`: lists to their end, runs to theirs, files whole
@@ -10,13 +11,16 @@ How the package is laid out; imports point down the list and never up:
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
 
-Above them stand ``cli`` (the command line), ``otel`` (tracing) and ``testing`` (`coreclaw_async.testing.FakeService`).
+Above them stand ``cli`` (the command line), ``otel`` (tracing) and ``testing`` (`coreclaw_async.testing.FakeService`);
+``_tools`` writes `_sync_generated`.
 """
 
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._clock import Clock
 from coreclaw_async._pagination import AsyncPager
 from coreclaw_async._streams import AsyncStream
+from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync_iterators import Pager, Stream
 from coreclaw_async._version import __version__
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.retry import RetryPolicy
@@ -89,6 +93,7 @@ __all__ = [
     "Clock",
     "ConcurrencyLimitError",
     "ConfigurationError",
+    "CoreClaw",
     "CoreClawError",
     "CreatedTask",
     "DownloadError",
@@ -107,6 +112,7 @@ __all__ = [
     "NotImplementedByServiceError",
     "OutcomeUnknownError",
     "Page",
+    "Pager",
     "PaginationError",
     "PollSchedule",
     "ProxyRegion",
@@ -132,6 +138,7 @@ __all__ = [
     "SendTimeoutError",
     "ServiceError",
     "StartedRun",
+    "Stream",
     "Task",
     "TaskInput",
     "WaitTimeoutError",

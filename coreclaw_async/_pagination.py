@@ -42,20 +42,13 @@ class PagerOptions:
             check_int("max_items", self.max_items, lowest=1)
 
 
-class AsyncPager(AsyncIterator[T], Generic[T]):
+class PageReader(Generic[T]):
     """
-    An async iterator over the items of a list, read page by page.
+    A list, or one list after another, read page by page; where the reading stands.
 
-    It is right under all three meanings that the service's ``offset`` has had, or it raises `PaginationError`; a short
-    list is never passed off as a whole one. Items that others insert while it reads are not returned twice.
-
-    Nothing is read before the first item is asked for, and nothing goes on in the background: with ``prefetch`` several
-    pages are read at the same time while the next item is awaited. After an error it stands where it stood, so
-    iterating again goes on there.
+    Attributes:
+        items: What is left of the current page.
     """
-
-    # A class and not an async generator: an abandoned generator is cleaned up at an unknown time, and trio warns about
-    # it.
 
     def __init__(
         self,
@@ -66,6 +59,7 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         dialect: OffsetDialect,
         keep: Callable[[T], bool] | None = None,
     ) -> None:
+        self.items: Iterator[T] = iter(())
         self._open_listings = open_listings
         self._options = options
         self._memory = memory
@@ -76,68 +70,35 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         self._cut: deque[Page[T]] = deque()
         self._page: Page[T] | None = None
         self._is_reading = False
-        self._items: Iterator[T] = iter(())
         self._left = options.max_items
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        while True:
-            for item in self._items:
-                return item
-            page = await self._read_page()
-            if page is None:
-                raise StopAsyncIteration
-            self._page = page
-            self._items = iter(page.items)
-
-    def pages(self) -> AsyncIterator[Page[T]]:
-        """Return an async iterator over whole pages; what was taken of the current one by item is left out."""
-        return _Pages(self)
-
-    async def next_page(self) -> Page[T] | None:
-        """Return the next page, or what is left of the current one; None after the last."""
-        page, self._page = self._page, None
-        left = tuple(self._items)
-        self._items = iter(())
-        if left:
-            return Page(items=left) if page is None else attrs.evolve(page, items=left)
-        return await self._read_page()
-
-    async def collect(self, limit: int | None = None) -> list[T]:
-        """
-        Return the items that are left, at most *limit* of them.
-
-        Args:
-            limit: Most items to return, 1 or more; None for all, which are then all in memory.
-        """
-        if limit is not None:
-            check_int("limit", limit, lowest=1)
-        items: list[T] = []
-        try:
-            while limit is None or len(items) < limit:
-                items.append(await anext(self))
-        except StopAsyncIteration:
-            return items
-        except BaseException:
-            # The items would be lost with this list; asked again, they come again.
-            self._items = itertools.chain(items, self._items)
-            raise
-        return items
-
-    async def first(self) -> T | None:
-        """Return the next item, or None when there is none."""
-        return await anext(self, None)
-
-    async def _read_page(self) -> Page[T] | None:
+    async def turn(self) -> bool:
+        """Read the next page and make it the current one; return whether there was one."""
         if self._is_reading:
             raise RuntimeError("this pager is being read by another task; give each task a pager of its own")
         self._is_reading = True
         try:
-            return await self._read_next_page()
+            page = await self._read_next_page()
         finally:
             self._is_reading = False
+        if page is None:
+            return False
+        self._page = page
+        self.items = iter(page.items)
+        return True
+
+    def take_rest(self) -> Page[T] | None:
+        """Return what is left of the current page, or None."""
+        page, self._page = self._page, None
+        left = tuple(self.items)
+        self.items = iter(())
+        if not left:
+            return None
+        return Page(items=left) if page is None else attrs.evolve(page, items=left)
+
+    def put_back(self, items: Sequence[T]) -> None:
+        """Take back items that were taken last."""
+        self.items = itertools.chain(items, self.items)
 
     async def _read_next_page(self) -> Page[T] | None:
         if self._left == 0:
@@ -188,6 +149,77 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         if len(items) == len(page.items) <= size:
             return [page]
         return [attrs.evolve(page, items=items[start : start + size]) for start in range(0, len(items), size)]
+
+
+class AsyncPager(AsyncIterator[T], Generic[T]):
+    """
+    An async iterator over the items of a list, read page by page.
+
+    It is right under all three meanings that the service's ``offset`` has had, or it raises `PaginationError`; a short
+    list is never passed off as a whole one. Items that others insert while it reads are not returned twice.
+
+    Nothing is read before the first item is asked for, and nothing goes on in the background: with ``prefetch`` several
+    pages are read at the same time while the next item is awaited. After an error it stands where it stood, so
+    iterating again goes on there.
+    """
+
+    # A class and not an async generator: an abandoned generator is cleaned up at an unknown time, and trio warns about
+    # it.
+
+    def __init__(self, reader: PageReader[T]) -> None:
+        self._reader = reader
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        reader = self._reader
+        while True:
+            for item in reader.items:
+                return item
+            if not await reader.turn():
+                raise StopAsyncIteration
+
+    def pages(self) -> AsyncIterator[Page[T]]:
+        """Return an async iterator over whole pages; what was taken of the current one by item is left out."""
+        return _Pages(self)
+
+    async def next_page(self) -> Page[T] | None:
+        """Return the next page, or what is left of the current one; None after the last."""
+        page = self._reader.take_rest()
+        if page is None and await self._reader.turn():
+            page = self._reader.take_rest()
+        return page
+
+    async def collect(self, limit: int | None = None) -> list[T]:
+        """
+        Return the items that are left, at most *limit* of them.
+
+        Args:
+            limit: Most items to return, 1 or more; None for all, which are then all in memory.
+        """
+        if limit is not None:
+            check_int("limit", limit, lowest=1)
+        items: list[T] = []
+        try:
+            while limit is None or len(items) < limit:
+                items.append(await anext(self))
+        except StopAsyncIteration:
+            return items
+        except BaseException:
+            # The items would be lost with this list; asked again, they come again.
+            self._reader.put_back(items)
+            raise
+        return items
+
+    async def first(self) -> T | None:
+        """Return the next item, or None when there is none."""
+        return await anext(self, None)
+
+
+def reader_of(pager: AsyncPager[T]) -> PageReader[T]:
+    """Return what reads for *pager*, for its blocking twin."""
+    return pager._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no part of what callers see
 
 
 class _Pages(AsyncIterator[Page[T]]):

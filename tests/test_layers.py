@@ -36,11 +36,13 @@ LAYERS = [
     },
     {"_resources"},
     {"_client"},
+    {"_sync_generated", "_sync_iterators", "_sync_runtime"},
     {""},  # The package itself, which offers the names.
-    {"__main__", "cli", "otel", "testing"},
+    {"__main__", "_tools", "cli", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
-HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "_client", "testing", "cli"}
+HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "testing", "cli"}
+HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},
     "opentelemetry": {"otel"},
@@ -105,7 +107,8 @@ def test_imports_make_no_circle() -> None:
 def test_libraries_are_known_only_where_they_belong(module: str) -> None:
     foreign = foreign_imports(module)
 
-    assert foreign.isdisjoint({"asyncio", "trio", "requests", "httpcore"})
+    assert foreign.isdisjoint({"trio", "requests", "httpcore"})
+    assert "asyncio" not in foreign or module == "coreclaw_async._sync_runtime"
     assert "httpx" not in foreign or top_of(module) in HTTPX_IS_FOR
     for extra, places in EXTRAS_ARE_FOR.items():
         assert extra not in foreign or top_of(module) in places
@@ -122,6 +125,12 @@ def test_fake_service_is_a_second_reading_that_takes_nothing_from_the_first(modu
 def test_module_says_what_it_is_for_by_name_and_docstring(module: str) -> None:
     assert module.rpartition(".")[2].strip("_") not in MEANINGLESS
     assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))
+
+
+def test_nothing_imports_the_scripts_and_they_import_nothing_of_the_package() -> None:
+    for module, names in OWN_IMPORTS.items():
+        assert {top_of(name) for name in names}.isdisjoint({"_tools"})
+        assert top_of(module) != "_tools" or names == set()
 
 
 def test_wire_reads_no_clock_and_awaits_nothing() -> None:

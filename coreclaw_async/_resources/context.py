@@ -9,7 +9,7 @@ import attrs
 
 from coreclaw_async._known import KnownIds
 from coreclaw_async._listing import DialectMemory, Listing
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._pagination import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.joined_hub import JoinedHub
 from coreclaw_async._transport import Transport
@@ -51,7 +51,8 @@ class Context:
         keep: Callable[[T], bool] | None = None,
     ) -> AsyncPager[T]:
         """Return a pager over lists that are opened when its first item is asked for."""
-        return AsyncPager(open_listings, options, memory=self.memory, dialect=self.dialect, keep=keep)
+        reader = PageReader(open_listings, options, memory=self.memory, dialect=self.dialect, keep=keep)
+        return AsyncPager(reader)
 
     def one_listing(
         self,
