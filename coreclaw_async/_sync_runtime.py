@@ -63,19 +63,19 @@ class _Call:
 
     def abandon(self) -> None:
         """Let the caller go without an outcome."""
-        if not self.is_over:
-            self.is_over = True
-            if self.task is None:
-                self.coroutine.close()
-            with contextlib.suppress(RuntimeError):  # Another thread was quicker.
-                self.over.release()
+        if self.is_over:
+            return
+        self.is_over = True
+        with contextlib.suppress(RuntimeError):  # It has begun, and ignores that it ends.
+            self.coroutine.close()
+        with contextlib.suppress(RuntimeError):  # Another thread was quicker.
+            self.over.release()
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # Asked for, so that asyncio does not complain when nobody waits any more.
-        if not self.is_over:
-            self.is_over = True
-            self.over.release()
+        self.is_over = True
+        self.over.release()
 
 
 class _LoopThread:
@@ -153,10 +153,12 @@ class _LoopThread:
     def _leave(self, call: _Call, error: BaseException) -> None:
         """Cancel a call that *error* took its caller from, let it clean up, and say in *error* how it ended."""
         self._schedule(call.cancel)
-        if call.is_over or call.over.acquire(timeout=_CLEAN_UP_SECONDS):
-            _explain(error, call.task)
-        else:
-            error.add_note(f"the interrupted call had not cleaned up after {_CLEAN_UP_SECONDS:g} s and goes on")
+        try:
+            call.over.acquire(timeout=0 if call.is_over else _CLEAN_UP_SECONDS)
+        except BaseException as again:  # Whoever interrupts twice does not want to wait for the clean-up.
+            _explain(again, call.task)
+            raise
+        _explain(error, call.task)
 
     def _serve(self) -> None:
         # The libraries ask this first; else they would believe the context of a caller who runs under trio.
@@ -194,7 +196,10 @@ def _explain(error: BaseException, task: asyncio.Task[Any] | None) -> None:
     """Say in *error*, which took the caller from a call, how that call ended: a run that was paid for is not lost."""
     import asyncio
 
-    if task is None or not task.done():
+    if task is None:
+        return
+    if not task.done():
+        error.add_note("the interrupted call has not ended: it cleans up in the background, and may have taken effect")
         return
     try:
         failure = task.exception()
@@ -217,14 +222,12 @@ class _Process:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # Re-entrant, for the garbage collector may close a client anywhere.
+        self.lock = threading.RLock()
         self._thread: _LoopThread | None = None
         self._inherited: list[_LoopThread] = []
         self._is_exiting = False
         self._may_go_on = threading.Event()
-        atexit.register(self._exit)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._park, after_in_parent=self._go_on, after_in_child=self._forget)
 
     def lease(self) -> _LoopThread:
         """Return the thread, for a client that gives it back with `release`; the lock must be held."""
@@ -245,7 +248,8 @@ class _Process:
             self._thread = None
         thread.stop(_CLEAN_UP_SECONDS)
 
-    def _exit(self) -> None:
+    def exit(self) -> None:
+        """End the loop, for good; a client that nobody closed must not hold the interpreter up."""
         with self.lock:
             self._is_exiting = True
             thread, self._thread = self._thread, None
@@ -253,7 +257,7 @@ class _Process:
             thread.is_over = True
             thread.stop(_EXIT_SECONDS)
 
-    def _park(self) -> None:
+    def park(self) -> None:
         """Hold the loop between two callbacks, where it has no lock that a forked child would find taken for ever."""
         self.lock.acquire()
         thread = self._thread
@@ -269,13 +273,14 @@ class _Process:
         thread.call(park)
         is_parked.wait(_PARK_SECONDS)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Go on in the process that was forked."""
         self.lock.release()
         self._may_go_on.set()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Begin anew in a forked child, which has the loop but not the thread."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         if self._thread is not None:
             self._thread.is_over = True
             # Kept, for its end would touch what the parent still uses.
@@ -284,6 +289,9 @@ class _Process:
 
 
 _PROCESS = _Process()
+atexit.register(_PROCESS.exit)
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
+    os.register_at_fork(before=_PROCESS.park, after_in_parent=_PROCESS.go_on, after_in_child=_PROCESS.forget)
 
 
 class Bridge:
@@ -292,7 +300,7 @@ class Bridge:
     def __init__(self) -> None:
         self._thread: _LoopThread | None = None
         self._is_closed = False
-        self._give_back: weakref.finalize[[_LoopThread], Bridge] | None = None
+        self._forget_to_give_back: Callable[[], object] = bool
 
     def run(
         self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
@@ -322,7 +330,8 @@ class Bridge:
         finally:
             self._is_closed = True
             thread, self._thread = self._thread, None
-            if self._give_back is not None and self._give_back.detach() is not None and thread is not None:
+            if thread is not None:  # pragma: no branch - at exit, in a process of its own
+                self._forget_to_give_back()
                 _PROCESS.release(thread)
 
     def _join(self) -> _LoopThread:
@@ -332,12 +341,12 @@ class Bridge:
             if self._thread is None or self._thread.is_over:
                 self._thread = _PROCESS.lease()
                 # For a client that nobody closes.
-                self._give_back = weakref.finalize(self, _give_back, self._thread)
-                self._give_back.atexit = False
+                give_back = weakref.finalize(self, _give_back, self._thread)
+                give_back.atexit = False
+                self._forget_to_give_back = give_back.detach
             return self._thread
 
 
 def _give_back(thread: _LoopThread) -> None:
     # A finaliser may run anywhere, also where a lock is held: so the loop does it.
-    if not thread.is_over:
-        thread.call(lambda: _PROCESS.release(thread))
+    thread.call(lambda: _PROCESS.release(thread))

@@ -9,6 +9,7 @@ and docstrings are copied as text, so the result does not depend on the Python t
 from __future__ import annotations
 
 import ast
+import builtins
 import difflib
 import re
 import sys
@@ -19,8 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 PACKAGE = Path(__file__).resolve().parent.parent
-TARGET = PACKAGE / "_sync_generated.py"
-CLIENT = "_client.py"
+TARGET = "_sync_generated.py"
 WIDTH = 120
 
 HEADER = '''"""
@@ -84,26 +84,26 @@ class Source:
     One module that is read.
 
     Attributes:
-        path: Where it is.
-        text: Its text.
+        name: Its file, for messages.
+        lines: Its lines; the tree counts bytes.
         tree: What it parses to.
         origin: For each name that it imports or defines, the statement that imports it elsewhere.
     """
 
-    path: Path
-    text: str
+    name: str
+    lines: list[bytes]
     tree: ast.Module
     origin: dict[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
-    def read(cls, path: Path) -> Source:
-        """Read the module at *path*."""
+    def read(cls, package: Path, module: str) -> Source:
+        """Read *module* of the package in the folder *package*."""
+        path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
         text = path.read_text(encoding="utf-8")
-        source = cls(path, text, ast.parse(text))
-        module = ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts))
+        source = cls(path.relative_to(package.parent).as_posix(), text.encode().split(b"\n"), ast.parse(text))
         for node in source.tree.body:
             if isinstance(node, ast.ImportFrom):
-                source.origin.update((alias.asname or alias.name, str(node.module)) for alias in node.names)
+                source.origin.update((one.name, str(node.module)) for one in node.names if one.asname is None)
             elif isinstance(node, ast.Import):
                 source.origin.update((alias.asname or alias.name, _import_line(alias)) for alias in node.names)
             elif isinstance(node, ast.ClassDef | ast.FunctionDef):
@@ -112,13 +112,17 @@ class Source:
                 source.origin.update((name.id, module) for name in node.targets if isinstance(name, ast.Name))
         return source
 
-    def segment(self, node: ast.AST) -> str:
+    def segment(self, node: ast.expr) -> str:
         """Return the text of *node* on one line."""
-        return " ".join((ast.get_source_segment(self.text, node) or "").split())
+        # As `ast.get_source_segment`, which takes the whole source to pieces each time.
+        lines = self.lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1][: node.end_col_offset]
+        lines[0] = lines[0][node.col_offset :]
+        return " ".join(b" ".join(lines).decode().split())
 
     def refuse(self, node: ast.AST, why: str) -> NoReturn:
         """Stop, for what stands at *node* is not understood."""
-        raise NotUnderstoodError(f"{self.path.relative_to(PACKAGE.parent)}:{getattr(node, 'lineno', 1)}: {why}")
+        raise NotUnderstoodError(f"{self.name}:{getattr(node, 'lineno', 1)}: {why}")
 
 
 class NotUnderstoodError(Exception):
@@ -160,22 +164,23 @@ class Generator:
     What is being written.
 
     Attributes:
+        package: The folder that is read.
         names: The imported names that the text uses, each with where it comes from.
         unused: The phrases that have not occurred yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, package: Path) -> None:
+        self.package = package
         self.names: dict[str, str] = dict(OWN_IMPORTS)
         self.unused = set(PHRASES)
 
     def render(self) -> str:
         """Return the whole text of the generated module."""
-        client = Source.read(PACKAGE / CLIENT)
+        client = Source.read(self.package, "coreclaw_async._client")
         client_class = _class_of(client, "AsyncCoreClaw")
         groups = self._groups(client, client_class)
         written = [
-            self._group(Source.read(PACKAGE / _path_of(client.origin[name])), name, _twin(name))
-            for name in groups.values()
+            self._group(Source.read(self.package, client.origin[name]), name, _twin(name)) for name in groups.values()
         ]
         written.append(self._client(client, client_class, groups))
         if self.unused:
@@ -325,10 +330,12 @@ class Generator:
     def _note_names(self, source: Source, node: ast.AST) -> None:
         """Take note of what *node* needs to be imported."""
         for one in ast.walk(node):
-            if not isinstance(one, ast.Name) or one.id in RENAMED:
+            if not isinstance(one, ast.Name) or one.id in RENAMED or hasattr(builtins, one.id):
                 continue
             origin = source.origin.get(one.id)
-            if origin is not None and self.names.setdefault(one.id, origin) != origin:
+            if origin is None:
+                source.refuse(one, f"{one.id} cannot be imported under this name")
+            if self.names.setdefault(one.id, origin) != origin:
                 source.refuse(one, f"{one.id} means two things")
 
     def _docstring(self, source: Source, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, by: int) -> str:
@@ -374,10 +381,6 @@ class Generator:
 
 def _twin(name: str) -> str:
     return "Sync" + name.removeprefix("Async")
-
-
-def _path_of(module: str) -> str:
-    return module.removeprefix(f"{PACKAGE.name}.").replace(".", "/") + ".py"
 
 
 def _class_of(source: Source, name: str) -> ast.ClassDef:
@@ -458,7 +461,7 @@ def _wrap(line: str, width: int) -> list[str]:
 
 def _section(module: str) -> int:
     top = module.partition(".")[0]
-    if top == PACKAGE.name:
+    if top == "coreclaw_async":
         return 2
     return 0 if top in sys.stdlib_module_names else 1
 
@@ -478,21 +481,22 @@ def _import_order(name: str) -> tuple[int, str]:
     return (1 if name[0].isupper() else 2), name.lower()
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], package: Path = PACKAGE) -> int:
     """Write the module, or with ``--check`` compare it; return the exit code."""
+    target = package / TARGET
     if list(arguments) not in ([], ["--check"]):
         sys.stderr.write("usage: generate_sync.py [--check]\n")
         return 2
     try:
-        text = Generator().render()
+        text = Generator(package).render()
     except NotUnderstoodError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if not arguments:
-        TARGET.write_text(text, encoding="utf-8", newline="\n")
+        target.write_text(text, encoding="utf-8", newline="\n")
         return 0
-    present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    for line in difflib.unified_diff(present.splitlines(), text.splitlines(), TARGET.name, "as it should be", n=1):
+    present = target.read_text(encoding="utf-8") if target.exists() else ""
+    for line in difflib.unified_diff(present.splitlines(), text.splitlines(), TARGET, "as it should be", n=1):
         sys.stdout.write(f"{line}\n")
     return int(present != text)
 

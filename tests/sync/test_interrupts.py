@@ -1,0 +1,221 @@
+"""Ctrl-C in the main thread: the call is cancelled and cleans up, and what it may have brought about is told."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import anyio
+import pytest
+
+from coreclaw_async import CoreClaw, PollSchedule, Row, Run, errors
+from coreclaw_async.events import RequestSent
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
+
+INPUT = {"keywords": ["coffee"]}
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService(clock=RealClock(), default_script=RunScript(rows=250, duration=600))
+
+
+@pytest.fixture
+def client(service: FakeService) -> Iterator[CoreClaw]:
+    schedule = PollSchedule(delays=(0.01,), jitter=0.0)
+    with CoreClaw(service.api_key, transport=service, poll_schedule=schedule) as client:
+        yield client
+
+
+def worker_of(client: CoreClaw) -> str:
+    worker = client.store.iterate().first()
+    assert worker is not None
+    return worker.worker_id
+
+
+@contextlib.contextmanager
+def interrupt_once(is_time: Callable[[], object]) -> Iterator[None]:
+    """Send Ctrl-C to the main thread, where the block runs, when *is_time* is true."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_time():
+            if is_over.wait(0.005):
+                return
+        signal.pthread_kill(main, signal.SIGINT)
+
+    main = threading.get_ident()
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def is_in_a_call() -> bool:
+    """Return whether the main thread waits for the loop."""
+    main = threading.main_thread().ident or 0
+    return sys._current_frames()[main].f_code.co_filename.endswith("_sync_runtime.py")
+
+
+def requests_of(service: FakeService, operation: str) -> int:
+    return sum(request.operation == operation for request in service.requests)
+
+
+def test_an_interrupted_wait_names_its_run_which_goes_on(client: CoreClaw, service: FakeService) -> None:
+    run = client.workers.start_run(worker_of(client), INPUT)
+
+    with interrupt_once(lambda: requests_of(service, "getWorkerRun")), pytest.raises(KeyboardInterrupt) as raised:
+        client.runs.wait(run)
+
+    assert raised.value.__notes__ == [f"the wait for run {run.run_id} was left"]
+    assert requests_of(service, "abortWorkerRun") == 0
+    assert client.runs.get(run).status == "running"
+
+
+def test_an_interrupted_wait_can_abort_its_run(client: CoreClaw, service: FakeService) -> None:
+    run = client.workers.start_run(worker_of(client), INPUT)
+
+    with interrupt_once(lambda: requests_of(service, "getWorkerRun")), pytest.raises(KeyboardInterrupt):
+        client.runs.wait(run, on_cancel="abort")
+
+    assert requests_of(service, "abortWorkerRun") == 1
+
+
+def test_an_interrupted_start_tells_what_it_may_have_started(client: CoreClaw, service: FakeService) -> None:
+    worker = worker_of(client)
+    service.faults.add(faults.delay(60), operation="runWorker")
+
+    with interrupt_once(lambda: service.runs), pytest.raises(KeyboardInterrupt) as raised:
+        client.workers.start_run(worker, INPUT)
+
+    unknown = raised.value.__cause__
+    assert isinstance(unknown, errors.OutcomeUnknownError)
+    assert unknown.candidates == tuple(service.runs)
+    assert raised.value.__notes__ == [f"the interrupted call ended with OutcomeUnknownError: {unknown}"]
+    assert client.lanes_in_use == 0
+    assert requests_of(service, "runWorker") == 1
+
+
+def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeService) -> None:
+    """The interrupt falls between the end of the coroutine and its caller's next line."""
+    worker = worker_of(client)
+    is_held, may_return = threading.Event(), threading.Event()
+
+    def hold(event: object) -> None:
+        if type(event).__name__ == "RunStarted":
+            is_held.set()
+            may_return.wait(5)
+
+    holding = client.with_options(on_event=hold)
+
+    def is_time() -> bool:
+        return is_held.is_set()
+
+    with interrupt_once(is_time), pytest.raises(KeyboardInterrupt) as raised:
+        threading.Timer(0.3, may_return.set).start()
+        holding.workers.start_run(worker, INPUT)
+
+    (run_id,) = service.runs
+    assert any(run_id in note for note in raised.value.__notes__)
+
+
+def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, service: FakeService) -> None:
+    run = client.workers.start_run(worker_of(client), INPUT)
+    is_cleaning, is_clean = threading.Event(), threading.Event()
+
+    async def linger(run: Run) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                is_cleaning.set()
+                await anyio.sleep(0.3)
+                is_clean.set()
+
+    with (
+        interrupt_once(lambda: requests_of(service, "getWorkerRun")),
+        interrupt_once(is_cleaning.is_set),
+        pytest.raises(KeyboardInterrupt) as raised,
+    ):
+        client.runs.wait(run, on_update=linger)
+
+    assert "cleans up in the background" in raised.value.__notes__[0]
+    assert not is_clean.is_set()
+    assert is_clean.wait(5)
+
+
+def test_an_interrupted_pager_goes_on_where_it_stood(client: CoreClaw, service: FakeService) -> None:
+    service.default_script = RunScript(rows=250, duration=0)
+    run = client.workers.start_run(worker_of(client), INPUT)
+    service.faults.add(faults.delay(60), operation="listWorkerRunResults", after=1)
+    pager = client.runs.iterate_results(run)
+    rows: list[Row] = []
+
+    def is_at_the_second_page() -> bool:
+        return len(rows) == 100 and requests_of(service, "listWorkerRunResults") == 2
+
+    with interrupt_once(is_at_the_second_page), pytest.raises(KeyboardInterrupt):
+        for row in pager:
+            rows.append(row)
+    rows += pager
+
+    assert [row["__coreclaw_data_id__"] for row in rows] == [
+        row["__coreclaw_data_id__"] for row in client.runs.iterate_results(run)
+    ]
+    assert client.lanes_in_use == 0
+
+
+def test_an_interrupted_collect_gives_its_items_again(client: CoreClaw, service: FakeService) -> None:
+    service.default_script = RunScript(rows=250, duration=0)
+    run = client.workers.start_run(worker_of(client), INPUT)
+    service.faults.add(faults.delay(60), operation="listWorkerRunResults", after=1)
+    pager = client.runs.iterate_results(run)
+
+    with interrupt_once(lambda: requests_of(service, "listWorkerRunResults") == 2), pytest.raises(KeyboardInterrupt):
+        pager.collect()
+
+    assert len(pager.collect()) == 250
+
+
+def test_an_interrupted_stream_goes_on(client: CoreClaw, service: FakeService) -> None:
+    service.default_script = RunScript(rows=1, duration=0.1)
+    worker = worker_of(client)
+    runs = [client.workers.start_run(worker, INPUT) for _ in range(3)]
+    service.default_script = RunScript(rows=1, duration=0.6)
+    late = client.workers.start_run(worker, INPUT)
+    stream = client.runs.wait_many([*runs, late])
+    ended: list[str] = []
+
+    with interrupt_once(lambda: len(ended) == 3), pytest.raises(KeyboardInterrupt):
+        for run in stream:
+            ended.append(run.run_id)
+    ended += [run.run_id for run in stream]
+
+    assert sorted(ended) == sorted(run.run_id for run in [*runs, late])
+
+
+def test_an_interrupt_before_the_call_began_sends_nothing(client: CoreClaw, service: FakeService) -> None:
+    """The loop is busy, so the call is cancelled before its first step."""
+    worker = worker_of(client)
+    is_busy = threading.Event()
+
+    def be_busy(event: object) -> None:
+        if isinstance(event, RequestSent) and not is_busy.is_set():
+            is_busy.set()
+            threading.Event().wait(0.3)
+
+    other = threading.Thread(target=client.with_options(on_event=be_busy).account.get)
+    other.start()
+    assert is_busy.wait(5)
+    with interrupt_once(is_in_a_call), pytest.raises(KeyboardInterrupt) as raised:
+        client.workers.start_run(worker, INPUT)
+    other.join()
+
+    assert service.runs == {}
+    assert raised.value.__cause__ is None
