@@ -185,6 +185,7 @@ class _LoopThread:
         if tasks:
             await asyncio.wait(tasks, timeout=_CLEAN_UP_SECONDS)
         await self._loop.shutdown_asyncgens()
+        await asyncio.sleep(0)  # In which the transports that were closed let go of their sockets.
 
     def _abandon_calls(self) -> None:
         """Let go of the calls that came too late to begin, or did not end in time."""

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 
+import either_client
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,8 +22,27 @@ settings.load_profile("suite")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run async tests on both backends, and those of the core's promises through the blocking client too."""
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "anyio_backend" not in metafunc.fixturenames or "anyio_backend" in chosen:
+        return
+    kinds = ["asyncio", "trio"]
+    has_both_clients = getattr(metafunc.module, "AsyncCoreClaw", None) is either_client.AsyncCoreClaw
+    if has_both_clients and metafunc.definition.get_closest_marker("async_client_only") is None:
+        kinds.append("blocking")
+    metafunc.parametrize("anyio_backend", kinds, indirect=True)
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "blocking":
+        monkeypatch.setattr(either_client, "IS_BLOCKING", True)
+        return "asyncio"
     return str(request.param)
 
 
@@ -41,5 +61,5 @@ def service() -> FakeService:
 
 @pytest.fixture
 async def client(service: FakeService) -> AsyncIterator[AsyncCoreClaw]:
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+    async with either_client.AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         yield client

@@ -11,9 +11,10 @@ from typing import Any
 
 import attrs
 import pytest
+from either_client import AsyncCoreClaw
 
 import coreclaw_async as cc
-from coreclaw_async import AsyncCoreClaw, LastRun
+from coreclaw_async import LastRun
 from coreclaw_async.testing import FakeService, RealClock, RecordedRequest
 
 CONTRACT = Path(__file__).parent.parent.parent / "shared" / "contract" / "openapi.json"

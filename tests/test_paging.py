@@ -10,10 +10,11 @@ from typing import Any, Literal
 import anyio
 import httpx
 import pytest
+from either_client import AsyncCoreClaw
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coreclaw_async import AsyncCoreClaw, NoReplyError, PaginationError, RetryPolicy
+from coreclaw_async import NoReplyError, PaginationError, RetryPolicy
 from coreclaw_async.testing import FakeService, faults
 
 Dialect = Literal["page", "row", "aligned"]
@@ -56,7 +57,13 @@ def row_values(*, distinct: bool) -> st.SearchStrategy[list[dict[str, int]]]:
 @example(dialect="aligned", echo=False, page_size=5, count=30, insertions=[(1, 5)], prefetch=0)
 @example(dialect="row", echo=False, page_size=4, count=30, insertions=[(1, 2)], prefetch=3)
 def test_rows_with_identity_come_exactly_once_or_not_at_all(
-    dialect: Dialect, echo: bool, page_size: int, count: int, insertions: list[tuple[int, int]], prefetch: int
+    dialect: Dialect,
+    echo: bool,
+    page_size: int,
+    count: int,
+    insertions: list[tuple[int, int]],
+    prefetch: int,
+    anyio_backend: str,
 ) -> None:
     service = FakeService(offset_dialect=dialect, echo_page_index=echo)
     run_id = run_with_rows(service, count)
@@ -72,7 +79,7 @@ def test_rows_with_identity_come_exactly_once_or_not_at_all(
             except PaginationError:
                 return None
 
-    got = anyio.run(main)
+    got = anyio.run(main, backend=anyio_backend)
     if got is None:
         assert insertions, "an unchanging list with identities is always readable"
         return
@@ -99,6 +106,7 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
     rows: list[dict[str, int]],
     insertions: list[tuple[int, int]],
     prefetch: int,
+    anyio_backend: str,
 ) -> None:
     service = FakeService(offset_dialect=dialect, echo_page_index=echo)
     run_id = run_with_rows(service, rows, row_ids=False)
@@ -114,7 +122,7 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
             except PaginationError:
                 return None
 
-    got = anyio.run(main)
+    got = anyio.run(main, backend=anyio_backend)
     if got is None:
         assert insertions, "an unchanging list is always readable"
         return
@@ -129,7 +137,11 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
 )
 @settings(max_examples=100)
 def test_runs_come_exactly_once_while_others_start(
-    dialect: Dialect, page_size: int, count: int, insertions: list[tuple[int, int]]
+    dialect: Dialect,
+    page_size: int,
+    count: int,
+    insertions: list[tuple[int, int]],
+    anyio_backend: str,
 ) -> None:
     service = FakeService(offset_dialect=dialect, run_list_echo=False)
     before = {service.add_run(WORKER, age=100.0 + number) for number in range(count)}
@@ -143,7 +155,7 @@ def test_runs_come_exactly_once_while_others_start(
             except PaginationError:
                 return None
 
-    got = anyio.run(main)
+    got = anyio.run(main, backend=anyio_backend)
     if got is None:
         assert insertions
         return
@@ -584,6 +596,7 @@ async def test_a_change_of_the_dialect_late_in_the_list_is_survived(after: int) 
     assert len({plain(row) for row in rows}) == len(rows) == 145
 
 
+@pytest.mark.async_client_only
 @pytest.mark.parametrize("how", ["error", "cancel"])
 async def test_what_collect_had_is_not_lost_with_it(service: FakeService, how: str) -> None:
     run_id = run_with_rows(service, 50)
@@ -603,6 +616,7 @@ async def test_what_collect_had_is_not_lost_with_it(service: FakeService, how: s
     assert [row["rank"] for row in [*first_page.items, *rows]] == list(range(1, 51))
 
 
+@pytest.mark.async_client_only
 async def test_a_pager_serves_one_task_at_a_time(client: AsyncCoreClaw, service: FakeService) -> None:
     pager = client.runs.iterate_results(run_with_rows(service, 50), page_size=10)
     refused = 0

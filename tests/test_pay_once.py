@@ -9,8 +9,9 @@ import anyio
 import attrs
 import httpx
 import pytest
+from either_client import AsyncCoreClaw
 
-from coreclaw_async import AsyncCoreClaw, LastRun, OutcomeUnknownError, RateLimitedError, RetryPolicy
+from coreclaw_async import LastRun, OutcomeUnknownError, RateLimitedError, RetryPolicy
 from coreclaw_async.errors import CoreClawError, RequestNotSentError, RunOperationError, SendTimeoutError, ServiceError
 from coreclaw_async.events import StartUnknown
 from coreclaw_async.testing import FakeService, RealClock, faults
@@ -180,6 +181,7 @@ async def test_one_call_pays_once_over_a_real_socket(fault: Fault, call: Call) -
     assert list(caught.value.candidates or ()) == call.made(service)
 
 
+@pytest.mark.async_client_only
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.operation)
 async def test_cancelling_a_call_that_has_left_names_what_it_paid_for(call: Call) -> None:
     service = FakeService(clock=RealClock())
@@ -199,6 +201,7 @@ async def test_cancelling_a_call_that_has_left_names_what_it_paid_for(call: Call
     assert [event.candidates for event in events if isinstance(event, StartUnknown)] == [caught.value.candidates]
 
 
+@pytest.mark.async_client_only
 async def test_cancelling_a_call_that_has_not_left_is_a_plain_cancellation() -> None:
     service = FakeService()
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, max_connections=1) as client:
@@ -214,6 +217,7 @@ async def test_cancelling_a_call_that_has_not_left_is_a_plain_cancellation() -> 
     assert service.runs_created == 0
 
 
+@pytest.mark.async_client_only
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_second_cancellation_during_the_look_does_not_lose_the_error() -> None:
     import asyncio
@@ -266,6 +270,7 @@ async def test_a_refused_connection_is_sent_again_and_then_an_error_of_its_own()
     assert not caught.value.may_have_taken_effect
 
 
+@pytest.mark.async_client_only
 async def test_a_deadline_in_the_queue_says_that_nothing_was_sent(service: FakeService) -> None:
     service.faults.add(faults.stall(), operation="getAccount")
     async with (
@@ -573,6 +578,7 @@ async def test_what_has_left_stays_so_whatever_is_told_later() -> None:
     assert sent == 1
 
 
+@pytest.mark.async_client_only
 async def test_a_start_that_waits_is_not_sent_after_the_client_was_closed(service: FakeService) -> None:
     service.faults.add(faults.stall(), operation="getAccount")
     client = AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, max_connections=1)
@@ -603,6 +609,7 @@ async def test_a_start_that_waits_is_not_sent_after_the_client_was_closed(servic
     assert "closed" in str(outcome[0])
 
 
+@pytest.mark.async_client_only
 async def test_closing_a_client_discards_the_lanes_of_calls_under_way() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.delay(0.2), operation="runWorker")
@@ -646,6 +653,7 @@ async def test_an_interrupt_of_a_start_that_has_left_names_what_it_paid_for() ->
     assert list(caught.value.candidates or ()) == list(service.runs)
 
 
+@pytest.mark.async_client_only
 async def test_a_look_that_takes_too_long_is_given_up() -> None:
     service = FakeService()
     service.faults.add(faults.stall(), operation="runWorker")
