@@ -47,6 +47,31 @@ class Screen:
         line = Text.assemble((f"{label:{_LABEL_WIDTH}}", "bold cyan"), plain(text))
         self._out.print(line, soft_wrap=True)
 
+    def tell(self, text: str) -> None:
+        """Print a line as it is."""
+        self._out.print(Text(plain(text)), soft_wrap=True)
+
+    def say_log(self, moment: str, level: str, text: str) -> None:
+        """Print an entry of a log, which may have several lines."""
+        style = {"error": "red", "warn": "yellow", "debug": "dim"}.get(level, "")
+        for line in text.splitlines() or [""]:
+            words = Text.assemble((f"{moment} ", "dim"), (f"{level:5} ", style), plain(line))
+            self._out.print(words, soft_wrap=True)
+
+    def say_table(self, rows: Sequence[Row]) -> None:
+        """Print a table; whole and separated by tabs when nobody looks."""
+        if not self._out.is_terminal:
+            for cells in (list(rows[0]), *(list(row.values()) for row in rows)):
+                sys.stdout.write("\t".join(map(_cell, cells)) + "\n")
+            return
+        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold")
+        for name in rows[0]:
+            is_id = name == next(iter(rows[0]))
+            table.add_column(Text(name), no_wrap=is_id, overflow="fold" if is_id else "ellipsis")
+        for row in rows:
+            table.add_row(*(Text(_cell(value)) for value in row.values()))
+        self._out.print(table)
+
     def say_heading(self, text: str) -> None:
         """Print a line that stands out."""
         self._out.print(Text(plain(text), style="bold"), soft_wrap=True)

@@ -1,0 +1,142 @@
+"""Waiting for runs at a terminal: progress, how they ended, and what an interrupted wait leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async.cli.failures import ExitCode, tell_error
+from coreclaw_async.cli.options import STDIO
+from coreclaw_async.cli.output import json_line, print_json, run_sentence, whole_file
+from coreclaw_async.cli.row_progress import RowProgress
+from coreclaw_async.cli.screen import Screen
+from coreclaw_async.errors import WaitTimeoutError
+from coreclaw_async.models import Run, RunOutcome, RunRef
+
+
+def follow_run(
+    client: CoreClaw,
+    run: RunRef,
+    run_id: str,
+    *,
+    timeout: float | None,
+    abort: bool,
+    as_json: bool,
+    quiet: bool = False,
+) -> Run:
+    """
+    Wait for the end of a run, with a bar, and say how it ended.
+
+    Raises:
+        RunFailedError: It failed.
+        RunAbortedError: It was aborted.
+        typer.Exit: The wait was interrupted or took too long; what becomes of the run was said.
+    """
+    screen = Screen()
+    on_cancel: Literal["leave", "abort"] = "abort" if abort else "leave"
+    try:
+        with RowProgress(screen, "waiting", total=None) as bar:
+            ended = client.runs.wait(
+                run,
+                timeout=timeout,
+                on_cancel=on_cancel,
+                on_update=lambda now: bar.show(str(now.status or ""), now.result_count or 0),
+            )
+    except WaitTimeoutError as error:
+        code = tell_error(screen, error)
+        _tell_left(client, screen, [run_id], abort=abort)
+        raise typer.Exit(code) from None
+    except KeyboardInterrupt:
+        screen.complain("Interrupted.")
+        _tell_left(client, screen, [run_id], abort=abort)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    _tell_end(screen, ended, as_json=as_json, to_stderr=quiet)
+    return ended
+
+
+def follow_runs(client: CoreClaw, runs: Sequence[RunRef], *, timeout: float | None, abort: bool, as_json: bool) -> None:
+    """Wait for the ends of several runs, and say how each ended as it does; exit with the worst."""
+    screen = Screen()
+    on_cancel: Literal["leave", "abort"] = "abort" if abort else "leave"
+    left = {run if isinstance(run, str) else "last" for run in runs}
+    is_success = True
+    try:
+        with RowProgress(screen, "waiting", total=None) as bar:
+            for run in client.runs.wait_many(runs, timeout=timeout, on_cancel=on_cancel):
+                left.discard(run.run_id)
+                bar.show(f"{len(left)} left", run.result_count or 0)
+                is_success = is_success and run.outcome is RunOutcome.SUCCEEDED
+                _tell_end(screen, run, as_json=as_json)
+    except WaitTimeoutError as error:
+        code = tell_error(screen, error)
+        _tell_left(client, screen, error.pending, abort=abort)
+        raise typer.Exit(code) from None
+    except KeyboardInterrupt:
+        screen.complain("Interrupted.")
+        _tell_left(client, screen, sorted(left), abort=abort)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if not is_success:
+        raise typer.Exit(ExitCode.RUN_FAILED)
+
+
+def _tell_end(screen: Screen, run: Run, *, as_json: bool, to_stderr: bool = False) -> None:
+    if to_stderr:
+        screen.complain(run_sentence(run))
+    elif as_json:
+        print_json([run])
+    else:
+        screen.tell(run_sentence(run))
+
+
+def _tell_left(client: CoreClaw, screen: Screen, run_ids: Sequence[str], *, abort: bool) -> None:
+    """Say what becomes of runs whose ends nobody saw."""
+    if abort:
+        for run_id in run_ids:
+            # Looked at once more: that the service agrees does not mean that the run has stopped.
+            status = client.with_options(timeout=5).runs.get(run_id).status
+            screen.complain(
+                f"Asked to abort run {run_id}: it is {status}. To see its end: {_command('wait', [run_id])}"
+            )
+        return
+    it_goes_on = "goes on and costs what it costs" if len(run_ids) == 1 else "go on and cost what they cost"
+    screen.complain(f"{'Run' if len(run_ids) == 1 else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
+    screen.complain(f"  to wait again:  {_command('wait', run_ids)}")
+    screen.complain(f"  to stop:        {_command('abort', run_ids)}")
+
+
+def _command(name: str, run_ids: Sequence[str]) -> str:
+    return f"coreclaw-async {name} {' '.join(run_ids)}"
+
+
+def write_rows(client: CoreClaw, run: Run, path: Path, format: ExportFormat | None) -> None:
+    """Write the rows of an ended run whole into a file, or as lines of JSON to standard output."""
+    screen = Screen()
+    if path == STDIO or format is None:
+        print_rows(client, run, path)
+        return
+    written = client.runs.download(run, path, format=format)
+    screen.complain(f"{written} ({written.stat().st_size:,} bytes)")
+
+
+def print_rows(
+    client: CoreClaw, run: RunRef, path: Path, *, limit: int | None = None, fields: Sequence[str] | None = None
+) -> None:
+    """Write rows as lines of JSON, each page as soon as it is there; into a file whole or not at all."""
+    screen = Screen()
+    count = 0
+    pages = client.runs.iterate_results(run, max_items=limit).pages()
+    with whole_file(path) as file, RowProgress(screen, "reading", total=limit) as bar:
+        for page in pages:
+            for row in page.items:
+                kept = row if fields is None else {name: row.get(name) for name in fields}
+                file.write(json_line(kept) + "\n")
+            file.flush()
+            count += len(page.items)
+            bar.show("reading", count)
+    if path != STDIO:
+        screen.complain(f"{path} ({count} rows)")

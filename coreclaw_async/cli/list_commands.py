@@ -1,0 +1,230 @@
+"""``runs``, ``show``, ``store``, ``workers``, ``tasks``, ``queue``, ``account``: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, Limit, RunName, Seconds, Status, run_of, time_of
+from coreclaw_async.cli.output import Column, show_list, show_one
+from coreclaw_async.cli.run_commands import Waits, start_task
+from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.models import QueueAction
+
+Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]
+WorkerName = Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slug or owner/name.")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's slug.")]
+Moment = Annotated[str | None, typer.Option(metavar="TIME", help="An age like 12h or 7d, or ISO 8601.")]
+
+_RUN_COLUMNS: list[Column] = [
+    ("run", lambda run: run.run_id),
+    ("status", lambda run: run.status),
+    ("rows", lambda run: run.result_count),
+    ("cost", lambda run: run.usage),
+    ("started", lambda run: run.started_at),
+    ("seconds", lambda run: run.duration),
+    ("worker", lambda run: run.worker_title or run.worker_id),
+]
+_WORKER_COLUMNS: list[Column] = [
+    ("worker", lambda worker: worker.path or worker.worker_id),
+    ("title", lambda worker: worker.title),
+    ("slug", lambda worker: worker.worker_id),
+]
+_TASK_COLUMNS: list[Column] = [
+    ("task", lambda task: task.task_id),
+    ("title", lambda task: task.title),
+    ("worker", lambda task: task.worker_path or task.worker_id),
+    ("runs", lambda task: task.run_times),
+    ("scheduled", lambda task: "yes" if task.schedule_enabled else "no"),
+]
+_QUEUE_COLUMNS: list[Column] = [
+    ("item", lambda item: item.queue_id),
+    ("status", lambda item: item.status),
+]
+_ACTION_COLUMNS: list[Column] = [
+    ("item", lambda action: action.queue_id),
+    ("done", lambda action: "yes" if action.success else "no"),
+    ("reason", lambda action: action.error),
+]
+_INPUT_COLUMNS: list[Column] = [
+    ("name", lambda entry: entry.name),
+    ("type", lambda entry: entry.type),
+    ("required", lambda entry: "yes" if entry.required else "no"),
+    ("default", lambda entry: entry.default),
+    ("title", lambda entry: entry.title),
+]
+
+workers_app = typer.Typer(no_args_is_help=True, help="The account's own workers; and the details of any.")
+tasks_app = typer.Typer(no_args_is_help=True, help="Saved tasks.")
+queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait until somebody activates them.")
+
+
+@guarded
+def runs(
+    *,
+    worker: Annotated[str | None, typer.Option(metavar="WORKER", help="Only runs of this worker.")] = None,
+    status: Status = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 20,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """List runs, the newest first; without --since those of the current month in UTC+8, as the service counts it."""
+    with open_client(api_key_file, base_url) as client:
+        found = client.runs.iterate(
+            worker_id=worker,
+            status=status,
+            since=time_of("--since", since),
+            until=time_of("--until", until),
+            page_size=min(limit, 100),
+            max_items=limit,
+        )
+        show_list(found, _RUN_COLUMNS, as_json=json)
+
+
+@guarded
+def show(run: RunName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
+    """Show one run as it is now."""
+    with open_client(api_key_file, base_url) as client:
+        show_one(client.runs.get(run_of(run)), as_json=json)
+
+
+@guarded
+def store(keyword: Keyword = None, *, limit: Limit = 20, json: AsJson = False, base_url: BaseUrl = None) -> None:
+    """List workers of the public store, which needs no key."""
+    with open_client(None, base_url, is_public=True) as client:
+        found = client.store.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
+        show_list(found, _WORKER_COLUMNS, as_json=json)
+
+
+@guarded
+def account(*, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
+    """Show the account and its balance."""
+    with open_client(api_key_file, base_url) as client:
+        show_one(client.account.get(), as_json=json)
+
+
+@workers_app.command("list")
+@guarded
+def list_workers(
+    keyword: Keyword = None,
+    *,
+    limit: Limit = 20,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """List the account's own workers."""
+    with open_client(api_key_file, base_url) as client:
+        found = client.workers.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
+        show_list(found, _WORKER_COLUMNS, as_json=json)
+
+
+@workers_app.command("show")
+@guarded
+def show_worker(
+    worker: WorkerName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
+) -> None:
+    """Show one worker."""
+    with open_client(api_key_file, base_url) as client:
+        show_one(client.workers.get(worker), as_json=json)
+
+
+@workers_app.command("input")
+@guarded
+def show_input(worker: WorkerName, *, json: AsJson = False, base_url: BaseUrl = None) -> None:
+    """Show what a worker takes as its input, which needs no key."""
+    with open_client(None, base_url, is_public=True) as client:
+        show_list(client.workers.get_input_schema(worker).properties, _INPUT_COLUMNS, as_json=json)
+
+
+@tasks_app.command("list")
+@guarded
+def list_tasks(
+    *,
+    worker: Annotated[str | None, typer.Option(metavar="WORKER", help="Only tasks of this worker.")] = None,
+    limit: Limit = 20,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """List saved tasks."""
+    with open_client(api_key_file, base_url) as client:
+        found = client.tasks.iterate(worker_id=worker, page_size=min(limit, 100), max_items=limit)
+        show_list(found, _TASK_COLUMNS, as_json=json)
+
+
+@tasks_app.command("show")
+@guarded
+def show_task(task: TaskName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
+    """Show one task, its saved input included, which may hold credentials."""
+    with open_client(api_key_file, base_url) as client:
+        show_one(client.tasks.get(task), as_json=json)
+
+
+@tasks_app.command("run")
+@guarded
+def run_task(
+    task: TaskName,
+    *,
+    wait: Waits = False,
+    timeout: Seconds = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Start a run of a saved task, which costs money, and print its id."""
+    with open_client(api_key_file, base_url) as client:
+        start_task(client, task, waits=wait, timeout=timeout, as_json=json)
+
+
+@queue_app.command("list")
+@guarded
+def list_queue(
+    *, limit: Limit = 20, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
+) -> None:
+    """List what waits to be activated."""
+    with open_client(api_key_file, base_url) as client:
+        found = client.run_queue.iterate(page_size=min(limit, 100), max_items=limit)
+        show_list(found, _QUEUE_COLUMNS, as_json=json)
+
+
+@queue_app.command("activate")
+@guarded
+def activate(
+    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items.")],
+    *,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Let items run, which costs money."""
+    with open_client(api_key_file, base_url) as client:
+        _show_actions(client.run_queue.activate(items), as_json=json)
+
+
+@queue_app.command("release")
+@guarded
+def release(
+    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items.")],
+    *,
+    reason: Annotated[str | None, typer.Option(help="Why, for the service's records.")] = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Take items out of the queue for good."""
+    with open_client(api_key_file, base_url) as client:
+        _show_actions(client.run_queue.release(items, reason=reason), as_json=json)
+
+
+def _show_actions(actions: Sequence[QueueAction], *, as_json: bool) -> None:
+    """Show what became of each item; the service agrees also when single ones failed."""
+    show_list(actions, _ACTION_COLUMNS, as_json=as_json)
+    if not all(action.success for action in actions):
+        raise typer.Exit(ExitCode.SERVICE)

@@ -1,0 +1,123 @@
+"""The options that commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, cast, get_args
+
+import typer
+
+from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async.models import LastRun, RunRef, RunStatus
+
+STDIO = Path("-")
+_AGES = {"m": 60, "h": 3600, "d": 86_400}
+
+
+def _formats() -> list[str]:
+    return list(get_args(ExportFormat))
+
+
+def _statuses() -> list[str]:
+    return list(RunStatus)
+
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON: an object a line.")]
+KeyFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Take the key from this file and not from CORECLAW_API_KEY."),
+]
+BaseUrl: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where the service is; else CORECLAW_BASE_URL, else the public one.")
+]
+Input: TypeAlias = Annotated[
+    str, typer.Option("--input", "-i", metavar="FILE|JSON|-", help="The input: a file, a JSON object, or - for stdin.")
+]
+Limit: TypeAlias = Annotated[int, typer.Option(min=1, help="Show this many at most.")]
+RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run id; last for the newest run.")]
+Seconds: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Wait this long at most; the run goes on after that.")
+]
+AbortOnInterrupt: TypeAlias = Annotated[
+    bool, typer.Option("--abort-on-interrupt", help="Abort the run when Ctrl-C or the timeout ends the wait.")
+]
+Fields: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME,...", help="Only these columns, by their keys, separated by commas.")
+]
+Format: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="FORMAT", autocompletion=_formats, help=f"One of {', '.join(_formats())}; else the ending."
+    ),
+]
+Status: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="STATUS", autocompletion=_statuses, help=f"Only runs that are {', '.join(_statuses())}."),
+]
+
+
+def run_of(name: str) -> RunRef:
+    """Return the run that is named on the command line."""
+    return LastRun() if name == "last" else name
+
+
+def fields_of(text: str | None) -> list[str] | None:
+    """Return the names in a list that is separated by commas."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def format_of(path: Path, given: str | None) -> ExportFormat:
+    """Return the format that was asked for, or that the ending of *path* names."""
+    name = given or path.suffix.lower().removeprefix(".")
+    if name not in _formats():
+        raise typer.BadParameter(f"the format must be one of {', '.join(_formats())}, not {name!r}; give --format")
+    return cast("ExportFormat", name)
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything is paid for."""
+    if path is None or path == STDIO:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        raise typer.BadParameter(f"--output: {path} is a folder, or its folder does not exist")
+
+
+def read_input(text: str) -> Mapping[str, Any]:
+    """Return the JSON object that is given as such, in a file, or on standard input."""
+    where = "what was given"
+    if text.lstrip().startswith("{"):
+        source = text
+    elif text == "-":
+        where, source = "standard input", sys.stdin.read()
+    else:
+        where = text
+        try:
+            source = Path(text).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"--input: {text} cannot be read: {error}") from None
+    try:
+        given = json.loads(source)
+        json.dumps(given, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"--input: {where} is not JSON that can be sent: {error}") from None
+    if not isinstance(given, dict):
+        raise typer.BadParameter(f"--input: {where} must be a JSON object")
+    return cast("dict[str, Any]", given)
+
+
+def time_of(name: str, text: str | None) -> dt.datetime | None:
+    """Return a moment that is given as an age (``90m``, ``12h``, ``7d``) or in ISO 8601, local when it has no zone."""
+    if text is None:
+        return None
+    age = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    if age is not None:
+        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=int(age[1]) * _AGES[age[2]])
+    try:
+        return dt.datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise typer.BadParameter(f"{name} must be an age like 12h or 7d, or ISO 8601, not {text!r}") from None

@@ -1,0 +1,109 @@
+"""How results leave a command: as tables for people, or as JSON for programs, to a stream or whole into a file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import attrs
+
+from coreclaw_async.cli.options import STDIO
+from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.models import Row, Run
+
+Column = tuple[str, Callable[[Any], object]]
+
+
+def json_line(value: Any) -> str:
+    """Return a model or a row as one line of JSON; amounts are texts, times ISO 8601."""
+    return json.dumps(_plain(value), ensure_ascii=False, default=_as_text)
+
+
+def _plain(value: Any) -> Any:
+    # Not what this version does not know: the keys are those of the models, and stay so.
+    if hasattr(value, "__attrs_attrs__"):
+        return attrs.asdict(value, filter=lambda attribute, _: attribute.name not in {"extra", "raw"})
+    return value
+
+
+def _as_text(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+def print_json(values: Iterable[Any]) -> None:
+    """Print one line of JSON for each of *values*, each as soon as it is there."""
+    for value in values:
+        sys.stdout.write(json_line(value) + "\n")
+        sys.stdout.flush()
+
+
+def show_list(values: Iterable[Any], columns: Sequence[Column], *, as_json: bool) -> None:
+    """Print models as lines of JSON or as a table."""
+    if as_json:
+        print_json(values)
+        return
+    rows: list[Row] = [{name: cell(read(value)) for name, read in columns} for value in values]
+    if rows:
+        Screen().say_table(rows)
+    else:
+        Screen().complain("Nothing found.")
+
+
+def show_one(value: Any, *, as_json: bool) -> None:
+    """Print one model as a line of JSON, or a line for each of its members that is set."""
+    if as_json:
+        print_json([value])
+        return
+    screen = Screen()
+    members = {name: member for name, member in _plain(value).items() if member not in (None, "", (), {}, [])}
+    width = max(map(len, members), default=0)
+    for name, member in members.items():
+        screen.say(cell(member), label=f"{name:{width}}  ")
+
+
+def cell(value: object) -> str:
+    """Return a value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, dt.datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str | int | Decimal):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=_as_text)
+
+
+def run_sentence(run: Run) -> str:
+    """Return how a run ended, in a line."""
+    rows = "an unknown number of" if run.result_count is None else run.result_count
+    return f"Run {run.run_id} {run.status} after {run.duration or 0:g} s with {rows} rows; it cost {money(run.usage)}."
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[TextIO]:
+    """Write a file beside *path*, which it replaces when the block has ended well; standard output for ``-``."""
+    if path == STDIO:
+        yield sys.stdout
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""What every command that talks to the service begins and ends with: the key, the client, errors in words."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec
+
+import attrs
+import typer
+
+from coreclaw_async._client import DEFAULT_BASE_URL
+from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async.cli.failures import ExitCode, tell_error
+from coreclaw_async.cli.screen import Screen
+from coreclaw_async.errors import ConfigurationError, CoreClawError, OutcomeUnknownError
+
+P = ParamSpec("P")
+
+
+@attrs.frozen
+class Found:
+    """
+    A setting and where it came from.
+
+    Attributes:
+        value: The setting, or None.
+        source: Where it came from, for people.
+    """
+
+    value: str | None = attrs.field(repr=False)
+    source: str
+
+
+def find_key(key_file: Path | None, *, may_ask: bool) -> Found:
+    """
+    Return the key from the file, the environment, or somebody at the terminal.
+
+    It is never an option: everybody on a machine can read the arguments of a process.
+
+    Raises:
+        typer.BadParameter: The file cannot be read, or is empty.
+    """
+    if key_file is not None:
+        try:
+            key = key_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"--api-key-file: {error}") from None
+        if not key:
+            raise typer.BadParameter(f"--api-key-file: {key_file} is empty")
+        return Found(key, f"the file {key_file}")
+    if os.environ.get("CORECLAW_API_KEY"):
+        return Found(os.environ["CORECLAW_API_KEY"], "CORECLAW_API_KEY")
+    if may_ask and sys.stdin.isatty() and sys.stderr.isatty():
+        return Found(typer.prompt("API key", hide_input=True, err=True), "the prompt")
+    return Found(None, "nowhere")
+
+
+def find_base_url(given: str | None) -> Found:
+    """Return the address of the service."""
+    if given is not None:
+        return Found(given, "--base-url")
+    if os.environ.get("CORECLAW_BASE_URL"):
+        return Found(os.environ["CORECLAW_BASE_URL"], "CORECLAW_BASE_URL")
+    return Found(DEFAULT_BASE_URL, "the default")
+
+
+@contextmanager
+def open_client(key_file: Path | None, base_url: str | None, *, is_public: bool = False) -> Generator[CoreClaw]:
+    """
+    Open the client that the options ask for.
+
+    Args:
+        key_file: What ``--api-key-file`` says.
+        base_url: What ``--base-url`` says.
+        is_public: Whether the command needs no key, so that nobody is asked for one.
+    """
+    key = find_key(key_file, may_ask=not is_public)
+    if key.value is None and not is_public:
+        raise ConfigurationError("there is no key: set CORECLAW_API_KEY, or give --api-key-file FILE")
+    with CoreClaw(key.value, base_url=find_base_url(base_url).value) as client:
+        yield client
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Return *command* with its failures told in words, each outcome with an exit code of its own."""
+
+    @functools.wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except CoreClawError as error:
+            raise typer.Exit(tell_error(Screen(), error)) from None
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(tell_interrupt(Screen(), interrupt)) from None
+        except BrokenPipeError:
+            # Whoever read has had enough; what is still in the buffer must not complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except (OSError, ValueError) as error:
+            Screen().complain(str(error))
+            raise typer.Exit(ExitCode.USAGE) from None
+
+    return call
+
+
+def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> ExitCode:
+    """Say what an interrupted call may have brought about, and return the exit code."""
+    screen.complain("Interrupted.")
+    if isinstance(interrupt.__cause__, OutcomeUnknownError):
+        return tell_error(screen, interrupt.__cause__)
+    for note in getattr(interrupt, "__notes__", ()):
+        screen.complain(f"  {note}")
+    return ExitCode.INTERRUPTED
