@@ -15,6 +15,7 @@ import httpx
 import typer
 
 from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._version import __version__
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.output import print_json
@@ -63,8 +64,8 @@ def doctor(*, json: AsJson = False, api_key_file: KeyFile = None, base_url: Base
 
 
 def _look(client: CoreClaw, key: Found, address: Found) -> Iterator[Finding]:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("coreclaw_async", "httpx", "anyio"))
-    yield Finding("versions", "OK", f"{versions}, Python {platform.python_version()}")
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("httpx", "anyio", "attrs", "cattrs"))
+    yield Finding("versions", "OK", f"coreclaw_async {__version__}, Python {platform.python_version()}, {libraries}")
     yield Finding("address", "OK", f"{address.value} (from {address.source})")
     if key.value is None:
         yield Finding("key", "WARN", "there is none: set CORECLAW_API_KEY, or give --api-key-file FILE")
@@ -77,13 +78,14 @@ def _look(client: CoreClaw, key: Found, address: Found) -> Iterator[Finding]:
         yield Finding("service", "FAIL", f"cannot be reached: {type(error).__name__} {error}")
         return
     yield Finding("service", "OK", f"answered with HTTP {answer.status_code} in {time.perf_counter() - began:.2f} s")
-    yield _clock(answer.headers.get("date"))
+    yield check_clock(answer.headers.get("date"))
     yield _dialect(client)
     if key.value is not None:
         yield _account(client)
 
 
-def _clock(date: str | None) -> Finding:
+def check_clock(date: str | None) -> Finding:
+    """Compare the ``Date`` of an answer with this machine's clock."""
     try:
         there = email.utils.parsedate_to_datetime(date or "")
     except ValueError:
@@ -96,16 +98,16 @@ def _clock(date: str | None) -> Finding:
 
 
 def _dialect(client: CoreClaw) -> Finding:
-    """Look at what the list of the store makes of an offset of 1: rows, pages, or the page that row 1 is on."""
+    """Look at what the store makes of an offset of 3 with two a page: row 3, page 3, or the page that row 3 is on."""
     try:
-        ids = [worker.worker_id for worker in client.store.list_page(limit=4).items]
-        second = [worker.worker_id for worker in client.store.list_page(offset=1, limit=2).items]
+        ids = [worker.worker_id for worker in client.store.list_page(limit=6).items]
+        asked = [worker.worker_id for worker in client.store.list_page(offset=3, limit=2).items]
     except CoreClawError as error:
         return Finding("paging", "FAIL", str(error))
-    if len(ids) < 4:
+    if len(ids) < 6:
         return Finding("paging", "OK", "the store is too short to tell what an offset counts; the client finds out")
-    meanings = {tuple(ids[1:3]): "rows", tuple(ids[2:4]): "pages", tuple(ids[0:2]): "rows, down to the page's first"}
-    found = meanings.get(tuple(second))
+    meanings = {tuple(ids[3:5]): "rows", tuple(ids[4:6]): "pages", tuple(ids[2:4]): "rows, down to the page's first"}
+    found = meanings.get(tuple(asked))
     if found is None:
         return Finding("paging", "WARN", "an offset counts neither rows nor pages; lists may be refused")
     return Finding("paging", "OK", f"an offset counts {found}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,8 +16,10 @@ from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.output import json_line, print_json, run_sentence, whole_file
 from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen
-from coreclaw_async.errors import WaitTimeoutError
+from coreclaw_async.errors import CoreClawError, WaitTimeoutError
 from coreclaw_async.models import Run, RunOutcome, RunRef
+
+_LOOK_SECONDS = 5.0
 
 
 def follow_run(
@@ -97,16 +100,21 @@ def _tell_left(client: CoreClaw, screen: Screen, run_ids: Sequence[str], *, abor
     """Say what becomes of runs whose ends nobody saw."""
     if abort:
         for run_id in run_ids:
-            # Looked at once more: that the service agrees does not mean that the run has stopped.
-            status = client.with_options(timeout=5).runs.get(run_id).status
-            screen.complain(
-                f"Asked to abort run {run_id}: it is {status}. To see its end: {_command('wait', [run_id])}"
-            )
+            screen.complain(f"Asked to abort run {run_id}: {_state(client, run_id)}.")
+        screen.complain(f"  to see the end:  {_command('wait', run_ids)}")
         return
     it_goes_on = "goes on and costs what it costs" if len(run_ids) == 1 else "go on and cost what they cost"
     screen.complain(f"{'Run' if len(run_ids) == 1 else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
     screen.complain(f"  to wait again:  {_command('wait', run_ids)}")
     screen.complain(f"  to stop:        {_command('abort', run_ids)}")
+
+
+def _state(client: CoreClaw, run_id: str) -> str:
+    """Look once more: that the service agrees does not mean that the run has stopped."""
+    try:
+        return f"it is {client.with_options(timeout=_LOOK_SECONDS).runs.get(run_id).status}"
+    except CoreClawError:
+        return "its state could not be read"
 
 
 def _command(name: str, run_ids: Sequence[str]) -> str:
@@ -130,7 +138,8 @@ def print_rows(
     screen = Screen()
     count = 0
     pages = client.runs.iterate_results(run, max_items=limit).pages()
-    with whole_file(path) as file, RowProgress(screen, "reading", total=limit) as bar:
+    is_hidden = path == STDIO and sys.stdout.isatty()
+    with whole_file(path) as file, RowProgress(screen, "reading", total=limit, is_hidden=is_hidden) as bar:
         for page in pages:
             for row in page.items:
                 kept = row if fields is None else {name: row.get(name) for name in fields}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -27,6 +28,13 @@ def _statuses() -> list[str]:
     return list(RunStatus)
 
 
+def _seconds(value: float | None) -> float | None:
+    """Refuse what no wait can last, before anything is paid for."""
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"must be above 0 and finite, not {value:g}")
+    return value
+
+
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON: an object a line.")]
 KeyFile: TypeAlias = Annotated[
     Path | None,
@@ -41,7 +49,8 @@ Input: TypeAlias = Annotated[
 Limit: TypeAlias = Annotated[int, typer.Option(min=1, help="Show this many at most.")]
 RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run id; last for the newest run.")]
 Seconds: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="Wait this long at most; the run goes on after that.")
+    float | None,
+    typer.Option(metavar="SECONDS", callback=_seconds, help="Wait this long at most; the run goes on after that."),
 ]
 AbortOnInterrupt: TypeAlias = Annotated[
     bool, typer.Option("--abort-on-interrupt", help="Abort the run when Ctrl-C or the timeout ends the wait.")

@@ -6,12 +6,12 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import attrs
 
@@ -35,8 +35,6 @@ def _plain(value: Any) -> Any:
 
 
 def _as_text(value: object) -> Any:
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, Any]", value))
     if isinstance(value, dt.datetime):
         return value.isoformat()
     return value.value if isinstance(value, Enum) else str(value)

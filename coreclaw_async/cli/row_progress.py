@@ -20,9 +20,10 @@ class RowProgress:
         screen: Where it is shown.
         word: What is going on.
         total: Rows to come, or None when nobody knows: the bar then only shows that something happens.
+        is_hidden: Whether to show nothing, because the rows themselves are shown.
     """
 
-    def __init__(self, screen: Screen, word: str, *, total: int | None) -> None:
+    def __init__(self, screen: Screen, word: str, *, total: int | None, is_hidden: bool = False) -> None:
         self._bar = Progress(
             TextColumn(f"{{task.description:{_WORD_WIDTH}}}", markup=False),
             BarColumn(complete_style="cyan", finished_style="green"),
@@ -30,7 +31,7 @@ class RowProgress:
             TimeElapsedColumn(),
             console=screen.err,
             transient=True,
-            disable=not screen.shows_progress,
+            disable=is_hidden or not screen.shows_progress,
         )
         self._task = self._bar.add_task(word, total=total)
 

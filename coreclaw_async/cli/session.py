@@ -99,7 +99,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(tell_interrupt(Screen(), interrupt)) from None
         except BrokenPipeError:
             # Whoever read has had enough; what is still in the buffer must not complain at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, sys.stdout.fileno())
+            os.close(devnull)
             raise typer.Exit(0) from None
         except (OSError, ValueError) as error:
             Screen().complain(str(error))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import anyio
 import pytest
+from interrupting import interrupt_once
 
 from coreclaw_async import CoreClaw, PollSchedule, Row, Run, errors
 from coreclaw_async.events import RequestSent
@@ -34,27 +33,6 @@ def worker_of(client: CoreClaw) -> str:
     worker = client.store.iterate().first()
     assert worker is not None
     return worker.worker_id
-
-
-@contextlib.contextmanager
-def interrupt_once(is_time: Callable[[], object]) -> Iterator[None]:
-    """Send Ctrl-C to the main thread, where the block runs, when *is_time* is true."""
-    is_over = threading.Event()
-
-    def watch() -> None:
-        while not is_time():
-            if is_over.wait(0.005):
-                return
-        signal.pthread_kill(main, signal.SIGINT)
-
-    main = threading.get_ident()
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def is_in_a_call() -> bool:

@@ -1,0 +1,84 @@
+"""Where the key and the address come from, and how the ends that no command has are told."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import io
+import sys
+import tempfile
+
+import pytest
+import typer
+
+from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli.session import find_base_url, find_key, guarded, tell_interrupt
+from coreclaw_async.cli.transfer_progress import TransferProgress
+
+
+class Tty(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_somebody_at_a_terminal_is_asked_for_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getpass", lambda prompt="", stream=None: "typed-key")
+    monkeypatch.setattr(sys, "stdin", Tty())
+    monkeypatch.setattr(sys, "stderr", Tty())
+
+    found = find_key(None, may_ask=True)
+
+    assert (found.value, found.source) == ("typed-key", "the prompt")
+    assert "typed-key" not in repr(found)
+    assert find_key(None, may_ask=False).value is None
+
+
+def test_the_address_is_the_public_one_unless_somebody_says_otherwise() -> None:
+    assert find_base_url(None).value == "https://openapi.coreclaw.com"
+    assert find_base_url(None).source == "the default"
+
+
+def test_what_an_interrupted_call_had_come_to_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note("the interrupted call had just returned StartedRun(run_id='01A')")
+
+    assert tell_interrupt(Screen(), interrupt) == ExitCode.INTERRUPTED
+    assert (
+        capsys.readouterr().err == "Interrupted.\n  the interrupted call had just returned StartedRun(run_id='01A')\n"
+    )
+
+
+def test_a_reader_who_is_gone_ends_a_command_without_a_word() -> None:
+    @guarded
+    def write() -> None:
+        raise BrokenPipeError
+
+    with tempfile.TemporaryFile("w") as file, contextlib.redirect_stdout(file), pytest.raises(typer.Exit) as ended:
+        write()
+
+    assert ended.value.exit_code == 0
+
+
+def test_a_table_in_a_terminal_keeps_its_ids_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+
+    Screen().say_table([{"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "title": "a long title that cannot be shown whole"}])
+
+    assert "01ARZ3NDEKTSV4RRFFQ69G5FAV" in capsys.readouterr().out
+
+
+def test_bytes_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", Tty())
+
+    with TransferProgress(Screen(), "rows.csv") as bar:
+        bar.show(512, 1024)
+
+    assert isinstance(sys.stderr, Tty)
+    assert "512/1,024" in sys.stderr.getvalue() or "0.5/1.0" in sys.stderr.getvalue()
