@@ -79,7 +79,7 @@ def test_a_short_store_tells_nothing_about_offset(monkeypatch: pytest.MonkeyPatc
 
 def test_an_offset_that_counts_nothing_is_warned_of(service: FakeService) -> None:
     def turn_round(answer: dict[str, Any]) -> dict[str, Any]:
-        answer["data"]["list"].reverse()
+        answer["data"]["scraper"].reverse()
         return answer
 
     service.faults.add(faults.edit(turn_round), operation="listStore", after=2)
