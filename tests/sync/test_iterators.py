@@ -114,7 +114,7 @@ def test_iteration_goes_on_after_an_error(service: FakeService, client: CoreClaw
 
 
 def test_runs_come_as_they_end_and_a_stream_that_was_left_goes_on(service: FakeService, client: CoreClaw) -> None:
-    runs = [service.add_run(WORKER, script=RunScript(duration=10.0 * number), age=0) for number in (3, 1, 2)]
+    runs = [service.add_run(WORKER, script=RunScript(duration=300.0 * number), age=0) for number in (3, 1, 2)]
     stream = client.runs.wait_many(runs)
 
     first = next(stream)

@@ -7,7 +7,7 @@ A line with an ignore is a mistake that both checkers must report: an ignore tha
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
@@ -19,6 +19,7 @@ from coreclaw_async import (
     AsyncStream,
     CallbackHub,
     Clock,
+    CoreClaw,
     CoreClawError,
     CreatedTask,
     Export,
@@ -29,6 +30,7 @@ from coreclaw_async import (
     LogLevel,
     OutcomeUnknownError,
     Page,
+    Pager,
     PaginationError,
     PollSchedule,
     ProxyRegion,
@@ -49,6 +51,7 @@ from coreclaw_async import (
     RunStatus,
     ScheduleType,
     StartedRun,
+    Stream,
     Task,
     TaskInput,
     WaitTimeoutError,
@@ -101,6 +104,64 @@ async def read_pages(client: AsyncCoreClaw, runs: AsyncPager[Run]) -> None:
     assert_type(results, ResultPage)
     assert_type(results.items, Sequence[Row])
     assert_type(results.headers, Sequence[ResultHeader])
+
+
+def block(client: CoreClaw, run: Run, started: StartedRun) -> None:
+    assert_type(
+        client.workers.start_run("owner/name", {"keywords": ["coffee"]}, system={"proxy_region": "US"}), StartedRun
+    )
+    assert_type(client.workers.run("owner/name", {}), Run)
+    assert_type(client.runs.wait(started, timeout=900, check=False, on_cancel="abort"), Run)
+    assert_type(client.runs.wait_many([started, run, "run", LastRun()], timeout=60, check=True), Stream[Run])
+    assert_type(client.runs.watch(started), Stream[Run])
+    assert_type(list(client.runs.follow_log(run)), list[LogEntry])
+    rows = client.runs.iterate_results(run, page_size=100, prefetch=3)
+    assert_type(rows, Pager[Row])
+    for row in rows:
+        assert_type(row, Mapping[str, Any])
+    runs = client.runs.iterate()
+    assert_type(runs.pages(), Iterator[Page[Run]])
+    assert_type(runs.next_page(), Page[Run] | None)
+    assert_type(runs.collect(10), list[Run])
+    assert_type(runs.first(), Run | None)
+    assert_type(next(runs), Run)
+    assert_type(client.runs.list_page(status=RunStatus.RUNNING), Page[Run])
+    assert_type(client.runs.list_results_page("R", limit=5), ResultPage)
+    assert_type(client.runs.get(LastRun("owner/name")), Run)
+    assert_type(client.runs.abort(LastRun()), None)
+    assert_type(client.runs.rerun(run, is_async=False, offset=0, limit=5), StartedRun)
+    assert_type(client.runs.find_started("w", since=dt.datetime.now(dt.UTC)), list[Run])
+    assert_type(client.runs.export(run, format="jsonl", fields=["title"]), Export)
+    assert_type(client.runs.download(run, "rows.csv"), Path)
+    assert_type(client.runs.get_log(run), RunLog)
+
+
+def block_in_the_other_groups(client: CoreClaw) -> None:
+    assert_type(client.account.get(), Account)
+    assert_type(client.proxies.list_regions(), tuple[ProxyRegion, ...])
+    assert_type(client.store.iterate(keyword="maps"), Pager[WorkerSummary])
+    assert_type(client.workers.get("w"), Worker)
+    assert_type(client.workers.get_input_schema("w"), InputSchema)
+    assert_type(client.workers.queue_run("w", {}), QueuedRun)
+    assert_type(client.tasks.create(worker_id="w", title="t", input={}), CreatedTask)
+    assert_type(client.tasks.get_input("t"), TaskInput)
+    assert_type(client.tasks.get("t"), Task)
+    assert_type(client.tasks.start_run("t"), StartedRun)
+    assert_type(client.run_queue.iterate(), Pager[QueueItem])
+    assert_type(client.run_queue.release(["1", "2"]), tuple[QueueAction, ...])
+    assert_type(client.with_options(timeout=5), CoreClaw)
+    assert_type(client.lanes_in_use, int)
+    with CoreClaw("key", auth="api-key", timeout=30, on_event=tell) as same:
+        assert_type(same, CoreClaw)
+    assert_type(client.close(), None)
+
+
+def make_blocking_mistakes(client: CoreClaw, run: Run) -> None:
+    CoreClaw(auth="Bearer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.runs.iterate("w")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.runs.wait(run, on_cancel="kill")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.workers.start_run("w", ["coffee"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.runs.get(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def name_runs(client: AsyncCoreClaw, run: Run, started: StartedRun) -> None:
