@@ -24,7 +24,6 @@ _LOOK_SECONDS = 5.0
 
 def follow_run(
     client: CoreClaw,
-    run: RunRef,
     run_id: str,
     *,
     timeout: float | None,
@@ -45,7 +44,7 @@ def follow_run(
     try:
         with RowProgress(screen, "waiting", total=None) as bar:
             ended = client.runs.wait(
-                run,
+                run_id,
                 timeout=timeout,
                 on_cancel=on_cancel,
                 on_update=lambda now: bar.show(str(now.status or ""), now.result_count or 0),
@@ -62,15 +61,15 @@ def follow_run(
     return ended
 
 
-def follow_runs(client: CoreClaw, runs: Sequence[RunRef], *, timeout: float | None, abort: bool, as_json: bool) -> None:
+def follow_runs(client: CoreClaw, run_ids: Sequence[str], *, timeout: float | None, abort: bool, as_json: bool) -> None:
     """Wait for the ends of several runs, and say how each ended as it does; exit with the worst."""
     screen = Screen()
     on_cancel: Literal["leave", "abort"] = "abort" if abort else "leave"
-    left = {run if isinstance(run, str) else "last" for run in runs}
+    left = set(run_ids)
     is_success = True
     try:
         with RowProgress(screen, "waiting", total=None) as bar:
-            for run in client.runs.wait_many(runs, timeout=timeout, on_cancel=on_cancel):
+            for run in client.runs.wait_many(run_ids, timeout=timeout, on_cancel=on_cancel):
                 left.discard(run.run_id)
                 bar.show(f"{len(left)} left", run.result_count or 0)
                 is_success = is_success and run.outcome is RunOutcome.SUCCEEDED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import sys
@@ -11,13 +12,16 @@ from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import attrs
 
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.models import Row, Run
+
+# What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
+_JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
 
 Column = tuple[str, Callable[[Any], object]]
 
@@ -42,9 +46,18 @@ def _as_text(value: object) -> Any:
 
 def print_json(values: Iterable[Any]) -> None:
     """Print one line of JSON for each of *values*, each as soon as it is there."""
+    stream = _json_stream()
     for value in values:
-        sys.stdout.write(json_line(value) + "\n")
-        sys.stdout.flush()
+        stream.write(json_line(value) + "\n")
+        stream.flush()
+
+
+def _json_stream() -> TextIO:
+    """Return standard output for JSON, which is UTF-8 whatever the terminal speaks."""
+    stream = cast("TextIO", sys.stdout)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding=_JSON_ENCODING, errors=_JSON_ERRORS)
+    return stream
 
 
 def show_list(values: Iterable[Any], columns: Sequence[Column], *, as_json: bool) -> None:
@@ -94,11 +107,11 @@ def run_sentence(run: Run) -> str:
 def whole_file(path: Path) -> Generator[TextIO]:
     """Write a file beside *path*, which it replaces when the block has ended well; standard output for ``-``."""
     if path == STDIO:
-        yield sys.stdout
+        yield _json_stream()
         return
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
+        with part.open("w", encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.screen import Screen, plain
 
 _WORD_WIDTH = 10
 
 
-class RowProgress:
+class RowProgress(Bar):
     """
-    A bar on standard error, gone when the ``with`` block ends; nothing at all when that is no terminal.
+    A bar for rows.
 
     Args:
         screen: Where it is shown.
@@ -24,31 +22,16 @@ class RowProgress:
     """
 
     def __init__(self, screen: Screen, word: str, *, total: int | None, is_hidden: bool = False) -> None:
-        self._bar = Progress(
+        super().__init__(
+            screen,
             TextColumn(f"{{task.description:{_WORD_WIDTH}}}", markup=False),
             BarColumn(complete_style="cyan", finished_style="green"),
             TextColumn("{task.completed} rows"),
             TimeElapsedColumn(),
-            console=screen.err,
-            transient=True,
-            disable=is_hidden or not screen.shows_progress,
+            word=word,
+            total=total,
+            is_hidden=is_hidden,
         )
-        self._task = self._bar.add_task(word, total=total)
-
-    def __enter__(self) -> Self:
-        if not self._bar.disable:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Some versions of rich write an empty line when a bar stops that was never shown.
-        if not self._bar.disable:
-            self._bar.stop()
 
     def show(self, word: str, rows: int) -> None:
         """Show that there are so many *rows* by now."""

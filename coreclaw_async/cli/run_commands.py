@@ -67,7 +67,6 @@ def run(
         _tell_started(started)
         ended = follow_run(
             client,
-            started,
             started.run_id,
             timeout=timeout,
             abort=abort_on_interrupt,
@@ -90,11 +89,11 @@ def wait(
 ) -> None:
     """Wait for runs to end, and say how each did; exit code 0 when all succeeded, 1 when one did not."""
     with open_client(api_key_file, base_url) as client:
-        if len(runs) > 1:
-            follow_runs(client, list(map(run_of, runs)), timeout=timeout, abort=abort_on_interrupt, as_json=json)
-            return
-        name = _concrete(client, runs[0])
-        follow_run(client, name, name, timeout=timeout, abort=abort_on_interrupt, as_json=json)
+        run_ids = [_concrete(client, name) for name in runs]
+        if len(run_ids) > 1:
+            follow_runs(client, run_ids, timeout=timeout, abort=abort_on_interrupt, as_json=json)
+        else:
+            follow_run(client, run_ids[0], timeout=timeout, abort=abort_on_interrupt, as_json=json)
 
 
 @guarded
@@ -129,7 +128,7 @@ def rerun(
             _print_started(started, as_json=json)
             return
         _tell_started(started)
-        follow_run(client, started, started.run_id, timeout=timeout, abort=abort_on_interrupt, as_json=json)
+        follow_run(client, started.run_id, timeout=timeout, abort=abort_on_interrupt, as_json=json)
 
 
 def start_task(client: CoreClaw, task_id: str, *, waits: bool, timeout: float | None, as_json: bool) -> None:
@@ -139,7 +138,7 @@ def start_task(client: CoreClaw, task_id: str, *, waits: bool, timeout: float | 
         _print_started(started, as_json=as_json)
         return
     _tell_started(started)
-    follow_run(client, started, started.run_id, timeout=timeout, abort=False, as_json=as_json)
+    follow_run(client, started.run_id, timeout=timeout, abort=False, as_json=as_json)
 
 
 def _concrete(client: CoreClaw, name: str) -> str:
@@ -148,10 +147,14 @@ def _concrete(client: CoreClaw, name: str) -> str:
 
 
 def _print_started(started: StartedRun, *, as_json: bool) -> None:
-    if as_json:
-        print_json([started])
-    else:
-        Screen().tell(started.run_id)
+    try:
+        if as_json:
+            print_json([started])
+        else:
+            Screen().tell(started.run_id)
+    except OSError:  # A reader who is gone, a full disk: the run is paid for all the same.
+        _tell_started(started)
+        raise
 
 
 def _tell_started(started: StartedRun) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-from coreclaw_async.cli.screen import Screen, plain
+from coreclaw_async.cli.bar import Bar
+from coreclaw_async.cli.screen import Screen
 
 
-class TransferProgress:
+class TransferProgress(Bar):
     """
-    A bar on standard error, gone when the ``with`` block ends; nothing at all when that is no terminal.
+    A bar for a file.
 
     Args:
         screen: Where it is shown.
@@ -20,28 +18,15 @@ class TransferProgress:
     """
 
     def __init__(self, screen: Screen, name: str) -> None:
-        self._bar = Progress(
+        super().__init__(
+            screen,
             TextColumn("{task.description}", markup=False),
             BarColumn(complete_style="cyan", finished_style="green"),
             DownloadColumn(),
             TransferSpeedColumn(),
-            console=screen.err,
-            transient=True,
-            disable=not screen.shows_progress,
+            word=name,
+            total=None,
         )
-        self._task = self._bar.add_task(plain(name), total=None)
-
-    def __enter__(self) -> Self:
-        if not self._bar.disable:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # Some versions of rich write an empty line when a bar stops that was never shown.
-        if not self._bar.disable:
-            self._bar.stop()
 
     def show(self, done: int, total: int | None) -> None:
         """Show that so many bytes of *total* are there."""

@@ -290,6 +290,17 @@ def test_rows_of_a_worker_are_those_of_its_newest_run(service: FakeService) -> N
     assert len(json_lines(done(service, "rows", "last"))) == 2
 
 
+def test_the_id_of_a_run_that_nobody_can_read_goes_to_standard_error(service: FakeService) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError("no space left on device")
+
+    for options in ((), ("--json",)):
+        outcome = invoke("run", WORKER, "-i", INPUT, *options, stdout=Gone())
+        assert outcome.exit_code == 2
+        assert f"Run {list(service.runs)[-1]} started.\n" in outcome.stderr
+
+
 def test_rows_of_nothing_have_exit_code_3(service: FakeService) -> None:
     outcome = tried(service, "rows", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import getpass
 import io
+import json
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import typer
 
 from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.output import json_line, print_json, whole_file
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import find_base_url, find_key, guarded, tell_interrupt
 from coreclaw_async.cli.transfer_progress import TransferProgress
@@ -60,6 +63,19 @@ def test_a_reader_who_is_gone_ends_a_command_without_a_word() -> None:
         write()
 
     assert ended.value.exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["\u00e4\u20ac\U0001f600", "half a pair: \ud83d"])
+def test_every_text_is_json_in_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+
+    with whole_file(tmp_path / "rows.jsonl") as file:
+        file.write(json_line({"title": text}))
+    print_json([{"title": text}])
+
+    assert json.loads((tmp_path / "rows.jsonl").read_bytes()) == {"title": text}
+    assert json.loads(raw.getvalue()) == {"title": text}
 
 
 def test_a_table_in_a_terminal_keeps_its_ids_whole(

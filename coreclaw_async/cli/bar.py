@@ -1,0 +1,46 @@
+"""A progress bar on standard error, gone when its block ends."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.progress import Progress, ProgressColumn
+
+from coreclaw_async.cli.screen import Screen, plain
+
+
+class Bar:
+    """
+    A bar with one task; nothing at all when standard error is no terminal.
+
+    Args:
+        screen: Where it is shown.
+        columns: What it is made of.
+        word: What is going on.
+        total: How much is to come, or None when nobody knows: the bar then only shows that something happens.
+        is_hidden: Whether to show nothing.
+    """
+
+    def __init__(
+        self, screen: Screen, *columns: ProgressColumn, word: str, total: int | None, is_hidden: bool = False
+    ) -> None:
+        self._bar = Progress(
+            *columns, console=screen.err, transient=True, disable=is_hidden or not screen.shows_progress
+        )
+        self._task = self._bar.add_task(plain(word), total=total)
+
+    def __enter__(self) -> Self:
+        if not self._bar.disable:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Some versions of rich write an empty line when a bar stops that was never shown.
+        if not self._bar.disable:
+            self._bar.stop()
