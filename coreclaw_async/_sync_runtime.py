@@ -108,14 +108,16 @@ class _LoopThread:
         """Whether the caller runs in this very thread."""
         return threading.get_ident() == self._thread.ident
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run *coroutine* to its end and return its task."""
+    def refuse_itself(self) -> None:
+        """Raise where a call would wait for its own end."""
         if self.is_here:
-            coroutine.close()
             raise RuntimeError(
                 "a blocking call in a callback (on_event, on_update, on_progress) would wait for itself: "
                 "hand it to another thread, or use AsyncCoreClaw"
             )
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run *coroutine* to its end and return its task."""
         call = _Call(coroutine)
         self._calls.add(call)
         try:
@@ -282,6 +284,7 @@ class _Process:
     def forget(self) -> None:
         """Begin anew in a forked child, which has the loop but not the thread."""
         self.lock = threading.RLock()
+        self._may_go_on = threading.Event()  # The loop may just have held the lock within.
         if self._thread is not None:
             self._thread.is_over = True
             # Kept, for its end would touch what the parent still uses.
@@ -318,12 +321,15 @@ class Bridge:
         thread = self._thread
         if thread is None or thread.is_over or self._is_closed:
             thread = self._join()
+        thread.refuse_itself()
         return thread.run(function(*args, **kwargs))
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run *aclose* as the last call; a second time does nothing."""
         if self._is_closed:
             return
+        if self._thread is not None:
+            self._thread.refuse_itself()
         try:
             # At exit there is no loop any more, and it has closed all that was open.
             with contextlib.suppress(ConfigurationError):

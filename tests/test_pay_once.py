@@ -172,7 +172,7 @@ async def test_one_call_pays_once_over_a_real_socket(fault: Fault, call: Call) -
     service.faults.add(fault, operation=call.operation)
 
     with service.serve() as server:
-        async with AsyncCoreClaw(service.api_key, base_url=server.url, retry=QUICK, timeout=1.0) as client:
+        async with AsyncCoreClaw(service.api_key, base_url=server.url, retry=QUICK, timeout=0.6) as client:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await call.make(client, service)
             assert client.lanes_in_use == 0

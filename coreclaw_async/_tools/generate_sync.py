@@ -422,8 +422,7 @@ def _logical_lines(text: str) -> Iterator[list[str]]:
             part = [line]
         else:
             part.append(line)
-    if part:
-        yield part
+    yield part
 
 
 def _continues(part: list[str], line: str) -> bool:

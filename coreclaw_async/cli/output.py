@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import attrs
 
@@ -54,10 +53,10 @@ def print_json(values: Iterable[Any]) -> None:
 
 def _json_stream() -> TextIO:
     """Return standard output for JSON, which is UTF-8 whatever the terminal speaks."""
-    stream = cast("TextIO", sys.stdout)
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding=_JSON_ENCODING, errors=_JSON_ERRORS)
-    return stream
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # Whatever stands in its place may not have it.
+    if reconfigure is not None:
+        reconfigure(encoding=_JSON_ENCODING, errors=_JSON_ERRORS)
+    return sys.stdout
 
 
 def show_list(values: Iterable[Any], columns: Sequence[Column], *, as_json: bool) -> None:

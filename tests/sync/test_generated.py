@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -257,6 +258,15 @@ def test_words_that_are_put_right_must_occur(package: Path, capsys: pytest.Captu
 
     assert generate_sync.main([], package) == 1
     assert "no docstring holds 'which the tasks of one client do together' any more" in capsys.readouterr().err
+
+
+def test_the_script_ends_with_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["generate_sync.py", "--check"])
+
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(PACKAGE / "_tools" / "generate_sync.py"), run_name="__main__")
+
+    assert ended.value.code == 0
 
 
 def test_the_script_runs_by_path_and_needs_nothing_of_the_package(package: Path) -> None:

@@ -186,8 +186,9 @@ def test_a_fork_without_a_loop_or_in_the_loop_waits_for_nothing(process: _Proces
 def test_a_child_begins_anew(process: _Process) -> None:
     inherited = process.lease()
     process.park()
+    parked = process._may_go_on
     process.forget()
-    process._may_go_on.set()  # The loop runs on here, where nothing was forked.
+    parked.set()  # The loop runs on here, where nothing was forked.
 
     own = process.lease()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import datetime as dt
 import gc
 import multiprocessing
 import pickle
@@ -209,6 +210,24 @@ def test_a_call_from_a_callback_is_an_error_and_no_deadlock(service: FakeService
     assert all("a blocking call in a callback" in text for text in told)
 
 
+def test_closing_in_a_callback_is_an_error_that_closes_nothing(service: FakeService) -> None:
+    told: list[str] = []
+    clients: list[CoreClaw] = []
+
+    def close(event: object) -> None:
+        try:
+            clients[0].close()
+        except RuntimeError as error:
+            told.append(str(error))
+
+    with CoreClaw(service.api_key, transport=service, on_event=close) as client:
+        clients.append(client)
+        client.account.get()
+        assert client.account.get().balance is not None
+
+    assert told
+
+
 def test_a_call_from_a_worker_thread_of_the_loop_is_no_deadlock(client: CoreClaw) -> None:
     run = client.workers.start_run(worker_of(client), INPUT)
     seen: list[str | None] = []
@@ -244,6 +263,19 @@ async def test_a_blocking_call_works_inside_a_running_loop(service: FakeService)
         rows = list(client.runs.iterate_results(run))
     async with AsyncCoreClaw(service.api_key, transport=service) as other:
         assert [row async for row in other.runs.iterate_results(run)] == rows
+
+
+def test_a_task_is_run_to_its_end_and_what_was_started_is_found(client: CoreClaw, service: FakeService) -> None:
+    began = dt.datetime.now(dt.UTC)
+    task = service.add_task(worker_of(client), title="daily", input={"parameters": {"custom": INPUT}})
+
+    assert client.tasks.run(task).is_finished
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    with pytest.raises(errors.OutcomeUnknownError) as unknown:
+        client.workers.start_run(worker_of(client), INPUT)
+
+    found = client.runs.find_started(since=began)
+    assert [run.run_id for run in found] == list(unknown.value.candidates or ())
 
 
 def test_eight_threads_share_a_client(client: CoreClaw, service: FakeService) -> None:
