@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -26,7 +28,12 @@ class Bar:
         self, screen: Screen, *columns: ProgressColumn, word: str, total: int | None, is_hidden: bool = False
     ) -> None:
         self._bar = Progress(
-            *columns, console=screen.err, transient=True, disable=is_hidden or not screen.shows_progress
+            *columns,
+            console=screen.err,
+            transient=True,
+            disable=is_hidden or not screen.shows_progress,
+            # Else what goes to a file or another program would be printed above the bar.
+            redirect_stdout=False,
         )
         self._task = self._bar.add_task(plain(word), total=total)
 
@@ -34,6 +41,15 @@ class Bar:
         if not self._bar.disable:
             self._bar.start()
         return self
+
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """Take the bar away while something else is printed."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     def __exit__(
         self,

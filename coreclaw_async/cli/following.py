@@ -73,7 +73,8 @@ def follow_runs(client: CoreClaw, run_ids: Sequence[str], *, timeout: float | No
                 left.discard(run.run_id)
                 bar.show(f"{len(left)} left", run.result_count or 0)
                 is_success = is_success and run.outcome is RunOutcome.SUCCEEDED
-                _tell_end(screen, run, as_json=as_json)
+                with bar.aside():
+                    _tell_end(screen, run, as_json=as_json)
     except WaitTimeoutError as error:
         code = tell_error(screen, error)
         _tell_left(client, screen, error.pending, abort=abort)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -190,6 +191,28 @@ def test_a_reader_that_has_had_enough_is_no_error(service: FakeService) -> None:
 
     assert complaints == b""
     assert process.returncode == 0
+
+
+def test_results_go_where_they_were_sent_while_a_bar_is_shown(service: FakeService) -> None:
+    runs = [service.add_run(WORKER, script=RunScript(duration=0)) for _ in range(2)]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command("wait", *runs, "--json"), stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        printed = process.stdout.read().decode()
+    os.close(ours)
+
+    assert sorted(json.loads(line)["run_id"] for line in printed.splitlines()) == sorted(runs)
+
+
+def test_what_is_said_of_each_run_stays_above_the_bar(service: FakeService) -> None:
+    runs = [service.add_run(WORKER, script=RunScript(duration=0)) for _ in range(2)]
+
+    code, written = run_in_terminal("wait", *runs)
+
+    assert code == 0
+    for run_id in runs:
+        assert re.search(rf"(^|\n|\r|\x1b\[2K)Run {run_id} succeeded after 0 s[^\r\n]*\r\n", written)
 
 
 def test_an_interrupted_wait_in_this_process(service: FakeService) -> None:
