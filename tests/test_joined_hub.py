@@ -70,6 +70,33 @@ async def test_each_start_carries_a_url_of_its_own(client: AsyncCoreClaw, servic
     assert all(url.startswith(f"{BASE}/") for url in urls)
 
 
+class LateHub(CallbackHub):
+    """A hub that a callback reaches just after it was asked, for the second time, what came to a URL."""
+
+    def __init__(self) -> None:
+        super().__init__(BASE)
+        self.asked = 0
+
+    def run_id_of(self, reference: str) -> str | None:
+        self.asked += 1
+        known = super().run_id_of(reference)
+        if self.asked == 2:
+            self.handle(reference, b'{"run_slug": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "run_status": "running"}')
+        return known
+
+
+async def test_a_callback_at_the_very_end_of_the_look_is_not_lost(service: FakeService) -> None:
+    told: list[object] = []
+    service.faults.add(faults.drop_before_commit(), operation="runWorker")
+    async with joined(service, LateHub(), on_event=told.append) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert [event for event in told if isinstance(event, StartReconciled)] == [
+        StartReconciled(run_id="01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    ]
+
+
 async def test_an_abort_leaves_the_url_of_the_start_alone(client: AsyncCoreClaw, service: FakeService) -> None:
     started = await client.workers.start_run(WORKER, INPUT)
     url = service.runs[started.run_id].callback_url

@@ -72,12 +72,15 @@ class JoinedHub:
             finally:
                 with self._lock:
                     del self._waiting[url]
+        with self._lock:
+            self._unknown[url] = tell_later
+            if len(self._unknown) > _MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
+        # Asked after that, so that no callback falls between the two.
         run_id = self.hub.run_id_of(url)
-        if run_id is None:
+        if run_id is not None:
             with self._lock:
-                self._unknown[url] = tell_later
-                if len(self._unknown) > _MAX_UNKNOWN:
-                    del self._unknown[next(iter(self._unknown))]
+                self._unknown.pop(url, None)
         return run_id
 
     def leave(self) -> None:
