@@ -13,9 +13,11 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import anyio
 import pytest
+from sync.child_calls import get_no_run, start_run
 
 from coreclaw_async import AsyncCoreClaw, ConfigurationError, CoreClaw, NotFoundError, PollSchedule, Run, errors
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
@@ -355,23 +357,14 @@ def test_calls_that_race_with_closing_end_one_way_or_the_other(service: FakeServ
     assert loop_threads() == []
 
 
-def _raise_in_child(url: str, key: str) -> None:
-    with CoreClaw(key, base_url=url) as client:
-        client.runs.get("01ARZ3NDEKTSV4RRFFQ69G5FAV")
-
-
-def _start_in_child(url: str, key: str) -> None:
-    with CoreClaw(key, base_url=url) as client:
-        client.workers.start_run(worker_of(client), INPUT)
-
-
 def test_errors_cross_processes_whole(service: FakeService) -> None:
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
-    with service.serve() as server, multiprocessing.get_context("spawn").Pool(1) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with service.serve() as server, ProcessPoolExecutor(1, mp_context=spawn) as pool:
         with pytest.raises(errors.OutcomeUnknownError) as unknown:
-            pool.apply(_start_in_child, (server.url, service.api_key))
+            pool.submit(start_run, server.url, service.api_key).result()
         with pytest.raises(NotFoundError) as missing:
-            pool.apply(_raise_in_child, (server.url, service.api_key))
+            pool.submit(get_no_run, server.url, service.api_key).result()
 
     assert unknown.value.candidates == tuple(service.runs)
     assert missing.value.status_code == 404
