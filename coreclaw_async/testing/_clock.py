@@ -22,6 +22,10 @@ _THREAD_LIMIT = 0.5
 """Real seconds for which work in threads holds a virtual clock."""
 
 
+_LONGEST_ROUND = 0.01
+"""Real seconds that one round of an event loop counts for at most."""
+
+
 class Clock(Protocol):
     """What the fake service asks of a clock, and what a client under test may share with it."""
 
@@ -176,12 +180,16 @@ class FakeClock:
             with anyio.move_on_after(_LOOK_AGAIN):
                 await sleeper.event.wait()
             return
-        quiet, seen, began = 0, self._activity, time.monotonic()
+        quiet, seen, held, before = 0, self._activity, 0.0, time.monotonic()
         while self._now < sleeper.deadline and self._queues[thread][0] is sleeper:
             await checkpoint()
+            now = time.monotonic()
+            # A machine that stood still for a while has not given the threads that time.
+            held += min(now - before, _LONGEST_ROUND)
+            before = now
             if self._activity != seen:
-                quiet, seen, began = 0, self._activity, time.monotonic()
-            elif not _threads_work() or time.monotonic() > began + _THREAD_LIMIT:
+                quiet, seen, held = 0, self._activity, 0.0
+            elif not _threads_work() or held > _THREAD_LIMIT:
                 quiet += 1
             if quiet >= self._quiet_cycles:
                 self._jump()

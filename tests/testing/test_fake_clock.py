@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -107,6 +108,20 @@ async def test_activity_holds_the_clock() -> None:
 
 
 async def test_work_in_a_thread_holds_the_clock() -> None:
+    clock = FakeClock()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(clock.sleep, 10)
+        await anyio.to_thread.run_sync(time.sleep, 0.05)
+        held = clock.monotonic()
+
+    assert (held, clock.monotonic()) == (0, 10)
+
+
+async def test_work_in_a_thread_holds_the_clock_also_when_the_machine_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = time.monotonic, itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: real() + (0 if next(calls) < 10 else 3.0))
     clock = FakeClock()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(clock.sleep, 10)
