@@ -22,6 +22,9 @@ _THREAD_LIMIT = 0.5
 """Real seconds for which work in threads holds a virtual clock."""
 
 
+_REST = 0.001
+"""Real seconds between two looks while threads work."""
+
 _LONGEST_ROUND = 0.01
 """Real seconds that one round of an event loop counts for at most."""
 
@@ -182,7 +185,8 @@ class FakeClock:
             return
         quiet, seen, held, before = 0, self._activity, 0.0, time.monotonic()
         while self._now < sleeper.deadline and self._queues[thread][0] is sleeper:
-            await checkpoint()
+            # A loop that never rests would hardly let the threads work.
+            await (anyio.sleep(_REST) if _threads_work() else checkpoint())
             now = time.monotonic()
             # A machine that stood still for a while has not given the threads that time.
             held += min(now - before, _LONGEST_ROUND)
