@@ -10,7 +10,9 @@ from pathlib import Path
 import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = ".[cli,emulator,otel,testing]"
+EXTRAS = ".[cli,emulator,otel,postgres,testing]"
+# No more, for many tests count on a core of their own.
+TWO_AT_ONCE = ("-n", "2", "--dist", "worksteal")
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_external_run = True
@@ -43,11 +45,14 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel; on the lowest Python, hold the coverage of branches at 100 %."""
     session.install(EXTRAS, *group("test"))
     # Not `python -m pytest`, which would put the checkout before the installed package.
-    if session.posargs or session.python != versions()[0]:
+    if session.posargs:
         session.run("pytest", *session.posargs)
         return
+    if session.python != versions()[0]:
+        session.run("pytest", *TWO_AT_ONCE)
+        return
     session.run("coverage", "erase")
-    session.run("coverage", "run", f"{session.bin}/pytest")
+    session.run("coverage", "run", f"{session.bin}/pytest", *TWO_AT_ONCE)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

@@ -3,8 +3,9 @@ Async-first Python SDK for the CoreClaw web-scraping API v2.
 
 How the package is laid out; imports point down the list and never up:
 
-* `_sync_generated`, `_sync_iterators`, `_sync_runtime`: `CoreClaw`, the same for callers who block
+* `_sync_generated`, `_sync_batches`, `_sync_iterators`, `_sync_runtime`: `CoreClaw`, the same for callers who block
 * `coreclaw_async._client`: `AsyncCoreClaw`, the entry point
+* `batch`, `ledger`, ``_batches``: many runs, one payment each
 * ``_resources``: one module per group of endpoints, one method per operation
 * `_pagination`, `_walk`, `_poller`, `_download`, `callbacks`: lists to their end, runs to theirs, files whole
 * `_transport`, `_connections`, `_lanes`, `_body`: sending; the modules that know httpx
@@ -15,11 +16,13 @@ Above them stand ``cli`` (the command line), ``otel`` (tracing) and ``testing`` 
 ``_tools`` writes `_sync_generated`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._clock import Clock
 from coreclaw_async._pagination import AsyncPager
 from coreclaw_async._streams import AsyncStream
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync_generated import Batch, CoreClaw
 from coreclaw_async._sync_iterators import Pager, Stream
 from coreclaw_async._version import __version__
 from coreclaw_async._watch import PollSchedule
@@ -28,6 +31,8 @@ from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import (
     ApiError,
     AuthenticationError,
+    BatchConflictError,
+    BatchStoppedError,
     ConcurrencyLimitError,
     ConfigurationError,
     CoreClawError,
@@ -36,6 +41,7 @@ from coreclaw_async.errors import (
     InsufficientBalanceError,
     InvalidArgumentError,
     InvalidResponseError,
+    LedgerError,
     NoReplyError,
     NotFoundError,
     NotImplementedByServiceError,
@@ -82,13 +88,26 @@ from coreclaw_async.models import (
     WorkerSummary,
 )
 
+if TYPE_CHECKING:
+    from coreclaw_async._batches.engine import BatchOutcome
+    from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.specs import RunSpec
+    from coreclaw_async.batch import AsyncBatch, BatchReport
+    from coreclaw_async.ledger import How, Item, ItemRun, ItemState
+
 __all__ = [
     "Account",
     "ApiError",
+    "AsyncBatch",
     "AsyncCoreClaw",
     "AsyncPager",
     "AsyncStream",
     "AuthenticationError",
+    "Batch",
+    "BatchConflictError",
+    "BatchOutcome",
+    "BatchReport",
+    "BatchStoppedError",
     "CallbackHub",
     "Clock",
     "ConcurrencyLimitError",
@@ -98,13 +117,18 @@ __all__ = [
     "CreatedTask",
     "DownloadError",
     "Export",
+    "How",
     "InputProperty",
     "InputRejectedError",
     "InputSchema",
     "InsufficientBalanceError",
     "InvalidArgumentError",
     "InvalidResponseError",
+    "Item",
+    "ItemRun",
+    "ItemState",
     "LastRun",
+    "LedgerError",
     "LogEntry",
     "LogLevel",
     "NoReplyError",
@@ -133,10 +157,12 @@ __all__ = [
     "RunOperationError",
     "RunOutcome",
     "RunRef",
+    "RunSpec",
     "RunStatus",
     "ScheduleType",
     "SendTimeoutError",
     "ServiceError",
+    "SettleTimes",
     "StartedRun",
     "Stream",
     "Task",
@@ -147,3 +173,28 @@ __all__ = [
     "WorkerUnavailableError",
     "__version__",
 ]
+
+# Not every program has batches, and what they need takes time to import.
+_LATE = {
+    "AsyncBatch": "coreclaw_async.batch",
+    "BatchOutcome": "coreclaw_async._batches.engine",
+    "BatchReport": "coreclaw_async.batch",
+    "How": "coreclaw_async.ledger",
+    "Item": "coreclaw_async.ledger",
+    "ItemRun": "coreclaw_async.ledger",
+    "ItemState": "coreclaw_async.ledger",
+    "RunSpec": "coreclaw_async._batches.specs",
+    "SettleTimes": "coreclaw_async._batches.reconcile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

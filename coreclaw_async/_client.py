@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -33,6 +33,13 @@ from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.events import EventHook
+
+if TYPE_CHECKING:
+    # Imported late elsewhere: not every program has batches.
+    from coreclaw_async._batches.batch_ledger import Shard
+    from coreclaw_async._batches.means import OnAmbiguous
+    from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async.batch import AsyncBatch
 
 DEFAULT_BASE_URL = "https://openapi.coreclaw.com"
 DEFAULT_TIMEOUT = 60.0
@@ -216,6 +223,49 @@ class AsyncCoreClaw:
             )
         )
         return copy
+
+    def batch(
+        self,
+        name: str,
+        *,
+        ledger: str | os.PathLike[str],
+        exclusive: bool = False,
+        on_ambiguous: OnAmbiguous = "hold",
+        settle_times: SettleTimes | None = None,
+        shard: Shard | None = None,
+    ) -> AsyncBatch:
+        """
+        Return a batch: many runs under one name, each paid for once, through crashes and on several machines.
+
+        Nothing is opened before its block begins.
+
+        Args:
+            name: Name of the batch in its ledger: printable, 1 to 500 letters.
+            ledger: ``sqlite:///runs.db`` or a path (a file of this machine, any number of processes),
+                ``postgresql://...`` (several machines; extra ``postgres``; not on trio), or ``memory`` (gone with the
+                block). Holds the inputs, and of the key a hash only.
+            exclusive: Whether nobody else starts runs of these workers: a start whose answer was lost is then settled
+                by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
+                explains.
+            on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold`` it for
+                `AsyncBatch.resolve`, let it ``fail``, or ``resubmit`` it, which may pay twice.
+            settle_times: When a lost start counts as settled.
+            shard: The part of the batch to run; None for all of it.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        from coreclaw_async.batch import AsyncBatch
+
+        return AsyncBatch(
+            self._context,
+            name,
+            ledger=ledger,
+            exclusive=exclusive,
+            on_ambiguous=on_ambiguous,
+            settle_times=settle_times,
+            shard=shard,
+        )
 
     async def aclose(self) -> None:
         """Close the connections; a caller's own httpx client stays open. A second call does nothing."""

@@ -157,6 +157,13 @@ class RunWatcher:
             del room.present[waiter]
             room.hand_over()
 
+    def add(self, waiter: Waiter, watch: Watch) -> None:
+        """Have *waiter* wait for one more run; in the event loop that it waits in."""
+        waiter.watches[watch.run_id] = watch
+        room = self._room()
+        if watch.next_look < room.wakes_at:
+            room.wake_leader()
+
     def wake(self, run_id: str) -> None:
         """Have the run looked at soon; may be called from any thread."""
         with self._lock:
@@ -242,7 +249,7 @@ class RunWatcher:
                     if leader.news:
                         leaves_at = min(leaves_at, now + _PATIENCE)
         except BaseExceptionGroup as errors:
-            raise _first_of(errors) from None
+            raise first_of(errors) from None
 
     async def _sleep(self, room: _Room, until: float) -> None:
         """Sleep, at most until the first deadline, and wake those whose deadline has passed."""
@@ -267,8 +274,8 @@ def _due(room: _Room, now: float) -> dict[str, Run | None]:
     return nearly if Survey.is_for_many(nearly) else due
 
 
-def _first_of(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
     """Return what a task of the leader's broke with, as if there had been no task."""
     if isinstance(error, BaseExceptionGroup):
-        return _first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+        return first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return error

@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 
@@ -27,6 +28,7 @@ from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.waiting import UpdateHook
 from coreclaw_async._resources.workers import AsyncWorkers
+from coreclaw_async._sync_batches import BatchBlock
 from coreclaw_async._sync_iterators import Pager, Stream
 from coreclaw_async._sync_runtime import Bridge
 from coreclaw_async._watch import PollSchedule
@@ -58,6 +60,14 @@ from coreclaw_async.models import (
     Worker,
     WorkerSummary,
 )
+
+if TYPE_CHECKING:
+    from coreclaw_async._batches.batch_ledger import Shard
+    from coreclaw_async._batches.engine import BatchOutcome
+    from coreclaw_async._batches.means import OnAmbiguous
+    from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async.batch import BatchReport
+    from coreclaw_async.ledger import Item, ItemRun
 
 
 class SyncAccount:
@@ -1267,6 +1277,133 @@ class SyncRunQueue:
         return self._bridge.run(self._inner.release, queue_ids, reason=reason).result()
 
 
+class Batch(BatchBlock):
+    """
+    Many runs under one name, whose truth is in a ledger: ``with client.batch(...) as batch``.
+
+    Before a start is sent its intent is on the disk, and what came of it is written down before the next one of the
+    same worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses no
+    run. Where nobody can tell whether an item has a run, the item is held for a person (`resolve`).
+
+    What it does goes on in the loop's thread until its block ends, also while nobody asks for the next outcome. Ctrl-C
+    leaves the block, and the runs go on.
+    """
+
+    def run(
+        self,
+        *,
+        max_in_flight: int | None = None,
+        max_spend: Decimal | None = None,
+        output: str | os.PathLike[str] | None = None,
+        width: int | None = None,
+    ) -> Stream[BatchOutcome]:
+        """
+        Return an iterator that starts what is planned, waits for all runs, and returns items as they come to their end.
+
+        Goes on where an earlier process has stopped: starts whose answer never came are settled first. Starts, waits
+        and files go on while nobody asks for the next outcome; leaving the iteration stops nothing, leaving the batch's
+        block does, and the runs go on. ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent again;
+        lists, details and rows as often as needed.
+
+        Args:
+            max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
+            max_spend: US dollars above 0. No run is started any more when what was spent, and for each run in flight as
+                much as the dearest so far has cost, reach it; before the first has ended there is one at a time. Runs
+                that cost more than any before can overshoot it.
+            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done.
+            width: Starts of one worker that may be under way at once, 1 to 8. Above 1 only with a `CallbackHub`, which
+                is what tells them apart; None for 8 with a hub, else 1.
+
+        Raises:
+            BatchStoppedError: The balance or *max_spend* is used up; raised after the runs in flight have ended.
+            LedgerError: The ledger cannot be used any more.
+            AuthenticationError: The key was refused.
+            RequestNotSentError: The service could not be reached, again and again.
+            OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
+            ValueError: An argument is out of range.
+            RuntimeError: It is running already.
+        """
+        return Stream(
+            self._bridge,
+            self._inner.run(max_in_flight=max_in_flight, max_spend=max_spend, output=output, width=width),
+        )
+
+    def report(self) -> BatchReport:
+        """
+        Return where the batch stands, as its ledger has it; sends nothing.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        return self._bridge.run(self._inner.report).result()
+
+    def get(self, key: str) -> Item:
+        """
+        Return one item as its ledger has it; sends nothing.
+
+        Raises:
+            KeyError: There is no such item.
+            LedgerError: The ledger cannot be read.
+        """
+        return self._bridge.run(self._inner.get, key).result()
+
+    def history(self, key: str) -> list[ItemRun]:
+        """
+        Return all runs that an item has had, oldest first; sends nothing.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        return self._bridge.run(self._inner.history, key).result()
+
+    def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> Item:
+        """
+        Decide about an item that is ``ambiguous``, and return it as it is then.
+
+        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted.
+
+        Args:
+            key: The item's.
+            adopt: The run that is its run; it must be one of the item's worker, and no other item's.
+            resubmit: Whether it has none and is to be started: if that is wrong, it is paid for twice.
+
+        Raises:
+            KeyError: There is no such item.
+            ValueError: Both or neither was given, the item is not ambiguous, or the run cannot be its run.
+            NotFoundError: There is no such run.
+            LedgerError: The ledger cannot be written to.
+        """
+        return self._bridge.run(self._inner.resolve, key, adopt=adopt, resubmit=resubmit).result()
+
+    def rerun(self, keys: Iterable[str] | None = None) -> int:
+        """
+        Plan items again that failed, were rejected or taken out, and return how many; what they had is kept.
+
+        Args:
+            keys: Which ones; None for all that failed.
+
+        Raises:
+            KeyError: There is no such item.
+            ValueError: An item is in another state.
+            LedgerError: The ledger cannot be written to.
+        """
+        return self._bridge.run(self._inner.rerun, keys).result()
+
+    def cancel(self, *, abort: bool = False) -> int:
+        """
+        Take out what is planned, and return how many items that were; `rerun` brings them back by key.
+
+        ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; sent again after a failure.
+
+        Args:
+            abort: Whether the runs that go on are aborted too; `run` then returns them as they end.
+
+        Raises:
+            LedgerError: The ledger cannot be written to.
+        """
+        return self._bridge.run(self._inner.cancel, abort=abort).result()
+
+
 class CoreClaw:
     """
     A blocking client of the CoreClaw API v2, for scripts, notebooks and threads.
@@ -1412,6 +1549,49 @@ class CoreClaw:
         copy = object.__new__(type(self))
         copy._set_up(inner, self._bridge, is_copy=True)
         return copy
+
+    def batch(
+        self,
+        name: str,
+        *,
+        ledger: str | os.PathLike[str],
+        exclusive: bool = False,
+        on_ambiguous: OnAmbiguous = "hold",
+        settle_times: SettleTimes | None = None,
+        shard: Shard | None = None,
+    ) -> Batch:
+        """
+        Return a batch: many runs under one name, each paid for once, through crashes and on several machines.
+
+        Nothing is opened before its block begins.
+
+        Args:
+            name: Name of the batch in its ledger: printable, 1 to 500 letters.
+            ledger: ``sqlite:///runs.db`` or a path (a file of this machine, any number of processes),
+                ``postgresql://...`` (several machines; extra ``postgres``; not on trio), or ``memory`` (gone with the
+                block). Holds the inputs, and of the key a hash only.
+            exclusive: Whether nobody else starts runs of these workers: a start whose answer was lost is then settled
+                by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
+                explains.
+            on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold`` it for
+                `Batch.resolve`, let it ``fail``, or ``resubmit`` it, which may pay twice.
+            settle_times: When a lost start counts as settled.
+            shard: The part of the batch to run; None for all of it.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        return Batch(
+            self._inner.batch(
+                name,
+                ledger=ledger,
+                exclusive=exclusive,
+                on_ambiguous=on_ambiguous,
+                settle_times=settle_times,
+                shard=shard,
+            ),
+            self._bridge,
+        )
 
     def close(self) -> None:
         """Close the connections; a caller's own httpx client stays open. A second call does nothing."""

@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import attrs
@@ -352,6 +353,53 @@ class Bridge:
                 give_back.atexit = False
                 self._forget_to_give_back = give_back.detach
             return self._thread
+
+
+class Hosted:
+    """
+    An async context manager whose block is a task of its own, so that calls which are tasks too can share it.
+
+    Args:
+        manager: The manager; it is left with the last call, or with the loop.
+    """
+
+    def __init__(self, manager: AbstractAsyncContextManager[Any]) -> None:
+        self._manager = manager
+        self._task: asyncio.Task[None] | None = None
+        self._is_closing: asyncio.Event | None = None
+
+    async def open(self) -> None:
+        """Enter the manager; its errors are raised here."""
+        import asyncio
+
+        is_open = asyncio.Event()
+        self._is_closing = asyncio.Event()
+        self._task = asyncio.create_task(self._live(is_open, self._is_closing))
+        opening = asyncio.create_task(is_open.wait())
+        try:
+            await asyncio.wait((self._task, opening), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._is_closing.set()
+            raise
+        finally:
+            opening.cancel()
+        if self._task.done():
+            self._task.result()
+
+    async def close(self) -> None:
+        """Leave the manager; its errors are raised here."""
+        import asyncio
+
+        assert self._task is not None, "it was opened"
+        assert self._is_closing is not None, "it was opened"
+        self._is_closing.set()
+        await asyncio.wait((self._task,))
+        self._task.result()
+
+    async def _live(self, is_open: asyncio.Event, is_closing: asyncio.Event) -> None:
+        async with self._manager:
+            is_open.set()
+            await is_closing.wait()
 
 
 def _give_back(thread: _LoopThread) -> None:

@@ -104,6 +104,7 @@ class Watch:
         delay: Seconds between the last look and the next one.
         changes: What happened and nobody was told of yet.
         is_queued: Whether somebody is about to be told.
+        seen_at: When the run was last seen, or the wait began.
     """
 
     run_id: str
@@ -119,11 +120,11 @@ class Watch:
     changes: deque[Change] = attrs.field(factory=deque[Change], init=False)
     is_queued: bool = attrs.field(default=False, init=False)
     _waits: Iterator[float] = attrs.field(init=False)
-    _seen_at: float = attrs.field(init=False)
+    seen_at: float = attrs.field(init=False)
     _aborting_since: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.next_look = self._seen_at = self.began
+        self.next_look = self.seen_at = self.began
         self._waits = self.schedule.waits()
 
     def wake(self, at: float) -> None:
@@ -153,7 +154,7 @@ class Watch:
         return is_news
 
     def _see(self, run: Run, now: float) -> bool:
-        self._seen_at = now
+        self.seen_at = now
         if run.outcome is not RunOutcome.ABORTING:
             self._aborting_since = None
         elif self._aborting_since is None:
@@ -169,7 +170,7 @@ class Watch:
         is_lost = isinstance(error, errors.AuthenticationError | errors.ConfigurationError)
         if isinstance(error, errors.NotFoundError):
             # No source promises that a new run can be read at once (contract, read-after-write).
-            is_lost = now - self._seen_at > self.schedule.not_found_grace
+            is_lost = now - self.seen_at > self.schedule.not_found_grace
         if is_lost:
             self.error = _copy_for(self.run_id, error)
             self.is_over = True

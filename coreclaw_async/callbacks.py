@@ -91,12 +91,21 @@ class CallbackHub:
     def new_url(self) -> str:
         """Return a new URL to give to the service as ``callback_url``: as good as a password, for one start only."""
         name, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
-        with self._lock:
-            self._entries[name] = _Entry(secret)
-            if len(self._entries) > self._capacity:
-                forgotten = self._entries.pop(next(iter(self._entries)))
-                self._queue_items.pop(forgotten.queue_id or "", None)
+        self._remember(name, secret)
         return self._url(name, secret)
+
+    def restore(self, url: str) -> bool:
+        """
+        Know a URL again that a hub with the same base URL has made, for example before this process began.
+
+        Returns:
+            Whether it is one of this hub's.
+        """
+        name, _, secret = _last_segment(url).partition(".")
+        if not url.startswith(f"{self._base_url}/") or not name or not secret:
+            return False
+        self._remember(name, secret)
+        return True
 
     def owns(self, url: str) -> bool:
         """Return whether *url* is one of this hub's that it has not forgotten."""
@@ -204,6 +213,13 @@ class CallbackHub:
             if not message.get("more_body", False):
                 break
         return body
+
+    def _remember(self, name: str, secret: str) -> None:
+        with self._lock:
+            self._entries.setdefault(name, _Entry(secret))
+            if len(self._entries) > self._capacity:
+                forgotten = self._entries.pop(next(iter(self._entries)))
+                self._queue_items.pop(forgotten.queue_id or "", None)
 
     def _url(self, name: str, secret: str) -> str:
         return f"{self._base_url}/{name}.{secret}"

@@ -27,7 +27,10 @@ Every error of the package: one tree, plain data, picklable.
     ├── RunFailedError              the run ended badly
     ├── RunAbortedError             the run was aborted, or is being aborted
     ├── InputRejectedError          an input that is certain to fail, stopped before it costs anything
-    └── DownloadError               a file could not be fetched whole
+    ├── DownloadError               a file could not be fetched whole
+    ├── LedgerError                 the ledger of a batch cannot be used, or not any more
+    ├── BatchConflictError          also a ValueError: a key was planned with another input
+    └── BatchStoppedError           a batch starts no more runs: the balance or its budget is used up
 
 The caller's own mistakes are `ValueError` and `TypeError`, raised before anything is sent.
 """
@@ -35,6 +38,7 @@ The caller's own mistakes are `ValueError` and `TypeError`, raised before anythi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -284,3 +288,47 @@ class InputRejectedError(CoreClawError):
 
 class DownloadError(CoreClawError):
     """A file could not be fetched whole from the storage host; no partial file stands under its final name."""
+
+
+class LedgerError(CoreClawError):
+    """
+    The ledger of a batch cannot be used, or not any more; nothing is submitted that it has not recorded.
+
+    No ledger, another account's, one of a newer version, a full disk, a read-only folder, a database that has gone.
+    """
+
+
+class BatchConflictError(CoreClawError, ValueError):
+    """
+    A key of the batch was planned before, with another worker, version or input; that item stays as it was planned.
+
+    Attributes:
+        key: The key.
+        planned: SHA-256 of what was planned, in hex.
+        given: SHA-256 of what was given now, in hex.
+    """
+
+    def __init__(self, message: str, *, key: str, planned: str, given: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.planned = planned
+        self.given = given
+
+
+class BatchStoppedError(CoreClawError):
+    """
+    The batch starts no more runs; those that had been started have ended, and what is left is planned as before.
+
+    Attributes:
+        reason: ``balance``: the service refused a start for it; or ``max_spend``.
+        left: Items that are still planned.
+        spent: What the runs of the batch have cost so far, in US dollars.
+        balance: The account's balance, where it could be asked for, in US dollars.
+    """
+
+    def __init__(self, message: str, *, reason: str, left: int, spent: Decimal, balance: Decimal | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.left = left
+        self.spent = spent
+        self.balance = balance

@@ -144,7 +144,37 @@ class PageRead:
     count: int | None = None
 
 
+@attrs.frozen(kw_only=True)
+class BatchItemChanged:
+    """
+    An item of a batch has gone on, and its ledger knows.
+
+    Attributes:
+        batch: Name of the batch.
+        key: The item's.
+        state: A word of `coreclaw_async.ledger.ItemState`.
+        previous: The one before.
+        attempt: Number of the attempt, from 1; 0 before the first.
+        run_id: Its run, or None.
+    """
+
+    batch: str
+    key: str
+    state: str
+    previous: str
+    attempt: int
+    run_id: str | None = None
+
+
 Event: TypeAlias = (
-    RequestSent | RetryScheduled | RunStarted | StartUnknown | StartReconciled | RunsPolled | RunChanged | PageRead
+    RequestSent
+    | RetryScheduled
+    | RunStarted
+    | StartUnknown
+    | StartReconciled
+    | RunsPolled
+    | RunChanged
+    | PageRead
+    | BatchItemChanged
 )
 EventHook: TypeAlias = Callable[[Event], None]

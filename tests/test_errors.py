@@ -8,6 +8,7 @@ import inspect
 import multiprocessing
 import pickle
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from coreclaw_async import errors
 from coreclaw_async.errors import (
+    BatchConflictError,
+    BatchStoppedError,
     CoreClawError,
     OutcomeUnknownError,
     PaginationError,
@@ -47,6 +50,11 @@ FACTS = st.fixed_dictionaries(
 )
 OF_A_RUN = st.fixed_dictionaries({"run_id": TEXT}, optional={"run": st.builds(Run, run_id=TEXT)})
 
+NEEDED: dict[type[CoreClawError], dict[str, Any]] = {
+    BatchConflictError: {"key": "k", "planned": "a", "given": "b"},
+    BatchStoppedError: {"reason": "balance", "left": 1, "spent": Decimal(2)},
+}
+
 
 def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
     """Return the arguments that *kind* takes beside its message."""
@@ -58,6 +66,13 @@ def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
         return st.tuples(OF_A_RUN, st.lists(TEXT)).map(lambda pair: {**pair[0], "log": pair[1]})
     if kind is RunAbortedError:
         return st.tuples(OF_A_RUN, st.booleans()).map(lambda pair: {**pair[0], "confirmed": pair[1]})
+    if kind is BatchConflictError:
+        return st.fixed_dictionaries({"key": TEXT, "planned": TEXT, "given": TEXT})
+    if kind is BatchStoppedError:
+        return st.fixed_dictionaries(
+            {"reason": TEXT, "left": st.integers(0), "spent": st.decimals(0, 1000)},
+            optional={"balance": st.decimals(0, 9)},
+        )
     return OF_A_RUN if kind is WaitTimeoutError else FACTS
 
 
@@ -120,7 +135,7 @@ def test_pickles_and_copies_have_all_attributes(error: CoreClawError) -> None:
     ids=lambda kind: kind.__name__,
 )
 def test_pickles_have_the_arguments_and_the_repr(kind: type[CoreClawError]) -> None:
-    error = kind("it happened", run_id="R")
+    error = kind("it happened", **NEEDED.get(kind, {"run_id": "R"}))
     twin = pickle.loads(pickle.dumps(error))
 
     assert (twin.args, repr(twin)) == (error.args, repr(error)) == (("it happened",), f"{kind.__name__}('it happened')")
@@ -168,7 +183,7 @@ def test_candidates_are_a_tuple_and_none_differs_from_empty() -> None:
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_only_an_unknown_outcome_may_have_taken_effect_by_itself(kind: type[CoreClawError]) -> None:
-    error = kind("it happened", run_id="R")
+    error = kind("it happened", **NEEDED.get(kind, {"run_id": "R"}))
 
     assert error.may_have_taken_effect is (kind is OutcomeUnknownError)
     assert OutcomeUnknownError("x", may_have_taken_effect=False).may_have_taken_effect

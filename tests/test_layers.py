@@ -35,8 +35,9 @@ LAYERS = [
         "callbacks",
     },
     {"_resources"},
+    {"_batches", "batch", "ledger"},
     {"_client"},
-    {"_sync_generated", "_sync_iterators", "_sync_runtime"},
+    {"_sync_batches", "_sync_generated", "_sync_iterators", "_sync_runtime"},
     {""},  # The package itself, which offers the names.
     {"__main__", "_tools", "cli", "otel", "testing"},
 ]

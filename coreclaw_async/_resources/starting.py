@@ -108,6 +108,15 @@ async def start(context: Context, request: Request, look: Look) -> StartedRun:
     return await create(context, request, look, lambda answer: _read_started(context, request, answer))
 
 
+async def send_start(context: Context, request: Request, *, within: float) -> StartedRun:
+    """
+    Send a request that starts a run, in *within* seconds, and look for nothing when its answer is lost.
+
+    For those who know better where to look, and when.
+    """
+    return _read_started(context, request, await context.transport.call(request, within=within))
+
+
 async def create(context: Context, request: Request, look: Look, read: Callable[[Answer], T]) -> T:
     """Send a request that brings something about and return what *read* makes of the answer."""
     try:

@@ -54,6 +54,16 @@ Attributes:
     runs: Runs, their logs and rows.
     run_queue: Runs that wait to be activated.
 """,
+    "AsyncBatch": """
+Many runs under one name, whose truth is in a ledger: ``with client.batch(...) as batch``.
+
+Before a start is sent its intent is on the disk, and what came of it is written down before the next one of the same
+worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses no run. Where
+nobody can tell whether an item has a run, the item is held for a person (`resolve`).
+
+What it does goes on in the loop's thread until its block ends, also while nobody asks for the next outcome. Ctrl-C
+leaves the block, and the runs go on.
+""",
 }
 # Words about awaiting, put right; each must occur, so that none outlives the text it is for.
 PHRASES = {
@@ -69,9 +79,15 @@ PHRASES = {
     "a plain function or a coroutine function": "a plain function or a coroutine function, in the loop's thread",
 }
 MISLEADING = re.compile(r"\bawait|\basync (?!def)|\basynchronous|\bcancel(?!lation|_)|\bAsync[A-Z]", re.IGNORECASE)
-RENAMED = {"AsyncCoreClaw": "CoreClaw", "AsyncPager": "Pager", "AsyncStream": "Stream"}
+RENAMED = {"AsyncCoreClaw": "CoreClaw", "AsyncPager": "Pager", "AsyncStream": "Stream", "AsyncBatch": "Batch"}
 ITERATORS = {"AsyncPager": "Pager", "AsyncStream": "Stream"}
+# Methods of batches that are written by hand: they are about a block and an iterable of the caller's.
+BATCH_BLOCK = {"__init__", "__repr__", "__aenter__", "__aexit__", "name", "plan"}
+# Imported for type checkers only, as the client does: not every program has batches.
+LATE = ("coreclaw_async.batch", "coreclaw_async._batches", "coreclaw_async.ledger")
 OWN_IMPORTS = {
+    "TYPE_CHECKING": "typing",
+    "BatchBlock": "coreclaw_async._sync_batches",
     "Bridge": "coreclaw_async._sync_runtime",
     "Pager": "coreclaw_async._sync_iterators",
     "Stream": "coreclaw_async._sync_iterators",
@@ -101,7 +117,8 @@ class Source:
         path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
         text = path.read_text(encoding="utf-8")
         source = cls(path.relative_to(package.parent).as_posix(), text.encode().split(b"\n"), ast.parse(text))
-        for node in source.tree.body:
+        blocks = [node.body for node in source.tree.body if isinstance(node, ast.If)]
+        for node in [*source.tree.body, *(node for block in blocks for node in block)]:
             if isinstance(node, ast.ImportFrom):
                 source.origin.update((one.name, str(node.module)) for one in node.names if one.asname is None)
             elif isinstance(node, ast.Import):
@@ -182,6 +199,7 @@ class Generator:
         written = [
             self._group(Source.read(self.package, client.origin[name]), name, _twin(name)) for name in groups.values()
         ]
+        written.append(self._batch(Source.read(self.package, client.origin["AsyncBatch"])))
         written.append(self._client(client, client_class, groups))
         if self.unused:
             client.refuse(client_class, f"no docstring holds {min(self.unused)!r} any more")
@@ -216,10 +234,20 @@ class Generator:
             parts.append("\n" + self._method(source, method))
         return "\n".join(parts) + "\n"
 
+    def _batch(self, source: Source) -> str:
+        node = _class_of(source, "AsyncBatch")
+        parts = ["\nclass Batch(BatchBlock):", self._docstring(source, node, 4)]
+        for method in _methods(source, node):
+            if method.name in BATCH_BLOCK or method.name.startswith("_"):
+                continue
+            parts.append("\n" + self._method(source, method))
+        return "\n".join(parts) + "\n"
+
     def _client(self, source: Source, node: ast.ClassDef, groups: dict[str, str]) -> str:
         self.names["AsyncCoreClaw"] = source.origin["AsyncCoreClaw"]
         methods = {method.name: method for method in _methods(source, node)}
-        known = {"__init__", "_set_up", "__repr__", "lanes_in_use", "with_options", "aclose", "__aenter__", "__aexit__"}
+        known = {"__init__", "_set_up", "__repr__", "lanes_in_use", "with_options", "batch", "aclose"}
+        known |= {"__aenter__", "__aexit__"}
         for name in methods.keys() ^ known:
             source.refuse(methods.get(name, node), f"there is no rule for the client's {name}")
         init, leave = methods["__init__"], methods["__aexit__"]
@@ -248,6 +276,13 @@ class Generator:
             *_call("inner = self._inner.with_options", self._arguments(source, methods["with_options"])),
             "        copy = object.__new__(type(self))",
             "        copy._set_up(inner, self._bridge, is_copy=True)\n        return copy",
+            "",
+            self._head(source, methods["batch"], "batch"),
+            self._docstring(source, methods["batch"], 8),
+            *_call(
+                "return Batch(\n            self._inner.batch", self._arguments(source, methods["batch"]), nested=True
+            ),
+            "            self._bridge,\n        )",
             "",
             self._head(source, methods["aclose"], "close"),
             self._docstring(source, methods["aclose"], 8),
@@ -366,17 +401,24 @@ class Generator:
 
     def _imports(self) -> str:
         """Return the import statements, in the order that a sorter would leave alone."""
-        plain = {line for line in self.names.values() if line.startswith("import ")}
-        modules: dict[str, list[str]] = {}
-        for name, module in self.names.items():
-            if not module.startswith("import "):
-                modules.setdefault(module, []).append(name)
-        sections: dict[int, list[str]] = {0: [], 1: [], 2: []}
-        for line in sorted(plain):
-            sections[_section(line.split()[1])].append(line)
-        for module in sorted(modules):
-            sections[_section(module)] += _import_from(module, modules[module])
-        return "\n\n".join("\n".join(lines) for lines in sections.values() if lines) + "\n"
+        late = {name: module for name, module in self.names.items() if module.startswith(LATE)}
+        text = _import_block({name: module for name, module in self.names.items() if name not in late})
+        return f"{text}\nif TYPE_CHECKING:\n{textwrap.indent(_import_block(late), '    ')}"
+
+
+def _import_block(names: dict[str, str]) -> str:
+    """Return the statements that import *names*."""
+    plain = {line for line in names.values() if line.startswith("import ")}
+    modules: dict[str, list[str]] = {}
+    for name, module in names.items():
+        if not module.startswith("import "):
+            modules.setdefault(module, []).append(name)
+    sections: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    for line in sorted(plain):
+        sections[_section(line.split()[1])].append(line)
+    for module in sorted(modules):
+        sections[_section(module)] += _import_from(module, modules[module])
+    return "\n\n".join("\n".join(lines) for lines in sections.values() if lines) + "\n"
 
 
 def _twin(name: str) -> str:
@@ -394,7 +436,7 @@ def _methods(source: Source, node: ast.ClassDef) -> Iterator[ast.FunctionDef | a
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             source.refuse(statement, "a class may hold a docstring and methods only")
         decorators = [source.segment(one) for one in statement.decorator_list]
-        if decorators and (decorators != ["property"] or statement.name != "lanes_in_use"):
+        if decorators and (decorators != ["property"] or statement.name not in {"lanes_in_use", "name"}):
             source.refuse(statement, f"there is no rule for @{decorators[0]}")
         yield statement
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote
@@ -55,6 +56,11 @@ class Credentials:
     def is_missing(self) -> bool:
         """Whether there is no key."""
         return self._key is None
+
+    @property
+    def account(self) -> str:
+        """What tells the account from others and does not give its key away; empty without a key."""
+        return "" if self._key is None else hashlib.sha256(self._key.encode()).hexdigest()[:16]
 
     def but_with(self, key: str | None, mode: AuthMode | None) -> Credentials:
         """Return credentials with another key or mode; what is None stays as it is."""

@@ -74,6 +74,9 @@ def emulate(
     plan_limit: Annotated[
         int | None, typer.Option(min=0, help="Runs that may go on at once; a further start gets code 30003.")
     ] = None,
+    rate_limit: Annotated[
+        float | None, typer.Option(min=0.001, help="Requests a second; a further one gets code 13000.")
+    ] = None,
     balance: Annotated[
         Decimal, typer.Option(parser=_amount, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
     ] = Decimal("100.00"),
@@ -90,6 +93,8 @@ def emulate(
         echo_page_index=echo_page_index,
         log_entries=log_entries,
         plan_limit=plan_limit,
+        rate_limit=rate_limit,
+        rate_burst=1 if rate_limit is None else max(1, math.ceil(rate_limit)),
         balance=balance,
         default_script=RunScript(rows=rows, duration=run_seconds),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from coreclaw_async.testing._answers import Answer
+from coreclaw_async.testing._answers import Answer, RefusedError, answer_json, error_envelope
 from coreclaw_async.testing._calls import SYNC_LIMIT
 from coreclaw_async.testing._dispatch import IncomingRequest, PendingAnswer, answer_call
 from coreclaw_async.testing._fault_plan import DOWNLOAD, FaultPlan
@@ -50,6 +50,9 @@ class Backend:
     faults: FaultPlan = field(factory=FaultPlan)
     requests: list[RecordedRequest] = field(factory=list[RecordedRequest])
     lock: threading.RLock = field(factory=threading.RLock)
+    _left: float = 0.0
+    """Requests that may come at once; told from when by the next."""
+    _counted_at: float | None = None
 
     async def exchange(self, request: IncomingRequest, *, pause: Sleep, wait: Sleep) -> Delivery:
         """
@@ -101,7 +104,22 @@ class Backend:
             return record, fault, None
         if request.site == "files":
             return record, fault, answer_download(self.world, request)
+        if self._is_too_fast():
+            refused = error_envelope(RefusedError(429, 13000), self.world.ids.request_id())
+            return record, fault, answer_json(refused, status=429)
         return record, fault, answer_call(self.world, request, route)
+
+    def _is_too_fast(self) -> bool:
+        """Whether the account has asked more often than it may; a refused request does not count."""
+        switches = self.world.switches
+        if switches.rate_limit is None:
+            return False
+        now = switches.clock.monotonic()
+        gained = 0.0 if self._counted_at is None else (now - self._counted_at) * switches.rate_limit
+        left = switches.rate_burst if self._counted_at is None else min(self._left + gained, switches.rate_burst)
+        self._counted_at = now
+        self._left = left - 1 if left >= 1 else left
+        return left < 1
 
     async def _finish(self, pending: PendingAnswer, wait: Sleep) -> Answer:
         clock, run = self.world.switches.clock, pending.run

@@ -52,6 +52,9 @@ class Switches:
         abort_requires_body: Whether an abort without a JSON object as its body is refused.
         page_size_cap: A larger `limit` is silently taken for this; None turns it off.
         plan_limit: How many runs may be in `ready` and `running`; None for any number.
+        rate_limit: How many API requests are answered in a second; further ones get 429 with 13000. None for any
+            number.
+        rate_burst: How many requests may come at once before `rate_limit` counts.
         balance: The credit as a decimal; runs started through the API use it up.
         price_per_row: What a row costs, as a decimal.
         base_url: The origin of the API.
@@ -79,6 +82,8 @@ class Switches:
     abort_requires_body: bool = False
     page_size_cap: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     plan_limit: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    rate_limit: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    rate_burst: int = field(default=1, validator=validators.ge(1))
     balance: str | Decimal = field(default="100.00", converter=Decimal)
     price_per_row: str | Decimal = field(default="0.001", converter=Decimal)
     base_url: str = field(default="https://openapi.coreclaw.com", converter=_without_slash)

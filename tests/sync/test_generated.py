@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import coreclaw_async
-from coreclaw_async import AsyncCoreClaw, AsyncPager, AsyncStream, CoreClaw, Pager, Stream
+from coreclaw_async import AsyncBatch, AsyncCoreClaw, AsyncPager, AsyncStream, Batch, CoreClaw, Pager, Stream
 from coreclaw_async._tools import generate_sync
 
 PACKAGE = Path(coreclaw_async.__file__).parent
@@ -41,6 +41,7 @@ def twins(kind: type, blocking: type) -> list[Any]:
 
 TWINS = [
     *twins(AsyncCoreClaw, CoreClaw),
+    *(twin for twin in twins(AsyncBatch, Batch) if twin.id.partition(".")[2] in vars(Batch)),
     *(
         twin
         for group in GROUPS
@@ -59,7 +60,7 @@ def put_right(text: str) -> str:
     """Return what is said of an async method as it is said of its twin."""
     for phrase, better in generate_sync.PHRASES.items():
         text = text.replace(phrase, better)
-    return re.sub(r"\bAsync(CoreClaw|Pager|Stream)", r"\1", text)
+    return re.sub(r"\bAsync(CoreClaw|Pager|Stream|Batch)", r"\1", text)
 
 
 def shape(call: Any) -> list[tuple[str, Any, Any, str]]:
@@ -78,7 +79,7 @@ def test_each_method_has_a_twin_with_the_same_parameters_defaults_types_and_word
     assert shape(twin) == shape(call)
     assert said(twin) == put_right(said(call))
     if not isinstance(call, property):
-        assert returned(twin) == re.sub(r"\bAsync(Pager|Stream)\b", r"\1", returned(call))
+        assert returned(twin) == re.sub(r"\bAsync(Pager|Stream|Batch)\b", r"\1", returned(call))
     assert not inspect.iscoroutinefunction(twin)
 
 
@@ -126,7 +127,7 @@ def package(tmp_path: Path) -> Path:
     """A copy of what the generator reads and writes."""
     copy = tmp_path / "coreclaw_async"
     shutil.copytree(PACKAGE / "_resources", copy / "_resources")
-    for name in ("_client.py", "_sync_generated.py"):
+    for name in ("_client.py", "batch.py", "_sync_generated.py"):
         shutil.copy(PACKAGE / name, copy)
     return copy
 

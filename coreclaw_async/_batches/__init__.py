@@ -1,0 +1,1 @@
+"""How batches work: their ledgers, lanes, admission, reconciliation and files."""

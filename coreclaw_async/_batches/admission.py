@@ -1,0 +1,217 @@
+"""When the next start of a batch may leave: what plan, rate and budget allow, as far as that was learned."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+
+import anyio
+import attrs
+
+from coreclaw_async._clock import Clock
+
+# While nobody knows the plan's limit, so many starts may be under way at once: those beyond it are wasted.
+_UNPROVEN = 8
+_PROBE_SECONDS = 60.0
+_LEAST_PROBE, _MOST_PROBE = 5.0, 3600.0
+_LOOK_AGAIN = 0.5
+_RATE_CUT = 0.7
+_RATE_GROWTH = 1.1
+_LEAST_RATE, _MOST_RATE = 0.1, 1000.0
+_CLEAN_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
+
+
+@attrs.define
+class Budget:
+    """
+    What the runs of a batch may cost.
+
+    Attributes:
+        most: US dollars for all of them.
+        spent: What those that have ended cost.
+        highest: The dearest so far, which is reserved for each that goes on; None before any has ended.
+    """
+
+    most: Decimal
+    spent: Decimal = Decimal(0)
+    highest: Decimal | None = None
+
+    def allows(self, in_flight: int) -> bool:
+        """Return whether one more run may start beside those in flight."""
+        if self.highest is None:  # Nobody knows yet what a run costs.
+            return in_flight == 0 and self.spent < self.most
+        return self.spent + self.highest * in_flight < self.most
+
+    def take(self, cost: Decimal) -> None:
+        """Take note of what a run has cost."""
+        self.spent += cost
+        self.highest = max(cost, self.highest or Decimal(0))
+
+
+@attrs.define
+class Limits:
+    """
+    What was learned of the service's limits. No clock of its own, no I/O.
+
+    Attributes:
+        most: The caller's limit of runs in flight, or None.
+        budget: What may be spent, or None.
+        in_flight: Runs that go on, and starts under way.
+        sending: Starts under way.
+        learned: Runs in flight that the plan is known to bear, or None.
+        wasted: Starts that were refused for plan or rate.
+        all_seen: Says whether all runs in flight were just seen to go on. One whose end nobody knows of yet would make
+            the plan seem to bear more than it does.
+    """
+
+    most: int | None = None
+    budget: Budget | None = None
+    in_flight: int = 0
+    sending: int = 0
+    learned: int | None = None
+    wasted: int = 0
+    all_seen: Callable[[], bool] = bool
+    _probe_seconds: float = _PROBE_SECONDS
+    _next_probe: float = 0.0
+    _is_probing: bool = False
+    _rate: float | None = None
+    _not_before: float = float("-inf")
+    _rate_since: float = 0.0
+    _sent: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=64))
+
+    def delay(self, now: float) -> float | None:
+        """Return the seconds until the next start may leave, 0 for now, None for when something has ended."""
+        if self.most is not None and self.in_flight >= self.most:
+            return None
+        if self.budget is not None and not self.budget.allows(self.in_flight):
+            return None
+        if self.learned is None:
+            if self.sending >= min(_UNPROVEN, 1 + (self.in_flight - self.sending) // 4):
+                return None
+        elif self.in_flight >= self.learned:
+            if self._is_probing or self.in_flight > self.learned:
+                return None
+            wait = max(self._next_probe - now, self._not_before - now, 0.0)
+            return wait if wait or self.all_seen() else _LOOK_AGAIN
+        return max(self._not_before - now, 0.0)
+
+    def send(self, now: float) -> None:
+        """Take note that a start is about to leave."""
+        if self.learned is not None and self.in_flight >= self.learned:
+            self._is_probing = True
+        self.in_flight += 1
+        self.sending += 1
+        self._sent.append(now)
+        if self._rate is not None:
+            if now - self._rate_since >= _CLEAN_SECONDS:
+                self._rate = min(self._rate * _RATE_GROWTH, _MOST_RATE)
+                self._rate_since = now
+            self._not_before = max(self._not_before, now) + 1 / self._rate
+
+    def accepted(self, now: float) -> None:
+        """Take note that a run goes on, or may do so."""
+        self.sending -= 1
+        if self.learned is not None and self.in_flight > self.learned:
+            self.learned = self.in_flight
+            self._probe_seconds = max(self._probe_seconds / 2, _LEAST_PROBE)
+            self._next_probe = now + self._probe_seconds
+        self._is_probing = False
+
+    def not_started(self) -> None:
+        """Take note that a start has brought nothing about."""
+        self.sending -= 1
+        self.in_flight -= 1
+        self._is_probing = False
+
+    def refused_for_plan(self, now: float) -> None:
+        """Take note that the plan bears no further run: so many as go on now are its limit."""
+        if self._is_probing:
+            self._probe_seconds = min(self._probe_seconds * 2, _MOST_PROBE)
+        self.not_started()
+        self.wasted += 1
+        going = self.in_flight - self.sending
+        self.learned = going if self.learned is None else min(self.learned, going)
+        self._next_probe = now + self._probe_seconds
+
+    def refused_for_rate(self, now: float, retry_after: float | None) -> None:
+        """Take note that starts came too fast."""
+        self.not_started()
+        self.wasted += 1
+        recent = sum(1 for sent in self._sent if now - sent <= 1)
+        self._rate = max((self._rate or max(recent, 1)) * _RATE_CUT, _LEAST_RATE)
+        self._rate_since = now
+        self._not_before = max(self._not_before, now + (retry_after or _PAUSE_SECONDS))
+
+    def resumed(self) -> None:
+        """Take note of a run that went on already."""
+        self.in_flight += 1
+
+    def ended(self, cost: Decimal | None) -> None:
+        """Take note that a run has ended."""
+        self.in_flight -= 1
+        if self.budget is not None:
+            self.budget.take(cost or Decimal(0))
+
+
+class Admission:
+    """
+    The gate that all lanes of a batch go through.
+
+    Args:
+        limits: What was learned.
+        clock: What time it is.
+        backlog: Returns how many outcomes nobody has taken yet; with too many of them nothing more is started.
+    """
+
+    _MOST_BACKLOG = 1_000
+
+    def __init__(self, limits: Limits, clock: Clock, backlog: Callable[[], int]) -> None:
+        self.limits = limits
+        self._clock = clock
+        self._backlog = backlog
+        self._sleepers: set[anyio.CancelScope] = set()
+        self._turn = anyio.Lock()
+        self.stopped_by: str | None = None
+
+    def try_enter(self) -> bool:
+        """Return whether a start may leave now, which then counts as sent."""
+        now = self._clock.monotonic()
+        if self._delay(now) != 0:
+            return False
+        self.limits.send(now)
+        return True
+
+    async def wait(self) -> bool:
+        """Return when a start may leave, or False when none will any more."""
+        async with self._turn:  # First come, first served: whoever waits here longest is woken first.
+            while self.stopped_by is None:
+                delay = self._delay(self._clock.monotonic())
+                if delay == 0:
+                    return True
+                with anyio.CancelScope() as scope:
+                    self._sleepers.add(scope)
+                    try:
+                        await self._clock.sleep(float("inf") if delay is None else delay)
+                    finally:
+                        self._sleepers.discard(scope)
+            return False
+
+    def stop(self, reason: str) -> None:
+        """Let no start leave any more."""
+        self.stopped_by = self.stopped_by or reason
+        self.changed()
+
+    def changed(self) -> None:
+        """Look again whether a start may leave: something has ended or was taken."""
+        budget = self.limits.budget
+        if budget is not None and self.limits.in_flight == 0 and not budget.allows(0):
+            self.stopped_by = self.stopped_by or "max_spend"
+        for scope in self._sleepers:
+            scope.cancel()
+
+    def _delay(self, now: float) -> float | None:
+        if self.stopped_by is not None or self._backlog() >= self._MOST_BACKLOG:
+            return None
+        return self.limits.delay(now)

@@ -1,0 +1,75 @@
+"""Callbacks that come after an item was held: they name its run exactly, so it goes on by itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import anyio.abc
+
+from coreclaw_async._batches.means import Means
+from coreclaw_async._event_loops import EventLoop, call_soon, current_loop
+from coreclaw_async.events import StartReconciled
+from coreclaw_async.ledger import How, IllegalStepError, Item, ItemState
+
+
+class LateCallbacks:
+    """
+    A batch's side of the client's hub.
+
+    Args:
+        means: The batch's.
+        on_settled: Called with each item that a callback has settled.
+    """
+
+    def __init__(self, means: Means, on_settled: Callable[[Item], None]) -> None:
+        self._means = means
+        self._on_settled = on_settled
+        self._loop: EventLoop = None
+        self._called: deque[tuple[str, str]] = deque()
+        self._news = anyio.Event()
+
+    async def listen(self, group: anyio.abc.TaskGroup) -> None:
+        """Know the URLs of open items again, and settle items for as long as *group* goes on."""
+        joined = self._means.context.joined
+        if joined is None:
+            return
+        for item in await self._means.ledger.items(ItemState.INTENT, ItemState.AMBIGUOUS):
+            if item.callback_url is not None:
+                joined.hub.restore(item.callback_url)
+        self._loop = current_loop()
+        self._news = anyio.Event()
+        joined.hub.join(self)
+        group.start_soon(self._serve)
+
+    def leave(self) -> None:
+        """Listen no longer."""
+        if self._means.context.joined is not None:
+            self._means.context.joined.hub.leave(self)
+
+    def called_back(self, url: str, run_id: str | None) -> None:
+        """Take note of a callback; the hub calls this in any thread."""
+        if run_id is not None:
+            self._called.append((url, run_id))
+            call_soon(self._loop, self._wake)
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    async def _serve(self) -> None:
+        while True:
+            while self._called:
+                await self._settle(*self._called.popleft())
+            await self._news.wait()
+            self._news = anyio.Event()
+
+    async def _settle(self, url: str, run_id: str) -> None:
+        for item in await self._means.ledger.items(ItemState.AMBIGUOUS):
+            if item.callback_url == url:
+                try:
+                    after = await self._means.step(item, item.submitted(run_id, How.CALLBACK))
+                except IllegalStepError:  # A person was quicker.
+                    return
+                self._means.context.transport.emit(StartReconciled(run_id=run_id))
+                self._on_settled(after)

@@ -1,0 +1,77 @@
+"""What every part of a running batch works with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import anyio
+import attrs
+
+from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async._batches.reconcile import SettleTimes
+from coreclaw_async._clock import Clock
+from coreclaw_async._resources.context import Context
+from coreclaw_async.events import BatchItemChanged
+from coreclaw_async.ledger import Item
+
+logger = logging.getLogger("coreclaw_async")
+
+OnAmbiguous: TypeAlias = Literal["hold", "fail", "resubmit"]
+
+
+@attrs.define(kw_only=True)
+class Means:
+    """
+    The means of one batch.
+
+    Attributes:
+        context: The client's means; its requests are counted.
+        starts: The same for starts, which are not sent again.
+        ledger: Where everything is written down.
+        times: When a lost start is settled.
+        exclusive: Whether the caller says that nobody else starts runs of these workers.
+        on_ambiguous: What becomes of an item of which nobody can tell whether it has a run.
+        requests: HTTP requests that this process has sent for the batch.
+        sending: The scopes of the starts under way; cancelled when they may take no longer.
+    """
+
+    context: Context
+    starts: Context
+    ledger: BatchLedger
+    times: SettleTimes
+    exclusive: bool
+    on_ambiguous: OnAmbiguous
+    requests: Callable[[], int]
+    sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return self.context.transport.clock
+
+    def service_time(self) -> float:
+        """Return what the service's clock shows, in Unix seconds."""
+        return self.context.transport.service_time()
+
+    async def step(self, before: Item, after: Item) -> Item:
+        """
+        Write down that an item has gone on, and tell.
+
+        Raises:
+            IllegalStepError: It has done so already, or its run is another item's.
+            LedgerError: It cannot be written down.
+        """
+        await self.ledger.step(before, after)
+        self.context.transport.emit(
+            BatchItemChanged(
+                batch=after.batch,
+                key=after.key,
+                state=after.state.value,
+                previous=before.state.value,
+                attempt=after.attempt,
+                run_id=after.run_id,
+            )
+        )
+        return after

@@ -1,0 +1,111 @@
+"""What the list of runs proves about starts whose answer never came. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+import attrs
+
+from coreclaw_async._wire.moments import creation_time
+from coreclaw_async._wire.request import check_seconds
+from coreclaw_async.ledger import Item
+from coreclaw_async.models import Run
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    check_seconds(attribute.name, value, allow_zero=True)
+
+
+@attrs.frozen(kw_only=True)
+class SettleTimes:
+    """
+    After how long a start whose answer was lost can have brought about nothing more, in seconds from 0.
+
+    Shorter times settle sooner and prove less: at most one paid run for each item is certain as long as a run is in
+    the list *list_lag* after it was created, and the service accepts no start later than *post_timeout* and *list_lag*
+    after it was sent. Neither is documented.
+
+    Attributes:
+        send_window: How long after its intent a start may leave.
+        post_timeout: How long a start may be under way.
+        skew: How far the clock of the service and the time in a run's id may be apart.
+        list_lag: How long a new run may be missing from the list.
+        callback_patience: How much longer to wait for callbacks, where starts carry URLs of their own.
+    """
+
+    send_window: float = attrs.field(default=5.0, validator=_seconds)
+    post_timeout: float = attrs.field(default=60.0, validator=_seconds)
+    skew: float = attrs.field(default=5.0, validator=_seconds)
+    list_lag: float = attrs.field(default=10.0, validator=_seconds)
+    callback_patience: float = attrs.field(default=60.0, validator=_seconds)
+
+    def settled_at(self, intent_at: float) -> float:
+        """Return when a look at the list proves something about a start, on the service's clock."""
+        return intent_at + self.send_window + self.post_timeout + self.skew + self.list_lag
+
+
+class Verdict(Enum):
+    """What is to be done with starts whose answer was lost."""
+
+    NOT_ACCEPTED = auto()
+    ADOPT = auto()
+    HOLD = auto()
+    LOOK_AGAIN = auto()
+
+
+@attrs.frozen
+class Look:
+    """
+    One look at the list of a lane, against the starts that are open in it.
+
+    Attributes:
+        candidates: Runs that nothing explains and that one of the starts may have brought about.
+        is_foreign: Whether there are runs that no item and no open start can explain.
+    """
+
+    candidates: tuple[str, ...]
+    is_foreign: bool
+
+
+def look_at(runs: Sequence[Run], explained: set[str], items: Sequence[Item], times: SettleTimes) -> Look:
+    """Return what the list shows; the time in a run's id only ever rules a run out."""
+    first = min(_intent_at(item) for item in items) - times.skew
+    last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + times.skew
+    candidates: list[str] = []
+    is_foreign = False
+    for run in runs:
+        if not run.run_id or run.run_id in explained or run.run_id in candidates:
+            continue
+        created = creation_time(run.run_id)
+        if created is not None and created < first:
+            continue
+        # Started by hand, or when none of these starts was under way any more.
+        if run.origin == "web" or (created is not None and created > last):
+            is_foreign = True
+        else:
+            candidates.append(run.run_id)
+    return Look(tuple(candidates), is_foreign or len(candidates) > len(items))
+
+
+def judge(look: Look, items: Sequence[Item], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:
+    """
+    Return what follows from a look that was made when all starts had settled.
+
+    Args:
+        look: What the list shows.
+        items: The open starts of the lane.
+        is_exclusive: Whether nobody else starts runs of this worker.
+        was_empty: Whether the look before this one, a list lag ago, found no candidates either.
+        may_wait: Whether callbacks may still name the runs.
+    """
+    if not look.candidates:
+        return Verdict.NOT_ACCEPTED if was_empty else Verdict.LOOK_AGAIN
+    if len(items) == 1 and len(look.candidates) == 1 and is_exclusive and not look.is_foreign:
+        return Verdict.ADOPT
+    return Verdict.LOOK_AGAIN if may_wait else Verdict.HOLD
+
+
+def _intent_at(item: Item) -> float:
+    assert item.intent_at is not None, "an open start has a time"
+    return item.intent_at

@@ -1,0 +1,57 @@
+"""The tables of a ledger, the same in SQLite and Postgres, and how older ones become newer ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coreclaw_async.errors import LedgerError
+
+_FIRST: Sequence[str] = (
+    "CREATE TABLE batch (name TEXT PRIMARY KEY, account TEXT NOT NULL, created DOUBLE PRECISION NOT NULL)",
+    (
+        "CREATE TABLE item ("
+        "batch TEXT NOT NULL, key TEXT NOT NULL, position BIGINT NOT NULL, worker_id TEXT NOT NULL, version TEXT, "
+        "input_sha256 TEXT NOT NULL, input TEXT NOT NULL, state TEXT NOT NULL, attempt BIGINT NOT NULL, "
+        "callback_url TEXT, intent_at DOUBLE PRECISION, run_id TEXT, how TEXT, candidates TEXT NOT NULL, "
+        "result_count BIGINT, cost BIGINT, error TEXT, PRIMARY KEY (batch, key))"
+    ),
+    # What stands next in a lane, and all that a report counts, without a look into the items.
+    "CREATE INDEX item_by_state ON item (batch, state, worker_id, position)",
+    "CREATE INDEX item_intent ON item (worker_id) WHERE state = 'intent'",
+    # Each run that ever was an item's, so that it is never taken for another one's. Earlier attempts stay here.
+    (
+        "CREATE TABLE run ("
+        "account TEXT NOT NULL, run_id TEXT NOT NULL, batch TEXT NOT NULL, key TEXT NOT NULL, attempt BIGINT NOT NULL, "
+        "how TEXT NOT NULL, state TEXT NOT NULL, result_count BIGINT, cost BIGINT, error TEXT, "
+        "PRIMARY KEY (account, run_id))"
+    ),
+    "CREATE INDEX run_of_batch ON run (batch, state, result_count, cost)",
+    "CREATE INDEX run_of_item ON run (batch, key)",
+    # By each name of a worker its slug, and whether it was seen that others start runs of it too.
+    (
+        "CREATE TABLE lane ("
+        "account TEXT NOT NULL, worker_id TEXT NOT NULL, slug TEXT NOT NULL, has_foreign BIGINT NOT NULL, "
+        "PRIMARY KEY (account, worker_id))"
+    ),
+)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+"""For each version of the tables, from 1, the statements that make it of the one before."""
+
+VERSION = len(MIGRATIONS)
+META = "CREATE TABLE IF NOT EXISTS coreclaw_ledger (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
+"""The table by which a ledger is told from any other database."""
+
+
+def pending_statements(name: str, version: str | None) -> list[str]:
+    """
+    Return what makes the tables of this version out of those of *version* (None: out of nothing).
+
+    Raises:
+        LedgerError: They are newer.
+    """
+    present = int(version or 0)
+    if present > VERSION:
+        raise LedgerError(
+            f"the ledger {name} has version {present}, and this version of coreclaw_async knows {VERSION}: update it"
+        )
+    return [statement for migration in MIGRATIONS[present:] for statement in migration]

@@ -1,0 +1,91 @@
+"""RunSpec: one run that is to be, and what tells it from another one under the same key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from coreclaw_async._wire.request import check_text, check_worker_id, worker_input
+
+_MOST_LETTERS = 500
+
+
+@attrs.frozen(kw_only=True)
+class RunSpec:
+    """
+    One run of a batch, as it is to be started.
+
+    Attributes:
+        key: What the caller calls it: printable, 1 to 500 letters, unique in its batch.
+        worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+        input: The worker's own input; stored in the ledger as given, and shown by no ``repr``.
+        system: Settings of the platform such as ``{"proxy_region": "US"}``, or None.
+        version: A concrete version such as ``v1.2.6``; None for the newest.
+    """
+
+    key: str
+    worker_id: str
+    input: Mapping[str, Any] = attrs.field(repr=False)
+    system: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    version: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PlannedSpec:
+    """
+    A spec that was checked, as the ledger keeps it.
+
+    Attributes:
+        key: What the caller calls it.
+        worker_id: The worker as a path takes it.
+        version: The version, or None.
+        input: The ``input`` member of its start as JSON.
+        sha256: What tells worker, version and input from others, in hex.
+    """
+
+    key: str
+    worker_id: str
+    version: str | None
+    input: str = attrs.field(repr=False)
+    sha256: str
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> PlannedSpec:
+        """
+        Return *spec* checked.
+
+        Raises:
+            TypeError: It is no `RunSpec`, or its input holds something that JSON has no form for.
+            ValueError: A member of it is out of range.
+        """
+        if not isinstance(spec, RunSpec):
+            raise TypeError(f"specs must be RunSpec, not {type(spec).__name__}")
+        key = check_key(spec.key)
+        try:
+            worker_id = check_worker_id("worker_id", spec.worker_id)
+            version = None if spec.version is None else check_text("version", spec.version)
+            text = json.dumps(worker_input(spec.input, spec.system, None), allow_nan=False, separators=(",", ":"))
+            same = json.dumps([worker_id, version, json.loads(text)], sort_keys=True, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"the spec with key {key!r} cannot be planned: {error}") from error
+        return cls(
+            key=key,
+            worker_id=worker_id,
+            version=version,
+            input=text,
+            sha256=hashlib.sha256(same.encode()).hexdigest(),
+        )
+
+
+def check_key(key: str) -> str:
+    """Return *key* when an item can be called so."""
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a str, not {key!r}")
+    if not 1 <= len(key) <= _MOST_LETTERS or not key.isprintable():
+        raise ValueError(f"key must be printable and have 1 to {_MOST_LETTERS} letters, not {key!r:.80}")
+    return key

@@ -1,0 +1,206 @@
+"""The ledger in a SQLite file: one connection, WAL, every commit on the disk before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from coreclaw_async._batches.schema import META, VERSION, pending_statements
+from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Store
+from coreclaw_async.errors import LedgerError
+
+T = TypeVar("T")
+
+_BUSY_SECONDS = 30.0
+# Other machines do not see the locks of files there, so two of them could submit at once.
+_SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
+_MOUNTS = Path("/proc/self/mounts")
+
+
+class SqliteStore(Store):
+    """
+    A ledger in a file that only its owner may read, or in memory.
+
+    Args:
+        path: The file; None for one in memory, which is gone with its batch.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._lanes: dict[str, sqlite3.Connection] = {}
+        # A commit whose waiter was cancelled goes on in its thread.
+        self._lock = threading.Lock()
+
+    async def open(self) -> None:
+        await self._in_thread(self._open)
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._in_thread(self._close)
+
+    async def take_lane(self, lane: str) -> bool:
+        return self._path is None or await self._in_thread(lambda: self._take_lane(self._lock_file(lane), lane))
+
+    async def leave_lane(self, lane: str) -> None:
+        connection = self._lanes.pop(lane, None)
+        if connection is not None:
+            with anyio.CancelScope(shield=True):
+                await self._in_thread(connection.close)
+
+    async def _commit(self, jobs: Sequence[Job]) -> None:
+        await self._in_thread(lambda: self._write(jobs))
+
+    async def _query(self, sql: str, values: Row) -> list[Row]:
+        return await self._in_thread(lambda: self._opened().execute(sql, values).fetchall())
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        def call() -> T:
+            with self._lock, self._clear_errors():
+                return function()
+
+        if self._path is None:  # Nothing there takes time.
+            return call()
+        return await anyio.to_thread.run_sync(call)
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"the ledger {self._name} cannot be used: {error}") from error
+
+    @property
+    def _name(self) -> str:
+        return "in memory" if self._path is None else str(self._path)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise LedgerError(f"the ledger {self._name} is closed")
+        return self._connection
+
+    def _open(self) -> None:
+        if self._path is not None:
+            _refuse_shared_file_system(self._path)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(
+            ":memory:" if self._path is None else self._path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            _make_tables(connection, self._name)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _close(self) -> None:
+        for connection in self._lanes.values():
+            connection.close()
+        self._lanes.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(self, jobs: Sequence[Job]) -> None:
+        """Do *jobs*; what cannot be made durable has failed for all of them."""
+        try:
+            with self._clear_errors():
+                connection = self._opened()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    failures = [_attempt(connection, job.statements) for job in jobs]
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:  # A full disk rolls back by itself.
+                        connection.execute("ROLLBACK")
+                    raise
+        except LedgerError as error:
+            failures = [error] * len(jobs)
+        for job, failure in zip(jobs, failures, strict=True):
+            job.end(failure)
+
+    def _lock_file(self, lane: str) -> Path:
+        assert self._path is not None, "a ledger in memory has no rivals"
+        name = hashlib.sha256(lane.encode()).hexdigest()[:16]
+        return self._path.with_name(self._path.name + "-lanes") / f"{name}.lock"
+
+    def _take_lane(self, file: Path, lane: str) -> bool:
+        """Lock a file of the lane's own by SQLite's means, which work everywhere and end with the process."""
+        if lane in self._lanes:
+            return False
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                return False
+            raise
+        self._lanes[lane] = connection
+        return True
+
+
+def _attempt(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Exception | None:
+    """Run *statements* within the transaction; return why they were undone, or None."""
+    connection.execute("SAVEPOINT job")
+    try:
+        for statement in statements:
+            changed = connection.executemany(statement.sql, statement.rows).rowcount
+            if statement.changes is not None and changed != statement.changes:
+                raise StaleError(statement.sql)
+    except (StaleError, sqlite3.IntegrityError) as error:
+        connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return error if isinstance(error, StaleError) else StaleError(str(error))
+    connection.execute("RELEASE job")
+    return None
+
+
+def _make_tables(connection: sqlite3.Connection, name: str) -> None:
+    """Make the tables of this version, of nothing or of an older one."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "coreclaw_ledger" not in tables:
+            raise LedgerError(f"{name} is a database of something else, no ledger")
+        connection.execute(META)
+        row = connection.execute("SELECT value FROM coreclaw_ledger WHERE name = 'version'").fetchone()
+        for statement in pending_statements(name, None if row is None else row[0]):
+            connection.execute(statement)
+        connection.execute("INSERT OR REPLACE INTO coreclaw_ledger VALUES ('version', ?)", (str(VERSION),))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _refuse_shared_file_system(path: Path) -> None:
+    """Raise where the mounts of this machine say that other machines use the folder too."""
+    folder = path.resolve().parent
+    with contextlib.suppress(OSError):  # Not every system tells.
+        mounts = [line.split(" ") for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+        around = [mount for mount in mounts if folder.is_relative_to(mount[1].replace("\\040", " "))]
+        kind = max(around, key=lambda mount: len(mount[1]))[2] if around else ""
+        if kind in _SHARED_FILE_SYSTEMS:
+            raise LedgerError(
+                f"{path} lies on a file system of type {kind}, where locks do not hold between machines: "
+                "take a local disk, or postgresql://"
+            )

@@ -1,0 +1,126 @@
+"""A store of rows that outlive the process: atomic writes, many of which become durable together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import attrs
+
+Row = tuple[Any, ...]
+
+
+class StaleError(Exception):
+    """A statement found other rows than it was written for; all of its write was undone."""
+
+
+@attrs.frozen
+class Statement:
+    """
+    One SQL statement, with ``?`` for each value.
+
+    Attributes:
+        sql: The statement.
+        rows: Its values, once for each time that it is run.
+        changes: Rows that it must change in all, or None for any number.
+    """
+
+    sql: str
+    rows: Sequence[Row]
+    changes: int | None = None
+
+    @classmethod
+    def of(cls, sql: str, *values: Any, changes: int | None = None) -> Statement:
+        """Return a statement that is run once."""
+        return cls(sql, (values,), changes)
+
+
+@attrs.define(eq=False)
+class Job:
+    """
+    One write on its way.
+
+    Attributes:
+        statements: What is done as a whole or not at all.
+        error: Why it was not, or None.
+        is_done: Whether it is durable, or has failed.
+    """
+
+    statements: Sequence[Statement]
+    error: Exception | None = None
+    is_done: bool = False
+
+    def end(self, error: Exception | None = None) -> None:
+        """Take note of how it ended."""
+        self.error = error
+        self.is_done = True
+
+
+class Store(ABC):
+    """
+    A database, opened by the first use of `open`, for one event loop.
+
+    Whoever writes first commits for all that wait by then: one fsync for many writes.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+        self._turn = anyio.Lock()
+
+    async def write(self, *statements: Statement) -> None:
+        """
+        Make *statements* durable, all or none; no cancellation comes between.
+
+        Raises:
+            StaleError: A statement changed another number of rows than it must.
+            LedgerError: The database cannot be written to.
+        """
+        job = Job(statements)
+        self._jobs.append(job)
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                while not job.is_done:
+                    jobs, self._jobs = self._jobs, []
+                    await self._commit(jobs)
+        if job.error is not None:
+            raise job.error
+
+    async def read(self, sql: str, *values: Any) -> list[Row]:
+        """
+        Return the rows of a query.
+
+        Raises:
+            LedgerError: The database cannot be read.
+        """
+        async with self._turn:
+            return await self._query(sql, values)
+
+    @abstractmethod
+    async def open(self) -> None:
+        """
+        Connect, and make or renew the tables.
+
+        Raises:
+            LedgerError: It is no ledger, is of a newer version, or cannot be written to.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of the database and of all lanes."""
+
+    @abstractmethod
+    async def take_lane(self, lane: str) -> bool:
+        """Return whether *lane* is this store's from now on; False while it is another one's."""
+
+    @abstractmethod
+    async def leave_lane(self, lane: str) -> None:
+        """Give a lane back."""
+
+    @abstractmethod
+    async def _commit(self, jobs: Sequence[Job]) -> None:
+        """Do *jobs* in one transaction, each as a whole or not at all, and end them."""
+
+    @abstractmethod
+    async def _query(self, sql: str, values: Row) -> list[Row]: ...

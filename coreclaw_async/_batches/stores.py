@@ -1,0 +1,54 @@
+"""Which store a ledger's address means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from coreclaw_async._batches.postgres_store import PostgresStore
+from coreclaw_async._batches.sqlite_store import SqliteStore
+from coreclaw_async._batches.store import Store
+
+MEMORY = "memory"
+_FORMS = "'sqlite:///file.db', 'postgresql://...', 'memory', or a path"
+
+
+def store_at(ledger: str | os.PathLike[str]) -> Store:
+    """
+    Return the store at *ledger*; nothing is opened.
+
+    Raises:
+        TypeError: It is neither a text nor a path.
+        ValueError: It is no address of a ledger.
+    """
+    if isinstance(ledger, os.PathLike):
+        return SqliteStore(Path(ledger))
+    if not isinstance(ledger, str):
+        raise TypeError(f"ledger must be {_FORMS}, not {type(ledger).__name__}")
+    if ledger == MEMORY:
+        return SqliteStore(None)
+    if is_postgres(ledger):
+        return PostgresStore(ledger)
+    path = ledger.removeprefix("sqlite:///") if ledger.startswith("sqlite:///") else ledger
+    if not path or "://" in path or path.startswith(("sqlite:", "postgres")):
+        raise ValueError(f"ledger must be {_FORMS}, not {_without_password(ledger)!r}")
+    return SqliteStore(Path(path))
+
+
+def is_postgres(ledger: str | os.PathLike[str]) -> bool:
+    """Return whether *ledger* names a Postgres database."""
+    return isinstance(ledger, str) and ledger.startswith(("postgresql://", "postgres://"))
+
+
+def shown_ledger(ledger: str | os.PathLike[str]) -> str:
+    """Return *ledger* fit to be shown."""
+    return _without_password(os.fspath(ledger))
+
+
+def _without_password(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else text
+    except ValueError:
+        return "an address that cannot be read"

@@ -1,0 +1,366 @@
+"""A store keeps what it was told, whole or not at all, through the end of its process; the same for each kind."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import anyio
+import postgres_server
+import pytest
+
+from coreclaw_async import ConfigurationError, LedgerError
+from coreclaw_async._batches import schema, sqlite_store
+from coreclaw_async._batches.postgres_store import PostgresStore
+from coreclaw_async._batches.sqlite_store import SqliteStore
+from coreclaw_async._batches.store import StaleError, Statement, Store
+from coreclaw_async._batches.stores import is_postgres, shown_ledger, store_at
+
+ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
+NAMES = "SELECT name FROM batch ORDER BY name"
+
+
+def batch(name: str) -> Statement:
+    return Statement.of(ADD, name, "account", 1.0, changes=1)
+
+
+@pytest.fixture
+async def store(ledger: str) -> Store:
+    store = store_at(ledger)
+    await store.open()
+    return store
+
+
+async def test_what_was_written_is_read(store: Store) -> None:
+    await store.write(batch("a"), batch("b"))
+
+    assert await store.read(NAMES) == [("a",), ("b",)]
+    assert await store.read("SELECT created FROM batch WHERE name = ?", "a") == [(1.0,)]
+    await store.aclose()
+
+
+async def test_a_write_is_whole_or_nothing(store: Store) -> None:
+    with pytest.raises(StaleError):
+        await store.write(batch("a"), Statement.of("UPDATE batch SET created = 2 WHERE name = ?", "none", changes=1))
+    with pytest.raises(StaleError):
+        await store.write(batch("b"), batch("b"))
+
+    assert await store.read(NAMES) == []
+    await store.aclose()
+
+
+async def test_one_failure_leaves_the_writes_beside_it_alone(store: Store) -> None:
+    failures: list[str] = []
+
+    async def write(name: str) -> None:
+        try:
+            await store.write(batch(name.strip("!")), Statement.of(ADD, "same", "x", 0.0)) if "!" in name else (
+                await store.write(batch(name))
+            )
+        except StaleError:
+            failures.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name in ("a", "b!", "c", "d!", "e"):
+            group.start_soon(write, name)
+
+    assert len(failures) == 1
+    kept = {"a", "c", "e", "same", ({"b!", "d!"} - set(failures)).pop().strip("!")}
+    assert {name for (name,) in await store.read(NAMES)} == kept
+    await store.aclose()
+
+
+async def test_many_rows_go_in_one_statement(store: Store) -> None:
+    await store.write(Statement(ADD, [(f"n{number}", "x", 0.0) for number in range(1_000)]))
+
+    assert await store.read("SELECT COUNT(*) FROM batch") == [(1_000,)]
+    await store.aclose()
+
+
+async def test_a_closed_store_says_so(store: Store) -> None:
+    await store.aclose()
+    await store.aclose()
+
+    with pytest.raises(LedgerError, match="closed"):
+        await store.read(NAMES)
+    with pytest.raises(LedgerError, match="closed"):
+        await store.write(batch("a"))
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_what_was_written_is_there_after_the_process(ledger: str) -> None:
+    for names in ([], [("a",)]):
+        store = store_at(ledger)
+        await store.open()
+        assert await store.read(NAMES) == names
+        if not names:
+            await store.write(batch("a"))
+        await store.aclose()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_a_lane_belongs_to_one_store_at_a_time(ledger: str) -> None:
+    first, second = store_at(ledger), store_at(ledger)
+    await first.open()
+    await second.open()
+
+    assert await first.take_lane("x")
+    assert not await second.take_lane("x")
+    assert await second.take_lane("y")
+    await first.leave_lane("x")
+    assert await second.take_lane("x")
+    await second.aclose()
+    assert await first.take_lane("x")
+    await first.leave_lane("x")
+    await first.leave_lane("never taken")
+    await first.aclose()
+
+
+async def test_a_lane_in_memory_is_always_free() -> None:
+    store = store_at("memory")
+    await store.open()
+
+    assert await store.take_lane("x")
+    await store.leave_lane("x")
+    await store.aclose()
+
+
+async def test_a_lane_is_taken_once_in_a_store(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+
+    assert await store.take_lane("x")
+    assert not await store.take_lane("x")
+    await store.aclose()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_a_newer_ledger_is_refused(ledger: str) -> None:
+    store = store_at(ledger)
+    await store.open()
+    await store.write(Statement.of("UPDATE coreclaw_ledger SET value = '999' WHERE name = 'version'"))
+    await store.aclose()
+
+    with pytest.raises(LedgerError, match="version 999, and this version of coreclaw_async knows 1: update"):
+        await store_at(ledger).open()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_an_older_ledger_becomes_a_newer_one(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_at(ledger)
+    await store.open()
+    await store.write(batch("a"))
+    await store.aclose()
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("ALTER TABLE batch ADD COLUMN note TEXT",)))
+    monkeypatch.setattr(schema, "VERSION", 2)
+    for module in ("sqlite_store", "postgres_store"):
+        monkeypatch.setattr(f"coreclaw_async._batches.{module}.VERSION", 2)
+
+    for _ in range(2):
+        newer = store_at(ledger)
+        await newer.open()
+        assert await newer.read("SELECT name, note FROM batch") == [("a", None)]
+        await newer.aclose()
+
+
+async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    text, database = tmp_path / "notes.txt", tmp_path / "other.db"
+    text.write_text("Dear diary, today I have scraped nothing at all. " * 40)
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE cats (name TEXT)")
+    connection.close()
+
+    with pytest.raises(LedgerError, match=r"notes\.txt cannot be used: file is not a database"):
+        await SqliteStore(text).open()
+    with pytest.raises(LedgerError, match="a database of something else"):
+        await SqliteStore(database).open()
+
+    assert text.read_text().startswith("Dear diary")
+
+
+async def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.write(batch("a"))
+    await store.take_lane("x")
+
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    await store.aclose()
+
+    assert modes == {"runs.db": 0o600, "runs.db-wal": 0o600, "runs.db-shm": 0o600, "runs.db-lanes": 0o700}
+
+
+async def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="cannot be used"):
+        await SqliteStore(tmp_path / "nowhere" / "runs.db").open()
+
+
+async def test_a_full_disk_loses_nothing_and_says_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+    await store.write(batch("a"))
+    await store.read("PRAGMA max_page_count = 1")  # SQLite then finds the disk full, at the next page that it needs.
+
+    with pytest.raises(LedgerError, match="full"):
+        await store.write(Statement(ADD, [(f"n{number}" * 20, "x", 0.0) for number in range(2_000)]))
+
+    assert await store.read(NAMES) == [("a",)]
+    await store.read("PRAGMA max_page_count = 100000")
+    await store.write(batch("b"))
+    await store.aclose()
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/mounts").exists(), reason="root may write anywhere")
+async def test_a_ledger_that_may_not_be_written_to_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.aclose()
+    uri = f"file:{path}?immutable=1"
+    with sqlite3.connect(uri, uri=True) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("CREATE TABLE x (y)")
+    connection.close()
+    folder = tmp_path / "a-folder.db"
+    folder.mkdir()
+
+    with pytest.raises(LedgerError, match="unable to open"):
+        await SqliteStore(folder).open()
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs"])
+async def test_a_file_system_that_other_machines_share_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path.resolve()} {kind} rw 0 0\n")
+    monkeypatch.setattr(sqlite_store, "_MOUNTS", mounts)
+
+    with pytest.raises(LedgerError, match=f"of type {kind}, where locks do not hold between machines"):
+        await SqliteStore(tmp_path / "runs.db").open()
+
+    assert not (tmp_path / "runs.db").exists()
+
+
+async def test_a_machine_that_names_no_mounts_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for mounts in (tmp_path / "none", tmp_path / "empty"):
+        monkeypatch.setattr(sqlite_store, "_MOUNTS", mounts)
+        (tmp_path / "empty").touch()
+        store = SqliteStore(tmp_path / "runs.db")
+        await store.open()
+        await store.aclose()
+
+
+async def test_many_writes_become_durable_together(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+    commits = 0
+
+    def note(statement: str) -> None:
+        nonlocal commits
+        commits += statement == "COMMIT"
+
+    assert store._connection is not None
+    store._connection.set_trace_callback(note)
+    async with anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(store.write, batch(f"n{number}"))
+
+    assert await store.read("SELECT COUNT(*) FROM batch") == [(200,)]
+    assert commits < 20
+    await store.aclose()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_a_write_that_is_cancelled_is_whole_all_the_same(ledger: str) -> None:
+    store = store_at(ledger)
+    await store.open()
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(store.write, batch(f"n{number}"), batch(f"m{number}"))
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+
+    ((count,),) = await store.read("SELECT COUNT(*) FROM batch")
+    assert count % 2 == 0
+    await store.write(batch("after"))
+    await store.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_postgres_that_goes_is_a_clear_error_and_takes_its_lanes_along(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    store, rival = PostgresStore(postgres_dsn), PostgresStore(postgres_dsn)
+    await store.open()
+    assert await store.take_lane("x")
+    await store.write(batch("a"))
+    postgres.stop()
+
+    with pytest.raises(LedgerError, match="Postgres cannot be used"):
+        await store.write(batch("b"))
+    with pytest.raises(LedgerError, match="Postgres cannot be used"):
+        await store.read(NAMES)
+    await store.leave_lane("x")
+    await store.aclose()
+    with pytest.raises(LedgerError, match="Postgres cannot be used"):
+        await rival.open()
+    postgres.start()
+
+    await rival.open()
+    assert await rival.take_lane("x")
+    assert await rival.read(NAMES) == [("a",)]
+    await rival.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_postgres_with_an_old_password_gives_it_not_away(postgres: postgres_server.PostgresServer) -> None:
+    dsn = f"postgresql://postgres:tr0ub4dor@127.0.0.1:{postgres.port}/nowhere-tr0ub4dor"
+
+    with pytest.raises(LedgerError) as caught:
+        await PostgresStore(dsn).open()
+
+    assert "tr0ub4dor" not in f"{caught.value!r}{caught.value.__cause__}"
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_postgres_and_trio_are_told_apart_before_anything_is_sent() -> None:
+    with pytest.raises(ConfigurationError, match="needs asyncio"):
+        await PostgresStore("postgresql://127.0.0.1/x").open()
+
+
+async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "asyncpg", None)
+
+    with pytest.raises(ConfigurationError, match=r"coreclaw-async\[postgres\]"):
+        await PostgresStore("postgresql://127.0.0.1/x").open()
+
+
+def test_addresses_say_what_they_mean(tmp_path: Path) -> None:
+    assert isinstance(store_at("sqlite:///runs.db"), SqliteStore)
+    assert isinstance(store_at("runs.db"), SqliteStore)
+    assert isinstance(store_at(tmp_path / "runs.db"), SqliteStore)
+    assert isinstance(store_at("postgres://127.0.0.1/x"), PostgresStore)
+    assert is_postgres("postgresql://x/y")
+    assert not is_postgres(tmp_path)
+
+
+@pytest.mark.parametrize("ledger", ["", "sqlite:///", "sqlite:runs.db", "mysql://me:pw@h/x", "postgresql:x"])
+def test_other_addresses_are_refused_without_their_passwords(ledger: str) -> None:
+    with pytest.raises(ValueError, match=r"ledger must be 'sqlite:///file\.db', 'postgresql://\.\.\.'") as caught:
+        store_at(ledger)
+
+    assert "pw" not in str(caught.value)
+
+
+def test_an_address_must_be_a_text_or_a_path() -> None:
+    with pytest.raises(TypeError, match=r"ledger must be .* not int"):
+        store_at(5)  # type: ignore[arg-type]
+
+
+def test_a_shown_ledger_has_no_password(tmp_path: Path) -> None:
+    assert shown_ledger("postgresql://me:pw@db/x") == "postgresql://db/x"
+    assert shown_ledger("postgresql://[me:pw@db/x") == "an address that cannot be read"
+    assert shown_ledger(tmp_path) == str(tmp_path)
