@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -191,19 +191,20 @@ class AsyncBatch:
         position = await ledger.next_position()
         added = 0
         chunk: dict[str, PlannedSpec] = {}
-        async for spec in _each(specs):
-            planned = PlannedSpec.of(spec)
-            before = chunk.setdefault(planned.key, planned)
-            if before.sha256 != planned.sha256:
-                raise errors.BatchConflictError(
-                    f"key {planned.key!r} occurs twice in the plan, with different inputs",
-                    key=planned.key,
-                    planned=before.sha256,
-                    given=planned.sha256,
-                )
-            if len(chunk) == _CHUNK:
-                added += await ledger.plan(list(chunk.values()), position + added)
-                chunk.clear()
+        async with aclosing(_each(specs)) as given:
+            async for spec in given:
+                planned = PlannedSpec.of(spec)
+                before = chunk.setdefault(planned.key, planned)
+                if before.sha256 != planned.sha256:
+                    raise errors.BatchConflictError(
+                        f"key {planned.key!r} occurs twice in the plan, with different inputs",
+                        key=planned.key,
+                        planned=before.sha256,
+                        given=planned.sha256,
+                    )
+                if len(chunk) == _CHUNK:
+                    added += await ledger.plan(list(chunk.values()), position + added)
+                    chunk.clear()
         if chunk:
             added += await ledger.plan(list(chunk.values()), position + added)
         return added
@@ -447,7 +448,7 @@ class AsyncBatch:
         return attrs.evolve(context, transport=Transport(transport.connections, settings, transport.clock))
 
 
-async def _each(specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> AsyncIterator[RunSpec]:
+async def _each(specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> AsyncGenerator[RunSpec]:
     if isinstance(specs, AsyncIterable):
         async for spec in specs:
             yield spec

@@ -190,6 +190,8 @@ class Admission:
                 delay = self._delay(self._clock.monotonic())
                 if delay == 0:
                     return True
+                if self.stopped_by is not None:
+                    break
                 with anyio.CancelScope() as scope:
                     self._sleepers.add(scope)
                     try:
@@ -205,13 +207,13 @@ class Admission:
 
     def changed(self) -> None:
         """Look again whether a start may leave: something has ended or was taken."""
-        budget = self.limits.budget
-        if budget is not None and self.limits.in_flight == 0 and not budget.allows(0):
-            self.stopped_by = self.stopped_by or "max_spend"
         for scope in self._sleepers:
             scope.cancel()
 
     def _delay(self, now: float) -> float | None:
+        budget = self.limits.budget
+        if budget is not None and self.limits.in_flight == 0 and not budget.allows(0):
+            self.stopped_by = self.stopped_by or "max_spend"
         if self.stopped_by is not None or self._backlog() >= self._MOST_BACKLOG:
             return None
         return self.limits.delay(now)

@@ -219,6 +219,8 @@ class Engine:
         path: Path | None = None
         try:
             path = await self._write_rows(item, run)
+        except (errors.AuthenticationError, errors.ConfigurationError):
+            raise
         except errors.CoreClawError as failure:
             self.limits.ended(cost)
             self._tell(item, run=run, error=f"its rows could not be read: {failure}")

@@ -244,6 +244,6 @@ async def test_a_budget_that_is_used_up_stops_the_gate() -> None:
     assert gate.try_enter()
     gate.limits.accepted(0.0)
     gate.limits.ended(Decimal(1))
-    gate.changed()
 
+    assert not await gate.wait()
     assert gate.stopped_by == "max_spend"
