@@ -44,7 +44,9 @@ class Lane:
     width: int
     on_change: Callable[[Item], None]
     _ahead: deque[tuple[Item, str]] = attrs.field(factory=deque[tuple[Item, str]], init=False)
-    _reading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
+    _under_way: int = attrs.field(default=0, init=False)
+    _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _pause: float = attrs.field(default=0.0, init=False)
     _is_unsettled: bool = attrs.field(default=False, init=False)
     _has_more: bool = attrs.field(default=True, init=False)
     _unsent: int = attrs.field(default=0, init=False)
@@ -83,36 +85,44 @@ class Lane:
     async def _burst(self) -> None:
         """Start items for as long as the gate is open, all is settled, and there are any."""
         self._ahead.clear()  # Others may have had the lane meanwhile.
-        self._has_more = True
         async with anyio.create_task_group() as group:
-            for _ in range(self.width):
-                group.start_soon(self._start_many)
-
-    async def _start_many(self) -> None:
-        while not self._is_unsettled:
-            async with self._reading:
-                if not self._ahead:
-                    self._ahead.extend(await self.means.ledger.next_planned(self.names, _READ_AHEAD))
-                if not self._ahead:
-                    self._has_more = False
+            while not self._is_unsettled and await self._read_ahead():
+                if self._under_way < self.width and self.admission.try_enter():
+                    self._under_way += 1
+                    group.start_soon(self._start_next, *self._ahead.popleft())
+                elif self._under_way:
+                    await self._ended.wait()
+                    self._ended = anyio.Event()
+                else:
                     return
-                if not self.admission.try_enter():
-                    return
-                item, given = self._ahead.popleft()
-            wait = 0.0
-            # What has been sent is written down, whoever loses patience; `AsyncBatch` cancels the scope itself.
-            with anyio.CancelScope(shield=True) as scope:
-                self.means.sending.add(scope)
-                try:
-                    wait = await self._start(item, given)
-                finally:
-                    self.means.sending.discard(scope)
-                    self.admission.changed()
-            if wait:
-                await self.means.clock.sleep(wait)
+                if self._pause:
+                    pause, self._pause = self._pause, 0.0
+                    await self.means.clock.sleep(pause)
 
-    async def _start(self, item: Item, given: str) -> float:
-        """Start one item; return the seconds to wait before the next one."""
+    async def _read_ahead(self) -> bool:
+        """Return whether there are more items."""
+        if not self._ahead:
+            self._ahead.extend(await self.means.ledger.next_planned(self.names, _READ_AHEAD))
+        self._has_more = bool(self._ahead)
+        return self._has_more
+
+    async def _start_next(self, item: Item, given: str) -> None:
+        # What has been sent is written down, whoever loses patience; `AsyncBatch` cancels the scope itself.
+        with anyio.CancelScope(shield=True) as scope:
+            self.means.sending.add(scope)
+            try:
+                await self._start(item, given)
+            except BaseException:
+                self._is_unsettled = True  # No other start leaves while the error is on its way.
+                raise
+            finally:
+                self.means.sending.discard(scope)
+                self._under_way -= 1
+                self._ended.set()
+                self.admission.changed()
+
+    async def _start(self, item: Item, given: str) -> None:
+        """Start one item."""
         means, limits, clock = self.means, self.admission.limits, self.means.clock
         joined = means.context.joined
         url = None if joined is None else joined.hub.new_url()
@@ -122,13 +132,13 @@ class Lane:
         except BaseException as error:
             limits.not_started()
             if isinstance(error, IllegalStepError):  # Another process has it.
-                return 0.0
+                return
             raise
         if clock.monotonic() - began > means.times.send_window:
             # This process stood still; whoever took over meanwhile counts on nothing being sent any more.
             limits.not_started()
             self.on_change(await means.step(intent, intent.planned_again(How.NOT_SENT, "it was too late to send")))
-            return 0.0
+            return
         request = once_request(
             "runWorker",
             "workers",
@@ -142,9 +152,9 @@ class Lane:
         try:
             started = await send_start(means.starts, request, within=means.times.post_timeout)
         except errors.CoreClawError as error:
-            return await self._not_answered(intent, error)
+            await self._not_answered(intent, error)
+            return
         await self._accepted(intent, started.run_id)
-        return 0.0
 
     async def _accepted(self, intent: Item, run_id: str) -> None:
         self._unsent = 0
@@ -156,21 +166,20 @@ class Lane:
             raise
         self.on_change(item)
 
-    async def _not_answered(self, intent: Item, error: errors.CoreClawError) -> float:
-        """Do what the failure of a start asks for; return the seconds to wait before the next one."""
-        if error.may_have_taken_effect:
-            if error.run_id is not None:  # The broken answer still named it.
-                await self._accepted(intent, error.run_id)
-                return 0.0
+    async def _not_answered(self, intent: Item, error: errors.CoreClawError) -> None:
+        """Do what the failure of a start asks for."""
+        if not error.may_have_taken_effect:
+            await self._refused(intent, error)
+        elif error.run_id is not None:  # The broken answer still named it.
+            await self._accepted(intent, error.run_id)
+        else:
             self.means.context.transport.emit(StartUnknown(operation="runWorker", candidates=None))
             self.admission.limits.not_started()
             self._is_unsettled = True
-            return 0.0
-        return await self._refused(intent, error)
 
-    async def _refused(self, intent: Item, error: errors.CoreClawError) -> float:
+    async def _refused(self, intent: Item, error: errors.CoreClawError) -> None:
         limits, now = self.admission.limits, self.means.clock.monotonic()
-        wait: float | None = 0.0
+        is_fatal = False
         match error:
             case errors.ConcurrencyLimitError():
                 limits.refused_for_plan(now)
@@ -181,21 +190,24 @@ class Lane:
                 self.admission.stop("balance")
             case errors.RequestNotSentError():
                 limits.not_started()
-                wait = self._wait_for_the_network()
+                is_fatal = not self._wait_for_the_network()
             case errors.AuthenticationError() | errors.ConfigurationError():
                 limits.not_started()
+                is_fatal = True
             case _:
                 limits.not_started()
                 self.on_change(await self.means.step(intent, intent.rejected(str(error))))
-                return 0.0
+                return
         self.on_change(await self.means.step(intent, intent.planned_again(How.NOT_SENT, error.message)))
         self._ahead.clear()  # It comes first again.
-        if wait is None or isinstance(error, errors.AuthenticationError | errors.ConfigurationError):
+        if is_fatal:
             raise error
-        return wait
 
-    def _wait_for_the_network(self) -> float | None:
-        """Return the seconds until it is tried again, or None when that was done often enough."""
+    def _wait_for_the_network(self) -> bool:
+        """Have the lane pause before it tries again; return whether it may."""
         self._unsent += 1
         waits = list(RetryPolicy(max_attempts=_MOST_UNSENT).waits())
-        return waits[self._unsent - 1] if self._unsent <= len(waits) else None
+        if self._unsent > len(waits):
+            return False
+        self._pause = waits[self._unsent - 1]
+        return True
