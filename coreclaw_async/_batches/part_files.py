@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -43,7 +45,8 @@ class PartFiles:
             CoreClawError: The rows cannot be read.
         """
         path = self.path_of(run_id)
-        part = path.with_suffix(".tmp")
+        # A name of its own: another process may be writing the same rows.
+        part = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
         file = await anyio.to_thread.run_sync(lambda: part.open("w", encoding="utf-8", newline="\n"))
         is_whole = False
         try:
@@ -78,8 +81,11 @@ def _end(file: TextIO, part: Path, path: Path | None) -> None:
             file.flush()
             os.fsync(file.fileno())
         if path is not None:
-            part.replace(path)
+            with contextlib.suppress(FileNotFoundError):  # Another process was quicker, and has tidied up.
+                part.replace(path)
             _sync_folder(path.parent)
+            for left in path.parent.glob(f"{path.stem}.*.tmp"):  # Of a process that was killed.
+                left.unlink(missing_ok=True)
     finally:
         part.unlink(missing_ok=True)
 

@@ -407,31 +407,40 @@ async def test_a_folder_that_cannot_be_made_is_an_error_before_anything_is_paid_
     assert service.runs_created == 0
 
 
-async def test_a_disk_that_is_full_in_the_middle_ends_the_batch_and_loses_no_run(
-    service: FakeService, tmp_path: Path
+async def test_a_file_that_cannot_be_written_ends_the_batch_and_loses_no_run(
+    service: FakeService, ledger: str, tmp_path: Path
 ) -> None:
-    async with opened(service, "memory", count=1) as batch:
-        stream = batch.run(output=tmp_path / "out")
-        with anyio.move_on_after(0.05):
-            await anext(stream)
-    async with opened(service, f"sqlite:///{tmp_path / 'runs.db'}", count=1) as batch:
+    folder = tmp_path / "out"
 
-        def block(event: events.Event) -> None:
-            if isinstance(event, events.RunStarted):
-                (tmp_path / "out" / f"part-{event.run_id}.tmp").mkdir()
+    def block(event: events.Event) -> None:
+        if isinstance(event, events.BatchItemChanged) and event.state == "submitted":
+            (folder / f"part-{event.run_id}.jsonl").mkdir()
 
-        hook = batch._means.context.transport.settings.on_event
-        assert hook is not None
-        object.__setattr__(batch._means.starts.transport.settings, "on_event", block)
-        with pytest.raises(OSError, match=r"\.tmp"):
-            await finish(batch, output=tmp_path / "out")
+    async with opened(service, ledger, count=1, on_event=block) as batch:
+        with pytest.raises(OSError, match=r"part-.*\.jsonl"):
+            await finish(batch, output=folder)
         item = await batch.get("k0")
         assert item.state is ItemState.SUBMITTED
-        (tmp_path / "out" / f"part-{item.run_id}.tmp").rmdir()
-        (outcome,) = await finish(batch, output=tmp_path / "out")
+        assert len(list(folder.iterdir())) == 1
+        (folder / f"part-{item.run_id}.jsonl").rmdir()
+        (outcome,) = await finish(batch, output=folder)
 
-    assert outcome.run_id == item.run_id
-    assert service.runs_created <= 2
+    assert (outcome.run_id, outcome.state) == (item.run_id, "done")
+    assert service.runs_created == 1
+
+
+async def test_what_a_killed_process_has_left_half_written_goes_with_the_whole_file(
+    service: FakeService, tmp_path: Path
+) -> None:
+    def leave(event: events.Event) -> None:
+        if isinstance(event, events.RunStarted):
+            (tmp_path / f"part-{event.run_id}.0123.tmp").write_text("{")
+            (tmp_path / "part-another.0123.tmp").write_text("{")
+
+    async with opened(service, "memory", count=1, on_event=leave) as batch:
+        (outcome,) = await finish(batch, output=tmp_path)
+
+    assert {file.name for file in tmp_path.iterdir()} == {f"part-{outcome.run_id}.jsonl", "part-another.0123.tmp"}
 
 
 async def test_a_run_that_the_service_does_not_know_is_failed_with_its_id(service: FakeService) -> None:

@@ -1,0 +1,123 @@
+"""
+A process that runs a batch and dies in the middle of it: ``victim.py URL LEDGER FOLDER STAGE COUNT``.
+
+It kills itself with SIGKILL at the COUNT-th time that it comes to STAGE, or lives on where that is none of its own.
+With ``naive`` as its ledger it does the same work without one: what is in the folder is done, and all else is started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+
+from coreclaw_async import AsyncCoreClaw, PollSchedule, SettleTimes, events
+
+KEYS = 600
+WORKERS = ("me/one", "me/two", "me/three")
+# The service's Date tells whole seconds only, which the skew must bear.
+TIMES = SettleTimes(send_window=0.3, post_timeout=1.0, skew=1.5, list_lag=0.2)
+SCHEDULE = PollSchedule(delays=(0.2,), jitter=0.0)
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("dead")
+
+
+class Death:
+    """Counts how often a stage was reached."""
+
+    def __init__(self, stage: str, count: int) -> None:
+        self._stage = stage
+        self._left = count
+        self.is_near = False
+        if stage == "before_rename":
+            sys.addaudithook(self._hear)
+
+    def reach(self, stage: str) -> None:
+        if stage == self._stage:
+            self._left -= 1
+            if self._left <= 0:
+                die()
+
+    def note(self, event: events.Event) -> None:
+        match event:
+            case events.BatchItemChanged(state="intent"):
+                self.reach("after_intent")
+            case events.BatchItemChanged(state="submitted"):
+                self.reach("after_run_id")
+                # The next reading of the clock is that for the next intent, or a poll before it.
+                self._left -= self._stage == "before_intent"
+                self.is_near = self._stage == "before_intent" and self._left <= 0
+            case events.RunChanged():
+                self.reach("polling")
+            case _:
+                pass
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename" and "part-" in str(arguments[0]):
+            self.reach("before_rename")
+
+
+class DeathClock:
+    """The machine's clock, which is read before each intent."""
+
+    def __init__(self, death: Death) -> None:
+        self._death = death
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        if self._death.is_near:
+            die()
+        return time.time()
+
+    async def sleep(self, seconds: float, /) -> None:
+        await anyio.sleep(seconds)
+
+
+async def run(url: str, ledger: str, folder: Path, death: Death) -> None:
+    async with (
+        AsyncCoreClaw(
+            "test-key", base_url=url, on_event=death.note, clock=DeathClock(death), poll_schedule=SCHEDULE
+        ) as client,
+        client.batch("crashes", ledger=ledger, exclusive=True, settle_times=TIMES) as batch,
+    ):
+        async for _ in batch.run(output=folder):
+            pass
+
+
+async def run_naively(url: str, folder: Path) -> None:
+    """Start, wait, and write down what is done: how it is done where nothing is written down before."""
+    slots = anyio.CapacityLimiter(8)
+    async with AsyncCoreClaw("test-key", base_url=url, poll_schedule=SCHEDULE) as client:
+
+        async def one(key: str, worker: str) -> None:
+            if (folder / key).exists():
+                return
+            async with slots:
+                started = await client.workers.start_run(worker, {"keywords": [key]})
+                await client.runs.wait(started)
+                (folder / key).touch()
+
+        async with anyio.create_task_group() as group:
+            for number in range(KEYS):
+                group.start_soon(one, f"k{number}", WORKERS[number % len(WORKERS)])
+
+
+def main(url: str, ledger: str, folder: str, stage: str, count: str) -> None:
+    if ledger == "naive":
+        anyio.run(run_naively, url, Path(folder))
+    else:
+        anyio.run(run, url, ledger, Path(folder), Death(stage, int(count)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
