@@ -12,8 +12,8 @@ How the package is laid out; imports point down the list and never up:
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
 
-Above them stand ``cli`` (the command line), ``otel`` (tracing) and ``testing`` (`coreclaw_async.testing.FakeService`);
-``_tools`` writes `_sync_generated`.
+Above them stand `shards` and ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel``
+(tracing) and ``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes `_sync_generated`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -89,11 +89,13 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
+    from coreclaw_async._batches.batch_ledger import Shard
     from coreclaw_async._batches.engine import BatchOutcome
     from coreclaw_async._batches.reconcile import SettleTimes
     from coreclaw_async._batches.specs import RunSpec
     from coreclaw_async.batch import AsyncBatch, BatchReport
     from coreclaw_async.ledger import How, Item, ItemRun, ItemState
+    from coreclaw_async.shards import ShardReport, ShardSpec, run_shard, run_shard_async
 
 __all__ = [
     "Account",
@@ -163,6 +165,9 @@ __all__ = [
     "SendTimeoutError",
     "ServiceError",
     "SettleTimes",
+    "Shard",
+    "ShardReport",
+    "ShardSpec",
     "StartedRun",
     "Stream",
     "Task",
@@ -172,6 +177,8 @@ __all__ = [
     "WorkerSummary",
     "WorkerUnavailableError",
     "__version__",
+    "run_shard",
+    "run_shard_async",
 ]
 
 # Not every program has batches, and what they need takes time to import.
@@ -185,6 +192,11 @@ _LATE = {
     "ItemState": "coreclaw_async.ledger",
     "RunSpec": "coreclaw_async._batches.specs",
     "SettleTimes": "coreclaw_async._batches.reconcile",
+    "Shard": "coreclaw_async._batches.batch_ledger",
+    "ShardReport": "coreclaw_async.shards",
+    "ShardSpec": "coreclaw_async.shards",
+    "run_shard": "coreclaw_async.shards",
+    "run_shard_async": "coreclaw_async.shards",
 }
 
 

@@ -1330,12 +1330,25 @@ class Batch(BatchBlock):
 
     def report(self) -> BatchReport:
         """
-        Return where the batch stands, as its ledger has it; sends nothing.
+        Return where the batch stands, or its shard where it has one, as its ledger has it; sends nothing.
 
         Raises:
             LedgerError: The ledger cannot be read.
         """
         return self._bridge.run(self._inner.report).result()
+
+    def shards(self, size: int) -> list[Shard]:
+        """
+        Return what is planned or open in parts of at most *size* items, each of one worker; sends nothing.
+
+        Args:
+            size: Items of a part, 1 or more.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+            ValueError: *size* is out of range.
+        """
+        return self._bridge.run(self._inner.shards, size).result()
 
     def get(self, key: str) -> Item:
         """

@@ -273,7 +273,7 @@ class AsyncBatch:
 
     async def report(self) -> BatchReport:
         """
-        Return where the batch stands, as its ledger has it; sends nothing.
+        Return where the batch stands, or its shard where it has one, as its ledger has it; sends nothing.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -292,6 +292,19 @@ class AsyncBatch:
             wasted=0 if limits is None else limits.wasted,
             in_flight_limit=None if limits is None else limits.learned,
         )
+
+    async def shards(self, size: int) -> list[Shard]:
+        """
+        Return what is planned or open in parts of at most *size* items, each of one worker; sends nothing.
+
+        Args:
+            size: Items of a part, 1 or more.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+            ValueError: *size* is out of range.
+        """
+        return await self._opened().shards(check_int("size", size, lowest=1))
 
     async def get(self, key: str) -> Item:
         """
@@ -393,7 +406,7 @@ class AsyncBatch:
         if abort:
             slots = anyio.CapacityLimiter(_ABORTS_AT_ONCE)
             async with anyio.create_task_group() as group:
-                for item in await ledger.items(ItemState.SUBMITTED, in_shard=True):
+                for item in await ledger.items(ItemState.SUBMITTED):
                     group.start_soon(self._abort, item, slots)
         return cancelled
 

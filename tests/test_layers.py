@@ -38,8 +38,9 @@ LAYERS = [
     {"_batches", "batch", "ledger"},
     {"_client"},
     {"_sync_batches", "_sync_generated", "_sync_iterators", "_sync_runtime"},
+    {"shards"},
     {""},  # The package itself, which offers the names.
-    {"__main__", "_tools", "cli", "otel", "testing"},
+    {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "testing", "cli"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -39,6 +40,8 @@ class Shard:
 
     def condition(self) -> tuple[str, Row]:
         """Return what a query must ask for, and its values."""
+        if self == Shard():
+            return "1 = 1", ()
         if self.worker_id is None:
             return "position BETWEEN ? AND ?", (self.first, self.last)
         return "position BETWEEN ? AND ? AND worker_id = ?", (self.first, self.last, self.worker_id)
@@ -52,13 +55,17 @@ class BatchLedger:
         store: Where it is.
         batch: Name of the batch.
         account: What tells the account from others; never its key.
-        shard: The part of the batch that is worked on.
+        shard: The part of the batch that is worked on, reported and changed.
+
+    Attributes:
+        is_whole: Whether that is all of it.
     """
 
     def __init__(self, store: Store, batch: str, account: str, shard: Shard) -> None:
         self.store = store
         self.batch = batch
         self.account = account
+        self.is_whole = shard == Shard()
         self._where, self._values = shard.condition()
 
     async def open(self, now: float) -> None:
@@ -113,7 +120,7 @@ class BatchLedger:
         given = {spec.key: spec.sha256 for spec in specs}
         present: set[str] = set()
         for keys in _chunks(given):
-            sql = f"SELECT key, input_sha256 FROM item WHERE batch = ? AND key IN ({_marks(keys)})"  # noqa: S608
+            sql = f"SELECT key, input_sha256 FROM item WHERE batch = ? AND key IN ({_marks(keys)})"
             for key, sha256 in await self.store.read(sql, self.batch, *keys):
                 if sha256 != given[key]:
                     raise BatchConflictError(
@@ -131,29 +138,43 @@ class BatchLedger:
         ((last,),) = await self.store.read("SELECT MAX(position) FROM item WHERE batch = ?", self.batch)
         return 0 if last is None else int(last) + 1
 
-    async def counts(self, *, in_shard: bool = False) -> dict[ItemState, int]:
-        """Return how many items there are in each state, of the whole batch or of the shard."""
-        where, values = (f" AND {self._where}", self._values) if in_shard else ("", ())
+    async def counts(self) -> dict[ItemState, int]:
+        """Return how many items there are in each state."""
         rows = await self.store.read(
-            f"SELECT state, COUNT(*) FROM item WHERE batch = ?{where} GROUP BY state",  # noqa: S608
+            f"SELECT state, COUNT(*) FROM item WHERE batch = ? AND {self._where} GROUP BY state",
             self.batch,
-            *values,
+            *self._values,
         )
         found = {ItemState(state): int(count) for state, count in rows}
         return {state: found.get(state, 0) for state in ItemState}
 
     async def totals(self) -> tuple[Decimal, int, int]:
         """Return what the runs have cost, the rows they have found, and how many runs there were."""
-        rows = await self.store.read(
-            "SELECT SUM(cost), SUM(result_count), COUNT(*) FROM run WHERE batch = ?", self.batch
-        )
-        cost, found, runs = rows[0]
+        sql, values = "SELECT SUM(cost), SUM(result_count), COUNT(*) FROM run WHERE batch = ?", (self.batch,)
+        if not self.is_whole:
+            sql += f" AND key IN (SELECT key FROM item WHERE batch = ? AND {self._where})"
+            values += (self.batch, *self._values)
+        ((cost, found, runs),) = await self.store.read(sql, *values)
         return _amount(int(cost or 0)), int(found or 0), int(runs)
+
+    async def shards(self, size: int) -> list[Shard]:
+        """Return what is planned or open in parts of at most *size* items, each of one worker."""
+        rows = await self.store.read(
+            "SELECT worker_id, MIN(position), MAX(position) FROM ("
+            "SELECT worker_id, position, "
+            "(ROW_NUMBER() OVER (PARTITION BY worker_id ORDER BY position) - 1) / ? AS part "
+            f"FROM item WHERE batch = ? AND state IN ('planned', 'intent', 'submitted') AND {self._where}"
+            ") AS numbered GROUP BY worker_id, part ORDER BY worker_id, part",
+            size,
+            self.batch,
+            *self._values,
+        )
+        return [Shard(worker_id=worker_id, first=int(first), last=int(last)) for worker_id, first, last in rows]
 
     async def workers(self) -> list[str]:
         """Return the workers, as planned, of which items are planned or open."""
         rows = await self.store.read(
-            "SELECT DISTINCT worker_id FROM item WHERE batch = ? AND state IN ('planned', 'intent') "  # noqa: S608
+            "SELECT DISTINCT worker_id FROM item WHERE batch = ? AND state IN ('planned', 'intent') "
             f"AND {self._where} ORDER BY worker_id",
             self.batch,
             *self._values,
@@ -165,7 +186,7 @@ class BatchLedger:
         rows: list[Row] = []
         for worker_id in worker_ids:
             rows += await self.store.read(
-                f"SELECT {_COLUMNS}, input FROM item WHERE batch = ? AND state = 'planned' AND worker_id = ? "  # noqa: S608
+                f"SELECT {_COLUMNS}, input FROM item WHERE batch = ? AND state = 'planned' AND worker_id = ? "
                 f"AND {self._where} ORDER BY position LIMIT ?",
                 self.batch,
                 worker_id,
@@ -175,24 +196,22 @@ class BatchLedger:
         found = [(_item(row[:-1]), str(row[-1])) for row in rows]
         return sorted(found, key=lambda pair: pair[0].position)[:most]
 
-    async def items(
-        self, *states: ItemState, keys: Sequence[str] = (), most: int | None = None, in_shard: bool = False
-    ) -> list[Item]:
-        """Return items by state or by key, in the order of the plan."""
-        sql, values = f"SELECT {_COLUMNS} FROM item WHERE batch = ?", [self.batch]  # noqa: S608
+    async def items(self, *states: ItemState, keys: Sequence[str] = (), most: int | None = None) -> list[Item]:
+        """Return items by state or by key, in the order of the plan; those by key may be of any shard."""
+        sql, values = f"SELECT {_COLUMNS} FROM item WHERE batch = ?", list[Any]([self.batch])
         if states:
             sql += f" AND state IN ({_marks(states)})"
             values += [state.value for state in states]
         if keys:
             sql += f" AND key IN ({_marks(keys)})"
             values += keys
-        more: Row = self._values if in_shard else ()
-        if in_shard:
+        else:
             sql += f" AND {self._where}"
+            values += self._values
         sql += " ORDER BY position"
         if most is not None:
             sql += f" LIMIT {most:d}"
-        return [_item(row) for row in await self.store.read(sql, *values, *more)]
+        return [_item(row) for row in await self.store.read(sql, *values)]
 
     async def item(self, key: str) -> Item | None:
         """Return the item with *key*, or None."""
@@ -202,7 +221,7 @@ class BatchLedger:
     async def open_intents(self, slug: str) -> list[Item]:
         """Return the items of a lane, of all batches of the account, whose start was about to be sent."""
         rows = await self.store.read(
-            f"SELECT {_COLUMNS} FROM item WHERE state = 'intent' AND worker_id IN "  # noqa: S608
+            f"SELECT {_COLUMNS} FROM item WHERE state = 'intent' AND worker_id IN "
             "(SELECT worker_id FROM lane WHERE account = ? AND slug = ?) "
             "AND batch IN (SELECT name FROM batch WHERE account = ?)",
             self.account,
@@ -215,7 +234,7 @@ class BatchLedger:
         """Return those of the runs that are or were an item's."""
         found: set[str] = set()
         for chunk in _chunks(run_ids):
-            sql = f"SELECT run_id FROM run WHERE account = ? AND run_id IN ({_marks(chunk)})"  # noqa: S608
+            sql = f"SELECT run_id FROM run WHERE account = ? AND run_id IN ({_marks(chunk)})"
             found |= {run_id for (run_id,) in await self.store.read(sql, self.account, *chunk)}
         return found
 
@@ -287,14 +306,14 @@ class BatchLedger:
         values = [one.value for one in states]
         where = f"batch = ? AND state IN ({marks}) AND {self._where}"
         ((count,),) = await self.store.read(
-            f"SELECT COUNT(*) FROM item WHERE {where}",  # noqa: S608
+            f"SELECT COUNT(*) FROM item WHERE {where}",
             self.batch,
             *values,
             *self._values,
         )
         await self.store.write(
             Statement.of(
-                f"UPDATE item SET state = ?, error = ?, run_id = NULL, candidates = '[]' WHERE {where}",  # noqa: S608
+                f"UPDATE item SET state = ?, error = ?, run_id = NULL, candidates = '[]' WHERE {where}",
                 state.value,
                 error,
                 self.batch,

@@ -148,15 +148,13 @@ class Engine:
 
     async def _resume(self) -> None:
         """Take up the runs that an earlier process has started."""
-        for item in await self.means.ledger.items(ItemState.SUBMITTED, in_shard=True):
+        for item in await self.means.ledger.items(ItemState.SUBMITTED):
             self.limits.resumed()
             self.follow(item)
 
     async def _start_all(self) -> None:
         """Start what is planned, also what is planned meanwhile."""
-        while self.admission.stopped_by is None or await self.means.ledger.items(
-            ItemState.INTENT, most=1, in_shard=True
-        ):
+        while self.admission.stopped_by is None or await self.means.ledger.items(ItemState.INTENT, most=1):
             names = await self.means.ledger.workers()
             if not names:
                 return
@@ -286,7 +284,7 @@ class Engine:
     async def _why_stopped(self) -> errors.BatchStoppedError | None:
         """Return what kept planned items from being started, or None."""
         reason = self.admission.stopped_by
-        counts = await self.means.ledger.counts(in_shard=True)
+        counts = await self.means.ledger.counts()
         left = counts[ItemState.PLANNED]
         if reason is None or reason == "cancelled" or not left:
             return None
