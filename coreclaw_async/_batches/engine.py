@@ -241,18 +241,19 @@ class Engine:
             return None
         if run.outcome is not RunOutcome.SUCCEEDED and not run.result_count:
             return None
-        for wait in (*_WRITE_AGAIN, None):
+        waits = iter(_WRITE_AGAIN)
+        while True:
             try:
                 pages = AsyncRuns(self.means.context).iterate_results(item.run_id).pages()
                 return await self.files.write(item.run_id, pages)
             except (errors.AuthenticationError, errors.ConfigurationError):
                 raise
             except errors.CoreClawError as error:
+                wait = next(waits, None)
                 if wait is None:
                     raise
                 logger.debug("the rows of run %s could not be read, which is tried again: %s", item.run_id, error)
                 await self.means.clock.sleep(wait)
-        return None
 
     def _tell(self, item: Item, *, run: Run | None = None, path: Path | None = None, error: str | None = None) -> None:
         self._outcomes.append(

@@ -138,6 +138,7 @@ class Lane:
             # This process stood still; whoever took over meanwhile counts on nothing being sent any more.
             limits.not_started()
             self.on_change(await means.step(intent, intent.planned_again(How.NOT_SENT, "it was too late to send")))
+            self._pause = _TAKE_AGAIN
             return
         request = once_request(
             "runWorker",

@@ -14,15 +14,16 @@ from coreclaw_async.models import Run
 
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    check_seconds(attribute.name, value, allow_zero=True)
+    # A start that may not take any time never leaves.
+    check_seconds(attribute.name, value, allow_zero=attribute.name not in {"send_window", "post_timeout"})
 
 
 @attrs.frozen(kw_only=True)
 class SettleTimes:
     """
-    After how long a start whose answer was lost can have brought about nothing more, in seconds from 0.
+    After how many seconds a start whose answer was lost can have brought about nothing more.
 
-    Shorter times settle sooner and prove less: at most one paid run for each item is certain as long as a run is in
+    All are from 0, the first two above. Shorter times settle sooner and prove less: at most one paid run for each item is certain as long as a run is in
     the list *list_lag* after it was created, and the service accepts no start later than *post_timeout* and *list_lag*
     after it was sent. Neither is documented.
 

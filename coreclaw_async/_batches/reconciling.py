@@ -80,10 +80,8 @@ class Reconciler:
             run_id = None
             if joined is not None and item.callback_url is not None:
                 run_id = joined.hub.run_id_of(item.callback_url)
-            if run_id is None:
+            if run_id is None or not await self._step(item, item.submitted(run_id, How.CALLBACK)):
                 left.append(item)
-            else:
-                await self._step(item, item.submitted(run_id, How.CALLBACK))
         return left
 
     async def _look(self, items: Sequence[Item]) -> Look | None:
@@ -115,28 +113,29 @@ class Reconciler:
         return await pager.collect()
 
     async def _settle(self, items: Sequence[Item], look: Look, verdict: Verdict) -> None:
+        if verdict is Verdict.LOOK_AGAIN:
+            return
         for item in items:
-            match verdict:
-                case Verdict.NOT_ACCEPTED:
-                    await self._step(item, item.planned_again(How.NOT_ACCEPTED))
-                case Verdict.ADOPT:
-                    await self._step(item, item.submitted(look.candidates[0], How.LIST))
-                case Verdict.HOLD if self._means.on_ambiguous == "hold":
-                    logger.warning("item %r is held: %d runs may be its run", item.key, len(look.candidates))
-                    await self._step(item, item.held(look.candidates))
-                case Verdict.HOLD if self._means.on_ambiguous == "fail":
-                    await self._step(item, item.given_up(look.candidates))
-                case Verdict.HOLD:
-                    await self._step(item, item.planned_again(How.POLICY))
-                case Verdict.LOOK_AGAIN:
-                    return
+            if verdict is Verdict.NOT_ACCEPTED:
+                await self._step(item, item.planned_again(How.NOT_ACCEPTED))
+            elif verdict is Verdict.ADOPT:
+                await self._step(item, item.submitted(look.candidates[0], How.LIST))
+            elif self._means.on_ambiguous == "hold":
+                logger.warning("item %r is held: %d runs may be its run", item.key, len(look.candidates))
+                await self._step(item, item.held(look.candidates))
+            elif self._means.on_ambiguous == "fail":
+                await self._step(item, item.given_up(look.candidates))
+            else:
+                await self._step(item, item.planned_again(How.POLICY))
 
-    async def _step(self, item: Item, after: Item) -> None:
+    async def _step(self, item: Item, after: Item) -> bool:
+        """Return whether that was written down; if not, another item has the run."""
         try:
             await self._means.step(item, after)
-        except IllegalStepError:  # Somebody else has settled it.
-            return
+        except IllegalStepError:
+            return False
         if after.run_id is not None:
             self._means.context.known.add(after.run_id)
             self._means.context.transport.emit(StartReconciled(run_id=after.run_id))
         self._on_settled(after)
+        return True

@@ -125,8 +125,7 @@ class SqliteStore(Store):
                     failures = [_attempt(connection, job.statements) for job in jobs]
                     connection.execute("COMMIT")
                 except BaseException:
-                    if connection.in_transaction:  # A full disk rolls back by itself.
-                        connection.execute("ROLLBACK")
+                    connection.rollback()
                     raise
         except LedgerError as error:
             failures = [error] * len(jobs)
@@ -146,7 +145,7 @@ class SqliteStore(Store):
         connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             connection.close()
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 return False
@@ -187,8 +186,7 @@ def _make_tables(connection: sqlite3.Connection, name: str) -> None:
         connection.execute("INSERT OR REPLACE INTO coreclaw_ledger VALUES ('version', ?)", (str(VERSION),))
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        connection.rollback()
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from coreclaw_async.cli.batch_commands import batch_app
 from coreclaw_async.cli.demo import demo
 from coreclaw_async.cli.doctor import doctor
 from coreclaw_async.cli.emulate import emulate
@@ -27,6 +28,7 @@ app.command(rich_help_panel="Runs")(export)
 app.command(rich_help_panel="Runs")(log)
 app.command(rich_help_panel="Runs")(abort)
 app.command(rich_help_panel="Runs")(rerun)
+app.add_typer(batch_app, name="batch", rich_help_panel="Runs")
 app.command(rich_help_panel="Account")(store)
 app.add_typer(workers_app, name="workers", rich_help_panel="Account")
 app.add_typer(tasks_app, name="tasks", rich_help_panel="Account")

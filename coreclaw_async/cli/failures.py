@@ -56,6 +56,6 @@ def _exit_code(error: errors.CoreClawError) -> ExitCode:
         return ExitCode.OUTCOME_UNKNOWN
     if isinstance(error, errors.WaitTimeoutError):
         return ExitCode.WAIT_TIMEOUT
-    if isinstance(error, errors.ConfigurationError):
+    if isinstance(error, errors.ConfigurationError | errors.LedgerError | errors.BatchConflictError):
         return ExitCode.USAGE
     return ExitCode.SERVICE

@@ -22,6 +22,9 @@ from coreclaw_async.models import Row, Run
 # What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
 _JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
 
+# What this version does not know, and what is as good as a password.
+_NOT_SHOWN = frozenset({"extra", "raw", "callback_url"})
+
 Column = tuple[str, Callable[[Any], object]]
 
 
@@ -31,9 +34,8 @@ def json_line(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    # Not what this version does not know: the keys are those of the models, and stay so.
     if hasattr(value, "__attrs_attrs__"):
-        return attrs.asdict(value, filter=lambda attribute, _: attribute.name not in {"extra", "raw"})
+        return attrs.asdict(value, filter=lambda attribute, _: attribute.name not in _NOT_SHOWN)
     return value
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -558,6 +560,8 @@ def test_bad_options_of_a_batch_are_named(service: FakeService) -> None:
         client.batch("", ledger="memory")
     with pytest.raises(ValueError, match="list_lag must be a finite number of seconds from 0, not -1"):
         SettleTimes(list_lag=-1)
+    with pytest.raises(ValueError, match="send_window must be a finite number of seconds above 0, not 0"):
+        SettleTimes(send_window=0)
 
 
 async def test_two_names_of_a_worker_are_one_lane(service: FakeService) -> None:
@@ -609,3 +613,97 @@ async def test_ten_thousand_items_hold_little_memory_and_none_is_started_ahead(s
         for _ in range(40):
             await anext(stream)
         assert service.runs_created <= 40 + 20 + 20
+
+
+async def test_a_plan_that_bears_many_runs_is_found_out_too(service: FakeService) -> None:
+    service.plan_limit = 25
+    service.default_script = RunScript(duration=300, rows=0)
+    async with opened(service, "memory", count=80) as batch:
+        await finish(batch)
+        report = await batch.report()
+
+    assert set(runs_by_key(service).values()) == {1}
+    assert report.wasted < 25
+
+
+async def test_an_item_that_another_process_has_taken_meanwhile_is_left_to_it(
+    service: FakeService, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+
+    def take(event: events.Event) -> None:
+        if isinstance(event, events.BatchItemChanged) and (event.key, event.state) == ("k0", "submitted"):
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE item SET state = 'cancelled' WHERE key IN ('k1', 'k2')")
+
+    async with opened(service, str(path), count=5, on_event=take) as batch:
+        outcomes = await finish(batch)
+
+    assert {outcome.key for outcome in outcomes} == {"k0", "k3", "k4"}
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_a_run_that_another_process_has_brought_to_its_end_is_not_told_twice(
+    service: FakeService, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+
+    def end(event: events.Event) -> None:
+        if isinstance(event, events.RunChanged) and event.run.is_finished:
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE item SET state = 'done' WHERE key = 'k0'")
+
+    async with opened(service, str(path), count=1, on_event=end) as batch:
+        assert await finish(batch) == []
+
+
+async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    def destroy(event: events.Event) -> None:
+        if isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("ALTER TABLE run RENAME TO elsewhere")
+
+    async with opened(service, str(path), count=3, on_event=destroy) as batch:
+        with pytest.raises(LedgerError, match="no such table: run") as caught:
+            await finish(batch)
+        item = await batch.get("k0")
+
+    assert item.state is ItemState.INTENT
+    assert caught.value.run_id in service.runs
+    assert service.runs_created == 1
+
+
+async def test_a_lane_that_cannot_be_locked_is_an_error_before_anything_is_sent(
+    service: FakeService, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+    async with opened(service, str(path), count=1) as batch:
+        await finish(batch)
+        (lock,) = (tmp_path / "runs.db-lanes").iterdir()
+        lock.write_text("not a lock" * 100)
+        await batch.plan(specs(1, first=1))
+        with pytest.raises(LedgerError, match="file is not a database"):
+            await finish(batch)
+
+    assert service.runs_created == 1
+
+
+async def test_what_was_never_run_can_be_cancelled(service: FakeService) -> None:
+    async with opened(service, "memory", count=3) as batch:
+        assert await batch.cancel() == 3
+        assert await finish(batch) == []
+
+    assert not service.runs
+
+
+async def test_a_machine_that_stands_still_between_intent_and_start_sends_nothing(service: FakeService) -> None:
+    def stand_still(event: events.Event) -> None:
+        if isinstance(event, events.BatchItemChanged) and (event.state, event.attempt) == ("intent", 1):
+            service.clock.advance(6.0)
+
+    async with opened(service, "memory", count=1, on_event=stand_still) as batch:
+        (outcome,) = await finish(batch)
+
+    assert (outcome.attempt, service.runs_created) == (2, 1)

@@ -134,7 +134,7 @@ def driver(
     process = subprocess.Popen(
         [sys.executable, dask_driver.__file__, str(cluster.file), ledger, str(folder), url, kind],
         env=cluster._environment,
-        stderr=subprocess.DEVNULL,
+        stderr=None,  # Shown where a test fails.
     )
     try:
         yield process

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
-from batches.batches import WORKER, finish, opened, runs_by_key, specs
+from batches.batches import WORKER, finish, key_of, opened, runs_by_key, specs
 
 from coreclaw_async import (
     AsyncBatch,
@@ -399,3 +401,77 @@ async def test_a_person_who_is_quicker_than_a_callback_is_obeyed(hub: CallbackHu
 
     assert item.state is ItemState.AMBIGUOUS
     assert outcome.run_id == held.candidates[0]
+
+
+async def test_a_lost_start_of_another_batch_of_the_lane_is_settled_first(service: FakeService, tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path / 'runs.db'}"
+    service.faults.add(faults.stall(), operation="runWorker")
+    async with opened(service, ledger, count=1, exclusive=True) as batch:
+        stream = batch.run()
+        with anyio.move_on_after(0.3):
+            await anext(stream)
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        client.batch("another", ledger=ledger, exclusive=True) as other,
+        client.batch("nightly", ledger=ledger) as nightly,
+    ):
+        await other.plan(specs(1, first=5))
+        outcomes = await finish(other)
+        item = await nightly.get("k0")
+
+    assert [outcome.key for outcome in outcomes] == ["k5"]
+    assert (item.state, item.how) == ("submitted", How.LIST)
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_a_callback_that_names_another_items_run_is_not_believed(hub: CallbackHub) -> None:
+    urls: dict[str, str] = {}
+
+    async with with_hub(hub, count=2, settle_times=SettleTimes(callback_patience=5)) as (service, batch):
+        service.callback_plan = CallbackPlan(delay=10_000.0)
+        service.faults.add(faults.drop_before_commit(), operation="runWorker", after=1)
+        stream = batch.run(width=1)
+        first = await anext(stream)
+
+        async def lie() -> None:
+            for _ in range(5):
+                item = await batch.get("k1")
+                if item.callback_url is not None:
+                    urls["k1"] = item.callback_url
+                    hub.handle(item.callback_url, json.dumps({"run_slug": first.run_id}).encode())
+                await service.clock.sleep(10)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(lie)
+            second = await anext(stream)
+
+    assert urls
+    assert (first.key, second.key, second.state, second.attempt) == ("k0", "k1", "done", 2)
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
+    hub: CallbackHub, service: FakeService, tmp_path: Path
+) -> None:
+    ledger = f"sqlite:///{tmp_path / 'runs.db'}"
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with opened(service, ledger, count=1) as batch:
+        await finish(batch)
+    service.callback_plan = CallbackPlan(delay=10_000.0)
+    service.faults.add(faults.commit_then_drop(), operation="runWorker", times=2)
+    async with opened(service, ledger, count=3, callbacks=hub) as batch:
+        await finish(batch, width=1)
+        items = [await batch.get(f"k{number}") for number in range(3)]
+    assert {item.state for item in items} == {ItemState.AMBIGUOUS}
+    another = CallbackHub(HOOKS)
+    lost = next(run_id for run_id in service.runs if key_of(service, run_id) == "k2")
+    async with opened(service, ledger, callbacks=another) as batch:
+        for item in (items[2], items[1]):
+            assert item.callback_url is not None
+            assert another.handle(item.callback_url, json.dumps({"run_slug": lost}).encode()) == 204
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        await service.clock.sleep(1)
+        states = [(await batch.get(f"k{number}")).state for number in range(3)]
+
+    assert states == ["ambiguous", "ambiguous", "submitted"]

@@ -263,3 +263,18 @@ def test_settings_of_the_wrong_kind_are_refused() -> None:
         CallbackHub(BASE, capacity=0)
     with pytest.raises(ValueError, match="max_body_bytes must be"):
         CallbackHub(BASE, max_body_bytes=0)
+
+
+def test_a_url_of_an_earlier_process_is_known_again_and_no_other() -> None:
+    url = CallbackHub("http://127.0.0.1:9/hooks").new_url()
+    hub = CallbackHub("http://127.0.0.1:9/hooks/", capacity=1)
+
+    assert hub.handle(url, b'{"run_slug": "R"}') == 404
+    assert hub.restore(url)
+    assert hub.handle(url, b'{"run_slug": "R"}') == 204
+    assert hub.restore(url)
+    assert hub.run_id_of(url) == "R"
+    for other in ("http://127.0.0.1:9/else/a.b", "http://127.0.0.1:9/hooks/a", "http://127.0.0.1:9/hooks/.b"):
+        assert not hub.restore(other)
+    assert hub.restore("http://127.0.0.1:9/hooks/a.b")
+    assert not hub.owns(url), "it remembers so many only"
