@@ -23,9 +23,9 @@ class SettleTimes:
     """
     After how many seconds a start whose answer was lost can have brought about nothing more.
 
-    All are from 0, the first two above. Shorter times settle sooner and prove less: at most one paid run for each item is certain as long as a run is in
-    the list *list_lag* after it was created, and the service accepts no start later than *post_timeout* and *list_lag*
-    after it was sent. Neither is documented.
+    All are from 0, the first two above it. Shorter times settle sooner and prove less: at most one paid run for each
+    item is certain as long as a run is in the list *list_lag* after it was created, and the service accepts no start
+    later than *post_timeout* and *list_lag* after it was sent. Neither is documented.
 
     Attributes:
         send_window: How long after its intent a start may leave.
