@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = ".[cli,emulator,otel,postgres,testing]"
+EXTRAS = ".[cli,dask,emulator,otel,postgres,testing]"
 # No more, for many tests count on a core of their own.
 TWO_AT_ONCE = ("-n", "2", "--dist", "worksteal")
 

@@ -707,3 +707,18 @@ async def test_a_machine_that_stands_still_between_intent_and_start_sends_nothin
         (outcome,) = await finish(batch)
 
     assert (outcome.attempt, service.runs_created) == (2, 1)
+
+
+async def test_a_ledger_that_breaks_before_a_start_has_nothing_sent(service: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    def destroy(event: events.Event) -> None:
+        if isinstance(event, events.BatchItemChanged) and event.state == "submitted":
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("CREATE TRIGGER no BEFORE UPDATE ON item BEGIN SELECT RAISE(ROLLBACK, 'no disk'); END")
+
+    async with opened(service, str(path), count=3, on_event=destroy) as batch:
+        with pytest.raises(LedgerError):
+            await finish(batch)
+
+    assert service.runs_created == 1

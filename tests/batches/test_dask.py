@@ -17,7 +17,16 @@ import pytest
 from batches import dask_driver
 from batches.batches import opened, runs_by_key, specs
 
-from coreclaw_async import AsyncCoreClaw, ConfigurationError, ItemState, LedgerError, RunSpec, Shard, ShardSpec
+from coreclaw_async import (
+    AsyncCoreClaw,
+    ConfigurationError,
+    ItemState,
+    LedgerError,
+    RunSpec,
+    Shard,
+    ShardReport,
+    ShardSpec,
+)
 from coreclaw_async.distributed import dask
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
@@ -91,13 +100,20 @@ def url(service: FakeService) -> Iterator[str]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, service: FakeService, url: str) -> Iterator[Cluster]:
+def allowed_failures() -> str:
+    """With how many workers a task may go down; with none, Dask gives it up at once and has to be asked again."""
+    return "0"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, service: FakeService, url: str, allowed_failures: str) -> Iterator[Cluster]:
     paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
         "CORECLAW_API_KEY": service.api_key,
         "PYTHONPATH": os.pathsep.join(paths),
         "DASK_LOGGING__DISTRIBUTED": "critical",
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": allowed_failures,
     }
     cluster = Cluster(tmp_path, environment)
     cluster.start()
@@ -221,6 +237,7 @@ async def test_driver_scheduler_and_all_are_killed_one_after_another_and_the_bat
     await finished(service, ledger, tmp_path / "out")
 
 
+@pytest.mark.parametrize("allowed_failures", ["3"])  # What Dask does by itself.
 async def test_without_a_ledger_the_same_kill_pays_twice(
     service: FakeService, tmp_path: Path, url: str, cluster: Cluster
 ) -> None:
@@ -247,24 +264,39 @@ def dask_client(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, service: Fake
         yield client
 
 
-async def test_shards_are_told_as_they_end_and_progress_stands_in_the_dashboard(
+async def test_shards_are_told_as_they_end_also_when_a_worker_dies_and_progress_stands_in_the_dashboard(
     service: FakeService, ledger: str, url: str, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
     await plan(service, ledger)
+    reports: list[ShardReport] = []
+    is_holding = hold_starts(service, after=30)
+
+    def crash() -> None:
+        wait_until(is_holding, "starts are held")
+        cluster.kill("first")
+        service.faults.clear()
+
     async with distributed.Client(scheduler_file=str(cluster.file), asynchronous=True, set_as_default=False) as client:
         await client.wait_for_workers(2)
-        reports = [
-            report
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, crash)
             async for report in dask.arun_batch(
-                client, "on-dask", ledger=ledger, shard_size=50, settle_times=dask_driver.TIMES, base_url=url
-            )
-        ]
+                client,
+                "on-dask",
+                ledger=ledger,
+                shard_size=20,
+                exclusive=True,
+                settle_times=dask_driver.TIMES,
+                base_url=url,
+            ):
+                reports.append(report)
         logged = await client.get_events("coreclaw-on-dask")
 
+    assert set(runs_by_key(service).values()) == {1}
     assert sum(report.counts["done"] for report in reports) == dask_driver.KEYS
-    assert len(reports) == 6
-    assert any(event["submitted"] for _, event in logged if "submitted" in event)
+    assert len(reports) == 12
+    assert any("submitted" in event for _, event in logged)
 
 
 async def test_a_ledger_that_the_workers_cannot_share_is_refused(
