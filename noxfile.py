@@ -108,7 +108,15 @@ def package(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against the peers; takes some minutes and wants a quiet machine."""
     session.install(EXTRAS, *group("bench"))
-    for name in ("bench_imports", "bench_decoding", "bench_calls", "bench_pagination", "bench_waiting", "bench_sync"):
+    for name in (
+        "bench_imports",
+        "bench_decoding",
+        "bench_calls",
+        "bench_pagination",
+        "bench_waiting",
+        "bench_sync",
+        "bench_batch",
+    ):
         session.run("python", f"benchmarks/{name}.py", *session.posargs)
 
 
