@@ -14,9 +14,12 @@ from typing import Any, assert_type
 
 from coreclaw_async import (
     Account,
+    AsyncBatch,
     AsyncCoreClaw,
     AsyncPager,
     AsyncStream,
+    Batch,
+    BatchOutcome,
     CallbackHub,
     Clock,
     CoreClaw,
@@ -25,6 +28,9 @@ from coreclaw_async import (
     Export,
     InputProperty,
     InputSchema,
+    Item,
+    ItemRun,
+    ItemState,
     LastRun,
     LogEntry,
     LogLevel,
@@ -48,8 +54,12 @@ from coreclaw_async import (
     RunLog,
     RunOutcome,
     RunRef,
+    RunSpec,
     RunStatus,
     ScheduleType,
+    SettleTimes,
+    ShardReport,
+    ShardSpec,
     StartedRun,
     Stream,
     Task,
@@ -59,6 +69,7 @@ from coreclaw_async import (
     WorkerSummary,
     errors,
     events,
+    run_shard,
 )
 from coreclaw_async.testing import FakeClock, FakeRun, FakeService
 
@@ -249,6 +260,27 @@ async def test_own_program(coreclaw_service: FakeService, coreclaw_client: Async
     assert_type((await coreclaw_client.account.get()).balance, Decimal | None)
     own_clock: Clock = FakeClock()
     del own_clock
+
+
+async def run_a_batch(client: AsyncCoreClaw) -> None:
+    async with client.batch("b", ledger="memory", settle_times=SettleTimes(list_lag=5)) as batch:
+        assert_type(batch, AsyncBatch)
+        assert_type(await batch.plan([RunSpec(key="k", worker_id="w", input={})]), int)
+        async for outcome in batch.run(max_spend=Decimal(5), output="rows"):
+            assert_type(outcome, BatchOutcome)
+            assert_type(outcome.run, Run | None)
+        assert_type((await batch.report()).counts[ItemState.DONE], int)
+        assert_type(await batch.resolve("k", adopt="R"), Item)
+        assert_type(await batch.history("k"), list[ItemRun])
+        batch.run(max_spend=5.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def run_a_batch_blocking(client: CoreClaw) -> None:
+    with client.batch("b", ledger="memory") as batch:
+        assert_type(batch, Batch)
+        for outcome in batch.run():
+            assert_type(outcome, BatchOutcome)
+        assert_type(run_shard(ShardSpec(batch="b", ledger="x", shard=batch.shards(5)[0])), ShardReport)
 
 
 async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
