@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 import typer
 
@@ -172,12 +172,12 @@ def _run(
 def _spec(number: int, line: str, worker: str | None) -> RunSpec:
     """Return the spec that a line holds."""
     try:
-        members: Any = json_format.loads(line)
-        if not isinstance(members, dict):
+        given = json_format.loads(line)
+        if not isinstance(given, dict):
             raise TypeError("it must be a JSON object")
-        if unknown := set(members) - _MEMBERS:
+        members: dict[str, Any] = {"worker_id": worker, "input": {}, **cast("dict[str, Any]", given)}
+        if unknown := members.keys() - _MEMBERS:
             raise ValueError(f"it may hold {', '.join(sorted(_MEMBERS))}, not {', '.join(sorted(unknown))}")
-        members = {"worker_id": worker, "input": {}, **members}
         if "key" not in members or members["worker_id"] is None:
             raise ValueError("it must hold a key, and a worker_id where --worker is not given")
         return RunSpec(**members)
