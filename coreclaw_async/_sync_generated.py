@@ -1309,7 +1309,7 @@ class Batch(BatchBlock):
             max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
             max_spend: US dollars above 0. No run is started any more when what was spent, and for each run in flight as
                 much as the dearest so far has cost, reach it; before the first has ended there is one at a time. Runs
-                that cost more than any before can overshoot it.
+                that cost more than any before can overshoot it, and so can several processes at once.
             output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done.
             width: Starts of one worker that may be under way at once, 1 to 8. Above 1 only with a `CallbackHub`, which
                 is what tells them apart; None for 8 with a hub, else 1.
@@ -1393,7 +1393,7 @@ class Batch(BatchBlock):
         Plan items again that failed, were rejected or taken out, and return how many; what they had is kept.
 
         Args:
-            keys: Which ones; None for all that failed.
+            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of must be named.
 
         Raises:
             KeyError: There is no such item.

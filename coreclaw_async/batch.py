@@ -24,6 +24,7 @@ from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.specs import PlannedSpec, RunSpec, check_key
 from coreclaw_async._batches.stores import shown_ledger, store_at
+from coreclaw_async._known import KnownIds
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import abort_run, read_run
 from coreclaw_async._streams import AsyncStream
@@ -229,7 +230,7 @@ class AsyncBatch:
             max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
             max_spend: US dollars above 0. No run is started any more when what was spent, and for each run in flight
                 as much as the dearest so far has cost, reach it; before the first has ended there is one at a time.
-                Runs that cost more than any before can overshoot it.
+                Runs that cost more than any before can overshoot it, and so can several processes at once.
             output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done.
             width: Starts of one worker that may be under way at once, 1 to 8. Above 1 only with a `CallbackHub`, which
                 is what tells them apart; None for 8 with a hub, else 1.
@@ -370,7 +371,7 @@ class AsyncBatch:
         Plan items again that failed, were rejected or taken out, and return how many; what they had is kept.
 
         Args:
-            keys: Which ones; None for all that failed.
+            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of must be named.
 
         Raises:
             KeyError: There is no such item.
@@ -378,7 +379,7 @@ class AsyncBatch:
             LedgerError: The ledger cannot be written to.
         """
         if keys is None:
-            return await self._opened().change_all([ItemState.FAILED], ItemState.PLANNED, None)
+            return await self._opened().plan_failed_again()
         items = [await self.get(key) for key in keys]
         for item in items:
             if item.state not in {ItemState.FAILED, ItemState.REJECTED, ItemState.CANCELLED}:
@@ -402,7 +403,7 @@ class AsyncBatch:
         ledger = self._opened()
         if self._engine is not None:
             self._engine.admission.stop("cancelled")
-        cancelled = await ledger.change_all([ItemState.PLANNED], ItemState.CANCELLED, "cancelled")
+        cancelled = await ledger.cancel_planned()
         if abort:
             slots = anyio.CapacityLimiter(_ABORTS_AT_ONCE)
             async with anyio.create_task_group() as group:
@@ -479,7 +480,13 @@ def _check_spend(amount: Decimal) -> Decimal:
 
 
 def _sent_once(context: Context) -> Context:
-    """Return *context* for starts: what may be sent again is decided here, after a look into the ledger."""
+    """
+    Return *context* for starts: what may be sent again is decided here, after a look into the ledger.
+
+    It remembers no ids: what an answer has named and the ledger does not know must stay a candidate.
+    """
     transport = context.transport
     settings = attrs.evolve(transport.settings, retry=RetryPolicy(max_attempts=1))
-    return attrs.evolve(context, transport=Transport(transport.connections, settings, transport.clock))
+    return attrs.evolve(
+        context, transport=Transport(transport.connections, settings, transport.clock), known=KnownIds()
+    )

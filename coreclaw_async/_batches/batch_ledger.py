@@ -300,24 +300,23 @@ class BatchLedger:
             ) from None
         return after
 
-    async def change_all(self, states: Sequence[ItemState], state: ItemState, error: str | None) -> int:
-        """Move all items of the shard that are in *states* to *state*, and return how many that were."""
-        marks = _marks(states)
-        values = [one.value for one in states]
-        where = f"batch = ? AND state IN ({marks}) AND {self._where}"
-        ((count,),) = await self.store.read(
-            f"SELECT COUNT(*) FROM item WHERE {where}",
-            self.batch,
-            *values,
-            *self._values,
-        )
+    async def cancel_planned(self) -> int:
+        """Take all planned items of the shard out, and return how many that were."""
+        return await self._change_all("state = 'planned'", ItemState.CANCELLED, "cancelled")
+
+    async def plan_failed_again(self) -> int:
+        """Plan all items of the shard again whose run has failed, and return how many that were."""
+        return await self._change_all("state = 'failed' AND run_id IS NOT NULL", ItemState.PLANNED, None)
+
+    async def _change_all(self, condition: str, state: ItemState, error: str | None) -> int:
+        where = f"batch = ? AND {condition} AND {self._where}"
+        ((count,),) = await self.store.read(f"SELECT COUNT(*) FROM item WHERE {where}", self.batch, *self._values)
         await self.store.write(
             Statement.of(
-                f"UPDATE item SET state = ?, error = ?, run_id = NULL, candidates = '[]' WHERE {where}",
+                f"UPDATE item SET state = ?, error = ?, run_id = NULL WHERE {where}",
                 state.value,
                 error,
                 self.batch,
-                *values,
                 *self._values,
             )
         )

@@ -24,7 +24,7 @@ from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._resources.waiting import run_source
 from coreclaw_async._watch import Watch
 from coreclaw_async.events import RunChanged
-from coreclaw_async.ledger import How, IllegalStepError, Item, ItemState
+from coreclaw_async.ledger import IllegalStepError, Item, ItemState
 from coreclaw_async.models import Run, RunOutcome
 
 _AT_ONCE = 8
@@ -168,17 +168,22 @@ class Engine:
                         names=[name for name in names if slugs[name] == slug],
                         width=self.width,
                         on_change=self._changed,
+                        on_settled=self._settled,
                     )
                     group.start_soon(lane.run)
 
+    def _settled(self, item: Item) -> None:
+        """Go on with an item whose start had been lost, and did not count as in flight any more."""
+        if item.state is ItemState.SUBMITTED and item.batch == self.means.ledger.batch:
+            self.limits.resumed()
+        self._changed(item)
+
     def _changed(self, item: Item) -> None:
-        """Go on with an item that a lane has started, settled or given back."""
+        """Go on with an item that a lane has started or given back."""
         if item.batch != self.means.ledger.batch:
             return
         match item.state:
             case ItemState.SUBMITTED:
-                if item.how is not How.ANSWER:
-                    self.limits.resumed()
                 self.follow(item)
             case ItemState.REJECTED | ItemState.AMBIGUOUS | ItemState.FAILED:
                 self._tell(item)

@@ -34,7 +34,8 @@ class Lane:
         slug: The worker.
         names: What the items call it.
         width: Starts that may be under way at once; above 1 only where each carries a URL of its own.
-        on_change: Called with each item that was started, settled or refused.
+        on_change: Called with each item that was started, refused, or given back.
+        on_settled: Called with each item whose start had been lost.
     """
 
     means: Means
@@ -43,6 +44,7 @@ class Lane:
     names: Sequence[str]
     width: int
     on_change: Callable[[Item], None]
+    on_settled: Callable[[Item], None]
     _ahead: deque[tuple[Item, str]] = attrs.field(factory=deque[tuple[Item, str]], init=False)
     _under_way: int = attrs.field(default=0, init=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -58,7 +60,7 @@ class Lane:
         Raises:
             CoreClawError: Nothing can be started any more: the key, the ledger, or the way to the service.
         """
-        reconciler = Reconciler(self.means, self.slug, self.on_change)
+        reconciler = Reconciler(self.means, self.slug, self.on_settled)
         while True:
             await self._take()
             try:
@@ -163,7 +165,7 @@ class Lane:
         try:
             item = await self.means.step(intent, intent.submitted(run_id, How.ANSWER))
         except errors.LedgerError as error:
-            error.run_id = run_id
+            self.means.unrecorded[intent.key, intent.attempt] = error.run_id = run_id
             raise
         self.on_change(item)
 

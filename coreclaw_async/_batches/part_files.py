@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -64,9 +65,8 @@ class PartFiles:
 
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        probe = self.folder / ".coreclaw-probe"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=self.folder):
+            pass
 
 
 def _write_rows(file: TextIO, rows: Sequence[Row]) -> None:

@@ -64,7 +64,8 @@ class Reconciler:
                 may_wait=self._has_callbacks(items) and now < settled + times.callback_patience,
             )
             was_empty = not look.candidates
-            await self._settle(items, look, verdict)
+            # A callback may have come while the list was read.
+            await self._settle(await self._bind(items), look, verdict)
 
     def _has_callbacks(self, items: Sequence[Item]) -> bool:
         return self._means.context.joined is not None and any(item.callback_url for item in items)
@@ -73,14 +74,14 @@ class Reconciler:
         return _LOOK_FOR_CALLBACKS if self._has_callbacks(items) else seconds
 
     async def _bind(self, items: Sequence[Item]) -> list[Item]:
-        """Settle the items whose own URL was called, and return the others."""
+        """Settle the items whose run was named, in an answer or to their own URL, and return the others."""
         joined = self._means.context.joined
         left: list[Item] = []
         for item in items:
-            run_id = None
-            if joined is not None and item.callback_url is not None:
-                run_id = joined.hub.run_id_of(item.callback_url)
-            if run_id is None or not await self._step(item, item.submitted(run_id, How.CALLBACK)):
+            run_id, how = self._means.unrecorded.get((item.key, item.attempt)), How.ANSWER
+            if run_id is None and joined is not None and item.callback_url is not None:
+                run_id, how = joined.hub.run_id_of(item.callback_url), How.CALLBACK
+            if run_id is None or not await self._step(item, item.submitted(run_id, how)):
                 left.append(item)
         return left
 

@@ -228,6 +228,7 @@ async def test_a_batch_runs_once_at_a_time(service: FakeService) -> None:
             batch.run()
 
 
+@pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)  # A virtual clock does not wait for sockets.
 async def test_the_plans_limit_is_found_out_with_few_wasted_starts(service: FakeService, ledger: str) -> None:
     service.plan_limit = 3
     service.rate_limit, service.rate_burst = 50, 50
@@ -659,9 +660,10 @@ async def test_a_run_that_another_process_has_brought_to_its_end_is_not_told_twi
 
 async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service: FakeService, tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
+    is_broken = True
 
     def destroy(event: events.Event) -> None:
-        if isinstance(event, events.RequestSent) and event.operation == "runWorker":
+        if is_broken and isinstance(event, events.RequestSent) and event.operation == "runWorker":
             with closing(sqlite3.connect(path)) as other, other:
                 other.execute("ALTER TABLE run RENAME TO elsewhere")
 
@@ -670,8 +672,39 @@ async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service:
             await finish(batch)
         item = await batch.get("k0")
 
-    assert item.state is ItemState.INTENT
-    assert caught.value.run_id in service.runs
+        assert item.state is ItemState.INTENT
+        assert caught.value.run_id in service.runs
+        assert service.runs_created == 1
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("ALTER TABLE elsewhere RENAME TO run")
+        is_broken = False
+        outcomes = {outcome.key: outcome for outcome in await finish(batch)}
+
+    assert (outcomes["k0"].state, outcomes["k0"].run_id) == ("done", caught.value.run_id)
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_what_only_a_lost_process_was_told_is_a_candidate_also_for_the_same_client(
+    service: FakeService, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+
+    def destroy(event: events.Event) -> None:
+        if isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("ALTER TABLE run RENAME TO elsewhere")
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        async with client.with_options(on_event=destroy).batch("nightly", ledger=path) as batch:
+            await batch.plan(specs(1))
+            with pytest.raises(LedgerError):
+                await finish(batch)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("ALTER TABLE elsewhere RENAME TO run")
+        async with client.batch("nightly", ledger=path) as batch:
+            (outcome,) = await finish(batch)
+
+    assert (outcome.state, list(outcome.candidates)) == ("ambiguous", list(service.runs))
     assert service.runs_created == 1
 
 

@@ -169,7 +169,10 @@ async def test_a_policy_decides_where_that_was_asked_for(
     async with opened(service, "memory", count=1, on_ambiguous=policy) as batch:
         (outcome,) = await finish(batch)
 
+        again = await batch.rerun()
+
     assert (outcome.state, service.runs_created) == (state, paid)
+    assert again == 0, "what may have a run is started again by its key alone"
     if policy == "fail":
         assert outcome.candidates == tuple(service.runs)
 
@@ -475,3 +478,24 @@ async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
         states = [(await batch.get(f"k{number}")).state for number in range(3)]
 
     assert states == ["ambiguous", "ambiguous", "submitted"]
+
+
+async def test_a_callback_that_comes_during_the_last_look_is_not_overlooked(hub: CallbackHub) -> None:
+    service = FakeService(list_lag=10_000.0)
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    looks = 0
+
+    def call_back(event: events.Event) -> None:
+        nonlocal looks
+        if not isinstance(event, events.PageRead) or event.operation != "listWorkerRuns":
+            return
+        looks += 1
+        if looks == 2:
+            (start,) = (request for request in service.requests if request.operation == "runWorker")
+            hub.handle(start.body["callback_url"], json.dumps({"run_slug": next(iter(service.runs))}).encode())
+
+    async with opened(service, "memory", count=1, callbacks=hub, on_event=call_back) as batch:
+        (outcome,) = await finish(batch)
+
+    assert (outcome.attempt, outcome.state, service.runs_created) == (1, "done", 1)
+    assert looks == 2
