@@ -254,16 +254,16 @@ class AsyncBatch:
             width=self._check_width(width),
             files=None if output is None else PartFiles(Path(output)),
         )
-        if self._engine is not None and not self._engine.is_over:
-            raise RuntimeError("the batch is running already; go on with the iterator that you have")
-        self._engine = engine
+        self._check_idle()
         is_begun = False
 
         async def advance() -> BatchOutcome | None:
             nonlocal is_begun
             if not is_begun:
-                is_begun = True
                 self._opened()
+                self._check_idle()
+                is_begun = True
+                self._engine = engine
                 assert self._group is not None, "an open batch has a group"
                 if engine.limits.budget is not None:
                     engine.limits.budget.spent, _, _ = await ledger.totals()
@@ -424,10 +424,14 @@ class AsyncBatch:
             raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
         return self._means.ledger
 
+    def _check_idle(self) -> None:
+        if self._engine is not None and not self._engine.is_over:
+            raise RuntimeError("the batch is running already; go on with the iterator that you have")
+
     def _settled(self, item: Item) -> None:
         """Have a running batch go on with an item that was settled beside it."""
         if self._engine is not None:
-            self._engine.settled_outside(item)
+            self._engine.take_up(item)
 
     async def _let_starts_end(self) -> None:
         deadline = self._means.clock.monotonic() + _GRACE_SECONDS

@@ -139,8 +139,8 @@ class Engine:
         watch = Watch(run_id=item.run_id, schedule=self.means.context.schedule, began=now)
         self.means.context.watcher.add(self._waiter, watch)
 
-    def settled_outside(self, item: Item) -> None:
-        """Go on with an item that a callback or a person has settled."""
+    def take_up(self, item: Item) -> None:
+        """Go on with an item whose run an earlier process, a callback or a person has told."""
         if self.is_over or item.run_id is None or item.run_id in self._items:
             return
         self.limits.resumed()
@@ -149,8 +149,7 @@ class Engine:
     async def _resume(self) -> None:
         """Take up the runs that an earlier process has started."""
         for item in await self.means.ledger.items(ItemState.SUBMITTED):
-            self.limits.resumed()
-            self.follow(item)
+            self.take_up(item)
 
     async def _start_all(self) -> None:
         """Start what is planned, also what is planned meanwhile."""

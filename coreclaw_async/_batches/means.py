@@ -13,6 +13,7 @@ from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._clock import Clock
 from coreclaw_async._resources.context import Context
+from coreclaw_async._wire.moments import date_of
 from coreclaw_async.events import BatchItemChanged
 from coreclaw_async.ledger import Item
 
@@ -56,6 +57,11 @@ class Means:
     def service_time(self) -> float:
         """Return what the service's clock shows, in Unix seconds."""
         return self.context.transport.service_time()
+
+    @property
+    def knows_service_time(self) -> bool:
+        """Whether an answer has told the service's clock; else this machine's stands for it."""
+        return date_of(self.context.transport.connections.last_date[0]) is not None
 
     async def step(self, before: Item, after: Item) -> Item:
         """

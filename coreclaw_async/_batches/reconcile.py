@@ -69,10 +69,21 @@ class Look:
     is_foreign: bool
 
 
-def look_at(runs: Sequence[Run], explained: set[str], items: Sequence[Item], times: SettleTimes) -> Look:
-    """Return what the list shows; the time in a run's id only ever rules a run out."""
-    first = min(_intent_at(item) for item in items) - times.skew
-    last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + times.skew
+def look_at(
+    runs: Sequence[Run], explained: set[str], items: Sequence[Item], times: SettleTimes, *, skew: float
+) -> Look:
+    """
+    Return what the list shows; the time in a run's id only ever rules a run out.
+
+    Args:
+        runs: The list.
+        explained: Those of them that have nothing to do with the items.
+        items: The open starts of the lane.
+        times: When they are settled.
+        skew: How far the clocks by which the items and the runs are dated may be apart, in seconds.
+    """
+    first = min(_intent_at(item) for item in items) - skew
+    last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + skew
     candidates: list[str] = []
     is_foreign = False
     for run in runs:

@@ -17,6 +17,7 @@ from coreclaw_async.models import Run
 
 _LOOK_FOR_CALLBACKS = 1.0
 _MOST_FAILURES = 10
+_UNKNOWN_SKEW = 86_400.0
 
 
 class Reconciler:
@@ -88,7 +89,9 @@ class Reconciler:
     async def _look(self, items: Sequence[Item]) -> Look | None:
         """Return what the list shows, or None when it cannot be read now."""
         means = self._means
-        first = min(item.intent_at or 0.0 for item in items) - means.times.skew
+        # Where nobody has told the service's clock, this machine's may be wrong by hours.
+        skew = means.times.skew if means.knows_service_time else _UNKNOWN_SKEW
+        first = min(item.intent_at or 0.0 for item in items) - skew
         try:
             runs = await self._list(dt.datetime.fromtimestamp(int(first), dt.UTC))
         except (errors.AuthenticationError, errors.ConfigurationError):
@@ -104,7 +107,7 @@ class Reconciler:
         explained = await means.ledger.explained(run_ids)
         # What this very client was told is no lost start either.
         explained |= {run_id for run_id in run_ids if run_id in means.context.known}
-        look = look_at(runs, explained, items, means.times)
+        look = look_at(runs, explained, items, means.times, skew=skew)
         if look.is_foreign:
             await means.ledger.note_foreign(self._slug)
         return look

@@ -226,6 +226,11 @@ async def test_a_batch_runs_once_at_a_time(service: FakeService) -> None:
         await anext(stream)
         with pytest.raises(RuntimeError, match="running already"):
             batch.run()
+    async with opened(service, "memory", count=2) as batch:
+        unused, stream = batch.run(), batch.run()
+        await anext(stream)
+        with pytest.raises(RuntimeError, match="running already"):
+            await anext(unused)
 
 
 @pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)  # A virtual clock does not wait for sockets.

@@ -499,3 +499,44 @@ async def test_a_callback_that_comes_during_the_last_look_is_not_overlooked(hub:
 
     assert (outcome.attempt, outcome.state, service.runs_created) == (1, "done", 1)
     assert looks == 2
+
+
+class WithoutDates(httpx.AsyncBaseTransport):
+    """A way to the service on which the dates of answers are lost."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._service.handle_async_request(request)
+        del response.headers["date"]
+        return response
+
+
+class WrongClock:
+    """A machine whose clock is ahead of the service's."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._clock = service.clock
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def time(self) -> float:
+        return self._clock.time() + 3_600
+
+    async def sleep(self, seconds: float, /) -> None:
+        await self._clock.sleep(seconds)
+
+
+async def test_a_wrong_clock_rules_no_run_out_where_the_service_tells_no_time(service: FakeService) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with (
+        AsyncCoreClaw(service.api_key, transport=WithoutDates(service), clock=WrongClock(service)) as client,
+        client.batch("b", ledger="memory", exclusive=True) as batch,
+    ):
+        await batch.plan(specs(2))
+        outcomes = await finish(batch)
+
+    assert [outcome.attempt for outcome in outcomes] == [1, 1]
+    assert set(runs_by_key(service).values()) == {1}

@@ -202,7 +202,7 @@ class Lane(RuleBasedStateMachine):
         if item.state is not ItemState.INTENT or self.service.clock.time() < times.settled_at(item.intent_at or 0.0):
             return
         runs = [a_run(run_id, run.origin) for run_id, run in self.service.runs.items()]
-        look = look_at(runs, set(self.bound), [item], times)
+        look = look_at(runs, set(self.bound), [item], times, skew=times.skew)
         verdict = judge(look, [item], is_exclusive=self.exclusive, was_empty=self.was_empty, may_wait=False)
         self.was_empty = not look.candidates
         name = f"{item.key}-{self.number}"
