@@ -379,7 +379,7 @@ class Hosted:
         try:
             await asyncio.wait((self._task, opening), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._is_closing.set()
+            self._task.cancel()
             raise
         finally:
             opening.cancel()

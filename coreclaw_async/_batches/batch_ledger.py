@@ -11,7 +11,7 @@ import attrs
 
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.store import Row, StaleError, Statement, Store
-from coreclaw_async.errors import BatchConflictError, LedgerError
+from coreclaw_async.errors import BatchConflictError, LedgerError, printable
 from coreclaw_async.ledger import How, IllegalStepError, Item, ItemRun, ItemState
 
 # Amounts are kept as whole numbers of these parts of a dollar, so that sums are exact.
@@ -21,6 +21,8 @@ _COLUMNS = (
     "candidates, result_count, cost, error"
 )
 _MOST_VALUES = 500
+_MOST_LETTERS = 2_000
+_LARGEST = 2**63 - 1
 
 
 @attrs.frozen(kw_only=True)
@@ -257,9 +259,9 @@ class BatchLedger:
                 after.run_id,
                 None if after.how is None else after.how.value,
                 json.dumps(after.candidates),
-                after.result_count,
+                _bounded(after.result_count),
                 _parts(after.cost),
-                after.error,
+                _text(after.error),
                 before.batch,
                 before.key,
                 before.state.value,
@@ -285,9 +287,9 @@ class BatchLedger:
                 Statement.of(
                     "UPDATE run SET state = ?, result_count = ?, cost = ?, error = ? WHERE account = ? AND run_id = ?",
                     after.state.value,
-                    after.result_count,
+                    _bounded(after.result_count),
                     _parts(after.cost),
-                    after.error,
+                    _text(after.error),
                     self.account,
                     after.run_id,
                 )
@@ -385,7 +387,17 @@ def _marks(values: Iterable[object]) -> str:
 
 
 def _parts(amount: Decimal | None) -> int | None:
-    return None if amount is None else int((amount * _PARTS).to_integral_value())
+    return None if amount is None else _bounded(int((amount * _PARTS).to_integral_value()))
+
+
+def _bounded(number: int | None) -> int | None:
+    """Return a number of the service's as a column can hold it, whatever it has sent."""
+    return None if number is None else max(-_LARGEST, min(number, _LARGEST))
+
+
+def _text(text: str | None) -> str | None:
+    """Return a text of the service's as a column can hold it."""
+    return None if text is None else printable(text)[:_MOST_LETTERS]
 
 
 def _amount(parts: int) -> Decimal:

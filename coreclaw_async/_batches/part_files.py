@@ -64,6 +64,7 @@ class PartFiles:
         return self.folder / f"part-{run_id}.jsonl"
 
     def _prepare(self) -> None:
+        self.folder = self.folder.absolute()  # Wherever the process goes.
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.folder):
             pass

@@ -77,7 +77,7 @@ class SqliteStore(Store):
     def _clear_errors(self) -> Generator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeError) as error:
             raise LedgerError(f"the ledger {self._name} cannot be used: {error}") from error
 
     @property
@@ -91,6 +91,8 @@ class SqliteStore(Store):
 
     def _open(self) -> None:
         if self._path is not None:
+            # One file has one set of lanes, by whatever name it is opened and wherever the process goes.
+            self._path = self._path.resolve()
             _refuse_shared_file_system(self._path)
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -192,7 +194,7 @@ def _make_tables(connection: sqlite3.Connection, name: str) -> None:
 
 def _refuse_shared_file_system(path: Path) -> None:
     """Raise where the mounts of this machine say that other machines use the folder too."""
-    folder = path.resolve().parent
+    folder = path.parent
     with contextlib.suppress(OSError):  # Not every system tells.
         mounts = [line.split(" ") for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
         around = [mount for mount in mounts if folder.is_relative_to(mount[1].replace("\\040", " "))]

@@ -759,3 +759,34 @@ async def test_a_ledger_that_breaks_before_a_start_has_nothing_sent(service: Fak
             await finish(batch)
 
     assert service.runs_created == 1
+
+
+async def test_whatever_the_service_says_of_a_run_can_be_written_down(service: FakeService, ledger: str) -> None:
+    service.balance = Decimal("1e30")
+    service.next_script = RunScript(outcome="failed", error_message="a\x00b\u2028" + "x" * 10_000, usage="1e25")
+    async with opened(service, ledger, count=2) as batch:
+        outcomes = {outcome.key: outcome for outcome in await finish(batch)}
+        item = await batch.get("k0")
+
+    assert (outcomes["k0"].state, outcomes["k1"].state) == ("failed", "done")
+    assert item.error is not None
+    assert item.error.startswith(r"a\x00b\u2028x")
+    assert len(item.error) == 2_000
+
+
+async def test_a_ledger_has_its_lanes_by_whatever_name_it_is_opened(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "runs.db")
+    monkeypatch.chdir(tmp_path)
+    async with opened(service, "runs.db", count=1) as batch, opened(service, "sqlite:///link.db") as other:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        stores = [one._means.ledger.store for one in (batch, other)]
+        assert await stores[0].take_lane("x")
+        assert not await stores[1].take_lane("x")
+        await stores[0].leave_lane("x")
+        await finish(batch, output="rows")
+
+    assert not (tmp_path / "link.db-lanes").exists()
+    assert len(list((tmp_path / "elsewhere" / "rows").iterdir())) == 1

@@ -72,6 +72,25 @@ async def test_one_failure_leaves_the_writes_beside_it_alone(store: Store) -> No
     await store.aclose()
 
 
+async def test_a_value_that_cannot_be_written_fails_clearly_and_hangs_nobody(store: Store) -> None:
+    failures: list[Exception] = []
+
+    async def write(name: str) -> None:
+        try:
+            await store.write(batch(name))
+        except LedgerError as error:
+            failures.append(error)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for name in ("a", "\ud800", "b"):
+                group.start_soon(write, name)
+
+    assert failures
+    await store.write(batch("c"))
+    await store.aclose()
+
+
 async def test_many_rows_go_in_one_statement(store: Store) -> None:
     await store.write(Statement(ADD, [(f"n{number}", "x", 0.0) for number in range(1_000)]))
 

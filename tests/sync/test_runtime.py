@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
 import datetime as dt
 import gc
@@ -12,7 +14,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import anyio
@@ -20,6 +22,7 @@ import pytest
 from sync.child_calls import get_no_run, start_run
 
 from coreclaw_async import AsyncCoreClaw, ConfigurationError, CoreClaw, NotFoundError, PollSchedule, Run, errors
+from coreclaw_async._sync_runtime import Hosted
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 WHO = contextvars.ContextVar("WHO", default="nobody")
@@ -376,3 +379,29 @@ def test_importing_the_package_does_not_import_asyncio() -> None:
     code = "import sys, coreclaw_async; sys.exit('asyncio' in sys.modules)"
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_an_opening_that_is_cancelled_is_given_up() -> None:
+    steps: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def manager() -> AsyncIterator[None]:
+        try:
+            steps.append("entering")
+            await anyio.sleep_forever()
+            yield
+        finally:
+            steps.append("left")
+
+    hosted = Hosted(manager())
+    opening = asyncio.create_task(hosted.open())
+    while not steps:
+        await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert steps == ["entering", "left"]
