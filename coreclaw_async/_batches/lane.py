@@ -165,7 +165,7 @@ class Lane:
         try:
             item = await self.means.step(intent, intent.submitted(run_id, How.ANSWER))
         except errors.LedgerError as error:
-            self.means.unrecorded[intent.key, intent.attempt] = error.run_id = run_id
+            self.means.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
             raise
         self.on_change(item)
 

@@ -36,7 +36,7 @@ class Means:
         on_ambiguous: What becomes of an item of which nobody can tell whether it has a run.
         requests: HTTP requests that this process has sent for the batch.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
-        unrecorded: Runs that the service has named and the ledger would not take, by key and attempt.
+        unrecorded: Runs that the service has named and the ledger would not take, by batch, key and attempt.
     """
 
     context: Context
@@ -47,7 +47,7 @@ class Means:
     on_ambiguous: OnAmbiguous
     requests: Callable[[], int]
     sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
-    unrecorded: dict[tuple[str, int], str] = attrs.field(factory=dict[tuple[str, int], str])
+    unrecorded: dict[tuple[str, str, int], str] = attrs.field(factory=dict[tuple[str, str, int], str])
 
     @property
     def clock(self) -> Clock:

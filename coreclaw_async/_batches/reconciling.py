@@ -79,7 +79,7 @@ class Reconciler:
         joined = self._means.context.joined
         left: list[Item] = []
         for item in items:
-            run_id, how = self._means.unrecorded.get((item.key, item.attempt)), How.ANSWER
+            run_id, how = self._means.unrecorded.get((item.batch, item.key, item.attempt)), How.ANSWER
             if run_id is None and joined is not None and item.callback_url is not None:
                 run_id, how = joined.hub.run_id_of(item.callback_url), How.CALLBACK
             if run_id is None or not await self._step(item, item.submitted(run_id, how)):

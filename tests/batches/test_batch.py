@@ -688,6 +688,39 @@ async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service:
     assert set(runs_by_key(service).values()) == {1}
 
 
+async def test_what_one_batch_was_told_is_not_taken_for_another_ones(service: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    is_broken = True
+
+    def destroy(event: events.Event) -> None:
+        if is_broken and isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("ALTER TABLE run RENAME TO elsewhere")
+
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        client.batch("another", ledger=path) as another,
+        client.with_options(on_event=destroy).batch("nightly", ledger=path) as nightly,
+    ):
+        for batch in (another, nightly):
+            await batch.plan(specs(1))
+        with pytest.raises(LedgerError):
+            await finish(nightly)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("ALTER TABLE elsewhere RENAME TO run")
+            # As the other batch's process would leave it behind, had it died before the start was sent.
+            other.execute(
+                "UPDATE item SET state = 'intent', attempt = 1, intent_at = ? WHERE batch = 'another'",
+                (service.clock.time(),),
+            )
+        is_broken = False
+        (outcome,) = await finish(nightly)
+        item = await another.get("k0")
+
+    assert (outcome.state, outcome.run_id) == ("done", next(iter(service.runs)))
+    assert (item.state, item.run_id) == ("planned", None)
+
+
 async def test_what_only_a_lost_process_was_told_is_a_candidate_also_for_the_same_client(
     service: FakeService, tmp_path: Path
 ) -> None:
