@@ -35,7 +35,7 @@ class OpenTelemetryHook:
     starts become events of that span; each run that was waited for becomes one span ``coreclaw.run`` from its start to
     its end. Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
-    ``coreclaw.run.duration`` and ``coreclaw.rows.read``. Neither holds a key, a query or a callback URL.
+    ``coreclaw.run.duration``, ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. Neither holds a key, a query or a callback URL.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class OpenTelemetryHook:
         self._polls = meter.create_counter("coreclaw.poll.requests", "{request}", "Requests to follow runs")
         self._ended = meter.create_counter("coreclaw.runs.ended", "{run}", "Runs that were seen to end")
         self._rows = meter.create_counter("coreclaw.rows.read", "{row}", "Rows of results read")
+        self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Items of batches that came to a state")
         self._ended_ids: dict[str, None] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
             events.RequestSent: self._take_request,
@@ -72,6 +73,7 @@ class OpenTelemetryHook:
             events.RunsPolled: self._take_poll,
             events.RunChanged: self._take_change,
             events.PageRead: self._take_page,
+            events.BatchItemChanged: self._take_item,
         }
 
     def __call__(self, event: events.Event) -> None:
@@ -126,6 +128,9 @@ class OpenTelemetryHook:
     def _take_page(self, event: events.PageRead) -> None:
         if event.operation.endswith("Results"):
             self._rows.add(event.items)
+
+    def _take_item(self, event: events.BatchItemChanged) -> None:
+        self._items.add(1, {"coreclaw.state": event.state})
 
     def _take_change(self, event: events.RunChanged) -> None:
         run = event.run

@@ -6,7 +6,7 @@ import datetime as dt
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import attrs
@@ -18,7 +18,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from coreclaw_async import AsyncCoreClaw, AuthenticationError, OutcomeUnknownError, Run, RunFailedError, events
+from coreclaw_async import (
+    AsyncCoreClaw,
+    AuthenticationError,
+    OutcomeUnknownError,
+    Run,
+    RunFailedError,
+    RunSpec,
+    events,
+)
 from coreclaw_async.otel import OpenTelemetryHook
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -193,6 +201,27 @@ def test_pages_of_other_lists_are_no_rows(telemetry: Telemetry) -> None:
     telemetry.hook(events.PageRead(operation="listWorkerRuns", offset=0, items=100))
 
     assert telemetry.points("coreclaw.rows.read") == []
+
+
+async def test_items_of_batches_are_counted_by_state(service: FakeService, telemetry: Telemetry) -> None:
+    async with (
+        client_of(service, telemetry) as client,
+        client.batch("nightly", ledger="memory") as batch,
+    ):
+        await batch.plan(RunSpec(key=key, worker_id=WORKER, input=INPUT) for key in ("a", "b"))
+        async for _ in batch.run():
+            pass
+
+    points = telemetry.points("coreclaw.batch.items")
+    assert {point.attributes["coreclaw.state"]: point.value for point in points} == {
+        "intent": 2,
+        "submitted": 2,
+        "done": 2,
+    }
+
+
+def test_every_event_has_somebody_to_take_it(telemetry: Telemetry) -> None:
+    assert set(telemetry.hook._takers) == set(get_args(events.Event))
 
 
 async def test_the_key_is_in_nothing_that_is_exported(service: FakeService, telemetry: Telemetry) -> None:
