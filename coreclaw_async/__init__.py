@@ -89,9 +89,9 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.batch_ledger import Shard
     from coreclaw_async._batches.engine import BatchOutcome
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.shard import Shard
     from coreclaw_async._batches.specs import RunSpec
     from coreclaw_async.batch import AsyncBatch, BatchReport
     from coreclaw_async.ledger import How, Item, ItemRun, ItemState
@@ -192,7 +192,7 @@ _LATE = {
     "ItemState": "coreclaw_async.ledger",
     "RunSpec": "coreclaw_async._batches.specs",
     "SettleTimes": "coreclaw_async._batches.reconcile",
-    "Shard": "coreclaw_async._batches.batch_ledger",
+    "Shard": "coreclaw_async._batches.shard",
     "ShardReport": "coreclaw_async.shards",
     "ShardSpec": "coreclaw_async.shards",
     "run_shard": "coreclaw_async.shards",

@@ -36,9 +36,9 @@ from coreclaw_async.events import EventHook
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches.
-    from coreclaw_async._batches.batch_ledger import Shard
     from coreclaw_async._batches.means import OnAmbiguous
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.shard import Shard
     from coreclaw_async.batch import AsyncBatch
 
 DEFAULT_BASE_URL = "https://openapi.coreclaw.com"

@@ -62,10 +62,10 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.batch_ledger import Shard
     from coreclaw_async._batches.engine import BatchOutcome
     from coreclaw_async._batches.means import OnAmbiguous
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.shard import Shard
     from coreclaw_async.batch import BatchReport
     from coreclaw_async.ledger import Item, ItemRun
 

@@ -16,12 +16,13 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._batches.admission import Budget, Limits
-from coreclaw_async._batches.batch_ledger import BatchLedger, Shard
+from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.engine import BatchOutcome, Engine
 from coreclaw_async._batches.late_callbacks import LateCallbacks
 from coreclaw_async._batches.means import Means, OnAmbiguous
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.reconcile import SettleTimes
+from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec, RunSpec, check_key
 from coreclaw_async._batches.stores import shown_ledger, store_at
 from coreclaw_async._known import KnownIds

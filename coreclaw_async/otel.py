@@ -35,8 +35,8 @@ class OpenTelemetryHook:
     starts become events of that span; each run that was waited for becomes one span ``coreclaw.run`` from its start to
     its end. Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
-    ``coreclaw.run.duration``, ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. Neither holds a key, a query
-    or a callback URL.
+    ``coreclaw.run.duration``, ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. Neither holds a key, a
+    query or a callback URL.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ from decimal import Decimal
 import anyio
 import attrs
 
-from coreclaw_async._batches.batch_ledger import Shard
 from coreclaw_async._batches.reconcile import SettleTimes
+from coreclaw_async._batches.shard import Shard
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async.errors import BatchStoppedError
 from coreclaw_async.events import EventHook

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-import attrs
-
+from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.store import Row, StaleError, Statement, Store
 from coreclaw_async.errors import BatchConflictError, LedgerError, printable
@@ -23,30 +22,6 @@ _COLUMNS = (
 _MOST_VALUES = 500
 _MOST_LETTERS = 2_000
 _LARGEST = 2**63 - 1
-
-
-@attrs.frozen(kw_only=True)
-class Shard:
-    """
-    A part of a batch.
-
-    Attributes:
-        first: Position of its first item.
-        last: Position of its last item.
-        worker_id: The worker whose items it has, as planned, or None for all.
-    """
-
-    first: int = 0
-    last: int = 2**62
-    worker_id: str | None = None
-
-    def condition(self) -> tuple[str, Row]:
-        """Return what a query must ask for, and its values."""
-        if self == Shard():
-            return "1 = 1", ()
-        if self.worker_id is None:
-            return "position BETWEEN ? AND ?", (self.first, self.last)
-        return "position BETWEEN ? AND ? AND worker_id = ?", (self.first, self.last, self.worker_id)
 
 
 class BatchLedger:

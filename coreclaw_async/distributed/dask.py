@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from coreclaw_async._batches.batch_ledger import Shard
 from coreclaw_async._batches.reconcile import SettleTimes
+from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.stores import MEMORY, is_postgres
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._sync_generated import CoreClaw

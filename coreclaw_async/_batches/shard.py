@@ -1,0 +1,31 @@
+"""Shard: a part of a batch, and how a query asks for it."""
+
+from __future__ import annotations
+
+import attrs
+
+from coreclaw_async._batches.store import Row
+
+
+@attrs.frozen(kw_only=True)
+class Shard:
+    """
+    A part of a batch.
+
+    Attributes:
+        first: Position of its first item.
+        last: Position of its last item.
+        worker_id: The worker whose items it has, as planned, or None for all.
+    """
+
+    first: int = 0
+    last: int = 2**62
+    worker_id: str | None = None
+
+    def condition(self) -> tuple[str, Row]:
+        """Return what a query must ask for, and its values."""
+        if self == Shard():
+            return "1 = 1", ()
+        if self.worker_id is None:
+            return "position BETWEEN ? AND ?", (self.first, self.last)
+        return "position BETWEEN ? AND ? AND worker_id = ?", (self.first, self.last, self.worker_id)
