@@ -11,8 +11,8 @@ import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = ".[cli,dask,emulator,otel,postgres,testing]"
-# No more, for many tests count on a core of their own.
-TWO_AT_ONCE = ("-n", "2", "--dist", "worksteal")
+# One more than the cores of a small machine, for many tests wait for processes that they kill.
+AT_ONCE = ("-n", "3", "--dist", "worksteal")
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_external_run = True
@@ -49,10 +49,10 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     if session.python != versions()[0]:
-        session.run("pytest", *TWO_AT_ONCE)
+        session.run("pytest", *AT_ONCE)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", f"{session.bin}/pytest", *TWO_AT_ONCE)
+    session.run("coverage", "run", f"{session.bin}/pytest", *AT_ONCE)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
