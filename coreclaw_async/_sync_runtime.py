@@ -346,7 +346,8 @@ class Bridge:
         with _PROCESS.lock:
             if self._is_closed:
                 raise ConfigurationError("the client is closed; make a new one")
-            if self._thread is None or self._thread.is_over:
+            # Else another thread was quicker, which a test cannot have happen at will.
+            if self._thread is None or self._thread.is_over:  # pragma: no branch
                 self._thread = _PROCESS.lease()
                 # For a client that nobody closes.
                 give_back = weakref.finalize(self, _give_back, self._thread)
