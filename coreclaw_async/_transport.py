@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import attrs
@@ -34,6 +34,8 @@ from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RetryScheduled
 
 logger = logging.getLogger("coreclaw_async")
+
+T = TypeVar("T")
 
 USER_AGENT = f"coreclaw-async/{__version__}"
 
@@ -107,11 +109,15 @@ class Transport:
             except Exception:
                 logger.exception("the on_event hook failed on %s", type(event).__name__)
 
-    async def call(self, request: Request, *, within: float | None = None) -> Answer:
+    async def call(self, request: Request, read: Callable[[Request, Answer], T], *, within: float | None = None) -> T:
         """
-        Send *request*, again where that is safe, and return the answer.
+        Send *request*, again where that is safe, and return what *read* makes of the answer.
 
-        *within* shortens the deadline of this call, in seconds.
+        Args:
+            request: What to send.
+            read: Turns a success into its result, or raises InvalidResponseError; a read that was answered with
+                something else than the service promises is sent again.
+            within: Shortens the deadline of this call, in seconds.
 
         Raises:
             CoreClawError: See `coreclaw_async.errors`; nothing else but cancellation.
@@ -127,10 +133,10 @@ class Transport:
         while True:
             self.connections.check_open()
             try:
-                return await self._attempt(request, deadline, attempt)
+                return await self._attempt(request, read, deadline, attempt)
             except errors.CoreClawError as error:
                 if may_have_worked and request.settled_by is not None and isinstance(error, request.settled_by):
-                    return Answer(None, error.request_id)
+                    return read(request, Answer(None, error.request_id))
                 waits = policy.waits() if waits is None else waits
                 wait = policy.next_wait(request, error, waits)
                 if wait is None or self.clock.monotonic() + wait >= deadline:
@@ -145,7 +151,9 @@ class Transport:
                 raise failure
             attempt += 1
 
-    async def _attempt(self, request: Request, deadline: float, attempt: int) -> Answer:
+    async def _attempt(
+        self, request: Request, read: Callable[[Request, Answer], T], deadline: float, attempt: int
+    ) -> T:
         started = self.clock.monotonic()
         flight = Flight()
         reply: Reply | None = None
@@ -154,7 +162,7 @@ class Transport:
         try:
             reply = await self._exchange(request, flight, deadline - started)
             answer = read_answer(request, reply, self._secrets)
-            return answer
+            return read(request, answer)
         except errors.CoreClawError as error:
             failure = error
             if is_open_question(request, error):
@@ -179,9 +187,9 @@ class Transport:
         """Log and emit the end of an attempt; a cancelled one has neither answer nor failure."""
         if self.settings.on_event is None and not logger.isEnabledFor(logging.DEBUG):
             return
-        said = answer or failure
-        outcome = "success" if answer else type(failure).__name__ if failure else "Cancelled"
-        code = 0 if answer else failure.code if failure else None
+        said = failure or answer
+        outcome = type(failure).__name__ if failure else "success" if answer else "Cancelled"
+        code = failure.code if failure else 0 if answer else None
         request_id = without_secrets(said.request_id, self._secrets) if said and said.request_id else None
         status_code = reply.status_code if reply else failure.status_code if failure else None
         logger.debug(
@@ -204,7 +212,7 @@ class Transport:
                 status_code=status_code,
                 code=code,
                 request_id=request_id,
-                error=None if answer else outcome,
+                error=outcome if failure or answer is None else None,
             )
         )
 
@@ -235,24 +243,32 @@ class Transport:
         )
 
     async def _send(self, request: Request, flight: Flight) -> Reply:
-        response: httpx.Response | None = None
         try:
             outgoing = self._prepare(request, flight)
             client = self.connections.client
             flight.hand_over()
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            body = await read_body(response, self.settings.max_response_bytes, flight.parts)
-        except (BodyTooLargeError, BodyEncodingError) as error:
-            raise errors.InvalidResponseError(
-                f"{request.label}: {error}",
-                status_code=None if response is None else response.status_code,
-                may_have_taken_effect=request.safety is not Safety.SAFE,
-            ) from None
+            body = await self._read(request, response, flight)
+        except errors.CoreClawError:
+            raise
         except Exception as error:  # noqa: BLE001 - nothing foreign may leave, and a start may be under way
             raise self._no_reply(request, flight, error) from self._without_secrets(request, error)
         now = self.clock.time()
         self.connections.last_date = (response.headers, now)
         return Reply(status_code=response.status_code, headers=response.headers, body=body, received_at=now)
+
+    async def _read(self, request: Request, response: httpx.Response, flight: Flight) -> bytes:
+        try:
+            return await read_body(response, self.settings.max_response_bytes, flight.parts)
+        except (BodyTooLargeError, BodyEncodingError) as error:
+            if response.is_error:  # The status says more than a body that nobody can read.
+                return b"".join(flight.parts)
+            kind = errors.ResponseTooLargeError if isinstance(error, BodyTooLargeError) else errors.InvalidResponseError
+            raise kind(
+                f"{request.label}: {error}",
+                status_code=response.status_code,
+                may_have_taken_effect=request.safety is not Safety.SAFE,
+            ) from None
 
     def _no_reply(self, request: Request, flight: Flight, error: Exception) -> errors.CoreClawError:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

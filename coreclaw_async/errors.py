@@ -11,6 +11,7 @@ Every error of the package: one tree, plain data, picklable.
     │   ├── RequestTimeoutError     also a TimeoutError: the deadline came first
     │   └── OutcomeUnknownError     it may have taken effect and must not be sent again blindly
     ├── InvalidResponseError        an answer that is not the service's
+    │   └── ResponseTooLargeError   it is larger than the client reads
     ├── ApiError                    the service said no
     │   ├── InvalidArgumentError    11000
     │   ├── AuthenticationError     12001, 12002
@@ -161,7 +162,15 @@ class OutcomeUnknownError(NoReplyError):
 
 
 class InvalidResponseError(CoreClawError):
-    """The answer is not what the service promises: no JSON, no envelope, a member of the wrong type, too big."""
+    """
+    The answer is not what the service promises: no JSON, no envelope, no data where there must be some.
+
+    A read that is answered like this is sent again, for a gateway may have broken this one answer.
+    """
+
+
+class ResponseTooLargeError(InvalidResponseError):
+    """The answer holds more bytes, unpacked, than the client's ``max_response_bytes``; it is not asked for again."""
 
 
 class ApiError(CoreClawError):

@@ -200,7 +200,7 @@ async def test_downloads_send_no_key_to_the_storage_host(mode: Auth, how: str, t
 
 
 async def test_a_redirect_is_not_followed_with_the_key(service: FakeService) -> None:
-    service.faults.add(faults.redirect("https://files.coreclaw.test/steal"), operation="getAccount")
+    service.faults.add(faults.redirect("https://files.coreclaw.test/steal"), operation="getAccount", times=2)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(CoreClawError) as caught:
             await client.account.get()

@@ -28,6 +28,7 @@ from coreclaw_async import (
     NotFoundError,
     RateLimitedError,
     RequestTimeoutError,
+    ResponseTooLargeError,
     RetryPolicy,
     SendTimeoutError,
     ServiceError,
@@ -148,12 +149,14 @@ async def test_an_error_keeps_what_the_service_said(service: FakeService) -> Non
 
 
 async def test_a_gzip_bomb_is_refused_while_it_is_small(service: FakeService) -> None:
-    service.faults.add(faults.gzip_bomb(50_000_000), operation="getAccount")
+    service.faults.add(faults.gzip_bomb(50_000_000), operation="getAccount", times=2)
     async with AsyncCoreClaw(
         service.api_key, transport=service, clock=service.clock, max_response_bytes=100_000
     ) as client:
-        with pytest.raises(InvalidResponseError, match="more than 100000 bytes"):
+        with pytest.raises(ResponseTooLargeError, match="more than 100000 bytes"):
             await client.account.get()
+
+    assert len(service.requests) == 1
 
 
 async def test_a_big_answer_is_refused_over_a_socket_and_the_next_call_works() -> None:
@@ -163,14 +166,14 @@ async def test_a_big_answer_is_refused_over_a_socket_and_the_next_call_works() -
     with service.serve() as server:
         async with AsyncCoreClaw(service.api_key, base_url=server.url, max_response_bytes=1_000_000) as client:
             for _ in range(2):
-                with pytest.raises(InvalidResponseError, match="more than 1000000 bytes"):
+                with pytest.raises(ResponseTooLargeError, match="more than 1000000 bytes"):
                     await client.account.get()
                 assert client.lanes_in_use == 0
             await client.account.get()
 
 
 async def test_a_packed_answer_is_unpacked(service: FakeService) -> None:
-    service.faults.add(faults.gzip_bomb(200), operation="getAccount")
+    service.faults.add(faults.gzip_bomb(200), operation="getAccount", times=4)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(InvalidResponseError, match="wrong shape"):
             await client.account.get()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import Request, build_path
@@ -24,4 +26,4 @@ class AsyncAccount:
             AuthenticationError: The key is missing or refused.
         """
         request = Request(operation="getAccount", method="GET", path=build_path("users", "account"))
-        return read_model(request, await self._context.transport.call(request), Account)
+        return await self._context.transport.call(request, functools.partial(read_model, model=Account))

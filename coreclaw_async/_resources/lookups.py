@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_lists import find_started
@@ -32,8 +33,9 @@ def lost_tasks(context: Context, worker_id: str, title: str) -> Look:
             path=build_path("worker-tasks"),
             query=build_query(offset=0, limit=MAX_LIMIT, worker_id=worker_id, keyword=title),
         )
-        answer = await context.transport.call(request)
-        page = read_page(request, answer, Task, offset=0, limit=MAX_LIMIT)
+        page = await context.transport.call(
+            request, functools.partial(read_page, model=Task, offset=0, limit=MAX_LIMIT)
+        )
         return [t.task_id for t in page.items if t.title == title and t.task_id and t.task_id not in context.known]
 
     return look
@@ -49,8 +51,9 @@ def lost_queue_items(context: Context) -> Look:
             path=build_path("run-queue", "items"),
             query=build_query(offset=0, limit=MAX_LIMIT, status="waiting"),
         )
-        answer = await context.transport.call(request)
-        page = read_page(request, answer, QueueItem, offset=0, limit=MAX_LIMIT)
+        page = await context.transport.call(
+            request, functools.partial(read_page, model=QueueItem, offset=0, limit=MAX_LIMIT)
+        )
         return [item.queue_id for item in page.items if item.queue_id and item.queue_id not in context.known]
 
     return look

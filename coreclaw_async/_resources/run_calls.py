@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
@@ -12,6 +13,7 @@ from coreclaw_async._resources.starting import reading_time
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.pages import read_result_page
 from coreclaw_async._wire.request import Safety, build_body, build_query, check_id
+from coreclaw_async._wire.response import no_data
 from coreclaw_async._wire.run_reference import run_id_of, run_request
 from coreclaw_async.models import LastRun, ResultPage, Run, RunLog, RunRef
 
@@ -30,7 +32,7 @@ async def read_run(context: Context, run: RunRef, *, within: float | None = None
     """Return the run as it is now."""
     request = run_request("get", run)
     with errors_about(run):
-        return read_model(request, await context.transport.call(request, within=within), Run)
+        return await context.transport.call(request, functools.partial(read_model, model=Run), within=within)
 
 
 async def concrete_id(context: Context, run: RunRef, *, within: float | None = None) -> str:
@@ -58,21 +60,21 @@ async def abort_run(context: Context, run: RunRef, **members: Any) -> None:
         settled_by=errors.RunOperationError,
     )
     with errors_about(run):
-        await context.transport.call(request)
+        await context.transport.call(request, no_data)
 
 
 async def read_log(context: Context, run: RunRef, *, within: float | None = None) -> RunLog:
     """Return the recent part of the run's log."""
     request = run_request("log", run)
     with errors_about(run):
-        return read_model(request, await context.transport.call(request, within=within), RunLog)
+        return await context.transport.call(request, functools.partial(read_model, model=RunLog), within=within)
 
 
 async def read_results(context: Context, run: RunRef, offset: int, limit: int) -> ResultPage:
     """Return one page of the run's rows."""
     request = run_request("result", run, query=build_query(offset=offset, limit=limit))
     with errors_about(run):
-        return read_result_page(request, await context.transport.call(request), offset=offset, limit=limit)
+        return await context.transport.call(request, functools.partial(read_result_page, offset=offset, limit=limit))
 
 
 def results_fetcher(context: Context, run_id: str) -> Callable[[int, int], Awaitable[ResultPage]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 
 from coreclaw_async._listing import Listing
@@ -43,8 +44,7 @@ async def read_runs(
             end_time=None if window is None else window[1],
         ),
     )
-    answer = await context.transport.call(request)
-    return read_page(request, answer, Run, offset=offset, limit=limit)
+    return await context.transport.call(request, functools.partial(read_page, model=Run, offset=offset, limit=limit))
 
 
 def runs_pager(

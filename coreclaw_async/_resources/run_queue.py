@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Sequence
 
 from coreclaw_async._pagination import AsyncPager, PagerOptions
@@ -19,6 +20,7 @@ from coreclaw_async._wire.request import (
     check_offset,
     check_text,
 )
+from coreclaw_async._wire.response import Answer
 from coreclaw_async.models import Page, QueueAction, QueueItem
 
 
@@ -49,8 +51,9 @@ class AsyncRunQueue:
             path=build_path("run-queue", "items"),
             query=build_query(offset=check_offset(offset), limit=check_limit(limit), status=status),
         )
-        answer = await self._context.transport.call(request)
-        return read_page(request, answer, QueueItem, offset=offset, limit=limit)
+        return await self._context.transport.call(
+            request, functools.partial(read_page, model=QueueItem, offset=offset, limit=limit)
+        )
 
     def iterate(
         self,
@@ -128,7 +131,7 @@ class AsyncRunQueue:
             body=build_body(reason=_reason(reason)),
             safety=Safety.REPEATABLE,
         )
-        return await self._send(request)
+        return await self._context.transport.call(request, _read_actions)
 
     async def _act(
         self, operation: str, action: str, queue_ids: list[str], reason: str | None
@@ -140,11 +143,11 @@ class AsyncRunQueue:
             body=build_body(queue_refs=queue_ids, reason=_reason(reason)),
             safety=Safety.REPEATABLE,
         )
-        return await self._send(request)
+        return await self._context.transport.call(request, _read_actions)
 
-    async def _send(self, request: Request) -> tuple[QueueAction, ...]:
-        answer = await self._context.transport.call(request)
-        return read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
+
+def _read_actions(request: Request, answer: Answer) -> tuple[QueueAction, ...]:
+    return read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
 
 
 def _ids(queue_ids: str | Sequence[str]) -> list[str]:

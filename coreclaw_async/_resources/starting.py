@@ -23,7 +23,7 @@ from coreclaw_async._wire.request import (
     check_text,
     check_url,
 )
-from coreclaw_async._wire.response import Answer, unknown_outcome, wrong_shape
+from coreclaw_async._wire.response import Answer, wrong_shape
 from coreclaw_async.events import RunStarted, StartUnknown
 from coreclaw_async.models import StartedRun
 
@@ -105,7 +105,7 @@ async def start(context: Context, request: Request, look: Look) -> StartedRun:
     Raises:
         OutcomeUnknownError: A run may have been started; its candidates are what *look* finds.
     """
-    return await create(context, request, look, lambda answer: _read_started(context, request, answer))
+    return _accepted(context, request, await create(context, request, look, _read_started))
 
 
 async def send_start(context: Context, request: Request, *, within: float) -> StartedRun:
@@ -114,16 +114,22 @@ async def send_start(context: Context, request: Request, *, within: float) -> St
 
     For those who know better where to look, and when.
     """
-    return _read_started(context, request, await context.transport.call(request, within=within))
+    try:
+        started = await context.transport.call(request, _read_started, within=within)
+    except errors.CoreClawError as error:
+        _remember(context, request, error.run_id)
+        raise
+    return _accepted(context, request, started)
 
 
-async def create(context: Context, request: Request, look: Look, read: Callable[[Answer], T]) -> T:
+async def create(context: Context, request: Request, look: Look, read: Callable[[Request, Answer], T]) -> T:
     """Send a request that brings something about and return what *read* makes of the answer."""
     try:
-        return read(await context.transport.call(request))
+        return await context.transport.call(request, read)
     except errors.CoreClawError as error:
         if not error.may_have_taken_effect:
             raise
+        _remember(context, request, error.run_id)
         if error.candidates is None:
             await _look_for(context, request, error, look)
         context.transport.emit(
@@ -162,36 +168,41 @@ def bind_callbacks(
 
 
 def read_created(request: Request, answer: Answer, member: str, model: type[T]) -> T:
-    """Return the answer as *model* when it names what was made under *member*."""
-    try:
-        made = read_model(request, answer, model)
-        if not read_object(request, answer).get(member):
-            raise wrong_shape(request, answer, f"{member} is missing")
-    except errors.InvalidResponseError as error:
-        raise unknown_outcome(request, error) from error
+    """Return the answer as *model*, which has a ``request_id``, when it names what was made under *member*."""
+    if not read_object(request, answer).get(member):
+        raise wrong_shape(request, answer, f"{member} is missing")
+    made = read_model(request, answer, model)
+    object.__setattr__(made, "request_id", answer.request_id)  # Nobody has seen the new object yet.
     return made
 
 
-def _read_started(context: Context, request: Request, answer: Answer) -> StartedRun:
-    run_id: str | None = None
+def _read_started(request: Request, answer: Answer) -> StartedRun:
+    data = read_object(request, answer)
+    run_id = next((str(data[name]) for name in _ID_MEMBERS if _is_id(data.get(name))), None)
+    if run_id is None:
+        raise wrong_shape(request, answer, "run_slug is missing")
+    if not _is_usable(run_id):
+        raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run", run_id=run_id)
     try:
-        data = read_object(request, answer)
-        run_id = next((str(data[name]) for name in _ID_MEMBERS if _is_id(data.get(name))), None)
-        if run_id is None:
-            raise wrong_shape(request, answer, "run_slug is missing")
-        context.known.add(run_id)
-        bind_callbacks(context, request, run_id=run_id)
-        if not _is_usable(run_id):
-            raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run")
         started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
     except errors.InvalidResponseError as error:
-        unknown = unknown_outcome(request, error)
-        if run_id is not None:
-            unknown.run_id, unknown.candidates = run_id, (run_id,)
-        raise unknown from error
+        error.run_id = run_id
+        raise
     object.__setattr__(started, "request_id", answer.request_id)  # Nobody has seen the new object yet.
-    context.transport.emit(RunStarted(operation=request.operation, run_id=run_id))
     return started
+
+
+def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:
+    _remember(context, request, started.run_id)
+    context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
+    return started
+
+
+def _remember(context: Context, request: Request, run_id: str | None) -> None:
+    """Let nobody else take the run for the outcome of another call, and the hub know whose callbacks its URL gets."""
+    if run_id is not None:
+        context.known.add(run_id)
+        bind_callbacks(context, request, run_id=run_id)
 
 
 def _is_usable(run_id: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Mapping
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ from coreclaw_async._wire.request import (
     check_worker_id,
     worker_input,
 )
-from coreclaw_async._wire.response import Answer
+from coreclaw_async._wire.response import no_data
 from coreclaw_async._wire.schedules import schedule_members
 from coreclaw_async.models import CreatedTask, Page, Run, StartedRun, Task, TaskInput
 
@@ -78,8 +79,9 @@ class AsyncTasks:
                 keyword=keyword,
             ),
         )
-        answer = await self._context.transport.call(request)
-        return read_page(request, answer, Task, offset=offset, limit=limit)
+        return await self._context.transport.call(
+            request, functools.partial(read_page, model=Task, offset=offset, limit=limit)
+        )
 
     def iterate(
         self,
@@ -180,13 +182,10 @@ class AsyncTasks:
             ),
         )
 
-        def read(answer: Answer) -> CreatedTask:
-            created = read_created(request, answer, "slug", CreatedTask)
-            object.__setattr__(created, "request_id", answer.request_id)  # Nobody has seen the new object yet.
-            self._context.known.add(created.task_id)
-            return created
-
-        return await create(self._context, request, lost_tasks(self._context, worker_id, title), read)
+        read = functools.partial(read_created, member="slug", model=CreatedTask)
+        created = await create(self._context, request, lost_tasks(self._context, worker_id, title), read)
+        self._context.known.add(created.task_id)
+        return created
 
     async def get(self, task_id: str) -> Task:
         """
@@ -202,7 +201,7 @@ class AsyncTasks:
             ValueError: *task_id* is empty or cannot stand in a path.
         """
         request = Request(operation="getWorkerTask", method="GET", path=_task_path(task_id))
-        return read_model(request, await self._context.transport.call(request), Task)
+        return await self._context.transport.call(request, functools.partial(read_model, model=Task))
 
     async def update(
         self,
@@ -276,7 +275,7 @@ class AsyncTasks:
             safety=Safety.REPEATABLE,
             settled_by=errors.NotFoundError,
         )
-        await self._context.transport.call(request)
+        await self._context.transport.call(request, no_data)
 
     async def get_input(self, task_id: str) -> TaskInput:
         """
@@ -292,7 +291,7 @@ class AsyncTasks:
             ValueError: *task_id* is empty or cannot stand in a path.
         """
         request = Request(operation="getWorkerTaskInput", method="GET", path=_task_path(task_id, "input"))
-        return read_model(request, await self._context.transport.call(request), TaskInput)
+        return await self._context.transport.call(request, functools.partial(read_model, model=TaskInput))
 
     async def update_input(
         self,
@@ -394,7 +393,7 @@ class AsyncTasks:
         request = Request(
             operation=operation, method="PUT", path=path, body=build_body(**members), safety=Safety.REPEATABLE
         )
-        await self._context.transport.call(request)
+        await self._context.transport.call(request, no_data)
 
 
 def _task_path(task_id: str, *tail: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable
 
 from coreclaw_async._pagination import AsyncPager, PagerOptions
@@ -23,8 +24,8 @@ async def read_workers(
         query=build_query(offset=check_offset(offset), limit=check_limit(limit), keyword=keyword),
         is_public=operation == "listStore",
     )
-    answer = await context.transport.call(request)
-    return read_page(request, answer, WorkerSummary, offset=offset, limit=limit, member="scraper")
+    read = functools.partial(read_page, model=WorkerSummary, offset=offset, limit=limit, member="scraper")
+    return await context.transport.call(request, read)
 
 
 def workers_pager(

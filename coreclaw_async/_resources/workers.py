@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -22,7 +23,6 @@ from coreclaw_async._resources.worker_lists import read_workers, workers_pager
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
 from coreclaw_async._wire.request import Request, build_path, check_text, check_worker_id, worker_input
-from coreclaw_async._wire.response import Answer
 from coreclaw_async.models import InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
 
 
@@ -93,7 +93,7 @@ class AsyncWorkers:
             method="GET",
             path=build_path("workers", check_worker_id("worker_id", worker_id)),
         )
-        return read_model(request, await self._context.transport.call(request), Worker)
+        return await self._context.transport.call(request, functools.partial(read_model, model=Worker))
 
     async def get_input_schema(self, worker_id: str) -> InputSchema:
         """
@@ -115,7 +115,7 @@ class AsyncWorkers:
             path=build_path("workers", check_worker_id("worker_id", worker_id), "input-schema"),
             is_public=True,
         )
-        return read_input_schema(request, await self._context.transport.call(request))
+        return await self._context.transport.call(request, read_input_schema)
 
     async def start_run(
         self,
@@ -241,11 +241,8 @@ class AsyncWorkers:
             **start_members(self._context, callback_url=callback_url, is_async=None, offset=None, limit=None),
         )
 
-        def read(answer: Answer) -> QueuedRun:
-            queued = read_created(request, answer, "queue_ref", QueuedRun)
-            object.__setattr__(queued, "request_id", answer.request_id)  # Nobody has seen the new object yet.
-            self._context.known.add(queued.queue_id)
-            bind_callbacks(self._context, request, queue_id=queued.queue_id)
-            return queued
-
-        return await create(self._context, request, lost_queue_items(self._context), read)
+        read = functools.partial(read_created, member="queue_ref", model=QueuedRun)
+        queued = await create(self._context, request, lost_queue_items(self._context), read)
+        self._context.known.add(queued.queue_id)
+        bind_callbacks(self._context, request, queue_id=queued.queue_id)
+        return queued

@@ -140,13 +140,18 @@ def _not_an_answer(
     )
 
 
-def wrong_shape(request: Request, answer: Answer, problem: str) -> InvalidResponseError:
-    """Return the error of a success whose ``data`` cannot be read."""
+def no_data(request: Request, answer: Answer) -> None:
+    """Take a success that has nothing to tell."""
+
+
+def wrong_shape(request: Request, answer: Answer, problem: str, *, run_id: str | None = None) -> InvalidResponseError:
+    """Return the error of a success whose ``data`` cannot be read, or names a run that nobody could."""
     return InvalidResponseError(
         f"{request.label}: the data of the answer has the wrong shape, {printable(problem)}",
         status_code=HTTPStatus.OK.value,
         code=0,
         request_id=answer.request_id,
+        run_id=run_id,
         may_have_taken_effect=request.safety is not Safety.SAFE,
     )
 
@@ -158,7 +163,7 @@ def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -
     *body* is as much of the answer as came: half of it may hold the one thing that matters.
     """
     named = _RUN_SLUG.search(body)
-    run_id = None if named is None else named[1].decode("utf-8", "replace")
+    run_id = error.run_id or (None if named is None else named[1].decode("utf-8", "replace"))
     return OutcomeUnknownError(
         f"{request.label} may have taken effect and is not sent again: {error.message}",
         status_code=error.status_code,

@@ -10,9 +10,11 @@ import attrs
 from coreclaw_async._wire.request import Request, Safety, check_int, check_seconds
 from coreclaw_async.errors import (
     CoreClawError,
+    InvalidResponseError,
     NoReplyError,
     RateLimitedError,
     RequestNotSentError,
+    ResponseTooLargeError,
     ServiceError,
 )
 
@@ -83,5 +85,12 @@ def may_send_again(request: Request, error: CoreClawError) -> bool:
         return False
     if isinstance(error, RequestNotSentError | RateLimitedError) and not error.may_have_taken_effect:
         return True
-    is_passing = isinstance(error, NoReplyError | ServiceError | RateLimitedError)
-    return request.safety is not Safety.ONCE and is_passing
+    return request.safety is not Safety.ONCE and _may_pass(error)
+
+
+def _may_pass(error: CoreClawError) -> bool:
+    """Return whether the same request may well be answered otherwise a moment later."""
+    if isinstance(error, InvalidResponseError):
+        is_redirect = error.status_code is not None and 300 <= error.status_code < 400
+        return not is_redirect and not isinstance(error, ResponseTooLargeError)
+    return isinstance(error, NoReplyError | ServiceError | RateLimitedError)

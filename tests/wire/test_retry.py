@@ -16,7 +16,7 @@ from coreclaw_async._wire.retry import RetryPolicy, full_jitter, may_send_again
 from coreclaw_async.errors import CoreClawError
 
 NOT_DONE = {errors.RequestNotSentError, errors.RateLimitedError}
-PERHAPS_DONE = {errors.NoReplyError, errors.OutcomeUnknownError, errors.ServiceError}
+PERHAPS_DONE = {errors.NoReplyError, errors.OutcomeUnknownError, errors.ServiceError, errors.InvalidResponseError}
 CEILINGS = RetryPolicy(jitter=lambda ceiling: ceiling)
 LIMITED = errors.RateLimitedError("slow down")
 

@@ -1,0 +1,108 @@
+"""Answers that a gateway has broken: a read is sent again, and what is told at last is the status."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+from either_client import AsyncCoreClaw
+
+from coreclaw_async import (
+    CoreClawError,
+    InvalidResponseError,
+    OutcomeUnknownError,
+    ResponseTooLargeError,
+    RetryPolicy,
+    ServiceError,
+)
+from coreclaw_async.testing import FakeService, faults
+from coreclaw_async.testing.faults import Fault
+
+WORKER = "coreclaw/google-maps-scraper"
+PACKED = gzip.compress(b'{"code":0,"message":"success","data":{}}')
+ACCOUNT = json.dumps({"code": 0, "message": "success", "data": {"balance": "1.00"}}).encode()
+
+BROKEN: dict[str, tuple[Fault, type[CoreClawError], int]] = {
+    "502 packed by br": (faults.reply(b"\x8b", status=502, headers={"content-encoding": "br"}), ServiceError, 502),
+    "502 with gzip that is none": (
+        faults.reply(b"<html>", status=502, headers={"content-encoding": "gzip"}),
+        ServiceError,
+        502,
+    ),
+    "503 with gzip that was cut": (
+        faults.reply(PACKED[:-9], status=503, headers={"content-encoding": "gzip"}),
+        ServiceError,
+        503,
+    ),
+    "504 that is too large": (faults.reply(b"x" * 20_000, status=504), ServiceError, 504),
+    "200 packed by br": (faults.reply(b"\x8b", headers={"content-encoding": "br"}), InvalidResponseError, 200),
+    "200 with gzip that was cut": (
+        faults.reply(PACKED[:-9], headers={"content-encoding": "gzip"}),
+        InvalidResponseError,
+        200,
+    ),
+    "200 without a body": (faults.reply(b""), InvalidResponseError, 200),
+    "200 that was cut": (faults.reply(ACCOUNT[:-9]), InvalidResponseError, 200),
+    "200 with a page of a gateway": (faults.reply(b"<html>busy</html>"), InvalidResponseError, 200),
+    "200 in no encoding": (faults.reply(b'{"code":0,"message":"\xff\xfe","data":{}}'), InvalidResponseError, 200),
+}
+
+
+def few_attempts() -> RetryPolicy:
+    return RetryPolicy(max_attempts=3)
+
+
+@pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+async def test_a_read_is_sent_again_after_a_broken_answer(
+    service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
+) -> None:
+    service.faults.add(fault, operation="getAccount", times=2)
+    async with AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, retry=few_attempts(), max_response_bytes=10_000
+    ) as client:
+        assert (await client.account.get()).balance is not None
+
+    assert len(service.requests) == 3
+
+
+@pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+async def test_an_answer_that_stays_broken_is_told_with_its_status(
+    service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
+) -> None:
+    service.faults.add(fault, operation="getAccount", times=3)
+    async with AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, retry=few_attempts(), max_response_bytes=10_000
+    ) as client:
+        with pytest.raises(kind) as caught:
+            await client.account.get()
+
+    assert type(caught.value) is kind
+    assert caught.value.status_code == status
+    assert len(service.requests) == 3
+
+
+@pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+async def test_a_start_is_not_sent_again_after_a_broken_answer(
+    service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
+) -> None:
+    service.faults.add(fault, operation="runWorker", times=3)
+    async with AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, retry=few_attempts(), max_response_bytes=10_000
+    ) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, {"keywords": ["coffee"]})
+
+    assert caught.value.status_code == status
+    assert len([request for request in service.requests if request.method == "POST"]) == 1
+
+
+async def test_an_answer_that_is_too_large_is_not_asked_for_again(service: FakeService) -> None:
+    service.faults.add(faults.reply(b" " * 20_000), operation="getAccount", times=3)
+    async with AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, max_response_bytes=10_000
+    ) as client:
+        with pytest.raises(ResponseTooLargeError):
+            await client.account.get()
+
+    assert len(service.requests) == 1
