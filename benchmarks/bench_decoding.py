@@ -15,6 +15,7 @@ from paired import Measure, compare
 from peer_models import PEER_RUNS
 from report import Report, Row, at_most, cost_row, parser
 
+from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.pages import read_page, read_result_page
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, Reply, read_answer
@@ -27,11 +28,12 @@ _KEPT = 2_000
 _MICROSECONDS = 1e6
 _MILLISECONDS = 1e3
 
+_CREDENTIALS = Credentials("key")
 _REQUEST = Request(operation="listWorkerRuns", method="GET", path="/api/v2/worker-runs")
 
 
 def _answer(body: bytes) -> Answer:
-    return read_answer(_REQUEST, Reply(status_code=200, headers={}, body=body, received_at=0.0))
+    return read_answer(_REQUEST, Reply(status_code=200, headers={}, body=body, received_at=0.0), _CREDENTIALS)
 
 
 def ours(body: bytes) -> object:

@@ -55,11 +55,11 @@ class Chunks:
                     pass
 
 
-def _encoding_of(response: httpx.Response) -> str:
-    """Return the content encoding; found in the raw headers, in a third of the time of a look-up."""
+def raw_header(response: httpx.Response, wanted: bytes) -> str:
+    """Return the header *wanted* (its name in lower case) or ``""``, in a third of the time of a look-up by name."""
     for name, value in response.headers.raw:
-        if name.lower() == b"content-encoding":
-            return value.decode("latin-1").strip().lower()
+        if name.lower() == wanted:
+            return value.decode("latin-1").strip()
     return ""
 
 
@@ -76,7 +76,7 @@ async def read_body(response: httpx.Response, limit: int, parts: list[bytes]) ->
             raise BodyTooLargeError(f"the body holds more than {limit} bytes")
         return response.content
     async with Chunks(response) as chunks:
-        encoding = _encoding_of(response)
+        encoding = raw_header(response, b"content-encoding").lower()
         unpack = None
         if encoding in {"gzip", "x-gzip", "deflate"}:
             unpack = zlib.decompressobj(_GZIP_OR_ZLIB)

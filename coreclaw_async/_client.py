@@ -26,7 +26,7 @@ from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._transport import Settings, Transport
 from coreclaw_async._watch import PollSchedule
-from coreclaw_async._wire.credentials import AuthMode, Credentials, shown
+from coreclaw_async._wire.credentials import AuthMode, Credentials
 from coreclaw_async._wire.dialect import OffsetDialect
 from coreclaw_async._wire.request import check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy
@@ -112,22 +112,25 @@ class AsyncCoreClaw:
                 given.
             ValueError: A number is out of range.
         """
+        try:
+            credentials = _credentials(api_key, auth)
+        finally:
+            api_key = None  # A traceback with local variables would show it.
         if http_client is not None and transport is not None:
             raise ConfigurationError("http_client and transport exclude each other, and both were given")
         _check_kind("http_client", http_client, httpx.AsyncClient)
         _check_kind("transport", transport, httpx.AsyncBaseTransport)
         _check_kind("callbacks", callbacks, CallbackHub)
         _check_options(retry, poll_schedule, on_event)
-        api_key = os.environ.get("CORECLAW_API_KEY") or None if api_key is None else api_key
         base_url = os.environ.get("CORECLAW_BASE_URL") or DEFAULT_BASE_URL if base_url is None else base_url
         connections = Connections(
-            base_url=_parse_base_url(base_url, api_key),
+            base_url=_parse_base_url(base_url, credentials),
             max_connections=check_int("max_connections", max_connections, lowest=1),
             http_client=http_client,
             transport=transport,
         )
         settings = Settings(
-            credentials=Credentials(api_key, auth),
+            credentials=credentials,
             timeout=check_seconds("timeout", timeout),
             retry=RetryPolicy() if retry is None else retry,
             max_response_bytes=check_int("max_response_bytes", max_response_bytes, lowest=1),
@@ -144,7 +147,7 @@ class AsyncCoreClaw:
             Context(
                 transport=Transport(connections, settings, clock),
                 memory=DialectMemory(clock),
-                dialect=_checked_dialect(offset_dialect, api_key),
+                dialect=_checked_dialect(offset_dialect, credentials),
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
                 known=known,
                 watcher=watcher,
@@ -192,12 +195,17 @@ class AsyncCoreClaw:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range.
         """
-        _check_options(retry, poll_schedule, on_event)
         context = self._context
         transport = context.transport
-        changes: dict[str, Any] = {}
+        credentials = transport.settings.credentials
         if api_key is not None or auth is not None:
-            changes["credentials"] = transport.settings.credentials.but_with(api_key, auth)
+            try:
+                credentials = credentials.but_with(api_key, auth)
+            finally:
+                api_key = None  # A traceback with local variables would show it.
+        _check_options(retry, poll_schedule, on_event)
+        is_other_key = credentials is not transport.settings.credentials
+        changes: dict[str, Any] = {"credentials": credentials}
         if timeout is not None:
             changes["timeout"] = check_seconds("timeout", timeout)
         if retry is not None:
@@ -207,7 +215,7 @@ class AsyncCoreClaw:
         if on_event is not None:
             changes["on_event"] = on_event
         # Another key may be another account, whose lists hold other runs.
-        watcher = RunWatcher(transport.clock) if "credentials" in changes else context.watcher
+        watcher = RunWatcher(transport.clock) if is_other_key else context.watcher
         if context.joined is not None:
             context.joined.serve(watcher)
         settings = attrs.evolve(transport.settings, **changes)
@@ -217,7 +225,7 @@ class AsyncCoreClaw:
             attrs.evolve(
                 context,
                 transport=Transport(transport.connections, settings, transport.clock),
-                dialect=context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, api_key),
+                dialect=context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, credentials),
                 schedule=context.schedule if poll_schedule is None else poll_schedule,
                 watcher=watcher,
             )
@@ -298,23 +306,35 @@ def _check_options(retry: object, poll_schedule: object, on_event: object) -> No
         raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
 
 
-def _parse_base_url(value: str, key: str | None) -> httpx.URL:
+def _credentials(key: str | None, mode: AuthMode) -> Credentials:
+    """Return the credentials that the caller gave, or else the environment."""
+    try:
+        return Credentials(os.environ.get("CORECLAW_API_KEY") or None if key is None else key, mode)
+    finally:
+        key = None  # A traceback with local variables would show it.
+
+
+def _parse_base_url(value: str, credentials: Credentials) -> httpx.URL:
     if not isinstance(value, str):
         raise TypeError(f"base_url must be a str, not {type(value).__name__}")
     try:
         url = httpx.URL(value.strip().rstrip("/"))
         _ = url.host, urlsplit(value).port  # Stricter about brackets, ports and names.
     except (httpx.InvalidURL, ValueError):
-        raise ConfigurationError(f"base_url must be an absolute http or https URL, not {shown(value, key)}") from None
+        raise ConfigurationError(
+            f"base_url must be an absolute http or https URL, not {credentials.shown(value)}"
+        ) from None
     if url.userinfo:
         raise ConfigurationError("base_url must not hold a user name or password")
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
-        raise ConfigurationError(f"base_url must be an absolute http(s) URL without query, not {shown(value, key)}")
+        raise ConfigurationError(
+            f"base_url must be an absolute http(s) URL without query, not {credentials.shown(value)}"
+        )
     return url
 
 
-def _checked_dialect(value: OffsetDialect, key: str | None) -> OffsetDialect:
+def _checked_dialect(value: OffsetDialect, credentials: Credentials) -> OffsetDialect:
     if value not in get_args(OffsetDialect):
         words = ", ".join(get_args(OffsetDialect))
-        raise ConfigurationError(f"offset_dialect must be one of {words}, not {shown(value, key)}")
+        raise ConfigurationError(f"offset_dialect must be one of {words}, not {credentials.shown(value)}")
     return value

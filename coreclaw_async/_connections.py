@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import ipaddress
 import ssl
-from collections.abc import Mapping
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -108,8 +107,8 @@ class Connections:
         self.max_connections = max_connections
         self.is_closed = False
         self.foreign_transport = transport
-        self.last_date: tuple[Mapping[str, str], float] = ({}, 0.0)
-        """The headers of the latest answer, and when it came by this machine's clock, in Unix seconds."""
+        self.last_date = ("", 0.0)
+        """The ``Date`` of the latest answer, and when it came by this machine's clock, in Unix seconds."""
         self.given_client = http_client
         self._lanes: Lanes | None = None
         self._client = http_client
@@ -128,7 +127,7 @@ class Connections:
         if self._client is None:
             transport = self.foreign_transport
             if transport is None:
-                transport = self._lanes = Lanes(functools.partial(make_transport, self.base_url))
+                transport = self._lanes = Lanes(functools.partial(make_transport, self.base_url), self.max_connections)
             self._client = _ApiClient(transport=transport, trust_env=False)
         return self._client
 

@@ -4,6 +4,9 @@ Lanes: one-connection httpx transports in a LIFO free list, a list of its own fo
 httpx's pool looks at every connection on every request, and leaks a slot when a request that queues in it is cancelled
 (encode/httpcore#1093). A transport that may hold one connection has nothing to search, and because the admission
 limiter stands in front of the lanes, nothing ever queues inside one.
+
+A request that costs money shares its connection with nothing: it gets a new one, which is closed after the answer. So
+no close by the server can leave its outcome open, and nothing that came beyond another answer can be taken for its own.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ import anyio.lowlevel
 import attrs
 import httpx
 
-# A server closes idle connections; a start that meets the close has an unknown outcome. So a start takes a connection
-# that was used a moment ago, or a new one.
-_FRESH_SECONDS = 2.0
+from coreclaw_async._leftovers import spoiled_connections
+
 FLIGHT = "coreclaw_flight"
-# What httpcore's events of setting up a connection begin with; any other event is about the request itself.
-_SETTING_UP = ("connection.", "proxy.", "socks.")
+# The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
+_SETTING_UP = ("connection.", "proxy.", "socks.", "http2.send_connection_init.")
+# A step that comes after any other, also after a tunnel that was refused; it tells nothing.
+_CLOSING = ("http11.response_closed.", "http2.response_closed.")
 
 
 class Flight:
@@ -31,16 +35,19 @@ class Flight:
     That a request has not left is never inferred from the name of an exception: another transport may use the same
     names for other things, and a caller's own hook may fail after the answer. It is known while the request was not
     handed to a transport, and while httpcore's ``trace`` extension has told of setting up a connection and of nothing
-    else.
+    else. Only the beginning of a step counts: httpcore does not say of the end which request it belongs to, and the end
+    of asking a proxy for a tunnel would look like the end of sending the request.
 
     Attributes:
+        is_exclusive: Whether the request must have a connection of its own.
         is_admitted: Whether it got past the limiter.
         parts: What has come of the body of the answer, unpacked.
     """
 
-    __slots__ = ("_has_left", "_is_connecting", "_is_handed_over", "is_admitted", "lanes", "parts")
+    __slots__ = ("_has_left", "_is_connecting", "_is_handed_over", "is_admitted", "is_exclusive", "lanes", "parts")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_exclusive: bool = False) -> None:
+        self.is_exclusive = is_exclusive
         self.is_admitted = False
         self.parts: list[bytes] = []
         self.lanes: _LoopLanes | None = None
@@ -67,19 +74,18 @@ class Flight:
         if self.lanes is not None and self.lanes.is_closed and not self._has_left:
             self._is_connecting = True  # And it goes no further.
             raise RuntimeError("the client was closed")
+        if self._has_left or not event.endswith(".started") or event.startswith(_CLOSING):
+            return
         # CONNECT asks a proxy for a tunnel; the request itself comes after it.
         is_tunnel = getattr(info.get("request"), "method", None) == b"CONNECT"
-        if is_tunnel or event.startswith(_SETTING_UP):
-            self._is_connecting = not self._has_left
-        else:
-            self._has_left = True
-            self._is_connecting = False
+        self._is_connecting = is_tunnel or event.startswith(_SETTING_UP)
+        self._has_left = not self._is_connecting
 
 
 @attrs.define(eq=False)
 class _Lane:
     transport: httpx.AsyncBaseTransport
-    idle_since: float = 0.0
+    is_exclusive: bool
 
 
 @attrs.define(eq=False)
@@ -100,8 +106,9 @@ class _LoopLanes:
 class Lanes(httpx.AsyncBaseTransport):
     """An httpx transport that gives each request a lane of its own and takes the lane back after the answer."""
 
-    def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport]) -> None:
+    def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
         self._make_transport = make_transport
+        self._max_connections = max_connections
         self._loops: dict[object, _LoopLanes] = {}
 
     @property
@@ -115,11 +122,11 @@ class Lanes(httpx.AsyncBaseTransport):
         return sum(len(lanes.all) for lanes in self._loops.values())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* on the lane that was used last."""
+        """Send *request* on the lane that was used last, or on one of its own where it must not share any."""
         flight: Flight = request.extensions[FLIGHT]
         flight.take_back()
         lanes = await self._here()
-        lane = await self._take(lanes, must_be_fresh="trace" in request.extensions)
+        lane = await self._take(lanes, is_exclusive=flight.is_exclusive)
         flight.lanes = lanes
         flight.hand_over()
         try:
@@ -148,13 +155,12 @@ class Lanes(httpx.AsyncBaseTransport):
             if is_closed is not None and is_closed():
                 del self._loops[loop]
 
-    async def _take(self, lanes: _LoopLanes, *, must_be_fresh: bool) -> _Lane:
-        if lanes.free:
-            lane = lanes.free.pop()
-            if not must_be_fresh or anyio.current_time() - lane.idle_since < _FRESH_SECONDS:
-                return lane
-            await lanes.discard(lane)
-        lane = _Lane(self._make_transport())
+    async def _take(self, lanes: _LoopLanes, *, is_exclusive: bool) -> _Lane:
+        if lanes.free and not is_exclusive:
+            return lanes.free.pop()
+        if lanes.free and len(lanes.all) >= self._max_connections:
+            await lanes.discard(lanes.free.pop(0))
+        lane = _Lane(self._make_transport(), is_exclusive)
         lanes.all.add(lane)
         return lane
 
@@ -204,10 +210,14 @@ class _LaneStream(httpx.AsyncByteStream):
         is_reusable = False
         try:
             await self._stream.aclose()
-            is_reusable = self._is_whole and not self._lanes.is_closed
+            is_reusable = (
+                self._is_whole
+                and not self._lanes.is_closed
+                and not lane.is_exclusive
+                and not spoiled_connections(lane.transport)
+            )
         finally:
             if is_reusable:
-                lane.idle_since = anyio.current_time()
                 self._lanes.free.append(lane)
             else:
                 await self._lanes.discard(lane)

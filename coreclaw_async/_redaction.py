@@ -1,32 +1,44 @@
-"""Keeping the key out of the logs of libraries that write down what is sent, such as hpack's header table."""
+"""Keeping keys and signed addresses out of the logs of libraries that write down what they send and receive."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+import weakref
 
-LIBRARY_LOGGERS = ("httpx", "httpcore.http11", "httpcore.http2", "hpack.hpack", "hpack.table")
+from coreclaw_async._wire.credentials import Credentials
+
+_LIBRARY_LOGGERS = ("httpx", "httpcore.http11", "httpcore.http2", "hpack.hpack", "hpack.table")
+# httpcore writes down the headers of each answer: where a redirect leads is signed as a rule, or repeats our query.
+_LOCATION = re.compile(r"""(b?['"]location['"],\s*b?['"][^'"?]*\?)[^'"]*""", re.IGNORECASE)
 
 
 class _KeyFilter(logging.Filter):
-    """Replaces secrets in whatever passes."""
+    """Hides the keys of all clients that exist; one filter for the process, which keeps none of them alive."""
 
-    def __init__(self, secrets: tuple[str, ...]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.secrets = secrets
+        self._known: weakref.WeakValueDictionary[int, Credentials] = weakref.WeakValueDictionary()
+
+    def add(self, credentials: Credentials) -> None:
+        self._known[id(credentials)] = credentials
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if any(secret in text for secret in self.secrets):
-            for secret in self.secrets:
-                text = text.replace(secret, "<key>")
+        said = record.getMessage()
+        text = _LOCATION.sub(r"\1<hidden>", said)
+        for known in self._known.valuerefs():  # A list made at once, whatever other threads do meanwhile.
+            credentials = known()
+            text = text if credentials is None else credentials.hide(text)
+        if text != said:
             record.msg, record.args = text, None
         return True
 
 
-def hide_in_logs(names: Iterable[str], secrets: tuple[str, ...]) -> None:
-    """Have the loggers *names* write ``<key>`` in place of each of *secrets*, from now on."""
-    for name in names:
-        logger = logging.getLogger(name)
-        if not any(isinstance(known, _KeyFilter) and known.secrets == secrets for known in logger.filters):
-            logger.addFilter(_KeyFilter(secrets))
+_filter = _KeyFilter()
+
+
+def hide_in_logs(credentials: Credentials) -> None:
+    """Have the logs of the HTTP libraries show ``<key>`` in place of the key, for as long as *credentials* exist."""
+    _filter.add(credentials)
+    for name in _LIBRARY_LOGGERS:
+        logging.getLogger(name).addFilter(_filter)  # Which does nothing where it is known already.

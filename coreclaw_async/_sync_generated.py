@@ -1487,8 +1487,8 @@ class CoreClaw:
                 given.
             ValueError: A number is out of range.
         """
-        self._set_up(
-            AsyncCoreClaw(
+        try:
+            inner = AsyncCoreClaw(
                 api_key,
                 base_url=base_url,
                 auth=auth,
@@ -1503,10 +1503,10 @@ class CoreClaw:
                 callbacks=callbacks,
                 on_event=on_event,
                 clock=clock,
-            ),
-            Bridge(),
-            is_copy=False,
-        )
+            )
+        finally:
+            api_key = None  # A traceback with local variables would show it.
+        self._set_up(inner, Bridge(), is_copy=False)
 
     def _set_up(self, inner: AsyncCoreClaw, bridge: Bridge, *, is_copy: bool) -> None:
         self._inner = inner
@@ -1549,16 +1549,19 @@ class CoreClaw:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range.
         """
-        inner = self._inner.with_options(
-            api_key=api_key,
-            auth=auth,
-            timeout=timeout,
-            retry=retry,
-            max_response_bytes=max_response_bytes,
-            offset_dialect=offset_dialect,
-            poll_schedule=poll_schedule,
-            on_event=on_event,
-        )
+        try:
+            inner = self._inner.with_options(
+                api_key=api_key,
+                auth=auth,
+                timeout=timeout,
+                retry=retry,
+                max_response_bytes=max_response_bytes,
+                offset_dialect=offset_dialect,
+                poll_schedule=poll_schedule,
+                on_event=on_event,
+            )
+        finally:
+            api_key = None  # A traceback with local variables would show it.
         copy = object.__new__(type(self))
         copy._set_up(inner, self._bridge, is_copy=True)
         return copy

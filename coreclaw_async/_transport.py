@@ -12,24 +12,17 @@ import attrs
 import httpx
 
 from coreclaw_async import errors
-from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, read_body
+from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
 from coreclaw_async._clock import Clock
 from coreclaw_async._connections import Connections, MaskedURL
 from coreclaw_async._lanes import FLIGHT, Flight
-from coreclaw_async._redaction import LIBRARY_LOGGERS, hide_in_logs
+from coreclaw_async._leftovers import close_spoiled
+from coreclaw_async._redaction import hide_in_logs
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
-from coreclaw_async._wire.moments import date_of
+from coreclaw_async._wire.moments import http_date
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import (
-    Answer,
-    Reply,
-    is_open_question,
-    read_answer,
-    redact,
-    unknown_outcome,
-    without_secrets,
-)
+from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RetryScheduled
 
@@ -47,6 +40,8 @@ _NOT_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+# More causes than that are no story any more.
+_LONGEST_CHAIN = 20
 _NO_HTTPX_TIMEOUT = {"connect": None, "read": None, "write": None, "pool": None}
 
 
@@ -74,6 +69,30 @@ class Settings:
     on_event: Callable[[Event], None] | None = None
 
 
+class _Headers:
+    """The headers of API requests, with and without the key, ready to be copied; in slots, which no repr shows."""
+
+    __slots__ = ("_with_key", "public")
+
+    def __init__(self, host: bytes, credentials: Credentials) -> None:
+        common = [
+            (b"Host", host),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"gzip"),
+            (b"User-Agent", USER_AGENT.encode()),
+        ]
+        self.public = httpx.Headers(common)
+        self._with_key = httpx.Headers([*common, *credentials.headers()])
+
+    def of(self, request: Request) -> httpx.Headers:
+        """Return the headers of *request*; they must get into no frame that an error can pass through."""
+        prepared = self.public if request.is_public else self._with_key
+        if request.body is None:
+            return prepared
+        length = str(len(request.body)).encode()
+        return httpx.Headers([*prepared.raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)])
+
+
 class Transport:
     """Sends requests for one client (or one light copy of it) and returns their answers."""
 
@@ -82,22 +101,13 @@ class Transport:
         self.settings = settings
         self.clock = clock
         self._base_url = str(connections.base_url).rstrip("/")
-        common = [
-            (b"Host", connections.base_url.netloc),
-            (b"Accept", b"application/json"),
-            (b"Accept-Encoding", b"gzip"),
-            (b"User-Agent", USER_AGENT.encode()),
-        ]
-        self._public_headers = httpx.Headers(common)
-        self._headers = httpx.Headers([*common, *settings.credentials.headers()])
-        self._secrets = settings.credentials.secrets()
-        if connections.given_client is not None:
-            hide_in_logs(LIBRARY_LOGGERS, self._secrets)  # Nobody knows what a caller's own client writes down.
+        self._headers = _Headers(connections.base_url.netloc, settings.credentials)
+        hide_in_logs(settings.credentials)
 
     def service_time(self) -> float:
         """Return what the service's clock shows, in Unix seconds, as far as its answers told; else this machine's."""
-        headers, received_at = self.connections.last_date
-        date = date_of(headers)
+        text, received_at = self.connections.last_date
+        date = http_date(text)
         return self.clock.time() if date is None else self.clock.time() + date - received_at
 
     def emit(self, event: Event) -> None:
@@ -132,46 +142,56 @@ class Transport:
         attempt = 1
         while True:
             self.connections.check_open()
-            try:
-                return await self._attempt(request, read, deadline, attempt)
-            except errors.CoreClawError as error:
-                if may_have_worked and request.settled_by is not None and isinstance(error, request.settled_by):
-                    return read(request, Answer(None, error.request_id))
-                waits = policy.waits() if waits is None else waits
-                wait = policy.next_wait(request, error, waits)
-                if wait is None or self.clock.monotonic() + wait >= deadline:
-                    raise
-                may_have_worked = may_have_worked or error.may_have_taken_effect
-                failure = error
+            outcome = await self._attempt(request, read, deadline, attempt)
+            if not isinstance(outcome, errors.CoreClawError):
+                return outcome
+            failure = outcome
+            if may_have_worked and request.settled_by is not None and isinstance(failure, request.settled_by):
+                return read(request, Answer(None, failure.request_id))
+            waits = policy.waits() if waits is None else waits
+            wait = policy.next_wait(request, failure, waits)
+            if wait is None or self.clock.monotonic() + wait >= deadline:
+                break
+            may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
             self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
             logger.debug("%s goes again in %.2f s after %s", request.label, wait, kind)
             await self.clock.sleep(wait)
             if self.clock.monotonic() >= deadline:  # The sleep took longer than it was asked to.
-                raise failure
+                break
             attempt += 1
+        try:
+            raise failure
+        finally:
+            del failure, outcome  # Or the error and this frame would keep each other.
 
     async def _attempt(
         self, request: Request, read: Callable[[Request, Answer], T], deadline: float, attempt: int
-    ) -> T:
+    ) -> T | errors.CoreClawError:
+        """
+        Send *request* once and return its result, or the error that it ended with.
+
+        The error is returned and not raised: a traceback would show the frames down here to whoever prints local
+        variables, with the answer (which may repeat the key) and the request (which carries it) among them.
+        """
         started = self.clock.monotonic()
-        flight = Flight()
+        flight = Flight(is_exclusive=request.safety is Safety.ONCE)
         reply: Reply | None = None
         answer: Answer | None = None
         failure: errors.CoreClawError | None = None
         try:
             reply = await self._exchange(request, flight, deadline - started)
-            answer = read_answer(request, reply, self._secrets)
+            answer = read_answer(request, reply, self.settings.credentials)
             return read(request, answer)
         except errors.CoreClawError as error:
             failure = error
             if is_open_question(request, error):
                 failure = unknown_outcome(request, error, b"".join(flight.parts))
-            redact(failure, self._secrets)
-            if failure is error:
-                raise
-            redact(error, self._secrets)
-            raise failure from error
+                failure.__cause__ = error
+            for each in (failure, error):
+                redact(each, self.settings.credentials)
+            self._make_presentable(failure)
+            return failure
         finally:
             self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
 
@@ -190,7 +210,7 @@ class Transport:
         said = failure or answer
         outcome = type(failure).__name__ if failure else "success" if answer else "Cancelled"
         code = failure.code if failure else 0 if answer else None
-        request_id = without_secrets(said.request_id, self._secrets) if said and said.request_id else None
+        request_id = self.settings.credentials.hide(said.request_id) if said and said.request_id else None
         status_code = reply.status_code if reply else failure.status_code if failure else None
         logger.debug(
             "%s: %s, HTTP %s, code %s, request_id %s, attempt %d, %.1f ms",
@@ -243,18 +263,23 @@ class Transport:
         )
 
     async def _send(self, request: Request, flight: Flight) -> Reply:
+        outgoing = self._prepare(request, flight)
         try:
-            outgoing = self._prepare(request, flight)
             client = self.connections.client
+            if flight.is_exclusive and self.connections.given_client is not None:
+                await close_spoiled(client)  # Its connections cannot be chosen, but looked at.
             flight.hand_over()
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
             body = await self._read(request, response, flight)
-        except errors.CoreClawError:
+        except BaseException as error:
+            outgoing.headers, outgoing.url = self._headers.public, httpx.URL(self._base_url + request.path)
+            if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
+                # Nothing foreign may leave, and a start may be under way.
+                raise self._no_reply(request, flight, error) from error
+            self._make_presentable(error)
             raise
-        except Exception as error:  # noqa: BLE001 - nothing foreign may leave, and a start may be under way
-            raise self._no_reply(request, flight, error) from self._without_secrets(request, error)
         now = self.clock.time()
-        self.connections.last_date = (response.headers, now)
+        self.connections.last_date = (raw_header(response, b"date"), now)
         return Reply(status_code=response.status_code, headers=response.headers, body=body, received_at=now)
 
     async def _read(self, request: Request, response: httpx.Response, flight: Flight) -> bytes:
@@ -271,7 +296,7 @@ class Transport:
             ) from None
 
     def _no_reply(self, request: Request, flight: Flight, error: Exception) -> errors.CoreClawError:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        what = _described(error)
         is_early = isinstance(error, _NOT_SENT) and request.safety is not Safety.ONCE
         if is_early or not flight.may_have_left:
             return errors.RequestNotSentError(f"{request.label} was not sent: {what}")
@@ -280,12 +305,6 @@ class Transport:
             may_have_taken_effect=request.safety is not Safety.SAFE,
         )
 
-    def _without_secrets(self, request: Request, error: Exception) -> Exception | None:
-        """Return *error* fit to stand as a cause: without the request that carried the key, or not at all."""
-        if isinstance(error, httpx.RequestError):
-            error.request = httpx.Request(request.method, self._base_url + request.path)
-        return None if any(secret in repr(error) for secret in self._secrets) else error
-
     def _prepare(self, request: Request, flight: Flight) -> httpx.Request:
         """Return the httpx request: prepared headers, an encoded body, no timeouts but the deadline."""
         query = request.query
@@ -293,19 +312,48 @@ class Transport:
         if key:
             query = f"{query}&{key}" if query else key
         text = f"{self._base_url}{request.path}?{query}" if query else self._base_url + request.path
-        url = httpx.URL(text) if key else _parse(text)
-        headers = self._public_headers if request.is_public else self._headers
-        body = request.body or b""
-        if request.body is not None:
-            headers = httpx.Headers(
-                [*headers.raw, (b"Content-Type", b"application/json"), (b"Content-Length", str(len(body)).encode())]
-            )
         extensions: dict[str, Any] = {"timeout": _NO_HTTPX_TIMEOUT, FLIGHT: flight}
-        if request.safety is Safety.ONCE:  # Where it counts, httpcore tells how far the request has come.
+        if flight.is_exclusive:  # Where it counts, httpcore tells how far the request has come.
             extensions["trace"] = flight.trace
         outgoing = httpx.Request(
-            request.method, url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions
+            request.method,
+            httpx.URL(text) if key else _parse(text),
+            headers=self._headers.of(request),
+            stream=httpx.ByteStream(request.body or b""),
+            extensions=extensions,
         )
         if key:
             outgoing.url = MaskedURL(outgoing.url)
         return outgoing
+
+    def _make_presentable(self, error: BaseException) -> None:
+        """
+        Leave in *error*, and in what caused it, nothing that shows the key to whoever prints more than the text.
+
+        Tracebacks go, because the frames of HTTP libraries hold the headers of the request and of the answer. A cause
+        that holds a whole exchange, or repeats the key, goes too; its text stands in the message.
+        """
+        for left in reversed(range(_LONGEST_CHAIN)):
+            cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            if cause is None or left == 0 or not self._is_presentable(cause):
+                return
+            error.__cause__ = error = cause
+
+    def _is_presentable(self, cause: BaseException) -> bool:
+        if isinstance(cause, httpx.RequestError):
+            # Its own may be another one than ours: a caller's transport may send copies.
+            cause.request = httpx.Request("GET", self._base_url)
+        elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
+            return False
+        return not self.settings.credentials.are_in(f"{cause!r} {vars(cause)!r}")
+
+
+def _described(error: Exception) -> str:
+    """Return the kind of *error* and its text, or that of what caused it: under trio httpx says no more than a kind."""
+    step: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if step is None or str(step):
+            break
+        step = step.__cause__ or step.__context__
+    return f"{type(error).__name__}: {step}" if step is not None and str(step) else type(error).__name__

@@ -223,6 +223,7 @@ async def test_a_url_that_must_not_be_fetched_is_an_error(
     service.faults.add(
         faults.edit(lambda envelope: {**envelope, "data": {"download_url": url}}),
         operation="exportWorkerRunResults",
+        times=9,
     )
 
     with pytest.raises((DownloadError, InvalidResponseError), match=words):

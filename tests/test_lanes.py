@@ -47,7 +47,7 @@ def lanes_of(make: Callable[[], httpx.AsyncBaseTransport]) -> tuple[Lanes, list[
         made.append(make())
         return made[-1]  # type: ignore[no-any-return]
 
-    return Lanes(keep), made
+    return Lanes(keep, max_connections=100), made
 
 
 async def test_the_lane_that_was_used_last_is_used_next() -> None:

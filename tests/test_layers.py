@@ -21,7 +21,7 @@ MODULES = {
 LAYERS = [
     {"_version", "errors", "events", "models"},
     {"_wire"},
-    {"_body", "_clock", "_connections", "_event_loops", "_known", "_lanes", "_redaction", "_transport"},
+    {"_body", "_clock", "_connections", "_event_loops", "_known", "_lanes", "_leftovers", "_redaction", "_transport"},
     {
         "_download",
         "_list_shape",
@@ -43,7 +43,7 @@ LAYERS = [
     {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
-HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "testing", "cli"}
+HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_leftovers", "_body", "_download", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import pickle
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ import either_client
 import httpx
 import pytest
 from either_client import AsyncCoreClaw
+from raw_server import RawRequest, RawServer, answering, http, serve_sockets
 
 from coreclaw_async import CoreClawError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
@@ -23,6 +26,7 @@ from coreclaw_async.testing.faults import Fault
 
 KEY = "scraper_api_S3cr3t+/=%41~key"
 WORKER = "coreclaw/google-maps-scraper"
+LIBRARIES = ("httpx", "httpcore.http11", "httpcore.http2", "hpack.hpack", "hpack.table")
 INPUT = {"keywords": ["coffee"]}
 Auth = Literal["bearer", "api-key", "query"]
 MODES: list[Auth] = ["bearer", "api-key", "query"]
@@ -287,12 +291,40 @@ async def test_a_cancelled_start_shows_no_key(log: pytest.LogCaptureFixture) -> 
 @pytest.mark.parametrize("name", ["hpack.hpack", "httpx"])
 async def test_what_a_callers_own_client_logs_holds_no_key(name: str, log: pytest.LogCaptureFixture) -> None:
     """With HTTP/2, hpack writes each header at DEBUG; with hooks of his own, httpx may write more than ours."""
-    async with httpx.AsyncClient() as http:
-        AsyncCoreClaw(KEY, http_client=http)
-        AsyncCoreClaw(KEY, http_client=http)
+    async with httpx.AsyncClient() as own:
+        clients = [AsyncCoreClaw(KEY, http_client=own) for _ in range(2)]
         logging.getLogger(name).debug("Adding %s to the header table", (b"authorization", KEY.encode()))
         logging.getLogger(name).debug("Adding %s to the header table", "another")
 
     assert_is_clean(log.text, f"a line of {name}")
     assert "<key>" in log.text
     assert "another" in log.text
+    assert len(clients) == 2
+
+
+@pytest.mark.async_client_only
+async def test_a_client_that_is_gone_leaves_nothing_of_its_key() -> None:
+    before = [len(logging.getLogger(name).filters) for name in LIBRARIES]
+    async with httpx.AsyncClient() as own:
+        client = AsyncCoreClaw(KEY, http_client=own)
+        kept = weakref.ref(client._context.transport.settings.credentials)
+        await client.aclose()
+        del client
+    gc.collect()
+
+    assert kept() is None
+    assert [len(logging.getLogger(name).filters) for name in LIBRARIES] == [max(count, 1) for count in before]
+
+
+async def test_where_a_redirect_leads_is_in_no_log(log: pytest.LogCaptureFixture) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return http(302, b"", f"Location: {request.target}&signature=abc123", f"location: /x?token={KEY}")
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw(KEY, base_url=server.url, auth="query") as client:
+            with pytest.raises(CoreClawError):
+                await client.account.get()
+
+    assert "ocation" in log.text
+    assert "abc123" not in log.text
+    assert_log_is_clean(log)

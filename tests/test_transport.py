@@ -374,22 +374,6 @@ def test_a_client_serves_two_event_loops_at_once() -> None:
     assert len(service.requests) == 90
 
 
-async def test_a_start_does_not_use_a_connection_that_was_idle_for_long() -> None:
-    service = FakeService(clock=RealClock())
-    with service.serve() as server:
-        async with AsyncCoreClaw(service.api_key, base_url=server.url) as client:
-            await client.account.get()
-            lanes = client._context.transport.connections._lanes
-            assert lanes is not None
-            (loop_lanes,) = lanes._loops.values()
-            loop_lanes.free[0].idle_since -= 10
-            stale = loop_lanes.free[0]
-            await client.workers.start_run(WORKER, INPUT)
-            assert stale not in loop_lanes.all
-            await client.workers.start_run(WORKER, INPUT)
-            assert len(loop_lanes.all) == 1
-
-
 async def test_a_closed_client_says_so(service: FakeService) -> None:
     client = AsyncCoreClaw(service.api_key, transport=service)
     await client.aclose()

@@ -93,7 +93,7 @@ def reading_time(*, is_async: bool | None) -> float:
 
 def check_callback_url(context: Context, url: str) -> str:
     """Return *url* when it can be called and does not give the key away."""
-    if any(secret in check_text("callback_url", url) for secret in context.transport.settings.credentials.secrets()):
+    if context.transport.settings.credentials.are_in(check_text("callback_url", url)):
         raise ValueError("callback_url must not hold the API key")
     return check_url("callback_url", url)
 

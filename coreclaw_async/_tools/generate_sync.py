@@ -14,7 +14,7 @@ import difflib
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -257,10 +257,8 @@ class Generator:
             "",
             self._head(source, init, "__init__"),
             self._docstring(source, init, 8),
-            *_call(
-                "self._set_up(\n            AsyncCoreClaw", self._arguments(source, methods["__init__"]), nested=True
-            ),
-            "            Bridge(),\n            is_copy=False,\n        )",
+            *_without_key(_call("inner = AsyncCoreClaw", self._arguments(source, methods["__init__"]))),
+            "        self._set_up(inner, Bridge(), is_copy=False)",
             "\n    def _set_up(self, inner: AsyncCoreClaw, bridge: Bridge, *, is_copy: bool) -> None:",
             "        self._inner = inner\n        self._bridge = bridge\n        self._is_copy = is_copy",
             *(f"        self.{name} = {_twin(group)}(inner.{name}, bridge)" for name, group in groups.items()),
@@ -273,7 +271,7 @@ class Generator:
             "",
             self._head(source, methods["with_options"], "with_options"),
             self._docstring(source, methods["with_options"], 8),
-            *_call("inner = self._inner.with_options", self._arguments(source, methods["with_options"])),
+            *_without_key(_call("inner = self._inner.with_options", self._arguments(source, methods["with_options"]))),
             "        copy = object.__new__(type(self))",
             "        copy._set_up(inner, self._bridge, is_copy=True)\n        return copy",
             "",
@@ -439,6 +437,15 @@ def _methods(source: Source, node: ast.ClassDef) -> Iterator[ast.FunctionDef | a
         if decorators and (decorators != ["property"] or statement.name not in {"lanes_in_use", "name"}):
             source.refuse(statement, f"there is no rule for @{decorators[0]}")
         yield statement
+
+
+def _without_key(lines: Iterable[str]) -> Iterator[str]:
+    """Yield *lines*, after which no local variable holds the key, whatever they raise."""
+    yield "        try:"
+    for line in lines:
+        yield textwrap.indent(line, "    ")
+    yield "        finally:"
+    yield "            api_key = None  # A traceback with local variables would show it."
 
 
 def _call(function: str, arguments: Sequence[str], *, after: str = "", nested: bool = False) -> list[str]:

@@ -1,4 +1,4 @@
-"""The key and how it travels: as a header or in the query, and never in a repr."""
+"""The key and how it travels: as a header or in the query, and never in a repr, an error, a log or a local variable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ from coreclaw_async.errors import ConfigurationError
 # What keys of the service have been seen to begin with (coreclaw-cli, secret scan).
 _KEY_PREFIX = "scraper_api_"
 
-
-def shown(value: object, key: str | None) -> str:
-    """Return what an error may show of a setting: not the key, which arguments that were mixed up can put anywhere."""
-    text = repr(value)
-    return "<hidden>" if _KEY_PREFIX in text or (key and key.strip() in text) else text
-
-
 AuthMode: TypeAlias = Literal["bearer", "api-key", "query"]
 
 
@@ -28,23 +21,31 @@ class Credentials:
 
     Bearer is the service's recommendation; the other two are documented for older programs (docs, api/index). A key in
     the query ends up in the logs of whatever stands between.
+
+    This object is the only place that holds the key as text. Whatever needs it is handed this object and never the
+    text, because debuggers and error reports print the local variables of every frame of a traceback.
     """
 
-    __slots__ = ("_key", "mode")
+    __slots__ = ("__weakref__", "_forms", "_key", "mode")
 
     def __init__(self, key: str | None, mode: AuthMode = "bearer") -> None:
-        if mode not in get_args(AuthMode):
-            raise ConfigurationError(f"auth must be one of {', '.join(get_args(AuthMode))}, not {shown(mode, key)}")
-        if key is not None:
-            if not isinstance(key, str):
-                raise TypeError(f"api_key must be a str, not {type(key).__name__}")
-            key = key.strip()
-            if not key:
-                raise ConfigurationError("api_key must not be empty")
-            if not (key.isascii() and key.isprintable()) or " " in key:
-                raise ConfigurationError("api_key must hold printable ASCII without spaces or line breaks")
-        self._key = key
+        try:
+            self._key = key.strip() if isinstance(key, str) else None
+            self._forms = () if self._key is None else _forms_of(self._key)
+            kind = type(key).__name__
+        finally:
+            key = None  # So that no frame of the errors below has it.
         self.mode: AuthMode = mode
+        if mode not in get_args(AuthMode):
+            raise ConfigurationError(f"auth must be one of {', '.join(get_args(AuthMode))}, not {self.shown(mode)}")
+        if self._key is None:
+            if kind != "NoneType":
+                raise TypeError(f"api_key must be a str, not {kind}")
+            return
+        if not self._key:
+            raise ConfigurationError("api_key must not be empty")
+        if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
+            raise ConfigurationError("api_key must hold printable ASCII without spaces or line breaks")
 
     def __repr__(self) -> str:
         return f"Credentials(mode={self.mode!r}, key={'<none>' if self._key is None else '<hidden>'})"
@@ -62,9 +63,17 @@ class Credentials:
         """What tells the account from others and does not give its key away; empty without a key."""
         return "" if self._key is None else hashlib.sha256(self._key.encode()).hexdigest()[:16]
 
+    @property
+    def longest(self) -> int:
+        """Length of the longest form in which a text can show the key; 0 without one."""
+        return max(map(len, self._forms), default=0)
+
     def but_with(self, key: str | None, mode: AuthMode | None) -> Credentials:
         """Return credentials with another key or mode; what is None stays as it is."""
-        return Credentials(self._key if key is None else key, self.mode if mode is None else mode)
+        try:
+            return Credentials(self._key if key is None else key, self.mode if mode is None else mode)
+        finally:
+            key = None
 
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """Return the raw headers that carry the key; none when the query does."""
@@ -78,8 +87,23 @@ class Credentials:
         """Return the encoded query member that carries the key; empty when a header does."""
         return f"token={quote(self._key, safe='')}" if self._key is not None and self.mode == "query" else ""
 
-    def secrets(self) -> tuple[str, ...]:
-        """Return the forms of the key that must not appear in any text."""
-        if self._key is None:
-            return ()
-        return tuple({self._key, quote(self._key, safe=""), ascii(self._key)[1:-1], json.dumps(self._key)[1:-1]})
+    def are_in(self, text: str) -> bool:
+        """Return whether *text* shows the key, as it is or encoded."""
+        return any(form in text for form in self._forms)
+
+    def hide(self, text: str) -> str:
+        """Return *text* with ``<key>`` in place of the key, also where it stands there encoded."""
+        for form in self._forms:
+            text = text.replace(form, "<key>")
+        return text
+
+    def shown(self, value: object) -> str:
+        """Return what an error may show of a setting: not the key, which mixed-up arguments can put anywhere."""
+        text = repr(value)
+        return "<hidden>" if _KEY_PREFIX in text or self.are_in(text) else text
+
+
+def _forms_of(key: str) -> tuple[str, ...]:
+    """Return the forms of *key* that must not appear in any text, the longest first; none of an empty one."""
+    forms = {key, quote(key, safe=""), ascii(key)[1:-1], json.dumps(key)[1:-1]} if key else set[str]()
+    return tuple(sorted(forms, key=len, reverse=True))

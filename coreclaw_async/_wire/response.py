@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.error_codes import error_class, is_refusal
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async._wire.moments import date_of, http_date
@@ -57,9 +58,9 @@ class Answer:
     request_id: str | None = None
 
 
-def read_answer(request: Request, reply: Reply, secrets: tuple[str, ...] = ()) -> Answer:
+def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Answer:
     """
-    Return the answer in *reply*; what an error shows of its body shows none of *secrets*.
+    Return the answer in *reply*; what an error shows of its body does not show the key.
 
     Raises:
         ApiError: The service refused or failed, in the envelope, in the HTTP status, or in both.
@@ -71,8 +72,8 @@ def read_answer(request: Request, reply: Reply, secrets: tuple[str, ...] = ()) -
     if is_success_status and problem is None and code == 0:
         return Answer(envelope.get("data"), _text_or_none(envelope.get("request_id")))
     if code or (not is_success_status and reply.status_code >= HTTPStatus.BAD_REQUEST):
-        raise _refusal(request, reply, envelope, code, secrets)
-    raise _not_an_answer(request, reply, envelope, problem, secrets)
+        raise _refusal(request, reply, envelope, code, credentials)
+    raise _not_an_answer(request, reply, envelope, problem, credentials)
 
 
 def _parse(body: bytes) -> tuple[dict[str, Any], str | None]:
@@ -106,11 +107,11 @@ def _code_of(envelope: Mapping[str, Any]) -> int | None:
 
 
 def _refusal(
-    request: Request, reply: Reply, envelope: Mapping[str, Any], code: int | None, secrets: tuple[str, ...]
+    request: Request, reply: Reply, envelope: Mapping[str, Any], code: int | None, credentials: Credentials
 ) -> ApiError:
     said = _text_or_none(envelope.get("message"))
     if said is None:
-        said = f"HTTP {reply.status_code}, body {snippet(reply.body, secrets)}"
+        said = f"HTTP {reply.status_code}, body {snippet(reply.body, credentials)}"
     kind = error_class(reply.status_code, code)
     return kind(
         f"{request.label} was answered with: {printable(said)}",
@@ -128,11 +129,11 @@ def _refusal(
 
 
 def _not_an_answer(
-    request: Request, reply: Reply, envelope: Mapping[str, Any], problem: str | None, secrets: tuple[str, ...]
+    request: Request, reply: Reply, envelope: Mapping[str, Any], problem: str | None, credentials: Credentials
 ) -> InvalidResponseError:
     what = problem or f"HTTP {reply.status_code} is not followed"
     return InvalidResponseError(
-        f"{request.label}: the answer is not the service's, {what}; it begins {snippet(reply.body, secrets)}",
+        f"{request.label}: the answer is not the service's, {what}; it begins {snippet(reply.body, credentials)}",
         status_code=reply.status_code,
         code=_code_of(envelope),
         request_id=_text_or_none(envelope.get("request_id")),
@@ -188,40 +189,32 @@ def is_open_question(request: Request, error: CoreClawError) -> bool:
     return error.may_have_taken_effect or isinstance(error, NoReplyError | InvalidResponseError)
 
 
-def snippet(body: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """Return the first bytes of a body as one printable line without *secrets*, also where the cut would halve one."""
-    longest = max((len(secret) for secret in secrets), default=0)
-    window = _SNIPPET_BYTES + longest
-    text = without_secrets(body[:window].decode("utf-8", "replace"), secrets)
-    if len(body) > window:  # The end of the window may halve a secret.
-        text = text[: len(text) - longest]
+def snippet(body: bytes, credentials: Credentials) -> str:
+    """Return the first bytes of a body as one printable line without the key, also where the cut would halve it."""
+    window = _SNIPPET_BYTES + credentials.longest
+    text = credentials.hide(body[:window].decode("utf-8", "replace"))
+    if len(body) > window:  # The end of the window may halve the key.
+        text = text[: len(text) - credentials.longest]
     return ascii(text[:_SNIPPET_BYTES])
 
 
-def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
-    """Return *text* with ``<key>`` in place of each of *secrets*."""
-    for secret in secrets:
-        text = text.replace(secret, "<key>")
-    return text
-
-
-def redact(error: CoreClawError, secrets: tuple[str, ...]) -> None:
-    """Take *secrets* out of whatever text the service put into *error*."""
-    error.message = without_secrets(error.message, secrets)
+def redact(error: CoreClawError, credentials: Credentials) -> None:
+    """Take the key out of whatever text the service put into *error*."""
+    error.message = credentials.hide(error.message)
     error.args = (error.message,)
-    error.request_id = None if error.request_id is None else without_secrets(error.request_id, secrets)
-    error.details = _clean(error.details, secrets, _MAX_DEPTH)
+    error.request_id = None if error.request_id is None else credentials.hide(error.request_id)
+    error.details = _clean(error.details, credentials, _MAX_DEPTH)
 
 
-def _clean(value: Any, secrets: tuple[str, ...], depth: int) -> Any:
+def _clean(value: Any, credentials: Credentials, depth: int) -> Any:
     if isinstance(value, str):
-        return without_secrets(value, secrets)
+        return credentials.hide(value)
     if depth == 0 and isinstance(value, list | dict):
         return "<nested too deeply>"
     if is_array(value):
-        return [_clean(item, secrets, depth - 1) for item in value]
+        return [_clean(item, credentials, depth - 1) for item in value]
     if is_object(value):
-        return {without_secrets(key, secrets): _clean(item, secrets, depth - 1) for key, item in value.items()}
+        return {credentials.hide(key): _clean(item, credentials, depth - 1) for key, item in value.items()}
     return value
 
 

@@ -92,6 +92,7 @@ class MemoryTransport:
         if fault.ending == "refuse":
             trace = request.extensions.get("trace")
             if trace is not None:  # As httpcore tells of a connection that could not be made.
+                await trace("connection.connect_tcp.started", {})
                 await trace("connection.connect_tcp.failed", {"exception": "connection refused"})
             raise httpx.ConnectError("connection refused", request=request)
         if fault.ending == "stall":

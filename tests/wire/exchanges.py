@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, Reply, read_answer
 from coreclaw_async.errors import CoreClawError
@@ -34,11 +35,11 @@ def failure_of(
     status: int = 200,
     safety: Safety = Safety.SAFE,
     headers: Mapping[str, str] | None = None,
-    secrets: tuple[str, ...] = (),
+    credentials: Credentials = Credentials(None),  # noqa: B008 - immutable
 ) -> CoreClawError:
     """Return the error that an answer is read as."""
     with pytest.raises(CoreClawError) as caught:
-        read_answer(request_of(safety), reply_of(body, status, headers), secrets)
+        read_answer(request_of(safety), reply_of(body, status, headers), credentials)
     return caught.value
 
 

@@ -16,7 +16,7 @@ from coreclaw_async._wire.response import redact
 from coreclaw_async.errors import ApiError, CoreClawError
 
 KEY = "scraper_api_0123+456/789=="
-SECRETS = Credentials(KEY).secrets()
+CREDENTIALS = Credentials(KEY)
 
 
 def texts_of(error: CoreClawError) -> str:
@@ -30,7 +30,7 @@ def test_key_is_taken_out_of_every_text_of_an_error() -> None:
         details=[{"header": f"Bearer {KEY}", KEY: [KEY, 1, None]}, quote(KEY, safe="")],
     )
 
-    redact(error, SECRETS)
+    redact(error, CREDENTIALS)
 
     assert KEY not in texts_of(error)
     assert quote(KEY, safe="") not in texts_of(error)
@@ -42,7 +42,7 @@ def test_key_is_taken_out_of_every_text_of_an_error() -> None:
 def test_nothing_changes_when_there_is_no_key() -> None:
     error = ApiError("unknown key", request_id="req", details={"a": ["b", 1.5, True]})
 
-    redact(error, Credentials(None).secrets())
+    redact(error, Credentials(None))
 
     assert (error.message, error.request_id, error.details) == ("unknown key", "req", {"a": ["b", 1.5, True]})
 
@@ -50,7 +50,7 @@ def test_nothing_changes_when_there_is_no_key() -> None:
 def test_request_id_stays_none_when_there_is_none() -> None:
     error = ApiError("x")
 
-    redact(error, SECRETS)
+    redact(error, CREDENTIALS)
 
     assert (error.request_id, error.details, error.args) == (None, None, ("x",))
 
@@ -62,7 +62,7 @@ def test_request_id_stays_none_when_there_is_none() -> None:
 )
 def test_no_key_that_can_be_sent_stays_in_what_the_service_said(key: str, member: str, wrap: Any) -> None:
     error = failure_of({"code": 12001, member: wrap(key) if member == "details" else f"<{key}>"}, 401)
-    redact(error, Credentials(key).secrets())
+    redact(error, Credentials(key))
 
     for text in (error.message, error.request_id or "", repr(error.details), *error.args):
         assert key not in text
@@ -73,7 +73,7 @@ def test_details_are_read_however_deep_they_are_nested(depth: int) -> None:
     body = b'{"code": 11000, "message": "no", "details": ' + b"[" * depth + b'"%s"' % KEY.encode() + b"]" * depth + b"}"
     error = failure_of(body, 400)
 
-    redact(error, SECRETS)
+    redact(error, CREDENTIALS)
 
     inner: Any = error.details
     while isinstance(inner, list):
@@ -83,14 +83,14 @@ def test_details_are_read_however_deep_they_are_nested(depth: int) -> None:
 
 @pytest.mark.parametrize("before", range(160, 200, 4))
 def test_no_part_of_the_key_stays_when_the_shown_bytes_end_within_it(before: int) -> None:
-    error = failure_of(b"x" * before + KEY.encode(), 502, secrets=SECRETS)
+    error = failure_of(b"x" * before + KEY.encode(), 502, credentials=CREDENTIALS)
 
     assert KEY[:8] not in error.message
 
 
 @pytest.mark.parametrize("between", [175, 180, 190])
 def test_no_part_of_the_key_stays_when_it_is_shown_twice_and_the_second_one_is_cut(between: int) -> None:
-    error = failure_of(KEY.encode() + b"x" * between + KEY.encode() + b"y" * 300, 502, secrets=SECRETS)
+    error = failure_of(KEY.encode() + b"x" * between + KEY.encode() + b"y" * 300, 502, credentials=CREDENTIALS)
 
     assert KEY[:8] not in error.message
 
@@ -99,6 +99,6 @@ def test_no_part_of_the_key_stays_when_it_is_shown_twice_and_the_second_one_is_c
 def test_key_is_taken_out_of_shown_bytes_also_in_its_escaped_form(key: str) -> None:
     error = failure_of(f"token={key} '\"".encode(), 502)
 
-    redact(error, Credentials(key).secrets())
+    redact(error, Credentials(key))
 
     assert "ijklmnop" not in error.message

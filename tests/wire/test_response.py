@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from wire.exchanges import PATH, failure_of, reply_of, request_of
 
+from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Safety
 from coreclaw_async._wire.response import Answer, read_answer
 from coreclaw_async.errors import (
@@ -21,6 +22,7 @@ from coreclaw_async.errors import (
     ServiceError,
 )
 
+NO_KEY = Credentials(None)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -37,24 +39,24 @@ JSON_VALUES = st.recursive(
 def test_data_is_returned_as_it_came_when_status_and_code_are_a_success(data: Any) -> None:
     reply = reply_of({"code": 0, "message": "success", "data": data, "request_id": "req-123"})
 
-    assert read_answer(request_of(), reply) == Answer(data, "req-123")
+    assert read_answer(request_of(), reply, NO_KEY) == Answer(data, "req-123")
 
 
 @pytest.mark.parametrize("envelope", [{"code": 0, "message": "success"}, {"code": 0, "data": None}])
 def test_data_is_none_when_it_is_absent_or_null(envelope: dict[str, Any]) -> None:
-    assert read_answer(request_of(), reply_of(envelope)) == Answer(None, None)
+    assert read_answer(request_of(), reply_of(envelope), NO_KEY) == Answer(None, None)
 
 
 @pytest.mark.parametrize("request_id", ["", None, 7, ["req"]])
 def test_request_id_is_none_when_it_is_no_text(request_id: Any) -> None:
     reply = reply_of({"code": 0, "request_id": request_id, "added_in_2027": True})
 
-    assert read_answer(request_of(), reply).request_id is None
+    assert read_answer(request_of(), reply, NO_KEY).request_id is None
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_any_2xx_is_a_success_when_the_code_is_0(status: int) -> None:
-    assert read_answer(request_of(), reply_of({"code": 0, "data": 1}, status)) == Answer(1)
+    assert read_answer(request_of(), reply_of({"code": 0, "data": 1}, status), NO_KEY) == Answer(1)
 
 
 def test_code_decides_when_the_status_is_200() -> None:
@@ -205,7 +207,7 @@ def test_nothing_but_our_errors_leaves_whatever_comes(
     status: int, body: bytes, headers: dict[str, str], safety: Safety
 ) -> None:
     try:
-        read_answer(request_of(safety), reply_of(body, status, headers))
+        read_answer(request_of(safety), reply_of(body, status, headers), NO_KEY)
     except CoreClawError as raised:
         error = raised
     else:

@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from wire.exchanges import PATH, request_of
 
+from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Safety
 from coreclaw_async._wire.response import Answer, snippet, wrong_shape
 from coreclaw_async.errors import InvalidResponseError, printable
@@ -23,9 +24,9 @@ def test_wrong_shape_is_an_invalid_answer_that_names_the_request_and_keeps_its_i
 
 @given(st.binary(max_size=300))
 def test_snippet_is_one_short_printable_line_of_any_bytes(body: bytes) -> None:
-    assert snippet(body).isascii()
-    assert snippet(body).isprintable()
-    assert snippet(body) == snippet(body[:200])
+    assert snippet(body, Credentials(None)).isascii()
+    assert snippet(body, Credentials(None)).isprintable()
+    assert snippet(body, Credentials(None)) == snippet(body[:200], Credentials(None))
 
 
 @given(st.text(st.sampled_from("kex"), max_size=400), st.integers(1, 60))
@@ -33,7 +34,7 @@ def test_snippet_holds_no_part_of_a_key_wherever_it_is_cut(around: str, place: i
     key = "0123456789ABCDEF"
     body = (key + around[:place] + key + around + key + around).encode()
 
-    assert not any(letter in snippet(body, (key,)) for letter in key)
+    assert not any(letter in snippet(body, Credentials(key)) for letter in key)
 
 
 def test_control_characters_and_lone_surrogates_are_escaped() -> None:

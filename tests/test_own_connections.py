@@ -1,0 +1,161 @@
+"""A call that costs money shares its connection with nothing, and no answer is taken for that of another request."""
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+import httpx
+import pytest
+from either_client import AsyncCoreClaw
+from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, http, read_request, reset, serve_sockets
+
+from coreclaw_async import OutcomeUnknownError, RetryPolicy
+
+WORKER = "coreclaw/google-maps-scraper"
+INPUT = {"keywords": ["coffee"]}
+ACCOUNT = envelope({"balance": "1.00"})
+QUICK = RetryPolicy(first_delay=0.01, max_delay=0.01)
+
+SURPLUS = {
+    "a refusal for the rate": http(429, b'{"code":13000,"message":"slow down"}'),
+    "a refusal of the input": http(400, b'{"code":11000,"message":"no"}'),
+    "a refusal of the plan": http(400, b'{"code":30003,"message":"wait"}'),
+    "a success with another run": envelope({"run_slug": RUN_IDS[99]}),
+    "half an answer": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "garbage": b"\x00\x01garbage\r\n\r\n",
+}
+
+
+def start_answer(request: RawRequest, server: RawServer) -> bytes:
+    return envelope({"run_slug": RUN_IDS[len(server.of("POST"))]})
+
+
+@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
+async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start(surplus: bytes) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return ACCOUNT + surplus if request.method == "GET" else start_answer(request, server)
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+            await client.account.get()
+            started = await client.workers.start_run(WORKER, INPUT)
+
+    assert started.run_id == RUN_IDS[1]
+    assert len(server.of("POST")) == 1
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
+async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start_by_a_callers_own_client(surplus: bytes) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return ACCOUNT + surplus if request.method == "GET" else start_answer(request, server) + surplus
+
+    with serve_sockets(answering(answer)) as server:
+        async with httpx.AsyncClient(mounts={"all://": httpx.AsyncHTTPTransport()}) as http:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http, retry=QUICK, timeout=3.0)
+            await client.account.get()
+            ids = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(3)]
+
+    assert ids == RUN_IDS[1:4]
+    assert len(server.of("POST")) == 3
+
+
+@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
+async def test_bytes_beyond_an_answer_to_a_start_are_not_taken_for_that_of_the_next(surplus: bytes) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return start_answer(request, server) + surplus
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+            ids = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(3)]
+
+    assert ids == RUN_IDS[1:4]
+    assert [request.connection for request in server.requests] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("surplus", [envelope({"balance": "999.00"}), b"HTTP/1.1 200 OK\r\nContent-Le"])
+async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_read(surplus: bytes) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return envelope({"balance": f"{len(server.requests)}.00"}) + surplus
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+            balances = [str((await client.account.get()).balance) for _ in range(4)]
+
+    assert balances == ["1.00", "2.00", "3.00", "4.00"]
+    assert [request.connection for request in server.requests] == [1, 2, 3, 4]
+
+
+async def test_reads_share_a_connection_and_starts_have_one_each() -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return ACCOUNT if request.method == "GET" else start_answer(request, server)
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url) as client:
+            for _ in range(3):
+                await client.account.get()
+                await client.workers.start_run(WORKER, INPUT)
+            with anyio.fail_after(5):
+                while server.closed < 3:  # Those of the starts, which end with their answers.
+                    await anyio.sleep(0.01)
+            assert client.lanes_in_use == 0
+
+    assert len({request.connection for request in server.of("GET")}) == 1
+    assert len({request.connection for request in server.of("POST")}) == 3
+    assert server.connections == 4
+
+
+async def test_a_server_that_closes_idle_connections_leaves_no_start_open() -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return ACCOUNT if request.method == "GET" else start_answer(request, server)
+
+    def handle_once(connection: socket.socket, number: int, server: RawServer) -> None:
+        request = read_request(connection, number)
+        if request is not None:
+            server.requests.append(request)
+            connection.sendall(answer(request, server))
+
+    with serve_sockets(handle_once) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+            for _ in range(5):
+                await client.account.get()
+                await client.workers.start_run(WORKER, INPUT)
+
+    assert len(server.of("POST")) == 5
+
+
+async def test_no_more_connections_are_open_than_requests_may_be_under_way() -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return ACCOUNT if request.method == "GET" else start_answer(request, server)
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, max_connections=1) as client:
+            await client.account.get()
+            await client.workers.start_run(WORKER, INPUT)
+            await client.account.get()
+            with anyio.fail_after(5):
+                while server.closed < 2:
+                    await anyio.sleep(0.01)
+
+    assert server.connections == 3
+
+
+async def test_a_start_whose_connection_is_reset_is_sent_once() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        request = read_request(connection, number)
+        if request is None:
+            return
+        server.requests.append(request)
+        if request.method == "POST":
+            reset(connection)
+        else:
+            connection.sendall(envelope({"count": 0, "list": []}))
+
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == ()
+    assert len(server.of("POST")) == 1
