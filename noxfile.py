@@ -112,6 +112,7 @@ def bench(session: nox.Session) -> None:
         "bench_imports",
         "bench_decoding",
         "bench_calls",
+        "bench_starts",
         "bench_pagination",
         "bench_waiting",
         "bench_sync",

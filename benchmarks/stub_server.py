@@ -2,9 +2,10 @@
 A service of canned answers, in a process of its own, so that only the clients are measured.
 
 It speaks just enough HTTP/1.1 for the clients here, in one `asyncio.Protocol`. A POST is counted and the connection
-dropped without an answer, as when a reply is lost on its way.
+dropped without an answer, as when a reply is lost on its way, or answered as a start where that is asked for.
 
-``python stub_server.py SECONDS`` serves with that latency until its standard input is closed; `Stub` starts it.
+``python stub_server.py SECONDS [lost | started] [CERTIFICATE]`` serves with that latency until its standard input is
+closed, over TLS when it is given a file with a key and a certificate; `Stub` starts it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import functools
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -31,15 +33,16 @@ COUNTS_PATH = "/stub/counts"
 class Stub:
     """A running stub, as a context."""
 
-    def __init__(self, latency: float = 0.0) -> None:
-        self._latency = latency
+    def __init__(self, latency: float = 0.0, *, posts: str = "lost", certificate: str | None = None) -> None:
+        self._arguments = [str(latency), posts, *([] if certificate is None else [certificate])]
+        self._scheme = "http" if certificate is None else "https"
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(self._latency)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__, *self._arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.url = f"{self._scheme}://127.0.0.1:{int(self._process.stdout.readline())}"
         return self
 
     def __exit__(
@@ -94,6 +97,9 @@ def _whole(body: bytes, head: bytes = b"") -> bytes:
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (_HEAD, head, len(body), body)
 
 
+_STARTED = _whole(samples.envelope({"run_slug": "01KKDXV2G26BT7NH0000000001"}))
+
+
 def _results(run_id: str, query: str) -> bytes:
     """Return a page by its number, as the service takes ``offset``; the run's id says how many rows there are."""
     members = parse_qs(query)
@@ -115,8 +121,9 @@ def _apify_items(dataset_id: str, query: str) -> bytes:
 class _Connection(asyncio.Protocol):
     """One connection; requests on it are answered in turn."""
 
-    def __init__(self, latency: float, counts: Counter[str]) -> None:
+    def __init__(self, latency: float, counts: Counter[str], *, loses_posts: bool) -> None:
         self._latency = latency
+        self._loses_posts = loses_posts
         self._counts = counts
         self._received = b""
 
@@ -145,8 +152,10 @@ class _Connection(asyncio.Protocol):
         followed = _followed(path, query)
         if followed is not None:
             self._transport.write(followed)
-        elif method == b"POST":
+        elif method == b"POST" and self._loses_posts:
             self._transport.close()
+        elif method == b"POST":
+            self._transport.write(_STARTED)
         elif self._latency:
             asyncio.get_running_loop().call_later(self._latency, self._transport.write, _answer(path, query))
         else:
@@ -158,10 +167,16 @@ def _body_length(head: bytes) -> int:
     return int(value.split(b"\r\n", 1)[0]) if found else 0
 
 
-async def _serve(latency: float) -> None:
+async def _serve(latency: float, posts: str, certificate: str | None = None) -> None:
     loop = asyncio.get_running_loop()
     counts = Counter(connections=0, GET=0, POST=0)
-    server = await loop.create_server(lambda: _Connection(latency, counts), "127.0.0.1", 0, backlog=4096)
+    tls = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    server = await loop.create_server(
+        lambda: _Connection(latency, counts, loses_posts=posts == "lost"), "127.0.0.1", 0, backlog=4096, ssl=tls
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     is_over = asyncio.Event()
     loop.add_reader(sys.stdin, is_over.set)
@@ -170,4 +185,4 @@ async def _serve(latency: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1])))
+    asyncio.run(_serve(float(sys.argv[1]), *sys.argv[2:]))
