@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 import either_client
 import pytest
 from hypothesis import HealthCheck, settings
+from tls_tunnel import authority, trusted
 
 from coreclaw_async import AsyncCoreClaw
 from coreclaw_async.testing import FakeService
+
+__all__ = ["authority", "trusted"]  # Fixtures.
 
 settings.register_profile(
     "suite", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, http, read_request, reset, serve_sockets
-from tls_tunnel import HOST, authority, https_proxy_to, trusted  # noqa: F401 - fixtures
+from tls_tunnel import HOST, https_proxy_to
 
 from coreclaw_async import OutcomeUnknownError, RequestNotSentError, RetryPolicy, SendTimeoutError
 from coreclaw_async.testing import FakeService, RealClock, faults
@@ -109,7 +109,7 @@ async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkey
 )
 async def test_a_start_through_a_tunnel_is_paid_for_once(
     fault: Fault,
-    trusted: trustme.CA,  # noqa: F811
+    trusted: trustme.CA,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = FakeService(clock=RealClock())
@@ -129,7 +129,7 @@ async def test_a_start_through_a_tunnel_is_paid_for_once(
 
 
 async def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
-    authority: trustme.CA,  # noqa: F811
+    authority: trustme.CA,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = FakeService(clock=RealClock())

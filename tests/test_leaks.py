@@ -17,8 +17,10 @@ import anyio
 import either_client
 import httpx
 import pytest
+import trustme
 from either_client import AsyncCoreClaw
 from raw_server import RawRequest, RawServer, answering, http, serve_sockets
+from ways import WAYS, client_by
 
 from coreclaw_async import CoreClawError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
@@ -128,20 +130,25 @@ async def test_no_error_path_shows_the_key(
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", [None, faults.commit_then_drop(), faults.truncate(keep=5), faults.stall()])
 async def test_no_log_line_shows_the_key_over_a_socket(
-    fault: Fault | None, mode: Auth, log: pytest.LogCaptureFixture
+    fault: Fault | None,
+    mode: Auth,
+    way: str,
+    log: pytest.LogCaptureFixture,
+    trusted: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = FakeService(api_key=KEY, clock=RealClock())
     if fault is not None:
         service.faults.add(fault, operation="runWorker")
 
-    with service.serve() as server:
-        async with AsyncCoreClaw(KEY, base_url=server.url, auth=mode, timeout=0.4) as client:
-            try:
-                await client.workers.start_run(WORKER, INPUT)
-            except CoreClawError as error:
-                assert_is_clean(everything_about(error), "the error")
+    async with client_by(way, service, trusted, monkeypatch, auth=mode, timeout=0.6) as client:
+        try:
+            await client.workers.start_run(WORKER, INPUT)
+        except CoreClawError as error:
+            assert_is_clean(everything_about(error), "the error")
 
     assert service.runs_created == 1, "the key was right"
     ours = [record for record in log.records if not record.name.startswith("uvicorn")]

@@ -9,7 +9,9 @@ import anyio
 import attrs
 import httpx
 import pytest
+import trustme
 from either_client import AsyncCoreClaw
+from ways import WAYS, client_by
 
 from coreclaw_async import LastRun, OutcomeUnknownError, RateLimitedError, RetryPolicy
 from coreclaw_async.errors import CoreClawError, RequestNotSentError, RunOperationError, SendTimeoutError, ServiceError
@@ -164,18 +166,20 @@ async def test_one_call_pays_at_most_once_and_names_what_it_paid_for(
     [faults.commit_then_drop(), faults.commit_then_status(502), faults.stall(), faults.truncate(keep=10)],
     ids=["reset", "502", "timeout", "truncated"],
 )
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.operation)
-async def test_one_call_pays_once_over_a_real_socket(fault: Fault, call: Call) -> None:
+async def test_one_call_pays_once_over_a_real_socket(
+    fault: Fault, call: Call, way: str, trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service = FakeService(clock=RealClock())
     service.add_task(WORKER, title="saved", input={"parameters": {"custom": INPUT}})
     service.add_run(WORKER, origin="web", age=3600.0)
     service.faults.add(fault, operation=call.operation)
 
-    with service.serve() as server:
-        async with AsyncCoreClaw(service.api_key, base_url=server.url, retry=QUICK, timeout=0.6) as client:
-            with pytest.raises(OutcomeUnknownError) as caught:
-                await call.make(client, service)
-            assert client.lanes_in_use == 0
+    async with client_by(way, service, trusted, monkeypatch, retry=QUICK, timeout=0.6) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await call.make(client, service)
+        assert client.lanes_in_use == 0
 
     assert call.count(service) == 1
     assert list(caught.value.candidates or ()) == call.made(service)
