@@ -119,7 +119,14 @@ class Transport:
             except Exception:
                 logger.exception("the on_event hook failed on %s", type(event).__name__)
 
-    async def call(self, request: Request, read: Callable[[Request, Answer], T], *, within: float | None = None) -> T:
+    async def call(
+        self,
+        request: Request,
+        read: Callable[[Request, Answer], T],
+        *,
+        deadline: float | None = None,
+        is_probe: bool = False,
+    ) -> T:
         """
         Send *request*, again where that is safe, and return what *read* makes of the answer.
 
@@ -127,7 +134,8 @@ class Transport:
             request: What to send.
             read: Turns a success into its result, or raises InvalidResponseError; a read that was answered with
                 something else than the service promises is sent again.
-            within: Shortens the deadline of this call, in seconds.
+            deadline: When to give up, on the client's monotonic clock; None for the client's own timeout from now on.
+            is_probe: Whether to try once only, because whoever asks asks again at a time of his own.
 
         Raises:
             CoreClawError: See `coreclaw_async.errors`; nothing else but cancellation.
@@ -135,8 +143,8 @@ class Transport:
         if self.settings.credentials.is_missing and not request.is_public:
             raise errors.ConfigurationError(f"{request.label} needs an API key: give api_key= or set CORECLAW_API_KEY")
         policy = self.settings.retry
-        seconds = max(self.settings.timeout, request.reads_for)
-        deadline = self.clock.monotonic() + (seconds if within is None else min(seconds, within))
+        if deadline is None:
+            deadline = self.clock.monotonic() + max(self.settings.timeout, request.reads_for)
         waits = None
         may_have_worked = False
         attempt = 1
@@ -150,7 +158,7 @@ class Transport:
                 return read(request, Answer(None, failure.request_id))
             waits = policy.waits() if waits is None else waits
             wait = policy.next_wait(request, failure, waits)
-            if wait is None or self.clock.monotonic() + wait >= deadline:
+            if wait is None or is_probe or self.clock.monotonic() + wait >= deadline:
                 break
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__

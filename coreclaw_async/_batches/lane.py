@@ -153,7 +153,7 @@ class Lane:
             is_async=True,
         )
         try:
-            started = await send_start(means.starts, request, within=means.times.post_timeout)
+            started = await send_start(means.starts, request, deadline=clock.monotonic() + means.times.post_timeout)
         except errors.CoreClawError as error:
             await self._not_answered(intent, error)
             return

@@ -28,19 +28,21 @@ def errors_about(run: RunRef) -> Generator[None]:
         raise
 
 
-async def read_run(context: Context, run: RunRef, *, within: float | None = None) -> Run:
+async def read_run(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> Run:
     """Return the run as it is now."""
     request = run_request("get", run)
     with errors_about(run):
-        return await context.transport.call(request, functools.partial(read_model, model=Run), within=within)
+        return await context.transport.call(
+            request, functools.partial(read_model, model=Run), deadline=deadline, is_probe=is_probe
+        )
 
 
-async def concrete_id(context: Context, run: RunRef, *, within: float | None = None) -> str:
+async def concrete_id(context: Context, run: RunRef, *, deadline: float | None = None) -> str:
     """Return the id of *run*; asks once which one it is where it is named as the last."""
     run_id = run_id_of(run)
     if run_id is not None:
         return run_id
-    last = await read_run(context, run, within=within)
+    last = await read_run(context, run, deadline=deadline)
     try:
         return check_id("slug", last.run_id)
     except ValueError as error:  # It came from the service, not from the caller.
@@ -63,11 +65,11 @@ async def abort_run(context: Context, run: RunRef, **members: Any) -> None:
         await context.transport.call(request, no_data)
 
 
-async def read_log(context: Context, run: RunRef, *, within: float | None = None) -> RunLog:
+async def read_log(context: Context, run: RunRef, *, deadline: float | None = None) -> RunLog:
     """Return the recent part of the run's log."""
     request = run_request("log", run)
     with errors_about(run):
-        return await context.transport.call(request, functools.partial(read_model, model=RunLog), within=within)
+        return await context.transport.call(request, functools.partial(read_model, model=RunLog), deadline=deadline)
 
 
 async def read_results(context: Context, run: RunRef, offset: int, limit: int) -> ResultPage:

@@ -108,14 +108,14 @@ async def start(context: Context, request: Request, look: Look) -> StartedRun:
     return _accepted(context, request, await create(context, request, look, _read_started))
 
 
-async def send_start(context: Context, request: Request, *, within: float) -> StartedRun:
+async def send_start(context: Context, request: Request, *, deadline: float) -> StartedRun:
     """
-    Send a request that starts a run, in *within* seconds, and look for nothing when its answer is lost.
+    Send a request that starts a run, until *deadline*, and look for nothing when its answer is lost.
 
     For those who know better where to look, and when.
     """
     try:
-        started = await context.transport.call(request, _read_started, within=within)
+        started = await context.transport.call(request, _read_started, deadline=deadline)
     except errors.CoreClawError as error:
         _remember(context, request, error.run_id)
         raise

@@ -72,8 +72,8 @@ class Wait:
     ) -> Self:
         """Begin to wait for *runs*; that asks which one is meant where a run is named as the last."""
         began = context.transport.clock.monotonic()
-        ids = [await concrete_id(context, run, within=timeout) for run in runs]
         deadline = float("inf") if timeout is None else began + timeout
+        ids = [await concrete_id(context, run, deadline=None if timeout is None else deadline) for run in runs]
         now = context.transport.clock.monotonic()
         watches = (
             Watch(
@@ -231,7 +231,7 @@ async def raise_unless_succeeded(context: Context, run: Run) -> None:
 async def _last_lines(context: Context, run_id: str) -> list[str]:
     """Return the end of the log that speaks of errors, or its very end; nothing when it cannot be read soon."""
     try:
-        log = await read_log(context, run_id, within=_LOG_SECONDS)
+        log = await read_log(context, run_id, deadline=context.transport.clock.monotonic() + _LOG_SECONDS)
     except errors.CoreClawError:
         return []
     lines = [entry.content for entry in log.entries if entry.level is LogLevel.ERROR]
