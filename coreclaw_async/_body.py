@@ -9,6 +9,7 @@ from typing import Self
 import httpx
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_MAX_DRAINED = 16
 
 
 class BodyTooLargeError(Exception):
@@ -51,8 +52,9 @@ class Chunks:
         await self._response.aclose()
         if not self._is_exhausted:
             with contextlib.suppress(Exception):
-                async for _chunk in self._iterator:
-                    pass
+                for _chunk in range(_MAX_DRAINED):
+                    await anext(self._iterator)
+                await self._iterator.aclose()  # type: ignore[attr-defined] # The stream ignores that it was closed.
 
 
 def raw_header(response: httpx.Response, wanted: bytes) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import ipaddress
 import ssl
+import threading
+from collections.abc import Callable
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -13,6 +15,7 @@ import anyio.lowlevel
 import httpx
 
 from coreclaw_async._lanes import Lanes
+from coreclaw_async._leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async.errors import ConfigurationError
 
 _KEEP_ALIVE_SECONDS = 30.0
@@ -39,10 +42,23 @@ def _is_loopback(host: str) -> bool:
 def _proxy_for(url: httpx.URL) -> str | None:
     """Return the proxy that the environment names for *url*; a proxy elsewhere could not reach a loopback address."""
     proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
+    name = url.scheme if proxies.get(url.scheme) else "all"
+    proxy = proxies.get(name)
     if proxy is None or _is_loopback(url.host) or proxy_bypass(url.host):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        httpx.Proxy(proxy)
+    except (httpx.InvalidURL, ValueError):
+        # A password with a sign that is not escaped breaks the URL, and would stand in the error.
+        proxy = None
+    if proxy is None:
+        raise ConfigurationError(f"the proxy that the environment names in {name}_proxy is no URL that httpx can use")
+    return proxy
+
+
+def _tells_what_leaves(transport: object) -> bool:
+    return type(transport) is httpx.AsyncHTTPTransport or getattr(transport, "tells_what_leaves", False) is True
 
 
 def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
@@ -110,6 +126,7 @@ class Connections:
         self.last_date = ("", 0.0)
         """The ``Date`` of the latest answer, and when it came by this machine's clock, in Unix seconds."""
         self.given_client = http_client
+        self._making = threading.Lock()
         self._lanes: Lanes | None = None
         self._client = http_client
         # Keyed by the event loop itself, as anyio keys its own variables.
@@ -125,11 +142,40 @@ class Connections:
         """The httpx client that every API request goes through."""
         self.check_open()
         if self._client is None:
+            self._make_client()
+        client = self._client
+        if client is None or (client is self.given_client and client.is_closed):
+            raise ConfigurationError("the httpx client that was given as http_client is closed")
+        return client
+
+    def _make_client(self) -> None:
+        with self._making:  # Several threads may each have an event loop.
+            if self._client is not None:
+                return
             transport = self.foreign_transport
             if transport is None:
                 transport = self._lanes = Lanes(functools.partial(make_transport, self.base_url), self.max_connections)
             self._client = _ApiClient(transport=transport, trust_env=False)
-        return self._client
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether nothing can send a request without telling httpcore's ``trace`` extension of it."""
+        if self.given_client is not None:
+            # A class of the caller's own may send what it likes.
+            transports = [getattr(self.given_client, "_transport", None)]
+            transports += getattr(self.given_client, "_mounts", {}).values()
+            is_plain = type(self.given_client) is httpx.AsyncClient
+            return is_plain and all(map(_tells_what_leaves, filter(None, transports)))
+        return self.foreign_transport is None or _tells_what_leaves(self.foreign_transport)
+
+    @property
+    def has_leftovers(self) -> Callable[[], bool] | None:
+        """Return what looks for bytes beyond an answer on connections that are not chosen here, or None."""
+        if self.given_client is not None:
+            return functools.partial(client_has_leftovers, self.given_client)
+        if self.foreign_transport is not None:
+            return functools.partial(has_leftovers, self.foreign_transport)
+        return None
 
     def limiter(self) -> anyio.Semaphore:
         """Return the limiter of the running event loop."""

@@ -19,7 +19,7 @@ import anyio.lowlevel
 import attrs
 import httpx
 
-from coreclaw_async._leftovers import spoiled_connections
+from coreclaw_async._leftovers import has_leftovers
 
 FLIGHT = "coreclaw_flight"
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
@@ -34,58 +34,78 @@ class Flight:
 
     That a request has not left is never inferred from the name of an exception: another transport may use the same
     names for other things, and a caller's own hook may fail after the answer. It is known while the request was not
-    handed to a transport, and while httpcore's ``trace`` extension has told of setting up a connection and of nothing
-    else. Only the beginning of a step counts: httpcore does not say of the end which request it belongs to, and the end
-    of asking a proxy for a tunnel would look like the end of sending the request.
+    handed to a transport; and where each transport that may send it tells httpcore's ``trace`` extension of all that it
+    does, while that has told of nothing but setting up a connection. Only the beginning of a step counts: httpcore does
+    not say of the end which request it belongs to, and the end of asking a proxy for a tunnel would look like the end
+    of sending the request.
 
     Attributes:
         is_exclusive: Whether the request must have a connection of its own.
+        is_traced: Whether nothing can send it without telling.
+        is_spoiled: Returns whether the connection that it is about to leave on may hold what is not its answer.
         is_admitted: Whether it got past the limiter.
         parts: What has come of the body of the answer, unpacked.
     """
 
-    __slots__ = ("_has_left", "_is_connecting", "_is_handed_over", "is_admitted", "is_exclusive", "lanes", "parts")
+    __slots__ = (
+        "_has_left",
+        "_is_handed_over",
+        "is_admitted",
+        "is_exclusive",
+        "is_spoiled",
+        "is_traced",
+        "lanes",
+        "parts",
+    )
 
-    def __init__(self, *, is_exclusive: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_exclusive: bool = False,
+        is_traced: bool = True,
+        is_spoiled: Callable[[], bool] | None = None,
+    ) -> None:
         self.is_exclusive = is_exclusive
+        self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice is worth being told of.
+        self.is_spoiled = is_spoiled
         self.is_admitted = False
         self.parts: list[bytes] = []
         self.lanes: _LoopLanes | None = None
         self._is_handed_over = False
-        self._is_connecting = False
         self._has_left = False
 
     @property
     def may_have_left(self) -> bool:
         """Whether a byte of the request may have left this machine."""
-        return self._is_handed_over and not self._is_connecting
+        return self._has_left or (self._is_handed_over and not self.is_traced)
 
     def hand_over(self) -> None:
-        """Take note that a transport has the request now."""
+        """Record that a transport has the request now."""
         self._is_handed_over = True
-        self._is_connecting = False
 
     def take_back(self) -> None:
-        """Take note that nobody has the request yet: our own lanes are still choosing."""
+        """Record that nobody has the request yet: our own lanes are still choosing."""
         self._is_handed_over = False
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Take note of what httpcore tells its ``trace`` extension."""
-        if self.lanes is not None and self.lanes.is_closed and not self._has_left:
-            self._is_connecting = True  # And it goes no further.
-            raise RuntimeError("the client was closed")
-        if self._has_left or not event.endswith(".started") or event.startswith(_CLOSING):
+        """Record what httpcore tells its ``trace`` extension, and stop a request that must not leave."""
+        if self._has_left or not event.endswith(".started") or event.startswith((*_SETTING_UP, *_CLOSING)):
             return
         # CONNECT asks a proxy for a tunnel; the request itself comes after it.
-        is_tunnel = getattr(info.get("request"), "method", None) == b"CONNECT"
-        self._is_connecting = is_tunnel or event.startswith(_SETTING_UP)
-        self._has_left = not self._is_connecting
+        if getattr(info.get("request"), "method", None) == b"CONNECT":
+            return
+        if self.lanes is not None and self.lanes.is_closed:
+            raise RuntimeError("the client was closed")
+        if self.is_spoiled is not None and self.is_spoiled():
+            raise RuntimeError("the connection holds bytes that belong to no request")
+        self._has_left = True
 
 
 @attrs.define(eq=False)
 class _Lane:
     transport: httpx.AsyncBaseTransport
     is_exclusive: bool
+    network_stream: Any = None
 
 
 @attrs.define(eq=False)
@@ -101,6 +121,9 @@ class _LoopLanes:
         self.all.discard(lane)
         with anyio.CancelScope(shield=True):
             await lane.transport.aclose()
+            if self.is_closed and lane.network_stream is not None:
+                # The transport was closed before, while it connected, and knows nothing of this connection any more.
+                await lane.network_stream.aclose()
 
 
 class Lanes(httpx.AsyncBaseTransport):
@@ -114,12 +137,12 @@ class Lanes(httpx.AsyncBaseTransport):
     @property
     def in_use(self) -> int:
         """Lanes that a request holds now, in all event loops."""
-        return sum(len(lanes.all) - len(lanes.free) for lanes in self._loops.values())
+        return sum(len(lanes.all) - len(lanes.free) for lanes in list(self._loops.values()))
 
     @property
     def open(self) -> int:
         """Lanes that exist now, in all event loops."""
-        return sum(len(lanes.all) for lanes in self._loops.values())
+        return sum(len(lanes.all) for lanes in list(self._loops.values()))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send *request* on the lane that was used last, or on one of its own where it must not share any."""
@@ -135,6 +158,7 @@ class Lanes(httpx.AsyncBaseTransport):
             await lanes.discard(lane)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
+        lane.network_stream = response.extensions.get("network_stream")
         response.stream = _LaneStream(response.stream, lanes, lane)
         return response
 
@@ -214,7 +238,7 @@ class _LaneStream(httpx.AsyncByteStream):
                 self._is_whole
                 and not self._lanes.is_closed
                 and not lane.is_exclusive
-                and not spoiled_connections(lane.transport)
+                and not has_leftovers(lane.transport)
             )
         finally:
             if is_reusable:

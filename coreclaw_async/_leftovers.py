@@ -1,4 +1,4 @@
-"""Bytes that came beyond an answer: httpcore takes those that it has read for the answer to the next request."""
+"""Bytes that came beyond an answer, and would be taken for the answer to the next request on their connection."""
 
 from __future__ import annotations
 
@@ -6,29 +6,43 @@ from typing import Any
 
 import httpx
 
+# How many transports may stand around the one that has the connections.
+_MAX_WRAPPERS = 4
 
-def spoiled_connections(transport: Any) -> list[Any]:
+
+def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     """
-    Return the connections of an httpx transport on which bytes wait that belong to no request.
+    Return whether bytes wait on a connection of *transport*, or of one inside it, that has nothing to answer.
 
-    httpcore looks for such bytes in the socket, and not among those that it has read already. Nothing public shows
-    them; where its insides are not what they are today, none are found.
+    httpcore looks for such bytes in the socket, and not among those that it has read already, nor among those that
+    wait for TLS. Nothing public shows them; where its insides are not what they are today, none are found.
     """
     connections = getattr(getattr(transport, "_pool", None), "connections", ())
-    return [connection for connection in connections if _is_spoiled(connection)]
+    if any(_has_leftovers(connection) for connection in connections):
+        return True
+    inner = vars(transport).values() if wrappers and hasattr(transport, "__dict__") else ()
+    return any(has_leftovers(part, wrappers - 1) for part in inner if isinstance(part, httpx.AsyncBaseTransport))
 
 
-def _is_spoiled(connection: Any) -> bool:
+def client_has_leftovers(client: httpx.AsyncClient) -> bool:
+    """Return the same of any transport of *client*."""
+    transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
+    return any(has_leftovers(transport) for transport in transports if transport is not None)
+
+
+def _has_leftovers(connection: Any) -> bool:
     # A connection through a proxy holds a plain one, which holds that of HTTP/1.1.
     while (inner := getattr(connection, "_connection", None)) is not None:
         connection = inner
     state = getattr(connection, "_h11_state", None)
-    return state is not None and connection.is_idle() and bool(state.trailing_data[0])
+    if state is None or str(state.our_state) != "IDLE":  # Its own answer is on the way.
+        return False
+    return bool(state.trailing_data[0]) or _waits_for_tls(connection)
 
 
-async def close_spoiled(client: httpx.AsyncClient) -> None:
-    """Close the connections of *client* on which bytes wait that belong to no request."""
-    transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
-    for transport in transports:
-        for connection in spoiled_connections(transport):
-            await connection.aclose()
+def _waits_for_tls(connection: Any) -> bool:
+    stream = getattr(connection, "_network_stream", None)
+    inner = getattr(stream, "_stream", None)  # That of anyio, or of trio.
+    arrived = getattr(inner, "_read_bio", None) or getattr(inner, "_incoming", None)
+    unread = getattr(inner, "_ssl_object", None)
+    return bool(getattr(arrived, "pending", 0)) or (unread is not None and bool(unread.pending()))

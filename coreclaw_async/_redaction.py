@@ -8,9 +8,20 @@ import weakref
 
 from coreclaw_async._wire.credentials import Credentials
 
-_LIBRARY_LOGGERS = ("httpx", "httpcore.http11", "httpcore.http2", "hpack.hpack", "hpack.table")
-# httpcore writes down the headers of each answer: where a redirect leads is signed as a rule, or repeats our query.
-_LOCATION = re.compile(r"""(b?['"]location['"],\s*b?['"][^'"?]*\?)[^'"]*""", re.IGNORECASE)
+_LIBRARY_LOGGERS = (
+    "httpx",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+    "hpack.hpack",
+    "hpack.table",
+)
+# The libraries write down headers: what a request asks for and where an answer leads is signed as a rule.
+_ADDRESS = re.compile(
+    r"""(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?['"][^'"?]*\?)[^'"]*""", re.IGNORECASE
+)
+_PROXY_PASSWORD = re.compile(r"auth=\([^)]*\)")
 
 
 class _KeyFilter(logging.Filter):
@@ -24,8 +35,11 @@ class _KeyFilter(logging.Filter):
         self._known[id(credentials)] = credentials
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        text = _LOCATION.sub(r"\1<hidden>", said)
+        try:
+            said = record.getMessage()
+        except Exception:  # noqa: BLE001 - logging itself tells whoever wrote a record that cannot be formatted
+            return True
+        text = _PROXY_PASSWORD.sub("auth=<hidden>", _ADDRESS.sub(r"\1<hidden>", said))
         for known in self._known.valuerefs():  # A list made at once, whatever other threads do meanwhile.
             credentials = known()
             text = text if credentials is None else credentials.hide(text)

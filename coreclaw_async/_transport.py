@@ -16,7 +16,6 @@ from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, raw_heade
 from coreclaw_async._clock import Clock
 from coreclaw_async._connections import Connections, MaskedURL
 from coreclaw_async._lanes import FLIGHT, Flight
-from coreclaw_async._leftovers import close_spoiled
 from coreclaw_async._redaction import hide_in_logs
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
@@ -183,14 +182,15 @@ class Transport:
         variables, with the answer (which may repeat the key) and the request (which carries it) among them.
         """
         started = self.clock.monotonic()
-        flight = Flight(is_exclusive=request.safety is Safety.ONCE)
+        flight = self._flight(request)
         reply: Reply | None = None
         answer: Answer | None = None
         failure: errors.CoreClawError | None = None
+        result: T | errors.CoreClawError
         try:
             reply = await self._exchange(request, flight, deadline - started)
             answer = read_answer(request, reply, self.settings.credentials)
-            return read(request, answer)
+            result = read(request, answer)
         except errors.CoreClawError as error:
             failure = error
             if is_open_question(request, error):
@@ -199,9 +199,16 @@ class Transport:
             for each in (failure, error):
                 redact(each, self.settings.credentials)
             self._make_presentable(failure)
-            return failure
-        finally:
+            result = failure
+        except BaseException:
             self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
+            raise
+        try:
+            self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
+        except BaseException as error:  # A hook may end the program; what was started goes on.
+            error.add_note(f"{request.label} was answered with {result!r}")
+            raise
+        return result
 
     def _report(
         self,
@@ -244,6 +251,12 @@ class Transport:
             )
         )
 
+    def _flight(self, request: Request) -> Flight:
+        if request.safety is not Safety.ONCE:
+            return Flight()
+        connections = self.connections
+        return Flight(is_exclusive=True, is_traced=connections.is_traced, is_spoiled=connections.has_leftovers)
+
     async def _exchange(self, request: Request, flight: Flight, seconds: float) -> Reply:
         """Return the whole HTTP answer to one attempt that may take *seconds*."""
         try:
@@ -253,11 +266,13 @@ class Transport:
                     return await self._send(request, flight)
         except TimeoutError as error:
             raise self._late(request, flight, seconds) from error
-        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt) as cancellation:
-            if request.safety is not Safety.ONCE or not flight.may_have_left:
+        except BaseException as error:
+            is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
+            if not is_end or request.safety is not Safety.ONCE or not flight.may_have_left:
                 raise
-            # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for.
-            raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from cancellation
+            # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for;
+            # what else ends a program would end it without a word of the run.
+            raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from error
 
     @staticmethod
     def _late(request: Request, flight: Flight, seconds: float) -> errors.CoreClawError:
@@ -274,8 +289,6 @@ class Transport:
         outgoing = self._prepare(request, flight)
         try:
             client = self.connections.client
-            if flight.is_exclusive and self.connections.given_client is not None:
-                await close_spoiled(client)  # Its connections cannot be chosen, but looked at.
             flight.hand_over()
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
             body = await self._read(request, response, flight)
@@ -344,9 +357,15 @@ class Transport:
         for left in reversed(range(_LONGEST_CHAIN)):
             cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            if cause is None or left == 0 or not self._is_presentable(cause):
+            if cause is None or left == 0 or not self._can_be_presented(cause):
                 return
             error.__cause__ = error = cause
+
+    def _can_be_presented(self, cause: BaseException) -> bool:
+        try:
+            return self._is_presentable(cause)
+        except Exception:  # noqa: BLE001 - its own text or attributes may fail
+            return False
 
     def _is_presentable(self, cause: BaseException) -> bool:
         if isinstance(cause, httpx.RequestError):
@@ -361,7 +380,15 @@ def _described(error: Exception) -> str:
     """Return the kind of *error* and its text, or that of what caused it: under trio httpx says no more than a kind."""
     step: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
-        if step is None or str(step):
+        if step is None or _text_of(step):
             break
         step = step.__cause__ or step.__context__
-    return f"{type(error).__name__}: {step}" if step is not None and str(step) else type(error).__name__
+    text = "" if step is None else _text_of(step)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a caller's own error may have a text that fails
+        return ""

@@ -28,6 +28,7 @@ class Lane(httpx.AsyncBaseTransport):
             await self.connected.wait()
         if trace is not None:
             await trace("connection.connect_tcp.complete", {})
+            await trace("http11.send_request_headers.started", {"request": None})
         self.sent += 1
         return httpx.Response(200, stream=httpx.ByteStream(b"body"))
 
@@ -81,7 +82,7 @@ async def test_a_lane_whose_answer_was_not_read_is_thrown_away() -> None:
 async def test_what_is_connecting_when_the_lanes_close_is_not_sent() -> None:
     connected = anyio.Event()
     lanes, made = lanes_of(lambda: Lane(connected))
-    flight = Flight()
+    flight = Flight(is_exclusive=True)
     failures: list[BaseException] = []
 
     async def send() -> None:

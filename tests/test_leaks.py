@@ -28,7 +28,7 @@ from coreclaw_async.testing.faults import Fault
 
 KEY = "scraper_api_S3cr3t+/=%41~key"
 WORKER = "coreclaw/google-maps-scraper"
-LIBRARIES = ("httpx", "httpcore.http11", "httpcore.http2", "hpack.hpack", "hpack.table")
+LIBRARIES = ("httpx", "httpcore.http11", "httpcore.socks", "hpack.hpack", "hpack.table")
 INPUT = {"keywords": ["coffee"]}
 Auth = Literal["bearer", "api-key", "query"]
 MODES: list[Auth] = ["bearer", "api-key", "query"]
@@ -307,6 +307,20 @@ async def test_what_a_callers_own_client_logs_holds_no_key(name: str, log: pytes
     assert "<key>" in log.text
     assert "another" in log.text
     assert len(clients) == 2
+
+
+@pytest.mark.async_client_only
+async def test_the_filter_hides_addresses_and_passwords_and_breaks_no_record(log: pytest.LogCaptureFixture) -> None:
+    client = AsyncCoreClaw(KEY)
+    logging.getLogger("hpack.hpack").debug("Adding %s", (b":path", b"/rows?signature=abc123"))
+    logging.getLogger("httpcore.socks").debug("setup %s", "auth=(b'user', b'abc123')")
+    monkey = logging.LogRecord("httpx", logging.INFO, "f.py", 1, "%d of mine", ("many",), None)
+    (found,) = [f for f in logging.getLogger("httpx").filters if type(f).__name__ == "_KeyFilter"]
+
+    assert found.filter(monkey)  # type: ignore[union-attr]
+    assert "abc123" not in log.text
+    assert "<hidden>" in log.text
+    await client.aclose()
 
 
 @pytest.mark.async_client_only

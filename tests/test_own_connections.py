@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
+import trustme
 from either_client import AsyncCoreClaw
 from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, http, read_request, reset, serve_sockets
+from tls_tunnel import tls_server_context
 
-from coreclaw_async import OutcomeUnknownError, RetryPolicy
+from coreclaw_async import CoreClawError, OutcomeUnknownError, RetryPolicy
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -85,6 +94,141 @@ async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_read(surplus: 
 
     assert balances == ["1.00", "2.00", "3.00", "4.00"]
     assert [request.connection for request in server.requests] == [1, 2, 3, 4]
+
+
+def over_tls(
+    authority: trustme.CA, answer: Callable[[RawRequest, RawServer], bytes], surplus: bytes
+) -> Callable[[socket.socket, int, RawServer], None]:
+    """Return a handler that sends what is too much in a TLS record of its own, but in the same packet."""
+    context = tls_server_context(authority)
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            while (request := read_request(tls, number)) is not None:
+                server.requests.append(request)
+                tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                tls.sendall(answer(request, server))
+                tls.sendall(surplus if request.method == "GET" else b"")
+                tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+    return handle
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="needs to hold a packet back until it is whole")
+@pytest.mark.parametrize("surplus", [SURPLUS["a refusal for the rate"], SURPLUS["a success with another run"]])
+async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_read(surplus: bytes, trusted: trustme.CA) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return envelope({"balance": f"{len(server.requests)}.00"})
+
+    with serve_sockets(over_tls(trusted, answer, surplus)) as server:
+        url = f"https://localhost:{server.port}"
+        async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=3.0) as client:
+            balances = [str((await client.account.get()).balance) for _ in range(3)]
+
+    assert balances == ["1.00", "2.00", "3.00"]
+
+
+@pytest.mark.async_client_only
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="needs to hold a packet back until it is whole")
+@pytest.mark.parametrize("surplus", [SURPLUS["a refusal for the rate"], SURPLUS["a success with another run"]])
+@pytest.mark.parametrize("way", ["http_client", "transport", "a transport in a transport"])
+async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_start(
+    way: str, surplus: bytes, trusted: trustme.CA
+) -> None:
+    class Passing(httpx.AsyncBaseTransport):
+        def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+            self.inner = inner
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return await self.inner.handle_async_request(request)
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        said = ACCOUNT if request.target.endswith("/account") else envelope({"count": 0, "list": []})
+        return said if request.method == "GET" else start_answer(request, server)
+
+    context = ssl.create_default_context()
+    trusted.configure_trust(context)
+    async with httpx.AsyncClient(verify=context) as http_client:
+        plain = httpx.AsyncHTTPTransport(verify=context)
+        ways: dict[str, Any] = {
+            "http_client": {"http_client": http_client},
+            "transport": {"transport": plain},
+            "a transport in a transport": {"transport": Passing(Passing(plain))},
+        }
+        with serve_sockets(over_tls(trusted, answer, surplus)) as server:
+            url = f"https://localhost:{server.port}"
+            async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=3.0, **ways[way]) as client:
+                await client.account.get()
+                if way == "a transport in a transport":  # Which may have sent it in ways that nobody is told of.
+                    with pytest.raises(OutcomeUnknownError):
+                        await client.workers.start_run(WORKER, INPUT)
+                    assert server.of("POST") == []
+                else:
+                    assert (await client.workers.start_run(WORKER, INPUT)).run_id == RUN_IDS[1]
+                    assert len(server.of("POST")) == 1
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("surplus", [SURPLUS["a refusal for the rate"], SURPLUS["a success with another run"]])
+async def test_a_start_that_queues_in_a_callers_pool_is_not_answered_by_what_came_before(surplus: bytes) -> None:
+    may_answer = threading.Event()
+
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        if request.method == "GET":
+            may_answer.wait(5)
+            return ACCOUNT + surplus
+        return start_answer(request, server)
+
+    started = []
+    with serve_sockets(answering(answer)) as server:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as http_client:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=3.0)
+
+            async def start() -> None:
+                started.append(await client.workers.start_run(WORKER, INPUT))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.account.get)
+                while not server.requests:
+                    await anyio.sleep(0.01)
+                group.start_soon(start)
+                await anyio.wait_all_tasks_blocked()
+                may_answer.set()
+
+    assert [run.run_id for run in started] == [RUN_IDS[1]]
+    assert len(server.of("POST")) == 1
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_closing_a_client_while_a_request_connects_leaves_no_connection_open(method: str, turns: int) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return ACCOUNT if request.method == "GET" else start_answer(request, server)
+
+    async def ask(client: AsyncCoreClaw) -> None:
+        with contextlib.suppress(CoreClawError):
+            await (client.account.get() if method == "GET" else client.workers.start_run(WORKER, INPUT))
+
+    with serve_sockets(answering(answer)) as server:
+        client = AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0)
+        gc.disable()  # Which would close what was forgotten.
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, client)
+                while not client.lanes_in_use:
+                    await anyio.lowlevel.checkpoint()
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                await client.aclose()
+            with anyio.fail_after(5):
+                while server.closed < server.connections:
+                    await anyio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 async def test_reads_share_a_connection_and_starts_have_one_each() -> None:

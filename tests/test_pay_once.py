@@ -547,6 +547,8 @@ async def test_setting_up_a_connection_is_not_sending(event: str) -> None:
     sent = 0
 
     class Unreachable(httpx.AsyncBaseTransport):
+        tells_what_leaves = True
+
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             nonlocal sent
             sent += 1
@@ -567,6 +569,8 @@ async def test_what_has_left_stays_so_whatever_is_told_later() -> None:
     sent = 0
 
     class Confusing(httpx.AsyncBaseTransport):
+        tells_what_leaves = True
+
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             nonlocal sent
             if request.method == "POST":

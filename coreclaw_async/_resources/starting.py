@@ -23,7 +23,7 @@ from coreclaw_async._wire.request import (
     check_text,
     check_url,
 )
-from coreclaw_async._wire.response import Answer, wrong_shape
+from coreclaw_async._wire.response import Answer, made_id, wrong_shape
 from coreclaw_async.events import RunStarted, StartUnknown
 from coreclaw_async.models import StartedRun
 
@@ -178,7 +178,7 @@ def read_created(request: Request, answer: Answer, member: str, model: type[T]) 
 
 def _read_started(request: Request, answer: Answer) -> StartedRun:
     data = read_object(request, answer)
-    run_id = next((str(data[name]) for name in _ID_MEMBERS if _is_id(data.get(name))), None)
+    run_id = made_id(data, *_ID_MEMBERS)
     if run_id is None:
         raise wrong_shape(request, answer, "run_slug is missing")
     if not _is_usable(run_id):
@@ -194,7 +194,11 @@ def _read_started(request: Request, answer: Answer) -> StartedRun:
 
 def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:
     _remember(context, request, started.run_id)
-    context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
+    try:
+        context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
+    except BaseException as error:  # A hook may end the program; the run goes on.
+        error.add_note(f"run {started.run_id} was started")
+        raise
     return started
 
 
@@ -211,10 +215,6 @@ def _is_usable(run_id: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and bool(value)
 
 
 def _was_cancelled(error: BaseException) -> bool:

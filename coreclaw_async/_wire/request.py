@@ -52,7 +52,7 @@ class Request:
     method: str
     path: str
     query: str = ""
-    body: bytes | None = None
+    body: bytes | None = attrs.field(default=None, repr=False)  # An input may be anything, and hold a callback URL.
     safety: Safety = Safety.SAFE
     is_public: bool = False
     reads_for: float = 0.0

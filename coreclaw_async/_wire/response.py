@@ -27,7 +27,9 @@ from coreclaw_async.errors import (
 
 _SNIPPET_BYTES = 200
 _JSON_START = (b"{", b"[")
-_RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,64})"')
+_RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,128})"')
+# Names under which what a call has made has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
+_MADE_MEMBERS = ("run_slug", "slug", "run_id", "queue_ref", "id")
 # Diagnostics are lists of texts; what is nested deeper than this is no diagnostics.
 _MAX_DEPTH = 50
 
@@ -121,11 +123,25 @@ def _refusal(
         details=envelope.get("details"),
         # A date is the service's; so is the clock that it is to be compared with, as far as the answer tells it.
         retry_after=parse_retry_after(reply.headers, date_of(reply.headers) or reply.received_at),
-        may_have_taken_effect=(
-            request.safety is not Safety.SAFE
-            and not (is_refusal(reply.status_code, code) and _RUN_SLUG.search(reply.body) is None)
-        ),
+        may_have_taken_effect=request.safety is not Safety.SAFE
+        and (not is_refusal(reply.status_code, code) or _names_what_was_made(envelope, reply.body)),
     )
+
+
+def _names_what_was_made(envelope: Mapping[str, Any], body: bytes) -> bool:
+    """Return whether a refusal contradicts itself by naming a run."""
+    data = envelope.get("data")
+    is_named = is_object(data) and any(made_id(data, name) is not None for name in _MADE_MEMBERS)
+    return is_named or _RUN_SLUG.search(body) is not None
+
+
+def made_id(data: Mapping[str, Any], *names: str) -> str | None:
+    """Return the first of the members *names* that can be an id, as text; all names that are known without any."""
+    for name in names or _MADE_MEMBERS:
+        value = data.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value:
+            return str(value)
+    return None
 
 
 def _not_an_answer(
@@ -163,8 +179,7 @@ def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -
 
     *body* is as much of the answer as came: half of it may hold the one thing that matters.
     """
-    named = _RUN_SLUG.search(body)
-    run_id = error.run_id or (None if named is None else named[1].decode("utf-8", "replace"))
+    run_id = error.run_id or _run_in(body)
     return OutcomeUnknownError(
         f"{request.label} may have taken effect and is not sent again: {error.message}",
         status_code=error.status_code,
@@ -175,6 +190,16 @@ def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -
         run_id=run_id,
         candidates=None if run_id is None else (run_id,),
     )
+
+
+def _run_in(body: bytes) -> str | None:
+    """Return the id of the run that *body* names, whole or cut, or None."""
+    envelope, _ = _parse(body)
+    data = envelope.get("data")
+    if is_object(data) and (run_id := made_id(data, "run_slug", "run_id")) is not None:
+        return run_id
+    named = _RUN_SLUG.search(body)
+    return None if named is None else named[1].decode("utf-8", "replace")
 
 
 def is_open_question(request: Request, error: CoreClawError) -> bool:
@@ -203,6 +228,7 @@ def redact(error: CoreClawError, credentials: Credentials) -> None:
     error.message = credentials.hide(error.message)
     error.args = (error.message,)
     error.request_id = None if error.request_id is None else credentials.hide(error.request_id)
+    error.run_id = None if error.run_id is None else credentials.hide(error.run_id)
     error.details = _clean(error.details, credentials, _MAX_DEPTH)
 
 

@@ -89,12 +89,20 @@ class Backend:
             at=self.world.switches.clock.monotonic(),
         )
 
+    def refuses_connection(self, request: IncomingRequest) -> bool:
+        """Return whether the next fault for `request` is that no connection can be made."""
+        with self.lock:
+            return self.faults.refuses_connection(self._recorded(request, _route_of(request)))
+
+    def _recorded(self, request: IncomingRequest, route: Route) -> RecordedRequest:
+        name = route.operation.name if route.operation is not None else None
+        return self.record(request, name if request.site == "api" else DOWNLOAD)
+
     def _begin(self, request: IncomingRequest) -> tuple[RecordedRequest, Fault, Answer | PendingAnswer | None]:
         """Do at once all that the service does at once."""
         self.world.switches.clock.note_activity()
-        route = find_route(request.method, request.path) if request.site == "api" else Route()
-        name = route.operation.name if route.operation is not None else None
-        record = self.record(request, name if request.site == "api" else DOWNLOAD)
+        route = _route_of(request)
+        record = self._recorded(request, route)
         fault = self.faults.take(record)
         if fault.ending != "refuse":
             self.requests.append(record)
@@ -149,3 +157,7 @@ def _parsed(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return None
+
+
+def _route_of(request: IncomingRequest) -> Route:
+    return find_route(request.method, request.path) if request.site == "api" else Route()

@@ -88,6 +88,15 @@ class FaultPlan:
         with self._lock:
             return sum(planned.left for planned in self._planned)
 
+    def refuses_connection(self, request: RecordedRequest) -> bool:
+        """Return whether `take` will return a fault for `request` with which nothing comes to the service."""
+        with self._lock:
+            for planned in self._planned:
+                is_due = planned.fits(request) and planned.seen >= planned.after
+                if is_due and not planned.fault.only_adds:
+                    return planned.fault.ending == "refuse"
+        return False
+
     def take(self, request: RecordedRequest) -> Fault:
         """Return the fault for `request`, with what others add to it; `NO_FAULT` for none."""
         added, decided = NO_FAULT, None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import httpx
@@ -48,6 +48,9 @@ class _Patience:
         self.spent += seconds
 
 
+Trace: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
 class MemoryTransport:
     """Carries requests to a backend and answers back, within one process."""
 
@@ -62,6 +65,9 @@ class MemoryTransport:
         Raises:
             httpx.TransportError: A fault, a read timeout, or a host that does not exist here.
         """
+        trace: Trace | None = request.extensions.get("trace")
+        if trace is not None:  # As httpcore tells how far it has come.
+            await trace("connection.connect_tcp.started", {})
         body = await request.aread()
         await checkpoint()  # On its way: from here on a cancelled client may have been heard.
         backend = self._backend()
@@ -70,6 +76,8 @@ class MemoryTransport:
             with backend.lock:
                 backend.requests.append(backend.record(incoming, None))
             raise httpx.ConnectError(f"no such host: {incoming.host}", request=request)
+        if trace is not None and not backend.refuses_connection(incoming):
+            await trace("http11.send_request_headers.started", {"request": None})
         patience = _patience_for(request, backend.world.switches.clock)
         delivery = await backend.exchange(incoming, pause=patience.sleep, wait=patience.sleep)
         await checkpoint()
@@ -90,10 +98,6 @@ class MemoryTransport:
     async def _deliver(self, delivery: Delivery, request: httpx.Request, patience: _Patience) -> httpx.Response:
         fault, answer = delivery.fault, delivery.answer
         if fault.ending == "refuse":
-            trace = request.extensions.get("trace")
-            if trace is not None:  # As httpcore tells of a connection that could not be made.
-                await trace("connection.connect_tcp.started", {})
-                await trace("connection.connect_tcp.failed", {"exception": "connection refused"})
             raise httpx.ConnectError("connection refused", request=request)
         if fault.ending == "stall":
             await patience.sleep(math.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import httpx
 from attrs import define, field
@@ -40,6 +40,9 @@ class FakeService(ServiceContents, httpx.AsyncBaseTransport):
         assert service.runs_created == 1
         ```
     """
+
+    tells_what_leaves: ClassVar[bool] = True
+    """That nothing is processed before httpcore's ``trace`` extension is told that the request was sent."""
 
     _memory: MemoryTransport = field(init=False, repr=False)
     _outbox: CallbackOutbox = field(init=False, repr=False)
