@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from coreclaw_async.models import Run
@@ -295,8 +295,49 @@ class InputRejectedError(CoreClawError):
     """The input is certain to fail or to be wasted, so nothing was sent."""
 
 
+DownloadReason: TypeAlias = Literal[
+    "expired",
+    "incomplete",
+    "insecure",
+    "not-a-url",
+    "redirected",
+    "refused",
+    "rows-missing",
+    "stalled",
+    "unreachable",
+    "wrong-content",
+]
+
+
 class DownloadError(CoreClawError):
-    """A file could not be fetched whole from the storage host; no partial file stands under its final name."""
+    """
+    A file could not be fetched whole from the storage host; no partial file stands under its final name.
+
+    `__cause__` is how the last attempt failed. Neither it nor the text holds the query of a signed URL.
+
+    Attributes:
+        reason: ``expired``: the host took none of the URLs it was asked with (HTTP 403, 410). ``refused``: it answered
+            with another status that is no file. ``unreachable``: no connection to it. ``stalled``: it was silent for
+            longer than the client's ``timeout``. ``incomplete``: the file broke off. ``redirected``: the host sent the
+            client to another host, or in a circle. ``wrong-content``: a page for people or a packed file came.
+            ``rows-missing``: the file holds fewer rows than the run has. ``not-a-url``, ``insecure``: the service named
+            the file by something that is no URL, or by one without TLS.
+        status_code: HTTP status of the host's last answer, where that was the trouble; else None.
+        bytes_received: Bytes of the file that were there in the end, and were taken away.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: DownloadReason = "incomplete",
+        status_code: int | None = None,
+        run_id: str | None = None,
+        bytes_received: int = 0,
+    ) -> None:
+        super().__init__(message, status_code=status_code, run_id=run_id)
+        self.reason: DownloadReason = reason
+        self.bytes_received = bytes_received
 
 
 class LedgerError(CoreClawError):

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from storage_host import FILE, RUN_ID, StorageHost, part
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -268,32 +269,9 @@ async def test_a_folder_that_is_not_there_is_an_os_error(
 
 async def test_an_unknown_run_is_not_found(client: AsyncCoreClaw, target: Path) -> None:
     with pytest.raises(NotFoundError):
-        await client.runs.download("01KKDXV2G26BT7NH4ZQR2R4NPZ", target)
+        await client.runs.download(RUN_ID, target)
 
     assert_nothing_is_left(target)
-
-
-def storage_answers(*answers: httpx.Response) -> httpx.MockTransport:
-    """A service with one run of one row, whose storage host gives *answers* one after another."""
-    left = list(answers)
-    run = {"slug": "01KKDXV2G26BT7NH4ZQR2R4NPZ", "status": "succeeded", "results": 1}
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.host == "files.test":
-            return left.pop(0)
-        export = {"download_url": "https://files.test/rows.csv?sign=1"}
-        data = export if request.url.path.endswith("export") else run
-        return httpx.Response(200, json={"code": 0, "message": "success", "data": data})
-
-    return httpx.MockTransport(answer)
-
-
-FILE = b"title\r\nResult 1\r\n"
-
-
-def part(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Response(status, headers=names, stream=httpx.ByteStream(content))
 
 
 @pytest.mark.parametrize(
@@ -331,8 +309,8 @@ def part(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
 )
 async def test_whatever_way_the_parts_come_the_file_is_right(target: Path, answers: list[httpx.Response]) -> None:
     policy = RetryPolicy(max_attempts=9, first_delay=0.001, max_delay=0.001)
-    async with AsyncCoreClaw("key", transport=storage_answers(*answers), retry=policy) as client:
-        await client.runs.download("01KKDXV2G26BT7NH4ZQR2R4NPZ", target)
+    async with AsyncCoreClaw("key", transport=StorageHost(answers), retry=policy) as client:
+        await client.runs.download(RUN_ID, target)
 
     assert target.read_bytes() == FILE
 
@@ -340,9 +318,9 @@ async def test_whatever_way_the_parts_come_the_file_is_right(target: Path, answe
 async def test_a_host_that_never_gets_further_is_an_error(target: Path) -> None:
     answers = [part(FILE[:9], content_length="17", etag='"one"'), httpx.Response(416)] * 20
     policy = RetryPolicy(max_attempts=4, first_delay=0.001, max_delay=0.001)
-    async with AsyncCoreClaw("key", transport=storage_answers(*answers), retry=policy) as client:
+    async with AsyncCoreClaw("key", transport=StorageHost(answers), retry=policy) as client:
         with pytest.raises(DownloadError):
-            await client.runs.download("01KKDXV2G26BT7NH4ZQR2R4NPZ", target)
+            await client.runs.download(RUN_ID, target)
 
     assert_nothing_is_left(target)
 
@@ -362,9 +340,9 @@ async def test_a_host_that_never_gets_further_is_an_error(target: Path) -> None:
 async def test_a_file_that_ends_in_the_middle_is_an_error(target: Path, format: Any, content: bytes) -> None:
     if format == "xml":
         content += b"half"
-    async with AsyncCoreClaw("key", transport=storage_answers(part(content))) as client:
+    async with AsyncCoreClaw("key", transport=StorageHost([part(content)])) as client:
         with pytest.raises(DownloadError, match=r"ends in the middle"):
-            await client.runs.download("01KKDXV2G26BT7NH4ZQR2R4NPZ", target, format=format)
+            await client.runs.download(RUN_ID, target, format=format)
 
     assert_nothing_is_left(target)
 
@@ -380,8 +358,8 @@ async def test_a_file_that_ends_in_the_middle_is_an_error(target: Path, format: 
     ],
 )
 async def test_a_file_that_shows_its_end_is_whole(target: Path, format: Any, content: bytes) -> None:
-    async with AsyncCoreClaw("key", transport=storage_answers(part(content))) as client:
-        await client.runs.download("01KKDXV2G26BT7NH4ZQR2R4NPZ", target, format=format)
+    async with AsyncCoreClaw("key", transport=StorageHost([part(content)])) as client:
+        await client.runs.download(RUN_ID, target, format=format)
 
     assert target.read_bytes() == content
 
@@ -389,9 +367,9 @@ async def test_a_file_that_shows_its_end_is_whole(target: Path, format: Any, con
 @pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/xml"])
 async def test_a_page_instead_of_the_file_is_an_error(target: Path, media_type: str) -> None:
     answer = part(b"<html>please log in</html>\n", content_type=media_type, content_length="27")
-    async with AsyncCoreClaw("key", transport=storage_answers(answer)) as client:
+    async with AsyncCoreClaw("key", transport=StorageHost([answer])) as client:
         with pytest.raises(DownloadError, match="which is no json"):
-            await client.runs.download("01KKDXV2G26BT7NH4ZQR2R4NPZ", target, format="json")
+            await client.runs.download(RUN_ID, target, format="json")
 
 
 async def test_a_proxy_that_cannot_be_one_is_no_foreign_error(

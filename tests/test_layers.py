@@ -21,14 +21,20 @@ MODULES = {
 LAYERS = [
     {"_version", "errors", "events", "models"},
     {"_wire"},
+<<<<<<< HEAD
     {"_body", "_clock", "_connections", "_event_loops", "_known", "_lanes", "_leftovers", "_redaction", "_transport"},
+=======
+    {"_body", "_clock", "_connections", "_event_loops", "_file_target", "_known", "_lanes", "_redaction", "_transport"},
+>>>>>>> a4214cc (Write downloads to a file of their own, and say why one failed)
     {
         "_download",
+        "_export_contents",
         "_list_shape",
         "_listing",
         "_pagination",
         "_poller",
         "_run_survey",
+        "_storage_host",
         "_streams",
         "_walk",
         "_watch",
@@ -43,7 +49,11 @@ LAYERS = [
     {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
+<<<<<<< HEAD
 HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_leftovers", "_body", "_download", "testing", "cli"}
+=======
+HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "_storage_host", "testing", "cli"}
+>>>>>>> a4214cc (Write downloads to a file of their own, and say why one failed)
 HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+import anyio.to_thread
+
 from coreclaw_async._download import Download
+from coreclaw_async._file_target import FileTarget
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import concrete_id, errors_about, read_run
 from coreclaw_async._wire.converter import read_model
@@ -64,16 +67,14 @@ async def download_export(
 ) -> Path:
     """Write the run's rows to *path*; see `AsyncRuns.download`."""
     _export_query(format, fields)
+    target = await anyio.to_thread.run_sync(FileTarget, path)
     run_id = await concrete_id(context, run)
     state = await read_run(context, run_id)
-
-    async def fresh_url() -> str:
-        return (await read_export(context, run_id, format, fields)).download_url
-
     download = Download(
         transport=context.transport,
-        fresh_url=fresh_url,
-        path=path,
+        run_id=run_id,
+        fresh_export=lambda: read_export(context, run_id, format, fields),
+        target=target,
         format=format,
         expected_rows=state.result_count if state.is_finished else None,
         on_progress=on_progress,

@@ -1,0 +1,260 @@
+"""
+A file that takes its place whole or not at all.
+
+It is written under a name of its own, ``.<name>.<16 hex digits>.coreclaw-part``, in the folder of the target (a long
+name is cut there), and then takes over the name of the target. A process that is killed leaves such a file behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_SUFFIX = ".coreclaw-part"
+# With what is added, it fits wherever file names may have 143 bytes (eCryptfs) or more.
+_MAX_NAME_BYTES = 100
+_CHUNK_BYTES = 1 << 16
+_STEP_BYTES = 1 << 20
+_FIRST_WAIT = 0.001
+_MAX_WAIT = 0.05
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class FileTarget:
+    """
+    Where a file is to stand: a file that is there is replaced, a pipe or device that is there is written to.
+
+    Links are followed, so a link stays one. A replaced file keeps its mode. For a pipe or device, the file is first
+    written in the folder for temporary files, and copied once it is whole; what has been copied cannot be taken back.
+
+    Every method may be called in a worker thread, also while another one still runs: each waits for its turn.
+
+    Args:
+        path: The target.
+
+    Attributes:
+        path: The target, as it was named.
+        temporary: Where the file stands until it is whole.
+
+    Raises:
+        OSError: The target is a folder or a socket, its folder does not exist, or links lead in a circle.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        mode = _mode_of(path)
+        self._descriptor = None if mode is None else _own_descriptor(path)
+        self._is_replaced = self._descriptor is None and (mode is None or stat.S_ISREG(mode))
+        self._is_fifo = mode is not None and stat.S_ISFIFO(mode) and self._descriptor is None
+        self._may_be_public = mode is None
+        self._final = Path(os.path.realpath(path)) if self._is_replaced else path
+        folder = self._final.parent if self._is_replaced else Path(tempfile.gettempdir())
+        if not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(folder))
+        self.temporary = folder / f"{_prefix(self._final)}{secrets.token_hex(8)}{_SUFFIX}"
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._is_over = False
+        self._sink: int | None = None
+        self._copied = 0
+        self._wait = _FIRST_WAIT
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file that is being written."""
+        assert self._file is not None, "create() was called"
+        return self._file
+
+    def create(self) -> None:
+        """Make the temporary file; after `discard` nothing."""
+        with self._lock:
+            if self._is_over:
+                return
+            # O_EXCL follows no link and takes nobody's file. Nobody may read what only replaces a private file.
+            mode = 0o666 if self._may_be_public else 0o600
+            descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+            self._file = os.fdopen(descriptor, "w+b")
+
+    def write(self, data: bytes) -> None:
+        """Add *data* at the end."""
+        with self._lock:
+            self.file.write(data)
+
+    def start_over(self) -> None:
+        """Take away all that was written."""
+        with self._lock:
+            self.file.seek(0)
+            self.file.truncate()
+
+    def flush(self) -> None:
+        """Have all that was written stand in the temporary file, for those who read it."""
+        with self._lock:
+            self.file.flush()
+
+    def place(self) -> float | None:
+        """
+        Give the whole file its place, or take the next step of that.
+
+        Never waits for the reader of a pipe.
+
+        Returns:
+            None when it has its place, else the seconds after which to call again.
+
+        Raises:
+            OSError: It cannot be given its place.
+        """
+        with self._lock:
+            self.file.flush()
+            if not self._is_replaced:
+                return self._copy()
+            self._replace()
+            return None
+
+    def discard(self) -> None:
+        """Take away what has not been given its place; the last call, also after `place`."""
+        with self._lock:
+            self._is_over = True
+            self._close_sink()
+            with contextlib.suppress(OSError):  # A full disk cannot hold what is still in the buffer.
+                if self._file is not None:
+                    self._file.close()
+            with contextlib.suppress(OSError):  # What led here matters more.
+                self.temporary.unlink()
+
+    def _replace(self) -> None:
+        mode = _mode_of(self._final)
+        if mode is not None:
+            if not stat.S_ISREG(mode):
+                raise OSError(errno.EEXIST, "It is no file any more", str(self._final))
+            if stat.S_IMODE(mode) != stat.S_IMODE(self.temporary.stat().st_mode):
+                self.temporary.chmod(stat.S_IMODE(mode))
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self.temporary.replace(self._final)
+        # Some file systems cannot do this; the file is whole and has its name all the same.
+        with contextlib.suppress(OSError):
+            _sync_folder(self._final.parent)
+
+    def _copy(self) -> float | None:
+        if self._sink is None:
+            self._sink = self._open_sink()
+            if self._sink is None:
+                return self._next_wait()
+        end = self._copied + _STEP_BYTES
+        while self._copied < end:
+            self.file.seek(self._copied)
+            data = self.file.read(_CHUNK_BYTES)
+            if not data:
+                self._close_sink()
+                return None
+            try:
+                self._copied += os.write(self._sink, data)
+            except BlockingIOError:
+                return self._next_wait()
+            self._wait = _FIRST_WAIT
+        return 0.0
+
+    def _open_sink(self) -> int | None:
+        """Return a descriptor to write to, or None while nobody reads the pipe."""
+        if self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return os.dup(self._descriptor)  # It shares the position, so that nothing is written over.
+        try:
+            # Opened anew: whoever shares the descriptor does not expect that it stops blocking.
+            return os.open(self._final, os.O_WRONLY | _NON_BLOCKING | _BINARY)
+        except OSError as error:
+            if error.errno == errno.ENXIO and self._is_fifo:
+                return None
+            if error.errno == errno.ENXIO:
+                raise BrokenPipeError(errno.EPIPE, "Nobody reads it any more", str(self._final)) from None
+            raise
+
+    def _next_wait(self) -> float:
+        wait, self._wait = self._wait, min(2 * self._wait, _MAX_WAIT)
+        return wait
+
+    def _close_sink(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            os.close(sink)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Generator[BinaryIO]:
+    """
+    Give a file to write to, which takes the place of *path* when the block has ended well; it must not be closed.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    target = FileTarget(path)
+    try:
+        target.create()
+        yield target.file
+        while (wait := target.place()) is not None:
+            time.sleep(wait)
+    finally:
+        target.discard()
+
+
+def leftovers_of(path: Path) -> Iterator[Path]:
+    """Yield the temporary files for *path* that stand beside it, of processes that were killed or still write."""
+    prefix = _prefix(path)
+    for found in path.parent.iterdir():
+        if found.name.startswith(prefix) and found.name.endswith(_SUFFIX):
+            yield found
+
+
+def _prefix(path: Path) -> str:
+    name = os.fsencode(path.name)[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return f".{name}."
+
+
+def _mode_of(path: Path) -> int | None:
+    """
+    Return the mode of what a file would be written to, or None when nothing is there.
+
+    Raises:
+        OSError: No file can stand there.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "It is a folder, not a file", str(path))
+    if stat.S_ISSOCK(mode):
+        raise OSError(errno.ENXIO, "It is a socket, which no file can be written to", str(path))
+    return mode
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that *path* leads to, such as 1 for /dev/stdout; else None."""
+    link = path.absolute()
+    folders = {"/dev/fd", f"/proc/{os.getpid()}/fd"}
+    while True:
+        folder = Path(os.path.realpath(link.parent))
+        if str(folder) in folders:
+            return int(link.name)
+        if not link.is_symlink():
+            return None
+        link = folder / link.readlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # pragma: no cover - Windows cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
