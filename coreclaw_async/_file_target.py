@@ -189,7 +189,7 @@ class FileTarget:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Generator[BinaryIO]:
+def replaced_file(path: Path) -> Generator[BinaryIO]:
     """
     Give a file to write to, which takes the place of *path* when the block has ended well; it must not be closed.
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
 import tempfile
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import anyio
 import anyio.to_thread
 
+from coreclaw_async._file_target import FileTarget, leftovers_of
 from coreclaw_async.models import Page, Row
 
 
@@ -46,17 +43,16 @@ class PartFiles:
             CoreClawError: The rows cannot be read.
         """
         path = self.path_of(run_id)
-        # A name of its own: another process may be writing the same rows.
-        part = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-        file = await anyio.to_thread.run_sync(lambda: part.open("w", encoding="utf-8", newline="\n"))
-        is_whole = False
+        target = await anyio.to_thread.run_sync(FileTarget, path)
         try:
+            await anyio.to_thread.run_sync(target.create)
             async for page in pages:
-                await anyio.to_thread.run_sync(_write_rows, file, page.items)
-            is_whole = True
+                await anyio.to_thread.run_sync(_write_rows, target, page.items)
+            while (wait := await anyio.to_thread.run_sync(_place, target)) is not None:  # noqa: ASYNC110 - a pipe sets no event
+                await anyio.sleep(wait)
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(_end, file, part, path if is_whole else None)
+                await anyio.to_thread.run_sync(target.discard)
         return path
 
     def path_of(self, run_id: str) -> Path:
@@ -70,32 +66,21 @@ class PartFiles:
             pass
 
 
-def _write_rows(file: TextIO, rows: Sequence[Row]) -> None:
+def _write_rows(target: FileTarget, rows: Sequence[Row]) -> None:
     # ASCII, because a lone half of a surrogate pair has no form in UTF-8.
-    file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+    lines = (json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+    target.write("".join(lines).encode("ascii"))
 
 
-def _end(file: TextIO, part: Path, path: Path | None) -> None:
-    """Give a whole file its name, which then survives the loss of power; take away what is not whole."""
+def _place(target: FileTarget) -> float | None:
+    """Give a whole file its name, and take away what processes that were killed have left of it."""
     try:
-        with file:
-            file.flush()
-            os.fsync(file.fileno())
-        if path is not None:
-            with contextlib.suppress(FileNotFoundError):  # Another process was quicker, and has tidied up.
-                part.replace(path)
-            _sync_folder(path.parent)
-            for left in path.parent.glob(f"{path.stem}.*.tmp"):  # Of a process that was killed.
-                left.unlink(missing_ok=True)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # pragma: no cover - Windows cannot open folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        wait = target.place()
+    except FileNotFoundError:
+        if not target.path.exists():
+            raise
+        wait = None  # Another process was quicker, and has tidied up.
+    if wait is None:
+        for left in leftovers_of(target.path):
+            left.unlink(missing_ok=True)
+    return wait

@@ -485,24 +485,34 @@ class AsyncRuns:
         """
         Write a run's rows to a file, whole or not at all.
 
-        Asks for a URL (`export`) and streams the file from the storage host, without the key, into ``<path>.part``;
-        asks for a new URL when that one has expired, goes on where a broken connection stopped, and renames the file
-        when its length is right and, for ``csv`` and ``jsonl`` of an ended run, no row is missing.
+        Asks for a URL (`export`) and streams the file from the storage host; no key, cookie or header of the client's
+        goes there. A broken connection is taken up where it broke, an expired URL is replaced, and a redirect is
+        followed when it stays on the host. An attempt fails when the host is silent for longer than the client's
+        ``timeout``; there is a next one as the retry policy says, and attempts that got further are not counted.
+
+        The file is written as ``.<name>.<16 hex digits>.coreclaw-part`` beside its place and takes that when its length
+        is right and no row is missing: rows of an ended run are counted in ``csv``, ``jsonl`` and ``json``, as far as
+        they can be told. It is taken away after an error or a cancellation; only a killed process leaves one behind.
+        Of several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays one. A
+        pipe or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader;
+        what has been written there cannot be taken back.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
-            path: The file to write; an existing one is replaced.
+            path: The file to write; an existing one is replaced. Its folder must exist.
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
-            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say.
+            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What
+                it raises ends the download and reaches the caller.
 
         Returns:
             The path of the file.
 
         Raises:
-            DownloadError: The file did not come whole.
+            DownloadError: The file did not come whole; its ``reason`` says why.
             NotFoundError: There is no such run.
-            OSError: The file cannot be written.
+            OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
+                nothing was asked for; later errors name the run in their text.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
         return await download_export(self._context, run, Path(path), format, fields, on_progress)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
-import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import attrs
 
+from coreclaw_async._file_target import replaced_file
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.models import Row, Run
@@ -106,16 +107,11 @@ def run_sentence(run: Run) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Generator[TextIO]:
-    """Write a file beside *path*, which it replaces when the block has ended well; standard output for ``-``."""
+    """Write a file that takes the place of *path* when the block has ended well; standard output for ``-``."""
     if path == STDIO:
         yield _json_stream()
         return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced_file(path) as raw:
+        file = io.TextIOWrapper(raw, encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n")
+        yield file
+        file.detach()

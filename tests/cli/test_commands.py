@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -336,12 +339,51 @@ def test_a_file_stays_as_it_was_when_the_rows_do_not_come_whole(service: FakeSer
 
 def test_a_file_that_cannot_be_written_has_exit_code_2(service: FakeService, tmp_path: Path) -> None:
     run_id = service.add_run(WORKER, rows=2)
-    (tmp_path / "rows.jsonl.part").mkdir()
+    path = tmp_path / "rows.jsonl"
+    path.symlink_to(path)
+
+    outcome = tried(service, "rows", run_id, "-o", str(path))
+
+    assert outcome.exit_code == 2
+    assert "rows.jsonl" in outcome.stderr
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_go_to_a_file_of_their_own_first_and_leave_a_link_and_a_mode_as_they_are(
+    service: FakeService, tmp_path: Path
+) -> None:
+    run_id = service.add_run(WORKER, rows=2)
+    mine = tmp_path / "rows.jsonl.part"
+    mine.write_text("mine")
+    real = tmp_path / "real"
+    real.write_text("before")
+    real.chmod(0o600)
+    (tmp_path / "rows.jsonl").symlink_to(real)
 
     outcome = tried(service, "rows", run_id, "-o", str(tmp_path / "rows.jsonl"))
 
-    assert outcome.exit_code == 2
-    assert "rows.jsonl.part" in outcome.stderr
+    assert outcome.exit_code == 0
+    assert len(real.read_text().splitlines()) == 2
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "rows.jsonl").is_symlink()
+    assert mine.read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_rows_go_into_a_pipe_that_somebody_reads(service: FakeService, tmp_path: Path) -> None:
+    run_id = service.add_run(WORKER, rows=2)
+    path = tmp_path / "rows.jsonl"
+    os.mkfifo(path)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: (time.sleep(0.05), got.append(path.read_text())))
+    reader.start()
+
+    outcome = tried(service, "rows", run_id, "-o", str(path))
+
+    reader.join()
+    assert outcome.exit_code == 0
+    assert len(got[0].splitlines()) == 2
+    assert path.is_fifo()
 
 
 @pytest.mark.parametrize(("name", "options"), [("rows.json", ()), ("rows.dat", ("--format", "json"))])

@@ -236,10 +236,11 @@ def test_interrupted_demo_names_no_run_when_none_was_started(service: FakeServic
 
 
 def test_exit_code_is_2_and_the_file_is_named_when_it_cannot_be_written(service: FakeService, given: Path) -> None:
-    given.with_name("rows.csv.part").mkdir()
+    target = given.with_name("rows.csv")
+    target.symlink_to(target)
 
     outcome = live(given)
 
     assert outcome.exit_code == 2
-    assert "rows.csv.part" in outcome.stderr
+    assert "rows.csv" in outcome.stderr
     assert f"{only_run(service)} started" in outcome.stdout
