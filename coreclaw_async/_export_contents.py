@@ -80,8 +80,8 @@ class CsvScanner:
     """
     Counts the rows below the header as `csv.reader` does, but holds no field, so that none can be too long.
 
-    A blank line is no row. In a file of one column it may be a row whose only field is empty: there the rows of a file
-    with blank lines cannot be told.
+    A blank line is no row. But where the header has one column, it may be a row whose only field is empty, which some
+    writers do not quote; then the number of rows cannot be told.
     """
 
     _IN_FIELD = re.compile(rb'[\r\n]|,"')
@@ -138,7 +138,7 @@ class CsvScanner:
     def _end_field(self, data: bytes, position: int) -> int:
         byte = data[position]
         if byte == ord(","):
-            self._has_columns = True
+            self._has_columns = self._has_columns or self._records == 0
             self._scan = self._at_field
         else:
             self._records += 1

@@ -55,7 +55,7 @@ class FileTarget:
         mode = _mode_of(path)
         self._descriptor = None if mode is None else _own_descriptor(path)
         self._is_replaced = self._descriptor is None and (mode is None or stat.S_ISREG(mode))
-        self._is_fifo = mode is not None and stat.S_ISFIFO(mode) and self._descriptor is None
+        self._is_pipe = mode is not None and stat.S_ISFIFO(mode)
         self._may_be_public = mode is None
         self._final = Path(os.path.realpath(path)) if self._is_replaced else path
         folder = self._final.parent if self._is_replaced else Path(tempfile.gettempdir())
@@ -172,10 +172,8 @@ class FileTarget:
             # Opened anew: whoever shares the descriptor does not expect that it stops blocking.
             return os.open(self._final, os.O_WRONLY | _NON_BLOCKING | _BINARY)
         except OSError as error:
-            if error.errno == errno.ENXIO and self._is_fifo:
+            if error.errno == errno.ENXIO and self._is_pipe:
                 return None
-            if error.errno == errno.ENXIO:
-                raise BrokenPipeError(errno.EPIPE, "Nobody reads it any more", str(self._final)) from None
             raise
 
     def _next_wait(self) -> float:

@@ -121,19 +121,22 @@ class StorageHost:
             AttemptError: There is none.
         """
         url = self._url
-        for _ in range(1 + _MAX_REDIRECTS):
+        followed = 0
+        while True:
             response = await self._send(url, headers)
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 return response
             async with Chunks(response):
                 pass
+            if followed == _MAX_REDIRECTS:
+                raise AttemptError(
+                    f"the storage host redirects more than {_MAX_REDIRECTS} times",
+                    reason="redirected",
+                    status_code=response.status_code,
+                    is_final=True,
+                )
+            followed += 1
             url = self._target_of(url, response)
-        raise AttemptError(
-            f"the storage host redirects more than {_MAX_REDIRECTS} times",
-            reason="redirected",
-            status_code=response.status_code,
-            is_final=True,
-        )
 
     async def read(self, chunks: Chunks) -> bytes | None:
         """
@@ -156,12 +159,13 @@ class StorageHost:
         return await self._attempt(self._client.send(request, stream=True, auth=None, follow_redirects=False))
 
     async def _attempt(self, step: Awaitable[T]) -> T:
-        with anyio.move_on_after(self._timeout) as scope:
+        failure: AttemptError | None = None
+        with anyio.move_on_after(self._timeout):
             try:
                 return await step
             except Exception as error:  # noqa: BLE001 - httpx, anyio, a caller's own transport
                 failure = self._failure(error)
-        if scope.cancelled_caught:
+        if failure is None:
             failure = AttemptError(f"the storage host was silent for {self._timeout:.3g} s", reason="stalled")
         # Raised here, where no exception is handled that would hang on to it and hold the URL.
         raise failure

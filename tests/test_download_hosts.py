@@ -22,6 +22,7 @@ from storage_host import FILE, HOST, RUN_ID, SECRET, Answer, Pieces, StorageHost
 
 from coreclaw_async import DownloadError, RetryPolicy
 from coreclaw_async.errors import DownloadReason
+from coreclaw_async.testing import FakeService, RealClock, faults
 
 QUICK = RetryPolicy(max_attempts=4, first_delay=0.001, max_delay=0.001)
 KEY = "the-key-of-the-account"
@@ -321,6 +322,22 @@ async def test_nothing_of_a_given_client_goes_to_the_storage_host(target: Path) 
         assert b"mine" not in request.url.query
 
 
+async def test_a_proxy_that_cannot_be_one_is_no_foreign_error(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "gopher://127.0.0.1:1")
+    service = FakeService(clock=RealClock())
+    run_id = service.add_run("coreclaw/google-maps-scraper", rows=1)
+    named = {"data": {"download_url": f"{HOST}/rows.csv?sign={SECRET}"}}
+    service.faults.add(faults.edit(lambda envelope: {**envelope, **named}), operation="exportWorkerRunResults")
+
+    with service.serve() as server:
+        async with AsyncCoreClaw(service.api_key, base_url=server.url, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(DownloadError) as caught:
+                await client.runs.download(run_id, target)
+
+    assert caught.value.reason == "unreachable"
+    assert_hides(caught.value, SECRET)
+
+
 REFUSALS: list[tuple[list[Answer], str, int | None, int, str]] = [
     ([part(b"", 404)], "refused", 404, 0, "HTTP 404"),
     ([part(b"", 401)], "refused", 401, 0, "HTTP 401"),
@@ -344,24 +361,23 @@ REFUSALS: list[tuple[list[Answer], str, int | None, int, str]] = [
 async def test_an_error_says_why(
     target: Path, answers: list[Answer], reason: str, status: int | None, received: int, words: str
 ) -> None:
-    left = [
-        answer if isinstance(answer, Exception) else part(b"".join(answer.stream), answer.status_code, **names(answer))
-        for answer in answers
-        if isinstance(answer, Exception | httpx.Response)
-    ]
-    error = await failure_of(StorageHost(left), target)
+    error = await failure_of(StorageHost(map(copy_of, answers)), target)
 
     assert (error.reason, error.status_code, error.bytes_received) == (reason, status, received)
     assert error.run_id == RUN_ID
     assert words in str(error)
     assert error.__cause__ is not None
     assert words in str(error.__cause__)
-    copy = pickle.loads(pickle.dumps(error))
-    assert (copy.reason, copy.bytes_received, copy.run_id, str(copy)) == (reason, received, RUN_ID, str(error))
+    twin = pickle.loads(pickle.dumps(error))
+    assert (twin.reason, twin.bytes_received, twin.run_id, str(twin)) == (reason, received, RUN_ID, str(error))
 
 
-def names(answer: httpx.Response) -> dict[str, str]:
-    return {name.replace("-", "_"): value for name, value in answer.headers.items()}
+def copy_of(answer: Answer) -> Answer:
+    """Return *answer* for one more test: a response can be read once."""
+    if not isinstance(answer, httpx.Response):
+        return answer
+    assert isinstance(answer.stream, httpx.ByteStream)
+    return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(b"".join(answer.stream)))
 
 
 @pytest.mark.parametrize(
@@ -414,11 +430,9 @@ URL_TELLERS: list[Answer] = [
 @pytest.mark.async_client_only
 @pytest.mark.parametrize("number", range(len(URL_TELLERS)))
 async def test_no_error_holds_the_signature(target: Path, number: int) -> None:
-    answer = URL_TELLERS[number]
-    if isinstance(answer, httpx.Response):
-        answer = part(b"".join(answer.stream), answer.status_code, **names(answer))  # type: ignore[arg-type]
+    host = StorageHost([copy_of(URL_TELLERS[number])])
 
-    error = await failure_of(StorageHost([answer]), target, retry=RetryPolicy(max_attempts=1))
+    error = await failure_of(host, target, retry=RetryPolicy(max_attempts=1))
 
     assert_hides(error, SECRET)
 

@@ -390,6 +390,18 @@ def test_a_pipe_on_standard_output_that_nobody_reads_is_an_error(tmp_path: Path)
     assert run_id in said.splitlines()[-1]
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError(5, "of the caller's own"), TimeoutError("x")])
+async def test_an_error_of_on_progress_reaches_the_caller_as_it_is(target: Path, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        await fetch(target, on_progress=fail)
+
+    assert caught.value is error
+    assert names_in(target.parent) == []
+
+
 async def test_a_target_that_becomes_a_folder_meanwhile_is_an_error_that_names_the_run(target: Path) -> None:
     with pytest.raises(IsADirectoryError, match=rf"{RUN_ID}.*rows\.csv"):
         await fetch(target, on_progress=lambda *_: target.mkdir())
@@ -415,8 +427,10 @@ async def test_a_folder_that_goes_meanwhile_is_an_error_that_names_the_run(targe
 
 
 def test_a_full_disk_is_an_error_that_names_the_run_and_leaves_nothing(target: Path) -> None:
-    limited = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+    limited = "import atexit, resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1))\n"
+    # Before coverage, which may be measured here, writes its own file.
+    limited += "atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, (-1, -1))\n"
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER, rows=5000)
     target.write_bytes(b"old")

@@ -21,11 +21,18 @@ MODULES = {
 LAYERS = [
     {"_version", "errors", "events", "models"},
     {"_wire"},
-<<<<<<< HEAD
-    {"_body", "_clock", "_connections", "_event_loops", "_known", "_lanes", "_leftovers", "_redaction", "_transport"},
-=======
-    {"_body", "_clock", "_connections", "_event_loops", "_file_target", "_known", "_lanes", "_redaction", "_transport"},
->>>>>>> a4214cc (Write downloads to a file of their own, and say why one failed)
+    {
+        "_body",
+        "_clock",
+        "_connections",
+        "_event_loops",
+        "_file_target",
+        "_known",
+        "_lanes",
+        "_leftovers",
+        "_redaction",
+        "_transport",
+    },
     {
         "_download",
         "_export_contents",
@@ -49,11 +56,8 @@ LAYERS = [
     {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
-<<<<<<< HEAD
-HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_leftovers", "_body", "_download", "testing", "cli"}
-=======
-HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_body", "_download", "_storage_host", "testing", "cli"}
->>>>>>> a4214cc (Write downloads to a file of their own, and say why one failed)
+HTTPX_IS_FOR = {"_transport", "_connections", "_lanes", "_leftovers", "_body", "_download", "_storage_host"}
+HTTPX_IS_FOR |= {"testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},

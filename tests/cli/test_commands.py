@@ -8,7 +8,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -375,7 +374,7 @@ def test_rows_go_into_a_pipe_that_somebody_reads(service: FakeService, tmp_path:
     path = tmp_path / "rows.jsonl"
     os.mkfifo(path)
     got: list[str] = []
-    reader = threading.Thread(target=lambda: (time.sleep(0.05), got.append(path.read_text())))
+    reader = threading.Timer(0.05, lambda: got.append(path.read_text()))
     reader.start()
 
     outcome = tried(service, "rows", run_id, "-o", str(path))
