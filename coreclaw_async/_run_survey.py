@@ -13,7 +13,7 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._clock import Clock
 from coreclaw_async._list_shape import FEW, PAGE, ListMemory, ListShape, Means, Month
-from coreclaw_async._wire.moments import creation_time, month_of, month_window
+from coreclaw_async._wire.moments import creation_time, moment_of, month_of, month_window
 from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import Page, Run, RunStatus
 
@@ -84,7 +84,7 @@ class Survey:
     async def take(self) -> None:
         """Look at all that are due, and report what was found."""
         try:
-            now = dt.datetime.fromtimestamp(self._source.service_time(), dt.UTC)
+            now = moment_of(self._source.service_time())
             for month, left in self._by_month(now).items():
                 window = month_window(month) if month < month_of(now) else None
                 await self._look_at_month(left, self._memory.shape(month), window)
@@ -104,7 +104,7 @@ class Survey:
         months: dict[Month, dict[str, Run | None]] = {}
         for run_id, run in self._due.items():
             created = creation_time(run_id)
-            month = month_of(now if created is None else dt.datetime.fromtimestamp(created, dt.UTC))
+            month = month_of(now if created is None else moment_of(created))
             months.setdefault(min(month, month_of(now)), {})[run_id] = run
         return months
 

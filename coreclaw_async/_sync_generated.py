@@ -744,12 +744,13 @@ class SyncRuns:
             limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
-            start_time: Aware; together with *end_time*, both in one calendar month of UTC+8.
-            end_time: Aware; a day start, to which the service adds a day (docs, api/worker-runs/list).
+            start_time: Aware, from 1970 on; together with *end_time*, both in one calendar month of UTC+8.
+            end_time: Aware, from 1970 on; a day start, to which the service adds a day (docs, api/worker-runs/list).
 
         Raises:
             InvalidArgumentError: The times lie in two months.
-            ValueError: A number is out of range, a time is naive or alone, *status* or *worker_id* cannot be one.
+            ValueError: A number or a time is out of range, a time is naive or alone, *end_time* comes a day before
+                *start_time*, *status* or *worker_id* cannot be one.
         """
         return self._bridge.run(
             self._inner.list_page,
@@ -781,8 +782,9 @@ class SyncRuns:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             since: Aware; only runs created then or later. None for the current calendar month in UTC+8, which is empty
-                at its beginning. When a run was created is read from its id; one whose id does not tell is kept.
-            until: Aware; only runs created before. None for now.
+                at its beginning. When a run was created is read from its id; one whose id does not tell is kept. No
+                month before January 2024 is asked for: the service is younger than that.
+            until: Aware; only runs created before. None for now. No month after the current one is asked for.
             page_size: Runs a page, 1 to 100.
             max_items: Most runs in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.

@@ -14,6 +14,8 @@ from coreclaw_async.testing import FakeService
 
 NAIVE = dt.datetime(2026, 8, 1)  # noqa: DTZ001 - the mistake
 AWARE = dt.datetime(2026, 8, 1, tzinfo=dt.UTC)
+LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+BEFORE_1970 = dt.datetime(1969, 12, 31, tzinfo=dt.UTC)
 RUN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 WORKER = "owner/name"
 
@@ -79,6 +81,11 @@ MISTAKES: list[tuple[Callable[[Any], Any], list[str]]] = [
     (lambda c: c.runs.rerun(RUN, callback_url="client.example.com"), ["callback_url"]),
     (lambda c: c.runs.rerun(RUN, callback_url="https://[x"), ["callback_url"]),
     (lambda c: c.runs.abort(RUN, callback_url="ftp://x.test"), ["callback_url", "ftp"]),
+    (lambda c: c.runs.list_page(start_time=BEFORE_1970, end_time=AWARE), ["start_time", "1970-01-01", "1969"]),
+    (lambda c: c.runs.list_page(start_time=BEFORE_1970, end_time=BEFORE_1970), ["start_time", "1970-01-01"]),
+    (lambda c: c.runs.list_page(start_time=AWARE, end_time=LONG_AGO), ["end_time", "start_time", "2026-01-01"]),
+    (lambda c: c.runs.iterate(since=AWARE, until=LONG_AGO).first(), ["until", "since", "2026-01-01"]),
+    (lambda c: c.runs.iterate(since=AWARE, until=AWARE).first(), ["until", "since"]),
     (lambda c: c.workers.get("owner/"), ["worker_id", "'owner/'"]),
     (lambda c: c.workers.get("a/../b"), ["worker_id"]),
     (lambda c: c.workers.get("two words"), ["worker_id"]),

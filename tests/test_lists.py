@@ -55,6 +55,46 @@ async def test_a_window_ends_where_it_was_asked_to(client: AsyncCoreClaw, months
     assert sorted(runs) == sorted(months[2:4])
 
 
+async def test_months_before_the_service_began_are_not_asked_for(
+    client: AsyncCoreClaw, service: FakeService, months: list[str]
+) -> None:
+    runs = await client.runs.iterate(since=dt.datetime(1970, 1, 1, tzinfo=dt.UTC)).collect()
+
+    assert sorted(run.run_id for run in runs) == sorted(months)
+    assert len(service.requests) == 1 + 32, "the months from January 2024 to August 2026"
+    assert all(int(request.query.get("start_time", "0")) >= 0 for request in service.requests)
+
+
+async def test_months_after_this_one_are_not_asked_for(
+    client: AsyncCoreClaw, service: FakeService, months: list[str]
+) -> None:
+    since = dt.datetime(2026, 8, 1, tzinfo=EAST)
+    until = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+
+    runs = await client.runs.iterate(since=since, until=until).collect()
+
+    assert sorted(run.run_id for run in runs) == sorted(months[5:])
+    assert len(service.requests) == 1 + 1, "what the service's clock shows, and this month"
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "requests"),
+    [
+        (dt.datetime(2027, 1, 1, tzinfo=dt.UTC), None, 1),
+        (dt.datetime(9999, 12, 31, tzinfo=dt.UTC), None, 1),
+        (dt.datetime(2027, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 1, 1, tzinfo=dt.UTC), 1),
+        (dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(2023, 12, 31, tzinfo=dt.UTC), 0),
+    ],
+)
+async def test_there_are_no_runs_of_the_future_nor_of_the_time_before_the_service(
+    client: AsyncCoreClaw, service: FakeService, since: dt.datetime, until: dt.datetime | None, requests: int
+) -> None:
+    service.add_run(WORKER)
+
+    assert await client.runs.iterate(since=since, until=until).collect() == []
+    assert len(service.requests) == requests, "one at most, which asks what the service's clock shows"
+
+
 async def test_without_times_it_is_the_current_month(client: AsyncCoreClaw, months: list[str]) -> None:
     runs = [run.run_id async for run in client.runs.iterate()]
 

@@ -329,6 +329,28 @@ async def test_a_refused_key_ends_all_waits_each_with_an_error_of_its_own(servic
     assert kinds(service).total() < 30
 
 
+@pytest.mark.parametrize("odd", ["Z" * 26, "7" + "Z" * 25, "0" * 26, "76EZ91ZPZZ" + "0" * 16])
+@pytest.mark.parametrize("runs", [1, 10])
+async def test_an_id_of_an_impossible_time_disturbs_no_other_wait(service: FakeService, odd: str, runs: int) -> None:
+    """Their time is the year 37648, 10889, 1970 and 9999: what is waited for together is looked for in months."""
+    ended: list[str] = []
+    lost: list[Exception] = []
+
+    async def wait(client: AsyncCoreClaw, run_id: str) -> None:
+        try:
+            ended.append((await client.runs.wait(run_id)).run_id)
+        except NotFoundError as error:
+            lost.append(error)
+
+    async with client_of(service) as client, anyio.create_task_group() as group:
+        wanted = [add_run(service, 60.0) for _ in range(runs)]
+        for run_id in (odd, *wanted):
+            group.start_soon(wait, client, run_id)
+
+    assert sorted(ended) == sorted(wanted)
+    assert [error.run_id for error in lost] == [odd]
+
+
 async def test_a_slow_on_update_of_the_leader_stops_nobody_else(service: FakeService) -> None:
     slow, quick = add_run(service, 1_000), add_run(service, 100)
     told = anyio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -374,6 +375,65 @@ async def test_candidates_are_found_around_the_turn_of_the_month(
             await client.workers.start_run(WORKER, INPUT)
 
     assert list(caught.value.candidates or ()) == list(service.runs)[1:]
+
+
+class WithDate(httpx.AsyncBaseTransport):
+    """A service whose answers all carry this ``Date``, or none."""
+
+    def __init__(self, service: FakeService, date: str | None) -> None:
+        self._service = service
+        self._date = date
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._service.handle_async_request(request)
+        del response.headers["date"]
+        if self._date is not None:
+            response.headers["date"] = self._date
+        return response
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -1200",
+        "Mon, 01 Jan 0001 00:00:00 GMT",
+        "Mon, 01 Jan 0000 00:00:00 GMT",
+        "Sun, 06 Nov 99999 08:49:37 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Sat, 15 Aug 2099 04:00:00 GMT",
+        "Sat, 15 Jun 2024 04:00:00 GMT",
+        "yesterday",
+        "",
+        None,
+    ],
+)
+async def test_a_date_that_cannot_be_right_hides_no_candidate(service: FakeService, date: str | None) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with AsyncCoreClaw(service.api_key, transport=WithDate(service, date), clock=service.clock) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+        wanted = list(service.runs)
+        since = dt.datetime.fromtimestamp(service.clock.time() - 5.0, dt.UTC)
+        found = await client.runs.find_started(WORKER, since=since)
+        listed = await client.runs.iterate(since=since).collect()
+
+    assert list(caught.value.candidates or ()) == [run.run_id for run in found] == wanted
+    assert [run.run_id for run in listed] in ([], wanted)
+
+
+async def test_a_run_that_was_there_long_before_is_no_candidate_as_far_as_the_clocks_tell(service: FakeService) -> None:
+    old = service.add_run(WORKER, age=3600.0)
+    service.faults.add(faults.commit_then_drop(), operation="runWorker", times=2)
+    found: list[tuple[str, ...] | None] = []
+    for date in ("Sat, 15 Aug 2026 04:00:00 GMT", None):
+        async with AsyncCoreClaw(service.api_key, transport=WithDate(service, date), clock=service.clock) as client:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await client.workers.start_run(WORKER, INPUT)
+            found.append(caught.value.candidates)
+
+    assert old not in (found[0] or ())
+    assert old in (found[1] or ()), "nobody says what the service's clock shows"
 
 
 async def send_again_on_every_error(url: str, headers: dict[str, str]) -> None:

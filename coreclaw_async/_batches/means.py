@@ -13,7 +13,7 @@ from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._clock import Clock
 from coreclaw_async._resources.context import Context
-from coreclaw_async._wire.moments import http_date
+from coreclaw_async._wire.moments import clock_difference
 from coreclaw_async.events import BatchItemChanged
 from coreclaw_async.ledger import Item
 
@@ -61,7 +61,7 @@ class Means:
     @property
     def knows_service_time(self) -> bool:
         """Whether an answer has told the service's clock; else this machine's stands for it."""
-        return http_date(self.context.transport.connections.last_date[0]) is not None
+        return clock_difference(*self.context.transport.connections.last_date) is not None
 
     async def step(self, before: Item, after: Item) -> Item:
         """

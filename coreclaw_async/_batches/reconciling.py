@@ -10,6 +10,7 @@ from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.reconcile import Look, Verdict, judge, look_at
 from coreclaw_async._pagination import PagerOptions
 from coreclaw_async._resources.run_lists import runs_pager
+from coreclaw_async._wire.moments import moment_of
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.events import StartReconciled
 from coreclaw_async.ledger import How, IllegalStepError, Item
@@ -93,7 +94,7 @@ class Reconciler:
         skew = means.times.skew if means.knows_service_time else _UNKNOWN_SKEW
         first = min(item.intent_at or 0.0 for item in items) - skew
         try:
-            runs = await self._list(dt.datetime.fromtimestamp(int(first), dt.UTC))
+            runs = await self._list(moment_of(int(first)))
         except (errors.AuthenticationError, errors.ConfigurationError):
             raise
         except errors.CoreClawError as error:

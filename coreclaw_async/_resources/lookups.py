@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_lists import find_started
 from coreclaw_async._resources.starting import Look
+from coreclaw_async._wire.moments import moment_of
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
 from coreclaw_async.models import QueueItem, Task
@@ -15,7 +15,7 @@ from coreclaw_async.models import QueueItem, Task
 
 def lost_runs(context: Context, worker_id: str | None) -> Look:
     """Return a look for runs of the worker (None: of any) that are started from now on."""
-    since = dt.datetime.fromtimestamp(context.transport.clock.time(), dt.UTC)
+    since = moment_of(context.transport.clock.time())
 
     async def look() -> list[str]:
         return [run.run_id for run in await find_started(context, worker_id, since)]

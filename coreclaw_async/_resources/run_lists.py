@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from coreclaw_async._listing import Listing
 from coreclaw_async._pagination import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
-from coreclaw_async._wire.moments import check_aware, creation_time, month_of, month_windows
+from coreclaw_async._wire.moments import (
+    check_aware,
+    clock_difference,
+    creation_time,
+    moment_of,
+    month_of,
+    month_windows,
+)
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
 from coreclaw_async.models import Page, Run
@@ -64,13 +71,24 @@ def runs_pager(
     async def open_listings() -> Sequence[Listing[Run]]:
         if since is None:
             return (listing(None),)
-        if until is None and not context.transport.connections.last_date[0]:
-            # Which month is the newest one is for the service's clock to say, and any answer tells what it shows.
-            await read_runs(context, 0, 1, worker_id=worker_id, status=status)
-        end = dt.datetime.fromtimestamp(context.transport.service_time(), dt.UTC) if until is None else until
+        end = await _end_of(context, until, worker_id, status)
         return tuple(listing(window) for window in month_windows(since, end))
 
     return context.pager(open_listings, options, keep=None if since is None else _created_between(since, until))
+
+
+async def _end_of(
+    context: Context, until: dt.datetime | None, worker_id: str | None, status: str | None
+) -> dt.datetime:
+    """Return the moment up to which there can be runs: now, or *until* when that is earlier."""
+    transport = context.transport
+    if until is not None and until <= moment_of(transport.clock.time()):
+        return until
+    if not transport.connections.last_date[0]:
+        # Which month is the newest one is for the service's clock to say, and any answer tells what it shows.
+        await read_runs(context, 0, 1, worker_id=worker_id, status=status)
+    now = moment_of(transport.service_time())
+    return now if until is None else min(until, now)
 
 
 def list_reader(context: Context, status: str | None, window: Window | None) -> AsyncPager[Run]:
@@ -116,15 +134,16 @@ async def find_started(
     options = PagerOptions(page_size=MAX_LIMIT)
     current = runs_pager(context, options, worker_id=worker_id)
     pages = [await current.next_page()]
-    # Both moments are this machine's; the ids and months are the service's.
-    difference = transport.service_time() - transport.clock.time()
-    first = began + difference - _SKEW_SECONDS
-    last = ended + difference + _SKEW_SECONDS
+    # Both moments are this machine's; the ids and months are the service's. Where nobody can tell how far the two
+    # clocks are apart, no time rules a run out.
+    difference = clock_difference(*transport.connections.last_date)
+    first = float("-inf") if difference is None else began + difference - _SKEW_SECONDS
+    last = float("inf") if difference is None else ended + difference + _SKEW_SECONDS
     pages.extend(await _read_back(current, pages[0], first))
-    now = dt.datetime.fromtimestamp(transport.service_time(), dt.UTC)
-    earliest = dt.datetime.fromtimestamp(first, dt.UTC)
+    now = moment_of(transport.service_time())
+    earliest = moment_of(began if difference is None else first)
     if month_of(earliest) != month_of(now):
-        latest = min(dt.datetime.fromtimestamp(last, dt.UTC), now)
+        latest = min(moment_of(last), now)
         earlier = runs_pager(context, options, worker_id=worker_id, since=earliest, until=latest)
         page = await earlier.next_page()
         pages.extend([page, *await _read_back(earlier, page, first)])

@@ -10,6 +10,21 @@ from email.utils import parsedate_to_datetime
 SERVICE_ZONE = dt.timezone(dt.timedelta(hours=8))
 """The list of runs is cut into calendar months of this zone (docs, api/worker-runs/list)."""
 
+# The oldest run id that anybody has shown was made on 2026-03-11 (docs, the example of every run), and the oldest
+# public client of the service is of 2026-03-18. Two years before them leave room for what nobody has seen.
+FIRST_MOMENT = dt.datetime(2024, 1, 1, tzinfo=SERVICE_ZONE)
+"""No run was created earlier."""
+
+# The far end is only there to be computed with: no id and no clock that can be right goes beyond it.
+LAST_MOMENT = dt.datetime(2099, 12, 31, 23, 59, 59, tzinfo=SERVICE_ZONE)
+"""What claims to be of a later moment is not believed."""
+
+_FIRST_SECOND = FIRST_MOMENT.timestamp()
+_LAST_SECOND = LAST_MOMENT.timestamp()
+# A certificate is good for 398 days at most (CA/Browser Forum, baseline requirements 6.3.2): a machine whose clock is
+# wrong by more could not have reached the service over TLS.
+_MAX_CLOCK_DIFFERENCE = 398 * 86_400.0
+
 _BASE32 = {letter: value for value, letter in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _TIME_LETTERS = 10
 _ULID_LETTERS = 26
@@ -30,8 +45,19 @@ def check_aware(name: str, value: dt.datetime) -> dt.datetime:
 
 
 def check_unix(name: str, value: dt.datetime) -> int:
-    """Return the Unix seconds of *value* when it says which zone it is in."""
-    return int(check_aware(name, value).timestamp())
+    """Return the Unix seconds of *value* when it says which zone it is in and is not before 1970."""
+    seconds = int(check_aware(name, value).timestamp())
+    if seconds < 0:
+        raise ValueError(f"{name} must be 1970-01-01 UTC or later, not {value}")
+    return seconds
+
+
+def moment_of(seconds: float) -> dt.datetime:
+    """Return Unix seconds as a moment in UTC; what no clock of the service can show becomes the nearest it can."""
+    # Written so that a number that compares with nothing (NaN) becomes the first moment.
+    if not seconds > _FIRST_SECOND:
+        return FIRST_MOMENT.astimezone(dt.UTC)
+    return dt.datetime.fromtimestamp(min(seconds, _LAST_SECOND), dt.UTC)
 
 
 def month_of(moment: dt.datetime) -> tuple[int, int]:
@@ -46,9 +72,10 @@ def month_windows(since: dt.datetime, until: dt.datetime) -> list[tuple[int, int
 
     Both are day starts in UTC+8: the service adds a day to ``end_time``, and refuses a window that then crosses into
     another month (docs, api/worker-runs/list). So a window holds whole days, up to one more than asked for at each end.
+    No month before `FIRST_MOMENT` and none after `LAST_MOMENT` is among them: no run can be in those.
     """
-    first = since.astimezone(SERVICE_ZONE).date()
-    last = until.astimezone(SERVICE_ZONE).date()
+    first = max(since, FIRST_MOMENT).astimezone(SERVICE_ZONE).date()
+    last = min(until, LAST_MOMENT).astimezone(SERVICE_ZONE).date()
     windows: list[tuple[int, int]] = []
     while first <= last:
         month_start = last.replace(day=1)
@@ -75,7 +102,8 @@ def creation_time(run_id: str) -> float | None:
     """
     Return when the run was created in Unix seconds, or None when its id does not tell.
 
-    Run slugs are ULIDs, whose first ten letters count milliseconds; observed, not documented, so a hint only.
+    Run slugs are ULIDs, whose first ten letters count milliseconds; observed, not documented, so a hint only. An id
+    whose time lies before `FIRST_MOMENT` or after `LAST_MOMENT` only looks like one, and does not tell.
     """
     if len(run_id) != _ULID_LETTERS:
         return None
@@ -85,18 +113,45 @@ def creation_time(run_id: str) -> float | None:
         if value is None:
             return None
         milliseconds = milliseconds * 32 + value
-    return milliseconds / 1000
+    seconds = milliseconds / 1000
+    return seconds if _FIRST_SECOND <= seconds <= _LAST_SECOND else None
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Return the ``Date`` of an answer in Unix seconds, or None without a readable one."""
-    return http_date(headers.get("date", ""))
+    """Return the ``Date`` of an answer in Unix seconds; None without one that a clock of the service can have shown."""
+    return _service_date(headers.get("date", ""))
+
+
+def clock_difference(date: str, received_at: float) -> float | None:
+    """
+    Return how many seconds the service's clock is ahead of this machine's, or None when the answer does not tell.
+
+    A difference of more than 398 days cannot be right, whichever of the two clocks is wrong, and is not believed.
+
+    Args:
+        date: The ``Date`` of an answer, or an empty string.
+        received_at: When the answer came by this machine's clock, in Unix seconds.
+    """
+    shown = _service_date(date)
+    if shown is None or not abs(shown - received_at) <= _MAX_CLOCK_DIFFERENCE:
+        return None
+    return shown - received_at
+
+
+def _service_date(text: str) -> float | None:
+    date = http_date(text)
+    return date if date is not None and date >= _FIRST_SECOND else None
 
 
 def http_date(text: str) -> float | None:
-    """Return an HTTP date in Unix seconds, or None when it cannot be read; its oldest form names no zone and is GMT."""
+    """
+    Return an HTTP date in Unix seconds, or None when it cannot be read; its oldest form names no zone and is GMT.
+
+    A date before 1970 or after `LAST_MOMENT` is none that can be computed with.
+    """
     try:
         date = parsedate_to_datetime(text)
-        return (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
-    except (ValueError, OverflowError):
+        seconds = (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
+    except Exception:  # noqa: BLE001 - the parser of the standard library fails on garbage in more ways than it says
         return None
+    return seconds if 0 <= seconds <= _LAST_SECOND else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import platform
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ import typer
 
 from coreclaw_async._sync_generated import CoreClaw
 from coreclaw_async._version import __version__
+from coreclaw_async._wire.moments import date_of
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.output import print_json
@@ -86,11 +85,10 @@ def _look(client: CoreClaw, key: Found, address: Found) -> Iterator[Finding]:
 
 def check_clock(date: str | None) -> Finding:
     """Compare the ``Date`` of an answer with this machine's clock."""
-    try:
-        there = email.utils.parsedate_to_datetime(date or "")
-    except ValueError:
+    there = date_of({"date": date or ""})
+    if there is None:
         return Finding("clock", "WARN", "the service's answer holds no time to compare with")
-    skew = (dt.datetime.now(dt.UTC) - there).total_seconds()
+    skew = time.time() - there
     if abs(skew) < _SKEW_TO_MENTION:
         return Finding("clock", "OK", "agrees with the service's, as far as whole seconds tell")
     way = "ahead of" if skew > 0 else "behind"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -124,9 +125,16 @@ def test_a_clock_that_is_wrong_is_warned_of(service: FakeService, ahead: float, 
     assert f"s {words} the service's" in detail
 
 
-@pytest.mark.parametrize("date", [None, "", "yesterday"])
+@pytest.mark.parametrize(
+    "date", [None, "", "yesterday", "Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 2000 00:00:00 GMT"]
+)
 def test_an_answer_without_a_time_tells_nothing_about_the_clock(date: str | None) -> None:
     assert check_clock(date) == Finding("clock", "WARN", "the service's answer holds no time to compare with")
+
+
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S -0000", "%a %b %d %H:%M:%S %Y"])
+def test_a_time_without_a_zone_is_compared_with_the_clock(form: str) -> None:
+    assert check_clock(time.strftime(form, time.gmtime())).state == "OK"
 
 
 def test_a_service_that_is_not_there_fails_soon() -> None:

@@ -50,10 +50,10 @@ def test_it_is_none_when_it_cannot_be_read(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "seconds"), [("Sun, 06 Nov 1994 08:49:37 GMT", 60.0), ("Sun, 06 Nov 1994 08:51:37 GMT", 0.0)]
+    ("date", "seconds"), [("Fri, 06 Nov 2026 08:49:37 GMT", 60.0), ("Fri, 06 Nov 2026 08:51:37 GMT", 0.0)]
 )
 def test_date_is_compared_with_the_clock_of_the_answer_when_that_shows_it(date: str, seconds: float) -> None:
-    headers = {"retry-after": "Sun, 06 Nov 1994 08:50:37 GMT", "date": date}
+    headers = {"retry-after": "Fri, 06 Nov 2026 08:50:37 GMT", "date": date}
 
     assert failure_of({"code": 13000}, 429, headers=headers).retry_after == seconds
 
@@ -65,7 +65,7 @@ def test_date_is_compared_with_our_own_clock_when_the_answer_shows_none() -> Non
 
 
 def test_it_is_none_when_it_is_absent() -> None:
-    assert parse_retry_after({"date": "Sun, 06 Nov 1994 08:49:37 GMT"}, NOW) is None
+    assert parse_retry_after({"date": "Fri, 06 Nov 2026 08:49:37 GMT"}, NOW) is None
 
 
 @pytest.mark.usefixtures("_east_of_greenwich")
