@@ -284,8 +284,9 @@ class SyncWorkers:
             WorkerUnavailableError: That version cannot be started.
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused the input.
-            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
+                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         return self._bridge.run(
             self._inner.start_run,
@@ -362,8 +363,9 @@ class SyncWorkers:
             OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
                 did not queue by another call.
             NotFoundError: There is no such worker.
-            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
+                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         return self._bridge.run(
             self._inner.queue_run,
@@ -493,8 +495,9 @@ class SyncTasks:
                 this client did not create by another call.
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused a member.
-            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
+                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         return self._bridge.run(
             self._inner.create,
@@ -631,8 +634,9 @@ class SyncTasks:
         Raises:
             NotFoundError: There is no such task.
             InvalidArgumentError: The service refused the input.
-            ValueError: Both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: Both *input* and *raw_input* were given, or the input holds a number or a text that JSON has no
+                form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         return self._bridge.run(
             self._inner.update_input,

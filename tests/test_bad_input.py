@@ -20,6 +20,9 @@ RUN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 WORKER = "owner/name"
 
 
+NAN = float("nan")
+
+
 class Endless:
     """Something that JSON has no form for."""
 
@@ -53,7 +56,22 @@ MISTAKES: list[tuple[Callable[[Any], Any], list[str]]] = [
     (lambda c: c.runs.list_page(limit=101), ["limit", "1 to 100", "101"]),
     (lambda c: c.runs.list_page(limit=True), ["limit", "True"]),
     (lambda c: c.runs.list_page(limit="5"), ["limit", "'5'"]),
-    (lambda c: c.runs.list_page(offset=-1), ["offset", "0 or more", "-1"]),
+    (lambda c: c.runs.list_page(offset=-1), ["offset", "0 to 9223372036854775807", "-1"]),
+    *(
+        (call, ["offset", "0 to 9223372036854775807", "9223372036854775808"])
+        for call in (
+            lambda c: c.runs.list_page(offset=2**63),
+            lambda c: c.runs.list_results_page(RUN, offset=2**63),
+            lambda c: c.runs.abort(RUN, offset=2**63),
+            lambda c: c.runs.rerun(RUN, offset=2**63),
+            lambda c: c.workers.list_page(offset=2**63),
+            lambda c: c.workers.start_run(WORKER, {}, offset=2**63),
+            lambda c: c.tasks.list_page(offset=2**63),
+            lambda c: c.tasks.start_run(RUN, offset=2**63),
+            lambda c: c.store.list_page(offset=2**63),
+            lambda c: c.run_queue.list_page(offset=2**63),
+        )
+    ),
     (lambda c: c.runs.list_page(status="done"), ["status", "'done'", "succeeded"]),
     (lambda c: c.runs.list_page(worker_id="a/b/c"), ["worker_id", "'a/b/c'"]),
     (lambda c: c.runs.list_page(start_time=AWARE), ["start_time", "end_time", "together"]),
@@ -101,6 +119,19 @@ MISTAKES: list[tuple[Callable[[Any], Any], list[str]]] = [
     (lambda c: c.workers.start_run(WORKER, {"a": Endless()}), ["input", "Endless"]),
     (lambda c: c.workers.start_run(WORKER, CYCLE), ["input"]),
     (lambda c: c.workers.start_run(WORKER, {"a": DEEP}), ["input", "deep"]),
+    (lambda c: c.workers.start_run(WORKER, {"a": [1, {"b": {1}}]}), ["input.a[1].b", "set"]),
+    (lambda c: c.workers.start_run(WORKER, {"a": {1: 2, "1": 3}}), ["input.a", "key 1"]),
+    (lambda c: c.workers.start_run(WORKER, {"a": ["\ud83d"]}), ["input.a[0]", "surrogate"]),
+    (lambda c: c.workers.start_run(WORKER, {}, system={"a": {1}}), ["system.a", "set"]),
+    (lambda c: c.workers.start_run(WORKER, raw_input=[{"a": {1}}]), ["raw_input[0].a", "set"]),
+    (lambda c: c.workers.run(WORKER, {"a": [NAN]}), ["input.a[0]", "nan"]),
+    (lambda c: c.workers.queue_run(WORKER, {"a": [NAN]}), ["input.a[0]", "nan"]),
+    (lambda c: c.tasks.create(worker_id=WORKER, title="t", input={"a": [NAN]}), ["input.a[0]", "nan"]),
+    (lambda c: c.tasks.create(worker_id=WORKER, title="\ud83d", input={}), ["title", "surrogate"]),
+    (lambda c: c.tasks.update_input(RUN, {"a": [NAN]}), ["input.a[0]", "nan"]),
+    (lambda c: c.tasks.update_input(RUN, raw_input={"a": {None: 1}}), ["raw_input.a", "None"]),
+    (lambda c: c.tasks.update(RUN, description="\ud83d"), ["description", "surrogate"]),
+    (lambda c: c.run_queue.release("1", reason="\ud83d"), ["reason", "surrogate"]),
     (lambda c: c.workers.start_run(WORKER, raw_input={"a": {1, 2}}), ["input", "set"]),
     (lambda c: c.workers.start_run(WORKER, {}, version=""), ["version"]),
     (lambda c: c.workers.start_run(WORKER, {}, limit=0), ["limit", "0"]),

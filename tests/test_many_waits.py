@@ -334,7 +334,7 @@ async def test_a_refused_key_ends_all_waits_each_with_an_error_of_its_own(servic
 async def test_an_id_of_an_impossible_time_disturbs_no_other_wait(service: FakeService, odd: str, runs: int) -> None:
     """Their time is the year 37648, 10889, 1970 and 9999: what is waited for together is looked for in months."""
     ended: list[str] = []
-    lost: list[Exception] = []
+    lost: list[NotFoundError] = []
 
     async def wait(client: AsyncCoreClaw, run_id: str) -> None:
         try:

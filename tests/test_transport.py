@@ -646,9 +646,12 @@ def test_a_setting_that_cannot_be_right_is_named(options: dict[str, Any], words:
 def test_json_is_what_is_sent(service: FakeService) -> None:
     async def main() -> None:
         async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-            await client.workers.start_run(WORKER, {"keywords": ["caf\u00e9 \ud83d"], "n": 10**30})
+            await client.workers.start_run(WORKER, {"keywords": ["caf\u00e9 \U0001f600"], "n": 10**30})
 
     anyio.run(main)
 
     assert json.dumps(service.requests[0].body)
-    assert service.requests[0].body["input"]["parameters"]["custom"]["n"] == 10**30
+    assert service.requests[0].body["input"]["parameters"]["custom"] == {
+        "keywords": ["caf\u00e9 \U0001f600"],
+        "n": 10**30,
+    }

@@ -68,7 +68,7 @@ class PlannedSpec:
         try:
             worker_id = check_worker_id("worker_id", spec.worker_id)
             version = None if spec.version is None else check_text("version", spec.version)
-            text = json.dumps(worker_input(spec.input, spec.system, None), allow_nan=False, separators=(",", ":"))
+            text = worker_input(spec.input, spec.system, None).to_json()
             same = json.dumps([worker_id, version, json.loads(text)], sort_keys=True, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError

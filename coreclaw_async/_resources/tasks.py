@@ -160,8 +160,9 @@ class AsyncTasks:
                 this client did not create by another call.
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused a member.
-            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
+                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         worker_id = check_worker_id("worker_id", worker_id)
         request = once_request(
@@ -317,8 +318,9 @@ class AsyncTasks:
         Raises:
             NotFoundError: There is no such task.
             InvalidArgumentError: The service refused the input.
-            ValueError: Both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: Both *input* and *raw_input* were given, or the input holds a number or a text that JSON has no
+                form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         members = {
             "input": worker_input(input, system, raw_input),

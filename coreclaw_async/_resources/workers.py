@@ -156,8 +156,9 @@ class AsyncWorkers:
             WorkerUnavailableError: That version cannot be started.
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused the input.
-            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
+                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         worker_id = check_worker_id("worker_id", worker_id)
         request = once_request(
@@ -228,8 +229,9 @@ class AsyncWorkers:
             OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
                 did not queue by another call.
             NotFoundError: There is no such worker.
-            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds NaN.
-            TypeError: The input holds something that JSON has no form for.
+            ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
+                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is no text, or something that JSON has no form for.
         """
         request = once_request(
             "queuedRunWorker",

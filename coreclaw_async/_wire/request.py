@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -12,8 +11,13 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from coreclaw_async._wire.json_body import WorkerInput, to_json
+
 MAX_LIMIT = 100
 """Most items a page may hold (docs, api/index: "Constraints: default 20; range 1-100")."""
+
+MAX_OFFSET = 2**63 - 1
+"""Largest offset that the service has a number for: an int64 (docs, openapi.json)."""
 
 _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
@@ -87,42 +91,40 @@ def build_body(**members: Any) -> bytes:
     Return the encoded JSON object of *members*; those that are None are left out, never sent as null.
 
     Raises:
-        TypeError: A member holds something that JSON has no form for.
-        ValueError: A member holds NaN or an infinity, or contains itself.
+        TypeError: A member holds a key that is no text, or something that JSON has no form for.
+        ValueError: A member holds a number or a text that JSON has no form for, or contains itself.
     """
-    body = {name: value for name, value in members.items() if value is not None}
-    try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        for name, value in body.items():
-            _explain(name, value)
-        raise ValueError(f"the body cannot be sent as JSON: {error}") from error
-
-
-def _explain(name: str, value: Any) -> None:
-    try:
-        json.dumps(value, allow_nan=False)
-    except TypeError as error:
-        raise TypeError(f"{name} cannot be sent as JSON: {error}") from error
-    except RecursionError as error:
-        raise ValueError(f"{name} cannot be sent as JSON: it is nested too deeply") from error
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be sent as JSON: {error}") from error
+    body: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
+    for name, value in members.items():
+        if isinstance(value, WorkerInput):
+            body[name] = value.value
+            parts.update(value.parts)
+        elif value is not None:
+            body[name] = parts[name] = value
+    return to_json(body, parts).encode()
 
 
 def check_int(name: str, value: int, *, lowest: int, highest: int | None = None) -> int:
     """Return *value* when it is a whole number in its range."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
+        raise TypeError(f"{name} must be an int, not {_shown(value)}")
     if value < lowest or (highest is not None and value > highest):
         span = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
-        raise ValueError(f"{name} must be {span}, not {value}")
+        raise ValueError(f"{name} must be {span}, not {_shown(value)}")
     return value
 
 
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes down no number with more digits.
+        return f"a number of more than {sys.get_int_max_str_digits()} digits"
+
+
 def check_offset(offset: int) -> int:
-    """Return *offset* when it is 0 or more."""
-    return check_int("offset", offset, lowest=0)
+    """Return *offset* when the service can read it: 0 to 2**63 - 1."""
+    return check_int("offset", offset, lowest=0, highest=MAX_OFFSET)
 
 
 def check_limit(limit: int, name: str = "limit") -> int:
@@ -133,10 +135,10 @@ def check_limit(limit: int, name: str = "limit") -> int:
 def check_seconds(name: str, value: float, *, allow_zero: bool = False) -> float:
     """Return *value* as a float when it is a finite number of seconds above (or from) zero."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
     if not (value > 0 or (allow_zero and value == 0)) or value > _MOST_SECONDS:
         raise ValueError(
-            f"{name} must be a finite number of seconds {'from' if allow_zero else 'above'} 0, not {value!r}"
+            f"{name} must be a finite number of seconds {'from' if allow_zero else 'above'} 0, not {_shown(value)}"
         )
     return float(value)
 
@@ -144,7 +146,7 @@ def check_seconds(name: str, value: float, *, allow_zero: bool = False) -> float
 def check_text(name: str, value: str) -> str:
     """Return *value* when it is a text with something in it."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {value!r}")
+        raise TypeError(f"{name} must be a str, not {_shown(value)}")
     if not value.strip():
         raise ValueError(f"{name} must not be empty, not {value!r}")
     return value
@@ -153,7 +155,7 @@ def check_text(name: str, value: str) -> str:
 def check_bool(name: str, value: bool) -> bool:  # noqa: FBT001 - it checks the flag that a caller gave by name
     """Return *value* when it is a bool: a truthy text would be sent as something else."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {value!r}")
+        raise TypeError(f"{name} must be a bool, not {_shown(value)}")
     return value
 
 
@@ -210,7 +212,7 @@ def check_mapping(name: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     for key in value:
         if not isinstance(key, str):
-            raise TypeError(f"{name} must have str keys, not {key!r}")
+            raise TypeError(f"{name} must have str keys, not {_shown(key)}")
     return value
 
 
@@ -218,7 +220,7 @@ def worker_input(
     input: Mapping[str, Any] | None,
     system: Mapping[str, Any] | None,
     raw_input: Any,
-) -> Any:
+) -> WorkerInput:
     """
     Return the ``input`` member of a start: the worker's own input wrapped, or *raw_input* as it is.
 
@@ -228,10 +230,11 @@ def worker_input(
     if raw_input is not None:
         if input is not None or system is not None:
             raise ValueError("input (with system) and raw_input exclude each other, and both were given")
-        return raw_input
+        return WorkerInput(raw_input, {"raw_input": raw_input})
     if input is None:
         raise ValueError("input must be given (or raw_input), not None")
-    parameters: dict[str, Any] = {"custom": dict(check_mapping("input", input))}
+    parts = {"input": dict(check_mapping("input", input))}
+    parameters: dict[str, Any] = {"custom": parts["input"]}
     if system is not None:
-        parameters["system"] = dict(check_mapping("system", system))
-    return {"parameters": parameters}
+        parameters["system"] = parts["system"] = dict(check_mapping("system", system))
+    return WorkerInput({"parameters": parameters}, parts)

@@ -13,7 +13,7 @@ import anyio
 import typer
 
 from coreclaw_async._resources.downloads import ExportFormat
-from coreclaw_async._wire.request import check_worker_id
+from coreclaw_async._wire.request import build_body, check_worker_id
 from coreclaw_async.cli.demo_scenes import emulated_scene, live_scene
 from coreclaw_async.cli.demo_tour import Scene, Tour
 from coreclaw_async.cli.failures import ExitCode, tell_error
@@ -134,7 +134,7 @@ def _format_of(output: Path | None) -> ExportFormat:
 def _read_input(path: Path) -> Mapping[str, Any]:
     try:
         given = json.loads(path.read_text(encoding="utf-8-sig"))
-        json.dumps(given, allow_nan=False)
+        build_body(input=given)
     except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"--input: {path} is not JSON that can be sent: {error}") from None
     if not isinstance(given, dict):

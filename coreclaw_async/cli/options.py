@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias, cast, get_args
 import typer
 
 from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async._wire.request import build_body
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 
 STDIO = Path("-")
@@ -111,7 +112,7 @@ def read_input(text: str) -> Mapping[str, Any]:
             raise typer.BadParameter(f"--input: {text} cannot be read: {error}") from None
     try:
         given = json.loads(source)
-        json.dumps(given, allow_nan=False)
+        build_body(input=given)
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"--input: {where} is not JSON that can be sent: {error}") from None
     if not isinstance(given, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ from attrs import frozen
 from coreclaw_async.testing._answers import RefusedError
 
 RUN_STATUSES = ("ready", "running", "succeeded", "failed", "aborting")
+_LARGEST_INT64 = 2**63 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _LATEST_MOMENT = 253_370_764_800  # The year 9999; later months cannot be computed with.
 
 
@@ -74,7 +77,7 @@ class Member:
         return None
 
 
-_WINDOW = {"limit": Member("integer", low=1, high=100), "offset": Member("integer", low=0)}
+_WINDOW = {"limit": Member("integer", low=1, high=100), "offset": Member("integer", low=0, high=_LARGEST_INT64)}
 _RERUN = {"is_async": Member("boolean"), "callback_url": Member("string"), **_WINDOW}
 _SCHEDULE = {
     "schedule_enabled": Member("integer", low=0, high=1),
@@ -121,8 +124,8 @@ def check_body(kind: str, body: bytes, content_type: str) -> dict[str, Any]:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(400, 11000, "content type must be application/json")
     try:
-        parsed: Any = json.loads(body)
-    except ValueError:
+        parsed: Any = json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         raise RefusedError(400, 11000, "the body is no valid JSON") from None
     if not isinstance(parsed, dict):
         raise RefusedError(400, 11000, "the body must be a JSON object")
@@ -131,6 +134,10 @@ def check_body(kind: str, body: bytes, content_type: str) -> dict[str, Any]:
     if faults:
         raise RefusedError(400, 11000, faults[0], details=faults)
     return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _faults(members: Mapping[str, Member], found: dict[str, Any]) -> list[str]:
@@ -162,10 +169,7 @@ def _check_parameter(name: str, text: str) -> Any:
     member = _QUERY.get(name, Member("string"))
     value: Any = text
     if member.kind == "integer":
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
+        value = int(text) if _INTEGER.fullmatch(text) else None
     fault = member.fault_of(value)
     if fault is not None:
         raise RefusedError(422, 11000, f"{name} {fault}", details=[f"query.{name}: {fault}"])

@@ -121,7 +121,14 @@ async def test_the_order_of_members_makes_no_other_input(service: FakeService) -
         (RunSpec(key=5, worker_id="w", input={}), TypeError, "key must be a str, not 5"),  # type: ignore[arg-type]
         (RunSpec(key="k", worker_id="a b", input={}), ValueError, "the spec with key 'k' cannot be planned: worker_id"),
         (RunSpec(key="k", worker_id="w", input={"x": float("nan")}), ValueError, "with key 'k' cannot be planned"),
-        (RunSpec(key="k", worker_id="w", input={"x": object()}), TypeError, "with key 'k' cannot be planned"),
+        (RunSpec(key="k", worker_id="w", input={"x": object()}), TypeError, "with key 'k' cannot be planned: input.x "),
+        (
+            RunSpec(key="k", worker_id="w", input={"x": {1: 1, "1": 2}}),
+            TypeError,
+            "planned: input.x cannot .* its key 1 ",
+        ),
+        (RunSpec(key="k", worker_id="w", input={"x": ["\ud83d"]}), ValueError, r"planned: input.x\[0\] cannot"),
+        (RunSpec(key="k", worker_id="w", input={}, system={"x": {1}}), TypeError, "planned: system.x cannot"),
         (RunSpec(key="k", worker_id="w", input={}, version=""), ValueError, "version must not be empty"),
     ],
 )

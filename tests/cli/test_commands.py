@@ -112,6 +112,7 @@ def test_run_prints_its_rows_as_lines_and_nothing_else(service: FakeService) -> 
         (("--input", "nowhere.json"), "nowhere.json cannot be read"),
         (("--input", '{"a": NaN}'), "not JSON that can be sent"),
         (("--input", '{"a":'), "not JSON that can be sent"),
+        (("--input", r'{"a": ["\ud83d"]}'), "input.a[0]"),
         (("--output", "rows.doc"), "the format must be one of"),
         (("--output", "no/such/folder/rows.csv"), "its folder does not exist"),
         (("--output", "."), "is a folder"),

@@ -155,6 +155,8 @@ async def test_every_answer_has_the_date_of_the_service(api: ApiSession) -> None
         {"input": GOOD_INPUT, "limit": True},
         {"input": GOOD_INPUT, "limit": 2.0},
         {"input": GOOD_INPUT, "offset": -1},
+        {"input": GOOD_INPUT, "offset": 2**63},
+        {"input": GOOD_INPUT, "offset": 10**100},
         {"input": GOOD_INPUT, "version": 1},
         {"input": None},
         [],
@@ -172,6 +174,10 @@ async def test_a_body_that_breaks_the_rules_starts_nothing(api: ApiSession, body
         (b"", "application/json"),
         (b"{", "application/json"),
         (b"\xff", "application/json"),
+        (b'{"input": NaN}', "application/json"),
+        (b'{"input": [-Infinity]}', "application/json"),
+        (b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "application/json"),
+        ('{"input": {}}'.encode("utf-16"), "application/json"),
         (b"{}", "text/plain"),
         (b"{}", ""),
     ],
@@ -206,6 +212,10 @@ async def test_a_refused_body_lists_all_its_faults(api: ApiSession) -> None:
     "query",
     [
         {"offset": "-1"},
+        {"offset": "9223372036854775808"},
+        {"offset": "9" * 5_000},
+        {"offset": "1_0"},
+        {"offset": "\u0661"},
         {"offset": "x"},
         {"offset": ""},
         {"limit": "0"},
@@ -217,6 +227,15 @@ async def test_a_refused_body_lists_all_its_faults(api: ApiSession) -> None:
 )
 async def test_a_query_out_of_range_is_unprocessable(api: ApiSession, query: dict[str, str]) -> None:
     assert await api.refusal("GET", "/worker-runs", params=query) == (422, 11000)
+
+
+@pytest.mark.parametrize("dialect", ["page", "row", "aligned"])
+async def test_the_largest_offset_is_beyond_every_list(api: ApiSession, dialect: Any) -> None:
+    api.service.offset_dialect = dialect
+    run_id = api.service.add_run("coreclaw/google-maps-scraper", rows=3)
+
+    for path in ("/worker-runs", f"/worker-runs/{run_id}/result"):
+        assert (await api.get(path, offset=2**63 - 1, limit=100))["list"] == []
 
 
 async def test_unknown_query_names_are_ignored_and_recorded(api: ApiSession) -> None:

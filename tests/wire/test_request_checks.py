@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,12 +53,27 @@ def test_limit_is_refused_when_no_page_holds_so_many(limit: int) -> None:
 
 
 def test_limit_and_offset_are_returned_at_the_ends_of_their_ranges() -> None:
-    assert (check_limit(1), check_limit(100), check_offset(0), check_offset(10**9)) == (1, 100, 0, 10**9)
+    assert (check_limit(1), check_limit(100), check_offset(0), check_offset(2**63 - 1)) == (1, 100, 0, 2**63 - 1)
 
 
-def test_offset_is_refused_when_it_is_negative() -> None:
-    with pytest.raises(ValueError, match=r"^offset must be 0 or more, not -1$"):
-        check_offset(-1)
+@pytest.mark.parametrize("offset", [-1, 2**63, 2**64, -(2**63)])
+def test_offset_is_refused_when_the_service_has_no_number_for_it(offset: int) -> None:
+    with pytest.raises(ValueError, match=rf"^offset must be 0 to 9223372036854775807, not {offset}$"):
+        check_offset(offset)
+
+
+def test_number_that_python_does_not_write_down_is_refused_by_name() -> None:
+    number = 10**5_000
+    calls: list[Callable[[], object]] = [
+        lambda: check_offset(number),
+        lambda: check_limit(-number),
+        lambda: check_seconds("timeout", number),
+        lambda: check_text("title", number),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        lambda: check_bool("is_async", number),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ]
+    for call in calls:
+        with pytest.raises((ValueError, TypeError), match=r"^\w+ must be .* not a number of more than 4300 digits$"):
+            call()
 
 
 @given(st.floats() | st.integers(-(10**300), 10**300), st.booleans())
