@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
 from urllib.parse import urlsplit
@@ -46,6 +47,9 @@ DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_CONNECTIONS = 100
 DEFAULT_MAX_RESPONSE_BYTES = 100 * 2**20
 
+_NOT_IN_A_BASE = re.compile(r"[\s?#]")
+_VERSIONED = re.compile(r"/+api/+v[0-9]+$", re.IGNORECASE)
+
 
 class AsyncCoreClaw:
     """
@@ -87,9 +91,10 @@ class AsyncCoreClaw:
         Make a client; nothing is sent or opened.
 
         Args:
-            api_key: The key; None for the environment's ``CORECLAW_API_KEY``. Without one only the three public
-                operations work (store, proxy regions, input schemas), which never send it.
-            base_url: Where the service is; None for the environment's ``CORECLAW_BASE_URL``, else
+            api_key: The key; None for the environment's ``CORECLAW_API_KEY``, unless that is blank. Without one only
+                the three public operations work (store, proxy regions, input schemas), which never send it.
+            base_url: Where the service is: what stands before ``/api/v2``, with a port or a path where it has one. None
+                for the environment's ``CORECLAW_BASE_URL``, unless that is blank, else
                 ``https://openapi.coreclaw.com``.
             auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
                 URLs).
@@ -122,9 +127,8 @@ class AsyncCoreClaw:
         _check_kind("transport", transport, httpx.AsyncBaseTransport)
         _check_kind("callbacks", callbacks, CallbackHub)
         _check_options(retry, poll_schedule, on_event)
-        base_url = os.environ.get("CORECLAW_BASE_URL") or DEFAULT_BASE_URL if base_url is None else base_url
         connections = Connections(
-            base_url=_parse_base_url(base_url, credentials),
+            base_url=_find_base_url(base_url, credentials),
             max_connections=check_int("max_connections", max_connections, lowest=1),
             http_client=http_client,
             transport=transport,
@@ -306,29 +310,51 @@ def _check_options(retry: object, poll_schedule: object, on_event: object) -> No
         raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
 
 
+def _environment(name: str) -> str | None:
+    """Return a setting from the environment; a blank one is none."""
+    return os.environ.get(name, "").strip() or None
+
+
 def _credentials(key: str | None, mode: AuthMode) -> Credentials:
     """Return the credentials that the caller gave, or else the environment."""
+    source = "CORECLAW_API_KEY" if key is None else "api_key"
     try:
-        return Credentials(os.environ.get("CORECLAW_API_KEY") or None if key is None else key, mode)
+        return Credentials(_environment("CORECLAW_API_KEY") if key is None else key, mode)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message.replace("api_key", source)) from None
     finally:
         key = None  # A traceback with local variables would show it.
 
 
-def _parse_base_url(value: str, credentials: Credentials) -> httpx.URL:
+def _find_base_url(given: str | None, credentials: Credentials) -> httpx.URL:
+    """Return the base URL that was given, or that of the environment, or the public one."""
+    if given is not None:
+        return _parse_base_url("base_url", given, credentials)
+    return _parse_base_url("CORECLAW_BASE_URL", _environment("CORECLAW_BASE_URL") or DEFAULT_BASE_URL, credentials)
+
+
+def _parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.URL:
     if not isinstance(value, str):
-        raise TypeError(f"base_url must be a str, not {type(value).__name__}")
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    text = value.strip()
     try:
-        url = httpx.URL(value.strip().rstrip("/"))
-        _ = url.host, urlsplit(value).port  # Stricter about brackets, ports and names.
+        url = httpx.URL(text.rstrip("/"))
+        _ = url.host, urlsplit(text).port  # Stricter about brackets, ports and names.
     except (httpx.InvalidURL, ValueError):
         raise ConfigurationError(
-            f"base_url must be an absolute http or https URL, not {credentials.shown(value)}"
+            f"{name} must be an absolute http or https URL, not {credentials.shown(value)}"
         ) from None
     if url.userinfo:
-        raise ConfigurationError("base_url must not hold a user name or password")
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+        raise ConfigurationError(f"{name} must not hold a user name or password")
+    if url.scheme not in {"http", "https"} or not url.host or _NOT_IN_A_BASE.search(text):
         raise ConfigurationError(
-            f"base_url must be an absolute http(s) URL without query, not {credentials.shown(value)}"
+            f"{name} must be an absolute http(s) URL without query or spaces, not {credentials.shown(value)}"
+        )
+    versioned = _VERSIONED.search(str(url))
+    if versioned is not None:
+        wanted = credentials.shown(str(url)[: versioned.start()])
+        raise ConfigurationError(
+            f"{name} must be what stands before /api/v2, which is added: {wanted}, not {credentials.shown(value)}"
         )
     return url
 

@@ -1478,9 +1478,10 @@ class CoreClaw:
         Make a client; nothing is sent or opened.
 
         Args:
-            api_key: The key; None for the environment's ``CORECLAW_API_KEY``. Without one only the three public
-                operations work (store, proxy regions, input schemas), which never send it.
-            base_url: Where the service is; None for the environment's ``CORECLAW_BASE_URL``, else
+            api_key: The key; None for the environment's ``CORECLAW_API_KEY``, unless that is blank. Without one only
+                the three public operations work (store, proxy regions, input schemas), which never send it.
+            base_url: Where the service is: what stands before ``/api/v2``, with a port or a path where it has one. None
+                for the environment's ``CORECLAW_BASE_URL``, unless that is blank, else
                 ``https://openapi.coreclaw.com``.
             auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
                 URLs).

@@ -458,6 +458,76 @@ async def test_settings_come_from_the_environment(service: FakeService, monkeypa
     assert service.requests[0].path == "/api/v2/users/account"
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+async def test_blank_settings_of_the_environment_are_none(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    monkeypatch.setenv("CORECLAW_API_KEY", blank)
+    monkeypatch.setenv("CORECLAW_BASE_URL", blank)
+    async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
+        await client.store.list_page()
+        with pytest.raises(ConfigurationError, match="set CORECLAW_API_KEY"):
+            await client.account.get()
+
+    assert [request.host for request in service.requests] == ["openapi.coreclaw.com"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CORECLAW_BASE_URL", "openapi.coreclaw.com"),
+        ("CORECLAW_BASE_URL", "https://x.test/api/v2"),
+        ("CORECLAW_BASE_URL", "https://x.test?a=1"),
+        ("CORECLAW_BASE_URL", "https://user@x.test"),
+        ("CORECLAW_API_KEY", "two words"),
+        ("CORECLAW_API_KEY", "k\u00e9y"),
+    ],
+)
+def test_a_setting_of_the_environment_is_named_as_such(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name} must ") as caught:
+        AsyncCoreClaw()
+
+    assert "words" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tail", ["/api/v2", "/api/v2/", "/api/v1", "/API/V2", "//api//v2//", "/Api/v10", "/api/v2/ \n"]
+)
+@pytest.mark.parametrize("base", ["https://openapi.coreclaw.com", "http://gw.example:8443/coreclaw"])
+def test_a_base_url_with_the_path_of_the_api_is_answered_with_the_right_one(base: str, tail: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be what stands before /api/v2") as caught:
+        AsyncCoreClaw("key", base_url=base + tail)
+
+    assert f"which is added: {base!r}, not " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://gw.example/coreclaw", "https://gw.example/coreclaw"),
+        (" https://gw.example/coreclaw/\n", "https://gw.example/coreclaw"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("HTTPS://GW.example:8443//", "https://gw.example:8443"),
+        ("https://gw.example/api", "https://gw.example/api"),
+        ("https://gw.example/api/v2/tenant", "https://gw.example/api/v2/tenant"),
+        ("https://gw.example/myapi/v2", "https://gw.example/myapi/v2"),
+        ("https://[::1]:8443/x", "https://[::1]:8443/x"),
+    ],
+)
+async def test_a_base_url_of_a_private_deployment_is_taken(given: str, sent: str) -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(200, json={"code": 0, "message": "success", "data": {"balance": "1"}})
+
+    async with AsyncCoreClaw("key", base_url=given, transport=httpx.MockTransport(answer)) as client:
+        await client.account.get()
+
+    assert seen == [f"{sent}/api/v2/users/account"]
+
+
 async def test_a_base_url_may_have_a_path() -> None:
     seen: list[str] = []
 
@@ -633,6 +703,12 @@ def mutual(check: Callable[[], object]) -> str:
         ({"on_event": 5}, ["on_event", "int"]),
         ({"base_url": "http://x.test:99999"}, ["base_url", "99999"]),
         ({"base_url": "http://xn--/"}, ["base_url"]),
+        ({"base_url": "https://x.test?"}, ["base_url", "query"]),
+        ({"base_url": "https://x.test/#"}, ["base_url", "query"]),
+        ({"base_url": "https://x.test/a b"}, ["base_url", "spaces"]),
+        ({"base_url": "https://x.test/a\tb"}, ["base_url"]),
+        ({"base_url": " "}, ["base_url", "' '"]),
+        ({"base_url": "https://x.test/s3cr3t/api/v2"}, ["base_url", "/api/v2", "<hidden>"]),
     ],
 )
 def test_a_setting_that_cannot_be_right_is_named(options: dict[str, Any], words: list[str]) -> None:

@@ -53,7 +53,7 @@ def find_key(key_file: Path | None, *, may_ask: bool) -> Found:
         if not key:
             raise typer.BadParameter(f"--api-key-file: {key_file} is empty")
         return Found(key, f"the file {key_file}")
-    if os.environ.get("CORECLAW_API_KEY"):
+    if os.environ.get("CORECLAW_API_KEY", "").strip():
         return Found(os.environ["CORECLAW_API_KEY"], "CORECLAW_API_KEY")
     if may_ask and sys.stdin.isatty() and sys.stderr.isatty():
         return Found(typer.prompt("API key", hide_input=True, err=True), "the prompt")
@@ -64,7 +64,7 @@ def find_base_url(given: str | None) -> Found:
     """Return the address of the service."""
     if given is not None:
         return Found(given, "--base-url")
-    if os.environ.get("CORECLAW_BASE_URL"):
+    if os.environ.get("CORECLAW_BASE_URL", "").strip():
         return Found(os.environ["CORECLAW_BASE_URL"], "CORECLAW_BASE_URL")
     return Found(DEFAULT_BASE_URL, "the default")
 
@@ -82,7 +82,8 @@ def open_client(key_file: Path | None, base_url: str | None, *, is_public: bool 
     key = find_key(key_file, may_ask=not is_public)
     if key.value is None and not is_public:
         raise ConfigurationError("there is no key: set CORECLAW_API_KEY, or give --api-key-file FILE")
-    with CoreClaw(key.value, base_url=find_base_url(base_url).value) as client:
+    # What the environment says the client finds by itself, and names in its errors.
+    with CoreClaw(None if key.source == "CORECLAW_API_KEY" else key.value, base_url=base_url) as client:
         yield client
 
 
