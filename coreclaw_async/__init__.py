@@ -60,6 +60,7 @@ from coreclaw_async.errors import (
     WorkerUnavailableError,
 )
 from coreclaw_async.models import (
+    AbortedRun,
     Account,
     CreatedTask,
     Export,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from coreclaw_async.shards import ShardReport, ShardSpec, run_shard, run_shard_async
 
 __all__ = [
+    "AbortedRun",
     "Account",
     "ApiError",
     "AsyncBatch",

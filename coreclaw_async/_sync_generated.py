@@ -38,6 +38,7 @@ from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.events import EventHook
 from coreclaw_async.models import (
+    AbortedRun,
     Account,
     CreatedTask,
     Export,
@@ -989,9 +990,9 @@ class SyncRuns:
         is_async: bool | None = None,
         offset: int | None = None,
         limit: int | None = None,
-    ) -> None:
+    ) -> AbortedRun:
         """
-        Ask the service to stop a run; that it agrees does not mean that the run has stopped.
+        Ask the service to stop a run and return which one that is; it has agreed, and the run may go on for a while.
 
         ``POST /api/v2/worker-runs/{runId}/abort``, ``/api/v2/worker-runs/last/abort`` or
         ``/api/v2/workers/{workerId}/runs/last/abort``, with an object as body also when nothing is given. For a
@@ -1001,9 +1002,14 @@ class SyncRuns:
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
             callback_url: Where the service posts changes of the run.
-            is_async: False to have the service wait; None leaves it out.
-            offset: 0 or more; None leaves it out.
-            limit: 1 to 100; None leaves it out.
+            is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
+                None leaves it out, and it does not wait.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1; None leaves it out.
+            limit: With ``is_async=False``, how many rows the answer holds: 1 to 100; None leaves it out.
+
+        Returns:
+            What the service says of the run, which may be nothing: its id is then the given one, and None for
+            `LastRun`. The same when the abort had to be sent again and was refused, because the run has ended by then.
 
         Raises:
             RunOperationError: The run cannot be aborted, for example because it has ended.

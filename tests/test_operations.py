@@ -219,7 +219,8 @@ OPERATIONS: dict[str, Operation] = {
         method="POST",
         path="/worker-runs/last/abort",
         body=B3,
-        returns=type(None),
+        returns=cc.AbortedRun,
+        check=lambda aborted, w: aborted.run_id is None and aborted.request_id is not None,
     ),
     "exportLastWorkerRunResults": Operation(
         call=lambda c, w: c.runs.export(LastRun(), format="jsonl", fields=["title", "rank"]),
@@ -263,7 +264,8 @@ OPERATIONS: dict[str, Operation] = {
         method="POST",
         path="/worker-runs/{run_id}/abort",
         body={},
-        returns=type(None),
+        returns=cc.AbortedRun,
+        check=lambda aborted, w: aborted.run_id == w.run_id,
     ),
     "getWorkerRunLog": Operation(
         call=lambda c, w: c.runs.get_log(w.run_id),
@@ -307,7 +309,8 @@ OPERATIONS: dict[str, Operation] = {
         method="POST",
         path=f"/workers/{AS_PATH}/runs/last/abort",
         body={},
-        returns=type(None),
+        returns=cc.AbortedRun,
+        check=lambda aborted, w: aborted.run_id is None,
     ),
     "exportWorkerLastRunResults": Operation(
         call=lambda c, w: c.runs.export(LastRun(WORKER)),

@@ -9,13 +9,14 @@ from typing import Any
 
 from coreclaw_async import errors
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.starting import reading_time
+from coreclaw_async._resources.starting import is_usable_id, reading_time
 from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.pages import read_result_page
-from coreclaw_async._wire.request import Safety, build_body, build_query, check_id
-from coreclaw_async._wire.response import no_data
+from coreclaw_async._wire.request import Request, Safety, build_body, build_query, check_id
+from coreclaw_async._wire.response import Answer, named_run
 from coreclaw_async._wire.run_reference import run_id_of, run_request
-from coreclaw_async.models import LastRun, ResultPage, Run, RunLog, RunRef
+from coreclaw_async.models import AbortedRun, LastRun, ResultPage, Run, RunLog, RunRef
 
 
 @contextlib.contextmanager
@@ -49,8 +50,12 @@ async def concrete_id(context: Context, run: RunRef, *, deadline: float | None =
         raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
 
 
-async def abort_run(context: Context, run: RunRef, **members: Any) -> None:
-    """Ask the service to abort the run; always sends an object, as the contract's own page requires a body."""
+async def abort_run(context: Context, run: RunRef, **members: Any) -> AbortedRun:
+    """
+    Ask the service to abort the run and return which one it is.
+
+    Always sends an object, as the contract's own page requires a body.
+    """
     request = run_request(
         "abort",
         run,
@@ -62,7 +67,20 @@ async def abort_run(context: Context, run: RunRef, **members: Any) -> None:
         settled_by=errors.RunOperationError,
     )
     with errors_about(run):
-        await context.transport.call(request, no_data)
+        return await context.transport.call(request, functools.partial(_read_aborted, given_id=run_id_of(run)))
+
+
+def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> AbortedRun:
+    """Return what the service says of the run; whatever it says, it has accepted the abort."""
+    members = answer.data if is_object(answer.data) else {}
+    named = named_run(members)
+    run_id = named if named is not None and is_usable_id(named) else given_id
+    try:
+        aborted = read_model(request, answer, AbortedRun, {**members, "run_slug": run_id})
+    except errors.InvalidResponseError:
+        aborted = AbortedRun(run_id=run_id, extra=members)
+    object.__setattr__(aborted, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+    return aborted
 
 
 async def read_log(context: Context, run: RunRef, *, deadline: float | None = None) -> RunLog:

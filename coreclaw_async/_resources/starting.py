@@ -23,7 +23,7 @@ from coreclaw_async._wire.request import (
     check_text,
     check_url,
 )
-from coreclaw_async._wire.response import Answer, made_id, wrong_shape
+from coreclaw_async._wire.response import Answer, named_run, wrong_shape
 from coreclaw_async.events import RunStarted, StartUnknown
 from coreclaw_async.models import StartedRun
 
@@ -35,8 +35,6 @@ _LOOK_SECONDS = 5.0
 _LOOK_SECONDS_WHEN_CANCELLED = 1.0
 # A start that waits answers after five minutes at the latest (docs, api/workers/run); half a minute is for the way.
 _SYNC_SECONDS = 330.0
-# Names under which a run's id has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
-_ID_MEMBERS = ("run_slug", "slug", "run_id", "id")
 
 
 def once_request(operation: str, *segments: str, reads_for: float = 0.0, **members: Any) -> Request:
@@ -178,10 +176,10 @@ def read_created(request: Request, answer: Answer, member: str, model: type[T]) 
 
 def _read_started(request: Request, answer: Answer) -> StartedRun:
     data = read_object(request, answer)
-    run_id = made_id(data, *_ID_MEMBERS)
+    run_id = named_run(data)
     if run_id is None:
         raise wrong_shape(request, answer, "run_slug is missing")
-    if not _is_usable(run_id):
+    if not is_usable_id(run_id):
         raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run", run_id=run_id)
     try:
         started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
@@ -209,7 +207,8 @@ def _remember(context: Context, request: Request, run_id: str | None) -> None:
         bind_callbacks(context, request, run_id=run_id)
 
 
-def _is_usable(run_id: str) -> bool:
+def is_usable_id(run_id: str) -> bool:
+    """Return whether an id that the service gave can stand in a path."""
     try:
         check_id("run_slug", run_id)
     except ValueError:

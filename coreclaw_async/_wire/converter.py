@@ -25,7 +25,15 @@ T = TypeVar("T")
 
 # Attribute -> wire name, where the two differ. One name may stand on the wire for different things: `results` is a
 # number on a run and a page on the answer to a start that waited.
+_WAITED_FOR = {
+    "run_id": "run_slug",
+    "status": "run_status",
+    "started_at": "execution_start_timestamp",
+    "finished_at": "execution_end_timestamp",
+    "duration": "running_duration",
+}
 _WIRE_NAMES: dict[type, dict[str, str]] = {
+    models.AbortedRun: _WAITED_FOR,
     models.Account: {"balance_expires_at": "balance_expiration_at"},
     models.CreatedTask: {"task_id": "slug"},
     models.LogEntry: {"level": "type"},
@@ -41,13 +49,7 @@ _WIRE_NAMES: dict[type, dict[str, str]] = {
         "error_message": "err_msg",
     },
     models.RunLog: {"entries": "list"},
-    models.StartedRun: {
-        "run_id": "run_slug",
-        "status": "run_status",
-        "started_at": "execution_start_timestamp",
-        "finished_at": "execution_end_timestamp",
-        "duration": "running_duration",
-    },
+    models.StartedRun: _WAITED_FOR,
     models.Task: {
         "task_id": "slug",
         "worker_id": "worker_slug",

@@ -28,8 +28,9 @@ from coreclaw_async.errors import (
 _SNIPPET_BYTES = 200
 _JSON_START = (b"{", b"[")
 _RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,128})"')
-# Names under which what a call has made has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
-_MADE_MEMBERS = ("run_slug", "slug", "run_id", "queue_ref", "id")
+# Names under which a run's id has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
+_RUN_MEMBERS = ("run_slug", "slug", "run_id", "id")
+_MADE_MEMBERS = (*_RUN_MEMBERS, "queue_ref")
 # Diagnostics are lists of texts; what is nested deeper than this is no diagnostics.
 _MAX_DEPTH = 50
 
@@ -131,13 +132,17 @@ def _refusal(
 def _names_what_was_made(envelope: Mapping[str, Any], body: bytes) -> bool:
     """Return whether a refusal contradicts itself by naming a run."""
     data = envelope.get("data")
-    is_named = is_object(data) and any(made_id(data, name) is not None for name in _MADE_MEMBERS)
+    is_named = is_object(data) and _first_id(data, _MADE_MEMBERS) is not None
     return is_named or _RUN_SLUG.search(body) is not None
 
 
-def made_id(data: Mapping[str, Any], *names: str) -> str | None:
-    """Return the first of the members *names* that can be an id, as text; all names that are known without any."""
-    for name in names or _MADE_MEMBERS:
+def named_run(data: Mapping[str, Any]) -> str | None:
+    """Return the id of the run that the data of an answer names, as it stands there, or None."""
+    return _first_id(data, _RUN_MEMBERS)
+
+
+def _first_id(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names:
         value = data.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value:
             return str(value)
@@ -196,7 +201,7 @@ def _run_in(body: bytes) -> str | None:
     """Return the id of the run that *body* names, whole or cut, or None."""
     envelope, _ = _parse(body)
     data = envelope.get("data")
-    if is_object(data) and (run_id := made_id(data, "run_slug", "run_id")) is not None:
+    if is_object(data) and (run_id := _first_id(data, ("run_slug", "run_id"))) is not None:
         return run_id
     named = _RUN_SLUG.search(body)
     return None if named is None else named[1].decode("utf-8", "replace")

@@ -106,8 +106,9 @@ def abort(
     """Ask the service to stop runs; that it agrees does not mean that they have stopped: wait tells."""
     with open_client(api_key_file, base_url) as client:
         for run_id in runs:
-            client.runs.abort(run_of(run_id))
-            Screen().complain(f"Asked to abort run {run_id}.")
+            aborted = client.runs.abort(run_of(run_id))
+            named = "the last run" if aborted.run_id is None else f"run {aborted.run_id}"
+            Screen().complain(f"Asked to abort {named}.")
 
 
 @guarded

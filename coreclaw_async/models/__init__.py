@@ -4,6 +4,7 @@ from coreclaw_async.models.account import Account, ProxyRegion
 from coreclaw_async.models.pages import Page, ResultHeader, ResultPage, Row
 from coreclaw_async.models.queue import QueueAction, QueuedRun, QueueItem
 from coreclaw_async.models.runs import (
+    AbortedRun,
     Export,
     LastRun,
     LogEntry,
@@ -19,6 +20,7 @@ from coreclaw_async.models.tasks import CreatedTask, ScheduleType, Task, TaskInp
 from coreclaw_async.models.workers import InputProperty, InputSchema, Worker, WorkerSummary
 
 __all__ = [
+    "AbortedRun",
     "Account",
     "CreatedTask",
     "Export",

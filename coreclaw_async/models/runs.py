@@ -152,6 +152,40 @@ class StartedRun:
         return outcome_of(self.status)
 
 
+@attrs.frozen(kw_only=True)
+class AbortedRun:
+    """
+    The answer to an abort that the service accepted, which does not mean that the run has stopped.
+
+    Attributes:
+        run_id: Slug of the run: as the service named it, else as the caller did; None where `LastRun` was aborted and
+            the service did not say which run that is. The wire calls it ``run_slug``.
+        request_id: The service's name for the request.
+        status: A `RunStatus`, the raw word, or None. This and all below is None where the service did not wait for the
+            end, which most often it does not. The wire calls it ``run_status``.
+        started_at: UTC; the wire calls it ``execution_start_timestamp``.
+        finished_at: UTC; the wire calls it ``execution_end_timestamp``.
+        duration: Seconds; the wire calls it ``running_duration``.
+        is_finished: As the service said.
+        error_message: Diagnostic text.
+        result_message: Text about the results.
+        results: The window of rows that ``offset`` and ``limit`` asked for.
+        extra: Members this version does not know, under their wire names; all of them where one cannot be read.
+    """
+
+    run_id: str | None = None
+    request_id: str | None = None
+    status: RunStatus | str | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    duration: float | None = None
+    is_finished: bool | None = None
+    error_message: str | None = None
+    result_message: str | None = None
+    results: ResultPage | None = None
+    extra: dict[str, Any] = extra_field()
+
+
 @attrs.frozen
 class LastRun:
     """

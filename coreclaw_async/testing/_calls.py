@@ -16,7 +16,7 @@ from coreclaw_async.testing._switches import Switches
 from coreclaw_async.testing._world import World
 
 SYNC_LIMIT = 300.0
-"""Seconds after which a synchronous start answers although the run goes on."""
+"""Seconds after which a synchronous start or abort answers although the run goes on."""
 
 
 @frozen

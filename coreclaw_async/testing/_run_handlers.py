@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from coreclaw_async.testing._answers import NO_DATA, RefusedError
-from coreclaw_async.testing._calls import Call
+from coreclaw_async.testing._calls import Call, Pending
 from coreclaw_async.testing._fake_run import FakeRun
 from coreclaw_async.testing._logs import log_lines, show_entries
 from coreclaw_async.testing._months import run_window
 from coreclaw_async.testing._request_rules import RUN_STATUSES
 from coreclaw_async.testing._result_pages import show_results
-from coreclaw_async.testing._run_starts import check_input, check_version, start_run
+from coreclaw_async.testing._run_starts import check_input, check_version, start_run, sync_reply
 from coreclaw_async.testing._signed_urls import log_url
 
 
@@ -31,14 +31,16 @@ def rerun(call: Call) -> Any:
 
 
 def abort(call: Call) -> Any:
-    """Answer the three abort operations."""
+    """Answer the three abort operations: without data, or with the run and its rows once it has ended."""
     run = call.run(reading=False)
     if run.is_final:
         raise RefusedError(400, 70002, "the run can no longer be aborted")
     run.abort()
     if "callback_url" in call.body:
         call.world.call_back(run, call.body["callback_url"])
-    return NO_DATA
+    if call.body.get("is_async", True):
+        return NO_DATA
+    return Pending(run, lambda: sync_reply(call, run, repeated=True))
 
 
 def get_run(call: Call) -> Any:

@@ -41,7 +41,7 @@ def start_run(
     )
     if call.body.get("is_async", True):
         return {"run_slug": run.run_id}
-    return Pending(run, lambda: _sync_reply(call, run, repeated=repeated))
+    return Pending(run, lambda: sync_reply(call, run, repeated=repeated))
 
 
 def why_not_now(world: World) -> RefusedError | None:
@@ -107,8 +107,8 @@ def _property_fault(entry: Mapping[str, Any], value: Any) -> str | None:
     return None
 
 
-def _sync_reply(call: Call, run: FakeRun, *, repeated: bool) -> dict[str, Any]:
-    """Return the data of a synchronous start; starts and reruns answer with different members."""
+def sync_reply(call: Call, run: FakeRun, *, repeated: bool) -> dict[str, Any]:
+    """Return the data of an answer that was waited for; starts answer with other members than reruns and aborts."""
     if call.switches.sync_reply == "slug":
         return {"run_slug": run.run_id}
     began = run.created_at + (run.started_after or 0.0)

@@ -43,7 +43,7 @@ class Switches:
         run_list_echo: The same for the list of runs alone; None goes with `echo_page_index`.
         log_entries: The shape of log entries: `objects` with a number for the level, `words` with
             a word for it, `strings`, or `mixed`.
-        sync_reply: What a synchronous start answers, `full` or only the `slug`.
+        sync_reply: What a synchronous start or abort answers, `full` or only the `slug`.
         detail_err_msg: Whether the detail of a run has `err_msg`; lists always have it.
         input_schema: The shape of input schemas: a `list` of properties, a `map`, or `missing`.
         task_shape: The `production` members of a task, or the `small` documented set.

@@ -52,6 +52,54 @@ async def test_a_rerun_answers_with_other_members(api: ApiSession) -> None:
     assert answer["run_slug"] != old
 
 
+@pytest.mark.parametrize("body", [None, {}, {"is_async": True, "offset": 3, "limit": 5}])
+async def test_an_abort_answers_at_once_and_without_data(api: ApiSession, body: dict[str, object] | None) -> None:
+    run_id = await api.start()
+
+    response = (
+        await api.client.post(f"/worker-runs/{run_id}/abort", json=body)
+        if body is not None
+        else (await api.client.post(f"/worker-runs/{run_id}/abort"))
+    )
+
+    assert set(response.json()) == {"code", "message", "request_id"}
+    assert api.service.clock.monotonic() == 0
+
+
+@pytest.mark.parametrize("path", ["/worker-runs/last", f"/workers/{STORE_WORKER}/runs/last", "/worker-runs/{run_id}"])
+async def test_an_abort_that_waits_answers_as_a_rerun_does_when_the_run_has_ended(api: ApiSession, path: str) -> None:
+    api.service.next_script = RunScript(rows=10, ready_for=1, duration=10, abort_after=2)
+    run_id = await api.start()
+    api.service.clock.advance(6)
+
+    answer = await api.post(f"{path.format(run_id=run_id)}/abort", {"is_async": False, "limit": 3})
+
+    results = answer.pop("results")
+    assert answer == {
+        "run_slug": run_id,
+        "run_status": "aborted",
+        "is_finished": True,
+        "execution_start_timestamp": START + 1,
+        "execution_end_timestamp": START + 8,
+        "running_duration": 7,
+    }
+    assert (results["count"], len(results["list"])) == (5, 3)
+    assert api.service.clock.monotonic() == 8
+
+
+async def test_an_abort_that_waits_can_answer_with_the_slug_alone(api: ApiSession) -> None:
+    api.service.sync_reply = "slug"
+    run_id = await api.start()
+
+    assert await api.post(f"/worker-runs/{run_id}/abort", {"is_async": False}) == {"run_slug": run_id}
+
+
+async def test_an_abort_that_waits_is_refused_at_once_when_the_run_has_ended(api: ApiSession) -> None:
+    run_id = api.service.add_run("coreclaw/google-maps-scraper")
+
+    assert await api.refusal("POST", f"/worker-runs/{run_id}/abort", json={"is_async": False}) == (400, 70002)
+
+
 async def test_a_saved_task_answers_as_a_worker_does(api: ApiSession) -> None:
     task_id = api.service.add_task("coreclaw/google-maps-scraper", title="t", input=GOOD_INPUT)
 

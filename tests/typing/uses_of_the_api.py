@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from coreclaw_async import (
+    AbortedRun,
     Account,
     AsyncBatch,
     AsyncCoreClaw,
@@ -139,7 +140,10 @@ def block(client: CoreClaw, run: Run, started: StartedRun) -> None:
     assert_type(client.runs.list_page(status=RunStatus.RUNNING), Page[Run])
     assert_type(client.runs.list_results_page("R", limit=5), ResultPage)
     assert_type(client.runs.get(LastRun("owner/name")), Run)
-    assert_type(client.runs.abort(LastRun()), None)
+    aborted = client.runs.abort(LastRun())
+    assert_type(aborted, AbortedRun)
+    assert_type(aborted.run_id, str | None)
+    assert_type(aborted.results, ResultPage | None)
     assert_type(client.runs.rerun(run, is_async=False, offset=0, limit=5), StartedRun)
     assert_type(client.runs.find_started("w", since=dt.datetime.now(dt.UTC)), list[Run])
     assert_type(client.runs.export(run, format="jsonl", fields=["title"]), Export)
@@ -179,7 +183,7 @@ async def name_runs(client: AsyncCoreClaw, run: Run, started: StartedRun) -> Non
     references: list[RunRef] = ["R", run, started, LastRun(), LastRun("owner/name"), LastRun(worker_id="w")]
     for reference in references:
         assert_type(await client.runs.get(reference), Run)
-    assert_type(await client.runs.abort(LastRun()), None)
+    assert_type(await client.runs.abort(LastRun()), AbortedRun)
     assert_type(await client.runs.rerun(run, is_async=False, offset=0, limit=5), StartedRun)
     assert_type(await client.runs.find_started("w", since=dt.datetime.now(dt.UTC)), list[Run])
     assert_type(await client.runs.export(run, format="jsonl", fields=["title"]), Export)
