@@ -124,7 +124,7 @@ class SyncStore:
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: sent again after a failure.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
@@ -177,7 +177,7 @@ class SyncWorkers:
         ``GET /api/v2/workers``. Reads only: sent again after a failure.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
@@ -273,7 +273,7 @@ class SyncWorkers:
             version: A concrete version such as ``v1.2.6``; None for the newest. ``latest`` is refused for real workers.
             callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
-            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:
@@ -400,7 +400,7 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: sent again after a failure. The answer holds each task's whole input.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Tasks a page, 1 to 100.
             worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -667,7 +667,7 @@ class SyncTasks:
             task_id: Task slug.
             callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
-            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:
@@ -744,7 +744,7 @@ class SyncRuns:
         `iterate`.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -1047,7 +1047,7 @@ class SyncRuns:
             callback_url: Where the service posts changes of the new run; None for a URL of the client's hub, if it has
                 one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
-            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:
@@ -1094,7 +1094,7 @@ class SyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Rows a page, 1 to 100.
 
@@ -1221,7 +1221,7 @@ class SyncRunQueue:
         ``GET /api/v2/run-queue/items``. Reads only: sent again after a failure.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Items a page, 1 to 100.
             status: ``waiting`` or ``inactive``; passed on unchecked.

@@ -37,7 +37,7 @@ class AsyncRunQueue:
         ``GET /api/v2/run-queue/items``. Reads only: sent again after a failure.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Items a page, 1 to 100.
             status: ``waiting`` or ``inactive``; passed on unchecked.

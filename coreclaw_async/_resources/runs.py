@@ -77,7 +77,7 @@ class AsyncRuns:
         `iterate`.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -372,7 +372,7 @@ class AsyncRuns:
             callback_url: Where the service posts changes of the new run; None for a URL of the client's hub, if it
                 has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
-            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:
@@ -422,7 +422,7 @@ class AsyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Rows a page, 1 to 100.
 

@@ -21,7 +21,7 @@ class AsyncStore:
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: sent again after a failure.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.

@@ -59,7 +59,7 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: sent again after a failure. The answer holds each task's whole input.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Tasks a page, 1 to 100.
             worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -347,7 +347,7 @@ class AsyncTasks:
             task_id: Task slug.
             callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
-            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:

@@ -39,7 +39,7 @@ class AsyncWorkers:
         ``GET /api/v2/workers``. Reads only: sent again after a failure.
 
         Args:
-            offset: 0 or more, sent as it is; what it counts has changed over time, only 0 is the first page for
+            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
                 certain.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
@@ -144,7 +144,7 @@ class AsyncWorkers:
             version: A concrete version such as ``v1.2.6``; None for the newest. ``latest`` is refused for real workers.
             callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
-            offset: With ``is_async=False``, which rows the answer holds: 0 or more.
+            offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:

@@ -125,9 +125,9 @@ def time_of(name: str, text: str | None) -> dt.datetime | None:
     if text is None:
         return None
     age = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if age is not None:
-        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=int(age[1]) * _AGES[age[2]])
     try:
+        if age is not None:
+            return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=int(age[1]) * _AGES[age[2]])
         return dt.datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):  # No calendar goes back so far.
         raise typer.BadParameter(f"{name} must be an age like 12h or 7d, or ISO 8601, not {text!r}") from None
