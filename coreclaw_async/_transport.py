@@ -19,7 +19,7 @@ from coreclaw_async._lanes import FLIGHT, Flight
 from coreclaw_async._redaction import hide_in_logs
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
-from coreclaw_async._wire.moments import http_date
+from coreclaw_async._wire.moments import clock_difference
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
 from coreclaw_async._wire.retry import RetryPolicy
@@ -105,9 +105,8 @@ class Transport:
 
     def service_time(self) -> float:
         """Return what the service's clock shows, in Unix seconds, as far as its answers told; else this machine's."""
-        text, received_at = self.connections.last_date
-        date = http_date(text)
-        return self.clock.time() if date is None else self.clock.time() + date - received_at
+        difference = clock_difference(*self.connections.last_date)
+        return self.clock.time() + (difference or 0.0)
 
     def emit(self, event: Event) -> None:
         """Tell the hook; an error of its own is logged and changes nothing."""

@@ -26,6 +26,8 @@ from coreclaw_async.errors import (
 )
 
 _SNIPPET_BYTES = 200
+# Nobody who asks for more can mean it, and a wait that believed it would sleep for years.
+_MOST_RETRY_AFTER = 86_400.0
 _JSON_START = (b"{", b"[")
 _RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,128})"')
 # Names under which a run's id has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
@@ -255,7 +257,7 @@ def _text_or_none(value: object) -> str | None:
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
-    Return the seconds that ``Retry-After`` asks for, 0 or more; None without a readable one.
+    Return the seconds that ``Retry-After`` asks for, 0 to a day; None without a readable one.
 
     Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send both.
     """
@@ -271,4 +273,4 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
         seconds = date - now
     if seconds != seconds or seconds == float("inf"):
         return None
-    return max(0.0, seconds)
+    return min(max(0.0, seconds), _MOST_RETRY_AFTER)
