@@ -169,6 +169,8 @@ class Survey:
             return None
         self._memory.note_success()
         for run in () if page is None else page.items:
+            if run.status is None:  # It tells nothing: whoever is not found in a list is asked for.
+                continue
             if self._report(run.run_id, run):
                 self._seen += 1
                 left.pop(run.run_id, None)

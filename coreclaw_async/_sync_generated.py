@@ -832,7 +832,9 @@ class SyncRuns:
             until: Aware, by this machine's clock: when it failed. None for now.
 
         Raises:
-            PaginationError: The list could not be read whole.
+            CoreClawError: The look did not see everything: a list could not be read, or holds runs that do not say
+                their id. What it had found is in the error's ``candidates``.
+            PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
         """
         return self._bridge.run(self._inner.find_started, worker_id, since=since, until=until).result()

@@ -71,8 +71,9 @@ class CoreClawError(Exception):
         retry_after: Seconds the service asked to wait, or None.
         run_id: The run this error is about, where it is known.
         candidates: Ids of what the request may have brought about: runs for a start, tasks or queue items for
-            the calls that make those. Empty: a look found none, which is no proof. None: no look was made or
-            it failed.
+            the calls that make those. What a look had found before it broke, or before its time was up, is here
+            as well. Empty: a look saw everything and found none, which is no proof. None: nobody could tell, as
+            no look was made, or it found nothing and did not see everything.
         may_have_taken_effect: Whether the service may have done what was asked. When it is true and the call
             starts something that costs money, look before calling again.
     """

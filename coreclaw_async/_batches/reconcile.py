@@ -63,10 +63,17 @@ class Look:
     Attributes:
         candidates: Runs that nothing explains and that one of the starts may have brought about.
         is_foreign: Whether there are runs that no item and no open start can explain.
+        is_whole: Whether each entry of the list says which run it is; one that does not may be any run.
     """
 
     candidates: tuple[str, ...]
     is_foreign: bool
+    is_whole: bool = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is certainly no run that one of the starts may have brought about."""
+        return self.is_whole and not self.candidates
 
 
 def look_at(
@@ -86,8 +93,9 @@ def look_at(
     last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + skew
     candidates: list[str] = []
     is_foreign = False
-    for run in runs:
-        if not run.run_id or run.run_id in explained or run.run_id in candidates:
+    named = [run for run in runs if run.run_id]
+    for run in named:
+        if run.run_id in explained or run.run_id in candidates:
             continue
         created = creation_time(run.run_id)
         if created is not None and created < first:
@@ -97,7 +105,7 @@ def look_at(
             is_foreign = True
         else:
             candidates.append(run.run_id)
-    return Look(tuple(candidates), is_foreign or len(candidates) > len(items))
+    return Look(tuple(candidates), is_foreign or len(candidates) > len(items), is_whole=len(named) == len(runs))
 
 
 def judge(look: Look, items: Sequence[Item], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:
@@ -111,9 +119,10 @@ def judge(look: Look, items: Sequence[Item], *, is_exclusive: bool, was_empty: b
         was_empty: Whether the look before this one, a list lag ago, found no candidates either.
         may_wait: Whether callbacks may still name the runs.
     """
-    if not look.candidates:
+    if look.is_empty:
         return Verdict.NOT_ACCEPTED if was_empty else Verdict.LOOK_AGAIN
-    if len(items) == 1 and len(look.candidates) == 1 and is_exclusive and not look.is_foreign:
+    is_only = len(items) == 1 and len(look.candidates) == 1 and look.is_whole and not look.is_foreign
+    if is_only and is_exclusive:
         return Verdict.ADOPT
     return Verdict.LOOK_AGAIN if may_wait else Verdict.HOLD
 

@@ -65,7 +65,7 @@ class Reconciler:
                 was_empty=was_empty,
                 may_wait=self._has_callbacks(items) and now < settled + times.callback_patience,
             )
-            was_empty = not look.candidates
+            was_empty = look.is_empty
             # A callback may have come while the list was read.
             await self._settle(await self._bind(items), look, verdict)
 

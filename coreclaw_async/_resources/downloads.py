@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -13,8 +14,7 @@ from coreclaw_async._file_target import FileTarget
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import concrete_id, errors_about, read_run
 from coreclaw_async._wire.converter import read_model
-from coreclaw_async._wire.request import Request, build_query, check_text
-from coreclaw_async._wire.response import Answer, wrong_shape
+from coreclaw_async._wire.request import build_query, check_text
 from coreclaw_async._wire.run_reference import run_request
 from coreclaw_async.models import Export, RunRef
 
@@ -47,14 +47,7 @@ async def read_export(
     """Return where the run's rows can be fetched."""
     request = run_request("export", run, query=_export_query(format, fields))
     with errors_about(run):
-        return await context.transport.call(request, _read_export)
-
-
-def _read_export(request: Request, answer: Answer) -> Export:
-    export = read_model(request, answer, Export)
-    if not export.download_url:
-        raise wrong_shape(request, answer, "download_url is missing")
-    return export
+        return await context.transport.call(request, functools.partial(read_model, model=Export))
 
 
 async def download_export(

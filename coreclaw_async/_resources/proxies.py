@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 from coreclaw_async._resources.context import Context
-from coreclaw_async._wire.converter import read_models, read_object
+from coreclaw_async._wire.pages import read_whole_list
 from coreclaw_async._wire.request import Request, build_path, build_query, check_text
-from coreclaw_async._wire.response import Answer
 from coreclaw_async.models import ProxyRegion
 
 
@@ -32,8 +33,4 @@ class AsyncProxies:
             query=build_query(language=check_text("language", language)),
             is_public=True,
         )
-        return await self._context.transport.call(request, _read_regions)
-
-
-def _read_regions(request: Request, answer: Answer) -> tuple[ProxyRegion, ...]:
-    return read_models(request, answer, ProxyRegion, read_object(request, answer).get("list"))
+        return await self._context.transport.call(request, functools.partial(read_whole_list, model=ProxyRegion))

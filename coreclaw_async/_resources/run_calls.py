@@ -10,7 +10,7 @@ from typing import Any
 from coreclaw_async import errors
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.starting import is_usable_id, reading_time
-from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.pages import read_result_page
 from coreclaw_async._wire.request import Request, Safety, build_body, build_query, check_id
@@ -33,9 +33,8 @@ async def read_run(context: Context, run: RunRef, *, deadline: float | None = No
     """Return the run as it is now."""
     request = run_request("get", run)
     with errors_about(run):
-        return await context.transport.call(
-            request, functools.partial(read_model, model=Run), deadline=deadline, is_probe=is_probe
-        )
+        read = functools.partial(read_named, model=Run, name="run_id", asked=run_id_of(run))
+        return await context.transport.call(request, read, deadline=deadline, is_probe=is_probe)
 
 
 async def concrete_id(context: Context, run: RunRef, *, deadline: float | None = None) -> str:

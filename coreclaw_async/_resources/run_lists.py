@@ -6,6 +6,8 @@ import datetime as dt
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 
+import attrs
+
 from coreclaw_async._listing import Listing
 from coreclaw_async._pagination import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
@@ -19,6 +21,7 @@ from coreclaw_async._wire.moments import (
 )
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
+from coreclaw_async.errors import CoreClawError, InvalidResponseError, PaginationError
 from coreclaw_async.models import Page, Run
 
 _MAX_LOOK_PAGES = 5
@@ -125,46 +128,108 @@ async def find_started(
     """
     Return the runs that a start between *since* and *until* may have brought about.
 
+    Raises:
+        CoreClawError: The lists could not be read as far as they had to be; its candidates were found before.
+    """
+    found: dict[str, Run] = {}
+    try:
+        await report_started(context, worker_id, since, until, lambda run: found.setdefault(run.run_id, run))
+    except CoreClawError as error:
+        error.candidates = tuple(found) or None
+        raise
+    return list(found.values())
+
+
+async def report_started(
+    context: Context,
+    worker_id: str | None,
+    since: dt.datetime,
+    until: dt.datetime | None,
+    found: Callable[[Run], object],
+) -> None:
+    """
+    Call *found* with each run that a start between *since* and *until* may have brought about, as soon as it is seen.
+
     Reads the service's current month first, whose answer also tells the service's clock, and earlier months when the
     start may fall into one; at most five pages of each.
+
+    Raises:
+        InvalidResponseError: A run that may be one of them does not say its id.
+        PaginationError: Five pages do not reach back to *since*, and hold no run that may be one of them.
     """
     transport = context.transport
     began = check_aware("since", since).timestamp()
     ended = transport.clock.time() if until is None else check_aware("until", until).timestamp()
     options = PagerOptions(page_size=MAX_LIMIT)
     current = runs_pager(context, options, worker_id=worker_id)
-    pages = [await current.next_page()]
+    page = await current.next_page()
     # Both moments are this machine's; the ids and months are the service's. Where nobody can tell how far the two
     # clocks are apart, no time rules a run out.
     difference = clock_difference(*transport.connections.last_date)
     first = float("-inf") if difference is None else began + difference - _SKEW_SECONDS
     last = float("inf") if difference is None else ended + difference + _SKEW_SECONDS
-    pages.extend(await _read_back(current, pages[0], first))
+    look = _StartedLook(context, first, last, found)
+    await look.read(current, page)
     now = moment_of(transport.service_time())
     earliest = moment_of(began if difference is None else first)
     if month_of(earliest) != month_of(now):
         latest = min(moment_of(last), now)
         earlier = runs_pager(context, options, worker_id=worker_id, since=earliest, until=latest)
-        page = await earlier.next_page()
-        pages.extend([page, *await _read_back(earlier, page, first)])
-    found = {run.run_id: run for page in pages if page for run in page.items if _may_be_it(context, run, first, last)}
-    return list(found.values())
+        await look.read(earlier, await earlier.next_page())
+    look.check_whole()
 
 
-async def _read_back(pager: AsyncPager[Run], page: Page[Run] | None, first: float) -> list[Page[Run] | None]:
-    """Return more pages while the last one is not older than *first*: newest first is a hint, and so is all of this."""
-    pages: list[Page[Run] | None] = []
-    while page is not None and len(pages) < _MAX_LOOK_PAGES - 1:
+@attrs.define
+class _StartedLook:
+    """
+    A look for runs of unknown starts.
+
+    Attributes:
+        first: Earliest moment that a run can be of, in Unix seconds of the service.
+        last: Latest moment.
+    """
+
+    _context: Context
+    first: float
+    last: float
+    _found: Callable[[Run], object]
+    _has_found: bool = attrs.field(default=False, init=False)
+    _nameless: int = attrs.field(default=0, init=False)
+    _was_cut: bool = attrs.field(default=False, init=False)
+
+    async def read(self, pager: AsyncPager[Run], page: Page[Run] | None) -> None:
+        """Take *page* and the next ones, until one is older than what is looked for, or there have been five."""
+        pages = 0
+        while page is not None:
+            for run in page.items:
+                self._take(run)
+            pages += 1
+            if self._is_behind(page):
+                return
+            if pages == _MAX_LOOK_PAGES:
+                self._was_cut = True
+                return
+            page = await pager.next_page()
+
+    def check_whole(self) -> None:
+        """Raise when a run of the start may have been there and was not seen."""
+        if self._nameless:
+            raise InvalidResponseError(f"{self._nameless} runs that may be what was looked for do not say their id")
+        if self._was_cut and not self._has_found:
+            raise PaginationError("the look for a lost start ended before it had gone back far enough")
+
+    def _is_behind(self, page: Page[Run]) -> bool:
+        """Newest first is a hint, and so is all of this."""
         newest, oldest = (creation_time(page.items[place].run_id) for place in (0, -1))
-        if newest is not None and oldest is not None and oldest < first and oldest <= newest:
-            break
-        page = await pager.next_page()
-        pages.append(page)
-    return pages
+        return newest is not None and oldest is not None and oldest < self.first and oldest <= newest
 
-
-def _may_be_it(context: Context, run: Run, first: float, last: float) -> bool:
-    if not run.run_id or run.run_id in context.known or run.origin == "web":
-        return False
-    created = creation_time(run.run_id)
-    return created is None or first <= created <= last
+    def _take(self, run: Run) -> None:
+        if run.origin == "web" or run.run_id in self._context.known:
+            return
+        if not run.run_id:
+            self._nameless += 1
+            return
+        created = creation_time(run.run_id)
+        if created is None or self.first <= created <= self.last:
+            self._has_found = True
+            self._found(run)

@@ -147,6 +147,8 @@ class AsyncRunQueue:
 
 
 def _read_actions(request: Request, answer: Answer) -> tuple[QueueAction, ...]:
+    if answer.data is None:  # The service has answered these with nothing but its code.
+        return ()
     return read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
 
 

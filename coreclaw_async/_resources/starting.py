@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -27,9 +28,15 @@ from coreclaw_async._wire.response import Answer, named_run, wrong_shape
 from coreclaw_async.events import RunStarted, StartUnknown
 from coreclaw_async.models import StartedRun
 
+logger = logging.getLogger("coreclaw_async")
+
 T = TypeVar("T")
 
-Look = Callable[[], Awaitable[list[str]]]
+Found = Callable[[str], None]
+"""Takes the id of something that a lost answer may be about."""
+
+Look = Callable[[Found], Awaitable[None]]
+"""Reports ids as it finds them, so that they are kept when it breaks; raises when it could not see everything."""
 
 _LOOK_SECONDS = 5.0
 _LOOK_SECONDS_WHEN_CANCELLED = 1.0
@@ -141,8 +148,7 @@ async def _look_for(context: Context, request: Request, error: errors.CoreClawEr
     seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
     clock = context.transport.clock
     began = clock.monotonic()
-    found = await _look_in_time(look, seconds)
-    error.candidates = None if found is None else tuple(found)
+    error.candidates = await _look_in_time(look, seconds)
     url, joined = request.callback_url, context.joined
     if url is None or joined is None or not joined.hub.owns(url):
         return
@@ -225,12 +231,16 @@ def _was_cancelled(error: BaseException) -> bool:
     return False
 
 
-async def _look_in_time(look: Look, seconds: float) -> list[str] | None:
-    """Return what one bounded look found, or None when it could not be made."""
+async def _look_in_time(look: Look, seconds: float) -> tuple[str, ...] | None:
+    """Return what one bounded look found; None when it found nothing and did not see everything."""
+    found: dict[str, None] = {}
+    is_whole = False
     try:
         with anyio.move_on_after(seconds, shield=True):
-            return await look()
-    except (errors.CoreClawError, anyio.get_cancelled_exc_class()):
-        # Also when asyncio cancels the task once more: the error that is on its way says more than that.
-        return None
-    return None
+            await look(found.setdefault)
+            is_whole = True
+    except anyio.get_cancelled_exc_class():
+        pass  # When asyncio cancels the task once more, the error that is on its way says more than that.
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not replace the error of the start
+        logger.debug("the look for what a lost answer may be about broke: %s", type(error).__name__)
+    return tuple(found) if found or is_whole else None

@@ -19,7 +19,7 @@ from coreclaw_async._resources.starting import (
     start_members,
 )
 from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
-from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import (
     Request,
@@ -202,7 +202,8 @@ class AsyncTasks:
             ValueError: *task_id* is empty or cannot stand in a path.
         """
         request = Request(operation="getWorkerTask", method="GET", path=_task_path(task_id))
-        return await self._context.transport.call(request, functools.partial(read_model, model=Task))
+        read = functools.partial(read_named, model=Task, name="task_id", asked=task_id)
+        return await self._context.transport.call(request, read)
 
     async def update(
         self,

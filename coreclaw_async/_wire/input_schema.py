@@ -19,7 +19,7 @@ def read_input_schema(request: Request, answer: Answer) -> InputSchema:
     example shows a map in the manner of JSON Schema. A shape that is neither has no properties and stays in ``raw``.
 
     Raises:
-        InvalidResponseError: A property has a member of the wrong type.
+        InvalidResponseError: There is no data, or it is no object.
     """
     data = read_object(request, answer)
     # The official playground also takes the data itself for the schema.

@@ -1,37 +1,43 @@
-"""The data of a list operation into a page."""
+"""The data of a list operation into a page: a list that did not come is a broken answer, and never an empty page."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from coreclaw_async._wire.converter import read_count, read_model, read_models, read_object
+from coreclaw_async._wire.converter import ListHead, read_model, read_models, read_object
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Answer
+from coreclaw_async._wire.response import Answer, wrong_shape
 from coreclaw_async.models import Page, ResultPage
 
 T = TypeVar("T")
 
-_PAGE_MEMBERS = {"count", "page_index", "page_size"}
+_LIST = "list"
+_LIST_OF_WORKERS = "scraper"
 
 
 def read_page(
-    request: Request, answer: Answer, model: type[T], *, offset: int, limit: int, member: str = "list"
+    request: Request, answer: Answer, model: type[T], *, offset: int, limit: int, member: str = _LIST
 ) -> Page[T]:
     """
     Return the page in *answer*; its items stand under *member*, ``scraper`` for store and workers.
 
+    An item that cannot be read stays in its place, without an identity.
+
     Raises:
-        InvalidResponseError: A member has the wrong type.
+        InvalidResponseError: There is no data, or no list where there must be one.
     """
     data = read_object(request, answer)
+    head = read_model(request, answer, ListHead)
+    items = _items_of(request, answer, data, member, count=head.count, offset=offset, limit=limit)
+    head.extra.pop(member, None)
     return Page(
-        items=read_models(request, answer, model, data.get(member)),
-        count=read_count(request, answer, "count"),
-        page_index=read_count(request, answer, "page_index"),
-        page_size=read_count(request, answer, "page_size"),
+        items=read_models(request, answer, model, items),
+        count=head.count,
+        page_index=head.page_index,
+        page_size=head.page_size,
         offset=offset,
         limit=limit,
-        extra={name: value for name, value in data.items() if name not in _PAGE_MEMBERS and name != member},
+        extra=head.extra,
     )
 
 
@@ -40,9 +46,59 @@ def read_result_page(request: Request, answer: Answer, *, offset: int, limit: in
     Return the page of result rows in *answer*.
 
     Raises:
-        InvalidResponseError: A member has the wrong type.
+        InvalidResponseError: There is no data, no list where there must be one, or a row that is no object: it was
+            paid for, and leaving it out would lose it.
     """
     page = read_model(request, answer, ResultPage)
+    _items_of(request, answer, read_object(request, answer), _LIST, count=page.count, offset=offset, limit=limit)
     object.__setattr__(page, "offset", offset)  # Nobody has seen the new object yet.
     object.__setattr__(page, "limit", limit)
     return page
+
+
+def read_whole_list(request: Request, answer: Answer, model: type[T]) -> tuple[T, ...]:
+    """
+    Return the items of a list that is not paged and has no count.
+
+    Raises:
+        InvalidResponseError: There is no data, or no list in it.
+    """
+    return read_models(request, answer, model, _listed(request, answer, read_object(request, answer), _LIST))
+
+
+def _items_of(
+    request: Request,
+    answer: Answer,
+    data: dict[str, Any],
+    member: str,
+    *,
+    count: int | None,
+    offset: int,
+    limit: int,
+) -> Any:
+    """
+    Return the list of a page.
+
+    The service writes null for a list without entries, and may leave it out. Whether that is meant is told by the
+    count; store and workers, which have none, must at least have the member.
+    """
+    items = data.get(member)
+    if items is not None:
+        return items
+    if member == _LIST_OF_WORKERS:
+        return _listed(request, answer, data, member)
+    if count is None or _LIST_OF_WORKERS in data or _must_have_items(count, offset, limit):
+        told = "no count" if count is None else f"a count of {count}"
+        raise wrong_shape(request, answer, f"{member} is missing or null, beside {told}")
+    return items
+
+
+def _listed(request: Request, answer: Answer, data: dict[str, Any], member: str) -> Any:
+    if member not in data:
+        raise wrong_shape(request, answer, f"{member} is missing")
+    return data[member]
+
+
+def _must_have_items(count: int, offset: int, limit: int) -> bool:
+    """Return whether there are items at *offset*, be it a number of rows or of pages (`AsyncPager`)."""
+    return offset < count and (offset - 1) * limit < count

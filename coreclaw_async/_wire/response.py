@@ -86,7 +86,7 @@ def _parse(body: bytes) -> tuple[dict[str, Any], str | None]:
     if not body.strip():
         return {}, "it is empty"
     try:
-        parsed = json.loads(body)
+        parsed = _load(body)
     except RecursionError:
         return {}, "its JSON is nested too deeply"
     except ValueError:
@@ -97,6 +97,22 @@ def _parse(body: bytes) -> tuple[dict[str, Any], str | None]:
     if isinstance(code, bool) or not isinstance(code, int):
         return parsed, "it has no whole number as code"
     return parsed, None
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:  # int() refuses more than 4,300 digits; one such number must not take a whole page with it.
+        return json.loads(body, parse_int=_int_or_digits)
+
+
+def _int_or_digits(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def _code_of(envelope: Mapping[str, Any]) -> int | None:

@@ -32,6 +32,13 @@ _set_usage: Callable[[Run, Decimal], None] = Run.usage.__set__  # type: ignore[u
 _set_extra: Callable[[Run, dict[str, Any]], None] = Run.extra.__set__  # type: ignore[attr-defined]
 _from_timestamp = dt.datetime.fromtimestamp
 _UTC = dt.UTC
+# Sums beyond these are no money, and cannot be added up, stored or shown; in powers of ten.
+_LEAST, _MOST = -30, 15
+
+
+def is_amount(value: Decimal) -> bool:
+    """Return whether *value* can be a sum of money: finite, and neither absurdly large nor absurdly small."""
+    return value.is_finite() and _LEAST <= value.adjusted() < _MOST
 
 
 def structure_run(record: Any) -> Run | None:
@@ -53,7 +60,7 @@ def structure_run(record: Any) -> Run | None:
             return None
         amount = Decimal(usage)
         seconds = float(duration)
-        if not amount.is_finite():
+        if not (amount.is_finite() and _LEAST <= amount.adjusted() < _MOST):  # `is_amount`, without a call.
             return None
         run = _new(Run)
         _set_status(run, _STATUSES[status])

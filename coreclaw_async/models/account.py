@@ -17,9 +17,9 @@ class Account:
     The account of the key, as ``GET /api/v2/users/account`` reports it.
 
     Attributes:
-        balance: Money left, in US dollars; None when the service did not say.
+        balance: Money left, in US dollars; None when it is not known, which is not the same as 0.
         balance_expires_at: UTC, or None; the wire calls it ``balance_expiration_at``.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     balance: Decimal | None = None
@@ -35,7 +35,7 @@ class ProxyRegion:
     Attributes:
         code: ISO country code such as ``"US"``, as ``parameters.system.proxy_region`` takes it.
         name: Its name in the language that was asked for.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     code: str = ""

@@ -27,7 +27,7 @@ class Page(Generic[T]):
         page_size: Items a page holds, or None where the service does not say.
         offset: The offset that was asked for; what it counts has changed over time (see `AsyncPager`).
         limit: The page size that was asked for.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     items: Sequence[T] = ()
@@ -51,7 +51,7 @@ class ResultHeader:
         key: The key of the column in each row.
         label: Its name for people.
         format: ``text``, ``number``, ``integer``, ``boolean``, ``array`` or ``object``; None when not told.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     key: str = ""

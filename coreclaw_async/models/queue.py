@@ -16,10 +16,10 @@ class QueuedRun:
 
     Attributes:
         queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
-        queued: Whether the service took it.
+        queued: Whether the service took it, or None.
         queue_status: ``waiting``, or another word of the service.
         request_id: The service's name for the request.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     queue_id: str = ""
@@ -36,8 +36,8 @@ class QueueItem:
 
     Attributes:
         queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
-        status: ``waiting``, ``inactive``, or another word; the wire calls it ``queue_status``.
-        extra: Members this version does not know, under their wire names.
+        status: ``waiting``, ``inactive``, another word, or None when not told; the wire calls it ``queue_status``.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     queue_id: str = ""
@@ -54,9 +54,9 @@ class QueueAction:
 
     Attributes:
         queue_id: Name of the item; the wire calls it ``queue_ref``.
-        success: False when the item had already run or been released.
+        success: False when the item had already run or been released; None when the service did not say.
         error: The reason, where the service gives one.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     queue_id: str = ""

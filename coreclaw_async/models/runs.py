@@ -70,22 +70,25 @@ class Run:
     One run of a worker, as details and lists report it.
 
     Attributes:
-        run_id: Run slug, 26 characters; the wire calls it ``slug``.
+        run_id: Run slug, 26 characters; the wire calls it ``slug``. Empty where an entry of a list does not name its
+            run.
         worker_id: Worker slug; the wire calls it ``scraper_slug``.
         worker_title: The worker's name for people; the wire calls it ``scraper_title``.
         version: The worker version that really ran.
-        status: A `RunStatus`, or the raw word when the service sent another.
-        result_count: Rows written so far, 0 or more; 0 can be a success. The wire calls it ``results``.
-        usage: What the run cost, in US dollars.
-        traffic: Bytes, for diagnosis.
+        status: A `RunStatus`, or the raw word when the service sent another. None only in entries of lists, where it
+            tells nothing.
+        result_count: Rows written so far, 0 or more; 0 can be a success, and None means not known. The wire calls it
+            ``results``.
+        usage: What the run cost, in US dollars; None when it is not known, which is not the same as 0.
+        traffic: Bytes, for diagnosis; None when not known.
         origin: Where it was started: ``openapi``, ``api_v2``, ``web``, ...
         started_at: UTC, or None while it waits.
         finished_at: UTC, or None. Not a proof that the run has ended: the service's own example shows a
             running run with one.
-        duration: Seconds.
+        duration: Seconds; None when not known.
         error_message: Diagnostic text; may be absent on a failed run and present on another. The wire calls
             it ``err_msg``.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     run_id: str = ""
@@ -122,16 +125,16 @@ class StartedRun:
     Attributes:
         run_id: Slug of the new run; the wire calls it ``run_slug``.
         request_id: The service's name for the request.
-        status: A `RunStatus`, the raw word, or None; after five minutes the service answers with a run that
-            goes on. The wire calls it ``run_status``.
+        status: A `RunStatus`, the raw word, or None when not told; after five minutes the service answers with a run
+            that goes on. The wire calls it ``run_status``.
         started_at: UTC; the wire calls it ``execution_start_timestamp``.
         finished_at: UTC; the wire calls it ``execution_end_timestamp``.
-        duration: Seconds; the wire calls it ``running_duration``.
+        duration: Seconds, or None; the wire calls it ``running_duration``.
         is_finished: As the service said; reruns only.
         error_message: Diagnostic text.
         result_message: Text about the results.
-        results: The window of rows that ``offset`` and ``limit`` asked for.
-        extra: Members this version does not know, under their wire names.
+        results: The window of rows that ``offset`` and ``limit`` asked for, or None.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     run_id: str
@@ -219,12 +222,12 @@ class LogEntry:
     One entry of a run's log.
 
     Attributes:
-        content: The text, may hold line breaks.
+        content: The text, may hold line breaks; empty when the entry has none that can be read.
         level: A `LogLevel`, the raw word or number when it is new, None when the entry is a bare string. The
             wire calls it ``type``.
         group: Subtask id, or None.
         timestamp: UTC to the millisecond, or None.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     content: str = ""
@@ -243,8 +246,8 @@ class RunLog:
         entries: Recent entries only; the wire calls it ``list``.
         all_logs_url: Where the whole log is, on another host and perhaps not for long. As good as a
             password: the repr hides its query.
-        result_count: Rows written so far.
-        extra: Members this version does not know, under their wire names.
+        result_count: Rows written so far, or None.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     entries: Sequence[LogEntry] = ()
@@ -261,7 +264,7 @@ class Export:
     Attributes:
         download_url: Signed and temporary, on another host. Anybody who has it can read the rows: the repr
             hides its query. Never send the key there.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     download_url: str = attrs.field(default="", repr=without_query)

@@ -29,7 +29,7 @@ class CreatedTask:
     Attributes:
         task_id: Task slug; the wire calls it ``slug``.
         request_id: The service's name for the request.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     task_id: str = ""
@@ -45,7 +45,7 @@ class TaskInput:
     Attributes:
         input: As it is stored, usually ``{"parameters": {"custom": {...}}}``; hidden in the repr.
         version: Worker version it is pinned to, or None.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     input: Any = attrs.field(default=None, repr=masked, hash=False)
@@ -80,7 +80,7 @@ class Task:
         internal_id: Database number, may exceed 2**53; not usable in any call (the wire calls it ``id``).
         internal_worker_id: Database number of the worker (``worker_id`` on the wire); not usable in any call.
         internal_last_run_id: Database number of the last run (``last_run_id``), 0 for none; not a run id.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     task_id: str = ""

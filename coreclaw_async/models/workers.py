@@ -22,7 +22,7 @@ class WorkerSummary:
         title: Its name for people.
         username: Its owner.
         description: What it does.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     worker_id: str = ""
@@ -45,7 +45,7 @@ class Worker:
         version: The current version, for example ``v1.2.3``.
         readme: Its manual, Markdown.
         parameters: ``system`` (an object of defaults) and ``custom`` (like a schema), as they came.
-        extra: Members this version does not know, under their wire names.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     name: str = ""

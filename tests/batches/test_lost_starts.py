@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -84,6 +85,20 @@ async def test_a_list_that_lags_behind_pays_nothing_twice(service: FakeService, 
 
     assert len(outcomes) == 5
     assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_runs_that_do_not_say_their_id_are_no_proof_that_a_start_was_not_accepted(service: FakeService) -> None:
+    def hide_ids(envelope: dict[str, Any]) -> dict[str, Any]:
+        runs = [{**run, "slug": None} for run in envelope["data"]["list"]]
+        return {**envelope, "data": {**envelope["data"], "list": runs}}
+
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    service.faults.add(faults.edit(hide_ids), operation="listWorkerRuns", times=99)
+    async with opened(service, "memory", count=1, exclusive=True) as batch:
+        (outcome,) = await finish(batch)
+
+    assert (outcome.state, outcome.candidates) == (ItemState.AMBIGUOUS, ())
+    assert service.runs_created == 1
 
 
 async def test_without_a_promise_of_exclusiveness_a_lost_start_is_held_and_told(

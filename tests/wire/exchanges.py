@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from coreclaw_async._wire.converter import read_model
+from coreclaw_async._wire.converter import read_model, read_models
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, Reply, read_answer
@@ -43,6 +43,12 @@ def failure_of(
     return caught.value
 
 
+def read_record(model: type[T], data: Any) -> T:
+    """Return *data*, as it came over the wire, as the only entry of a list of *model*."""
+    (made,) = read_models(request_of(), Answer(None, "req-1"), model, [json.loads(json.dumps(data))])
+    return made
+
+
 def read_as(model: type[T], data: Any) -> T:
-    """Return *data*, as it came over the wire, as *model*."""
+    """Return *data*, as it came over the wire as the whole answer, as *model*."""
     return read_model(request_of(), Answer(json.loads(json.dumps(data)), "req-1"), model)

@@ -72,7 +72,7 @@ RESULT_PAGE = ResultPage(
     ("record", "expected"),
     [
         (RUN_RECORD, RUN),
-        ({"slug": "R"}, Run(run_id="R")),
+        ({"slug": "R", "status": "ready"}, Run(run_id="R", status=RunStatus.READY)),
         (
             {"slug": "R", "status": "failed", "usage": "0.0217", "traffic": 23109, "started_at": 0, "finished_at": 0},
             Run(run_id="R", status=RunStatus.FAILED, usage=Decimal("0.0217"), traffic=23109),

@@ -108,13 +108,13 @@ def test_type_is_the_one_that_is_not_null_when_it_is_a_list_as_json_schema_allow
 
 
 @pytest.mark.parametrize(
-    "data", [None, {}, {"input_schema": None}, {"input_schema": []}, {"input_schema": "text"}, {"input_schema": {}}]
+    "data", [{}, {"input_schema": None}, {"input_schema": []}, {"input_schema": "text"}, {"input_schema": {}}]
 )
 def test_schema_is_empty_when_its_shape_is_unknown(data: Any) -> None:
     schema = read(data)
 
     assert (schema.description, schema.properties, schema.concurrency) == ("", (), {})
-    assert schema.raw == (data or {})
+    assert schema.raw == data
 
 
 @pytest.mark.parametrize("properties", [None, "text", 5, [], {}, [None, "a", 3], {"required": 3}])
@@ -127,9 +127,16 @@ def test_properties_are_those_that_are_objects(properties: Any) -> None:
     assert (schema.description, schema.concurrency) == ("", {})
 
 
-def test_member_is_named_when_it_is_of_another_type() -> None:
-    with pytest.raises(InvalidResponseError, match=r"InputProperty\.minimum"):
-        read({"input_schema": {"properties": [{"name": "a", "minimum": "low"}]}})
+def test_odd_member_of_a_property_is_not_set_and_kept_as_it_came() -> None:
+    odd = {"minimum": "low", "title": 1.5, "options": {}}
+    (prop,) = read({"input_schema": {"properties": [{"name": "a", **odd}]}}).properties
+
+    assert prop == InputProperty(name="a", extra=odd)
+
+
+def test_data_is_refused_when_it_did_not_come() -> None:
+    with pytest.raises(InvalidResponseError, match="data is missing"):
+        read(None)
 
 
 def test_data_is_refused_when_it_is_no_object() -> None:

@@ -118,6 +118,13 @@ def test_first_bytes_are_shown_when_a_gateway_answers_with_a_page() -> None:
     assert len(error.message) < 300
 
 
+def test_number_with_more_digits_than_python_reads_stays_the_text_that_it_is() -> None:
+    digits = "-" + "1" * 5_000
+    body = b'{"code": 0, "data": {"list": [{"n": ' + digits.encode() + b', "m": 7}, {"n": 1}]}}'
+
+    assert read_answer(request_of(), reply_of(body)).data == {"list": [{"n": digits, "m": 7}, {"n": 1}]}
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
@@ -127,7 +134,8 @@ def test_first_bytes_are_shown_when_a_gateway_answers_with_a_page() -> None:
         (b'{"code": 0', "its JSON is broken"),
         (b'[{"code": 0}', "its JSON is broken"),
         (b'{"code": 0, "data": "\xff"}', "its JSON is broken"),
-        (b'{"code": 0, "data": ' + b"1" * 5_000 + b"}", "its JSON is broken"),
+        (b'{"code": ' + b"1" * 5_000 + b"}", "it has no whole number as code"),
+        (b'{"code": 0, "data": ' + b"1" * 5_000, "its JSON is broken"),
         (b'{"code": 0, "data": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "its JSON is nested too deeply"),
         (b"[1]", "it is a JSON list, not an object"),
         (b"null", "it is a JSON NoneType, not an object"),
