@@ -364,7 +364,7 @@ def _record(structure: Reader, model: type[T], value: Any) -> T:
 def _members_of(model: type) -> dict[str, str]:
     """Return attribute and wire name of each member that the service sends."""
     names = _WIRE_NAMES.get(model, {})
-    fields = [field.name for field in attrs.fields(cast(Any, model)) if field.name not in _OURS]
+    fields: list[str] = [field.name for field in attrs.fields(cast(Any, model)) if field.name not in _OURS]
     return {name: names.get(name, name) for name in fields}
 
 

@@ -99,7 +99,8 @@ def test_page_of_workers_may_be_null_for_such_a_list_has_no_count_but_must_be_th
 def test_page_without_a_list_is_refused_when_there_are_items_whatever_offset_means(
     count: int, offset: int, limit: int, is_broken: bool
 ) -> None:
-    for data in ({"count": count, "list": None}, {"count": count}):
+    answers: list[dict[str, Any]] = [{"count": count, "list": None}, {"count": count}]
+    for data in answers:
         for read in (lambda **place: read_page(model=Run, **place), read_result_page):
             try:
                 page = read(request=request_of(), answer=Answer(data), offset=offset, limit=limit)
@@ -120,13 +121,13 @@ def test_page_is_refused_by_name_when_its_list_is_none(data: Any, named: str) ->
 
 
 def test_odd_numbers_of_a_page_are_not_set_and_kept_as_they_came() -> None:
-    odd = {"count": "many", "page_index": 1.5, "page_size": -1}
+    odd: dict[str, Any] = {"count": "many", "page_index": 1.5, "page_size": -1}
 
     assert page_of({"list": [{"slug": "R"}], **odd}) == Page(items=(Run(run_id="R"),), offset=40, limit=20, extra=odd)
 
 
 def test_one_odd_record_leaves_the_page_whole() -> None:
-    records = [{"slug": f"R{number}", "status": "running"} for number in range(100)]
+    records: list[dict[str, Any]] = [{"slug": f"R{number}", "status": "running"} for number in range(100)]
     records[41] |= {"results": "x", "usage": {}, "finished_at": ""}
     items = page_of({"list": records, "count": 100}).items
 
@@ -139,7 +140,8 @@ def test_whole_list_is_read_or_refused() -> None:
 
     assert read == (ProxyRegion(code="US"),)
     assert read_whole_list(request_of(), Answer({"list": None}), ProxyRegion) == ()
-    for data in (None, {}, [], {"list": {}}, {"scraper": []}, {"count": 0}):
+    broken: list[Any] = [None, {}, [], {"list": {}}, {"scraper": []}, {"count": 0}]
+    for data in broken:
         with pytest.raises(InvalidResponseError):
             read_whole_list(request_of(), Answer(data), ProxyRegion)
 

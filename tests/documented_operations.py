@@ -1,0 +1,262 @@
+"""The 39 operations: the call that makes each, and the data of the answer that the service documents."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+import httpx
+from either_client import AsyncCoreClaw
+
+from coreclaw_async import LastRun, RetryPolicy
+
+RUN_ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
+WORKER = "demo-worker"
+TASK_ID = "demo-task"
+QUEUE_ID = "123456"
+INPUT = {"keyword": "coffee"}
+
+RUN: dict[str, Any] = {
+    "duration": 10,
+    "err_msg": "",
+    "finished_at": 1782091210,
+    "origin": "openapi",
+    "results": 1,
+    "scraper_slug": WORKER,
+    "scraper_title": "Demo Worker",
+    "slug": RUN_ID,
+    "started_at": 1782091200,
+    "status": "running",
+    "traffic": 0,
+    "usage": "1.00",
+    "version": "latest",
+}
+WORKERS = {
+    "scraper": [
+        {
+            "description": "Example Worker",
+            "name": "demo-worker",
+            "path": "owner~demo-worker",
+            "slug": WORKER,
+            "title": "Demo Worker",
+            "username": "owner",
+        }
+    ]
+}
+TASK: dict[str, Any] = {
+    "description": "Example task",
+    "id": 1,
+    "schedule_enabled": 0,
+    "schedule_time": "",
+    "schedule_type": 0,
+    "slug": TASK_ID,
+    "title": "Demo Task",
+    "version": "latest",
+    "worker_path": "owner~demo-worker",
+    "worker_slug": WORKER,
+}
+RESULTS: dict[str, Any] = {
+    "count": 1,
+    "headers": [{"key": "title", "label": "Title"}],
+    "list": [{"title": "Example result"}],
+    "page_index": 1,
+    "page_size": 20,
+}
+LOG: dict[str, Any] = {
+    "all_logs_url": "https://files.example.com/log.txt?signature=s",
+    "list": ["2026-06-22 started", {"type": 2, "group": "0", "content": "going", "timestamp": 1782091200123}],
+    "result_count": 1,
+}
+EXPORT = {"download_url": "https://files.example.com/export.csv?signature=s"}
+STARTED: dict[str, Any] = {
+    "run_slug": RUN_ID,
+    "run_status": "succeeded",
+    "error_message": "",
+    "result_message": "",
+    "execution_start_timestamp": 1782091200,
+    "execution_end_timestamp": 1782091210,
+    "running_duration": 10,
+    "is_finished": True,
+    "results": RESULTS,
+}
+ACTIONS = {"results": [{"queue_ref": QUEUE_ID, "success": True}, {"queue_ref": "7", "success": False, "error": "no"}]}
+REGIONS = {"list": [{"code": "US", "name": "United States"}]}
+SCHEMA: dict[str, Any] = {
+    "input_schema": {
+        "description": "Example",
+        "concurrency": {"fields": ["keyword"]},
+        "properties": [
+            {"name": "keyword", "type": "string", "editor": "input", "required": True, "default": "coffee"},
+            {"name": "n", "type": "integer", "editor": "number", "minimum": 1, "maximum": 5, "options": []},
+        ],
+    }
+}
+WORKER_DETAIL: dict[str, Any] = {
+    "name": "demo-worker",
+    "parameters": {"custom": {"type": "object"}, "system": {"proxy_region": "US"}},
+    "readme": "# Demo",
+    "username": "owner",
+    "version": "latest",
+}
+QUEUE: dict[str, Any] = {"count": 1, "list": [{"queue_ref": QUEUE_ID, "queue_status": "waiting"}]}
+NOTHING: Any = None
+
+
+def listed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of a list with one record."""
+    return {"count": 1, "list": [record], "page_index": 1, "page_size": 20}
+
+
+@attrs.frozen
+class Operation:
+    """
+    One operation.
+
+    Attributes:
+        name: Its operationId.
+        path: Behind ``/api/v2``.
+        data: The data of its documented answer.
+        call: Makes it.
+    """
+
+    name: str
+    path: str
+    data: Any
+    call: Callable[[AsyncCoreClaw], Awaitable[Any]]
+
+
+LAST = LastRun()
+LAST_OF_WORKER = LastRun(WORKER)
+BY_ID, BY_LAST, BY_WORKER = f"/worker-runs/{RUN_ID}", "/worker-runs/last", f"/workers/{WORKER}/runs/last"
+
+OPERATIONS = (
+    Operation("listProxyRegions", "/proxy/region", REGIONS, lambda c: c.proxies.list_regions()),
+    Operation("listStore", "/store", WORKERS, lambda c: c.store.list_page()),
+    Operation(
+        "getAccount",
+        "/users/account",
+        {"balance": "100.00", "balance_expiration_at": 1782091200},
+        lambda c: c.account.get(),
+    ),
+    Operation("listWorkers", "/workers", WORKERS, lambda c: c.workers.list_page()),
+    Operation("getWorker", f"/workers/{WORKER}", WORKER_DETAIL, lambda c: c.workers.get(WORKER)),
+    Operation(
+        "getWorkerInputSchema",
+        f"/workers/{WORKER}/input-schema",
+        SCHEMA,
+        lambda c: c.workers.get_input_schema(WORKER),
+    ),
+    Operation("runWorker", f"/workers/{WORKER}/runs", STARTED, lambda c: c.workers.start_run(WORKER, INPUT)),
+    Operation("listWorkerTasks", "/worker-tasks", listed(TASK), lambda c: c.tasks.list_page()),
+    Operation("runWorkerTask", f"/worker-tasks/{TASK_ID}/runs", STARTED, lambda c: c.tasks.start_run(TASK_ID)),
+    Operation(
+        "createWorkerTask",
+        "/worker-tasks",
+        {"slug": TASK_ID},
+        lambda c: c.tasks.create(worker_id=WORKER, title="Demo Task", input=INPUT),
+    ),
+    Operation("getWorkerTask", f"/worker-tasks/{TASK_ID}", TASK, lambda c: c.tasks.get(TASK_ID)),
+    Operation("updateWorkerTask", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.update(TASK_ID, title="t")),
+    Operation("deleteWorkerTask", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.delete(TASK_ID)),
+    Operation(
+        "getWorkerTaskInput",
+        f"/worker-tasks/{TASK_ID}/input",
+        {"input": {"parameters": {"custom": INPUT}}, "version": "latest"},
+        lambda c: c.tasks.get_input(TASK_ID),
+    ),
+    Operation(
+        "updateWorkerTaskInput",
+        f"/worker-tasks/{TASK_ID}/input",
+        NOTHING,
+        lambda c: c.tasks.update_input(TASK_ID, INPUT),
+    ),
+    Operation("listWorkerRuns", "/worker-runs", listed(RUN), lambda c: c.runs.list_page()),
+    Operation("getLastWorkerRun", BY_LAST, RUN, lambda c: c.runs.get(LAST)),
+    Operation("abortLastWorkerRun", f"{BY_LAST}/abort", NOTHING, lambda c: c.runs.abort(LAST)),
+    Operation("exportLastWorkerRunResults", f"{BY_LAST}/export", EXPORT, lambda c: c.runs.export(LAST)),
+    Operation("getLastWorkerRunLog", f"{BY_LAST}/log", LOG, lambda c: c.runs.get_log(LAST)),
+    Operation("rerunLastWorkerRun", f"{BY_LAST}/rerun", STARTED, lambda c: c.runs.rerun(LAST)),
+    Operation("listLastWorkerRunResults", f"{BY_LAST}/result", RESULTS, lambda c: c.runs.list_results_page(LAST)),
+    Operation("getWorkerRun", BY_ID, RUN, lambda c: c.runs.get(RUN_ID)),
+    Operation("abortWorkerRun", f"{BY_ID}/abort", NOTHING, lambda c: c.runs.abort(RUN_ID)),
+    Operation("getWorkerRunLog", f"{BY_ID}/log", LOG, lambda c: c.runs.get_log(RUN_ID)),
+    Operation("rerunWorkerRun", f"{BY_ID}/rerun", STARTED, lambda c: c.runs.rerun(RUN_ID)),
+    Operation("listWorkerRunResults", f"{BY_ID}/result", RESULTS, lambda c: c.runs.list_results_page(RUN_ID)),
+    Operation("exportWorkerRunResults", f"{BY_ID}/result/export", EXPORT, lambda c: c.runs.export(RUN_ID)),
+    Operation("getWorkerLastRun", BY_WORKER, RUN, lambda c: c.runs.get(LAST_OF_WORKER)),
+    Operation("abortWorkerLastRun", f"{BY_WORKER}/abort", NOTHING, lambda c: c.runs.abort(LAST_OF_WORKER)),
+    Operation("exportWorkerLastRunResults", f"{BY_WORKER}/export", EXPORT, lambda c: c.runs.export(LAST_OF_WORKER)),
+    Operation("getWorkerLastRunLog", f"{BY_WORKER}/log", LOG, lambda c: c.runs.get_log(LAST_OF_WORKER)),
+    Operation("rerunWorkerLastRun", f"{BY_WORKER}/rerun", STARTED, lambda c: c.runs.rerun(LAST_OF_WORKER)),
+    Operation(
+        "listWorkerLastRunResults",
+        f"{BY_WORKER}/result",
+        RESULTS,
+        lambda c: c.runs.list_results_page(LAST_OF_WORKER),
+    ),
+    Operation(
+        "queuedRunWorker",
+        f"/workers/{WORKER}/queued-runs",
+        {"queued": True, "queue_ref": QUEUE_ID, "queue_status": "waiting"},
+        lambda c: c.workers.queue_run(WORKER, INPUT),
+    ),
+    Operation("listRunQueueItems", "/run-queue/items", QUEUE, lambda c: c.run_queue.list_page()),
+    Operation(
+        "activateRunQueueItems", "/run-queue/items/activate", ACTIONS, lambda c: c.run_queue.activate([QUEUE_ID])
+    ),
+    Operation("releaseRunQueueItems", "/run-queue/items/release", ACTIONS, lambda c: c.run_queue.release([QUEUE_ID])),
+    Operation(
+        "releaseRunQueueItem",
+        f"/run-queue/items/{QUEUE_ID}/release",
+        ACTIONS,
+        lambda c: c.run_queue.release(QUEUE_ID),
+    ),
+)
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+STARTS = {"runWorker", "runWorkerTask", "rerunWorkerRun", "rerunLastWorkerRun", "rerunWorkerLastRun"}
+PAID_ONCE = {*STARTS, "createWorkerTask", "queuedRunWorker", "abortLastWorkerRun", "abortWorkerLastRun"}
+
+
+@attrs.define
+class RawService(httpx.AsyncBaseTransport):
+    """
+    Answers every request with a body, whatever it is.
+
+    Attributes:
+        bodies: By path behind ``/api/v2``; others get a refusal.
+        requests: Method and path of each request.
+    """
+
+    bodies: Mapping[str, bytes]
+    requests: list[tuple[str, str]] = attrs.field(factory=list[tuple[str, str]])
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/api/v2")
+        self.requests.append((request.method, path))
+        body = self.bodies.get(path, b'{"code":11004,"message":"not found"}')
+        return httpx.Response(200, content=body, headers={"content-type": "application/json"})
+
+
+def envelope(data: Any = ...) -> bytes:
+    """Return a success with *data*, or without any."""
+    told = {} if data is ... else {"data": data}
+    return json.dumps({"code": 0, "message": "success", "request_id": "req-1", **told}).encode()
+
+
+def client_of(service: RawService) -> Any:
+    """Return a client that sends each request once."""
+    return AsyncCoreClaw("key", transport=service, retry=RetryPolicy(max_attempts=1))
+
+
+async def answered(operation: Operation, body: bytes) -> Any:
+    """Return what the call makes of *body*."""
+    async with client_of(RawService({operation.path: body})) as client:
+        return await operation.call(client)
+
+
+def example(name: str) -> Any:
+    """Return a copy of the documented data of an operation."""
+    return copy.deepcopy(BY_NAME[name].data)
