@@ -238,6 +238,19 @@ async def test_queue_item_is_a_candidate_unless_it_is_said_to_be_inactive(servic
     assert caught.value.candidates == (lost,)
 
 
+@pytest.mark.parametrize("operation", CALLS)
+async def test_what_this_client_was_told_of_is_no_candidate(service: FakeService, operation: str) -> None:
+    _, call = CALLS[operation]
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        await call(client)
+        service.faults.add(LOST, operation=operation)
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await call(client)
+
+    made = {"runWorker": service.runs, "createWorkerTask": service.tasks, "queuedRunWorker": service.queue_items}
+    assert caught.value.candidates == (list(made[operation])[1],)
+
+
 @pytest.mark.parametrize("shown", ["  Daily ", "Daily", None, ["Daily"]], ids=str)
 async def test_lost_task_is_found_behind_a_hundred_others(shown: Any) -> None:
     service = FakeService()

@@ -50,14 +50,21 @@ ODD_TEXTS = [
     '"1e999999"', '{"a": [{"b": null}]}', "[[[]]]", '"NaN"', '"-0"', '"  7  "', "null", '"2026-06-22T00:00:00Z"',
     "9223372036854775808",
 ]  # fmt: skip
+NAMES = ["slug", "list", "count", "a"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-SCALARS |= st.sampled_from([json.loads(text) for text in ODD_TEXTS if len(text) < 4000])
-SCALARS |= st.sampled_from(["\ud800", "9" * 5000, 10**20, -(10**20), 10**4000, "aborted", "succeeded"])
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["slug", "list", "count", "a"]), inner),
-    max_leaves=4,
-)
+SCALARS |= st.sampled_from([json.loads(text) for text in ODD_TEXTS if len(text) < 4000 and "ud800" not in text])
+SCALARS |= st.sampled_from(["9" * 5000, 10**20, -(10**20), 10**4000, "aborted", "succeeded"])
+
+
+def values_of(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner),
+        max_leaves=4,
+    )
+
+
+VALUES = values_of(SCALARS | st.just("\ud800"))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -168,7 +175,8 @@ def test_number_that_cannot_be_read_is_unknown_and_not_zero(name: str) -> None:
     assert run.extra == {name: {"odd": 1}}
 
 
-LISTS = ["listWorkerRuns", "listWorkerTasks", "listRunQueueItems", "listWorkerRunResults", "listStore", "listWorkers"]
+COUNTED = ["listWorkerRuns", "listWorkerTasks", "listRunQueueItems", "listWorkerRunResults"]
+LISTS = [*COUNTED, "listStore", "listWorkers"]
 # What the service could well have meant: no reader can tell such a value from a true one; the sum of the pages may.
 PLAUSIBLE = {"count", "list", "scraper"}
 
@@ -204,13 +212,15 @@ async def read_list(service: FakeService, run_id: str, operation: str) -> list[A
 def test_list_never_ends_early_without_an_error(operation: str, data: st.DataObject) -> None:
     service, run_id = full_service(25)
     whole = len(anyio.run(read_list, service, run_id, operation))
-    value = data.draw(st.just(LEFT_OUT) | VALUES, label="value")
+    # The fake writes its answers in UTF-8, which half a pair of surrogates has no form in.
+    value = data.draw(st.just(LEFT_OUT) | values_of(SCALARS), label="value")
     chosen = data.draw(st.integers(0, 200), label="place")
 
     def change(envelope: dict[str, Any]) -> dict[str, Any]:
         paths = [path for path in places(envelope["data"]) if len(path) < 3]
         path = paths[chosen % len(paths)]
-        if path and path[-1] in PLAUSIBLE and _is_plausible(path[-1], value):
+        member = path[-1] if path else None
+        if member in {None, *PLAUSIBLE} and _is_plausible(member, value):
             return envelope
         if value is LEFT_OUT and path and isinstance(path[-1], int):  # A shorter page is a page of its own.
             return envelope
@@ -222,7 +232,8 @@ def test_list_never_ends_early_without_an_error(operation: str, data: st.DataObj
         faults.edit(change),
         operation=operation,
         after=data.draw(st.integers(0, 2), label="page"),
-        times=data.draw(st.sampled_from([1, 99]), label="times"),
+        # Two entries with one identity are one; without a count nobody could tell that one of them was another.
+        times=data.draw(st.sampled_from([1, 99] if operation in COUNTED else [1]), label="times"),
     )
     try:
         items = anyio.run(read_list, service, run_id, operation)
@@ -231,7 +242,9 @@ def test_list_never_ends_early_without_an_error(operation: str, data: st.DataObj
     assert len(items) >= whole
 
 
-def _is_plausible(member: str, value: Any) -> bool:
+def _is_plausible(member: Any, value: Any) -> bool:
+    if member is None:
+        return isinstance(value, dict) and not PLAUSIBLE.isdisjoint(value)
     if member == "count":
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, list) or (member == "scraper" and value is None)

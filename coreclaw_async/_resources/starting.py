@@ -171,10 +171,8 @@ def bind_callbacks(
         context.joined.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
 
 
-def read_created(request: Request, answer: Answer, member: str, model: type[T]) -> T:
-    """Return the answer as *model*, which has a ``request_id``, when it names what was made under *member*."""
-    if not read_object(request, answer).get(member):
-        raise wrong_shape(request, answer, f"{member} is missing")
+def read_created(request: Request, answer: Answer, model: type[T]) -> T:
+    """Return the answer as *model*, which has a ``request_id``, when it names what was made."""
     made = read_model(request, answer, model)
     object.__setattr__(made, "request_id", answer.request_id)  # Nobody has seen the new object yet.
     return made
@@ -187,11 +185,8 @@ def _read_started(request: Request, answer: Answer) -> StartedRun:
         raise wrong_shape(request, answer, "run_slug is missing")
     if not is_usable_id(run_id):
         raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run", run_id=run_id)
-    try:
-        started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
-    except errors.InvalidResponseError as error:
-        error.run_id = run_id
-        raise
+    # Whatever else came: a start that names its run is none whose outcome is unknown.
+    started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
     object.__setattr__(started, "request_id", answer.request_id)  # Nobody has seen the new object yet.
     return started
 

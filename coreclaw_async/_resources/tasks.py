@@ -183,7 +183,7 @@ class AsyncTasks:
             ),
         )
 
-        read = functools.partial(read_created, member="slug", model=CreatedTask)
+        read = functools.partial(read_created, model=CreatedTask)
         created = await create(self._context, request, lost_tasks(self._context, worker_id, title), read)
         self._context.known.add(created.task_id)
         return created

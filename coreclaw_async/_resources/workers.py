@@ -243,7 +243,7 @@ class AsyncWorkers:
             **start_members(self._context, callback_url=callback_url, is_async=None, offset=None, limit=None),
         )
 
-        read = functools.partial(read_created, member="queue_ref", model=QueuedRun)
+        read = functools.partial(read_created, model=QueuedRun)
         queued = await create(self._context, request, lost_queue_items(self._context), read)
         self._context.known.add(queued.queue_id)
         bind_callbacks(self._context, request, queue_id=queued.queue_id)

@@ -80,9 +80,12 @@ def _items_of(
     Return the list of a page.
 
     The service writes null for a list without entries, and may leave it out. Whether that is meant is told by the
-    count; store and workers, which have none, must at least have the member.
+    count; store and workers, which have none, must at least have the member. A list may be empty without a count, but
+    not beside one that cannot be read: it may say that there is more.
     """
     items = data.get(member)
+    if not items and count is None and data.get("count") is not None:
+        raise wrong_shape(request, answer, "it has no items, and its count cannot be read")
     if items is not None:
         return items
     if member == _LIST_OF_WORKERS:

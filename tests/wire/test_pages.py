@@ -43,7 +43,7 @@ def test_page_of_store_and_workers_has_its_items_under_another_name() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"list": []}, {"list": [], "count": None}, {"list": None, "count": 0}, {"count": 0}, {"list": [], "count": []}],
+    [{"list": []}, {"list": [], "count": None}, {"list": None, "count": 0}, {"count": 0}],
 )
 def test_page_is_empty_when_its_list_or_its_count_says_so(data: Any) -> None:
     page = page_of(data, QueueItem)
@@ -63,8 +63,6 @@ def test_page_is_refused_when_no_list_came(data: Any, member: str) -> None:
     [
         {"list": None},
         {"list": None, "count": None},
-        {"list": None, "count": "many"},
-        {"list": None, "count": -1},
         {"scraper": [], "count": 0},
         {"scraper": [{"slug": "R"}]},
     ],
@@ -72,6 +70,16 @@ def test_page_is_refused_when_no_list_came(data: Any, member: str) -> None:
 def test_page_is_refused_when_nothing_says_that_it_is_empty(data: Any) -> None:
     with pytest.raises(InvalidResponseError, match="list is missing or null, beside"):
         page_of(data)
+
+
+@pytest.mark.parametrize("count", ["many", -1, True, [], {}, 1.5])
+@pytest.mark.parametrize("items", [None, []])
+def test_page_is_refused_when_it_is_empty_beside_a_count_that_cannot_be_read(items: Any, count: Any) -> None:
+    for data in ({"list": items, "count": count}, {"list": items, "count": count, "page_index": 2}):
+        with pytest.raises(InvalidResponseError):
+            page_of(data)
+        with pytest.raises(InvalidResponseError):
+            read_result_page(request_of(), Answer(data), offset=300, limit=100)
 
 
 def test_page_of_workers_may_be_null_for_such_a_list_has_no_count_but_must_be_there() -> None:

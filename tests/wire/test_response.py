@@ -122,7 +122,7 @@ def test_number_with_more_digits_than_python_reads_stays_the_text_that_it_is() -
     digits = "-" + "1" * 5_000
     body = b'{"code": 0, "data": {"list": [{"n": ' + digits.encode() + b', "m": 7}, {"n": 1}]}}'
 
-    assert read_answer(request_of(), reply_of(body)).data == {"list": [{"n": digits, "m": 7}, {"n": 1}]}
+    assert read_answer(request_of(), reply_of(body), NO_KEY).data == {"list": [{"n": digits, "m": 7}, {"n": 1}]}
 
 
 @pytest.mark.parametrize(
