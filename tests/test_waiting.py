@@ -381,7 +381,8 @@ async def test_a_cancelled_wait_leaves_a_note_of_its_run(
 async def test_a_last_run_without_a_usable_id_is_an_invalid_answer(client: AsyncCoreClaw, service: FakeService) -> None:
     service.add_run(WORKER)
     service.faults.add(
-        faults.edit(lambda envelope: {**envelope, "data": {"slug": "last"}}), operation="getLastWorkerRun"
+        faults.edit(lambda envelope: {**envelope, "data": {"slug": "last", "status": "running"}}),
+        operation="getLastWorkerRun",
     )
 
     with pytest.raises(InvalidResponseError, match="cannot be named"):

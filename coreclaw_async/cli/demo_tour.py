@@ -13,6 +13,7 @@ import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async.cli.output import run_result
 from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.errors import RunAbortedError, RunFailedError
@@ -131,7 +132,7 @@ class Tour:
                 raise
             progress.end(str(run.status), run.result_count or 0)
         self.going_run = None
-        screen.say(f"{run.status} after {run.duration or 0:g} s with {run.result_count} rows")
+        screen.say(run_result(run))
         return run
 
     async def _read_rows(self, run: Run) -> None:

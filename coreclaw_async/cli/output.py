@@ -100,9 +100,15 @@ def cell(value: object) -> str:
 
 
 def run_sentence(run: Run) -> str:
-    """Return how a run ended, in a line."""
+    """Return how a run ended and what it cost, in a line."""
+    return f"Run {run.run_id} {run_result(run)}; it cost {money(run.usage)}."
+
+
+def run_result(run: Run) -> str:
+    """Return how a run ended; what is not known is not 0."""
     rows = "an unknown number of" if run.result_count is None else run.result_count
-    return f"Run {run.run_id} {run.status} after {run.duration or 0:g} s with {rows} rows; it cost {money(run.usage)}."
+    lasted = "an unknown time" if run.duration is None else f"{run.duration:g} s"
+    return f"{run.status} after {lasted} with {rows} rows"
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from decimal import Decimal
 import pytest
 from cli.command_line import without_escapes
 
-from coreclaw_async import Row
+from coreclaw_async import Row, Run
+from coreclaw_async.cli.output import run_sentence
 from coreclaw_async.cli.screen import Screen, money, plain
 
 
@@ -115,3 +116,21 @@ def test_complaints_go_to_standard_error() -> None:
 )
 def test_money_has_cents_and_no_digit_is_rounded_away(amount: Decimal | None, text: str) -> None:
     assert money(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        (
+            Run(run_id="R", status="succeeded", duration=10.0, result_count=0, usage=Decimal("0.00")),
+            "Run R succeeded after 10 s with 0 rows; it cost $0.00.",
+        ),
+        (
+            Run(run_id="R", status="succeeded"),
+            "Run R succeeded after an unknown time with an unknown number of rows; it cost an unknown amount.",
+        ),
+    ],
+    ids=["known", "unknown"],
+)
+def test_what_is_not_known_of_a_run_is_not_told_as_zero(run: Run, told: str) -> None:
+    assert run_sentence(run) == told
