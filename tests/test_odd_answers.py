@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coreclaw_async import (
+    AbortedRun,
     AsyncCoreClaw,
     AsyncPager,
     CoreClawError,
@@ -142,6 +143,16 @@ def test_start_that_names_its_run_is_never_unknown(name: str, data: st.DataObjec
 
     assert isinstance(started, StartedRun)
     assert started.run_id == RUN_ID
+
+
+@pytest.mark.parametrize("name", ["abortWorkerRun", "abortLastWorkerRun", "abortWorkerLastRun"])
+@given(data=st.data())
+@settings(max_examples=40)
+def test_abort_that_was_accepted_is_never_an_error(name: str, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(list(places(STARTED))))
+    value = data.draw(st.just(LEFT_OUT) | VALUES)
+
+    assert isinstance(outcome(BY_NAME[name], envelope(changed(STARTED, path, value))), AbortedRun)
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: text[:16])

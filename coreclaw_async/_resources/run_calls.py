@@ -74,10 +74,7 @@ def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> 
     members = answer.data if is_object(answer.data) else {}
     named = named_run(members)
     run_id = named if named is not None and is_usable_id(named) else given_id
-    try:
-        aborted = read_model(request, answer, AbortedRun, {**members, "run_slug": run_id})
-    except errors.InvalidResponseError:
-        aborted = AbortedRun(run_id=run_id, extra=members)
+    aborted = read_model(request, answer, AbortedRun, {**members, "run_slug": run_id})
     object.__setattr__(aborted, "request_id", answer.request_id)  # Nobody has seen the new object yet.
     return aborted
 

@@ -173,7 +173,7 @@ class AbortedRun:
         error_message: Diagnostic text.
         result_message: Text about the results.
         results: The window of rows that ``offset`` and ``limit`` asked for.
-        extra: Members this version does not know, under their wire names; all of them where one cannot be read.
+        extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     run_id: str | None = None
