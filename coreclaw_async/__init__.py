@@ -7,7 +7,7 @@ How the package is laid out; imports point down the list and never up:
 * `coreclaw_async._client`: `AsyncCoreClaw`, the entry point
 * `batch`, `ledger`, ``_batches``: many runs, one payment each
 * ``_resources``: one module per group of endpoints, one method per operation
-* `_pagination`, `_walk`, `_poller`, `_download`, `callbacks`: lists to their end, runs to theirs, files whole
+* `_paging`, `_poller`, `_download`, `callbacks`: lists to their end, runs to theirs, files whole
 * `_transport`, `_connections`, `_lanes`, `_body`: sending; the modules that know httpx
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._clock import Clock
-from coreclaw_async._pagination import AsyncPager
+from coreclaw_async._paging.pager import AsyncPager
 from coreclaw_async._streams import AsyncStream
 from coreclaw_async._sync_generated import Batch, CoreClaw
 from coreclaw_async._sync_iterators import Pager, Stream

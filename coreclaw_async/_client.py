@@ -14,7 +14,7 @@ import httpx
 from coreclaw_async._clock import Clock, SystemClock
 from coreclaw_async._connections import Connections
 from coreclaw_async._known import KnownIds
-from coreclaw_async._listing import DialectMemory
+from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.context import Context
@@ -28,7 +28,6 @@ from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._transport import Settings, Transport
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.credentials import AuthMode, Credentials
-from coreclaw_async._wire.dialect import OffsetDialect
 from coreclaw_async._wire.request import check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
@@ -150,7 +149,7 @@ class AsyncCoreClaw:
         self._set_up(
             Context(
                 transport=Transport(connections, settings, clock),
-                memory=DialectMemory(clock),
+                memory=OffsetCache(clock),
                 dialect=_checked_dialect(offset_dialect, credentials),
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
                 known=known,

@@ -19,6 +19,7 @@ import httpx
 
 from coreclaw_async._client import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, AsyncCoreClaw
 from coreclaw_async._clock import Clock
+from coreclaw_async._paging.offsets import OffsetDialect
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.downloads import ExportFormat
 from coreclaw_async._resources.proxies import AsyncProxies
@@ -33,7 +34,6 @@ from coreclaw_async._sync_iterators import Pager, Stream
 from coreclaw_async._sync_runtime import Bridge
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.credentials import AuthMode
-from coreclaw_async._wire.dialect import OffsetDialect
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.events import EventHook

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from coreclaw_async._pagination import AsyncPager, reader_of
+from coreclaw_async._paging.pager import AsyncPager, reader_of
 from coreclaw_async._streams import AsyncStream
 from coreclaw_async._sync_runtime import Bridge
 from coreclaw_async._wire.request import check_int

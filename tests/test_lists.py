@@ -10,7 +10,7 @@ import pytest
 
 from coreclaw_async import AsyncCoreClaw, PaginationError, Run
 from coreclaw_async._known import KnownIds
-from coreclaw_async._wire.seen import Seen
+from coreclaw_async._paging.seen import SeenKeys
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -215,7 +215,7 @@ def test_what_is_known_is_bounded() -> None:
 
 
 def test_the_first_and_the_latest_keys_are_remembered() -> None:
-    seen = Seen(capacity=3)
+    seen = SeenKeys(capacity=3)
     for number in range(7):
         seen.add(number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coreclaw_async._batches.batch_ledger import BatchLedger
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.worker_lists import workers_pager
 from coreclaw_async._wire.moments import creation_time

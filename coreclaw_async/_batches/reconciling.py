@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from coreclaw_async import errors
 from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.reconcile import Look, Verdict, judge, look_at
-from coreclaw_async._pagination import PagerOptions
+from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._resources.run_lists import runs_pager
 from coreclaw_async._wire.moments import moment_of
 from coreclaw_async._wire.request import MAX_LIMIT

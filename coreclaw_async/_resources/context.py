@@ -8,13 +8,13 @@ from typing import TypeVar
 import attrs
 
 from coreclaw_async._known import KnownIds
-from coreclaw_async._listing import DialectMemory, Listing
-from coreclaw_async._pagination import AsyncPager, PageReader, PagerOptions
+from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.offsets import MIN_TELLING_SIZE, OffsetCache, OffsetDialect
+from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.joined_hub import JoinedHub
 from coreclaw_async._transport import Transport
 from coreclaw_async._watch import PollSchedule
-from coreclaw_async._wire.dialect import MIN_TELLING_SIZE, OffsetDialect
 from coreclaw_async.events import PageRead
 from coreclaw_async.models import Page
 
@@ -37,7 +37,7 @@ class Context:
     """
 
     transport: Transport
-    memory: DialectMemory
+    memory: OffsetCache
     dialect: OffsetDialect
     schedule: PollSchedule
     known: KnownIds
@@ -46,7 +46,7 @@ class Context:
 
     def pager(
         self,
-        open_listings: Callable[[], Awaitable[Sequence[Listing[T]]]],
+        open_listings: Callable[[], Awaitable[Sequence[ListSource[T]]]],
         options: PagerOptions,
         keep: Callable[[T], bool] | None = None,
     ) -> AsyncPager[T]:
@@ -61,12 +61,12 @@ class Context:
         identity: Callable[[T], Hashable | None],
         options: PagerOptions,
         *,
-        telling_size: int = MIN_TELLING_SIZE,
+        min_probe_size: int = MIN_TELLING_SIZE,
     ) -> AsyncPager[T]:
         """Return a pager over the one list that *fetch* reads."""
-        listing = self.listing(operation, fetch, identity, telling_size=telling_size)
+        listing = self.listing(operation, fetch, identity, min_probe_size=min_probe_size)
 
-        async def open_listings() -> Sequence[Listing[T]]:
+        async def open_listings() -> Sequence[ListSource[T]]:
             return (listing,)
 
         return self.pager(open_listings, options)
@@ -77,10 +77,10 @@ class Context:
         fetch: Callable[[int, int], Awaitable[Page[T]]],
         identity: Callable[[T], Hashable | None],
         *,
-        adds_up: bool = False,
-        telling_size: int = MIN_TELLING_SIZE,
+        expects_count: bool = False,
+        min_probe_size: int = MIN_TELLING_SIZE,
         run_id: str | None = None,
-    ) -> Listing[T]:
+    ) -> ListSource[T]:
         """Return a list for a pager, whose pages are told to the event hook."""
 
         async def fetch_and_tell(offset: int, limit: int) -> Page[T]:
@@ -88,11 +88,11 @@ class Context:
             self.transport.emit(PageRead(operation=operation, offset=offset, items=len(page.items), count=page.count))
             return page
 
-        return Listing(
+        return ListSource(
             name=operation,
             fetch=fetch_and_tell,
             identity=identity,
-            adds_up=adds_up,
-            telling_size=telling_size,
+            expects_count=expects_count,
+            min_probe_size=min_probe_size,
             run_id=run_id,
         )

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from coreclaw_async._listing import Listing
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.moments import (
     check_aware,
@@ -68,10 +68,10 @@ def runs_pager(
 ) -> AsyncPager[Run]:
     """Return a pager over the runs of the service's current month, or over the months from *since* to *until*."""
 
-    def listing(window: Window | None) -> Listing[Run]:
+    def listing(window: Window | None) -> ListSource[Run]:
         return _listing(context, worker_id, status, window)
 
-    async def open_listings() -> Sequence[Listing[Run]]:
+    async def open_listings() -> Sequence[ListSource[Run]]:
         if since is None:
             return (listing(None),)
         end = await _end_of(context, until, worker_id, status)
@@ -97,13 +97,13 @@ async def _end_of(
 def list_reader(context: Context, status: str | None, window: Window | None) -> AsyncPager[Run]:
     """Return a pager over the runs with a status (None: all) of one window (None: the service's current month)."""
 
-    async def open_listings() -> Sequence[Listing[Run]]:
+    async def open_listings() -> Sequence[ListSource[Run]]:
         return (_listing(context, None, status, window),)
 
     return context.pager(open_listings, PagerOptions(page_size=MAX_LIMIT))
 
 
-def _listing(context: Context, worker_id: str | None, status: str | None, window: Window | None) -> Listing[Run]:
+def _listing(context: Context, worker_id: str | None, status: str | None, window: Window | None) -> ListSource[Run]:
     def fetch(offset: int, limit: int) -> Awaitable[Page[Run]]:
         return read_runs(context, offset, limit, worker_id=worker_id, status=status, window=window)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Sequence
 
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.converter import read_models, read_object
 from coreclaw_async._wire.pages import read_page

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from coreclaw_async._listing import Listing
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.downloads import ExportFormat, download_export, read_export
 from coreclaw_async._resources.following import Changes, Completions, LogEntries
@@ -459,10 +459,12 @@ class AsyncRuns:
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         run_id_of(run)
 
-        async def open_listings() -> Sequence[Listing[Row]]:
+        async def open_listings() -> Sequence[ListSource[Row]]:
             run_id = await concrete_id(self._context, run)
             fetch = results_fetcher(self._context, run_id)
-            return (self._context.listing("listWorkerRunResults", fetch, _row_identity, adds_up=True, run_id=run_id),)
+            return (
+                self._context.listing("listWorkerRunResults", fetch, _row_identity, expects_count=True, run_id=run_id),
+            )
 
         return self._context.pager(open_listings, options)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Literal
 
 from coreclaw_async import errors
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.lookups import lost_runs, lost_tasks
 from coreclaw_async._resources.starting import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable
 
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.offsets import SETTLING_SIZE
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
-from coreclaw_async._wire.dialect import SETTLING_SIZE
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import Request, build_path, build_query, check_limit, check_offset
 from coreclaw_async.models import Page, WorkerSummary
@@ -37,5 +37,5 @@ def workers_pager(
         return read_workers(context, operation, offset, limit, keyword)
 
     return context.one_listing(
-        operation, fetch, lambda worker: worker.worker_id or None, options, telling_size=SETTLING_SIZE
+        operation, fetch, lambda worker: worker.worker_id or None, options, min_probe_size=SETTLING_SIZE
     )

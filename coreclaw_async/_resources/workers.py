@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.lookups import lost_queue_items, lost_runs
 from coreclaw_async._resources.starting import (

@@ -11,17 +11,18 @@ from typing import Generic, TypeVar
 import anyio
 import attrs
 
-from coreclaw_async._listing import DialectMemory, Listing
-from coreclaw_async._wire.dialect import (
+from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.offsets import (
     MIN_TELLING_SIZE,
     PROBE_OFFSET,
     SETTLING_SIZE,
     Mode,
+    OffsetCache,
     OffsetDialect,
     possible_modes,
 )
+from coreclaw_async._paging.seen import SeenKeys
 from coreclaw_async._wire.request import MAX_LIMIT
-from coreclaw_async._wire.seen import Seen
 from coreclaw_async.errors import CoreClawError, PaginationError
 from coreclaw_async.models import Page
 
@@ -41,20 +42,20 @@ class _Reading(Generic[T]):
     keys: list[Hashable]
 
 
-class Walk(Generic[T]):
+class PageScan(Generic[T]):
     """One pass over one list; after an error it goes on where it stood."""
 
     def __init__(
-        self, listing: Listing[T], *, size: int, memory: DialectMemory, dialect: OffsetDialect, prefetch: int
+        self, listing: ListSource[T], *, size: int, memory: OffsetCache, dialect: OffsetDialect, prefetch: int
     ) -> None:
         self._listing = listing
-        self._size = size if size >= listing.telling_size else SETTLING_SIZE
+        self._size = size if size >= listing.min_probe_size else SETTLING_SIZE
         self._memory = memory
         self._pinned = None if dialect == "auto" else Mode(dialect)
         self._mode = self._pinned
         self._prefetch = prefetch
         self._ahead: deque[tuple[int, Page[T] | CoreClawError]] = deque()
-        self._seen = Seen()
+        self._seen = SeenKeys()
         self._first: _Reading[T] | None = None
         self._last: _Reading[T] | None = None
         self._must_hold: frozenset[Hashable] = frozenset()
@@ -360,7 +361,7 @@ class Walk(Generic[T]):
     def _lacks_items(self) -> bool:
         if self._count is None:
             return True
-        return self._delivered < ((self._count if self._listing.adds_up else self._lowest_count) or 0)
+        return self._delivered < ((self._count if self._listing.expects_count else self._lowest_count) or 0)
 
     def _finish(self) -> None:
         """End the walk, or begin again for what is missing, or raise."""

@@ -13,9 +13,12 @@ from collections.abc import Hashable, Sequence
 from enum import Enum
 from typing import Literal, TypeAlias
 
+from coreclaw_async._clock import Clock
+
 OffsetDialect: TypeAlias = Literal["auto", "row", "page"]
 
 PROBE_OFFSET = 2
+_VERDICT_SECONDS = 600.0
 MIN_TELLING_SIZE = 3
 """Pages of one or two rows look alike in all meanings of ``offset=2``."""
 SETTLING_SIZE = 10
@@ -82,3 +85,26 @@ def possible_modes(
 def _is_shifted(first: Sequence[Hashable], probe: Sequence[Hashable], shift: int) -> bool:
     pairs = [(first[place + shift], key) for place, key in enumerate(probe) if 0 <= place + shift < len(first)]
     return bool(pairs) and all(old == new for old, new in pairs)
+
+
+class OffsetCache:
+    """What a client found out about ``offset``, kept for ten minutes: a deployment can change it, and has."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._mode: Mode | None = None
+        self._until = 0.0
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode, or None when it is not known or too old."""
+        return self._mode if self._clock.monotonic() < self._until else None
+
+    def keep(self, mode: Mode) -> None:
+        """Remember *mode* from now on."""
+        self._mode = mode
+        self._until = self._clock.monotonic() + _VERDICT_SECONDS
+
+    def forget(self) -> None:
+        """Find out again next time."""
+        self._mode = None

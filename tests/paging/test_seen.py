@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async._known import KnownIds
-from coreclaw_async._wire.seen import Seen
+from coreclaw_async._paging.seen import SeenKeys
 
 
 @given(st.lists(st.integers(0, 30), max_size=60, unique=True), st.integers(1, 12))
 def test_first_and_latest_keys_are_remembered(keys: list[int], capacity: int) -> None:
-    seen = Seen(capacity)
+    seen = SeenKeys(capacity)
     for key in keys:
         assert key not in seen
         seen.add(key)
@@ -22,7 +22,7 @@ def test_first_and_latest_keys_are_remembered(keys: list[int], capacity: int) ->
 
 
 def test_twenty_thousand_keys_are_remembered_whole() -> None:
-    seen = Seen()
+    seen = SeenKeys()
     for key in range(20_000):
         seen.add(key)
 
@@ -35,7 +35,7 @@ def test_twenty_thousand_keys_are_remembered_whole() -> None:
 
 
 def test_beginning_of_the_list_is_recognised_at_any_place() -> None:
-    seen = Seen(4)
+    seen = SeenKeys(4)
     for key in "abcdef":
         seen.add(key)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreclaw_async._wire.dialect import MIN_TELLING_SIZE, PROBE_OFFSET, SETTLING_SIZE, Mode, possible_modes
+from coreclaw_async._paging.offsets import MIN_TELLING_SIZE, PROBE_OFFSET, SETTLING_SIZE, Mode, possible_modes
 
 PAGE, ROW = Mode.PAGE, Mode.ROW
 MEANINGS = {"row": ROW, "aligned": ROW, "page": PAGE}

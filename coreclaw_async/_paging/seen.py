@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 _CAPACITY = 10_000
 
 
-class Seen:
+class SeenKeys:
     """
     The first and the latest 10,000 keys of a list; lists of up to 20,000 items are remembered whole.
 

@@ -9,9 +9,9 @@ from typing import Generic, Self, TypeVar
 
 import attrs
 
-from coreclaw_async._listing import DialectMemory, Listing
-from coreclaw_async._walk import Walk
-from coreclaw_async._wire.dialect import OffsetDialect
+from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
+from coreclaw_async._paging.scan import PageScan
 from coreclaw_async._wire.request import check_int, check_limit
 from coreclaw_async.models import Page
 
@@ -52,10 +52,10 @@ class PageReader(Generic[T]):
 
     def __init__(
         self,
-        open_listings: Callable[[], Awaitable[Sequence[Listing[T]]]],
+        open_listings: Callable[[], Awaitable[Sequence[ListSource[T]]]],
         options: PagerOptions,
         *,
-        memory: DialectMemory,
+        memory: OffsetCache,
         dialect: OffsetDialect,
         keep: Callable[[T], bool] | None = None,
     ) -> None:
@@ -65,8 +65,8 @@ class PageReader(Generic[T]):
         self._memory = memory
         self._dialect: OffsetDialect = dialect
         self._keep = keep
-        self._listings: deque[Listing[T]] | None = None
-        self._walk: Walk[T] | None = None
+        self._listings: deque[ListSource[T]] | None = None
+        self._walk: PageScan[T] | None = None
         self._cut: deque[Page[T]] = deque()
         self._page: Page[T] | None = None
         self._is_reading = False
@@ -123,7 +123,7 @@ class PageReader(Generic[T]):
             if self._walk is None:
                 if not self._listings:
                     return None
-                self._walk = Walk(
+                self._walk = PageScan(
                     self._listings.popleft(),
                     size=self._options.page_size,
                     memory=self._memory,
