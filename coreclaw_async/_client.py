@@ -149,7 +149,7 @@ class AsyncCoreClaw:
         self._set_up(
             Context(
                 transport=Transport(connections, settings, clock),
-                memory=OffsetCache(clock),
+                offsets=OffsetCache(clock),
                 dialect=_checked_dialect(offset_dialect, credentials),
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
                 known=known,

@@ -10,6 +10,7 @@ from coreclaw_async._paging.pager import AsyncPager, reader_of
 from coreclaw_async._streams import AsyncStream
 from coreclaw_async._sync_runtime import Bridge
 from coreclaw_async._wire.request import check_int
+from coreclaw_async.errors import PaginationError
 from coreclaw_async.models import Page
 
 T = TypeVar("T")
@@ -56,6 +57,10 @@ class Pager(Iterator[T], Generic[T]):
 
         Args:
             limit: Most items to return, 1 or more; None for all, which are then all in memory.
+
+        Raises:
+            PaginationError: The pages do not add up. Its ``items`` are what was collected, and come again when this
+                is called again.
         """
         if limit is not None:
             check_int("limit", limit, lowest=1)
@@ -65,9 +70,11 @@ class Pager(Iterator[T], Generic[T]):
                 items.append(next(self))
         except StopIteration:
             return items
-        except BaseException:
+        except BaseException as error:
             # The items would be lost with this list; asked again, they come again.
             self._reader.put_back(items)
+            if isinstance(error, PaginationError):
+                error.items = tuple(items)
             raise
         return items
 

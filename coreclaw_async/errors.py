@@ -227,17 +227,29 @@ class PaginationError(CoreClawError):
     """
     The pages that came do not add up to one list, so the list is not passed off as whole.
 
+    The iterator that raised it keeps its position: asked again, it looks for what is missing and goes on.
+
     Attributes:
-        collected: Items handed out before the error.
+        collected: Items handed out before the error, by this call and by earlier ones.
         expected: Items the service said there are, or None.
+        items: The items that the failed call had read and could not return: for ``collect()`` all that it had
+            collected, which the next call on the same iterator returns again. Empty where items are handed out one by
+            one or by page, as the caller has them already.
     """
 
     def __init__(
-        self, message: str, *, collected: int = 0, expected: int | None = None, run_id: str | None = None
+        self,
+        message: str,
+        *,
+        collected: int = 0,
+        expected: int | None = None,
+        run_id: str | None = None,
+        items: Sequence[Any] = (),
     ) -> None:
         super().__init__(message, run_id=run_id)
         self.collected = collected
         self.expected = expected
+        self.items = tuple(items)
 
 
 class _RunError(CoreClawError):

@@ -1,5 +1,5 @@
 """
-What ``offset`` means to the service: judged from two answers, without I/O.
+What ``offset`` means to the service.
 
 It has had three meanings (docs, api/index at 865b635, b74c2ea, 188677b and c616e62; coreclaw-mcp-server 0d22581,
 1738139): a row number, a row number rounded down to a whole page, and a page number from 1. The first two are read the
@@ -9,20 +9,22 @@ tells them apart: page 2 is the page number, rows shifted by two are the row num
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from enum import Enum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from coreclaw_async._clock import Clock
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, Nameless, Reading
+from coreclaw_async.models import Page
 
 OffsetDialect: TypeAlias = Literal["auto", "row", "page"]
 
 PROBE_OFFSET = 2
-_VERDICT_SECONDS = 600.0
-MIN_TELLING_SIZE = 3
-"""Pages of one or two rows look alike in all meanings of ``offset=2``."""
 SETTLING_SIZE = 10
-"""What is read at once instead, so that positions are unmistakable."""
+"""What is read at once instead of pages that are too small to probe, so that positions are unmistakable."""
+_VERDICT_SECONDS = 600.0
 
 
 class Mode(Enum):
@@ -36,6 +38,75 @@ class Mode(Enum):
         if number == 1:
             return 0
         return number if self is Mode.PAGE else (number - 1) * size
+
+
+class Unclear(Enum):
+    """Why two answers do not tell the mode."""
+
+    MOVED = "moved"
+    """They fit no meaning, or more than one: items came or went between them."""
+    ALIKE = "alike"
+    """Nothing tells their items apart; only the length of the list can tell."""
+
+
+async def find_mode(
+    first: Reading[Any],
+    probe: Reading[Any],
+    *,
+    size: int,
+    fetch: Callable[[int, int], Awaitable[Page[Any]]],
+    is_stable: bool = False,
+) -> Mode | None:
+    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; asks once more where it must."""
+    found = decide_mode(first, probe, size=size, is_stable=is_stable)
+    if found is not Unclear.ALIKE:
+        return found if isinstance(found, Mode) else None
+    count = probe.page.count
+    if count is None or count - 1 <= math.ceil(count / size):
+        return None
+    # The last row by its number; as a page number that is far beyond the end.
+    last = await fetch(count - 1, size)
+    if last.count != count:
+        return None
+    return Mode.ROW if last.items else Mode.PAGE
+
+
+def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stable: bool = False) -> Mode | Unclear:
+    """
+    Return the mode that page 1 (*first*) and the answer to ``offset=2`` (*probe*) prove.
+
+    Args:
+        first: Page 1.
+        probe: What ``offset=2`` has brought.
+        size: Items a page holds.
+        is_stable: Whether both had come just like this the time before: then nothing has moved in between, and what is
+            on both is there twice.
+    """
+    before, count = first.count, probe.count
+    if not probe.page.items:
+        # By rows there would be all but two of the first page's; so it is page 2 of a list of one page.
+        return Mode.PAGE if count is None or count <= size else Unclear.MOVED
+    growth = None if count is None or before is None else count - before
+    page_index = probe.page.page_index
+    if first.has_names:
+        modes = possible_modes(first.keys, probe.keys, size=size, growth=growth, has_identity=True)
+        if len(modes) == 1:
+            return next(iter(modes))
+        said = {1: Mode.ROW, 2: Mode.PAGE}.get(page_index or 0)
+        if said in modes:
+            return said
+        if is_stable and not modes and 2 * len(set(probe.keys).intersection(first.keys)) < len(probe.keys):
+            return Mode.PAGE
+        if first.is_named and probe.is_named:
+            return Unclear.MOVED
+    if growth:
+        return Unclear.MOVED
+    modes = possible_modes(first.keys, probe.keys, size=size, growth=0, has_identity=False)
+    if len(modes) == 1 and page_index in {None, 2}:
+        return Mode.PAGE
+    if page_index == 1 and Mode.ROW in modes:
+        return Mode.ROW
+    return Unclear.ALIKE
 
 
 def possible_modes(
@@ -55,8 +126,8 @@ def possible_modes(
         size: Items a page holds, 3 or more.
         growth: By how much the count has changed between the two answers, or None when it is not known. Items that were
             inserted at the front shift all others back by as many places, those that were removed forward.
-        has_identity: Whether an item can stand in the list only once. Without, equal items prove nothing, and only what
-            cannot be the shifted page 1 is told apart.
+        has_identity: Whether to go by the keys that stand for one item alone. Without, equal items prove nothing, and
+            only what cannot be the shifted page 1 is told apart.
     """
     added = max(growth or 0, 0)
     removed = max(-(growth or 0), 0)
@@ -66,20 +137,29 @@ def possible_modes(
     if not has_identity:
         is_row = is_far or any(_is_shifted(first, probe, shift) for shift in shifts_of_rows)
         return frozenset({Mode.PAGE, Mode.ROW} if is_row else {Mode.PAGE})
-    places = {key: place for place, key in enumerate(first)}
-    shifts = {places[key] - place for place, key in enumerate(probe) if key in places}
+    places, places_of_probe = _places_of_names(first), _places_of_names(probe)
+    shifts = {places[key] - place for key, place in places_of_probe.items() if key in places}
     if not shifts:
-        return frozenset({Mode.PAGE, Mode.ROW} if is_far else {Mode.PAGE})
+        may_be_row = is_far or any(
+            all(not 0 <= place - shift < size for place in places.values()) for shift in shifts_of_rows
+        )
+        return frozenset({Mode.PAGE, Mode.ROW} if may_be_row else {Mode.PAGE})
     if len(shifts) > 1:
         return frozenset()
     shift = shifts.pop()
-    lowest_of_pages = MIN_TELLING_SIZE if growth is None else size - added
+    lowest_of_pages = MIN_PROBE_SIZE if growth is None else size - added
     modes: set[Mode] = set()
     if shift in shifts_of_rows:
         modes.add(Mode.ROW)
     if shift >= lowest_of_pages:
         modes.add(Mode.PAGE)
     return frozenset(modes)
+
+
+def _places_of_names(keys: Sequence[Hashable]) -> dict[Hashable, int]:
+    """Return where each key stands that stands for one item alone."""
+    times = Counter(keys)
+    return {key: place for place, key in enumerate(keys) if times[key] == 1 and not isinstance(key, Nameless)}
 
 
 def _is_shifted(first: Sequence[Hashable], probe: Sequence[Hashable], shift: int) -> bool:

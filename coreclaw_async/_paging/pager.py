@@ -13,6 +13,7 @@ from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._paging.scan import PageScan
 from coreclaw_async._wire.request import check_int, check_limit
+from coreclaw_async.errors import PaginationError
 from coreclaw_async.models import Page
 
 T = TypeVar("T")
@@ -52,21 +53,21 @@ class PageReader(Generic[T]):
 
     def __init__(
         self,
-        open_listings: Callable[[], Awaitable[Sequence[ListSource[T]]]],
+        open_sources: Callable[[], Awaitable[Sequence[ListSource[T]]]],
         options: PagerOptions,
         *,
-        memory: OffsetCache,
+        cache: OffsetCache,
         dialect: OffsetDialect,
         keep: Callable[[T], bool] | None = None,
     ) -> None:
         self.items: Iterator[T] = iter(())
-        self._open_listings = open_listings
+        self._open_sources = open_sources
         self._options = options
-        self._memory = memory
+        self._cache = cache
         self._dialect: OffsetDialect = dialect
         self._keep = keep
-        self._listings: deque[ListSource[T]] | None = None
-        self._walk: PageScan[T] | None = None
+        self._sources: deque[ListSource[T]] | None = None
+        self._scan: PageScan[T] | None = None
         self._cut: deque[Page[T]] = deque()
         self._page: Page[T] | None = None
         self._is_reading = False
@@ -104,7 +105,7 @@ class PageReader(Generic[T]):
         if self._left == 0:
             return None
         while not self._cut:
-            page = await self._walk_on()
+            page = await self._scan_on()
             if page is None:
                 return None
             self._cut.extend(self._fit(page))
@@ -115,25 +116,25 @@ class PageReader(Generic[T]):
             self._left -= len(page.items)
         return page
 
-    async def _walk_on(self) -> Page[T] | None:
+    async def _scan_on(self) -> Page[T] | None:
         """Return the next page of the current list, or the first one of the next list that has any."""
-        if self._listings is None:
-            self._listings = deque(await self._open_listings())
+        if self._sources is None:
+            self._sources = deque(await self._open_sources())
         while True:
-            if self._walk is None:
-                if not self._listings:
+            if self._scan is None:
+                if not self._sources:
                     return None
-                self._walk = PageScan(
-                    self._listings.popleft(),
+                self._scan = PageScan(
+                    self._sources.popleft(),
                     size=self._options.page_size,
-                    memory=self._memory,
+                    cache=self._cache,
                     dialect=self._dialect,
                     prefetch=self._useful_prefetch(),
                 )
-            page = await self._walk.next_page()
+            page = await self._scan.next_page()
             if page is not None:
                 return page
-            self._walk = None
+            self._scan = None
 
     def _useful_prefetch(self) -> int:
         """Return how many pages may be read ahead without reading more than was asked for."""
@@ -197,6 +198,10 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
 
         Args:
             limit: Most items to return, 1 or more; None for all, which are then all in memory.
+
+        Raises:
+            PaginationError: The pages do not add up. Its ``items`` are what was collected, and come again when this
+                is called again.
         """
         if limit is not None:
             check_int("limit", limit, lowest=1)
@@ -206,9 +211,11 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
                 items.append(await anext(self))
         except StopAsyncIteration:
             return items
-        except BaseException:
+        except BaseException as error:
             # The items would be lost with this list; asked again, they come again.
             self._reader.put_back(items)
+            if isinstance(error, PaginationError):
+                error.items = tuple(items)
             raise
         return items
 

@@ -1,285 +1,223 @@
-"""Reading one list to its end: the right offsets, no item twice, and an error rather than a short list."""
+"""PageScan: one list to its end, each item once, and an error rather than a short list."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
-import anyio
 import attrs
 
-from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Nameless, Reading
 from coreclaw_async._paging.offsets import (
-    MIN_TELLING_SIZE,
     PROBE_OFFSET,
     SETTLING_SIZE,
     Mode,
     OffsetCache,
     OffsetDialect,
-    possible_modes,
+    find_mode,
 )
-from coreclaw_async._paging.seen import SeenKeys
+from coreclaw_async._paging.plan import PageFetcher
+from coreclaw_async._paging.seen import Deduplicator, pushed_here, shown_twice
+from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
-from coreclaw_async.errors import CoreClawError, PaginationError
+from coreclaw_async.errors import PaginationError
 from coreclaw_async.models import Page
 
 T = TypeVar("T")
 
 _MAX_DOUBTS = 5
 _MAX_SWEEPS = 3
+_MAX_RECHECKS = 2
+_MAX_PAGES_RECHECKED = 4
 # Store and own workers, the lists without a count, have hundreds of entries.
 _MAX_PAGES_WITHOUT_COUNT = 2_000
-
-
-@attrs.define
-class _Reading(Generic[T]):
-    """A page that was read, with what tells its items apart."""
-
-    page: Page[T]
-    keys: list[Hashable]
+_MAX_PAGES_BEYOND = 2
 
 
 class PageScan(Generic[T]):
-    """One pass over one list; after an error it goes on where it stood."""
+    """
+    One pass over one list; after an error it goes on where it stood.
+
+    What ``offset`` means is found by `find_mode`, which pages are read next by `PageFetcher`, what of them is new by
+    `Deduplicator`, and whether that is all by `Tally`. This class holds the position, and decides what to do where two
+    of them contradict each other: look again, at as few pages as will tell, or raise.
+    """
 
     def __init__(
-        self, listing: ListSource[T], *, size: int, memory: OffsetCache, dialect: OffsetDialect, prefetch: int
+        self, source: ListSource[T], *, size: int, cache: OffsetCache, dialect: OffsetDialect, prefetch: int
     ) -> None:
-        self._listing = listing
-        self._size = size if size >= listing.min_probe_size else SETTLING_SIZE
-        self._memory = memory
+        self._source = source
+        self._cache = cache
         self._pinned = None if dialect == "auto" else Mode(dialect)
         self._mode = self._pinned
-        self._prefetch = prefetch
-        self._ahead: deque[tuple[int, Page[T] | CoreClawError]] = deque()
-        self._seen = SeenKeys()
-        self._first: _Reading[T] | None = None
-        self._last: _Reading[T] | None = None
+        self._fetcher = PageFetcher(source, size if size >= source.min_probe_size else SETTLING_SIZE, prefetch)
+        self._tally = Tally(source.expects_count)
+        self._new: Deduplicator[T] = Deduplicator()
+        self._first: Reading[T] | None = None
+        self._last: Reading[T] | None = None
+        self._short: dict[int, Reading[T]] = {}
         self._must_hold: frozenset[Hashable] = frozenset()
-        self._number = 0
-        self._delivered = 0
-        self._count: int | None = None
-        self._lowest_count: int | None = None
-        self._highest_count = 0
-        self._counts_are_wrong = False
-        self._known_until = 0
-        self._has_identity = True
-        self._has_shrunk = False
+        self._unclear: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None
+        self._is_nameless = False
         self._is_spent = False
         self._trusts_page_index = True
         self._accepts_repeats = False
-        self._doubts = 0
-        self._sweeps = 0
+        self._known_until = 0
+        self._stood_at: Reading[T] | None = None
+        self._reset_patience()
         self.is_over = False
 
     async def next_page(self) -> Page[T] | None:
         """Return the next page, with those of its items that are new, or None after the last one."""
-        while not self.is_over:
-            page = await self._step()
-            if page is not None and page.items:
-                return page
+        try:
+            while not self.is_over:
+                page = await self._step()
+                if page is not None and page.items:
+                    return page
+        except PaginationError:
+            self._reset_patience()
+            raise
         return None
 
     async def _step(self) -> Page[T] | None:
-        if self._number == 0:
+        if self._last is None:
             return await self._begin()
-        if self._is_at_end():
-            self._finish()
-            return None
+        if self._is_at_end(self._last):
+            return await self._finish()
         try:
             if self._mode is None:
                 return await self._settle()
-            return await self._accept(*await self._read_next())
+            number = self._last.number + 1
+            return await self._accept(await self._fetcher.next(number, self._mode, self._tally.count))
         except BaseException:
-            self._ahead.clear()  # The page at hand was not taken; what was read ahead of it comes after it.
+            self._fetcher.drop()  # The page at hand was not taken; what was read ahead of it comes after it.
             raise
 
     async def _begin(self) -> Page[T]:
-        reading = self._look_at(await self._fetch(0))
-        page = reading.page
-        if page.page_size and page.page_size != self._size and page.page_size <= MAX_LIMIT:
-            self._size = page.page_size
-        elif len(page.items) < self._size and self._may_be_cut(page):
+        reading = await self._read_first()
+        found, fetcher = len(reading.page.items), self._fetcher
+        told = reading.page.page_size
+        if told and told != fetcher.size and told <= MAX_LIMIT:
+            fetcher.size = told
+        elif found < fetcher.size and self._may_be_cut(reading):
             # A service that cuts the limit without saying so; stepping by the limit would skip what it cut off.
-            self._size = len(page.items)
-        self._first = reading
-        if self._believable(page) is None and self._number == 0 and not self._known_until:
+            fetcher.size = found
+        if reading.count is None and not self._known_until:
             self._mode = None  # Nothing else would show that it was pinned to the wrong one.
-        return self._deliver(1, reading)
-
-    def _may_be_cut(self, page: Page[T]) -> bool:
-        """Whether a first page that is not full may not be the last one."""
-        count = self._believable(page)
-        if count is None:  # No service would cut pages to fewer than these.
-            return len(page.items) >= SETTLING_SIZE
-        return 0 < len(page.items) < count
+        if not self._known_until:
+            self._is_nameless = bool(reading.keys) and not reading.has_names
+        self._first = reading
+        return self._deliver(reading)
 
     @staticmethod
-    def _believable(page: Page[T]) -> int | None:
-        """Return the count of *page*, unless it cannot be right: 0 may mean "not set" (contract, models)."""
-        return page.count if page.count is not None and page.count >= len(page.items) else None
+    def _may_be_cut(reading: Reading[T]) -> bool:
+        """Whether a first page that is not full may not be the last one."""
+        found = len(reading.page.items)
+        if reading.count is None:  # No service would cut pages to fewer than these.
+            return found >= SETTLING_SIZE
+        return 0 < found < reading.count
+
+    async def _read_first(self) -> Reading[T]:
+        return await self._fetcher.at(0, 1, self._tally.count)
+
+    async def _probe(self) -> Reading[T]:
+        return await self._fetcher.at(PROBE_OFFSET, 2, self._tally.count)
+
+    async def _find_mode(self, first: Reading[T], probe: Reading[T], *, is_stable: bool = False) -> Mode | None:
+        if self._fetcher.size < MIN_PROBE_SIZE:
+            raise self._error(f"the service cuts pages to {self._fetcher.size}, which does not tell what offset means")
+        size = self._fetcher.size
+        return await find_mode(first, probe, size=size, fetch=self._source.fetch, is_stable=is_stable)
 
     async def _settle(self) -> Page[T] | None:
         """Find out how the second page is asked for, which reads it in the mode that production uses now."""
-        first = self._first
-        assert first is not None
-        if self._memory.mode is Mode.ROW and self._count is not None and self._has_identity:
+        first, cached = self._first, self._cache.mode
+        assert first is not None, "the first page was read"
+        if cached is Mode.ROW and self._tally.count is not None and not self._is_nameless:
             self._mode = Mode.ROW  # The count will tell if it has changed.
             return None
-        if self._memory.mode is Mode.PAGE and self._pages_ahead(2) > 1:
-            await self._read_ahead(Mode.PAGE, 2)
-            probe = self._look_at(self._take_ahead()[1])
+        if cached is Mode.PAGE:
+            probe = await self._fetcher.next(2, Mode.PAGE, self._tally.count)
         else:
-            probe = self._look_at(await self._fetch(PROBE_OFFSET))
-        mode = await self._judge(first, probe)
+            probe = await self._probe()
+        answers = (first.keys, probe.keys)
+        mode = await self._find_mode(first, probe, is_stable=answers == self._unclear)
         if mode is not Mode.PAGE:
-            self._ahead.clear()
+            self._fetcher.drop()
         if mode is None:
-            self._use_up_doubt("the answers to offset 0 and 2 fit no known meaning of offset")
-            again = self._look_at(await self._fetch(0))
-            if not self._has_identity and again.keys[: len(first.keys)] != first.keys:
-                raise self._error("items that nothing tells apart have moved while the list was read")
-            self._number = 0 if self._has_identity else 1
-            self._first = again
-            return None
+            self._unclear = answers
+            self._doubt("the answers to offset 0 and 2 fit no known meaning of offset")
+            self._first = await self._read_first()
+            return self._deliver_again(first, self._first)
         self._check_pin(mode, "pages 1 and 2 were read")
         self._mode = mode
-        self._memory.keep(mode)
+        self._cache.keep(mode)
         if mode is Mode.PAGE:
-            return self._deliver(2, probe)
+            return self._deliver(probe)
         self._must_hold = frozenset(probe.keys) - frozenset(first.keys)
         return None
 
-    async def _judge(self, first: _Reading[T], probe: _Reading[T]) -> Mode | None:
-        """Return the mode that two answers prove, or None when they prove none."""
-        if self._size < MIN_TELLING_SIZE:
-            raise self._error(f"the service cuts pages to {self._size}, which does not tell what offset means")
-        count = self._believable(probe.page)
-        if not probe.page.items:
-            # By rows there would be all but two of the first page's; so it is page 2 of a list of one page.
-            return Mode.PAGE if count is None or count <= self._size else None
-        before = self._believable(first.page)
-        growth = None if count is None or before is None else count - before
-        page_index = probe.page.page_index
-        if self._has_identity:
-            modes = possible_modes(first.keys, probe.keys, size=self._size, growth=growth, has_identity=True)
-            if len(modes) == 1:
-                return next(iter(modes))
-            said = {1: Mode.ROW, 2: Mode.PAGE}.get(page_index or 0)
-            return said if said in modes else None
-        if growth:
-            return None
-        modes = possible_modes(first.keys, probe.keys, size=self._size, growth=0, has_identity=False)
-        if len(modes) == 1 and page_index in {None, 2}:
-            return Mode.PAGE
-        if page_index == 1 and Mode.ROW in modes:
-            return Mode.ROW
-        return await self._judge_by_length(probe.page)
-
-    async def _judge_by_length(self, page: Page[T]) -> Mode | None:
-        """Ask for the last row by its number: as a page number that is far beyond the end."""
-        if page.count is None or page.count - 1 <= math.ceil(page.count / self._size):
-            return None
-        last = await self._fetch(page.count - 1)
-        if last.count != page.count:
-            return None
-        return Mode.ROW if last.items else Mode.PAGE
-
-    async def _read_next(self) -> tuple[int, Page[T]]:
-        """Return the next page and its number; read several at once when it is known which there are."""
-        assert self._mode is not None
-        if not self._ahead:
-            number = self._number + 1
-            if number == 2 or self._pages_ahead(number) == 1:
-                return number, await self._fetch(self._mode.offset(number, self._size))
-            await self._read_ahead(self._mode, number)
-        return self._take_ahead()
-
-    def _pages_ahead(self, number: int) -> int:
-        """Return how many pages may be read at once from *number* on."""
-        if self._count is None:
-            return 1
-        # After a full last page one more is read, to see that it is the last.
-        return max(1, min(1 + self._prefetch, self._count // self._size + 1 - number + 1))
-
-    def _take_ahead(self) -> tuple[int, Page[T]]:
-        number, page = self._ahead.popleft()
-        if isinstance(page, CoreClawError):
-            raise page
-        return number, page
-
-    async def _read_ahead(self, mode: Mode, first: int) -> None:
-        numbers = range(first, first + self._pages_ahead(first))
-        pages: dict[int, Page[T] | CoreClawError] = {}
-
-        async def read(number: int) -> None:
-            try:
-                pages[number] = await self._fetch(mode.offset(number, self._size))
-            except CoreClawError as error:  # Raised when its turn comes: the pages before it are whole.
-                pages[number] = error
-
-        async with anyio.create_task_group() as group:
-            for number in numbers:
-                group.start_soon(read, number)
-        self._ahead.extend((number, pages[number]) for number in numbers)
-
-    async def _accept(self, number: int, page: Page[T]) -> Page[T] | None:
-        reading = self._look_at(page)
-        if not self._has_identity and page.count != self._count:
-            await self._check_unmoved()
-        doubt = self._doubt_about(number, reading)
+    async def _accept(self, reading: Reading[T]) -> Page[T] | None:
+        """Take the next page, unless something says that it is another one."""
+        if self._is_nameless and reading.page.count != self._tally.count:
+            await self._check_unmoved(self._last)
+        doubt = self._doubt_about(reading)
         if doubt is not None:
             if await self._has_changed_mode(doubt):
-                if not self._has_identity:
+                if self._is_nameless:
                     raise self._error("the meaning of offset changed while items were read that nothing tells apart")
                 self._restart()
                 return None
-            self._trusts_page_index = page.page_index in {None, number}
+            self._trusts_page_index = reading.page.page_index in {None, reading.number}
             self._accepts_repeats = True
-            if self._has_identity and reading.keys and self._last is not None and reading.keys == self._last.keys:
-                raise self._error(f"page {number} repeats the page before it")
+            if not self._is_nameless and self._repeats_last(reading):
+                raise self._error(f"page {reading.number} repeats the page before it")
         self._must_hold = frozenset()
-        return self._deliver(number, reading)
+        return self._deliver(reading)
 
-    def _doubt_about(self, number: int, reading: _Reading[T]) -> str | None:
-        """Return why the answer may not be page *number*, or None."""
-        page = reading.page
+    def _doubt_about(self, reading: Reading[T]) -> str | None:
+        """Return why the answer may not be the page that was asked for, or None."""
+        number, page = reading.number, reading.page
+        is_beyond = self._is_beyond(reading)
+        if is_beyond and (self._repeats_last(reading) or not page.items):
+            return None  # Nothing is there, and some services show the last page again.
         if self._trusts_page_index and page.page_index is not None and page.page_index != number:
             return f"page {number} came as page {page.page_index}"
         if not page.items:
             # Without a count, a full page and nothing after it may also be the wrong offset.
-            is_odd = self._lacks_items() if self._count is not None else self._last_was_full()
+            is_odd = self._last_was_full() if self._tally.count is None else self._tally.may_lack
             return f"page {number} is empty" if is_odd else None
         if self._must_hold and self._must_hold.isdisjoint(reading.keys):
             return f"page {number} does not continue the rows seen before"
-        if self._has_identity:
-            is_new_to_us = number > self._known_until and self._lacks_items()
-            has_new = any(key not in self._seen for key in reading.keys)
+        if not self._is_nameless:
+            is_new_to_us = number > self._known_until and self._tally.may_lack and reading.has_names
+            has_new = any(key not in self._new.seen for key in reading.keys if not isinstance(key, Nameless))
             return f"page {number} holds nothing new" if is_new_to_us and not has_new else None
         if self._mode is Mode.PAGE and not self._accepts_repeats:
-            by_rows = (number, number // self._size * self._size)
-            if any(self._seen.began_with(start, reading.keys) for start in by_rows):
+            by_rows = (number, number // self._fetcher.size * self._fetcher.size)
+            if any(self._new.seen.began_with(start, reading.keys) for start in by_rows):
                 return f"page {number} came before"
         return None
 
+    def _is_beyond(self, reading: Reading[T]) -> bool:
+        return self._tally.is_beyond(reading.number, self._fetcher.size, reading.count)
+
+    def _repeats_last(self, reading: Reading[T]) -> bool:
+        return bool(reading.keys) and self._last is not None and reading.keys == self._last.keys
+
     def _last_was_full(self) -> bool:
-        return self._last is not None and len(self._last.page.items) >= self._size
+        return self._last is not None and len(self._last.page.items) >= self._fetcher.size
 
     async def _has_changed_mode(self, doubt: str) -> bool:
         """Read the first two pages again and say if ``offset`` means something else now."""
-        self._use_up_doubt(doubt)
-        self._memory.forget()
-        self._ahead.clear()
-        first = self._look_at(await self._fetch(0))
-        probe = self._look_at(await self._fetch(PROBE_OFFSET))
-        mode = await self._judge(first, probe)
+        self._doubt(doubt)
+        self._cache.forget()
+        self._fetcher.drop()
+        mode = await self._find_mode(await self._read_first(), await self._probe())
         if mode is None:
             return False
         self._check_pin(mode, doubt)
-        self._memory.keep(mode)
+        self._cache.keep(mode)
         has_changed = mode is not self._mode
         self._mode = mode
         return has_changed
@@ -288,120 +226,179 @@ class PageScan(Generic[T]):
         if self._pinned is not None and mode is not self._pinned:
             raise self._error(f"{reason}, and offset does not mean what it was pinned to")
 
-    async def _check_unmoved(self) -> None:
-        """Raise when the page before is not what it was: without identities nobody could tell what came twice."""
-        assert self._last is not None
-        mode = self._mode or Mode.PAGE
-        again = self._look_at(await self._fetch(mode.offset(self._number, self._size)))
-        if again.keys[: len(self._last.keys)] != self._last.keys:
+    async def _check_unmoved(self, before: Reading[T] | None) -> None:
+        """Raise when a page is not what it was: without identities nobody could tell what came twice."""
+        assert before is not None, "a page was read"
+        self._must_begin_like(before, await self._read_again(before.number))
+
+    def _must_begin_like(self, before: Reading[T], reading: Reading[T]) -> None:
+        if list(reading.keys[: len(before.keys)]) != list(before.keys):
             raise self._error("items that nothing tells apart have moved while the list was read")
 
-    def _look_at(self, page: Page[T]) -> _Reading[T]:
-        keys = [self._listing.identity(item) for item in page.items]
-        if None in keys:
-            self._has_identity = False
-            keys = [
-                json.dumps(i, sort_keys=True, default=repr) if k is None else k
-                for i, k in zip(page.items, keys, strict=True)
-            ]
-        return _Reading(page, keys)
+    async def _read_again(self, number: int) -> Reading[T]:
+        return await self._fetcher.page(number, self._mode or Mode.PAGE, self._tally.count)
 
-    def _deliver(self, number: int, reading: _Reading[T]) -> Page[T]:
-        """Take *reading* as page *number* and return it with its new items only."""
-        page = reading.page
-        self._take_note_of(None if self._counts_are_wrong else self._believable(page))
-        # A service may repeat the last page beyond the end; what nothing tells apart is known by being all alike.
-        is_beyond = self._count is not None and (number - 1) * self._size >= self._count
-        is_repeated = is_beyond and self._last is not None and reading.keys == self._last.keys
+    def _deliver(self, reading: Reading[T]) -> Page[T]:
+        """Take *reading* as the next page and return it with its new items only."""
+        self._tally.note(reading.count, reading.known_count)
+        is_beyond = self._is_beyond(reading)
         items: Sequence[T] = ()
-        if not is_repeated:
-            items = self._new_items(reading)
+        # A service may repeat the last page beyond the end; what nothing tells apart is known by being all alike.
+        if not (is_beyond and self._repeats_last(reading)):
+            if self._is_nameless:
+                items = self._new.take_all(reading)
+            else:
+                items = self._new.take(reading, pushed_here(self._last, reading))
         self._is_spent = is_beyond and not items
-        self._number = number
         self._last = reading
-        self._delivered += len(items)
-        if self._count is not None and self._delivered > self._highest_count == self._lowest_count:
-            self._counts_are_wrong = True  # More than ever were there: it counts a page, or is cut off itself.
-            self._take_note_of(None)
+        return self._hand_out(reading, items)
+
+    def _deliver_again(self, before: Reading[T], reading: Reading[T]) -> Page[T]:
+        """Take a page that was read before and return what is new on it."""
+        if self._is_nameless:
+            self._must_begin_like(before, reading)
+            items = self._new.take_all(reading, known=len(before.keys))
+        else:
+            items = self._new.take_again(reading)
+        self._tally.note(reading.count, reading.known_count)
+        if self._last is not None and self._last.number == reading.number:
+            self._last = reading
+            self._is_spent = self._is_spent and not items
+        return self._hand_out(reading, items)
+
+    def _hand_out(self, reading: Reading[T], items: Sequence[T]) -> Page[T]:
+        page = reading.page
+        if len(page.items) < self._fetcher.size:
+            self._short[reading.number] = reading
+        else:
+            self._short.pop(reading.number, None)
+        self._tally.add(len(items))
         return page if len(items) == len(page.items) else attrs.evolve(page, items=tuple(items))
 
-    def _new_items(self, reading: _Reading[T]) -> Sequence[T]:
-        """Return the items of *reading* that were not delivered before, and remember all."""
-        page = reading.page
-        if not self._has_identity or self._seen.has_none_of(reading.keys):
-            self._seen.extend(reading.keys)
-            return page.items
-        items: list[T] = []
-        for item, key in zip(page.items, reading.keys, strict=True):
-            if key not in self._seen:
-                self._seen.add(key)
-                items.append(item)
-        return items
-
-    def _take_note_of(self, count: int | None) -> None:
-        if count is None:  # Never told, or told wrong once: then it is no measure any more.
-            self._count = self._lowest_count = None
-        else:
-            self._has_shrunk = self._has_shrunk or (self._count is not None and count < self._count)
-            self._count = count
-            self._highest_count = max(count, self._highest_count)
-            self._lowest_count = count if self._lowest_count is None else min(count, self._lowest_count)
-
-    def _is_at_end(self) -> bool:
-        assert self._last is not None
-        found = len(self._last.page.items)
-        if self._count is None:
-            if self._number > _MAX_PAGES_WITHOUT_COUNT:
+    def _is_at_end(self, last: Reading[T]) -> bool:
+        """Whether no page comes after *last*."""
+        found, size, count = len(last.page.items), self._fetcher.size, self._tally.count
+        if self._stood_at is not None and not self._tally.missing:
+            return True  # The list was gone through again for what was missing, and that has come.
+        if count is None:
+            if last.number > _MAX_PAGES_WITHOUT_COUNT:
                 raise self._error("the list does not end")
             # A short page may be one that the service has cut, but none would cut pages to fewer items than these.
-            return found == 0 or self._is_spent or found < min(self._size, SETTLING_SIZE)
+            return found == 0 or self._is_spent or found < min(size, SETTLING_SIZE)
         # A full last page is the end only when another one shows that the count is not cut off itself.
-        return found == 0 or self._is_spent or (self._number * self._size >= self._count and found < self._size)
+        is_far = last.number > count // size + 1 + _MAX_PAGES_BEYOND
+        return found == 0 or self._is_spent or is_far or (last.number * size >= count and found < size)
 
-    def _lacks_items(self) -> bool:
-        if self._count is None:
-            return True
-        return self._delivered < ((self._count if self._listing.expects_count else self._lowest_count) or 0)
+    async def _finish(self) -> Page[T] | None:
+        """End the scan, or return what was missing, or begin again for it, or raise."""
+        if self._stood_at is not None and not self._tally.missing:
+            self._last, self._stood_at = self._stood_at, None
+        tally = self._tally
+        if not (tally.missing or tally.may_have_skipped or (self._is_nameless and tally.surplus)):
+            return await self._end()
+        numbers = self._to_recheck()
+        if numbers and self._rechecks < _MAX_RECHECKS:
+            self._rechecks += 1
+            return await self._recheck(numbers)
+        if self._can_sweep():
+            self._sweeps += 1
+            # What was skipped can be anywhere; what is only missing may come early.
+            stood_at = None if tally.may_have_skipped else self._last
+            self._restart()
+            self._stood_at = stood_at
+            return None
+        return await self._wait_or_fail()
 
-    def _finish(self) -> None:
-        """End the walk, or begin again for what is missing, or raise."""
-        if self._count is not None:
-            is_short = self._lacks_items()
-            is_long = not self._has_identity and self._delivered > self._count
-            if is_short or is_long or self._has_shrunk:
-                self._sweeps += 1
-                if self._sweeps > _MAX_SWEEPS or not self._has_identity or not self._seen.is_whole:
-                    what = "items left the list while it was read" if self._has_shrunk else "the pages do not add up"
-                    raise self._error(what)
-                if is_short and self._pinned is None:
-                    self._memory.forget()
-                    self._mode = None
-                self._restart()
-                return
+    async def _end(self) -> Page[T] | None:
+        """Look once more where the count tells nothing, and be over unless more may come."""
+        assert self._first is not None, "the first page was read"
+        assert self._last is not None, "a page was read"
+        if self._is_nameless and self._last.number > 1:
+            await self._check_unmoved(self._first)
+        if self._tally.count is None:
+            # Two items of one page that differ are two, whatever their identity; what is equal may have moved here.
+            spares = self._new.take_spares([spare for spare in self._new.spares if spare.differs])
+            if spares:
+                self._tally.add(len(spares))
+                return attrs.evolve(self._last.page, items=spares)
+        if await self._goes_on():
+            return await self._recheck([self._last.number])
         self.is_over = True
+        return None
+
+    async def _goes_on(self) -> bool:
+        return self._source.goes_on is not None and await self._source.goes_on(self._tally.delivered)
+
+    def _to_recheck(self) -> list[int]:
+        """Return the few pages that may tell where the missing items are, or none."""
+        missing, size, count = self._tally.missing, self._fetcher.size, self._tally.count or 0
+        if self._is_nameless and (self._tally.may_have_skipped or self._tally.surplus):
+            return []
+        short = {n for n, reading in self._short.items() if len(reading.keys) < min(size, count - (n - 1) * size)}
+        if len(self._new.spares) == missing:
+            short.update(number for spare in self._new.spares for number in spare.pages)
+        return sorted(short) if 0 < len(short) <= _MAX_PAGES_RECHECKED else []
+
+    async def _recheck(self, numbers: Sequence[int]) -> Page[T]:
+        """Read some pages once more and return what is new on them, or the items that share an identity."""
+        readings = [await self._read_again(number) for number in numbers]
+        spares = tuple(self._new.spares)
+        items: list[T] = []
+        for reading in readings:
+            before = self._short.get(reading.number, self._last)
+            assert before is not None, "a page was read"
+            items.extend(self._deliver_again(before, reading).items)
+        if spares and not items and len(spares) == self._tally.missing and shown_twice(spares, readings):
+            items.extend(self._new.take_spares(self._new.spares))
+            self._tally.add(len(items))
+        if items:
+            self._reset_patience()
+        return attrs.evolve(readings[-1].page, items=tuple(items))
+
+    def _can_sweep(self) -> bool:
+        """Whether going through the list again can bring what is missing: only where something has moved."""
+        has_moved = self._tally.may_have_skipped or self._tally.has_changed or self._new.spares or self._known_until
+        is_remembered = not self._is_nameless and self._new.seen.is_whole
+        return bool(has_moved) and is_remembered and self._sweeps < _MAX_SWEEPS
+
+    async def _wait_or_fail(self) -> Page[T]:
+        if await self._goes_on():
+            self._reset_patience()
+            assert self._last is not None, "a page was read"
+            return await self._recheck([self._last.number])
+        has_left = self._tally.may_have_skipped
+        raise self._error("items left the list while it was read" if has_left else "the pages do not add up")
 
     def _restart(self) -> None:
         """Go through the list again; what was handed out already is left out."""
-        self._known_until = max(self._known_until, self._number)
-        self._number = 0
+        if self._last is not None:
+            self._known_until = max(self._known_until, self._last.number)
+        self._last = None
+        self._stood_at = None
         self._is_spent = False
-        self._has_shrunk = False
         self._must_hold = frozenset()
-        self._ahead.clear()
+        self._short.clear()
+        self._fetcher.drop()
+        self._tally.begin_sweep()
+        self._new.begin_sweep()
 
-    def _use_up_doubt(self, reason: str) -> None:
+    def _reset_patience(self) -> None:
+        """Allow as many further looks as at the beginning."""
+        self._doubts = 0
+        self._rechecks = 0
+        self._sweeps = 0
+
+    def _doubt(self, reason: str) -> None:
         self._doubts += 1
         if self._doubts > _MAX_DOUBTS:
             raise self._error(reason)
 
-    async def _fetch(self, offset: int) -> Page[T]:
-        return await self._listing.fetch(offset, self._size)
-
     def _error(self, reason: str) -> PaginationError:
-        counted = "" if self._count is None else f" of {self._count}"
+        delivered, count = self._tally.delivered, self._tally.count
+        counted = "" if count is None else f" of {count}"
         return PaginationError(
-            f"{self._listing.name}: {reason}; {self._delivered}{counted} items were read before",
-            collected=self._delivered,
-            expected=self._count,
-            run_id=self._listing.run_id,
+            f"{self._source.name}: {reason}; {delivered}{counted} items were read before",
+            collected=delivered,
+            expected=count,
+            run_id=self._source.run_id,
         )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Hashable, Sequence
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from coreclaw_async._paging.listing import Nameless, Reading
+
+T = TypeVar("T")
 
 _CAPACITY = 10_000
+_MAX_SPARES = 100
 
 
 class SeenKeys:
@@ -21,37 +29,177 @@ class SeenKeys:
         self._capacity = capacity
         self._head: list[Hashable] = []
         self._tail: deque[Hashable] = deque()
-        self._known: set[Hashable] = set()
+        self._pages: dict[Hashable, int] = {}
+        self._times: Counter[Hashable] = Counter()
         self.is_whole = True
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._known
+        return key in self._pages
 
-    def add(self, key: Hashable) -> None:
+    def page_of(self, key: Hashable) -> int:
+        """Return the page that *key* was seen on first."""
+        return self._pages[key]
+
+    def add(self, key: Hashable, page: int = 0) -> None:
         """Remember *key*, and forget the oldest of the later ones when there are too many."""
-        if len(self._head) < self._capacity:
-            self._head.append(key)
-        else:
-            self._tail.append(key)
-            if len(self._tail) > self._capacity:
-                self._known.discard(self._tail.popleft())
-                self.is_whole = False
-        self._known.add(key)
+        self.extend((key,), page)
 
-    def has_none_of(self, keys: Sequence[Hashable]) -> bool:
-        """Return whether all *keys* are new, and none stands among them twice."""
-        return self._known.isdisjoint(keys) and len(set(keys)) == len(keys)
-
-    def extend(self, keys: Sequence[Hashable]) -> None:
-        """Remember *keys*, as `add` does one by one."""
+    def extend(self, keys: Sequence[Hashable], page: int = 0) -> None:
+        """Remember *keys*, which were seen on a page."""
         room = self._capacity - len(self._head)
         self._head.extend(keys[:room])
         self._tail.extend(keys[room:])
         while len(self._tail) > self._capacity:
-            self._known.discard(self._tail.popleft())
+            self._pages.pop(self._tail.popleft(), None)
             self.is_whole = False
-        self._known.update(keys)
+        self._pages.update(dict.fromkeys(keys, page))
+
+    def has_none_of(self, keys: Sequence[Hashable]) -> bool:
+        """Return whether all *keys* are new, and none stands among them twice."""
+        return self._pages.keys().isdisjoint(keys) and len(set(keys)) == len(keys)
 
     def began_with(self, start: int, keys: Sequence[Hashable]) -> bool:
         """Return whether *keys* stood in the list from place *start* on."""
         return bool(keys) and self._head[start : start + len(keys)] == list(keys)
+
+    def times(self, key: Hashable) -> int:
+        """Return how many items with the key of a nameless one were counted."""
+        return self._times[key]
+
+    def count_again(self, key: Nameless) -> int:
+        """Count one more item with the key of a nameless one, and return how many there are now."""
+        if len(self._times) >= 2 * self._capacity:
+            self.is_whole = False
+        else:
+            self._times[key] += 1
+        return self._times[key]
+
+
+@attrs.frozen
+class Spare(Generic[T]):
+    """
+    An item whose identity had come before: pushed here from another page, or a second item with that identity.
+
+    Attributes:
+        item: The item.
+        key: Its identity.
+        pages: The numbers of the pages that showed the identity, the same one twice where both are on it.
+        differs: Whether another item on the same page has this identity and other content: then there are two.
+    """
+
+    item: T
+    key: Hashable
+    pages: tuple[int, int]
+    differs: bool
+
+
+class Deduplicator(Generic[T]):
+    """
+    Picks from each page what was not handed out before.
+
+    Attributes:
+        seen: What was handed out.
+        spares: What was not, as its identity had come before in this sweep; at most 100.
+    """
+
+    def __init__(self) -> None:
+        self.seen = SeenKeys()
+        self.spares: list[Spare[T]] = []
+        self._sweep = self.seen
+        self._doubled: set[Hashable] = set()
+
+    def begin_sweep(self) -> None:
+        """Go through the list again, from its first page."""
+        self._sweep = SeenKeys()
+        self.spares.clear()
+
+    def take(self, reading: Reading[T], repeated: Counter[Hashable]) -> Sequence[T]:
+        """
+        Return the items of a page that are new, and remember all.
+
+        Args:
+            reading: The page.
+            repeated: Keys of its nameless items that are known to have come already, and how often.
+        """
+        if reading.is_named and self._sweep is self.seen and self.seen.has_none_of(reading.keys):
+            self.seen.extend(reading.keys, reading.number)
+            return reading.page.items
+        self.spares = [spare for spare in self.spares if spare.pages[1] != reading.number]
+        skipped = repeated.copy()
+        here: dict[Hashable, T] = {}
+        items: list[T] = []
+        for item, key in zip(reading.page.items, reading.keys, strict=True):
+            if isinstance(key, Nameless):
+                if skipped[key] > 0:
+                    skipped[key] -= 1
+                elif self._is_new_nameless(key):
+                    items.append(item)
+                continue
+            first_page = self._sweep.page_of(key) if key in self._sweep else reading.number
+            if key in here or first_page != reading.number:
+                self._keep(Spare(item, key, (first_page, reading.number), here.get(key, item) != item))
+            else:
+                here[key] = item
+            if key not in self.seen:
+                self.seen.add(key, reading.number)
+                items.append(item)
+            if key not in self._sweep:
+                self._sweep.add(key, reading.number)
+        return items
+
+    def take_again(self, reading: Reading[T]) -> Sequence[T]:
+        """Return what is new on a page that is read again; of nameless items only what never came on any page."""
+        return self.take(reading, Counter({key: self.seen.times(key) for key in reading.keys}))
+
+    def take_all(self, reading: Reading[T], known: int = 0) -> Sequence[T]:
+        """Return the items of a page of nameless ones from place *known* on: nothing could tell which came before."""
+        if known:
+            items, keys = reading.page.items[known:], reading.keys[known:]
+        else:
+            items, keys = reading.page.items, reading.keys
+        self.seen.extend(keys, reading.number)
+        return items
+
+    def take_spares(self, spares: Iterable[Spare[T]]) -> Sequence[T]:
+        """Return the items of *spares*, which are no repetitions; none of them comes again."""
+        taken = tuple(spares)
+        self._doubled.update(spare.key for spare in taken)
+        self.spares = [spare for spare in self.spares if spare not in taken]
+        return tuple(spare.item for spare in taken)
+
+    def _is_new_nameless(self, key: Nameless) -> bool:
+        if self._sweep is self.seen:
+            self.seen.count_again(key)
+            return True
+        if self._sweep.count_again(key) <= self.seen.times(key):
+            return False
+        self.seen.count_again(key)
+        return True
+
+    def _keep(self, spare: Spare[T]) -> None:
+        if spare.key not in self._doubled and len(self.spares) < _MAX_SPARES:
+            self.spares.append(spare)
+
+
+def shown_twice(spares: Sequence[Spare[T]], readings: Sequence[Reading[T]]) -> bool:
+    """Return whether each identity of *spares* stands in *readings*, different pages read at one time, once more."""
+    times = Counter(key for reading in readings for key in reading.keys)
+    return all(times[key] == 1 + extra for key, extra in Counter(spare.key for spare in spares).items())
+
+
+def pushed_here(before: Reading[T] | None, reading: Reading[T]) -> Counter[Hashable]:
+    """
+    Return the keys of nameless items that an insertion has pushed from the end of one page to the begin of the next.
+
+    An overlap of two pages counts when an identity in it shows that it is one, or the list has grown meanwhile.
+    """
+    if before is None or reading.is_named:
+        return Counter()
+    has_grown = reading.count is not None and before.count is not None and reading.count > before.count
+    for length in range(min(len(before.keys), len(reading.keys)), 0, -1):
+        overlap = reading.keys[:length]
+        if list(before.keys[-length:]) != list(overlap):
+            continue
+        if has_grown or not all(isinstance(key, Nameless) for key in overlap):
+            return Counter(key for key in overlap if isinstance(key, Nameless))
+    return Counter()

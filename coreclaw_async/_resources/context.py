@@ -8,8 +8,8 @@ from typing import TypeVar
 import attrs
 
 from coreclaw_async._known import KnownIds
-from coreclaw_async._paging.listing import ListSource
-from coreclaw_async._paging.offsets import MIN_TELLING_SIZE, OffsetCache, OffsetDialect
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
+from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.joined_hub import JoinedHub
@@ -28,7 +28,7 @@ class Context:
 
     Attributes:
         transport: Sends requests.
-        memory: What was found out about ``offset``.
+        offsets: What was found out about ``offset``.
         dialect: Whether that is found out, or pinned.
         schedule: When a run that is waited for is looked at.
         known: Ids that this client was told.
@@ -37,7 +37,7 @@ class Context:
     """
 
     transport: Transport
-    memory: OffsetCache
+    offsets: OffsetCache
     dialect: OffsetDialect
     schedule: PollSchedule
     known: KnownIds
@@ -51,7 +51,7 @@ class Context:
         keep: Callable[[T], bool] | None = None,
     ) -> AsyncPager[T]:
         """Return a pager over lists that are opened when its first item is asked for."""
-        reader = PageReader(open_listings, options, memory=self.memory, dialect=self.dialect, keep=keep)
+        reader = PageReader(open_listings, options, cache=self.offsets, dialect=self.dialect, keep=keep)
         return AsyncPager(reader)
 
     def one_listing(
@@ -61,7 +61,7 @@ class Context:
         identity: Callable[[T], Hashable | None],
         options: PagerOptions,
         *,
-        min_probe_size: int = MIN_TELLING_SIZE,
+        min_probe_size: int = MIN_PROBE_SIZE,
     ) -> AsyncPager[T]:
         """Return a pager over the one list that *fetch* reads."""
         listing = self.listing(operation, fetch, identity, min_probe_size=min_probe_size)
@@ -78,7 +78,7 @@ class Context:
         identity: Callable[[T], Hashable | None],
         *,
         expects_count: bool = False,
-        min_probe_size: int = MIN_TELLING_SIZE,
+        min_probe_size: int = MIN_PROBE_SIZE,
         run_id: str | None = None,
     ) -> ListSource[T]:
         """Return a list for a pager, whose pages are told to the event hook."""

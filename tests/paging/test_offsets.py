@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreclaw_async._paging.offsets import MIN_TELLING_SIZE, PROBE_OFFSET, SETTLING_SIZE, Mode, possible_modes
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE
+from coreclaw_async._paging.offsets import PROBE_OFFSET, SETTLING_SIZE, Mode, possible_modes
 
 PAGE, ROW = Mode.PAGE, Mode.ROW
 MEANINGS = {"row": ROW, "aligned": ROW, "page": PAGE}
@@ -109,8 +110,8 @@ def test_meanings_can_be_told_apart_from_the_least_telling_size_on(size: int) ->
     rows = list(range(50))
     page, row = (answer(rows, meaning, PROBE_OFFSET, size) for meaning in ("page", "row"))
 
-    assert (page != row) is (size >= MIN_TELLING_SIZE)
-    assert SETTLING_SIZE > MIN_TELLING_SIZE
+    assert (page != row) is (size >= MIN_PROBE_SIZE)
+    assert SETTLING_SIZE > MIN_PROBE_SIZE
 
 
 def test_offset_of_a_page_is_its_number_or_its_first_row() -> None:

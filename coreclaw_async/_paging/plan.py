@@ -1,0 +1,87 @@
+"""Which pages are read next, and reading several of them at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+import anyio
+import attrs
+
+from coreclaw_async._paging.listing import ListSource, Reading
+from coreclaw_async._paging.offsets import Mode
+
+T = TypeVar("T")
+
+
+def pages_at_once(number: int, *, count: int | None, size: int, prefetch: int) -> range:
+    """
+    Return the numbers of the pages to read at the same time, from page *number* on.
+
+    Args:
+        number: The first of them; it is always read.
+        count: Items in the whole list, or None when that is not known: then nothing is read ahead.
+        size: Items a page holds.
+        prefetch: Most pages to read ahead.
+    """
+    if count is None:
+        return range(number, number + 1)
+    # After a full last page one more is read, to see that it is the last.
+    last = count // size + 1
+    return range(number, max(number, min(number + prefetch, last)) + 1)
+
+
+@attrs.define
+class PageFetcher(Generic[T]):
+    """
+    Reads the pages of one list by their numbers.
+
+    Attributes:
+        source: The list.
+        size: Items to ask for at once.
+        prefetch: Most pages to read ahead.
+    """
+
+    source: ListSource[T]
+    size: int
+    prefetch: int
+    _ahead: deque[Reading[T] | Exception] = attrs.field(factory=deque["Reading[T] | Exception"], init=False)
+
+    async def at(self, offset: int, number: int, count: int | None) -> Reading[T]:
+        """Return what stands at *offset*, read as page *number* while *count* items were known of."""
+        page = await self.source.fetch(offset, self.size)
+        return self.source.reading(number, page, count)
+
+    async def page(self, number: int, mode: Mode, count: int | None) -> Reading[T]:
+        """Return page *number*, read now."""
+        return await self.at(mode.offset(number, self.size), number, count)
+
+    async def next(self, number: int, mode: Mode, count: int | None) -> Reading[T]:
+        """Return page *number*, the one after the last that was returned; others may be read along with it."""
+        if not self._ahead:
+            numbers = pages_at_once(number, count=count, size=self.size, prefetch=self.prefetch)
+            if len(numbers) == 1:
+                return await self.page(number, mode, count)
+            self._ahead = await self._read_at_once(numbers, mode, count)
+        found = self._ahead.popleft()
+        if isinstance(found, Exception):  # The pages before it are whole, and were returned.
+            raise found
+        return found
+
+    def drop(self) -> None:
+        """Forget what was read ahead."""
+        self._ahead.clear()
+
+    async def _read_at_once(self, numbers: range, mode: Mode, count: int | None) -> deque[Reading[T] | Exception]:
+        found: dict[int, Reading[T] | Exception] = {}
+
+        async def read(number: int) -> None:
+            try:
+                found[number] = await self.page(number, mode, count)
+            except Exception as error:  # noqa: BLE001 - raised when its turn comes
+                found[number] = error
+
+        async with anyio.create_task_group() as group:
+            for number in numbers:
+                group.start_soon(read, number)
+        return deque(found[number] for number in numbers)

@@ -1,0 +1,336 @@
+"""Whole lists in few requests, whatever the service does meanwhile, or an error that keeps what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from paging.list_model import DIALECTS, Dialect, ModelList, nameless, numbered, pager_of, read
+
+from coreclaw_async import InvalidResponseError, PaginationError
+from coreclaw_async._paging.offsets import Mode, OffsetCache
+from coreclaw_async.testing import FakeClock
+
+
+def append(count: int) -> Any:
+    def change(model: ModelList) -> None:
+        start = len(model.items) + 10_000
+        model.items.extend(numbered(count, start) if "id" in model.items[0] else nameless(count, start))
+
+    return change
+
+
+def insert(count: int, at: int = 0) -> Any:
+    def change(model: ModelList) -> None:
+        start = len(model.items) + 10_000
+        model.items[at:at] = numbered(count, start) if "id" in model.items[0] else nameless(count, start)
+
+    return change
+
+
+def delete(*places: int) -> Any:
+    def change(model: ModelList) -> None:
+        for place in sorted(places, reverse=True):
+            del model.items[place]
+
+    return change
+
+
+def both(*changes: Any) -> Any:
+    def change(model: ModelList) -> None:
+        for one in changes:
+            one(model)
+
+    return change
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("out_of_order", [True, False])
+@pytest.mark.parametrize("prefetch", [0, 8])
+async def test_growing_list_is_read_whole_in_about_the_fewest_requests(
+    dialect: Dialect, out_of_order: bool, prefetch: int
+) -> None:
+    model = ModelList(numbered(2000), dialect, each=append(16), out_of_order=out_of_order)
+
+    items, error = await read(pager_of(model, page_size=100, prefetch=prefetch))
+
+    assert error is None
+    assert len(items) == len({item["id"] for item in items}) >= 2000
+    assert len(model.requests) <= len(items) / 100 + 5
+
+
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("make", [numbered, nameless])
+@pytest.mark.parametrize("count", [20, 30])
+@pytest.mark.parametrize("prefetch", [0, 4])
+async def test_full_last_page_that_is_repeated_beyond_the_end_is_the_end(
+    make: Any, dialect: Dialect, echo: bool, count: int, prefetch: int
+) -> None:
+    model = ModelList(make(count), dialect, echo, repeats_last=True)
+
+    items, error = await read(pager_of(model, prefetch=prefetch))
+
+    assert error is None
+    assert items == make(count)
+    assert len(model.requests) <= count / 10 + 4
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("expects_count", [True, False])
+@pytest.mark.parametrize("prefetch", [0, 4])
+async def test_count_that_is_one_too_high_is_an_error_after_a_few_more_requests(
+    dialect: Dialect, expects_count: bool, prefetch: int
+) -> None:
+    model = ModelList(numbered(2000), dialect, count=lambda m, _: len(m.items) + 1)
+
+    items, error = await read(pager_of(model, page_size=100, prefetch=prefetch, expects_count=expects_count))
+
+    assert items == numbered(2000)
+    assert error is not None
+    assert (error.collected, error.expected) == (2000, 2001)
+    assert len(model.requests) <= 20 + 6
+
+
+async def test_rows_that_collect_had_are_in_the_error_and_come_again() -> None:
+    model = ModelList(numbered(30), count=lambda m, _: len(m.items) + 1)
+    pager = pager_of(model)
+
+    with pytest.raises(PaginationError) as caught:
+        await pager.collect()
+
+    assert list(caught.value.items) == numbered(30)
+    model.items.extend(numbered(1, 30))
+    model.count = lambda m, _: len(m.items)
+    assert await pager.collect() == numbered(31)
+
+
+async def test_rows_that_were_handed_out_one_by_one_are_not_in_the_error() -> None:
+    model = ModelList(numbered(30), count=lambda m, _: len(m.items) + 1)
+
+    items, error = await read(pager_of(model))
+
+    assert items == numbered(30)
+    assert error is not None
+    assert error.items == ()
+
+
+async def test_iterating_again_after_a_wrong_count_goes_on_with_what_has_come_meanwhile() -> None:
+    model = ModelList(numbered(30), count=lambda m, _: 35)
+    pager = pager_of(model)
+    items, error = await read(pager)
+    assert error is not None
+    before = len(model.requests)
+
+    again, error = await read(pager)
+
+    assert (again, error is None) == ([], False)
+    assert len(model.requests) <= before + 6
+    model.items.extend(numbered(5, 30))
+    rest, error = await read(pager)
+    assert error is None
+    assert items + rest == numbered(35)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("differ", [True, False])
+@pytest.mark.parametrize(("first", "second"), [(3, 5), (3, 4), (12, 17), (3, 27), (9, 10), (20, 24), (8, 49)])
+@pytest.mark.parametrize("prefetch", [0, 3])
+async def test_two_items_with_one_identity_both_come_when_the_count_says_so(
+    dialect: Dialect, differ: bool, first: int, second: int, prefetch: int
+) -> None:
+    items = numbered(50)
+    items[second] = {**items[first], "n": second} if differ else items[first]
+    model = ModelList(list(items), dialect)
+
+    got, error = await read(pager_of(model, prefetch=prefetch))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == sorted(item["n"] for item in items)
+    assert len(model.requests) <= 5 + 1 + 4
+
+
+async def test_item_that_stands_twice_and_is_counted_once_comes_once() -> None:
+    items = numbered(25)
+    model = ModelList([*items[:9], items[3], *items[9:]], count=lambda m, _: 25)
+
+    got, error = await read(pager_of(model))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(25))
+
+
+async def test_two_different_items_with_one_identity_both_come_without_a_count() -> None:
+    items = numbered(25)
+    items[5] = {**items[3], "n": 5}
+    model = ModelList(items, count=lambda m, _: None)
+
+    got, error = await read(pager_of(model))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(25))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("places", [[0], [1], [9], [10], [19], [23], [9, 10], [0, 1, 2], list(range(10))])
+@pytest.mark.parametrize("change", [None, insert(1), insert(3), append(3), both(insert(2), append(2))])
+async def test_items_without_identity_among_others_come_once_each(
+    dialect: Dialect, echo: bool, places: list[int], change: Any
+) -> None:
+    items = numbered(45)
+    for place in places:
+        del items[place]["id"]
+    model = ModelList(list(items), dialect, echo, changes={} if change is None else {3: change})
+
+    got, error = await read(pager_of(model))
+
+    numbers = [item["n"] for item in got]
+    if error is None:
+        assert len(numbers) == len(set(numbers))
+        assert set(range(45)) <= set(numbers)
+    else:
+        assert change is not None
+        assert len(places) > 5
+
+
+async def test_item_without_identity_does_not_make_a_growing_list_unreadable() -> None:
+    items = numbered(95)
+    del items[33]["id"]
+    model = ModelList(items, each=append(1))
+
+    got, error = await read(pager_of(model, prefetch=4))
+
+    assert error is None
+    assert len({item["n"] for item in got}) == len(got) >= 95
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("when", [2, 3])
+async def test_insertion_and_deletion_of_nameless_items_that_keep_the_count_are_no_whole_list(
+    dialect: Dialect, echo: bool, when: int
+) -> None:
+    model = ModelList(nameless(45), dialect, echo, changes={when: both(delete(44), insert(1))})
+
+    _, error = await read(pager_of(model))
+
+    assert error is not None
+
+
+@pytest.mark.parametrize("place", [0, 3, 9])
+async def test_nameless_item_of_the_first_page_that_goes_while_another_comes_is_noticed(place: int) -> None:
+    model = ModelList(nameless(45), changes={2: both(delete(place), append(1))})
+
+    _, error = await read(pager_of(model))
+
+    assert error is not None
+
+
+@pytest.mark.parametrize("prefetch", [0, 3])
+async def test_insertion_and_deletion_that_keep_the_count_lose_nothing_where_items_have_identity(prefetch: int) -> None:
+    model = ModelList(numbered(45), changes={2: both(delete(44), insert(1))})
+
+    items, error = await read(pager_of(model, prefetch=prefetch))
+
+    assert error is None
+    assert {item["n"] for item in items} >= set(range(44))
+
+
+@pytest.mark.parametrize("short", [1, 2, 4])
+@pytest.mark.parametrize("make", [numbered, nameless])
+async def test_page_that_once_comes_short_is_read_again_alone(short: int, make: Any) -> None:
+    model = ModelList(make(45))
+    hidden: list[Any] = []
+
+    def hide(m: ModelList) -> None:
+        hidden[:] = m.items
+        del m.items[short * 10 + 4 :]
+
+    def show(m: ModelList) -> None:
+        m.items[:] = hidden
+
+    model.count = lambda m, _: 45
+    model.changes = {short: hide, short + 1: show}
+
+    items, error = await read(pager_of(model))
+
+    assert error is None
+    assert sorted(item["n"] for item in items) == list(range(45))
+    assert len(model.requests) <= 5 + 4
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("make", [numbered, nameless])
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_broken_answer_keeps_the_position(prefetch: int, place: int, make: Any, dialect: Dialect) -> None:
+    model = ModelList(make(45), dialect)
+    calls = 0
+
+    async def fetch(offset: int, limit: int) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == place + 1:
+            raise InvalidResponseError("the success has no data")
+        return await model.fetch(offset, limit)
+
+    pager = pager_of(model, prefetch=prefetch, fetch=fetch)
+    items: list[Any] = []
+    failures = 0
+    while True:
+        try:
+            items.extend([item async for item in _each(pager, items)])
+        except InvalidResponseError:
+            failures += 1
+            continue
+        break
+
+    assert items == make(45)
+    assert failures <= 1
+
+
+async def _each(pager: Any, items: list[Any]) -> Any:
+    async for item in pager:
+        items.append(item)
+        if False:
+            yield item
+
+
+async def test_cancelled_prefetch_goes_on_where_it_stood() -> None:
+    import anyio
+
+    model = ModelList(numbered(95))
+    pager = pager_of(model, prefetch=4)
+    items = await pager.collect(15)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await pager.collect()
+    items += await pager.collect()
+
+    assert items == numbered(95)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_list_that_adds_up_is_read_once(mode: Mode) -> None:
+    model = ModelList(numbered(95), "page" if mode is Mode.PAGE else "row")
+    cache = OffsetCache(FakeClock())
+    cache.keep(mode)
+
+    items, error = await read(pager_of(model, cache=cache))
+
+    assert (len(items), error) == (95, None)
+    assert len(model.requests) == 10
+
+
+@pytest.mark.parametrize("expects_count", [True, False])
+async def test_replica_whose_count_lags_behind_costs_no_second_sweep_of_rows(expects_count: bool) -> None:
+    model = ModelList(numbered(95))
+    model.count = lambda m, _: 95 if len(m.requests) % 2 else 93
+
+    items, error = await read(pager_of(model, expects_count=expects_count))
+
+    assert error is None
+    assert len(items) == 95
+    if expects_count:
+        assert len(model.requests) == 10
