@@ -85,7 +85,7 @@ def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stabl
     before, count = first.count, probe.count
     if not probe.page.items:
         # By rows there would be all but two of the first page's; so it is page 2 of a list of one page.
-        return Mode.PAGE if count is None or count <= size else Unclear.MOVED
+        return Mode.PAGE if count is None or count <= size or is_stable else Unclear.MOVED
     growth = None if count is None or before is None else count - before
     page_index = probe.page.page_index
     if first.has_names:

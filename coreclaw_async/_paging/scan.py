@@ -17,7 +17,7 @@ from coreclaw_async._paging.offsets import (
     find_mode,
 )
 from coreclaw_async._paging.plan import PageFetcher
-from coreclaw_async._paging.seen import Deduplicator, pushed_here, shown_twice
+from coreclaw_async._paging.seen import Deduplicator, shown_twice
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.errors import PaginationError
@@ -51,7 +51,7 @@ class PageScan(Generic[T]):
         self._pinned = None if dialect == "auto" else Mode(dialect)
         self._mode = self._pinned
         self._fetcher = PageFetcher(source, size if size >= source.min_probe_size else SETTLING_SIZE, prefetch)
-        self._tally = Tally(source.expects_count)
+        self._tally = Tally(source.expects_count, is_in_order=prefetch == 0)
         self._new: Deduplicator[T] = Deduplicator()
         self._first: Reading[T] | None = None
         self._last: Reading[T] | None = None
@@ -248,7 +248,7 @@ class PageScan(Generic[T]):
             if self._is_nameless:
                 items = self._new.take_all(reading)
             else:
-                items = self._new.take(reading, pushed_here(self._last, reading))
+                items = self._new.take(reading, has_moved=self._tally.has_changed)
         self._is_spent = is_beyond and not items
         self._last = reading
         return self._hand_out(reading, items)
@@ -259,7 +259,7 @@ class PageScan(Generic[T]):
             self._must_begin_like(before, reading)
             items = self._new.take_all(reading, known=len(before.keys))
         else:
-            items = self._new.take_again(reading)
+            items = self._new.take(reading, has_moved=True)
         self._tally.note(reading.count, reading.known_count)
         if self._last is not None and self._last.number == reading.number:
             self._last = reading
@@ -278,7 +278,7 @@ class PageScan(Generic[T]):
     def _is_at_end(self, last: Reading[T]) -> bool:
         """Whether no page comes after *last*."""
         found, size, count = len(last.page.items), self._fetcher.size, self._tally.count
-        if self._stood_at is not None and not self._tally.missing:
+        if self._stood_at is not None and self._tally.has_all:
             return True  # The list was gone through again for what was missing, and that has come.
         if count is None:
             if last.number > _MAX_PAGES_WITHOUT_COUNT:
@@ -291,10 +291,10 @@ class PageScan(Generic[T]):
 
     async def _finish(self) -> Page[T] | None:
         """End the scan, or return what was missing, or begin again for it, or raise."""
-        if self._stood_at is not None and not self._tally.missing:
+        if self._stood_at is not None and self._tally.has_all:
             self._last, self._stood_at = self._stood_at, None
         tally = self._tally
-        if not (tally.missing or tally.may_have_skipped or (self._is_nameless and tally.surplus)):
+        if not (tally.missing or self._may_have_skipped() or (self._is_nameless and tally.has_surplus)):
             return await self._end()
         numbers = self._to_recheck()
         if numbers and self._rechecks < _MAX_RECHECKS:
@@ -303,7 +303,7 @@ class PageScan(Generic[T]):
         if self._can_sweep():
             self._sweeps += 1
             # What was skipped can be anywhere; what is only missing may come early.
-            stood_at = None if tally.may_have_skipped else self._last
+            stood_at = None if self._may_have_skipped() else self._last
             self._restart()
             self._stood_at = stood_at
             return None
@@ -313,8 +313,18 @@ class PageScan(Generic[T]):
         """Look once more where the count tells nothing, and be over unless more may come."""
         assert self._first is not None, "the first page was read"
         assert self._last is not None, "a page was read"
-        if self._is_nameless and self._last.number > 1:
+        is_long = self._last.number > 1
+        if self._is_nameless and is_long:
             await self._check_unmoved(self._first)
+        if (
+            is_long
+            and self._mode is Mode.ROW
+            and self._tally.count is None
+            and await self._has_changed_mode("the list ends")
+        ):
+            # By rows in place of pages, most of it was left out, and no count tells.
+            self._restart()
+            return None
         if self._tally.count is None:
             # Two items of one page that differ are two, whatever their identity; what is equal may have moved here.
             spares = self._new.take_spares([spare for spare in self._new.spares if spare.differs])
@@ -329,10 +339,13 @@ class PageScan(Generic[T]):
     async def _goes_on(self) -> bool:
         return self._source.goes_on is not None and await self._source.goes_on(self._tally.delivered)
 
+    def _may_have_skipped(self) -> bool:
+        return self._tally.has_shrunk if self._is_nameless else self._tally.may_have_skipped
+
     def _to_recheck(self) -> list[int]:
         """Return the few pages that may tell where the missing items are, or none."""
         missing, size, count = self._tally.missing, self._fetcher.size, self._tally.count or 0
-        if self._is_nameless and (self._tally.may_have_skipped or self._tally.surplus):
+        if self._is_nameless and (self._may_have_skipped() or self._tally.has_surplus):
             return []
         short = {n for n, reading in self._short.items() if len(reading.keys) < min(size, count - (n - 1) * size)}
         if len(self._new.spares) == missing:
@@ -357,7 +370,7 @@ class PageScan(Generic[T]):
 
     def _can_sweep(self) -> bool:
         """Whether going through the list again can bring what is missing: only where something has moved."""
-        has_moved = self._tally.may_have_skipped or self._tally.has_changed or self._new.spares or self._known_until
+        has_moved = self._may_have_skipped() or self._tally.has_changed or self._new.spares or self._known_until
         is_remembered = not self._is_nameless and self._new.seen.is_whole
         return bool(has_moved) and is_remembered and self._sweeps < _MAX_SWEEPS
 
@@ -366,7 +379,7 @@ class PageScan(Generic[T]):
             self._reset_patience()
             assert self._last is not None, "a page was read"
             return await self._recheck([self._last.number])
-        has_left = self._tally.may_have_skipped
+        has_left = self._may_have_skipped()
         raise self._error("items left the list while it was read" if has_left else "the pages do not add up")
 
     def _restart(self) -> None:

@@ -113,30 +113,29 @@ class Deduplicator(Generic[T]):
         self._sweep = SeenKeys()
         self.spares.clear()
 
-    def take(self, reading: Reading[T], repeated: Counter[Hashable]) -> Sequence[T]:
+    def take(self, reading: Reading[T], *, has_moved: bool) -> Sequence[T]:
         """
         Return the items of a page that are new, and remember all.
 
         Args:
             reading: The page.
-            repeated: Keys of its nameless items that are known to have come already, and how often.
+            has_moved: Whether items may stand elsewhere than before. A nameless item that is like an earlier one may
+                then be that one, so it is left out; the count will tell when it was not.
         """
         if reading.is_named and self._sweep is self.seen and self.seen.has_none_of(reading.keys):
             self.seen.extend(reading.keys, reading.number)
             return reading.page.items
         self.spares = [spare for spare in self.spares if spare.pages[1] != reading.number]
-        skipped = repeated.copy()
+        has_moved = has_moved or any(self._is_elsewhere(key, reading.number) for key in reading.keys)
         here: dict[Hashable, T] = {}
         items: list[T] = []
         for item, key in zip(reading.page.items, reading.keys, strict=True):
             if isinstance(key, Nameless):
-                if skipped[key] > 0:
-                    skipped[key] -= 1
-                elif self._is_new_nameless(key):
+                if self._is_new_nameless(key, has_moved=has_moved):
                     items.append(item)
                 continue
-            first_page = self._sweep.page_of(key) if key in self._sweep else reading.number
-            if key in here or first_page != reading.number:
+            if key in here or self._is_elsewhere(key, reading.number):
+                first_page = reading.number if key in here else self._sweep.page_of(key)
                 self._keep(Spare(item, key, (first_page, reading.number), here.get(key, item) != item))
             else:
                 here[key] = item
@@ -146,10 +145,6 @@ class Deduplicator(Generic[T]):
             if key not in self._sweep:
                 self._sweep.add(key, reading.number)
         return items
-
-    def take_again(self, reading: Reading[T]) -> Sequence[T]:
-        """Return what is new on a page that is read again; of nameless items only what never came on any page."""
-        return self.take(reading, Counter({key: self.seen.times(key) for key in reading.keys}))
 
     def take_all(self, reading: Reading[T], known: int = 0) -> Sequence[T]:
         """Return the items of a page of nameless ones from place *known* on: nothing could tell which came before."""
@@ -167,11 +162,14 @@ class Deduplicator(Generic[T]):
         self.spares = [spare for spare in self.spares if spare not in taken]
         return tuple(spare.item for spare in taken)
 
-    def _is_new_nameless(self, key: Nameless) -> bool:
-        if self._sweep is self.seen:
-            self.seen.count_again(key)
-            return True
-        if self._sweep.count_again(key) <= self.seen.times(key):
+    def _is_elsewhere(self, key: Hashable, number: int) -> bool:
+        """Whether this sweep has seen *key* on another page."""
+        return key in self._sweep and self._sweep.page_of(key) != number
+
+    def _is_new_nameless(self, key: Nameless, *, has_moved: bool) -> bool:
+        known = self.seen.times(key)
+        in_sweep = known + 1 if self._sweep is self.seen else self._sweep.count_again(key)
+        if in_sweep <= known or (has_moved and known):
             return False
         self.seen.count_again(key)
         return True
@@ -185,21 +183,3 @@ def shown_twice(spares: Sequence[Spare[T]], readings: Sequence[Reading[T]]) -> b
     """Return whether each identity of *spares* stands in *readings*, different pages read at one time, once more."""
     times = Counter(key for reading in readings for key in reading.keys)
     return all(times[key] == 1 + extra for key, extra in Counter(spare.key for spare in spares).items())
-
-
-def pushed_here(before: Reading[T] | None, reading: Reading[T]) -> Counter[Hashable]:
-    """
-    Return the keys of nameless items that an insertion has pushed from the end of one page to the begin of the next.
-
-    An overlap of two pages counts when an identity in it shows that it is one, or the list has grown meanwhile.
-    """
-    if before is None or reading.is_named:
-        return Counter()
-    has_grown = reading.count is not None and before.count is not None and reading.count > before.count
-    for length in range(min(len(before.keys), len(reading.keys)), 0, -1):
-        overlap = reading.keys[:length]
-        if list(before.keys[-length:]) != list(overlap):
-            continue
-        if has_grown or not all(isinstance(key, Nameless) for key in overlap):
-            return Counter(key for key in overlap if isinstance(key, Nameless))
-    return Counter()

@@ -13,6 +13,8 @@ class Tally:
     Attributes:
         expects_count: Whether every item that is counted must come, also those that were added meanwhile. Otherwise as
             many must come as there ever were at least.
+        is_in_order: Whether pages are read one after another. Otherwise a page may be read before one that stands in
+            front of it, and items may move from this to that in between, unread: then new ones do not make up for them.
         delivered: Items that were handed out.
         count: The latest count, or None when none was told or it is proved wrong.
         has_shrunk: Whether items have left the list since `begin_sweep`.
@@ -20,6 +22,7 @@ class Tally:
     """
 
     expects_count: bool
+    is_in_order: bool
     delivered: int = attrs.field(default=0, init=False)
     count: int | None = attrs.field(default=None, init=False)
     has_shrunk: bool = attrs.field(default=False, init=False)
@@ -66,8 +69,13 @@ class Tally:
     @property
     def missing(self) -> int:
         """Items that are counted and have not come; 0 where no count is known."""
-        expected = self.count if self.expects_count else self._lowest
+        expected = self._lowest if self.is_in_order and not self.expects_count else self.count
         return 0 if self.count is None or expected is None else max(0, expected - self.delivered)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether as many items came as are counted now."""
+        return self.count is not None and self.delivered >= self.count
 
     @property
     def may_lack(self) -> bool:
@@ -84,9 +92,9 @@ class Tally:
         return not (self.expects_count or self.delivered == self._before_sweep)
 
     @property
-    def surplus(self) -> int:
-        """Items that came and are not counted; 0 where no count is known."""
-        return 0 if self.count is None else max(0, self.delivered - self.count)
+    def has_surplus(self) -> bool:
+        """Whether more items came than are counted."""
+        return self._is_wrong or (self.count is not None and self.delivered > self.count)
 
     def is_beyond(self, number: int, size: int, told: int | None) -> bool:
         """Whether page *number*, which came with the count *told*, lies behind the last item."""
