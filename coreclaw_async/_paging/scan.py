@@ -302,8 +302,9 @@ class PageScan(Generic[T]):
             return await self._recheck(numbers)
         if self._can_sweep():
             self._sweeps += 1
-            # What was skipped can be anywhere; what is only missing may come early.
-            stood_at = None if self._may_have_skipped() else self._last
+            # Items that were only added may all come early; what moved for another reason was skipped anywhere.
+            is_growth = not self._may_have_skipped() and len(self._new.spares) <= tally.growth
+            stood_at = self._last if is_growth else None
             self._restart()
             self._stood_at = stood_at
             return None

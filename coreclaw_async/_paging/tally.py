@@ -28,6 +28,7 @@ class Tally:
     has_shrunk: bool = attrs.field(default=False, init=False)
     has_changed: bool = attrs.field(default=False, init=False)
     _before_sweep: int | None = attrs.field(default=None, init=False)
+    _first_count: int | None = attrs.field(default=None, init=False)
     _lowest: int | None = attrs.field(default=None, init=False)
     _highest: int = attrs.field(default=0, init=False)
     _is_wrong: bool = attrs.field(default=False, init=False)
@@ -36,6 +37,7 @@ class Tally:
         """Watch for changes of the list from now on."""
         self.has_shrunk = self.has_changed = False
         self._before_sweep = self.delivered
+        self._first_count = None
 
     def note(self, count: int | None, known: int | None) -> None:
         """
@@ -48,6 +50,8 @@ class Tally:
         """
         if count is None or self._is_wrong:
             return
+        if self._first_count is None:
+            self._first_count = count
         if self.count is not None and count != self.count:
             self.has_changed = True
         if known is not None and count < known:
@@ -71,6 +75,11 @@ class Tally:
         """Items that are counted and have not come; 0 where no count is known."""
         expected = self._lowest if self.is_in_order and not self.expects_count else self.count
         return 0 if self.count is None or expected is None else max(0, expected - self.delivered)
+
+    @property
+    def growth(self) -> int:
+        """By how much the count has grown since `begin_sweep`."""
+        return 0 if self.count is None or self._first_count is None else max(0, self.count - self._first_count)
 
     @property
     def has_all(self) -> bool:
