@@ -77,6 +77,8 @@ def _answer(path: str, query: str) -> bytes:
         return _whole(samples.openai_model())
     if segments[-1] == "worker-runs":
         return _whole(samples.run_page(20))
+    if segments[-2] == "worker-runs" and segments[-1].isdecimal():  # A run whose id says how many rows it has.
+        return _whole(samples.envelope({**samples.run_record(0), "slug": segments[-1], "results": int(segments[-1])}))
     return _whole(samples.envelope(samples.run_record(1)))
 
 

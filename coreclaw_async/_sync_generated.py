@@ -1110,6 +1110,8 @@ class SyncRuns:
         self,
         run: RunRef,
         *,
+        partial: bool = False,
+        follow: bool = False,
         page_size: int = 100,
         max_items: int | None = None,
         prefetch: int = 0,
@@ -1117,24 +1119,40 @@ class SyncRuns:
         """
         Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
 
-        ``GET /api/v2/worker-runs/{runId}/result``, once a page. Reads only: sent again after a failure. Rows are told
-        apart by ``__coreclaw_data_id__``; where they have none, equal rows are kept, and rows that move while they are
-        read are an error.
+        ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
+        same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: sent again
+        after a failure. Rows are told apart by ``__coreclaw_data_id__``; where they have none, equal rows are kept, and
+        rows that move while they are read are an error.
+
+        The rows of a run that has ended are compared with its ``result_count``: when fewer come, the last page is read
+        again for 30 seconds, by the client's `PollSchedule`.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            partial: Whether the rows that a run has by now are enough while it goes on.
+            follow: Whether to wait for the rows of a run that goes on, and return them as they come, until it has
+                ended; the run is looked at by the client's `PollSchedule`. Excludes *partial*.
             page_size: Rows a page, 1 to 100.
             max_items: Most rows in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
 
         Raises:
-            PaginationError: The pages that came do not add up to one list.
+            RunNotFinishedError: The run goes on, and neither *partial* nor *follow* is true.
+            PaginationError: The pages that came do not add up to one list, or to fewer rows than the run has.
+            RunAbortedError: With *follow*: the run stays ``aborting`` beyond the grace time, after its last row.
             NotFoundError: There is no such run.
-            ValueError: A number is out of range, or the id cannot be one.
+            ValueError: A number is out of range, the id cannot be one, or *partial* and *follow* are both true.
         """
         return Pager(
             self._bridge,
-            self._inner.iterate_results(run, page_size=page_size, max_items=max_items, prefetch=prefetch),
+            self._inner.iterate_results(
+                run,
+                partial=partial,
+                follow=follow,
+                page_size=page_size,
+                max_items=max_items,
+                prefetch=prefetch,
+            ),
         )
 
     def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
@@ -1164,6 +1182,7 @@ class SyncRuns:
         *,
         format: ExportFormat = "csv",
         fields: Sequence[str] | None = None,
+        partial: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
     ) -> Path:
         """
@@ -1186,6 +1205,7 @@ class SyncRuns:
             path: The file to write; an existing one is replaced. Its folder must exist.
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
+            partial: Whether the rows that a run has by now are enough while it goes on.
             on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What it
                 raises ends the download and reaches the caller.
 
@@ -1193,6 +1213,7 @@ class SyncRuns:
             The path of the file.
 
         Raises:
+            RunNotFinishedError: The run goes on, and *partial* is false.
             DownloadError: The file did not come whole; its ``reason`` says why.
             NotFoundError: There is no such run.
             OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
@@ -1205,6 +1226,7 @@ class SyncRuns:
             path,
             format=format,
             fields=fields,
+            partial=partial,
             on_progress=on_progress,
         ).result()
 

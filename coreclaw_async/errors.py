@@ -24,6 +24,7 @@ Every error of the package: one tree, plain data, picklable.
     │   ├── NotImplementedByServiceError  16000
     │   └── ServiceError            10000, 14000, HTTP 5xx
     ├── PaginationError             the pages do not add up to one list
+    │   └── RunNotFinishedError     the run goes on, so its rows may not be all
     ├── WaitTimeoutError            also a TimeoutError: the run goes on
     ├── RunFailedError              the run ended badly
     ├── RunAbortedError             the run was aborted, or is being aborted
@@ -250,6 +251,19 @@ class PaginationError(CoreClawError):
         self.collected = collected
         self.expected = expected
         self.items = tuple(items)
+
+
+class RunNotFinishedError(PaginationError):
+    """
+    The run goes on, so the rows that it has by now may not be all of them.
+
+    Attributes:
+        run: The run as it was seen, or None.
+    """
+
+    def __init__(self, message: str, *, run_id: str, run: Run | None = None) -> None:
+        super().__init__(message, run_id=run_id)
+        self.run = run
 
 
 class _RunError(CoreClawError):

@@ -20,6 +20,7 @@ from coreclaw_async import (
     LastRun,
     NotFoundError,
     RetryPolicy,
+    RunNotFinishedError,
 )
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 from coreclaw_async.testing.faults import Fault
@@ -96,7 +97,6 @@ async def test_the_last_run_is_resolved_once(client: AsyncCoreClaw, service: Fak
 
     assert [request.operation for request in service.requests] == [
         "getLastWorkerRun",
-        "getWorkerRun",
         "exportWorkerRunResults",
         "download",
     ]
@@ -185,6 +185,19 @@ async def test_a_file_with_too_few_rows_is_an_error(
     assert_nothing_is_left(target)
 
 
+async def test_run_that_goes_on_is_downloaded_only_when_its_rows_so_far_are_enough(
+    client: AsyncCoreClaw, service: FakeService, target: Path
+) -> None:
+    script = RunScript(rows=5, statuses=[(0, "running"), (5000, "succeeded")])
+    run_id = service.add_run(WORKER, script=script, age=4000.0)
+
+    with pytest.raises(RunNotFinishedError):
+        await client.runs.download(run_id, target)
+
+    assert [request.operation for request in service.requests] == ["getWorkerRun"]
+    assert not target.exists()
+
+
 async def test_rows_of_a_run_that_goes_on_are_not_counted(
     client: AsyncCoreClaw, service: FakeService, target: Path
 ) -> None:
@@ -192,7 +205,7 @@ async def test_rows_of_a_run_that_goes_on_are_not_counted(
     run_id = service.add_run(WORKER, script=script, age=4000.0)
     service.faults.add(faults.reply(b"title\r\nResult 1\r\n"), operation="download")
 
-    await client.runs.download(run_id, target)
+    await client.runs.download(run_id, target, partial=True)
 
     assert target.read_bytes() == b"title\r\nResult 1\r\n"
 

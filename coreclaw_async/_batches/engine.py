@@ -245,10 +245,13 @@ class Engine:
             return None
         if run.outcome is not RunOutcome.SUCCEEDED and not run.result_count:
             return None
+        # What is known of the run says how many rows there are; one that stays ``aborting`` gives what it has.
+        ended = attrs.evolve(run, run_id=item.run_id)
         waits = iter(_WRITE_AGAIN)
         while True:
             try:
-                pages = AsyncRuns(self.means.context).iterate_results(item.run_id).pages()
+                runs = AsyncRuns(self.means.context)
+                pages = runs.iterate_results(ended, partial=not ended.is_finished).pages()
                 return await self.files.write(item.run_id, pages)
             except (errors.AuthenticationError, errors.ConfigurationError):
                 raise

@@ -80,6 +80,7 @@ class Context:
         expects_count: bool = False,
         min_probe_size: int = MIN_PROBE_SIZE,
         run_id: str | None = None,
+        goes_on: Callable[[int], Awaitable[bool]] | None = None,
     ) -> ListSource[T]:
         """Return a list for a pager, whose pages are told to the event hook."""
 
@@ -95,4 +96,5 @@ class Context:
             expects_count=expects_count,
             min_probe_size=min_probe_size,
             run_id=run_id,
+            goes_on=goes_on,
         )

@@ -12,7 +12,8 @@ import anyio.to_thread
 from coreclaw_async._download import Download
 from coreclaw_async._file_target import FileTarget
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import concrete_id, errors_about, read_run
+from coreclaw_async._resources.run_calls import errors_about
+from coreclaw_async._resources.run_rows import finished_run
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import build_query, check_text
 from coreclaw_async._wire.run_reference import run_request
@@ -57,12 +58,14 @@ async def download_export(
     format: str,
     fields: Sequence[str] | None,
     on_progress: Callable[[int, int | None], None] | None,
+    *,
+    partial: bool = False,
 ) -> Path:
     """Write the run's rows to *path*; see `AsyncRuns.download`."""
     _export_query(format, fields)
     target = await anyio.to_thread.run_sync(FileTarget, path)
-    run_id = await concrete_id(context, run)
-    state = await read_run(context, run_id)
+    state = await finished_run(context, run, partial=partial)
+    run_id = state.run_id
     download = Download(
         transport=context.transport,
         run_id=run_id,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.downloads import ExportFormat, download_export, read_export
@@ -16,18 +15,17 @@ from coreclaw_async._resources.following import Changes, Completions, LogEntries
 from coreclaw_async._resources.lookups import lost_runs
 from coreclaw_async._resources.run_calls import (
     abort_run,
-    concrete_id,
     read_log,
     read_results,
     read_run,
-    results_fetcher,
 )
 from coreclaw_async._resources.run_lists import find_started, read_runs, runs_pager
+from coreclaw_async._resources.run_rows import RunRows
 from coreclaw_async._resources.starting import reading_time, run_members, start, start_members
 from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
 from coreclaw_async._streams import AsyncStream
 from coreclaw_async._wire.moments import check_aware, check_unix
-from coreclaw_async._wire.request import Safety, build_body, check_limit, check_offset, check_worker_id
+from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset, check_worker_id
 from coreclaw_async._wire.run_reference import run_id_of, run_request
 from coreclaw_async.models import (
     AbortedRun,
@@ -44,7 +42,6 @@ from coreclaw_async.models import (
     StartedRun,
 )
 
-_ROW_ID = "__coreclaw_data_id__"
 _DAY_SECONDS = 86_400
 
 
@@ -435,38 +432,48 @@ class AsyncRuns:
         return await read_results(self._context, run, check_offset(offset), check_limit(limit))
 
     def iterate_results(
-        self, run: RunRef, *, page_size: int = 100, max_items: int | None = None, prefetch: int = 0
+        self,
+        run: RunRef,
+        *,
+        partial: bool = False,
+        follow: bool = False,
+        page_size: int = 100,
+        max_items: int | None = None,
+        prefetch: int = 0,
     ) -> AsyncPager[Row]:
         """
         Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
 
-        ``GET /api/v2/worker-runs/{runId}/result``, once a page. Reads only: sent again after a failure. Rows are told
-        apart by
-        ``__coreclaw_data_id__``; where they have none, equal rows are kept, and rows that move while they are read are
-        an error.
+        ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
+        same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: sent again
+        after a failure. Rows are told apart by ``__coreclaw_data_id__``; where they have none, equal rows are kept, and
+        rows that move while they are read are an error.
+
+        The rows of a run that has ended are compared with its ``result_count``: when fewer come, the last page is read
+        again for 30 seconds, by the client's `PollSchedule`.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            partial: Whether the rows that a run has by now are enough while it goes on.
+            follow: Whether to wait for the rows of a run that goes on, and return them as they come, until it has
+                ended; the run is looked at by the client's `PollSchedule`. Excludes *partial*.
             page_size: Rows a page, 1 to 100.
             max_items: Most rows in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
 
         Raises:
-            PaginationError: The pages that came do not add up to one list.
+            RunNotFinishedError: The run goes on, and neither *partial* nor *follow* is true.
+            PaginationError: The pages that came do not add up to one list, or to fewer rows than the run has.
+            RunAbortedError: With *follow*: the run stays ``aborting`` beyond the grace time, after its last row.
             NotFoundError: There is no such run.
-            ValueError: A number is out of range, or the id cannot be one.
+            ValueError: A number is out of range, the id cannot be one, or *partial* and *follow* are both true.
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         run_id_of(run)
-
-        async def open_listings() -> Sequence[ListSource[Row]]:
-            run_id = await concrete_id(self._context, run)
-            fetch = results_fetcher(self._context, run_id)
-            return (
-                self._context.listing("listWorkerRunResults", fetch, _row_identity, expects_count=True, run_id=run_id),
-            )
-
-        return self._context.pager(open_listings, options)
+        check_bool("partial", partial)
+        if check_bool("follow", follow) and partial:
+            raise ValueError("partial and follow exclude each other, and both are True")
+        return self._context.pager(RunRows(self._context, run, partial=partial, follow=follow).open, options)
 
     async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """
@@ -495,6 +502,7 @@ class AsyncRuns:
         *,
         format: ExportFormat = "csv",
         fields: Sequence[str] | None = None,
+        partial: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
     ) -> Path:
         """
@@ -517,6 +525,7 @@ class AsyncRuns:
             path: The file to write; an existing one is replaced. Its folder must exist.
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
+            partial: Whether the rows that a run has by now are enough while it goes on.
             on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What
                 it raises ends the download and reaches the caller.
 
@@ -524,13 +533,15 @@ class AsyncRuns:
             The path of the file.
 
         Raises:
+            RunNotFinishedError: The run goes on, and *partial* is false.
             DownloadError: The file did not come whole; its ``reason`` says why.
             NotFoundError: There is no such run.
             OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
                 nothing was asked for; later errors name the run in their text.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
-        return await download_export(self._context, run, Path(path), format, fields, on_progress)
+        check_bool("partial", partial)
+        return await download_export(self._context, run, Path(path), format, fields, on_progress, partial=partial)
 
 
 def _worker(worker_id: str | None) -> str | None:
@@ -546,8 +557,3 @@ def _status(status: str | None) -> str | None:
     if status is not None and status not in list(RunStatus):
         raise ValueError(f"status must be one of {', '.join(RunStatus)}, not {status!r}")
     return status
-
-
-def _row_identity(row: Row) -> Hashable | None:
-    identity = row.get(_ROW_ID)
-    return identity if isinstance(identity, str | int) and identity != "" else None

@@ -54,7 +54,7 @@ def _exit_code(error: errors.CoreClawError) -> ExitCode:
         return ExitCode.RUN_FAILED
     if isinstance(error, errors.OutcomeUnknownError):
         return ExitCode.OUTCOME_UNKNOWN
-    if isinstance(error, errors.WaitTimeoutError):
+    if isinstance(error, errors.WaitTimeoutError | errors.RunNotFinishedError):
         return ExitCode.WAIT_TIMEOUT
     if isinstance(error, errors.ConfigurationError | errors.LedgerError | errors.BatchConflictError):
         return ExitCode.USAGE

@@ -132,12 +132,19 @@ def write_rows(client: CoreClaw, run: Run, path: Path, format: ExportFormat | No
 
 
 def print_rows(
-    client: CoreClaw, run: RunRef, path: Path, *, limit: int | None = None, fields: Sequence[str] | None = None
+    client: CoreClaw,
+    run: RunRef,
+    path: Path,
+    *,
+    limit: int | None = None,
+    fields: Sequence[str] | None = None,
+    partial: bool = False,
+    follow: bool = False,
 ) -> None:
     """Write rows as lines of JSON, each page as soon as it is there; into a file whole or not at all."""
     screen = Screen()
     count = 0
-    pages = client.runs.iterate_results(run, max_items=limit).pages()
+    pages = client.runs.iterate_results(run, max_items=limit, partial=partial, follow=follow).pages()
     is_hidden = path == STDIO and sys.stdout.isatty()
     with whole_file(path) as file, RowProgress(screen, "reading", total=limit, is_hidden=is_hidden) as bar:
         for page in pages:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async._resources.run_rows import must_be_finished
 from coreclaw_async._sync_generated import CoreClaw
 from coreclaw_async.cli.following import print_rows
 from coreclaw_async.cli.options import (
@@ -32,6 +33,8 @@ from coreclaw_async.cli.transfer_progress import TransferProgress
 from coreclaw_async.errors import NotFoundError
 from coreclaw_async.models import LastRun, LogEntry, RunRef
 
+Partial = Annotated[bool, typer.Option("--partial", help="Take the rows so far of a run that goes on.")]
+
 
 @guarded
 def rows(
@@ -39,16 +42,25 @@ def rows(
     *,
     limit: Annotated[int | None, typer.Option(min=1, help="Print this many rows at most.")] = None,
     fields: Fields = None,
+    partial: Partial = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
     ] = STDIO,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Print the rows of a run as lines of JSON, every row once or an error."""
+    """
+    Print the rows of a run as lines of JSON, every row once or an error.
+
+    A run that goes on is an error (exit code 5), unless --partial or --follow says what to do.
+    """
+    if partial and follow:
+        raise typer.BadParameter("give either --partial or --follow")
     check_folder(output)
     with open_client(api_key_file, base_url) as client:
-        print_rows(client, _run_or_newest(client, name), output, limit=limit, fields=fields_of(fields))
+        run = _run_or_newest(client, name)
+        print_rows(client, run, output, limit=limit, fields=fields_of(fields), partial=partial, follow=follow)
 
 
 def _run_or_newest(client: CoreClaw, name: str) -> RunRef:
@@ -73,26 +85,33 @@ def export(
     ] = None,
     format: Format = None,
     fields: Fields = None,
+    partial: Partial = False,
     url: Annotated[
         bool, typer.Option("--url", help="Print a temporary URL instead, by which anybody can read the rows.")
     ] = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Write the rows of a run to a file in one of the service's formats, by default the one that its ending names."""
+    """
+    Write the rows of a run to a file in one of the service's formats, by default the one that its ending names.
+
+    A run that goes on is an error (exit code 5), unless --partial says to take its rows so far.
+    """
     if (output is None) != url:
         raise typer.BadParameter("give either --output FILE or --url")
     check_folder(output)
     wanted = format_of(output or Path("rows.csv"), format)
     with open_client(api_key_file, base_url) as client:
         if output is None:
+            if not partial:
+                must_be_finished(client.runs.get(run_of(run)))
             found = client.runs.export(run_of(run), format=wanted, fields=fields_of(fields))
             Screen().tell(found.download_url)
             return
         screen = Screen()
         with TransferProgress(screen, output.name) as bar:
             path = client.runs.download(
-                run_of(run), output, format=wanted, fields=fields_of(fields), on_progress=bar.show
+                run_of(run), output, format=wanted, fields=fields_of(fields), partial=partial, on_progress=bar.show
             )
         screen.complain(f"{path} ({path.stat().st_size:,} bytes)")
 

@@ -313,6 +313,48 @@ def test_the_id_of_a_run_that_nobody_can_read_goes_to_standard_error(service: Fa
         assert f"Run {list(service.runs)[-1]} started.\n" in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("rows",), ("rows", "-o", "ROWS"), ("export", "-o", "ROWS"), ("export", "--url"), ("rows", "--limit", "1")],
+)
+def test_rows_of_a_run_that_goes_on_have_exit_code_5(
+    service: FakeService, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    script = RunScript(rows=50, statuses=[(0.0, "running"), (1000.0, "succeeded")])
+    run_id = service.add_run(WORKER, script=script, age=500.0)
+    path = tmp_path / "rows.csv"
+
+    outcome = tried(service, command[0], run_id, *(str(path) if word == "ROWS" else word for word in command[1:]))
+
+    assert outcome.exit_code == 5
+    assert run_id in outcome.stderr
+    assert outcome.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_so_far_are_written_when_they_are_asked_for(service: FakeService, tmp_path: Path) -> None:
+    script = RunScript(rows=50, statuses=[(0.0, "running"), (1000.0, "succeeded")])
+    run_id = service.add_run(WORKER, script=script, age=500.0)
+
+    assert 0 < len(json_lines(done(service, "rows", run_id, "--partial"))) < 50
+    assert done(service, "export", run_id, "--partial", "-o", str(tmp_path / "rows.csv")).exit_code == 0
+    assert done(service, "export", run_id, "--partial", "--url").exit_code == 0
+
+
+def test_rows_are_followed_to_the_end_of_the_run(service: FakeService) -> None:
+    script = RunScript(rows=50, statuses=[(0.0, "running"), (31.0, "succeeded")])
+    run_id = service.add_run(WORKER, script=script, age=30.0)
+
+    assert len(json_lines(done(service, "rows", run_id, "--follow"))) == 50
+
+
+def test_rows_are_either_partial_or_followed(service: FakeService) -> None:
+    outcome = tried(service, "rows", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "--partial", "--follow")
+
+    assert outcome.exit_code == 2
+    assert service.requests == []
+
+
 def test_rows_of_nothing_have_exit_code_3(service: FakeService) -> None:
     outcome = tried(service, "rows", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
 

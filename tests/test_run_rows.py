@@ -1,0 +1,413 @@
+"""The rows of a run: all of them when it has ended, those so far or those to come when that was asked for."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+from either_client import AsyncCoreClaw
+
+from coreclaw_async import (
+    AuthenticationError,
+    InvalidResponseError,
+    LastRun,
+    NotFoundError,
+    PaginationError,
+    RunAbortedError,
+    RunNotFinishedError,
+)
+from coreclaw_async.testing import FakeService, RunScript, faults
+
+WORKER = "coreclaw/google-maps-scraper"
+
+
+def going_run(service: FakeService, rows: int = 25, **script: Any) -> str:
+    """Return a run that ends in 60 seconds and finds its rows by and by."""
+    script.setdefault("statuses", [(0.0, "running"), (90.0, "succeeded")])
+    return service.add_run(WORKER, script=RunScript(rows=rows, **script), age=30.0)
+
+
+def ranks(rows: Sequence[Any]) -> list[int]:
+    return [row["rank"] for row in rows]
+
+
+def asked(service: FakeService) -> list[str | None]:
+    return [request.operation for request in service.requests]
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("max_items", [None, 3])
+async def test_rows_of_a_run_that_goes_on_are_an_error(
+    client: AsyncCoreClaw, service: FakeService, prefetch: int, max_items: int | None
+) -> None:
+    run_id = going_run(service)
+
+    with pytest.raises(RunNotFinishedError) as caught:
+        await client.runs.iterate_results(run_id, prefetch=prefetch, max_items=max_items).collect()
+
+    error = caught.value
+    assert isinstance(error, PaginationError)
+    assert error.run_id == run_id
+    assert error.run is not None
+    assert error.run.status == "running"
+    assert error.items == ()
+    assert pickle.loads(pickle.dumps(error)).run == error.run
+    assert sorted(map(str, asked(service))) in (["getWorkerRun", "listWorkerRunResults"], ["getWorkerRun"])
+
+
+async def test_rows_so_far_come_when_they_are_asked_for(client: AsyncCoreClaw, service: FakeService) -> None:
+    run_id = going_run(service)
+
+    rows = await client.runs.iterate_results(run_id, partial=True).collect()
+
+    assert 0 < len(rows) < 25
+    assert asked(service) == ["listWorkerRunResults"]
+
+
+async def test_same_iterator_goes_on_once_the_run_has_ended(client: AsyncCoreClaw, service: FakeService) -> None:
+    pager = client.runs.iterate_results(going_run(service))
+    with pytest.raises(RunNotFinishedError):
+        await pager.collect()
+
+    service.clock.advance(61)
+
+    assert ranks(await pager.collect()) == list(range(1, 26))
+
+
+async def test_last_run_is_resolved_once_and_its_state_is_not_read_again(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    service.add_run(WORKER, rows=25)
+
+    rows = await client.runs.iterate_results(LastRun(), page_size=10).collect()
+
+    assert len(rows) == 25
+    assert asked(service) == ["getLastWorkerRun", *["listWorkerRunResults"] * 3]
+
+
+@pytest.mark.parametrize("options", [{}, {"partial": True}, {"follow": True}])
+async def test_last_run_that_goes_on_is_one_run_whatever_starts_meanwhile(
+    client: AsyncCoreClaw, service: FakeService, options: dict[str, bool]
+) -> None:
+    run_id = going_run(service)
+    pager = client.runs.iterate_results(LastRun(WORKER), page_size=3, **options)
+
+    if not options:
+        with pytest.raises(RunNotFinishedError, match=run_id):
+            await pager.first()
+        return
+    first = await pager.first()
+    service.add_run(WORKER, rows=77)
+    rows = await pager.collect()
+
+    assert first is not None
+    assert ranks([first, *rows]) == list(range(1, 26 if "follow" in options else len(rows) + 2))
+
+
+async def test_state_that_is_known_is_not_asked_for(client: AsyncCoreClaw, service: FakeService) -> None:
+    run = await client.runs.get(service.add_run(WORKER, rows=25))
+    service.requests.clear()
+
+    assert len(await client.runs.iterate_results(run).collect()) == 25
+    assert asked(service) == ["listWorkerRunResults"]
+
+
+async def test_state_of_a_run_that_had_not_ended_is_read_again(client: AsyncCoreClaw, service: FakeService) -> None:
+    run = await client.runs.get(going_run(service))
+    service.clock.advance(61)
+
+    assert len(await client.runs.iterate_results(run).collect()) == 25
+
+
+def answers(states: Sequence[dict[str, Any]], pages: Sequence[list[int]], count: bool = True) -> httpx.MockTransport:
+    """Return a service that shows one state and one page of rows after another, the last of each for ever."""
+    looks = iter([*states, *[states[-1]] * 999])
+    reads = iter([*pages, *[pages[-1]] * 999])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        data: dict[str, Any]
+        if request.url.path.endswith("/result"):
+            ids = next(reads)
+            start = (max(1, int(request.url.params["offset"])) - 1) * int(request.url.params["limit"])
+            page = ids[start : start + int(request.url.params["limit"])]
+            data = {"list": [{"__coreclaw_data_id__": str(number)} for number in page]}
+            data.update({"count": len(ids)} if count else {})
+        else:
+            data = {"slug": "01KKDXV2G26BT7NH4ZQR2R4NPZ", **next(looks)}
+        return httpx.Response(200, json={"code": 0, "message": "success", "data": data})
+
+    return httpx.MockTransport(answer)
+
+
+RUN_ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
+SUCCEEDED = {"status": "succeeded"}
+
+
+@pytest.mark.parametrize("has_count", [True, False])
+@pytest.mark.parametrize("results", [8, None])
+async def test_run_that_ends_between_its_first_page_and_its_state_is_read_whole(
+    results: int | None, has_count: bool
+) -> None:
+    """The page that was read at the same time as the state has 3 rows; 8 are there once the run has ended."""
+    transport = answers([{**SUCCEEDED, "results": results}], [[1, 2, 3], list(range(8))], count=has_count)
+
+    async with AsyncCoreClaw("key", transport=transport) as client:
+        rows = await client.runs.iterate_results(RUN_ID).collect()
+
+    assert len(rows) == 8
+
+
+async def test_rows_that_a_replica_shows_late_are_waited_for(service: FakeService) -> None:
+    script = RunScript(rows=25, duration=10, rows_late=7, rows_late_for=12.0)
+    run_id = service.add_run(WORKER, script=script, age=11.0)
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        rows = await client.runs.iterate_results(run_id, page_size=10).collect()
+
+    assert ranks(rows) == list(range(1, 26))
+    assert len(service.requests) <= 10
+
+
+async def test_rows_that_never_come_are_an_error_that_keeps_the_others(service: FakeService) -> None:
+    script = RunScript(rows=25, duration=10, rows_late=7, rows_late_for=1000.0)
+    run_id = service.add_run(WORKER, script=script, age=11.0)
+    began = service.clock.time()
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, page_size=10)
+        with pytest.raises(PaginationError, match="25 rows, and only 18 came") as caught:
+            await pager.collect()
+        assert ranks(caught.value.items) == list(range(1, 19))
+        assert (caught.value.collected, caught.value.expected, caught.value.run_id) == (18, 25, run_id)
+        assert 29 <= service.clock.time() - began <= 31
+        assert len(service.requests) <= 10
+        service.clock.advance(1000)
+        assert ranks(await pager.collect()) == list(range(1, 26))
+
+
+async def test_rows_that_come_slowly_are_waited_for_as_long_as_some_come(service: FakeService) -> None:
+    transport = answers([{**SUCCEEDED, "results": 8}], [list(range(n // 3)) for n in range(25)])
+
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock) as client:
+        assert len(await client.runs.iterate_results(RUN_ID).collect()) == 8
+
+
+@pytest.mark.parametrize("results", [None, 0, 5])
+async def test_count_of_the_pages_must_do_where_the_run_says_no_more(results: int | None) -> None:
+    transport = answers([{**SUCCEEDED, "results": results}], [list(range(25))])
+
+    async with AsyncCoreClaw("key", transport=transport) as client:
+        assert len(await client.runs.iterate_results(RUN_ID, page_size=10).collect()) == 25
+
+
+async def test_count_one_too_high_is_an_error_at_once_where_the_run_agrees_with_the_rows(service: FakeService) -> None:
+    def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
+        return {**envelope, "data": {**envelope["data"], "count": 2001}}
+
+    run_id = service.add_run(WORKER, rows=2000)
+    service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
+    began = service.clock.time()
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(PaginationError, match="2000 of 2001") as caught:
+            await client.runs.iterate_results(run_id).collect()
+
+    assert len(caught.value.items) == 2000
+    assert len(service.requests) <= 27
+    assert service.clock.time() == began
+
+
+async def test_an_unknown_run_is_said_to_be_unknown(client: AsyncCoreClaw) -> None:
+    with pytest.raises(NotFoundError):
+        await client.runs.iterate_results("01KKDXV2G26BT7NH4ZQR2R4NPZ").collect()
+
+
+async def test_page_that_cannot_be_read_beside_the_state_is_an_error(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    run_id = service.add_run(WORKER, rows=5)
+    service.faults.add(faults.error(11000, status=400), operation="listWorkerRunResults")
+    pager = client.runs.iterate_results(run_id)
+
+    with pytest.raises(Exception, match="HTTP 400"):
+        await pager.collect()
+
+    assert len(await pager.collect()) == 5
+
+
+async def test_last_run_without_an_id_is_an_invalid_answer() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"code": 0, "message": "success", "data": {"status": "succeeded"}})
+
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(answer), timeout=2.0) as client:
+        with pytest.raises(InvalidResponseError):
+            await client.runs.iterate_results(LastRun()).collect()
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("dialect", ["page", "row", "aligned"])
+async def test_followed_rows_come_once_each_and_end_with_the_run(dialect: Any, prefetch: int) -> None:
+    service = FakeService(offset_dialect=dialect)
+    run_id = going_run(service, rows=95)
+    seen: list[tuple[int, float]] = []
+    began = service.clock.time()
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        async for row in client.runs.iterate_results(run_id, follow=True, page_size=10, prefetch=prefetch):
+            seen.append((row["rank"], service.clock.time() - began))
+
+    assert [rank for rank, _ in seen] == list(range(1, 96))
+    assert seen[0][1] < 10 < seen[-1][1]
+    assert len({when for _, when in seen}) > 3
+
+
+async def test_following_a_run_that_has_ended_reads_it(client: AsyncCoreClaw, service: FakeService) -> None:
+    run_id = service.add_run(WORKER, rows=25)
+
+    assert len(await client.runs.iterate_results(run_id, follow=True).collect()) == 25
+    assert asked(service) == ["getWorkerRun", "listWorkerRunResults"]
+
+
+async def test_following_a_run_that_waits_reads_no_page_before_there_are_rows(service: FakeService) -> None:
+    run_id = service.add_run(
+        WORKER,
+        script=RunScript(rows=5, statuses=[(0.0, "ready"), (60.0, "running"), (90.0, "succeeded")]),
+        age=1.0,
+    )
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        rows = await client.runs.iterate_results(run_id, follow=True).collect()
+
+    assert len(rows) == 5
+    assert asked(service).index("listWorkerRunResults") > 4
+
+
+async def test_following_a_run_without_rows_ends_with_it(service: FakeService) -> None:
+    run_id = going_run(service, rows=0)
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        assert await client.runs.iterate_results(run_id, follow=True).collect() == []
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_followed_rows_are_whole_when_the_run_does_not_say_how_many_it_has(
+    service: FakeService, counts: bool
+) -> None:
+    states = [*[{"status": "running"}] * 3, SUCCEEDED]
+    transport = answers(states, [list(range(n * 4)) for n in range(1, 9)], count=counts)
+
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock) as client:
+        rows = await client.runs.iterate_results(RUN_ID, follow=True, page_size=10).collect()
+
+    ids = [row["__coreclaw_data_id__"] for row in rows]
+    assert len(ids) == len(set(ids)) >= 16
+
+
+async def test_rows_that_a_replica_shows_late_are_waited_for_while_following(service: FakeService) -> None:
+    run_id = going_run(service, rows_late=7, rows_late_for=12.0)
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        rows = await client.runs.iterate_results(run_id, follow=True, page_size=10).collect()
+
+    assert ranks(rows) == list(range(1, 26))
+
+
+async def test_run_that_stays_aborting_gives_its_rows_before_the_error(service: FakeService) -> None:
+    run_id = service.add_run(
+        WORKER, script=RunScript(rows=25, statuses=[(0.0, "running"), (50.0, "aborting")]), age=30.0
+    )
+    rows = []
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, follow=True)
+        with pytest.raises(RunAbortedError) as caught:
+            async for row in pager:
+                rows.append(row)
+
+    assert caught.value.confirmed is False
+    assert ranks(rows) == list(range(1, len(service.runs[run_id].rows) + 1))
+
+
+async def test_following_goes_on_after_an_error(service: FakeService) -> None:
+    run_id = going_run(service)
+    service.faults.add(faults.error(12001, status=401), operation="getWorkerRun", after=2)
+    rows = []
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, follow=True, page_size=10)
+        with pytest.raises(AuthenticationError):
+            async for row in pager:
+                rows.append(row)
+        rows += await pager.collect()
+
+    assert ranks(rows) == list(range(1, 26))
+
+
+@pytest.mark.async_client_only
+async def test_cancelled_following_loses_no_row_and_goes_on(service: FakeService) -> None:
+    run_id = going_run(service)
+    rows: list[Any] = []
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, follow=True, page_size=4)
+        for _ in range(200):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(cancel_soon, scope, len(rows) % 5)
+                    async for row in pager:
+                        rows.append(row)
+                    break
+        rows += await pager.collect()
+
+    assert ranks(rows) == list(range(1, 26))
+
+
+async def cancel_soon(scope: anyio.CancelScope, steps: int) -> None:
+    for _ in range(steps + 3):
+        await anyio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def test_partial_and_follow_exclude_each_other(client: AsyncCoreClaw, service: FakeService) -> None:
+    with pytest.raises(ValueError, match=r"partial.*follow"):
+        client.runs.iterate_results("01KKDXV2G26BT7NH4ZQR2R4NPZ", partial=True, follow=True)
+    for name in ("partial", "follow"):
+        options: Any = {name: 1}
+        with pytest.raises(TypeError, match=name):
+            client.runs.iterate_results("01KKDXV2G26BT7NH4ZQR2R4NPZ", **options)
+
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("page", [1, 2, 3])
+@pytest.mark.parametrize("times", [1, 40])
+async def test_page_without_data_is_no_end_and_keeps_the_position(
+    service: FakeService, page: int, prefetch: int, times: int
+) -> None:
+    run_id = service.add_run(WORKER, rows=237)
+    broken = json.dumps({"code": 0, "message": "success", "data": [], "request_id": "r"}).encode()
+    service.faults.add(
+        faults.reply(broken),
+        operation="listWorkerRunResults",
+        times=times,
+        match=lambda request: request.query["offset"] == str(page if page > 1 else 0),
+    )
+    rows: list[Any] = []
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, timeout=30.0) as client:
+        pager = client.runs.iterate_results(run_id, prefetch=prefetch)
+        while len(rows) < 237:
+            try:
+                async for row in pager:
+                    rows.append(row)
+            except InvalidResponseError:
+                continue
+
+    assert ranks(rows) == list(range(1, 238))
