@@ -28,16 +28,23 @@ class SeenKeys:
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity = capacity
         self._head: list[Hashable] = []
-        self._tail: deque[Hashable] = deque()
+        # By page, so that remembering and forgetting a page are few steps.
+        self._head_pages: list[tuple[int, Sequence[Hashable]]] = []
+        self._tail_pages: deque[tuple[int, Sequence[Hashable]]] = deque()
+        self._tail_size = 0
+        self._known: set[Hashable] = set()
         self._pages: dict[Hashable, int] = {}
         self._times: Counter[Hashable] = Counter()
         self.is_whole = True
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._pages
+        return key in self._known
 
     def page_of(self, key: Hashable) -> int:
-        """Return the page that *key* was seen on first."""
+        """Return the page that *key*, which is known, was seen on."""
+        if not self._pages:
+            for page, keys in (*self._head_pages, *self._tail_pages):
+                self._pages.update(dict.fromkeys(keys, page))
         return self._pages[key]
 
     def add(self, key: Hashable, page: int = 0) -> None:
@@ -47,16 +54,24 @@ class SeenKeys:
     def extend(self, keys: Sequence[Hashable], page: int = 0) -> None:
         """Remember *keys*, which were seen on a page."""
         room = self._capacity - len(self._head)
-        self._head.extend(keys[:room])
-        self._tail.extend(keys[room:])
-        while len(self._tail) > self._capacity:
-            self._pages.pop(self._tail.popleft(), None)
-            self.is_whole = False
-        self._pages.update(dict.fromkeys(keys, page))
+        if room > 0:
+            self._head.extend(keys[:room])
+            self._head_pages.append((page, keys[:room]))
+        later = keys[room:] if room > 0 else keys
+        if later:
+            self._tail_pages.append((page, later))
+            self._tail_size += len(later)
+            while self._tail_size - len(self._tail_pages[0][1]) >= self._capacity:
+                _, forgotten = self._tail_pages.popleft()
+                self._tail_size -= len(forgotten)
+                self._known.difference_update(forgotten)
+                self.is_whole = False
+        self._known.update(keys)
+        self._pages.clear()
 
     def has_none_of(self, keys: Sequence[Hashable]) -> bool:
         """Return whether all *keys* are new, and none stands among them twice."""
-        return self._pages.keys().isdisjoint(keys) and len(set(keys)) == len(keys)
+        return self._known.isdisjoint(keys) and len(set(keys)) == len(keys)
 
     def began_with(self, start: int, keys: Sequence[Hashable]) -> bool:
         """Return whether *keys* stood in the list from place *start* on."""
