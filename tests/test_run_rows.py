@@ -411,3 +411,10 @@ async def test_page_without_data_is_no_end_and_keeps_the_position(
                 continue
 
     assert ranks(rows) == list(range(1, 238))
+
+
+async def test_run_whose_answer_lacks_its_id_is_the_one_that_was_asked_for() -> None:
+    transport = answers([{**SUCCEEDED, "slug": "", "results": 8}], [list(range(8))])
+
+    async with AsyncCoreClaw("key", transport=transport) as client:
+        assert len(await client.runs.iterate_results(RUN_ID).collect()) == 8

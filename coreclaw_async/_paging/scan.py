@@ -379,14 +379,14 @@ class PageScan(Generic[T]):
         if await self._goes_on():
             self._reset_patience()
             assert self._last is not None, "a page was read"
-            return await self._recheck([self._last.number])
+            return await self._recheck(self._to_recheck() or [self._last.number])
         has_left = self._may_have_skipped()
         raise self._error("items left the list while it was read" if has_left else "the pages do not add up")
 
     def _restart(self) -> None:
         """Go through the list again; what was handed out already is left out."""
-        if self._last is not None:
-            self._known_until = max(self._known_until, self._last.number)
+        assert self._last is not None, "a page was read"
+        self._known_until = max(self._known_until, self._last.number)
         self._last = None
         self._stood_at = None
         self._is_spent = False

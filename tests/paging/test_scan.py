@@ -334,3 +334,83 @@ async def test_replica_whose_count_lags_behind_costs_no_second_sweep_of_rows(exp
     assert len(items) == 95
     if expects_count:
         assert len(model.requests) == 10
+
+
+async def test_pages_cut_to_two_items_are_refused() -> None:
+    _, error = await read(pager_of(ModelList(numbered(9), cap=2)))
+
+    assert error is not None
+    assert "cuts pages to 2" in str(error)
+
+
+async def test_row_numbers_that_become_page_numbers_are_noticed_without_a_count() -> None:
+    def switch(model: ModelList) -> None:
+        model.dialect = "page"
+
+    model = ModelList(numbered(25), "row", echo=False, count=lambda m, _: None, changes={3: switch})
+
+    items, error = await read(pager_of(model, page_size=3))
+
+    assert error is None
+    assert sorted(item["n"] for item in items) == list(range(25))
+
+
+@pytest.mark.parametrize("dialect", ["page", "aligned"])
+async def test_wrong_pin_is_noticed_by_a_page_that_does_not_follow(dialect: Dialect) -> None:
+    model = ModelList(numbered(45), dialect, echo=False)
+
+    _, error = await read(pager_of(model, dialect="row" if dialect == "page" else "page"))
+
+    assert error is not None
+    assert "pinned" in str(error)
+
+
+async def test_second_look_that_fits_no_meaning_changes_nothing() -> None:
+    model = ModelList(numbered(45), echo=False)
+    shown = list(model.items)
+
+    def hide(m: ModelList) -> None:
+        m.items.clear()
+
+    def shuffle(m: ModelList) -> None:
+        m.items[:] = [*shown[20:30], shown[17], shown[12], shown[19], *shown[:10], *shown[30:]]
+
+    def show(m: ModelList) -> None:
+        m.items[:] = shown
+
+    model.count = lambda m, _: 45
+    model.changes = {2: hide, 3: show, 4: shuffle, 5: show}
+
+    items, error = await read(pager_of(model))
+
+    assert error is None
+    assert sorted(item["n"] for item in items) == list(range(45))
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_list_that_may_go_on_is_read_on_where_it_did_not_add_up(grows: bool) -> None:
+    """Its count is ahead of its items, as when they come from a replica."""
+    model = ModelList(numbered(25), count=lambda m, _: 32)
+    asked: list[int] = []
+
+    async def goes_on(rows: int) -> bool:
+        asked.append(rows)
+        if grows and len(asked) == 2:
+            model.items.extend(numbered(7, 25))
+        return rows < 32 and len(asked) < 4
+
+    items, error = await read(pager_of(model, goes_on=goes_on))
+
+    assert (error is None) is grows
+    assert items == numbered(32 if grows else 25)
+    assert asked[:2] == [25, 25]
+    assert len(model.requests) <= 30
+
+
+async def test_items_that_share_identities_by_hundreds_are_an_error_and_none_twice() -> None:
+    items = [{"id": f"i{number % 10}", "n": number} for number in range(300)]
+
+    got, error = await read(pager_of(ModelList(items), page_size=25))
+
+    assert error is not None
+    assert len({item["id"] for item in got}) == len(got) == 10

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async._known import KnownIds
+from coreclaw_async._paging.listing import Nameless
 from coreclaw_async._paging.seen import SeenKeys
 
 
@@ -56,3 +57,23 @@ def test_latest_twenty_thousand_ids_are_known() -> None:
     assert "R1" in known
     assert "R20000" in known
     assert "R20001" not in known
+
+
+def test_nameless_items_are_counted_up_to_a_bound() -> None:
+    seen = SeenKeys(2)
+    keys = [Nameless(str(number)) for number in range(6)]
+
+    assert [seen.count_again(key) for key in keys] == [1, 1, 1, 1, 0, 0]
+    assert not seen.is_whole
+
+
+def test_page_of_a_key_is_known_as_long_as_the_key_is() -> None:
+    seen = SeenKeys(3)
+    for page in range(1, 6):
+        seen.extend([f"{page}a", f"{page}b"], page)
+
+    assert {key: seen.page_of(key) for key in ("1a", "2a", "2b", "5b") if key in seen} == {
+        "1a": 1,
+        "2a": 2,
+        "5b": 5,
+    }
