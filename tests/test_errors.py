@@ -24,6 +24,7 @@ from coreclaw_async.errors import (
     PaginationError,
     RunAbortedError,
     RunFailedError,
+    RunNotFinishedError,
     WaitTimeoutError,
 )
 from coreclaw_async.models import Run
@@ -60,7 +61,13 @@ def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
     """Return the arguments that *kind* takes beside its message."""
     if kind is PaginationError:
         return st.fixed_dictionaries(
-            {}, optional={"collected": st.integers(0), "expected": st.integers(0), "run_id": TEXT}
+            {},
+            optional={
+                "collected": st.integers(0),
+                "expected": st.integers(0),
+                "run_id": TEXT,
+                "items": st.lists(st.dictionaries(TEXT, TEXT)),
+            },
         )
     if kind is RunFailedError:
         return st.tuples(OF_A_RUN, st.lists(TEXT)).map(lambda pair: {**pair[0], "log": pair[1]})
@@ -73,7 +80,7 @@ def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
             {"reason": TEXT, "left": st.integers(0), "spent": st.decimals(0, 1000)},
             optional={"balance": st.decimals(0, 9)},
         )
-    return OF_A_RUN if kind is WaitTimeoutError else FACTS
+    return OF_A_RUN if kind in {RunNotFinishedError, WaitTimeoutError} else FACTS
 
 
 def any_error() -> st.SearchStrategy[CoreClawError]:

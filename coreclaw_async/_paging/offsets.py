@@ -86,7 +86,7 @@ def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stabl
     if not probe.page.items:
         # By rows there would be all but two of the first page's; so it is page 2 of a list of one page.
         return Mode.PAGE if count is None or count <= size or is_stable else Unclear.MOVED
-    growth = None if count is None or before is None else count - before
+    growth = None if is_stable or count is None or before is None else count - before
     page_index = probe.page.page_index
     if first.has_names:
         modes = possible_modes(first.keys, probe.keys, size=size, growth=growth, has_identity=True)

@@ -7,16 +7,15 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Nameless, Reading
+from coreclaw_async._paging.listing import ListSource, Nameless, Reading
 from coreclaw_async._paging.offsets import (
-    PROBE_OFFSET,
     SETTLING_SIZE,
     Mode,
     OffsetCache,
     OffsetDialect,
-    find_mode,
 )
 from coreclaw_async._paging.plan import PageFetcher
+from coreclaw_async._paging.probe import OffsetProbe
 from coreclaw_async._paging.seen import Deduplicator, shown_twice
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
@@ -25,7 +24,6 @@ from coreclaw_async.models import Page
 
 T = TypeVar("T")
 
-_MAX_DOUBTS = 5
 _MAX_SWEEPS = 3
 _MAX_RECHECKS = 2
 _MAX_PAGES_RECHECKED = 4
@@ -38,7 +36,7 @@ class PageScan(Generic[T]):
     """
     One pass over one list; after an error it goes on where it stood.
 
-    What ``offset`` means is found by `find_mode`, which pages are read next by `PageFetcher`, what of them is new by
+    What ``offset`` means is found by `OffsetProbe`, which pages are read next by `PageFetcher`, what of them is new by
     `Deduplicator`, and whether that is all by `Tally`. This class holds the position, and decides what to do where two
     of them contradict each other: look again, at as few pages as will tell, or raise.
     """
@@ -47,17 +45,14 @@ class PageScan(Generic[T]):
         self, source: ListSource[T], *, size: int, cache: OffsetCache, dialect: OffsetDialect, prefetch: int
     ) -> None:
         self._source = source
-        self._cache = cache
-        self._pinned = None if dialect == "auto" else Mode(dialect)
-        self._mode = self._pinned
         self._fetcher = PageFetcher(source, size if size >= source.min_probe_size else SETTLING_SIZE, prefetch)
+        self._offsets = OffsetProbe(self._fetcher, cache, dialect, self._error)
         self._tally = Tally(source.expects_count, is_in_order=prefetch == 0)
         self._new: Deduplicator[T] = Deduplicator()
         self._first: Reading[T] | None = None
         self._last: Reading[T] | None = None
         self._short: dict[int, Reading[T]] = {}
         self._must_hold: frozenset[Hashable] = frozenset()
-        self._unclear: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None
         self._is_nameless = False
         self._is_spent = False
         self._trusts_page_index = True
@@ -85,16 +80,16 @@ class PageScan(Generic[T]):
         if self._is_at_end(self._last):
             return await self._finish()
         try:
-            if self._mode is None:
+            if self._offsets.mode is None:
                 return await self._settle()
             number = self._last.number + 1
-            return await self._accept(await self._fetcher.next(number, self._mode, self._tally.count))
+            return await self._accept(await self._fetcher.next(number, self._offsets.mode, self._tally.count))
         except BaseException:
             self._fetcher.drop()  # The page at hand was not taken; what was read ahead of it comes after it.
             raise
 
     async def _begin(self) -> Page[T]:
-        reading = await self._read_first()
+        reading = await self._offsets.first_page(self._tally.count)
         found, fetcher = len(reading.page.items), self._fetcher
         told = reading.page.page_size
         if told and told != fetcher.size and told <= MAX_LIMIT:
@@ -103,7 +98,7 @@ class PageScan(Generic[T]):
             # A service that cuts the limit without saying so; stepping by the limit would skip what it cut off.
             fetcher.size = found
         if reading.count is None and not self._known_until:
-            self._mode = None  # Nothing else would show that it was pinned to the wrong one.
+            self._offsets.mode = None  # Nothing else would show that it was pinned to the wrong one.
         if not self._known_until:
             self._is_nameless = bool(reading.keys) and not reading.has_names
         self._first = reading
@@ -117,53 +112,36 @@ class PageScan(Generic[T]):
             return found >= SETTLING_SIZE
         return 0 < found < reading.count
 
-    async def _read_first(self) -> Reading[T]:
-        return await self._fetcher.at(0, 1, self._tally.count)
-
-    async def _probe(self) -> Reading[T]:
-        return await self._fetcher.at(PROBE_OFFSET, 2, self._tally.count)
-
-    async def _find_mode(self, first: Reading[T], probe: Reading[T], *, is_stable: bool = False) -> Mode | None:
-        if self._fetcher.size < MIN_PROBE_SIZE:
-            raise self._error(f"the service cuts pages to {self._fetcher.size}, which does not tell what offset means")
-        size = self._fetcher.size
-        return await find_mode(first, probe, size=size, fetch=self._source.fetch, is_stable=is_stable)
-
     async def _settle(self) -> Page[T] | None:
         """Find out how the second page is asked for, which reads it in the mode that production uses now."""
-        first, cached = self._first, self._cache.mode
+        first, offsets, count = self._first, self._offsets, self._tally.count
         assert first is not None, "the first page was read"
-        if cached is Mode.ROW and self._tally.count is not None and not self._is_nameless:
-            self._mode = Mode.ROW  # The count will tell if it has changed.
+        if offsets.cached is Mode.ROW and count is not None and not self._is_nameless:
+            offsets.mode = Mode.ROW  # The count will tell if it has changed.
             return None
-        if cached is Mode.PAGE:
-            probe = await self._fetcher.next(2, Mode.PAGE, self._tally.count)
+        if offsets.cached is Mode.PAGE:
+            second = await self._fetcher.next(2, Mode.PAGE, count)
         else:
-            probe = await self._probe()
-        answers = (first.keys, probe.keys)
-        mode = await self._find_mode(first, probe, is_stable=answers == self._unclear)
-        if mode is not Mode.PAGE:
-            self._fetcher.drop()
-        if mode is None:
-            self._unclear = answers
-            self._doubt("the answers to offset 0 and 2 fit no known meaning of offset")
-            self._first = await self._read_first()
+            second = await offsets.second_answer(count)
+        is_settled = await offsets.settle(first, second)
+        if offsets.mode is Mode.PAGE:
+            return self._deliver(second)
+        self._fetcher.drop()
+        if not is_settled:
+            self._first = await offsets.first_page(count)
             return self._deliver_again(first, self._first)
-        self._check_pin(mode, "pages 1 and 2 were read")
-        self._mode = mode
-        self._cache.keep(mode)
-        if mode is Mode.PAGE:
-            return self._deliver(probe)
-        self._must_hold = frozenset(probe.keys) - frozenset(first.keys)
+        self._must_hold = frozenset(second.keys) - frozenset(first.keys)
         return None
 
     async def _accept(self, reading: Reading[T]) -> Page[T] | None:
         """Take the next page, unless something says that it is another one."""
         if self._is_nameless and reading.page.count != self._tally.count:
             await self._check_unmoved(self._last)
+            if self._fetcher.prefetch:  # It may have been read before the page in front of it.
+                await self._check_unmoved(reading)
         doubt = self._doubt_about(reading)
         if doubt is not None:
-            if await self._has_changed_mode(doubt):
+            if await self._offsets.has_changed(doubt, self._tally.count):
                 if self._is_nameless:
                     raise self._error("the meaning of offset changed while items were read that nothing tells apart")
                 self._restart()
@@ -193,7 +171,7 @@ class PageScan(Generic[T]):
             is_new_to_us = number > self._known_until and self._tally.may_lack and reading.has_names
             has_new = any(key not in self._new.seen for key in reading.keys if not isinstance(key, Nameless))
             return f"page {number} holds nothing new" if is_new_to_us and not has_new else None
-        if self._mode is Mode.PAGE and not self._accepts_repeats:
+        if self._offsets.mode is Mode.PAGE and not self._accepts_repeats:
             by_rows = (number, number // self._fetcher.size * self._fetcher.size)
             if any(self._new.seen.began_with(start, reading.keys) for start in by_rows):
                 return f"page {number} came before"
@@ -208,24 +186,6 @@ class PageScan(Generic[T]):
     def _last_was_full(self) -> bool:
         return self._last is not None and len(self._last.page.items) >= self._fetcher.size
 
-    async def _has_changed_mode(self, doubt: str) -> bool:
-        """Read the first two pages again and say if ``offset`` means something else now."""
-        self._doubt(doubt)
-        self._cache.forget()
-        self._fetcher.drop()
-        mode = await self._find_mode(await self._read_first(), await self._probe())
-        if mode is None:
-            return False
-        self._check_pin(mode, doubt)
-        self._cache.keep(mode)
-        has_changed = mode is not self._mode
-        self._mode = mode
-        return has_changed
-
-    def _check_pin(self, mode: Mode, reason: str) -> None:
-        if self._pinned is not None and mode is not self._pinned:
-            raise self._error(f"{reason}, and offset does not mean what it was pinned to")
-
     async def _check_unmoved(self, before: Reading[T] | None) -> None:
         """Raise when a page is not what it was: without identities nobody could tell what came twice."""
         assert before is not None, "a page was read"
@@ -236,7 +196,7 @@ class PageScan(Generic[T]):
             raise self._error("items that nothing tells apart have moved while the list was read")
 
     async def _read_again(self, number: int) -> Reading[T]:
-        return await self._fetcher.page(number, self._mode or Mode.PAGE, self._tally.count)
+        return await self._fetcher.page(number, self._offsets.mode or Mode.PAGE, self._tally.count)
 
     def _deliver(self, reading: Reading[T]) -> Page[T]:
         """Take *reading* as the next page and return it with its new items only."""
@@ -319,9 +279,9 @@ class PageScan(Generic[T]):
             await self._check_unmoved(self._first)
         if (
             is_long
-            and self._mode is Mode.ROW
+            and self._offsets.mode is Mode.ROW
             and self._tally.count is None
-            and await self._has_changed_mode("the list ends")
+            and await self._offsets.has_changed("the list ends", self._tally.count)
         ):
             # By rows in place of pages, most of it was left out, and no count tells.
             self._restart()
@@ -398,14 +358,9 @@ class PageScan(Generic[T]):
 
     def _reset_patience(self) -> None:
         """Allow as many further looks as at the beginning."""
-        self._doubts = 0
+        self._offsets.begin_again()
         self._rechecks = 0
         self._sweeps = 0
-
-    def _doubt(self, reason: str) -> None:
-        self._doubts += 1
-        if self._doubts > _MAX_DOUBTS:
-            raise self._error(reason)
 
     def _error(self, reason: str) -> PaginationError:
         delivered, count = self._tally.delivered, self._tally.count
