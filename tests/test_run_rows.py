@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -418,3 +419,15 @@ async def test_run_whose_answer_lacks_its_id_is_the_one_that_was_asked_for() -> 
 
     async with AsyncCoreClaw("key", transport=transport) as client:
         assert len(await client.runs.iterate_results(RUN_ID).collect()) == 8
+
+
+@pytest.mark.parametrize("partial", [True, False])
+async def test_file_of_an_ended_run_needs_no_look_at_it(
+    client: AsyncCoreClaw, service: FakeService, tmp_path: Path, partial: bool
+) -> None:
+    run = await client.runs.get(service.add_run(WORKER, rows=5))
+    service.requests.clear()
+
+    await client.runs.download(run, tmp_path / "rows.csv", partial=partial)
+
+    assert asked(service)[0] == "exportWorkerRunResults"

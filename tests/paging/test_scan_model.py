@@ -348,7 +348,9 @@ def test_change_of_the_meaning_of_offset_is_survived_or_an_error(
 
     # While the meaning of offset is found out by the length of a list alone, nothing would show that it changes.
     model.changes = {when if all(map(is_named, range(8))) else when + 3: switch}
-    if not has_count and all(map(is_named, range(8))):  # Nobody could tell one nameless page from another without a count.
+    if not has_count and all(
+        map(is_named, range(8))
+    ):  # Nobody could tell one nameless page from another without a count.
         model.count = lambda m, page: None
 
     async def main() -> tuple[list[Item], Any]:
