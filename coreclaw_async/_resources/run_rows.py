@@ -197,27 +197,28 @@ class RunRows:
 
 async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable[Page[Row]]]) -> tuple[Run, Page[Row]]:
     """Return the state of a run and a page of its rows, read at the same time; without the state, no page."""
-    outcomes: list[Page[Row] | Exception] = []
-    failure: Exception | None = None
-    state: Run | None = None
+    found: list[Run | Exception] = []
+    pages: list[Page[Row] | Exception] = []
 
     async def read_page() -> None:
         try:
-            outcomes.append(await read())
+            pages.append(await read())
         except Exception as error:  # noqa: BLE001 - raised below, unless the state says more
-            outcomes.append(error)
+            pages.append(error)
 
     async with anyio.create_task_group() as group:
         group.start_soon(read_page)
         try:
-            state = await look()
+            found.append(await look())
         except Exception as error:  # noqa: BLE001 - raised below
-            failure = error
+            found.append(error)
             group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    (page,) = outcomes
-    if isinstance(page, Exception):
-        raise page
-    assert state is not None, "it did not fail"
-    return state, page
+    return _value_of(found), _value_of(pages)
+
+
+def _value_of(outcomes: Sequence[T | Exception]) -> T:
+    """Return what came, or raise what came instead."""
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

@@ -414,3 +414,14 @@ async def test_items_that_share_identities_by_hundreds_are_an_error_and_none_twi
 
     assert error is not None
     assert len({item["id"] for item in got}) == len(got) == 10
+
+
+async def test_two_identities_that_stand_on_both_first_pages_do_not_hide_what_offset_means() -> None:
+    items = numbered(45)
+    items[12] = {**items[7], "n": 12}
+    items[10] = {**items[9], "n": 10}
+
+    got, error = await read(pager_of(ModelList(items, echo=False)))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(45))
