@@ -390,7 +390,7 @@ async def test_a_proxy_that_cannot_be_one_is_no_foreign_error(
 ) -> None:
     monkeypatch.setenv("https_proxy", "gopher://127.0.0.1:1")
     async with AsyncCoreClaw("key", retry=RetryPolicy(max_attempts=1)) as client:
-        with pytest.raises(CoreClawError, match="was not sent"):
+        with pytest.raises(CoreClawError, match="proxy that the environment names"):
             await client.account.get()
 
 

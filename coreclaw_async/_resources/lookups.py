@@ -6,7 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from coreclaw_async._pagination import AsyncPager, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_lists import report_started
 from coreclaw_async._resources.starting import Found, Look
