@@ -14,7 +14,6 @@ from coreclaw_async._resources.run_calls import concrete_id, read_results, read_
 from coreclaw_async._resources.waiting import Wait, raise_without_end
 from coreclaw_async._watch import Watch
 from coreclaw_async._wire.request import check_id
-from coreclaw_async._wire.run_reference import run_id_of
 from coreclaw_async.errors import InvalidResponseError, PaginationError, RunNotFinishedError
 from coreclaw_async.models import LastRun, Page, Row, Run, RunRef
 
@@ -44,7 +43,7 @@ def must_be_finished(run: Run) -> Run:
 
 async def finished_run(context: Context, run: RunRef, *, partial: bool = False) -> Run:
     """
-    Return the run as it is now, with its id; a `Run` that has ended is returned as it is.
+    Return the run as it is now; a `Run` that has ended is returned as it is.
 
     Args:
         context: The client's means.
@@ -62,13 +61,11 @@ async def _state_of(context: Context, run: RunRef) -> Run:
     if isinstance(run, Run) and run.is_finished:
         return run
     found = await read_run(context, run)
-    run_id = run_id_of(run)
-    if run_id is not None:
-        return found if found.run_id == run_id else attrs.evolve(found, run_id=run_id)
-    try:
-        check_id("slug", found.run_id)
-    except ValueError as error:  # It came from the service, not from the caller.
-        raise InvalidResponseError(f"the last run cannot be named: {error}") from None
+    if isinstance(run, LastRun):
+        try:
+            check_id("slug", found.run_id)
+        except ValueError as error:  # It came from the service, not from the caller.
+            raise InvalidResponseError(f"the last run cannot be named: {error}") from None
     return found
 
 

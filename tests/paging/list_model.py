@@ -56,10 +56,10 @@ class ModelList:
     cap: int | None = None
     repeats_last: bool = False
     count: Callable[[ModelList, Sequence[Item]], int | None] = lambda model, page: len(model.items)
-    changes: dict[int, Change] = attrs.field(factory=dict)
+    changes: dict[int, Change] = attrs.field(factory=dict["int", "Change"])
     each: Change | None = None
     out_of_order: bool = False
-    requests: list[tuple[int, int]] = attrs.field(factory=list, init=False)
+    requests: list[tuple[int, int]] = attrs.field(factory=list[tuple[int, int]], init=False)
     most_at_once: int = attrs.field(default=0, init=False)
     _under_way: int = attrs.field(default=0, init=False)
 

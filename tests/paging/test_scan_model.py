@@ -40,7 +40,7 @@ class World:
     items: list[Item]
     is_named: Callable[[int], bool]
     ever: list[Item] = attrs.field(init=False)
-    gone: set[int] = attrs.field(factory=set, init=False)
+    gone: set[int] = attrs.field(factory=set[int], init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ever = list(self.items)
@@ -58,9 +58,13 @@ def make_item(number: int, is_named: Callable[[int], bool]) -> Item:
     return {"id": f"i{number}", "n": number} if is_named(number) else {"n": number}
 
 
-NAMED = st.sampled_from(
-    [lambda number: True, lambda number: False, lambda number: number % 7 != 3, lambda number: number % 3 == 0]
-)
+_WHICH_ARE_NAMED: list[Callable[[int], bool]] = [
+    lambda number: True,
+    lambda number: False,
+    lambda number: number % 7 != 3,
+    lambda number: number % 3 == 0,
+]
+NAMED = st.sampled_from(_WHICH_ARE_NAMED)
 EDITS = st.lists(
     st.builds(
         Edit,
