@@ -20,6 +20,7 @@ from coreclaw_async.errors import (
     BatchConflictError,
     BatchStoppedError,
     CoreClawError,
+    DownloadError,
     OutcomeUnknownError,
     PaginationError,
     RunAbortedError,
@@ -68,6 +69,10 @@ def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
                 "run_id": TEXT,
                 "items": st.lists(st.dictionaries(TEXT, TEXT)),
             },
+        )
+    if kind is DownloadError:
+        return st.fixed_dictionaries(
+            {}, optional={"status_code": st.integers(100, 599), "run_id": TEXT, "bytes_received": st.integers(0)}
         )
     if kind is RunFailedError:
         return st.tuples(OF_A_RUN, st.lists(TEXT)).map(lambda pair: {**pair[0], "log": pair[1]})
