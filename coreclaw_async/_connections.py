@@ -124,7 +124,7 @@ class Connections:
         self.is_closed = False
         self.foreign_transport = transport
         self.last_date = ("", 0.0)
-        """The ``Date`` of the latest answer, and when it came by this machine's clock, in Unix seconds."""
+        """The ``Date`` of the service's latest answer, and when it came by this machine's clock, in Unix seconds."""
         self.given_client = http_client
         self._making = threading.Lock()
         self._lanes: Lanes | None = None

@@ -31,6 +31,8 @@ _TRY_AGAIN = (
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
+# Formats that show their end themselves; a workbook does too, but a table in HTML passes for one.
+_WITH_END = ("json", "xml", "rss", "html")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 # A page for people, or a refusal in XML, instead of the file; formats that are such pages themselves.
@@ -103,7 +105,8 @@ class Download:
             except AttemptError as error:
                 failure = error
             # The same URL as long as it works: another export is another file, and no rest of this.
-            export = None if failure.reason == "expired" else export
+            if failure.reason == "expired":
+                export = self._version = None
             if self._written > most:  # It gets on; only attempts that do not are counted.
                 most = self._written
                 delays = self.transport.settings.retry.waits()
@@ -187,7 +190,12 @@ class Download:
     async def _go_on(self, response: httpx.Response) -> None:
         """Take a part as the rest of what is there, or begin anew when it is not."""
         said = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-        is_rest = said is not None and int(said[1]) == self._written and int(said[2]) + 1 == int(said[3])
+        is_rest = (
+            said is not None
+            and int(said[1]) == self._written
+            and int(said[2]) + 1 == int(said[3])
+            and self._total in {None, int(said[3])}
+        )
         if said is None or not is_rest or _version_of(response) != self._version:
             await self._start_over()
             raise AttemptError("the storage host sent another part than was asked for", reason="wrong-content")
@@ -200,17 +208,15 @@ class Download:
         self._version = None
 
     async def _check_contents(self) -> None:
-        """Raise when nothing shows where the file ends, or when an ended run has more rows than the file."""
+        """Raise when the file does not end where it must, or when an ended run has more rows than the file."""
         await self._on_disk(self.target.flush)
         found = await self._on_disk(read_contents, self.target.temporary, self.format)
-        if not self._has_end and not found.is_closed:
-            self._give_up(
-                AttemptError(
-                    "the storage host did not say how long the file is, and it ends in the middle",
-                    reason="incomplete",
-                    is_final=True,
-                )
-            )
+        if not found.is_closed and (not self._has_end or self.format in _WITH_END):
+            message = f"the file ends in the middle, or is no {self.format}"
+            self._give_up(AttemptError(message, reason="incomplete", is_final=True))
+        if self._written == 0 and self.expected_rows:
+            message = f"the file is empty, and the run has {self.expected_rows} rows"
+            self._give_up(AttemptError(message, reason="rows-missing", is_final=True))
         if found.rows is not None and self.expected_rows is not None and found.rows < self.expected_rows:
             message = f"the file holds {found.rows} of {self.expected_rows} rows"
             self._give_up(AttemptError(message, reason="rows-missing", is_final=True))

@@ -19,7 +19,8 @@ _LIBRARY_LOGGERS = (
 )
 # The libraries write down headers: what a request asks for and where an answer leads is signed as a rule.
 _ADDRESS = re.compile(
-    r"""(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?['"][^'"?]*\?)[^'"]*""", re.IGNORECASE
+    r"""(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?(['"])(?:(?!\2)[^?])*\?)(?:\\.|(?!\2).)*""",
+    re.IGNORECASE,
 )
 _PROXY_PASSWORD = re.compile(r"auth=\([^)]*\)")
 

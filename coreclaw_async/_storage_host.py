@@ -165,6 +165,9 @@ class StorageHost:
                 return await step
             except Exception as error:  # noqa: BLE001 - httpx, anyio, a caller's own transport
                 failure = self._failure(error)
+            except BaseException as error:
+                error.__traceback__ = None  # The frames below hold the URL.
+                raise
         if failure is None:
             failure = AttemptError(f"the storage host was silent for {self._timeout:.3g} s", reason="stalled")
         # Raised here, where no exception is handled that would hang on to it and hold the URL.

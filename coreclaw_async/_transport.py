@@ -189,9 +189,12 @@ class Transport:
         try:
             reply = await self._exchange(request, flight, deadline - started)
             answer = read_answer(request, reply, self.settings.credentials)
+            self.connections.last_date = (reply.date, reply.received_at)
             result = read(request, answer)
         except errors.CoreClawError as error:
             failure = error
+            if isinstance(error, errors.ApiError) and error.code is not None and reply is not None:
+                self.connections.last_date = (reply.date, reply.received_at)
             if is_open_question(request, error):
                 failure = unknown_outcome(request, error, b"".join(flight.parts))
                 failure.__cause__ = error
@@ -298,9 +301,13 @@ class Transport:
                 raise self._no_reply(request, flight, error) from error
             self._make_presentable(error)
             raise
-        now = self.clock.time()
-        self.connections.last_date = (raw_header(response, b"date"), now)
-        return Reply(status_code=response.status_code, headers=response.headers, body=body, received_at=now)
+        return Reply(
+            status_code=response.status_code,
+            headers=response.headers,
+            body=body,
+            received_at=self.clock.time(),
+            date=raw_header(response, b"date"),
+        )
 
     async def _read(self, request: Request, response: httpx.Response, flight: Flight) -> bytes:
         try:

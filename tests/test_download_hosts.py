@@ -477,7 +477,6 @@ async def test_too_few_rows_are_an_error_with_both_numbers(
     [
         ("json", b'{"code":0}'),
         ("json", b'{"errors":[],"list":[{},{}]}'),
-        ("json", b"null"),
         ("csv", b"title\r\n\r\n\r\n"),
         ("xls", b"anything"),
         ("csv", "title\r\nResult 1\r\n".encode("utf-16")),
@@ -583,3 +582,53 @@ def test_the_reasons_are_a_closed_set() -> None:
     for reason in get_args(DownloadReason):
         assert f"``{reason}``" in documented
     assert DownloadError("x").reason in get_args(DownloadReason)
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ("json", b""),
+        ("json", b"null"),
+        ("json", b'[{"title": "Result 1"}'),
+        ("json", b"<html>"),
+        ("xml", b""),
+        ("html", b"{}"),
+        ("xlsx", b""),
+        ("csv", b""),
+    ],
+)
+async def test_a_file_of_known_length_that_is_no_export_is_an_error(target: Path, format: Any, content: bytes) -> None:
+    answer = part(content, content_length=str(len(content)))
+    target.write_bytes(b"what was there")
+    async with AsyncCoreClaw("key", transport=StorageHost([answer])) as client:
+        with pytest.raises(DownloadError) as caught:
+            await client.runs.download(RUN_ID, target, format=format)
+
+    assert caught.value.reason in {"incomplete", "rows-missing"}
+    assert target.read_bytes() == b"what was there"
+
+
+async def test_the_rest_of_a_file_never_comes_from_another_export(target: Path) -> None:
+    answers = [
+        part(FILE[:9], etag='"1"', content_length=str(len(FILE))),
+        httpx.Response(403),
+        part(FILE, etag='"1"', content_length=str(len(FILE))),
+    ]
+    host = StorageHost(answers)
+    async with AsyncCoreClaw("key", transport=host, retry=QUICK) as client:
+        await client.runs.download(RUN_ID, target, format="csv")
+
+    assert target.read_bytes() == FILE
+    assert "range" not in host.seen[-1].headers
+
+
+async def test_a_part_of_a_shorter_file_is_not_its_rest(target: Path) -> None:
+    answers = [
+        part(FILE[:9], etag='"1"', content_length=str(len(FILE))),
+        httpx.Response(206, content=b"xyz", headers={"etag": '"1"', "content-range": "bytes 9-11/12"}),
+        part(FILE, etag='"1"', content_length=str(len(FILE))),
+    ]
+    async with AsyncCoreClaw("key", transport=StorageHost(answers), retry=QUICK) as client:
+        await client.runs.download(RUN_ID, target, format="csv")
+
+    assert target.read_bytes() == FILE

@@ -337,6 +337,40 @@ async def test_a_client_that_is_gone_leaves_nothing_of_its_key() -> None:
     assert [len(logging.getLogger(name).filters) for name in LIBRARIES] == [max(count, 1) for count in before]
 
 
+SIGNED = "https://files.coreclaw.test/rows.csv?X-Signature=abc123&name=a%20b"
+ODD_EXPORTS: dict[str, Fault] = {
+    "the code is a text": faults.reply(f'{{"code":"0","data":{{"download_url":"{SIGNED}"}}}}'.encode()),
+    "a list": faults.reply(f'["{SIGNED}"]'.encode()),
+    "plain text": faults.reply(SIGNED.encode()),
+    "escaped slashes": faults.reply(f'["{SIGNED}"]'.replace("/", "\\/").encode()),
+    "in the message": faults.error(11000, status=400, message=f"{SIGNED} is gone", details=[SIGNED]),
+    "in an error page": faults.status(500, body=f"<a href='{SIGNED}'>".encode()),
+}
+
+
+@pytest.mark.parametrize("fault", ODD_EXPORTS.values(), ids=ODD_EXPORTS.keys())
+async def test_no_error_shows_a_signed_url(fault: Fault, service: FakeService) -> None:
+    service.faults.add(fault, operation="exportWorkerRunResults", times=99)
+    once = RetryPolicy(max_attempts=1)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=once) as client:
+        with pytest.raises(CoreClawError) as caught:
+            await client.runs.export(service.add_run(WORKER, rows=1))
+
+    assert "abc123" not in f"{caught.value} {caught.value.details!r} {caught.value!r}"
+    assert "<hidden>" in f"{caught.value} {caught.value.details!r}"
+
+
+@pytest.mark.parametrize("name", ["UTF-8''rows.csv", 'a "b" c', "it's"])
+async def test_an_address_with_quotes_is_in_no_log(name: str, log: pytest.LogCaptureFixture) -> None:
+    client = AsyncCoreClaw(KEY)
+    header = (b"Location", f"https://files.test/x?filename={name}&sig=abc123".encode())
+    logging.getLogger("httpcore.http11").debug("receive_response_headers.complete return_value=%r", [header])
+
+    assert "abc123" not in log.text
+    assert "https://files.test/x?<hidden>" in log.text
+    await client.aclose()
+
+
 async def test_where_a_redirect_leads_is_in_no_log(log: pytest.LogCaptureFixture) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return http(302, b"", f"Location: {request.target}&signature=abc123", f"location: /x?token={KEY}")

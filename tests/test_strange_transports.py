@@ -226,3 +226,18 @@ async def test_a_start_that_cannot_be_sent_is_sent_again_by_a_fake_service_that_
         await client.workers.start_run(WORKER, INPUT)
 
     assert service.runs_created == 1
+
+
+@pytest.mark.parametrize("status", [502, 403, 200])
+async def test_the_clock_of_a_gateway_is_not_the_clock_of_the_service(status: int, service: FakeService) -> None:
+    page = faults.reply(b"<html>", status=status, headers={"date": "Sat, 15 Aug 2026 09:00:00 GMT"})
+    service.faults.add(page, operation="getAccount", times=9)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=QUICK) as client:
+        await client.proxies.list_regions()
+        with pytest.raises(CoreClawError):
+            await client.account.get()
+        service.faults.add(faults.commit_then_drop(), operation="runWorker")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == tuple(service.runs)

@@ -26,6 +26,7 @@ from coreclaw_async.errors import (
 )
 
 _SNIPPET_BYTES = 200
+_QUERY = re.compile(r"""((?:https?:)?(?:\\?/){2}[^\s"'?<>]*\?)[^\s"'<>]+""")
 # Nobody who asks for more can mean it, and a wait that believed it would sleep for years.
 _MOST_RETRY_AFTER = 86_400.0
 _JSON_START = (b"{", b"[")
@@ -47,12 +48,14 @@ class Reply:
         headers: Headers with lower-case names.
         body: The decoded content.
         received_at: Unix seconds; what a ``Retry-After`` date is compared with.
+        date: The ``Date`` header, or an empty string.
     """
 
     status_code: int
     headers: Mapping[str, str]
     body: bytes
     received_at: float
+    date: str = ""
 
 
 @attrs.frozen
@@ -243,12 +246,17 @@ def snippet(body: bytes, credentials: Credentials) -> str:
     text = credentials.hide(body[:window].decode("utf-8", "replace"))
     if len(body) > window:  # The end of the window may halve the key.
         text = text[: len(text) - credentials.longest]
-    return ascii(text[:_SNIPPET_BYTES])
+    return ascii(without_queries(text)[:_SNIPPET_BYTES])
+
+
+def without_queries(text: str) -> str:
+    """Return *text* without the queries of the URLs in it: those of files are signed, and as good as passwords."""
+    return _QUERY.sub(r"\1<hidden>", text)
 
 
 def redact(error: CoreClawError, credentials: Credentials) -> None:
     """Take the key out of whatever text the service put into *error*."""
-    error.message = credentials.hide(error.message)
+    error.message = without_queries(credentials.hide(error.message))
     error.args = (error.message,)
     error.request_id = None if error.request_id is None else credentials.hide(error.request_id)
     error.run_id = None if error.run_id is None else credentials.hide(error.run_id)
@@ -257,7 +265,7 @@ def redact(error: CoreClawError, credentials: Credentials) -> None:
 
 def _clean(value: Any, credentials: Credentials, depth: int) -> Any:
     if isinstance(value, str):
-        return credentials.hide(value)
+        return without_queries(credentials.hide(value))
     if depth == 0 and isinstance(value, list | dict):
         return "<nested too deeply>"
     if is_array(value):
