@@ -148,12 +148,12 @@ class Transport:
         attempt = 1
         while True:
             self.connections.check_open()
-            outcome = await self._attempt(request, read, deadline, attempt)
+            outcome = await self._attempt(request, read, deadline, attempt, is_repeat=may_have_worked)
             if not isinstance(outcome, errors.CoreClawError):
                 return outcome
             failure = outcome
             if may_have_worked and request.settled_by is not None and isinstance(failure, request.settled_by):
-                return read(request, Answer(None, failure.request_id))
+                return read(request, Answer(None, failure.request_id, is_repeat=True))
             waits = policy.waits() if waits is None else waits
             wait = policy.next_wait(request, failure, waits)
             if wait is None or is_probe or self.clock.monotonic() + wait >= deadline:
@@ -172,7 +172,13 @@ class Transport:
             del failure, outcome  # Or the error and this frame would keep each other.
 
     async def _attempt(
-        self, request: Request, read: Callable[[Request, Answer], T], deadline: float, attempt: int
+        self,
+        request: Request,
+        read: Callable[[Request, Answer], T],
+        deadline: float,
+        attempt: int,
+        *,
+        is_repeat: bool,
     ) -> T | errors.CoreClawError:
         """
         Send *request* once and return its result, or the error that it ended with.
@@ -190,6 +196,8 @@ class Transport:
             reply = await self._exchange(request, flight, deadline - started)
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = (reply.date, reply.received_at)
+            if is_repeat:
+                answer = attrs.evolve(answer, is_repeat=True)
             result = read(request, answer)
         except errors.CoreClawError as error:
             failure = error

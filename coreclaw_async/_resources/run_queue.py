@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Sequence
 
+import attrs
+
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.converter import read_models, read_object
@@ -21,8 +23,11 @@ from coreclaw_async._wire.request import (
     check_text,
 )
 from coreclaw_async._wire.response import Answer
+from coreclaw_async.errors import NotFoundError, RunOperationError
 from coreclaw_async.models import Page, QueueAction, QueueItem
 
+# What a service may say of items that are not waiting any more.
+_SAYS_DONE = (NotFoundError, RunOperationError)
 
 class AsyncRunQueue:
     """The run queue: ``client.run_queue``."""
@@ -90,8 +95,9 @@ class AsyncRunQueue:
         Start the runs of waiting items; from here on they cost money.
 
         ``POST /api/v2/run-queue/items/activate``. Sent again after a failure: an item that was activated already
-        answers with ``success`` False and is not started twice. The answer names no runs; a ``callback_url`` or the
-        list of runs does.
+        answers with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an
+        item has ``success`` None and ``may_be_ours`` True instead: this call may have activated it. The answer names no
+        runs; a ``callback_url`` or the list of runs does.
 
         Args:
             queue_ids: One item or several.
@@ -110,7 +116,8 @@ class AsyncRunQueue:
 
         ``POST /api/v2/run-queue/items/{queueId}/release`` for one item given as a str,
         ``POST /api/v2/run-queue/items/release`` for a sequence. Sent again after a failure: an item that was released
-        already answers with ``success`` False.
+        already answers with ``success`` False, or, when an earlier answer of this call was lost, has ``success`` None
+        and ``may_be_ours`` True.
 
         Args:
             queue_ids: One item or several.
@@ -130,8 +137,10 @@ class AsyncRunQueue:
             path=build_path("run-queue", "items", check_id("queue_ids", queue_ids), "release"),
             body=build_body(reason=_reason(reason)),
             safety=Safety.REPEATABLE,
+            settled_by=_SAYS_DONE,
         )
-        return await self._context.transport.call(request, _read_actions)
+        reader = functools.partial(_read_actions, queue_ids=[queue_ids])
+        return await self._context.transport.call(request, reader)
 
     async def _act(
         self, operation: str, action: str, queue_ids: list[str], reason: str | None
@@ -142,14 +151,22 @@ class AsyncRunQueue:
             path=build_path("run-queue", "items", action),
             body=build_body(queue_refs=queue_ids, reason=_reason(reason)),
             safety=Safety.REPEATABLE,
+            settled_by=_SAYS_DONE,
         )
-        return await self._context.transport.call(request, _read_actions)
+        reader = functools.partial(_read_actions, queue_ids=queue_ids)
+        return await self._context.transport.call(request, reader)
 
 
-def _read_actions(request: Request, answer: Answer) -> tuple[QueueAction, ...]:
+def _read_actions(request: Request, answer: Answer, *, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
+    """Return what became of each item; what a repetition refuses may be what the first send has done."""
     if answer.data is None:  # The service has answered these with nothing but its code.
-        return ()
-    return read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
+        return tuple(QueueAction(queue_id=queue_id, may_be_ours=True) for queue_id in queue_ids if answer.is_repeat)
+    actions = read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
+    if not answer.is_repeat:
+        return actions
+    return tuple(
+        action if action.success else attrs.evolve(action, success=None, may_be_ours=True) for action in actions
+    )
 
 
 def _ids(queue_ids: str | Sequence[str]) -> list[str]:

@@ -90,7 +90,7 @@ _PLAIN = (
     models.Worker,
 )
 # What this side adds to an answer; a member of that name on the wire is not it.
-_OURS = {"extra", "request_id", "offset", "limit"}
+_OURS = {"extra", "request_id", "offset", "limit", "may_be_ours"}
 
 # Members that a record is nothing without, wherever it stands: a run that was paid for, rows, the lines of a log.
 _FATAL: dict[type, set[str]] = {models.StartedRun: {"run_id"}, models.ResultPage: {"items"}, models.RunLog: {"entries"}}

@@ -60,7 +60,7 @@ class Request:
     safety: Safety = Safety.SAFE
     is_public: bool = False
     reads_for: float = 0.0
-    settled_by: type[Exception] | None = None
+    settled_by: type[Exception] | tuple[type[Exception], ...] | None = None
     callback_url: str | None = attrs.field(default=None, repr=False)
 
     @property

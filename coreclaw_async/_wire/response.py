@@ -60,10 +60,19 @@ class Reply:
 
 @attrs.frozen
 class Answer:
-    """The ``data`` of a success (None when it is absent or null) and the service's name for the request."""
+    """
+    What a success holds.
+
+    Attributes:
+        data: The ``data`` member; None when it is absent or null.
+        request_id: The service's name for the request.
+        is_repeat: Whether an earlier send of the same request may have done its work, so that a refusal may be due to
+            that.
+    """
 
     data: Any
     request_id: str | None = None
+    is_repeat: bool = False
 
 
 def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Answer:

@@ -46,7 +46,7 @@ _QUEUE_COLUMNS: list[Column] = [
 ]
 _ACTION_COLUMNS: list[Column] = [
     ("item", lambda action: action.queue_id),
-    ("done", lambda action: "yes" if action.success else "no"),
+    ("done", lambda action: "perhaps, by this call" if action.may_be_ours else "yes" if action.success else "no"),
     ("reason", lambda action: action.error),
 ]
 _INPUT_COLUMNS: list[Column] = [

@@ -54,12 +54,17 @@ class QueueAction:
 
     Attributes:
         queue_id: Name of the item; the wire calls it ``queue_ref``.
-        success: False when the item had already run or been released; None when the service did not say.
+        success: False when the item had already run or been released; None when the service did not say, or when that
+            cannot be told: see `may_be_ours`.
         error: The reason, where the service gives one.
+        may_be_ours: Whether the answer to an earlier send of the same call was lost, so that what the service refuses
+            now may be what that one did: the item may have been activated (and costs money) or released by this call.
+            Look at the queue, or at the list of runs.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
     queue_id: str = ""
     success: bool | None = None
     error: str | None = None
+    may_be_ours: bool = False
     extra: dict[str, Any] = extra_field()
