@@ -146,14 +146,18 @@ class AsyncCoreClaw:
         if joined is not None:
             joined.serve(watcher)
         self._is_copy = False
+        sender = Transport(connections, settings, clock)
+        dialect = _checked_dialect(offset_dialect, credentials)
         self._set_up(
             Context(
-                transport=Transport(connections, settings, clock),
+                transport=sender,
                 offsets=OffsetCache(clock),
-                dialect=_checked_dialect(offset_dialect, credentials),
+                dialect=dialect,
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
                 known=known,
                 watcher=watcher,
+                shared_transport=sender,
+                shared_dialect=dialect,
                 joined=joined,
             )
         )
@@ -222,15 +226,19 @@ class AsyncCoreClaw:
         if context.joined is not None:
             context.joined.serve(watcher)
         settings = attrs.evolve(transport.settings, **changes)
+        sender = Transport(transport.connections, settings, transport.clock)
+        dialect = context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, credentials)
         copy = object.__new__(type(self))
         copy._is_copy = True
         copy._set_up(
             attrs.evolve(
                 context,
-                transport=Transport(transport.connections, settings, transport.clock),
-                dialect=context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, credentials),
+                transport=sender,
+                dialect=dialect,
                 schedule=context.schedule if poll_schedule is None else poll_schedule,
                 watcher=watcher,
+                shared_transport=sender if is_other_key else context.shared_transport,
+                shared_dialect=dialect if is_other_key else context.shared_dialect,
             )
         )
         return copy

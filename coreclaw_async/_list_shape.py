@@ -166,3 +166,8 @@ class ListMemory:
         if is_lasting or self._failures >= _MAX_LIST_FAILURES:
             self._failures = 0
             self._off_until = now + _SECONDS_WITHOUT_LISTS
+
+    def forgive(self) -> None:
+        """Try lists again: what failed was the service as a whole."""
+        self._failures = 0
+        self._off_until = 0.0

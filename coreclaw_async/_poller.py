@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import cast
 from weakref import WeakKeyDictionary
 
@@ -14,18 +15,25 @@ import attrs
 from coreclaw_async._clock import Clock
 from coreclaw_async._event_loops import EventLoop, call_soon, current_loop
 from coreclaw_async._list_shape import ListMemory
+from coreclaw_async._outage import Outage
 from coreclaw_async._run_survey import RunSource, Survey
-from coreclaw_async._watch import Watch
+from coreclaw_async._watch import LAST_LOOK, Watch
 from coreclaw_async.errors import CoreClawError
+from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import Run
+
+logger = logging.getLogger("coreclaw_async")
 
 # The more runs are waited for, the more of them are worth looking at together.
 _SPACING_PER_RUN = 0.001
 _MAX_SPACING = 1.0
-# Looks that are due within this share of their delay come along, so that jitter does not part what began together.
-_TOGETHER = 0.2
-# So long a leader with news of its own lets a look at the other runs come to its end.
+# How long a leader that already has its own result waits for the current look to finish.
 _PATIENCE = 5.0
+# A request ends by its own deadline, when the transport keeps it.
+_GRACE = 1.0
+# A look that began so lately need not be made again before a verdict.
+_FRESH = 2.0
+_WARN_SECONDS = 60.0
 _MAX_WAKES = 10_000
 
 
@@ -35,26 +43,62 @@ class Waiter:
     Somebody who waits for one run or for many.
 
     Attributes:
-        source: Where to look when it is this one's turn.
+        source: Where to look when it is this one's turn; never with settings of this waiter's own.
         watches: The runs that have not ended, by id.
         deadline: When to give up, on the monotonic clock; infinity for never.
+        emit: Told of the surveys that take place meanwhile, or None.
         news: Watches that something happened to, in order.
+        last_look: When to look once more before the verdict.
+        gives_up_at: When the verdict does not wait for that look any longer.
     """
 
     source: RunSource
     watches: dict[str, Watch]
     deadline: float = float("inf")
+    emit: Callable[[RunsPolled], None] | None = None
     news: deque[Watch] = attrs.field(factory=deque[Watch], init=False)
     event: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    last_look: float = attrs.field(init=False)
+    gives_up_at: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.last_look = self.deadline - LAST_LOOK
+        self.gives_up_at = self.deadline + LAST_LOOK
 
     @classmethod
-    def of(cls, source: RunSource, watches: Iterable[Watch], deadline: float) -> Waiter:
+    def of(
+        cls,
+        source: RunSource,
+        watches: Iterable[Watch],
+        deadline: float,
+        emit: Callable[[RunsPolled], None] | None = None,
+    ) -> Waiter:
         """Return a waiter for *watches*."""
-        return cls(source, {watch.run_id: watch for watch in watches}, deadline)
+        return cls(source, {watch.run_id: watch for watch in watches}, deadline, emit)
 
-    def is_late(self, now: float) -> bool:
-        """Whether the deadline has passed."""
-        return now >= self.deadline
+    def come(self, now: float) -> None:
+        """Want a look before the verdict also when the deadline passed while nobody was waiting."""
+        if now < self.deadline:
+            return
+        self.last_look = now
+        self.gives_up_at = now + _FRESH
+        for watch in self.watches.values():
+            if watch.looked_at < now - _FRESH:
+                watch.next_look = min(watch.next_look, max(watch.not_before, now))
+
+    def is_late(self, now: float, outage: Outage) -> bool:
+        """Return whether the deadline has passed, and a last look has been made or takes too long."""
+        if now < self.deadline:
+            return False
+        if now >= self.gives_up_at or outage.was_probed(now):
+            return True
+        return all(
+            now - watch.looked_at <= _FRESH or watch.next_look >= self.gives_up_at for watch in self.watches.values()
+        )
+
+    def stirs_at(self, now: float) -> float:
+        """Return the next moment at which this waiter may become late."""
+        return self.deadline if now < self.deadline else self.gives_up_at
 
     def next_look(self) -> float:
         """Return when the first of the runs is due."""
@@ -84,18 +128,26 @@ class _Room:
     Attributes:
         present: Waiters that are inside `RunWatcher.news` now; the runs of others are not looked at.
         leader: The one of them that looks for all.
+        outage: What is known about the service as a whole.
         not_before: When the next look may begin.
         wakes: Runs that something is known to have happened to, and since when.
         sleep: The scope of the leader's sleep.
         wakes_at: When that sleep ends by itself.
+        warned_at: When a warning was logged last that nothing can be seen.
     """
 
     present: dict[Waiter, None] = attrs.field(factory=dict[Waiter, None])
     leader: Waiter | None = None
+    outage: Outage = attrs.field(factory=Outage)
     not_before: float = float("-inf")
     wakes: dict[str, float] = attrs.field(factory=dict[str, float])
     sleep: anyio.CancelScope | None = None
     wakes_at: float = float("inf")
+    warned_at: float = float("-inf")
+
+    def watches(self) -> list[Watch]:
+        """Return all that is watched, a run once for each who waits for it."""
+        return [watch for waiter in self.present for watch in waiter.watches.values()]
 
     def hand_over(self) -> None:
         """Have somebody else lead; whoever is woken and cannot hands over in turn."""
@@ -122,9 +174,58 @@ class _Room:
         for waiter in self.present:
             for run_id in self.wakes.keys() & waiter.watches.keys():
                 waiter.watches[run_id].wake(self.wakes[run_id])
+                self.outage.hurry(self.wakes[run_id])
                 taken.add(run_id)
         for run_id in taken:
             del self.wakes[run_id]
+
+    def next_turn(self) -> float:
+        """Return when to look again."""
+        if self.outage.is_on:
+            return self.outage.probe_at([waiter.last_look for waiter in self.present])
+        soonest = min(waiter.next_look() for waiter in self.present)
+        spacing = min(_MAX_SPACING, _SPACING_PER_RUN * sum(len(waiter.watches) for waiter in self.present))
+        return max(soonest, self.not_before + spacing)
+
+    def due(self, now: float) -> list[Watch]:
+        """Return what to look at now: all when the service has been out of sight, else who is due, or nearly so."""
+        watches = self.watches()
+        if self.outage.is_on:
+            return watches
+        nearly = [watch for watch in watches if watch.is_nearly_due(now)]
+        if Survey.is_for_many({watch.run_id for watch in nearly}):
+            return nearly
+        return [watch for watch in nearly if watch.is_due(now)]
+
+    def wake_late(self, now: float) -> None:
+        """Wake those whose time is up."""
+        for waiter in self.present:
+            if waiter.is_late(now, self.outage):
+                waiter.event.set()
+
+    def warn(self, now: float) -> None:
+        """Log once a minute that waits without a deadline see nothing."""
+        if now - self.warned_at < _WARN_SECONDS:
+            return
+        unseen = [
+            watch
+            for waiter in self.present
+            if waiter.deadline == float("inf")
+            for watch in waiter.watches.values()
+            if watch.unseen_since is not None and now - watch.unseen_since >= _WARN_SECONDS
+        ]
+        if unseen:
+            self.warned_at = now
+            first = min(unseen, key=lambda watch: watch.unseen_since or now)
+            others = f" and {len(unseen) - 1} others" if len(unseen) > 1 else ""
+            seconds = now - (first.unseen_since or now)
+            logger.warning(
+                "nothing was seen of run %s%s for %.0f s, the wait goes on: %s",
+                first.run_id,
+                others,
+                seconds,
+                first.failure,
+            )
 
 
 class RunWatcher:
@@ -140,13 +241,15 @@ class RunWatcher:
         """
         Return one of the waiter's runs that something happened to, or None when its deadline has passed.
 
-        One task at a time for each waiter.
+        Before the deadline passes its runs are looked at once more, which may take a second beyond it; two seconds
+        when the deadline had passed already. One task at a time for each waiter.
         """
         room = self._room()
         room.present[waiter] = None
+        waiter.come(self._clock.monotonic())
         try:
             while not waiter.news:
-                if waiter.is_late(self._clock.monotonic()):
+                if waiter.is_late(self._clock.monotonic(), room.outage):
                     return None
                 if room.leader is None:
                     await self._lead(room, waiter)
@@ -179,9 +282,8 @@ class RunWatcher:
                 room = self._rooms[loop] = _Room()
             return room
 
-    @staticmethod
-    async def _follow(room: _Room, waiter: Waiter) -> None:
-        if min(waiter.next_look(), waiter.deadline) < room.wakes_at:
+    async def _follow(self, room: _Room, waiter: Waiter) -> None:
+        if min(waiter.next_look(), waiter.stirs_at(self._clock.monotonic())) < room.wakes_at:
             room.wake_leader()
         await waiter.event.wait()
         waiter.event = anyio.Event()
@@ -190,7 +292,7 @@ class RunWatcher:
         """Look for all until there is news for the leader, or its deadline has passed."""
         room.leader = leader
         try:
-            while not leader.news and not leader.is_late(self._clock.monotonic()):
+            while not leader.news and not leader.is_late(self._clock.monotonic(), room.outage):
                 await self._take_turn(room, leader)
         finally:
             room.leader = None
@@ -199,79 +301,128 @@ class RunWatcher:
         """Look at what is due, or sleep until something is."""
         room.take_wakes()
         now = self._clock.monotonic()
-        soonest = min(waiter.next_look() for waiter in room.present)
-        spacing = min(_MAX_SPACING, _SPACING_PER_RUN * sum(len(waiter.watches) for waiter in room.present))
-        begin = max(soonest, room.not_before + spacing)
+        begin = room.next_turn()
         if begin > now:
-            await self._sleep(room, begin)
-            return
-        due = _due(room, now)
-        await self._look(room, leader, due)
-        room.not_before = self._clock.monotonic()
+            await sleep(room, self._clock, begin)
+        else:
+            await _Round(room, leader, self._clock, self._memory).take()
+            room.not_before = self._clock.monotonic()
+        room.warn(self._clock.monotonic())
 
-    async def _look(self, room: _Room, leader: Waiter, due: Mapping[str, Run | None]) -> None:
-        """Look at runs while the deadlines of all waiters are kept."""
-        watched: dict[str, list[tuple[Waiter, Watch]]] = {}
+
+class _Round:
+    """
+    One turn of a leader: a survey beside which the deadlines of all waiters are kept.
+
+    Args:
+        room: Those who wait.
+        leader: The one of them whose task this is.
+        clock: What time it is.
+        memory: What the lists looked like.
+    """
+
+    def __init__(self, room: _Room, leader: Waiter, clock: Clock, memory: ListMemory) -> None:
+        self._room = room
+        self._leader = leader
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._watched: dict[str, list[tuple[Waiter, Watch]]] = {}
         for waiter in room.present:
             for run_id, watch in waiter.watches.items():
-                watched.setdefault(run_id, []).append((waiter, watch))
+                self._watched.setdefault(run_id, []).append((waiter, watch))
+        room.outage.keep(set(self._watched))
+        due = room.due(self._began)
+        self._survey = Survey(
+            leader.source,
+            clock,
+            memory,
+            room.outage,
+            due={watch.run_id: watch.run for watch in due if not watch.is_name},
+            names={watch.run_id for watch in due if watch.is_name},
+            watched=len(self._watched),
+            report=self._report,
+        )
+        self._is_done = False
+        self._is_whole = False
 
-        def report(run_id: str, found: Run | CoreClawError) -> bool:
-            now = self._clock.monotonic()
-            for waiter, watch in watched.get(run_id, ()):
-                if watch.take(found, now=now, was_due=run_id in due):
-                    waiter.tell(watch)
-                    if waiter is leader:
-                        room.wake_leader()
-            return run_id in watched
-
-        survey = Survey(leader.source, self._clock, self._memory, due, report)
-        is_done = False
-
-        async def take_survey() -> None:
-            nonlocal is_done
-            try:
-                await survey.take()
-            finally:
-                is_done = True
-                room.wake_leader()
-
-        leaves_at = float("inf")
+    async def take(self) -> None:
+        """Look, until all was looked at, nothing is heard any more, or the leader must go."""
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(take_survey)
-                while not is_done:
-                    await self._sleep(room, leaves_at)
-                    now = self._clock.monotonic()
-                    if leader.is_late(now) or now >= leaves_at:
-                        group.cancel_scope.cancel()
-                        return
-                    if leader.news:
-                        leaves_at = min(leaves_at, now + _PATIENCE)
+                group.start_soon(self._take_survey)
+                patience = await self._attend()
+                group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
             raise first_of(errors) from None
-
-    async def _sleep(self, room: _Room, until: float) -> None:
-        """Sleep, at most until the first deadline, and wake those whose deadline has passed."""
-        room.wakes_at = min(until, *(waiter.deadline for waiter in room.present))
-        with anyio.CancelScope() as scope:
-            room.sleep = scope
-            try:
-                await self._clock.sleep(max(0.0, room.wakes_at - self._clock.monotonic()))
-            finally:
-                room.sleep = None
+        finally:
+            self._tell_polled()
         now = self._clock.monotonic()
-        for waiter in room.present:
-            if waiter.is_late(now):
-                waiter.event.set()
+        if patience is not None:
+            self._survey.abandon(patience)
+        if self._room.outage.is_on and (self._is_whole or patience is not None):
+            self._room.outage.note_probe(now)
+        self._room.wake_late(now)
+
+    async def _take_survey(self) -> None:
+        try:
+            await self._survey.take()
+            self._is_whole = True
+        finally:
+            self._is_done = True
+            self._room.wake_leader()
+
+    async def _attend(self) -> float | None:
+        """
+        Return when the survey is over, or must be.
+
+        Returns:
+            How long a request must have been under way to count as failed when the survey is cancelled now; None when
+            none has failed.
+        """
+        leaves_at = float("inf")
+        limit = self._leader.source.timeout + _GRACE
+        while not self._is_done:
+            await sleep(self._room, self._clock, min(leaves_at, self._survey.heard_at + limit))
+            now = self._clock.monotonic()
+            if self._leader.is_late(now, self._room.outage):
+                return None
+            if self._is_done:
+                break
+            if now >= self._survey.heard_at + limit or now >= leaves_at:
+                return min(limit, _PATIENCE)
+            if self._leader.news:
+                leaves_at = min(leaves_at, now + _PATIENCE)
+        return None
+
+    def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
+        """Tell all who wait for a run what was found of it; return whether anybody does."""
+        now = self._clock.monotonic()
+        for waiter, watch in self._watched.get(run_id, ()):
+            if watch.take(found, now=now, began=self._began):
+                waiter.tell(watch)
+                if waiter is self._leader:
+                    self._room.wake_leader()
+        return run_id in self._watched
+
+    def _tell_polled(self) -> None:
+        """Tell the client, and those of the waiters that want to know, what was done."""
+        polled = self._survey.polled
+        hooks = {waiter.emit for waiter in self._room.present if waiter.emit is not None}
+        for emit in (self._leader.source.emit, *hooks):
+            emit(polled)
 
 
-def _due(room: _Room, now: float) -> dict[str, Run | None]:
-    """Return the runs to look at now, each as it was last seen; many together take along who is nearly due."""
-    watches = [watch for waiter in room.present for watch in waiter.watches.values()]
-    due = {watch.run_id: watch.run for watch in watches if watch.next_look <= now}
-    nearly = {watch.run_id: watch.run for watch in watches if watch.next_look - _TOGETHER * watch.delay <= now}
-    return nearly if Survey.is_for_many(nearly) else due
+async def sleep(room: _Room, clock: Clock, until: float) -> None:
+    """Sleep, at most until somebody may be late, and wake those who are."""
+    now = clock.monotonic()
+    room.wakes_at = min(until, *(waiter.stirs_at(now) for waiter in room.present))
+    with anyio.CancelScope() as scope:
+        room.sleep = scope
+        try:
+            await clock.sleep(max(0.0, room.wakes_at - clock.monotonic()))
+        finally:
+            room.sleep = None
+    room.wake_late(clock.monotonic())
 
 
 def first_of(error: BaseException) -> BaseException:

@@ -11,12 +11,20 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._outage import MAX_RETRY_AFTER
+from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import check_seconds
 from coreclaw_async.models import Run, RunOutcome
 
 logger = logging.getLogger("coreclaw_async")
 
-_LAST_LOOK = 1.0
+LAST_LOOK = 1.0
+"""Seconds before its deadline at which a wait looks once more."""
+
+# What is seen once or twice may be an answer that came late.
+_MIN_SAMPLES = 3
+# Looks that are due within this share of their delay come along, so that jitter does not part what began together.
+_TOGETHER = 0.2
 
 
 def _as_tuple(delays: Iterable[float]) -> tuple[float, ...]:
@@ -51,15 +59,16 @@ class PollSchedule:
     Attributes:
         delays: Seconds between the looks; the last one goes on for ever (docs, api/run-lifecycle: 2, 5, 10, 15).
         jitter: By which share of itself each delay is made shorter or longer at random, from 0 to below 1.
-        abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation.
-        not_found_grace: Seconds that a run may be unknown to the service after the wait began, or after it was last
-            seen.
+        abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation: from the first
+            look in a row that shows it, and for three looks at least.
+        not_found_grace: Seconds that the service may say of a run that there is none: from the first such answer in a
+            row, and for three of them at least. Neither a failure nor the 404 of a gateway is such an answer.
     """
 
     delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
     jitter: float = attrs.field(default=0.1, validator=_share)
     abort_grace: float = attrs.field(default=60.0, validator=_grace)
-    not_found_grace: float = attrs.field(default=10.0, validator=_grace)
+    not_found_grace: float = attrs.field(default=60.0, validator=_grace)
 
     def waits(self) -> Iterator[float]:
         """Yield the seconds between one look and the next, for ever."""
@@ -86,25 +95,53 @@ class Change:
     before: Run | None
 
 
+@attrs.define
+class _Row:
+    """
+    The same answer several times in a row.
+
+    Attributes:
+        since: When it came first.
+        samples: How often it came.
+    """
+
+    since: float
+    samples: int = 1
+
+    @classmethod
+    def one_more(cls, row: _Row | None, now: float) -> _Row:
+        """Return *row* with one more answer, or a new one."""
+        return cls(now) if row is None else cls(row.since, row.samples + 1)
+
+    def is_proof(self, now: float, grace: float) -> bool:
+        """Return whether it lasts beyond *grace* seconds and is no single sample."""
+        return self.samples >= _MIN_SAMPLES and now - self.since >= grace
+
+
 @attrs.define(eq=False, kw_only=True)
 class Watch:
     """
     A run that somebody waits for.
 
     Attributes:
-        run_id: The run.
+        run_id: The run, or the name of the last run, which stands for it until it was seen (`last_run_name`).
         schedule: When to look.
         began: When the wait began, on the monotonic clock.
         deadline: When it is given up; infinity for never.
         tells_all: Whether each look counts as news, and not changes alone.
+        is_name: Whether *run_id* is a name; the first look that shows which run it is ends the watch.
         run: The run as it was last seen.
         error: Why it cannot be waited for any longer.
         is_over: Whether the run has ended, was ``aborting`` for too long, or cannot be waited for.
         next_look: When to look next.
         delay: Seconds between the last look and the next one.
+        not_before: When the service wants to be asked again at the earliest.
+        looked_at: When the last look began, whatever came of it.
         changes: What happened and nobody was told of yet.
         is_queued: Whether somebody is about to be told.
         seen_at: When the run was last seen, or the wait began.
+        unseen_since: When the first of the looks in a row failed, or None.
+        failure: What the last look failed with, or None.
     """
 
     run_id: str
@@ -112,67 +149,85 @@ class Watch:
     began: float
     deadline: float = float("inf")
     tells_all: bool = False
+    is_name: bool = False
     run: Run | None = attrs.field(default=None, init=False)
     error: errors.CoreClawError | None = attrs.field(default=None, init=False)
     is_over: bool = attrs.field(default=False, init=False)
     next_look: float = attrs.field(init=False)
     delay: float = attrs.field(default=0.0, init=False)
+    not_before: float = attrs.field(default=float("-inf"), init=False)
+    looked_at: float = attrs.field(default=float("-inf"), init=False)
     changes: deque[Change] = attrs.field(factory=deque[Change], init=False)
     is_queued: bool = attrs.field(default=False, init=False)
-    _waits: Iterator[float] = attrs.field(init=False)
     seen_at: float = attrs.field(init=False)
-    _aborting_since: float | None = attrs.field(default=None, init=False)
+    unseen_since: float | None = attrs.field(default=None, init=False)
+    failure: errors.CoreClawError | None = attrs.field(default=None, init=False)
+    _waits: Iterator[float] = attrs.field(init=False)
+    _aborting: _Row | None = attrs.field(default=None, init=False)
+    _unknown: _Row | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.next_look = self.seen_at = self.began
         self._waits = self.schedule.waits()
+
+    def is_due(self, now: float) -> bool:
+        """Return whether it is time to look."""
+        return self.next_look <= now
+
+    def is_nearly_due(self, now: float) -> bool:
+        """Return whether a look that others need anyhow counts as one of the schedule."""
+        return self.next_look - _TOGETHER * self.delay <= now
 
     def wake(self, at: float) -> None:
         """Make the run due because something happened to it, and look often again: it may not show at once."""
         self.next_look = at
         self._waits = self.schedule.waits()
 
-    def take(self, found: Run | errors.CoreClawError, *, now: float, was_due: bool) -> bool:
+    def take(self, found: Run | errors.CoreClawError, *, now: float, began: float) -> bool:
         """
-        Take note of a look, and return whether that is news.
+        Record a look that began at *began*, and return whether that is news.
 
         A look that came by chance does not count as one of the schedule; it only puts off the next one.
         """
         if self.is_over:
             return False
-        asked = 0.0
+        self.looked_at = began
         if isinstance(found, Run):
             is_news = self._see(found, now)
         else:
             is_news = self._miss(found, now)
-            asked = found.retry_after or 0.0
-        if self._aborting_since is not None and now - self._aborting_since >= self.schedule.abort_grace:
-            self.is_over = is_news = True
-        if was_due:
+            self.not_before = now + min(found.retry_after or 0.0, MAX_RETRY_AFTER)
+        if self.is_nearly_due(began):
             self.delay = next(self._waits)
-        self.next_look = self._before_deadline(now, now + max(self.delay, asked))
+        self.next_look = max(self._before_deadline(now, now + self.delay), self.not_before)
         return is_news
 
     def _see(self, run: Run, now: float) -> bool:
         self.seen_at = now
-        if run.outcome is not RunOutcome.ABORTING:
-            self._aborting_since = None
-        elif self._aborting_since is None:
-            self._aborting_since = now
+        self.unseen_since = self.failure = self._unknown = None
+        is_aborting = run.outcome is RunOutcome.ABORTING
+        self._aborting = _Row.one_more(self._aborting, now) if is_aborting else None
         before, self.run = self.run, run
-        self.is_over = run.is_finished
+        is_stuck = self._aborting is not None and self._aborting.is_proof(now, self.schedule.abort_grace)
+        self.is_over = self.is_name or run.is_finished or is_stuck
+        if self.is_name:
+            return True
         if before is None or (before.status, before.result_count) != (run.status, run.result_count):
             self.changes.append(Change(run, before))
             return True
         return self.is_over or self.tells_all
 
     def _miss(self, error: errors.CoreClawError, now: float) -> bool:
-        is_lost = isinstance(error, errors.AuthenticationError | errors.ConfigurationError)
-        if isinstance(error, errors.NotFoundError):
+        self.failure = error
+        if self.unseen_since is None:
+            self.unseen_since = now
+        is_lost = ends_every_wait(error)
+        if isinstance(error, errors.NotFoundError) and is_service_code(error.code):
             # No source promises that a new run can be read at once (contract, read-after-write).
-            is_lost = now - self.seen_at > self.schedule.not_found_grace
+            self._unknown = _Row.one_more(self._unknown, now)
+            is_lost = self._unknown.is_proof(now, self.schedule.not_found_grace)
         if is_lost:
-            self.error = _copy_for(self.run_id, error)
+            self.error = _copy_for(None if self.is_name else self.run_id, error)
             self.is_over = True
         else:
             logger.debug("a look at run %s failed, the wait goes on: %s", self.run_id, error)
@@ -180,12 +235,27 @@ class Watch:
 
     def _before_deadline(self, now: float, wanted: float) -> float:
         """Return *wanted*, or shortly before the deadline, so that a run that has just ended is not given up on."""
-        if wanted < self.deadline:
-            return wanted
-        return self.deadline - _LAST_LOOK if self.deadline - now > _LAST_LOOK else self.deadline
+        last = self.deadline - LAST_LOOK
+        return last if now < last < wanted else wanted
 
 
-def _copy_for(run_id: str, error: errors.CoreClawError) -> errors.CoreClawError:
+def ends_every_wait(error: errors.CoreClawError) -> bool:
+    """Return whether nobody can wait any longer: the client is closed, or the service itself refuses the key."""
+    if isinstance(error, errors.AuthenticationError):
+        return is_service_code(error.code)
+    return isinstance(error, errors.ConfigurationError)
+
+
+def is_service_speaking(found: errors.CoreClawError) -> bool:
+    """Return whether the service itself has answered, for better or worse, and not a gateway or nobody."""
+    if isinstance(found, errors.ServiceError | errors.RateLimitedError):
+        return False
+    return isinstance(found, errors.PaginationError) or (
+        isinstance(found, errors.ApiError) and is_service_code(found.code)
+    )
+
+
+def _copy_for(run_id: str | None, error: errors.CoreClawError) -> errors.CoreClawError:
     """Return an error of its own for one wait: several may end by the same look, each in a task of its own."""
     own = copy.copy(error)
     own.__cause__ = error.__cause__

@@ -32,7 +32,7 @@ from coreclaw_async._streams import AsyncStream
 from coreclaw_async._transport import Transport
 from coreclaw_async._wire.request import check_id, check_int
 from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.events import Event, RequestSent
+from coreclaw_async.events import Event, RequestSent, RunsPolled
 from coreclaw_async.ledger import How, IllegalStepError, Item, ItemRun, ItemState
 
 _CHUNK = 1_000
@@ -457,9 +457,15 @@ class AsyncBatch:
         """Return *context* with its requests counted."""
         transport = context.transport
         hook = transport.settings.on_event
+        is_own_hook = hook is not context.shared_transport.settings.on_event
 
         def count(event: Event) -> None:
-            self._requests += isinstance(event, RequestSent)
+            if isinstance(event, RequestSent):
+                self._requests += 1
+            elif isinstance(event, RunsPolled):  # Looks that are shared tell nobody of their requests but the client.
+                self._requests += event.details + event.pages
+                if not is_own_hook:
+                    return
             if hook is not None:
                 hook(event)
 

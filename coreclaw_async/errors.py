@@ -269,7 +269,7 @@ class RunNotFinishedError(PaginationError):
 class _RunError(CoreClawError):
     """An error about one run that holds its last known state."""
 
-    def __init__(self, message: str, *, run_id: str, run: Run | None = None) -> None:
+    def __init__(self, message: str, *, run_id: str | None, run: Run | None = None) -> None:
         super().__init__(message, run_id=run_id)
         self.run = run
 
@@ -278,14 +278,28 @@ class WaitTimeoutError(_RunError, TimeoutError):
     """
     The wait ended before the run did; the run goes on and costs what it costs.
 
+    The message names the last status; where nothing could be seen it says why and for how long, and `__cause__` is what
+    the last look failed with.
+
     Attributes:
         run: The run as it was last seen, or None when no look succeeded.
-        pending: Ids of all runs that were waited for and had not ended; `run_id` is the first of them.
+        pending: Ids of all runs that were waited for and had not ended; `run_id` is the first of them. A last run that
+            could not be asked for has no id: it is not among them, and `run_id` is None when there are no others.
+        not_aborted: Ids of those of them that ``on_cancel="abort"`` could not abort.
     """
 
-    def __init__(self, message: str, *, run_id: str, run: Run | None = None, pending: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str | None,
+        run: Run | None = None,
+        pending: Sequence[str] = (),
+        not_aborted: Sequence[str] = (),
+    ) -> None:
         super().__init__(message, run_id=run_id, run=run)
-        self.pending = tuple(pending) or (run_id,)
+        self.pending = tuple(pending) or (() if run_id is None else (run_id,))
+        self.not_aborted = tuple(not_aborted)
 
 
 class RunFailedError(_RunError):

@@ -37,6 +37,7 @@ LAYERS = [
         "_download",
         "_export_contents",
         "_list_shape",
+        "_outage",
         "_paging",
         "_poller",
         "_run_survey",

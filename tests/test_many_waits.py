@@ -33,6 +33,7 @@ from coreclaw_async import (
 )
 from coreclaw_async._event_loops import current_loop
 from coreclaw_async._list_shape import ListMemory
+from coreclaw_async._outage import Outage
 from coreclaw_async._poller import Waiter
 from coreclaw_async._run_survey import RunSource, Survey
 from coreclaw_async._watch import Watch
@@ -417,7 +418,9 @@ async def test_deadlines_are_kept_while_a_look_hangs() -> None:
             for run_id, timeout in (("a", 30), ("b", 10), ("c", 20)):
                 group.start_soon(wait, run_id, timeout)
 
-        assert late == [("b", 10), ("c", 20), ("a", 30)]
+        # A second more each, for a last look.
+        assert [run_id for run_id, _ in late] == ["b", "c", "a"]
+        assert [at for _, at in late] == pytest.approx([11, 21, 31], abs=0.1)
         assert client.lanes_in_use == 0
 
 
@@ -536,7 +539,7 @@ def test_news_of_one_run_is_told_once_until_it_is_taken() -> None:
     watch = Watch(run_id="run", schedule=STEADY, began=0.0)
     waiter = Waiter.of(cast("Any", None), [watch], 9.0)
     for status in ("ready", "running"):
-        assert watch.take(Run(run_id="run", status=status), now=1.0, was_due=True)
+        assert watch.take(Run(run_id="run", status=status), now=1.0, began=1.0)
         waiter.tell(watch)
 
     assert list(waiter.news) == [watch]
@@ -548,8 +551,8 @@ def test_a_look_at_a_run_that_has_ended_is_no_news() -> None:
     watch = Watch(run_id="run", schedule=STEADY, began=0.0)
     ended = Run(run_id="run", status="succeeded")
 
-    assert watch.take(ended, now=1.0, was_due=True)
-    assert not watch.take(ended, now=1.0, was_due=True)
+    assert watch.take(ended, now=1.0, began=1.0)
+    assert not watch.take(ended, now=1.0, began=1.0)
 
 
 async def test_what_breaks_a_look_comes_out_as_it_is(service: FakeService) -> None:
@@ -874,13 +877,23 @@ async def test_a_list_without_a_count_is_read_to_its_end_and_then_left() -> None
         asked.append(run_id)
         return Run(run_id=run_id, status="running")
 
-    polls: list[RunsPolled] = []
-    source = RunSource(look=look, list_runs=lambda *_: Reader(), service_time=clock.time, emit=polls.append)
-    memory = ListMemory()
-    await Survey(source, clock, memory, dict.fromkeys(ids), lambda *_: True).take()
+    source = RunSource(
+        look=look, list_runs=lambda *_: Reader(), service_time=clock.time, emit=lambda _: None, timeout=20.0
+    )
+    survey = Survey(
+        source,
+        clock,
+        ListMemory(),
+        Outage(),
+        due=dict.fromkeys(ids),
+        names=set(),
+        watched=len(ids),
+        report=lambda *_: True,
+    )
+    await survey.take()
 
     assert sorted(asked) == ids[100:]
-    assert [(poll.due, poll.details, poll.failures) for poll in polls] == [(130, 30, 0)]
+    assert (survey.polled.due, survey.polled.details, survey.polled.failures) == (130, 30, 0)
 
 
 async def test_no_clock_is_asked_to_sleep_backwards() -> None:

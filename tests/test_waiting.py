@@ -378,15 +378,25 @@ async def test_a_cancelled_wait_leaves_a_note_of_its_run(
     assert f"the wait for run {started.run_id} was left" in caplog.text
 
 
-async def test_a_last_run_without_a_usable_id_is_an_invalid_answer(client: AsyncCoreClaw, service: FakeService) -> None:
-    service.add_run(WORKER)
+@pytest.mark.parametrize("times", [1, 100])
+async def test_a_last_run_without_a_usable_id_is_a_broken_answer_and_asked_for_again(
+    client: AsyncCoreClaw, service: FakeService, times: int
+) -> None:
+    run_id = service.add_run(WORKER)
     service.faults.add(
         faults.edit(lambda envelope: {**envelope, "data": {"slug": "last", "status": "running"}}),
         operation="getLastWorkerRun",
+        times=times,
     )
 
-    with pytest.raises(InvalidResponseError, match="cannot be named"):
-        await client.runs.wait(LastRun(), timeout=30)
+    if times == 1:
+        assert (await client.runs.wait(LastRun(), timeout=30)).run_id == run_id
+    else:
+        with pytest.raises(WaitTimeoutError, match="cannot be named") as caught:
+            await client.runs.wait(LastRun(), timeout=30)
+        assert isinstance(caught.value.__cause__, InvalidResponseError)
+        assert caught.value.run_id is None
+        assert caught.value.pending == ()
 
 
 async def test_a_task_is_run_to_its_end(client: AsyncCoreClaw, service: FakeService) -> None:

@@ -21,7 +21,7 @@ from coreclaw_async._poller import Waiter, first_of
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.run_lists import read_runs
 from coreclaw_async._resources.runs import AsyncRuns
-from coreclaw_async._resources.waiting import run_source
+from coreclaw_async._resources.waiting import poll_hook, run_source
 from coreclaw_async._watch import Watch
 from coreclaw_async.events import RunChanged
 from coreclaw_async.ledger import IllegalStepError, Item, ItemState
@@ -92,7 +92,7 @@ class Engine:
     def __attrs_post_init__(self) -> None:
         self.limits.all_seen = self._were_all_seen
         self.admission = Admission(self.limits, self.means.clock, lambda: len(self._outcomes))
-        self._waiter = Waiter.of(run_source(self.means.context), (), float("inf"))
+        self._waiter = Waiter.of(run_source(self.means.context), (), float("inf"), poll_hook(self.means.context))
 
     async def next(self) -> BatchOutcome | None:
         """Return the next outcome, or None after the last one."""

@@ -33,6 +33,9 @@ class Context:
         schedule: When a run that is waited for is looked at.
         known: Ids that this client was told.
         watcher: Looks at the runs that are waited for.
+        shared_transport: Sends what is done for all who wait, with the settings of the client that the watcher was made
+            for: those of a light copy are nobody else's.
+        shared_dialect: Its pin of the dialect.
         joined: The client's side of the hub that its callbacks come to, or None.
     """
 
@@ -42,6 +45,8 @@ class Context:
     schedule: PollSchedule
     known: KnownIds
     watcher: RunWatcher
+    shared_transport: Transport
+    shared_dialect: OffsetDialect
     joined: JoinedHub | None
 
     def pager(

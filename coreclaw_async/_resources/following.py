@@ -10,19 +10,20 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._outage import MAX_RETRY_AFTER
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import read_log
 from coreclaw_async._resources.waiting import (
     OnCancel,
     UpdateHook,
     Wait,
-    abort_quickly,
+    abort_all,
     check_wait,
+    leave,
     raise_unless_succeeded,
     raise_without_end,
-    tell_left,
 )
-from coreclaw_async._watch import Watch
+from coreclaw_async._watch import Watch, ends_every_wait, is_service_speaking
 from coreclaw_async._wire.log_window import LogWindow
 from coreclaw_async._wire.run_reference import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
@@ -69,15 +70,12 @@ class Completions:
     async def next(self) -> Run | None:
         """Return the next run that has ended, or None when there is none left."""
         if self._wait is None:
-            self._wait = await Wait.begin(self.context, self.runs, timeout=self.timeout, on_update=self.on_update)
+            self._wait = Wait.begin(self.context, self.runs, timeout=self.timeout, on_update=self.on_update)
         try:
             return await self._next(self._wait)
         except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
             # What was begun with the current run goes on with it next time.
-            pending = list(self._wait.waiter.watches)
-            tell_left(error, pending)
-            if self.on_cancel == "abort":
-                await abort_quickly(self.context, pending)
+            await leave(self.context, error, self._wait.pending, self.on_cancel)
             raise
 
     async def _next(self, wait: Wait) -> Run | None:
@@ -85,17 +83,19 @@ class Completions:
             if self._current is None:
                 self._current = await wait.next_watch()
             watch = self._current
+            if watch is None:
+                continue
             try:
                 await wait.settle(watch)
                 run = watch.run if watch.is_over else None
                 if run is not None and self.check:
                     await raise_unless_succeeded(self.context, run)
-            except Exception:
+            except Exception as error:
                 # Its end was told, or the caller's own function has ended the wait for it: on with the others.
                 self._current = None
                 is_going = wait.waiter.watches.pop(watch.run_id, None) is not None
                 if is_going and self.on_cancel == "abort":
-                    await abort_quickly(self.context, [watch.run_id])
+                    await abort_all(self.context, error, [watch.run_id])
                 raise
             self._current = None
             if run is not None:
@@ -116,7 +116,7 @@ class Changes:
     async def next(self) -> Run | None:
         """Return the run after its next change, or None after its end."""
         if self._wait is None:
-            self._wait = await Wait.begin(self.context, [self.run], timeout=self.timeout)
+            self._wait = Wait.begin(self.context, [self.run], timeout=self.timeout)
         while True:
             if self._watch is not None and self._watch.changes:
                 return self._wait.take_change(self._watch)
@@ -147,7 +147,7 @@ class LogEntries:
         if self._wait is None:
             schedule = self.context.schedule
             delays = [min(delay, _LONGEST_DELAY) for delay in schedule.delays]
-            self._wait = await Wait.begin(
+            self._wait = Wait.begin(
                 self.context,
                 [self.run],
                 timeout=self.timeout,
@@ -163,26 +163,41 @@ class LogEntries:
                     return None
                 self._last_look = await self._wait.next_watch()
             watch = self._last_look
+            if watch is None:
+                continue
             if watch.error is None:
                 await self._wait.settle(watch)
-                await self._read(watch)
+                await self._read(watch, self._wait)
             self._last_look = None
             if watch.is_over:
                 self._ended = watch
         return self._entries.popleft()
 
-    async def _read(self, watch: Watch) -> None:
+    async def _read(self, watch: Watch, wait: Wait) -> None:
         """Take the entries that are new; a log that cannot be read while the run goes on is read next time."""
-        try:
-            log = await read_log(self.context, watch.run_id)
-        except errors.AuthenticationError:
-            raise
-        except errors.CoreClawError as error:
-            if watch.is_over:
-                raise
-            logger.debug("the log of run %s could not be read, which is tried again: %s", watch.run_id, error)
-            return
+        delays = self.context.schedule.waits()
+        while True:
+            try:
+                log = await read_log(self.context, watch.run_id, is_probe=True)
+                break
+            except errors.CoreClawError as error:
+                if ends_every_wait(error):
+                    raise
+                logger.debug("the log of run %s could not be read, which is tried again: %s", watch.run_id, error)
+                if not watch.is_over:
+                    return
+                if is_service_speaking(error):
+                    raise
+                await self._pause(error, next(delays), wait)
         self._window, entries, is_gap = self._window.advance(log.entries)
         if is_gap:
             logger.warning("entries of the log of run %s may have been missed; all_logs_url has all", watch.run_id)
         self._entries.extend(entries)
+
+    async def _pause(self, error: errors.CoreClawError, delay: float, wait: Wait) -> None:
+        """Sleep before the end of the log is asked for again, or raise *error* when there is no time for that."""
+        clock = self.context.transport.clock
+        delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
+        if clock.monotonic() + delay >= wait.waiter.deadline:
+            raise error
+        await clock.sleep(delay)

@@ -49,7 +49,9 @@ async def concrete_id(context: Context, run: RunRef, *, deadline: float | None =
         raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
 
 
-async def abort_run(context: Context, run: RunRef, **members: Any) -> AbortedRun:
+async def abort_run(
+    context: Context, run: RunRef, *, deadline: float | None = None, **members: Any
+) -> AbortedRun:
     """
     Ask the service to abort the run and return which one it is.
 
@@ -66,7 +68,8 @@ async def abort_run(context: Context, run: RunRef, **members: Any) -> AbortedRun
         settled_by=errors.RunOperationError,
     )
     with errors_about(run):
-        return await context.transport.call(request, functools.partial(_read_aborted, given_id=run_id_of(run)))
+        reader = functools.partial(_read_aborted, given_id=run_id_of(run))
+        return await context.transport.call(request, reader, deadline=deadline)
 
 
 def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> AbortedRun:
@@ -79,11 +82,13 @@ def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> 
     return aborted
 
 
-async def read_log(context: Context, run: RunRef, *, deadline: float | None = None) -> RunLog:
+async def read_log(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> RunLog:
     """Return the recent part of the run's log."""
     request = run_request("log", run)
     with errors_about(run):
-        return await context.transport.call(request, functools.partial(read_model, model=RunLog), deadline=deadline)
+        return await context.transport.call(
+            request, functools.partial(read_model, model=RunLog), deadline=deadline, is_probe=is_probe
+        )
 
 
 async def read_results(context: Context, run: RunRef, offset: int, limit: int) -> ResultPage:

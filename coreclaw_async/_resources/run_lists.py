@@ -39,6 +39,8 @@ async def read_runs(
     worker_id: str | None = None,
     status: str | None = None,
     window: Window | None = None,
+    deadline: float | None = None,
+    is_probe: bool = False,
 ) -> Page[Run]:
     """Return one page of runs; without a *window* those of the service's current month."""
     request = Request(
@@ -54,7 +56,8 @@ async def read_runs(
             end_time=None if window is None else window[1],
         ),
     )
-    return await context.transport.call(request, functools.partial(read_page, model=Run, offset=offset, limit=limit))
+    reader = functools.partial(read_page, model=Run, offset=offset, limit=limit)
+    return await context.transport.call(request, reader, deadline=deadline, is_probe=is_probe)
 
 
 def runs_pager(
@@ -94,11 +97,31 @@ async def _end_of(
     return now if until is None else min(until, now)
 
 
-def list_reader(context: Context, status: str | None, window: Window | None) -> AsyncPager[Run]:
-    """Return a pager over the runs with a status (None: all) of one window (None: the service's current month)."""
+def list_reader(
+    context: Context, status: str | None, window: Window | None, *, most: int, seconds: float
+) -> AsyncPager[Run]:
+    """
+    Return a pager for whoever looks again and again: each of its requests is sent once.
+
+    Args:
+        context: The client's means.
+        status: The status of the runs, None for all.
+        window: The window that they were made in, None for the service's current month.
+        most: Requests that it sends at most, and then raises PaginationError.
+        seconds: How long each of them may take.
+    """
+    left = most
+
+    async def fetch(offset: int, limit: int) -> Page[Run]:
+        nonlocal left
+        if left == 0:
+            raise PaginationError(f"a list of runs was left after {most} requests")
+        left -= 1
+        deadline = context.transport.clock.monotonic() + seconds
+        return await read_runs(context, offset, limit, status=status, window=window, deadline=deadline, is_probe=True)
 
     async def open_listings() -> Sequence[ListSource[Run]]:
-        return (_listing(context, None, status, window),)
+        return (context.listing("listWorkerRuns", fetch, lambda run: run.run_id or None),)
 
     return context.pager(open_listings, PagerOptions(page_size=MAX_LIMIT))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Self, TypeAlias, get_args
 
@@ -12,24 +12,30 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._poller import Waiter
+from coreclaw_async._poller import Waiter, first_of
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import abort_run, concrete_id, read_log, read_run
+from coreclaw_async._resources.run_calls import abort_run, read_log, read_run
 from coreclaw_async._resources.run_lists import list_reader
 from coreclaw_async._run_survey import RunSource
 from coreclaw_async._watch import PollSchedule, Watch
-from coreclaw_async._wire.request import check_seconds
-from coreclaw_async.events import RunChanged
-from coreclaw_async.models import LogLevel, Run, RunOutcome, RunRef
+from coreclaw_async._wire.request import check_id, check_seconds
+from coreclaw_async._wire.run_reference import last_run_name, run_id_of, run_named
+from coreclaw_async.events import RunChanged, RunsPolled
+from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef
 
 logger = logging.getLogger("coreclaw_async")
 
 OnCancel = Literal["leave", "abort"]
 UpdateHook: TypeAlias = Callable[[Run], Awaitable[None] | None]
 
+# For one run; many get more, so that they fit through a rate limit of 20 a second.
 _ABORT_SECONDS = 5.0
+_ABORT_SECONDS_PER_RUN = 0.05
+_MAX_ABORT_SECONDS = 60.0
 _LOG_SECONDS = 5.0
 _LOG_LINES = 10
+# A look is repeated soon anyhow, so it need not be waited for as long as other calls.
+_LOOK_SECONDS = 20.0
 
 
 def check_wait(timeout: float | None, on_update: UpdateHook | None, on_cancel: str) -> None:
@@ -52,15 +58,20 @@ class Wait:
         waiter: What the watcher knows of it.
         timeout: Seconds it may take, or None; for messages.
         on_update: The caller's function for changes, or None.
+        schedule: When to look.
+        tells_all: Whether each look counts as news.
     """
 
     context: Context
     waiter: Waiter
     timeout: float | None
     on_update: UpdateHook | None
+    schedule: PollSchedule
+    tells_all: bool
+    _run_ids: set[str] = attrs.field(factory=set[str], init=False)
 
     @classmethod
-    async def begin(
+    def begin(
         cls,
         context: Context,
         runs: Sequence[RunRef],
@@ -70,31 +81,46 @@ class Wait:
         schedule: PollSchedule | None = None,
         tells_all: bool = False,
     ) -> Self:
-        """Begin to wait for *runs*; that asks which one is meant where a run is named as the last."""
-        began = context.transport.clock.monotonic()
-        deadline = float("inf") if timeout is None else began + timeout
-        ids = [await concrete_id(context, run, deadline=None if timeout is None else deadline) for run in runs]
-        now = context.transport.clock.monotonic()
-        watches = (
-            Watch(
-                run_id=run_id,
-                schedule=schedule or context.schedule,
-                began=now,
-                deadline=deadline,
-                tells_all=tells_all,
-            )
-            for run_id in ids
+        """Begin to wait for *runs*; which one is meant by the last run is asked for as all else is: patiently."""
+        deadline = float("inf") if timeout is None else context.transport.clock.monotonic() + timeout
+        waiter = Waiter.of(run_source(context), (), deadline, poll_hook(context))
+        wait = cls(context, waiter, timeout, on_update, schedule or context.schedule, tells_all)
+        for run in runs:
+            if isinstance(run, LastRun):
+                wait._follow(last_run_name(run), is_name=True)
+            else:
+                wait._follow(run_id_of(run) or "")
+        return wait
+
+    def _follow(self, run_id: str, *, is_name: bool = False) -> Watch | None:
+        """Wait for one more run; one that was named before comes once."""
+        if run_id in self._run_ids:
+            return None
+        self._run_ids.add(run_id)
+        watch = Watch(
+            run_id=run_id,
+            schedule=self.schedule,
+            began=self.context.transport.clock.monotonic(),
+            deadline=self.waiter.deadline,
+            tells_all=self.tells_all,
+            is_name=is_name,
         )
-        return cls(context, Waiter.of(run_source(context), watches, deadline), timeout, on_update)
+        self.waiter.watches[run_id] = watch
+        return watch
 
     @property
     def is_unfinished(self) -> bool:
         """Whether there are runs that have not ended, or news of some that have."""
         return bool(self.waiter.watches or self.waiter.news)
 
-    async def next_watch(self) -> Watch:
+    @property
+    def pending(self) -> list[str]:
+        """Ids of the runs that have not ended; a last run that nobody has seen has none."""
+        return [watch.run_id for watch in self.waiter.watches.values() if not watch.is_name]
+
+    async def next_watch(self) -> Watch | None:
         """
-        Return the next of the runs that something happened to.
+        Return the next of the runs that something happened to, or None when a last run was found out.
 
         Raises:
             WaitTimeoutError: The time is up.
@@ -102,7 +128,12 @@ class Wait:
         watch = await self.context.watcher.news(self.waiter)
         if watch is None:
             raise self._late()
-        return watch
+        if not watch.is_name or watch.run is None:
+            return watch
+        found = self._follow(watch.run.run_id)
+        if found is not None and found.take(watch.run, now=watch.seen_at, began=watch.looked_at):
+            self.waiter.tell(found)
+        return None
 
     async def settle(self, watch: Watch) -> None:
         """
@@ -129,24 +160,69 @@ class Wait:
 
     def _late(self) -> errors.WaitTimeoutError:
         left = list(self.waiter.watches.values())
-        which = f"run {left[0].run_id} has" if len(left) == 1 else f"{len(left)} runs have"
-        goes_on = "it goes" if len(left) == 1 else "they go"
-        return errors.WaitTimeoutError(
-            f"{which} not ended within {self.timeout:g} s; {goes_on} on",
-            run_id=left[0].run_id,
-            run=left[0].run,
-            pending=[watch.run_id for watch in left],
+        unseen = [watch for watch in left if watch.unseen_since is not None]
+        pending = self.pending
+        error = errors.WaitTimeoutError(
+            f"{_named(left)} not ended within {self.timeout:g} s; {'it goes' if len(left) == 1 else 'they go'} on"
+            f"{self._last_seen(left, unseen)}",
+            run_id=pending[0] if pending else None,
+            run=next((watch.run for watch in left if not watch.is_name), None),
+            pending=pending,
         )
+        error.__cause__ = unseen[0].failure if unseen else None
+        return error
+
+    def _last_seen(self, left: Sequence[Watch], unseen: Sequence[Watch]) -> str:
+        """Say what was seen last, and why nothing was seen since."""
+        statuses = Counter(errors.printable(str(watch.run.status)) for watch in left if watch.run is not None)
+        words = [f"{count} {status}" if len(left) > 1 else status for status, count in statuses.items()]
+        text = f"; last seen as {', '.join(words)}" if words else ""
+        if unseen:
+            since = min(watch.unseen_since or 0.0 for watch in unseen)
+            whom = "it" if len(left) == 1 else f"{len(unseen)} of them"
+            seconds = self.context.transport.clock.monotonic() - since
+            text += f"; nothing was seen of {whom} for {seconds:.3g} s: {unseen[0].failure}"
+        return text
+
+
+def _named(left: Sequence[Watch]) -> str:
+    if len(left) > 1:
+        return f"{len(left)} runs have"
+    return "the last run has" if left[0].is_name else f"run {left[0].run_id} has"
 
 
 def run_source(context: Context) -> RunSource:
-    """Return where a watcher looks when a wait of this client leads it."""
+    """Return where a watcher looks, with the settings of the client that it was made for."""
+    transport = context.shared_transport
+    shared = attrs.evolve(context, transport=transport, dialect=context.shared_dialect)
+    seconds = min(transport.settings.timeout, _LOOK_SECONDS)
+
+    async def look(name: str) -> Run:
+        run = await read_run(shared, run_named(name), deadline=transport.clock.monotonic() + seconds, is_probe=True)
+        if isinstance(run_named(name), LastRun):
+            _check_usable(run)
+        return run
+
     return RunSource(
-        look=lambda run_id: read_run(context, run_id),
-        list_runs=lambda status, window: list_reader(context, status, window),
-        service_time=context.transport.service_time,
-        emit=context.transport.emit,
+        look=look,
+        list_runs=lambda status, window, most: list_reader(shared, status, window, most=most, seconds=seconds),
+        service_time=transport.service_time,
+        emit=transport.emit,
+        timeout=seconds,
     )
+
+
+def poll_hook(context: Context) -> Callable[[RunsPolled], None] | None:
+    """Return what else is told of the looks, where a light copy has an event hook of its own."""
+    is_shared = context.transport.settings.on_event is context.shared_transport.settings.on_event
+    return None if is_shared else context.transport.emit
+
+
+def _check_usable(run: Run) -> None:
+    try:
+        check_id("slug", run.run_id)
+    except ValueError as error:  # It came from the service, not from the caller.
+        raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
 
 
 async def wait_for_run(
@@ -160,15 +236,17 @@ async def wait_for_run(
 ) -> Run:
     """Wait for the end of *run*; see `AsyncRuns.wait`."""
     check_wait(timeout, on_update, on_cancel)
-    wait = await Wait.begin(context, [run], timeout=timeout, on_update=on_update)
-    (watch,) = wait.waiter.watches.values()
+    wait = Wait.begin(context, [run], timeout=timeout, on_update=on_update)
+    watch: Watch | None = None
     try:
-        while not watch.is_over or watch.is_queued:
-            await wait.settle(await wait.next_watch())
+        while watch is None or not watch.is_over:
+            watch = await wait.next_watch()
+            if watch is not None:
+                await wait.settle(watch)
     except BaseException as error:
-        tell_left(error, [watch.run_id])
-        if on_cancel == "abort":
-            await abort_quickly(context, [watch.run_id])
+        # Nothing says that a run whose looks were refused has ended.
+        refused = [watch.run_id] if watch is not None and watch.error is not None and not watch.is_name else []
+        await leave(context, error, [*wait.pending, *refused], on_cancel)
         raise
     assert watch.run is not None, "a run that is over without an error was seen"
     if check:
@@ -176,7 +254,15 @@ async def wait_for_run(
     return watch.run
 
 
-def tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
+async def leave(context: Context, error: BaseException, run_ids: Sequence[str], on_cancel: OnCancel) -> None:
+    """Leave the runs of a wait that *error* ends to themselves, or abort them."""
+    if run_ids:
+        _tell_left(error, run_ids)
+        if on_cancel == "abort":
+            await abort_all(context, error, run_ids)
+
+
+def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     """Leave a trace of the runs that a cancelled wait was for: it takes nothing along, and they go on."""
     if isinstance(error, errors.CoreClawError):
         return
@@ -185,17 +271,44 @@ def tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     logger.info("the wait for %s was left by %s", named, type(error).__name__)
 
 
-async def abort_quickly(context: Context, run_ids: Sequence[str]) -> None:
-    """Abort runs in a short time that no cancellation cuts; a failure must not hide why the wait ended."""
+async def abort_all(context: Context, error: BaseException, run_ids: Sequence[str]) -> None:
+    """
+    Abort runs in a bounded time that no cancellation cuts, and say in *error* which could not be aborted.
+
+    Five seconds for one run and 0.05 s for each further one, a minute at most. A failure hides neither why the wait
+    ended nor the other runs.
+    """
+    seconds = min(_ABORT_SECONDS + _ABORT_SECONDS_PER_RUN * (len(run_ids) - 1), _MAX_ABORT_SECONDS)
+    deadline = context.transport.clock.monotonic() + seconds
+    left: dict[str, str] = dict.fromkeys(run_ids, "there was no time left")
 
     async def abort(run_id: str) -> None:
-        with contextlib.suppress(errors.CoreClawError):
-            await abort_run(context, run_id)
+        try:
+            await abort_run(context, run_id, deadline=deadline)
+        except errors.CoreClawError as failure:
+            left[run_id] = str(failure)
+        else:
+            del left[run_id]
 
-    with anyio.move_on_after(_ABORT_SECONDS, shield=True):
-        async with anyio.create_task_group() as group:
-            for run_id in run_ids:
-                group.start_soon(abort, run_id)
+    try:
+        with anyio.move_on_after(seconds, shield=True):
+            async with anyio.create_task_group() as group:
+                for run_id in run_ids:
+                    group.start_soon(abort, run_id)
+    except BaseExceptionGroup as failures:
+        raise first_of(failures) from None
+    finally:
+        _tell_not_aborted(error, left)
+
+
+def _tell_not_aborted(error: BaseException, left: dict[str, str]) -> None:
+    if not left:
+        return
+    if isinstance(error, errors.WaitTimeoutError):
+        error.not_aborted = tuple(left)
+    what = f"{'run' if len(left) == 1 else f'{len(left)} runs'} not aborted, and may go on: {', '.join(left)}"
+    error.add_note(f"{what} ({next(iter(left.values()))})")
+    logger.warning("%s (%s)", what, next(iter(left.values())))
 
 
 def raise_without_end(watch: Watch) -> None:

@@ -38,6 +38,8 @@ _BY_STATUS: dict[int, type[errors.ApiError]] = {
 _REFUSALS = frozenset({11000, 11004, 12001, 12002, 13000, 16000, 30001, 30003, 50001, 50003, 60001, 70001})
 _REFUSING_STATUSES = frozenset({400, 401, 403, 404, 405, 411, 413, 414, 415, 417, 422, 429, 431, 451})
 _FIRST_SERVER_ERROR = 500
+# The service's codes have five digits; a gateway that speaks JSON repeats the HTTP status.
+_FIRST_CODE = 10_000
 
 
 def error_class(status_code: int, code: int | None) -> type[errors.ApiError]:
@@ -59,3 +61,8 @@ def is_refusal(status_code: int, code: int | None) -> bool:
     if code is not None:
         return code in _REFUSALS
     return status_code in _REFUSING_STATUSES
+
+
+def is_service_code(code: int | None) -> bool:
+    """Return whether *code* is one of the service's own, so that the answer is its word and not a gateway's."""
+    return code is not None and code >= _FIRST_CODE

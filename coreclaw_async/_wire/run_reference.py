@@ -26,6 +26,7 @@ _TAILS: dict[RunAction, tuple[str, ...]] = {
     "result": ("result",),
     "export": ("export",),
 }
+_LAST = "/last"
 
 
 def run_id_of(run: RunRef) -> str | None:
@@ -33,6 +34,16 @@ def run_id_of(run: RunRef) -> str | None:
     if isinstance(run, LastRun):
         return None
     return check_id("run", run.run_id if isinstance(run, Run | StartedRun) else run)
+
+
+def last_run_name(run: LastRun) -> str:
+    """Return what the last run is called for as long as nobody knows its id; no id looks like that."""
+    return f"{run.worker_id or ''}{_LAST}"
+
+
+def run_named(name: str) -> RunRef:
+    """Return the run that an id, or a name made by `last_run_name`, stands for."""
+    return LastRun(name.removesuffix(_LAST) or None) if name.endswith(_LAST) else name
 
 
 def run_request(action: RunAction, run: RunRef, *, method: str = "GET", **members: Any) -> Request:

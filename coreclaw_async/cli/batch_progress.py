@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from coreclaw_async.batch import BatchReport
 from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.screen import Screen, money
-from coreclaw_async.events import BatchItemChanged, Event, RequestSent
+from coreclaw_async.events import BatchItemChanged, Event, RequestSent, RunsPolled
 from coreclaw_async.ledger import ItemState
 
 _MINUTE = 60.0
@@ -46,6 +46,8 @@ class BatchProgress(Bar):
         """Take note of an event; the client calls this in another thread."""
         if isinstance(event, RequestSent):
             self._requests += 1
+        elif isinstance(event, RunsPolled):
+            self._requests += event.details + event.pages
         elif isinstance(event, BatchItemChanged):
             self._counts[ItemState(event.previous)] -= 1
             self._counts[ItemState(event.state)] += 1
