@@ -115,6 +115,7 @@ def bench(session: nox.Session) -> None:
         "bench_starts",
         "bench_pagination",
         "bench_waiting",
+        "bench_outage",
         "bench_sync",
         "bench_batch",
     ):
