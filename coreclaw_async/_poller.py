@@ -133,6 +133,7 @@ class _Room:
         wakes: Runs that something is known to have happened to, and since when.
         sleep: The scope of the leader's sleep.
         wakes_at: When that sleep ends by itself.
+        is_failing: Whether looks at some runs may be failing.
         warned_at: When a warning was logged last that nothing can be seen.
     """
 
@@ -143,6 +144,7 @@ class _Room:
     wakes: dict[str, float] = attrs.field(factory=dict[str, float])
     sleep: anyio.CancelScope | None = None
     wakes_at: float = float("inf")
+    is_failing: bool = False
     warned_at: float = float("-inf")
 
     def watches(self) -> list[Watch]:
@@ -205,25 +207,26 @@ class _Room:
 
     def warn(self, now: float) -> None:
         """Log once a minute that waits without a deadline see nothing."""
-        if now - self.warned_at < _WARN_SECONDS:
+        if not self.is_failing or now - self.warned_at < _WARN_SECONDS:
             return
-        unseen = [
+        failing = [
             watch
             for waiter in self.present
             if waiter.deadline == float("inf")
             for watch in waiter.watches.values()
-            if watch.unseen_since is not None and now - watch.unseen_since >= _WARN_SECONDS
+            if watch.unseen_since is not None
         ]
+        self.is_failing = bool(failing)
+        unseen = [watch for watch in failing if watch.unseen_for(now) >= _WARN_SECONDS]
         if unseen:
             self.warned_at = now
-            first = min(unseen, key=lambda watch: watch.unseen_since or now)
+            first = max(unseen, key=lambda watch: watch.unseen_for(now))
             others = f" and {len(unseen) - 1} others" if len(unseen) > 1 else ""
-            seconds = now - (first.unseen_since or now)
             logger.warning(
                 "nothing was seen of run %s%s for %.0f s, the wait goes on: %s",
                 first.run_id,
                 others,
-                seconds,
+                first.unseen_for(now),
                 first.failure,
             )
 
@@ -397,6 +400,7 @@ class _Round:
     def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
         """Tell all who wait for a run what was found of it; return whether anybody does."""
         now = self._clock.monotonic()
+        self._room.is_failing = self._room.is_failing or isinstance(found, CoreClawError)
         for waiter, watch in self._watched.get(run_id, ()):
             if watch.take(found, now=now, began=self._began):
                 waiter.tell(watch)

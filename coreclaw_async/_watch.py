@@ -62,7 +62,8 @@ class PollSchedule:
         abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation: from the first
             look in a row that shows it, and for three looks at least.
         not_found_grace: Seconds that the service may say of a run that there is none: from the first such answer in a
-            row, and for three of them at least. Neither a failure nor the 404 of a gateway is such an answer.
+            row, and for three of them at least. The 404 of a gateway is no such answer. A look that failed otherwise
+            ends either row.
     """
 
     delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
@@ -98,23 +99,20 @@ class Change:
 @attrs.define
 class _Row:
     """
-    The same answer several times in a row.
+    The same answer several times in a row; a look that failed ends the row.
 
     Attributes:
-        since: When it came first.
+        since: When it came first, or None.
         samples: How often it came.
     """
 
-    since: float
-    samples: int = 1
+    since: float | None = None
+    samples: int = 0
 
-    @classmethod
-    def one_more(cls, row: _Row | None, now: float) -> _Row:
-        """Return *row* with one more answer, or a new one."""
-        return cls(now) if row is None else cls(row.since, row.samples + 1)
-
-    def is_proof(self, now: float, grace: float) -> bool:
-        """Return whether it lasts beyond *grace* seconds and is no single sample."""
+    def is_proof_with(self, now: float, grace: float) -> bool:
+        """Take the answer once more, and return whether it lasts for *grace* seconds and is no single sample."""
+        self.since = now if self.since is None else self.since
+        self.samples += 1
         return self.samples >= _MIN_SAMPLES and now - self.since >= grace
 
 
@@ -163,8 +161,8 @@ class Watch:
     unseen_since: float | None = attrs.field(default=None, init=False)
     failure: errors.CoreClawError | None = attrs.field(default=None, init=False)
     _waits: Iterator[float] = attrs.field(init=False)
-    _aborting: _Row | None = attrs.field(default=None, init=False)
-    _unknown: _Row | None = attrs.field(default=None, init=False)
+    _aborting: _Row = attrs.field(factory=_Row, init=False)
+    _unknown: _Row = attrs.field(factory=_Row, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.next_look = self.seen_at = self.began
@@ -177,6 +175,10 @@ class Watch:
     def is_nearly_due(self, now: float) -> bool:
         """Return whether a look that others need anyhow counts as one of the schedule."""
         return self.next_look - _TOGETHER * self.delay <= now
+
+    def unseen_for(self, now: float) -> float:
+        """Return for how many seconds looks have failed; 0 when the last one did not."""
+        return 0.0 if self.unseen_since is None else now - self.unseen_since
 
     def wake(self, at: float) -> None:
         """Make the run due because something happened to it, and look often again: it may not show at once."""
@@ -204,11 +206,12 @@ class Watch:
 
     def _see(self, run: Run, now: float) -> bool:
         self.seen_at = now
-        self.unseen_since = self.failure = self._unknown = None
-        is_aborting = run.outcome is RunOutcome.ABORTING
-        self._aborting = _Row.one_more(self._aborting, now) if is_aborting else None
+        self.unseen_since = self.failure = None
+        self._unknown = _Row()
+        if run.outcome is not RunOutcome.ABORTING:
+            self._aborting = _Row()
         before, self.run = self.run, run
-        is_stuck = self._aborting is not None and self._aborting.is_proof(now, self.schedule.abort_grace)
+        is_stuck = run.outcome is RunOutcome.ABORTING and self._aborting.is_proof_with(now, self.schedule.abort_grace)
         self.is_over = self.is_name or run.is_finished or is_stuck
         if self.is_name:
             return True
@@ -221,11 +224,13 @@ class Watch:
         self.failure = error
         if self.unseen_since is None:
             self.unseen_since = now
-        is_lost = ends_every_wait(error)
+        self._aborting = _Row()
         if isinstance(error, errors.NotFoundError) and is_service_code(error.code):
             # No source promises that a new run can be read at once (contract, read-after-write).
-            self._unknown = _Row.one_more(self._unknown, now)
-            is_lost = self._unknown.is_proof(now, self.schedule.not_found_grace)
+            is_lost = self._unknown.is_proof_with(now, self.schedule.not_found_grace)
+        else:
+            self._unknown = _Row()
+            is_lost = ends_every_wait(error)
         if is_lost:
             self.error = _copy_for(None if self.is_name else self.run_id, error)
             self.is_over = True

@@ -238,9 +238,9 @@ async def test_no_grace_is_still_three_looks(service: FakeService) -> None:
 
 async def test_an_outage_between_two_404s_is_no_404(service: FakeService) -> None:
     (run_id,) = add_runs(service, [2_000.0])
-    break_between(service, faults.error(70001, status=404), 100, 110)
-    break_between(service, faults.status(502), 110, 1300)
-    break_between(service, faults.error(70001, status=404), 1300, 1310)
+    break_between(service, faults.error(70001, status=404), 100, 150)
+    break_between(service, faults.status(502), 150, 1300)
+    break_between(service, faults.error(70001, status=404), 1300, 1340)
     async with client_of(service) as client:
         assert (await client.runs.wait(run_id)).is_finished
 
@@ -331,6 +331,9 @@ async def test_no_abort_grace_is_still_three_looks(service: FakeService) -> None
     alone=[(0, "dropped", 0, 300)],
     by_tasks=True,
     seed=0,
+)
+@example(
+    lives=[900.0], spans=[("404", 354, 439), ("404", 795, 15), ("429", 354, 439)], alone=[], by_tasks=False, seed=0
 )
 def test_a_wait_ends_with_the_run_whatever_fails_meanwhile(
     lives: list[float],

@@ -29,6 +29,7 @@ from coreclaw_async.models import Page, QueueAction, QueueItem
 # What a service may say of items that are not waiting any more.
 _SAYS_DONE = (NotFoundError, RunOperationError)
 
+
 class AsyncRunQueue:
     """The run queue: ``client.run_queue``."""
 

@@ -203,20 +203,25 @@ class AsyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for at the same time, which the tasks of one client do together. Reads only: sent again after a
-        failure. Looks that fail do not end the wait, but for a refused key and for a run that stays unknown.
+        are waited for at the same time, which the tasks of one client do together, with the settings of the client
+        also where a copy made by ``with_options`` waits. Looks that fail do not end the wait, however long they do, but
+        for a key that the service itself refuses, and a run of which it says for a minute that there is none. While the
+        service cannot be seen, all waits of a client make one probe at a time, up to 30 s apart.
 
         Args:
-            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
-            timeout: Seconds, above 0; None to wait as long as it takes.
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once, as patiently as all else.
+            timeout: Seconds, above 0; a second more for the last look. None to wait as long as it takes; a warning is
+                then logged once a minute while nothing can be seen.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: Called with the run whenever its status or number of rows has changed; a plain function or a
                 coroutine function. Its exception ends this wait.
             on_cancel: What becomes of the run when the wait ends before it: ``leave``, or ``abort`` it (in five seconds
-                at most) when the wait is cancelled, times out or fails.
+                at most) when the wait is cancelled, times out or fails. That it could not be aborted is logged as a
+                warning, noted in the error, and in ``not_aborted`` of a `WaitTimeoutError`.
 
         Raises:
-            WaitTimeoutError: *timeout* has passed; the run goes on, its id and last state are in the error.
+            WaitTimeoutError: *timeout* has passed; the run goes on, its id, its last state, and why nothing could be
+                seen are in the error.
             RunFailedError: The run failed; the end of its log is in the error.
             RunAbortedError: The run was aborted, or stays ``aborting`` beyond the grace time (``confirmed`` is False
                 then).
@@ -246,13 +251,15 @@ class AsyncRuns:
 
         Args:
             runs: What `wait` takes, any number; a run that is named twice comes once.
-            timeout: Seconds for all together, above 0; None to wait as long as it takes.
+            timeout: Seconds for all together, above 0; a second more for the last look, and two when it passes while
+                the loop body works. None to wait as long as it takes.
             check: Whether an end without success is an error; otherwise each run comes whatever its end, also one that
                 is still ``aborting`` beyond the grace time.
             on_update: Called with a run whenever its status or number of rows has changed; a plain function or a
                 coroutine function. Its exception ends the wait for that run.
             on_cancel: What becomes of the runs that have not ended when the wait is cancelled or times out: ``leave``,
-                or ``abort`` them (in five seconds at most).
+                or ``abort`` them: all are tried, in five seconds for one and 0.05 s for each further one, a minute at
+                most. Which could not be aborted is told as `wait` tells it.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the ids of the runs that go on are in its ``pending``.
@@ -276,7 +283,8 @@ class AsyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
-            timeout: Seconds for the whole iteration, above 0; None to follow the run as long as it takes.
+            timeout: Seconds for the whole iteration, above 0, and what `wait_many` takes for a last look; None to follow
+                the run as long as it takes.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the run goes on.
@@ -299,7 +307,8 @@ class AsyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
-            timeout: Seconds for the whole iteration, above 0; None to follow the log until the run has ended.
+            timeout: Seconds for the whole iteration, above 0, and what `wait_many` takes for a last look; None to follow
+                the log until the run has ended. The end of a log that cannot be read is asked for until then too.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the run goes on.

@@ -178,9 +178,9 @@ class Wait:
         words = [f"{count} {status}" if len(left) > 1 else status for status, count in statuses.items()]
         text = f"; last seen as {', '.join(words)}" if words else ""
         if unseen:
-            since = min(watch.unseen_since or 0.0 for watch in unseen)
+            now = self.context.transport.clock.monotonic()
+            seconds = max(watch.unseen_for(now) for watch in unseen)
             whom = "it" if len(left) == 1 else f"{len(unseen)} of them"
-            seconds = self.context.transport.clock.monotonic() - since
             text += f"; nothing was seen of {whom} for {seconds:.3g} s: {unseen[0].failure}"
         return text
 
