@@ -337,7 +337,8 @@ async def test_the_settings_of_whoever_leads_are_nobody_elses(service: FakeServi
 
 async def test_a_copy_with_another_key_looks_for_itself_with_its_own_settings(service: FakeService) -> None:
     run_id = add_run(service, 50)
-    own, others = [], []
+    own: list[Any] = []
+    others: list[Any] = []
     async with client_of(service, on_event=others.append) as client:
         copy_ = client.with_options(api_key=service.api_key, on_event=own.append)
         await copy_.with_options(on_event=None).runs.wait(run_id)

@@ -21,7 +21,7 @@ from coreclaw_async import (
     ServiceError,
     WaitTimeoutError,
 )
-from coreclaw_async.testing import FakeService, RunScript, faults
+from coreclaw_async.testing import FakeService, RecordedRequest, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 STEADY = PollSchedule(jitter=0.0)
@@ -53,9 +53,19 @@ def add_runs(service: FakeService, lives: list[float]) -> dict[str, float]:
     return {service.add_run(WORKER, script=RunScript(duration=life), age=0.0): life for life in lives}
 
 
-def break_between(service: FakeService, fault: Any, begin: float, end: float, **options: Any) -> None:
-    """Show a fault to every request in a span of time."""
-    service.faults.add(fault, times=10**6, match=lambda _: begin <= service.clock.monotonic() < end, **options)
+def break_between(service: FakeService, fault: Any, begin: float, end: float, *, run_id: str = "") -> None:
+    """Show a fault in a span of time, to every request or to those about one run."""
+
+    def is_meant(request: RecordedRequest) -> bool:
+        return request.path.endswith(run_id) and begin <= service.clock.monotonic() < end
+
+    service.faults.add(fault, operation="getWorkerRun" if run_id else None, times=10**6, match=is_meant)
+
+
+def break_log(service: FakeService, until: float) -> None:
+    service.faults.add(
+        faults.status(502), operation="getWorkerRunLog", times=10**6, match=lambda _: service.clock.monotonic() < until
+    )
 
 
 async def see_ends(service: FakeService, lives: dict[str, float], **options: Any) -> dict[str, float]:
@@ -273,7 +283,7 @@ async def test_a_page_of_a_gateway_does_not_end_the_log(service: FakeService, st
 
 async def test_the_end_of_a_log_is_asked_for_until_it_comes(service: FakeService) -> None:
     run_id = service.add_run(WORKER, script=RunScript(duration=0, log=["one", "two"]), age=0.0)
-    break_between(service, faults.status(502), 0, 1200, operation="getWorkerRunLog")
+    break_log(service, 1200)
     async with client_of(service) as client:
         assert [entry.content async for entry in client.runs.follow_log(run_id)] == ["one", "two"]
 
@@ -283,7 +293,7 @@ async def test_the_end_of_a_log_is_asked_for_until_it_comes(service: FakeService
 
 async def test_the_end_of_a_log_is_asked_for_until_the_deadline(service: FakeService) -> None:
     run_id = service.add_run(WORKER, script=RunScript(duration=0, log=["one", "two"]), age=0.0)
-    break_between(service, faults.status(502), 0, 10**6, operation="getWorkerRunLog")
+    break_log(service, 10**6)
     async with client_of(service) as client:
         with pytest.raises(ServiceError):
             await anext(client.runs.follow_log(run_id, timeout=100))
@@ -344,20 +354,10 @@ def test_a_wait_ends_with_the_run_whatever_fails_meanwhile(
 ) -> None:
     random.seed(seed)
     service = FakeService()
-    ids = list(
-        add_runs(service, []) or [service.add_run(WORKER, script=RunScript(duration=life), age=0.0) for life in lives]
-    )
+    ids = list(add_runs(service, lives))
     for place, kind, begin, seconds in alone:
         if place < len(ids):
-            path = f"/{ids[place]}"
-            service.faults.add(
-                FAULTS[kind](),
-                operation="getWorkerRun",
-                times=10**6,
-                match=lambda request, path=path, begin=begin, seconds=seconds: (
-                    request.path.endswith(path) and begin <= service.clock.monotonic() < begin + seconds
-                ),
-            )
+            break_between(service, FAULTS[kind](), begin, begin + seconds, run_id=ids[place])
     for kind, begin, seconds in spans:
         if kind == "404":  # The service's own; so long a run may be unknown.
             break_between(service, faults.error(70001, status=404), begin, begin + min(seconds, 40))
