@@ -979,8 +979,7 @@ class SyncRuns:
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
             timeout: Seconds for the whole iteration, above 0, and what `wait_many` takes for a last look; None to
-                follow the log until the run has ended. The end of a log that cannot be read is asked for until then
-                too.
+                follow the log until the run has ended. A log whose end cannot be read is asked for until then too.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the run goes on.

@@ -49,9 +49,7 @@ async def concrete_id(context: Context, run: RunRef, *, deadline: float | None =
         raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
 
 
-async def abort_run(
-    context: Context, run: RunRef, *, deadline: float | None = None, **members: Any
-) -> AbortedRun:
+async def abort_run(context: Context, run: RunRef, *, deadline: float | None = None, **members: Any) -> AbortedRun:
     """
     Ask the service to abort the run and return which one it is.
 

@@ -173,10 +173,11 @@ class RunRows:
             ended, self._ended, self._wait = self._ended, None, None
             raise_without_end(ended)
         if self._wait is None:
-            self._wait = await Wait.begin(self.context, [self._run_id], timeout=None, tells_all=True)
+            self._wait = Wait.begin(self.context, [self._run_id], timeout=None, tells_all=True)
         try:
             while True:
                 watch = await self._wait.next_watch()
+                assert watch is not None, "only the last run has to be found out"
                 await self._wait.settle(watch)
                 run = watch.run
                 if watch.is_over and run is not None and run.is_finished:
