@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,10 +13,25 @@ from coreclaw_async.testing import FakeService, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 
-ACTIONS: dict[str, Any] = {
-    "activate": ("activateRunQueueItems", lambda client, ids: client.run_queue.activate(ids)),
-    "release several": ("releaseRunQueueItems", lambda client, ids: client.run_queue.release(ids)),
-    "release one": ("releaseRunQueueItem", lambda client, ids: client.run_queue.release(ids[0])),
+Act = Callable[[AsyncCoreClaw, list[str]], Awaitable[Sequence[QueueAction]]]
+
+
+async def activate(client: AsyncCoreClaw, ids: list[str]) -> Sequence[QueueAction]:
+    return await client.run_queue.activate(ids)
+
+
+async def release_several(client: AsyncCoreClaw, ids: list[str]) -> Sequence[QueueAction]:
+    return await client.run_queue.release(ids)
+
+
+async def release_one(client: AsyncCoreClaw, ids: list[str]) -> Sequence[QueueAction]:
+    return await client.run_queue.release(ids[0])
+
+
+ACTIONS: dict[str, tuple[str, Act]] = {
+    "activate": ("activateRunQueueItems", activate),
+    "release several": ("releaseRunQueueItems", release_several),
+    "release one": ("releaseRunQueueItem", release_one),
 }
 
 
@@ -33,7 +48,7 @@ async def test_what_a_lost_answer_may_have_done_is_not_told_as_a_failure(
     ids = add_items(service, 1 if name == "release one" else 2)
     service.faults.add(loss, operation=operation)
 
-    actions: Sequence[QueueAction] = await act(client, ids)
+    actions = await act(client, ids)
 
     assert [(action.queue_id, action.success, action.may_be_ours) for action in actions] == [
         (queue_id, None, True) for queue_id in ids
