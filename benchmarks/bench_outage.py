@@ -1,4 +1,4 @@
-"""Waiting for many runs while the service is out of sight: requests on a virtual clock, beside a healthy service."""
+"""Outages and rate limits on a virtual clock: requests of many waits, and refusals of many callers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import attrs
 from report import Report, Row, at_most, parser
 
-from coreclaw_async import AsyncCoreClaw
+from coreclaw_async import AsyncCoreClaw, CoreClawError
+from coreclaw_async.events import Event, RequestSent
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
@@ -21,6 +22,8 @@ _BEGIN = 90.0
 _LONGEST = 45 * _MINUTE
 _RUNS = (1, 5, 30, 200, 1_000)
 _SEED = 7
+_TOO_FAST = 13_000
+_CALLERS = ((300, 50.0, 20), (500, 50.0, 20), (200, 20.0, 5))
 # An end that could not be seen any more before the outage: the slow end of the schedule, with its jitter.
 _ONE_LOOK = 18.0
 
@@ -98,7 +101,43 @@ async def compare(report: Report, runs: int, outage: Outage) -> None:
     )
 
 
+async def call_at_once(report: Report, callers: int, rate: float, burst: int) -> None:
+    """Count what is refused, and what fails, of calls at once to a service that limits the rate."""
+    service = FakeService(rate_limit=rate, rate_burst=burst)
+    refusals = failures = 0
+
+    def count(event: Event) -> None:
+        nonlocal refusals
+        refusals += isinstance(event, RequestSent) and event.code == _TOO_FAST
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=count) as client:
+
+        async def call() -> None:
+            nonlocal failures
+            try:
+                await client.account.get()
+            except CoreClawError:
+                failures += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(callers):
+                group.create_task(call())
+    seconds, least = service.clock.monotonic(), (callers - burst) / rate
+    report.add(
+        Row(
+            what=f"{callers} calls at once, {rate:g} a second, burst of {burst}",
+            unit="refusals",
+            ours=refusals,
+            value=refusals,
+            budget=at_most(40),
+            note=f"{failures} failed; {seconds:.1f} s, where {least:.1f} s is the least",
+        )
+    )
+
+
 async def _main(report: Report) -> None:
+    for callers, rate, burst in _CALLERS:
+        await call_at_once(report, callers, rate, burst)
     for outage in OUTAGES:
         for runs in _RUNS:
             await compare(report, runs, outage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 import httpx
@@ -20,6 +21,26 @@ class BodyEncodingError(Exception):
     """The body is packed in a way that was not asked for, or its packing is broken."""
 
 
+class WholeBody(httpx.AsyncByteStream):
+    """A body that is at hand; without an async generator, whose end trio would warn of after a cancellation."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces([self._content] if self._content else [])
+
+
+class _Pieces(AsyncIterator[bytes]):
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop()
+
+
 class Chunks:
     """
     The raw body of a response, chunk by chunk, as a context: leaving it closes the response.
@@ -32,7 +53,9 @@ class Chunks:
     def __init__(self, response: httpx.Response) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._response = response
-        self._iterator = aiter(response.stream)
+        # A hook of the caller's own client may have read it already.
+        stream = WholeBody(response.content) if response.is_stream_consumed else response.stream
+        self._iterator = aiter(stream)
         self._is_exhausted = False
 
     async def __aenter__(self) -> Self:
@@ -65,9 +88,11 @@ def raw_header(response: httpx.Response, wanted: bytes) -> str:
     return ""
 
 
-async def read_body(response: httpx.Response, limit: int, parts: list[bytes]) -> bytes:
+async def read_body(response: httpx.Response, limit: int, parts: list[bytes], on_chunk: Callable[[], None]) -> bytes:
     """
     Return the unpacked body of *response*, at most *limit* bytes, close it, and leave in *parts* what came of the body.
+
+    *on_chunk* is called with each piece that comes.
 
     httpx unpacks a chunk whole, and 64 KiB of gzip can hold 64 MiB; so the unpacking is done here, piece by piece.
     """
@@ -88,6 +113,7 @@ async def read_body(response: httpx.Response, limit: int, parts: list[bytes]) ->
         packed = 0
         async for chunk in chunks:
             packed += len(chunk)
+            on_chunk()
             try:
                 part = chunk if unpack is None else unpack.decompress(chunk, limit - size + 1)
             except zlib.error as error:

@@ -16,6 +16,7 @@ from coreclaw_async._connections import Connections
 from coreclaw_async._known import KnownIds
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._poller import RunWatcher
+from coreclaw_async._rate_gate import RateGate
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.joined_hub import JoinedHub
@@ -25,6 +26,7 @@ from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
+from coreclaw_async._slot_line import SlotLine
 from coreclaw_async._transport import Settings, Transport
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.credentials import AuthMode, Credentials
@@ -146,7 +148,7 @@ class AsyncCoreClaw:
         if joined is not None:
             joined.serve(watcher)
         self._is_copy = False
-        sender = Transport(connections, settings, clock)
+        sender = Transport(connections, settings, clock, RateGate(clock))
         dialect = _checked_dialect(offset_dialect, credentials)
         self._set_up(
             Context(
@@ -159,6 +161,7 @@ class AsyncCoreClaw:
                 shared_transport=sender,
                 shared_dialect=dialect,
                 joined=joined,
+                slots=SlotLine(clock),
             )
         )
 
@@ -226,7 +229,7 @@ class AsyncCoreClaw:
         if context.joined is not None:
             context.joined.serve(watcher)
         settings = attrs.evolve(transport.settings, **changes)
-        sender = Transport(transport.connections, settings, transport.clock)
+        sender = transport.with_settings(settings)
         dialect = context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, credentials)
         copy = object.__new__(type(self))
         copy._is_copy = True
@@ -239,6 +242,7 @@ class AsyncCoreClaw:
                 watcher=watcher,
                 shared_transport=sender if is_other_key else context.shared_transport,
                 shared_dialect=dialect if is_other_key else context.shared_dialect,
+                slots=SlotLine(transport.clock) if is_other_key else context.slots,
             )
         )
         return copy

@@ -19,6 +19,8 @@ from coreclaw_async._leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async.errors import ConfigurationError
 
 _KEEP_ALIVE_SECONDS = 30.0
+_FIRST_WIDTH = 24
+_SLOW_ANSWER = 0.25
 
 
 @functools.cache
@@ -104,6 +106,38 @@ class _ApiClient(httpx.AsyncClient):
 _NO_COOKIES = _NoCookies()
 
 
+class Limiter:
+    """
+    How many requests of one event loop may be under way.
+
+    A few at first, and one more with each answer, or for each that has waited a moment, up to the client's
+    ``max_connections``: a service that limits the rate must be able to say so before hundreds have left.
+    """
+
+    def __init__(self, most: int) -> None:
+        first = min(most, _FIRST_WIDTH)
+        self._semaphore = anyio.Semaphore(first, fast_acquire=True)
+        self._room = most - first
+
+    async def __aenter__(self) -> None:
+        if self._room and not self._semaphore.value:
+            with anyio.move_on_after(_SLOW_ANSWER) as moment:
+                await self._semaphore.acquire()
+            if not moment.cancelled_caught:
+                return
+            self.widen()  # Those under way may be answered late by contract.
+        await self._semaphore.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._semaphore.release()
+
+    def widen(self) -> None:
+        """Let one more request be under way from now on, if there may be more."""
+        if self._room:
+            self._room -= 1
+            self._semaphore.release()
+
+
 class Connections:
     """
     The way out: one `httpx.AsyncClient` and a limiter for each event loop in front of it.
@@ -130,7 +164,7 @@ class Connections:
         self._lanes: Lanes | None = None
         self._client = http_client
         # Keyed by the event loop itself, as anyio keys its own variables.
-        self._limiters: WeakKeyDictionary[object, anyio.Semaphore] = WeakKeyDictionary()
+        self._limiters: WeakKeyDictionary[object, Limiter] = WeakKeyDictionary()
 
     @property
     def lanes_in_use(self) -> int:
@@ -177,13 +211,18 @@ class Connections:
             return functools.partial(has_leftovers, self.foreign_transport)
         return None
 
-    def limiter(self) -> anyio.Semaphore:
+    def limiter(self) -> Limiter:
         """Return the limiter of the running event loop."""
         loop = anyio.lowlevel.current_token().native_token
         limiter = self._limiters.get(loop)
         if limiter is None:
-            limiter = self._limiters[loop] = anyio.Semaphore(self.max_connections, fast_acquire=True)
+            limiter = self._limiters[loop] = Limiter(self.max_connections)
         return limiter
+
+    async def close_idle(self) -> None:
+        """Close the own connections of this event loop that no request holds: what silenced one may have all."""
+        if self._lanes is not None:
+            await self._lanes.close_idle()
 
     def check_open(self) -> None:
         """Raise when the client was closed."""

@@ -33,6 +33,8 @@ _TRY_AGAIN = (
 )
 # Formats that show their end themselves; a workbook does too, but a table in HTML passes for one.
 _WITH_END = ("json", "xml", "rss", "html")
+# A host that is silent for the whole of a client's timeout gets so many chances to be less so.
+_MIN_ATTEMPTS = 4
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 # A page for people, or a refusal in XML, instead of the file; formats that are such pages themselves.
@@ -93,7 +95,8 @@ class Download:
             raise OSError(error.errno, what, str(self.target.path)) from error
 
     async def _fetch(self) -> None:
-        delays = self.transport.settings.retry.waits()
+        clock, settings = self.transport.clock, self.transport.settings
+        delays, since, attempts = settings.retry.waits(), clock.monotonic(), 0
         most = 0
         export: Export | None = None
         while True:
@@ -107,13 +110,15 @@ class Download:
             # The same URL as long as it works: another export is another file, and no rest of this.
             if failure.reason == "expired":
                 export = self._version = None
-            if self._written > most:  # It gets on; only attempts that do not are counted.
+            if self._written > most:  # It gets on; only what does not is counted.
                 most = self._written
-                delays = self.transport.settings.retry.waits()
+                delays, since, attempts = settings.retry.waits(), clock.monotonic(), 0
+            attempts += 1
             delay = None if failure.is_final else next(delays, None)
-            if delay is None:
+            is_late = delay is not None and clock.monotonic() + delay - since > settings.timeout
+            if delay is None or (is_late and attempts >= _MIN_ATTEMPTS):
                 self._give_up(failure)
-            await self.transport.clock.sleep(delay)
+            await clock.sleep(delay)
 
     def _give_up(self, failure: AttemptError) -> NoReturn:
         text = str(failure) if failure.is_final else f"the file could not be fetched: {failure}"

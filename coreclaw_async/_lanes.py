@@ -11,6 +11,7 @@ no close by the server can leave its outcome open, and nothing that came beyond 
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
@@ -28,6 +29,44 @@ _SETTING_UP = ("connection.", "proxy.", "socks.", "http2.send_connection_init.")
 _CLOSING = ("http11.response_closed.", "http2.response_closed.")
 
 
+class TimeLimit:
+    """
+    When an attempt is given up: at its deadline, after a silence, or when no connection is made in time.
+
+    Attributes:
+        scope: What is cancelled then.
+    """
+
+    __slots__ = ("_connecting", "_ends_at", "_is_connecting", "_silence", "scope")
+
+    def __init__(self, seconds: float = math.inf, *, silence: float = math.inf, connecting: float = math.inf) -> None:
+        self._ends_at = math.inf if seconds == math.inf else anyio.current_time() + seconds
+        self._silence = silence
+        self._connecting = connecting
+        self._is_connecting = False
+        self.scope = anyio.CancelScope(deadline=self._ends_at)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the deadline itself has passed."""
+        return anyio.current_time() >= self._ends_at
+
+    def hear(self) -> None:
+        """Begin to count silence anew: something was sent or came."""
+        if self._silence != math.inf:
+            self.scope.deadline = min(self._ends_at, anyio.current_time() + self._silence)
+
+    def begin_connecting(self) -> None:
+        """Begin to count the time that a connection takes, if that has not begun."""
+        if not self._is_connecting:
+            self._is_connecting = True
+            self.scope.deadline = min(self._ends_at, anyio.current_time() + self._connecting)
+
+    def lift(self) -> None:
+        """Leave the deadline alone in force: the connection is made, and the request on its way."""
+        self.scope.deadline = self._ends_at
+
+
 class Flight:
     """
     How far one attempt has come, as far as there is evidence.
@@ -43,19 +82,23 @@ class Flight:
         is_exclusive: Whether the request must have a connection of its own.
         is_traced: Whether nothing can send it without telling.
         is_spoiled: Returns whether the connection that it is about to leave on may hold what is not its answer.
-        is_admitted: Whether it got past the limiter.
+        time_limit: Ends the attempt when it takes too long, or a part of it does.
+        is_admitted: Whether it got past the gate and the limiter.
+        admitted_at: When it did, on the client's clock.
         parts: What has come of the body of the answer, unpacked.
     """
 
     __slots__ = (
         "_has_left",
         "_is_handed_over",
+        "admitted_at",
         "is_admitted",
         "is_exclusive",
         "is_spoiled",
         "is_traced",
         "lanes",
         "parts",
+        "time_limit",
     )
 
     def __init__(
@@ -64,11 +107,14 @@ class Flight:
         is_exclusive: bool = False,
         is_traced: bool = True,
         is_spoiled: Callable[[], bool] | None = None,
+        time_limit: TimeLimit | None = None,
     ) -> None:
         self.is_exclusive = is_exclusive
         self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice is worth being told of.
         self.is_spoiled = is_spoiled
+        self.time_limit = TimeLimit() if time_limit is None else time_limit
         self.is_admitted = False
+        self.admitted_at = 0.0
         self.parts: list[bytes] = []
         self.lanes: _LoopLanes | None = None
         self._is_handed_over = False
@@ -89,15 +135,19 @@ class Flight:
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Record what httpcore tells its ``trace`` extension, and stop a request that must not leave."""
-        if self._has_left or not event.endswith(".started") or event.startswith((*_SETTING_UP, *_CLOSING)):
+        if self._has_left or not event.endswith(".started") or event.startswith(_CLOSING):
             return
         # CONNECT asks a proxy for a tunnel; the request itself comes after it.
-        if getattr(info.get("request"), "method", None) == b"CONNECT":
+        is_tunnel = getattr(info.get("request"), "method", None) == b"CONNECT"
+        if is_tunnel or event.startswith(_SETTING_UP):
+            if self.is_traced:
+                self.time_limit.begin_connecting()
             return
         if self.lanes is not None and self.lanes.is_closed:
             raise RuntimeError("the client was closed")
         if self.is_spoiled is not None and self.is_spoiled():
             raise RuntimeError("the connection holds bytes that belong to no request")
+        self.time_limit.lift()
         self._has_left = True
 
 
@@ -187,6 +237,12 @@ class Lanes(httpx.AsyncBaseTransport):
         lane = _Lane(self._make_transport(), is_exclusive)
         lanes.all.add(lane)
         return lane
+
+    async def close_idle(self) -> None:
+        """Close the lanes of this event loop that no request holds."""
+        lanes = self._loops[anyio.lowlevel.current_token().native_token]
+        while lanes.free:
+            await lanes.discard(lanes.free.pop())
 
     async def aclose(self) -> None:
         """Close the lanes of this event loop; those of others close with their loops."""

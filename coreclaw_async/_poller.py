@@ -33,7 +33,9 @@ _PATIENCE = 5.0
 _GRACE = 1.0
 # A look that began so lately need not be made again before a verdict.
 _FRESH = 2.0
-_WARN_SECONDS = 60.0
+WARN_SECONDS = 60.0
+"""Seconds between two warnings that nothing can be seen."""
+
 _MAX_WAKES = 10_000
 
 
@@ -207,7 +209,7 @@ class _Room:
 
     def warn(self, now: float) -> None:
         """Log once a minute that waits without a deadline see nothing."""
-        if not self.is_failing or now - self.warned_at < _WARN_SECONDS:
+        if not self.is_failing or now - self.warned_at < WARN_SECONDS:
             return
         failing = [
             watch
@@ -217,7 +219,7 @@ class _Room:
             if watch.unseen_since is not None
         ]
         self.is_failing = bool(failing)
-        unseen = [watch for watch in failing if watch.unseen_for(now) >= _WARN_SECONDS]
+        unseen = [watch for watch in failing if watch.unseen_for(now) >= WARN_SECONDS]
         if unseen:
             self.warned_at = now
             first = max(unseen, key=lambda watch: watch.unseen_for(now))
@@ -384,18 +386,15 @@ class _Round:
         """
         leaves_at = float("inf")
         limit = self._leader.source.timeout + _GRACE
-        while not self._is_done:
+        while True:
             await sleep(self._room, self._clock, min(leaves_at, self._survey.heard_at + limit))
             now = self._clock.monotonic()
-            if self._leader.is_late(now, self._room.outage):
+            if self._is_done or self._leader.is_late(now, self._room.outage):
                 return None
-            if self._is_done:
-                break
             if now >= self._survey.heard_at + limit or now >= leaves_at:
                 return min(limit, _PATIENCE)
             if self._leader.news:
                 leaves_at = min(leaves_at, now + _PATIENCE)
-        return None
 
     def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
         """Tell all who wait for a run what was found of it; return whether anybody does."""

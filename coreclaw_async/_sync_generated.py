@@ -315,12 +315,16 @@ class SyncWorkers:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run, which costs money, and wait for its end.
 
         `start_run`, then `runs.wait`: the first five arguments and their errors are those of the one, the others those
         of the other. Every error that comes after the start carries the run's id.
+
+        With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
+        of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
         """
         return self._bridge.run(
             self._inner.run,
@@ -334,6 +338,7 @@ class SyncWorkers:
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
+            wait_for_slot=wait_for_slot,
         ).result()
 
     def queue_run(
@@ -697,12 +702,16 @@ class SyncTasks:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run of a saved task, which costs money, and wait for its end.
 
         `start_run`, then `runs.wait`: *callback_url* and its errors are those of the one, the others those of the
         other. Every error that comes after the start carries the run's id.
+
+        With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
+        of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
         """
         return self._bridge.run(
             self._inner.run,
@@ -712,6 +721,7 @@ class SyncTasks:
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
+            wait_for_slot=wait_for_slot,
         ).result()
 
 

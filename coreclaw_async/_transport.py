@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import anyio
 import attrs
 import httpx
 
 from coreclaw_async import errors
-from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
+from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, WholeBody, raw_header, read_body
 from coreclaw_async._clock import Clock
 from coreclaw_async._connections import Connections, MaskedURL
-from coreclaw_async._lanes import FLIGHT, Flight
+from coreclaw_async._lanes import FLIGHT, Flight, TimeLimit
+from coreclaw_async._rate_gate import RateGate
 from coreclaw_async._redaction import hide_in_logs
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
@@ -41,7 +42,8 @@ _NOT_SENT = (
 )
 # More causes than that are no story any more.
 _LONGEST_CHAIN = 20
-_NO_HTTPX_TIMEOUT = {"connect": None, "read": None, "write": None, "pool": None}
+# Before its deadline a call is tried once more, rather than given up for a wait that would end after it.
+_LAST_CHANCE = 1.0
 
 
 # A run that is waited for is asked for again and again, and parsing a URL is most of the making of a request.
@@ -95,13 +97,26 @@ class _Headers:
 class Transport:
     """Sends requests for one client (or one light copy of it) and returns their answers."""
 
-    def __init__(self, connections: Connections, settings: Settings, clock: Clock) -> None:
+    def __init__(self, connections: Connections, settings: Settings, clock: Clock, gate: RateGate) -> None:
         self.connections = connections
+        self.gate = gate
         self.settings = settings
         self.clock = clock
         self._base_url = str(connections.base_url).rstrip("/")
         self._headers = _Headers(connections.base_url.netloc, settings.credentials)
+        self._httpx_timeout = {
+            "connect": settings.retry.connect_timeout,
+            "read": None,
+            "write": None,
+            "pool": None,
+        }
         hide_in_logs(settings.credentials)
+
+    def with_settings(self, settings: Settings) -> Transport:
+        """Return another transport on the same connections; another key has a rate of its own."""
+        is_other_key = settings.credentials is not self.settings.credentials
+        gate = RateGate(self.clock) if is_other_key else self.gate
+        return Transport(self.connections, settings, self.clock, gate)
 
     def service_time(self) -> float:
         """Return what the service's clock shows, in Unix seconds, as far as its answers told; else this machine's."""
@@ -141,29 +156,35 @@ class Transport:
         if self.settings.credentials.is_missing and not request.is_public:
             raise errors.ConfigurationError(f"{request.label} needs an API key: give api_key= or set CORECLAW_API_KEY")
         policy = self.settings.retry
+        began = self.clock.monotonic()
         if deadline is None:
-            deadline = self.clock.monotonic() + max(self.settings.timeout, request.reads_for)
+            deadline = began + max(self.settings.timeout, request.reads_for)
+        gives_up_at = deadline if policy.max_elapsed is None else min(deadline, began + policy.max_elapsed)
+        ticket = self.gate.ticket(is_urgent=request.is_urgent)
         waits = None
         may_have_worked = False
         attempt = 1
         while True:
             self.connections.check_open()
-            outcome = await self._attempt(request, read, deadline, attempt, is_repeat=may_have_worked)
+            outcome = await self._attempt(request, read, ticket, deadline, attempt, is_repeat=may_have_worked)
             if not isinstance(outcome, errors.CoreClawError):
                 return outcome
             failure = outcome
             if may_have_worked and request.settled_by is not None and isinstance(failure, request.settled_by):
                 return read(request, Answer(None, failure.request_id, is_repeat=True))
             waits = policy.waits() if waits is None else waits
-            wait = policy.next_wait(request, failure, waits)
-            if wait is None or is_probe or self.clock.monotonic() + wait >= deadline:
+            wait = None if is_probe else policy.next_wait(request, failure, waits)
+            if wait is not None:
+                wait = self._fitted(wait, failure, gives_up_at)
+            if wait is None:
                 break
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
             self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
             logger.debug("%s goes again in %.2f s after %s", request.label, wait, kind)
-            await self.clock.sleep(wait)
-            if self.clock.monotonic() >= deadline:  # The sleep took longer than it was asked to.
+            if not isinstance(failure, errors.RateLimitedError):  # Which waits at the gate.
+                await self.clock.sleep(wait)
+            if self.clock.monotonic() >= gives_up_at:  # The sleep took longer than it was asked to.
                 break
             attempt += 1
         try:
@@ -171,10 +192,21 @@ class Transport:
         finally:
             del failure, outcome  # Or the error and this frame would keep each other.
 
+    def _fitted(self, wait: float, failure: errors.CoreClawError, gives_up_at: float) -> float | None:
+        """Return the seconds to wait before the next attempt, or None when it would come too late."""
+        left = gives_up_at - self.clock.monotonic()
+        if isinstance(failure, errors.RateLimitedError):
+            wait = self.gate.opens_in()
+            return wait if wait < left else None
+        if wait < left:
+            return wait
+        return left - _LAST_CHANCE if failure.retry_after is None and left > _LAST_CHANCE else None
+
     async def _attempt(
         self,
         request: Request,
         read: Callable[[Request, Answer], T],
+        ticket: int,
         deadline: float,
         attempt: int,
         *,
@@ -187,22 +219,25 @@ class Transport:
         variables, with the answer (which may repeat the key) and the request (which carries it) among them.
         """
         started = self.clock.monotonic()
-        flight = self._flight(request)
+        flight = self._flight(request, deadline - started)
         reply: Reply | None = None
         answer: Answer | None = None
         failure: errors.CoreClawError | None = None
         result: T | errors.CoreClawError
         try:
-            reply = await self._exchange(request, flight, deadline - started)
+            reply = await self._exchange(request, flight, ticket, deadline)
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = (reply.date, reply.received_at)
             if is_repeat:
                 answer = attrs.evolve(answer, is_repeat=True)
+            self._note_taken()
             result = read(request, answer)
         except errors.CoreClawError as error:
             failure = error
             if isinstance(error, errors.ApiError) and error.code is not None and reply is not None:
                 self.connections.last_date = (reply.date, reply.received_at)
+            if reply is not None and isinstance(error, errors.RateLimitedError):
+                self.gate.note_refused(self.settings.retry, left_at=flight.admitted_at, retry_after=error.retry_after)
             if is_open_question(request, error):
                 failure = unknown_outcome(request, error, b"".join(flight.parts))
                 failure.__cause__ = error
@@ -210,6 +245,8 @@ class Transport:
                 redact(each, self.settings.credentials)
             self._make_presentable(failure)
             result = failure
+            if reply is not None and not isinstance(error, errors.RateLimitedError):
+                self._note_taken()
         except BaseException:
             self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
             raise
@@ -219,6 +256,11 @@ class Transport:
             error.add_note(f"{request.label} was answered with {result!r}")
             raise
         return result
+
+    def _note_taken(self) -> None:
+        """Record that the service did not refuse a request for its rate."""
+        self.gate.note_taken()
+        self.connections.limiter().widen()
 
     def _report(
         self,
@@ -232,14 +274,15 @@ class Transport:
         """Log and emit the end of an attempt; a cancelled one has neither answer nor failure."""
         if self.settings.on_event is None and not logger.isEnabledFor(logging.DEBUG):
             return
+        hide = self.settings.credentials.hide  # Mixed-up arguments can put the key into a path.
         said = failure or answer
         outcome = type(failure).__name__ if failure else "success" if answer else "Cancelled"
         code = failure.code if failure else 0 if answer else None
-        request_id = self.settings.credentials.hide(said.request_id) if said and said.request_id else None
+        request_id = hide(said.request_id) if said and said.request_id else None
         status_code = reply.status_code if reply else failure.status_code if failure else None
         logger.debug(
             "%s: %s, HTTP %s, code %s, request_id %s, attempt %d, %.1f ms",
-            request.label,
+            hide(request.label),
             outcome,
             status_code,
             code,
@@ -251,7 +294,7 @@ class Transport:
             RequestSent(
                 operation=request.operation,
                 method=request.method,
-                path=request.path,
+                path=hide(request.path),
                 attempt=attempt,
                 elapsed=elapsed,
                 status_code=status_code,
@@ -261,21 +304,43 @@ class Transport:
             )
         )
 
-    def _flight(self, request: Request) -> Flight:
-        if request.safety is not Safety.ONCE:
-            return Flight()
+    def _flight(self, request: Request, seconds: float) -> Flight:
+        is_exclusive = request.safety is Safety.ONCE
+        policy = self.settings.retry
+        # What may take long by contract is silent meanwhile, and what must not be sent twice had better be waited for.
+        may_be_silent = is_exclusive or request.reads_for > 0
+        limit = TimeLimit(
+            seconds,
+            silence=math.inf if may_be_silent else policy.attempt_timeout,
+            connecting=policy.connect_timeout,
+        )
+        if not is_exclusive:
+            return Flight(time_limit=limit)
         connections = self.connections
-        return Flight(is_exclusive=True, is_traced=connections.is_traced, is_spoiled=connections.has_leftovers)
+        return Flight(
+            is_exclusive=True,
+            is_traced=connections.is_traced,
+            is_spoiled=connections.has_leftovers,
+            time_limit=limit,
+        )
 
-    async def _exchange(self, request: Request, flight: Flight, seconds: float) -> Reply:
-        """Return the whole HTTP answer to one attempt that may take *seconds*."""
+    async def _exchange(self, request: Request, flight: Flight, ticket: int, deadline: float) -> Reply:
+        """Return the whole HTTP answer to one attempt that ends at *deadline* at the latest."""
+        began = self.clock.monotonic()
+        limiter = self.connections.limiter()
         try:
-            with anyio.fail_after(seconds):
-                async with self.connections.limiter():
-                    flight.is_admitted = True
-                    return await self._send(request, flight)
-        except TimeoutError as error:
-            raise self._late(request, flight, seconds) from error
+            with flight.time_limit.scope:
+                while True:
+                    if not await self.gate.pass_through(ticket, deadline):
+                        raise self._kept_back(request)
+                    closings = self.gate.closings
+                    async with limiter:
+                        if self.gate.closings != closings:  # While this one waited for the others.
+                            continue
+                        flight.is_admitted = True
+                        flight.admitted_at = self.clock.monotonic()
+                        flight.time_limit.hear()
+                        return await self._send(request, flight)
         except BaseException as error:
             is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
             if not is_end or request.safety is not Safety.ONCE or not flight.may_have_left:
@@ -283,6 +348,27 @@ class Transport:
             # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for;
             # what else ends a program would end it without a word of the run.
             raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from error
+        if flight.time_limit.is_over:
+            raise self._late(request, flight, self.clock.monotonic() - began)
+        raise await self._silent(request, flight)
+
+    def _kept_back(self, request: Request) -> errors.CoreClawError:
+        seconds = self.gate.opens_in()
+        return errors.SendTimeoutError(
+            f"{request.label} was not sent: the service takes no more requests for now, and the deadline comes first",
+            retry_after=seconds or None,
+        )
+
+    async def _silent(self, request: Request, flight: Flight) -> errors.CoreClawError:
+        """Return the error of an attempt that was given up before its deadline, for another one."""
+        if not flight.may_have_left:
+            seconds = self.settings.retry.connect_timeout
+            return errors.RequestNotSentError(f"{request.label} was not sent: no connection within {seconds:.3g} s")
+        await self.connections.close_idle()
+        return errors.NoReplyError(
+            f"{request.label} got nothing for {self.settings.retry.attempt_timeout:.3g} s",
+            may_have_taken_effect=request.safety is not Safety.SAFE,
+        )
 
     @staticmethod
     def _late(request: Request, flight: Flight, seconds: float) -> errors.CoreClawError:
@@ -301,6 +387,7 @@ class Transport:
             client = self.connections.client
             flight.hand_over()
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+            flight.time_limit.hear()
             body = await self._read(request, response, flight)
         except BaseException as error:
             outgoing.headers, outgoing.url = self._headers.public, httpx.URL(self._base_url + request.path)
@@ -319,7 +406,7 @@ class Transport:
 
     async def _read(self, request: Request, response: httpx.Response, flight: Flight) -> bytes:
         try:
-            return await read_body(response, self.settings.max_response_bytes, flight.parts)
+            return await read_body(response, self.settings.max_response_bytes, flight.parts, flight.time_limit.hear)
         except (BodyTooLargeError, BodyEncodingError) as error:
             if response.is_error:  # The status says more than a body that nobody can read.
                 return b"".join(flight.parts)
@@ -347,14 +434,14 @@ class Transport:
         if key:
             query = f"{query}&{key}" if query else key
         text = f"{self._base_url}{request.path}?{query}" if query else self._base_url + request.path
-        extensions: dict[str, Any] = {"timeout": _NO_HTTPX_TIMEOUT, FLIGHT: flight}
+        extensions: dict[str, Any] = {"timeout": self._httpx_timeout, FLIGHT: flight}
         if flight.is_exclusive:  # Where it counts, httpcore tells how far the request has come.
             extensions["trace"] = flight.trace
         outgoing = httpx.Request(
             request.method,
             httpx.URL(text) if key else _parse(text),
             headers=self._headers.of(request),
-            stream=httpx.ByteStream(request.body or b""),
+            stream=WholeBody(request.body or b""),
             extensions=extensions,
         )
         if key:

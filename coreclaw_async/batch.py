@@ -29,7 +29,6 @@ from coreclaw_async._known import KnownIds
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import abort_run, read_run
 from coreclaw_async._streams import AsyncStream
-from coreclaw_async._transport import Transport
 from coreclaw_async._wire.request import check_id, check_int
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RunsPolled
@@ -470,7 +469,7 @@ class AsyncBatch:
                 hook(event)
 
         settings = attrs.evolve(transport.settings, on_event=count)
-        return attrs.evolve(context, transport=Transport(transport.connections, settings, transport.clock))
+        return attrs.evolve(context, transport=transport.with_settings(settings))
 
 
 async def _each(specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> AsyncGenerator[RunSpec]:
@@ -498,6 +497,4 @@ def _sent_once(context: Context) -> Context:
     """
     transport = context.transport
     settings = attrs.evolve(transport.settings, retry=RetryPolicy(max_attempts=1))
-    return attrs.evolve(
-        context, transport=Transport(transport.connections, settings, transport.clock), known=KnownIds()
-    )
+    return attrs.evolve(context, transport=transport.with_settings(settings), known=KnownIds())

@@ -142,13 +142,14 @@ async def test_a_broken_connection_goes_on_where_it_broke(target: Path) -> None:
 
 async def test_a_host_that_never_works_is_an_error(client: AsyncCoreClaw, service: FakeService, target: Path) -> None:
     run_id = service.add_run(WORKER, rows=3)
-    service.faults.add(faults.status(503), operation="download", times=9)
+    service.faults.add(faults.status(503), operation="download", times=99)
 
     with pytest.raises(DownloadError, match="HTTP 503") as caught:
         await client.runs.download(run_id, target)
 
     assert caught.value.run_id == run_id
-    assert len(downloads(service)) == 4
+    assert 4 <= len(downloads(service)) <= 30
+    assert 30 <= service.clock.monotonic() <= 60, "as long as one call may take"
     assert_nothing_is_left(target)
 
 
@@ -237,7 +238,7 @@ async def test_a_url_that_must_not_be_fetched_is_an_error(
     service.faults.add(
         faults.edit(lambda envelope: {**envelope, "data": {"download_url": url}}),
         operation="exportWorkerRunResults",
-        times=9,
+        times=99,
     )
 
     with pytest.raises((DownloadError, InvalidResponseError), match=words):

@@ -632,3 +632,15 @@ async def test_a_part_of_a_shorter_file_is_not_its_rest(target: Path) -> None:
         await client.runs.download(RUN_ID, target, format="csv")
 
     assert target.read_bytes() == FILE
+
+
+@pytest.mark.async_client_only
+async def test_a_callers_client_whose_hook_reads_every_answer_can_download(service: FakeService, target: Path) -> None:
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    async with httpx.AsyncClient(transport=service, event_hooks={"response": [read]}) as http_client:
+        client = AsyncCoreClaw(service.api_key, http_client=http_client, clock=service.clock)
+        await client.runs.download(service.add_run("coreclaw/google-maps-scraper", rows=3), target)
+
+    assert len(target.read_text().splitlines()) == 4

@@ -140,7 +140,7 @@ async def test_after_an_outage_all_runs_are_looked_at_at_once(service: FakeServi
 
 async def test_a_callback_in_an_outage_is_a_sign_that_the_service_is_back(service: FakeService) -> None:
     ids = list(add_runs(service, [500.0] * 10))
-    break_between(service, faults.status(502), 100, 700)
+    break_between(service, faults.status(502), 100, 701)
     async with client_of(service) as client, anyio.create_task_group() as group:
         for run_id in ids:
             group.start_soon(client.runs.wait, run_id)
@@ -281,13 +281,17 @@ async def test_a_page_of_a_gateway_does_not_end_the_log(service: FakeService, st
         assert [entry.content async for entry in client.runs.follow_log(run_id)] == ["one", "two"]
 
 
-async def test_the_end_of_a_log_is_asked_for_until_it_comes(service: FakeService) -> None:
+async def test_the_end_of_a_log_is_asked_for_until_it_comes(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
     run_id = service.add_run(WORKER, script=RunScript(duration=0, log=["one", "two"]), age=0.0)
     break_log(service, 1200)
     async with client_of(service) as client:
         assert [entry.content async for entry in client.runs.follow_log(run_id)] == ["one", "two"]
 
     assert 1200 <= service.clock.monotonic() <= 1220
+    warnings = [record for record in caplog.records if "the end of a log cannot be read" in record.getMessage()]
+    assert 14 <= len(warnings) <= 19
     assert len(service.requests) < 120
 
 

@@ -24,7 +24,7 @@ from coreclaw_async import CoreClawError, OutcomeUnknownError, RetryPolicy
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 ACCOUNT = envelope({"balance": "1.00"})
-QUICK = RetryPolicy(first_delay=0.01, max_delay=0.01)
+QUICK = RetryPolicy(max_attempts=4, first_delay=0.01, max_delay=0.01)
 
 SURPLUS = {
     "a refusal for the rate": http(429, b'{"code":13000,"message":"slow down"}'),

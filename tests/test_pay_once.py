@@ -22,7 +22,7 @@ from coreclaw_async.testing.faults import Fault
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
-QUICK = RetryPolicy(first_delay=0.01, max_delay=0.01)
+QUICK = RetryPolicy(max_attempts=4, first_delay=0.01, max_delay=0.01)
 
 
 @attrs.frozen
@@ -515,7 +515,7 @@ async def test_a_failing_read_is_sent_again_until_it_succeeds(service: FakeServi
 
 async def test_a_read_that_keeps_failing_is_the_last_error(service: FakeService) -> None:
     service.faults.add(faults.status(503), operation="getAccount", times=9)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=QUICK) as client:
         with pytest.raises(ServiceError) as caught:
             await client.account.get()
 

@@ -80,11 +80,10 @@ async def test_a_leader_with_a_short_timeout_starves_nobody() -> None:
 async def test_last_runs_are_asked_for_together_by_the_real_clock() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.delay(1.0), times=10**6)
-    began = time.monotonic()
     with service.serve() as server:
         async with AsyncCoreClaw(service.api_key, base_url=server.url) as client:
             runs = client.runs.wait_many([LastRun("a/b"), LastRun("c/d"), LastRun("e/f")], timeout=2)
+            began = time.monotonic()
             with pytest.raises(WaitTimeoutError):
                 await anext(runs)
-
-    assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 3.5

@@ -13,6 +13,7 @@ from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.joined_hub import JoinedHub
+from coreclaw_async._slot_line import SlotLine
 from coreclaw_async._transport import Transport
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async.events import PageRead
@@ -37,6 +38,7 @@ class Context:
             for: those of a light copy are nobody else's.
         shared_dialect: Its pin of the dialect.
         joined: The client's side of the hub that its callbacks come to, or None.
+        slots: Those who wait until the plan has room for one more run.
     """
 
     transport: Transport
@@ -48,6 +50,7 @@ class Context:
     shared_transport: Transport
     shared_dialect: OffsetDialect
     joined: JoinedHub | None
+    slots: SlotLine
 
     def pager(
         self,

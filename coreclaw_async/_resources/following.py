@@ -11,6 +11,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._outage import MAX_RETRY_AFTER
+from coreclaw_async._poller import WARN_SECONDS
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import read_log
 from coreclaw_async._resources.waiting import (
@@ -141,6 +142,7 @@ class LogEntries:
     _entries: deque[LogEntry] = attrs.field(factory=deque[LogEntry], init=False)
     _last_look: Watch | None = attrs.field(default=None, init=False)
     _ended: Watch | None = attrs.field(default=None, init=False)
+    _warns_at: float | None = attrs.field(default=None, init=False)
 
     async def next(self) -> LogEntry | None:
         """Return the next entry, or None after the last one of a run that has ended."""
@@ -197,7 +199,13 @@ class LogEntries:
     async def _pause(self, error: errors.CoreClawError, delay: float, wait: Wait) -> None:
         """Sleep before the end of the log is asked for again, or raise *error* when there is no time for that."""
         clock = self.context.transport.clock
+        now = clock.monotonic()
         delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
-        if clock.monotonic() + delay >= wait.waiter.deadline:
+        if now + delay >= wait.waiter.deadline:
             raise error
+        if self._warns_at is None:
+            self._warns_at = now + WARN_SECONDS
+        elif now >= self._warns_at:
+            self._warns_at = now + WARN_SECONDS
+            logger.warning("the end of a log cannot be read, which is tried again: %s", error)
         await clock.sleep(delay)

@@ -59,6 +59,7 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
         "abort",
         run,
         method="POST",
+        is_urgent=True,
         body=build_body(**members),
         # The last run may be another one when the request goes again.
         safety=Safety.ONCE if isinstance(run, LastRun) else Safety.REPEATABLE,

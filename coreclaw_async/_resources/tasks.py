@@ -10,6 +10,7 @@ from coreclaw_async import errors
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.lookups import lost_runs, lost_tasks
+from coreclaw_async._resources.slots import start_in_slot
 from coreclaw_async._resources.starting import (
     create,
     once_request,
@@ -379,15 +380,24 @@ class AsyncTasks:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run of a saved task, which costs money, and wait for its end.
 
         `start_run`, then `runs.wait`: *callback_url* and its errors are those of the one, the others those of the
         other. Every error that comes after the start carries the run's id.
+
+        With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
+        of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
         """
         check_wait(timeout, on_update, on_cancel)
-        started = await self.start_run(task_id, callback_url=callback_url)
+        started, timeout = await start_in_slot(
+            self._context,
+            lambda: self.start_run(task_id, callback_url=callback_url),
+            timeout=timeout,
+            wait_for_slot=wait_for_slot,
+        )
         return await wait_for_run(
             self._context, started.run_id, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
         )

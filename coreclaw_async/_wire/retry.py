@@ -26,43 +26,57 @@ def full_jitter(ceiling: float) -> float:
     return backoff.full_jitter(ceiling)
 
 
-def _attempts(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    check_int(attribute.name, value, lowest=1)
+def _attempts(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None:
+        check_int(attribute.name, value, lowest=1)
 
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     check_seconds(attribute.name, value, allow_zero=attribute.name == "max_retry_after")
 
 
+def _seconds_or_none(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
+    if value is not None:
+        check_seconds(attribute.name, value)
+
+
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """
-    How often and how patiently a request is sent again, where that is safe.
+    How patiently a request is retried, where that is safe: by default until the deadline of its call.
 
     Attributes:
-        max_attempts: Sends in all, 1 or more; 1 turns sending again off.
+        max_attempts: Sends in all, 1 or more; 1 turns retries off; None for as many as the deadline allows.
+        max_elapsed: Seconds after which a failed call is not retried any more, above 0; None for its deadline.
         first_delay: Longest first wait in seconds, above 0; it doubles from there.
         max_delay: Longest wait in seconds that this side chooses by itself.
         max_retry_after: Longest ``Retry-After`` in seconds that is obeyed; a longer one ends the call at once.
+        attempt_timeout: Seconds without a byte after which an attempt is given up for another one, above 0; for all
+            requests that may be sent twice, and not for those that the service may answer late by contract.
+        connect_timeout: Seconds that making a connection may take, above 0.
         jitter: Turns a longest wait into a wait.
     """
 
-    max_attempts: int = attrs.field(default=4, validator=_attempts)
+    max_attempts: int | None = attrs.field(default=None, validator=_attempts)
+    max_elapsed: float | None = attrs.field(default=None, validator=_seconds_or_none)
     first_delay: float = attrs.field(default=0.5, validator=_seconds)
     max_delay: float = attrs.field(default=30.0, validator=_seconds)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds)
+    attempt_timeout: float = attrs.field(default=20.0, validator=_seconds)
+    connect_timeout: float = attrs.field(default=10.0, validator=_seconds)
     jitter: Callable[[float], float] = attrs.field(default=full_jitter, repr=False)
 
     def waits(self) -> Iterator[float]:
-        """Yield the waits in seconds between the attempts, one fewer than the attempts."""
+        """Yield the waits in seconds between the attempts, one fewer than the attempts, or without end."""
         import backoff
 
         ceilings = backoff.expo(base=2, factor=self.first_delay, max_value=self.max_delay)
         next(ceilings)  # A backoff generator yields its first value only after one empty send.
-        return (self.jitter(ceiling) for ceiling in itertools.islice(ceilings, self.max_attempts - 1))
+        most = None if self.max_attempts is None else self.max_attempts - 1
+        return (self.jitter(ceiling) for ceiling in itertools.islice(ceilings, most))
 
     def next_wait(self, request: Request, error: CoreClawError, waits: Iterator[float]) -> float | None:
-        """Return the seconds to wait before *request* goes again, or None to give up."""
+        """Return the seconds to wait before *request* is sent again, or None to give up."""
         if not may_send_again(request, error):
             return None
         wait = next(waits, None)

@@ -17,7 +17,7 @@ from coreclaw_async.errors import CoreClawError
 
 NOT_DONE = {errors.RequestNotSentError, errors.RateLimitedError}
 PERHAPS_DONE = {errors.NoReplyError, errors.OutcomeUnknownError, errors.ServiceError, errors.InvalidResponseError}
-CEILINGS = RetryPolicy(jitter=lambda ceiling: ceiling)
+CEILINGS = RetryPolicy(max_attempts=4, jitter=lambda ceiling: ceiling)
 LIMITED = errors.RateLimitedError("slow down")
 
 
@@ -81,6 +81,12 @@ def test_waits_stay_in_their_bounds(attempts: int, first: float, longest: float)
     assert all(0 <= wait <= min(first * 2**number, longest) for number, wait in enumerate(waits))
 
 
+def test_waits_have_no_end_by_default_and_never_grow_beyond_the_longest() -> None:
+    waits = RetryPolicy(jitter=lambda ceiling: ceiling).waits()
+
+    assert list(itertools.islice(waits, 9)) == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
 def test_next_wait_is_none_when_the_request_must_not_go_again() -> None:
     request = request_of(Safety.ONCE)
 
@@ -117,6 +123,9 @@ def test_next_wait_is_none_when_the_service_asks_for_too_long() -> None:
     [
         ("max_attempts", 0, ValueError, "must be 1 or more, not 0"),
         ("max_attempts", True, TypeError, "must be an int, not True"),
+        ("max_elapsed", 0, ValueError, "must be a finite number of seconds above 0, not 0"),
+        ("attempt_timeout", -1, ValueError, "must be a finite number of seconds above 0, not -1"),
+        ("connect_timeout", float("inf"), ValueError, "must be a finite number of seconds above 0, not inf"),
         ("first_delay", 0, ValueError, "must be a finite number of seconds above 0, not 0"),
         ("max_delay", -1, ValueError, "must be a finite number of seconds above 0, not -1"),
         ("max_delay", float("inf"), ValueError, "must be a finite number of seconds above 0, not inf"),
@@ -147,4 +156,7 @@ def test_default_waits_take_seconds_and_not_minutes() -> None:
     longest = itertools.accumulate(CEILINGS.waits())
 
     assert list(longest) == [0.5, 1.5, 3.5]
-    assert repr(RetryPolicy()) == "RetryPolicy(max_attempts=4, first_delay=0.5, max_delay=30.0, max_retry_after=120.0)"
+    assert repr(RetryPolicy()) == (
+        "RetryPolicy(max_attempts=None, max_elapsed=None, first_delay=0.5, max_delay=30.0, max_retry_after=120.0, "
+        "attempt_timeout=20.0, connect_timeout=10.0)"
+    )

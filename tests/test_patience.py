@@ -1,0 +1,201 @@
+"""A read goes on until the deadline of its call; an attempt that falls silent is given up for another one."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import anyio
+import pytest
+from either_client import AsyncCoreClaw
+from raw_server import RawServer, envelope, read_request, serve_sockets
+
+from coreclaw_async import NoReplyError, OutcomeUnknownError, RequestNotSentError, RetryPolicy, ServiceError
+from coreclaw_async.testing import FakeService, RunScript, faults
+
+WORKER = "coreclaw/google-maps-scraper"
+INPUT = {"keywords": ["coffee"]}
+ACCOUNT = envelope({"balance": "1.00"})
+
+
+def out_for(service: FakeService, seconds: float) -> None:
+    """Have every request fail with 502 until *seconds* have passed."""
+    service.faults.add(
+        faults.status(502, body=b"<html>bad gateway</html>"),
+        times=10_000,
+        match=lambda request: service.clock.monotonic() < seconds,
+    )
+
+
+async def test_reads_go_on_through_an_outage_that_is_shorter_than_their_deadline(service: FakeService) -> None:
+    run_id = service.add_run(WORKER, rows=30)
+    out_for(service, 40)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        assert (await client.runs.get(run_id)).run_id == run_id
+
+    assert 40 <= service.clock.monotonic() < 60
+
+
+@pytest.mark.parametrize("outage", [1.0, 5.0, 30.0, 55.0])
+async def test_rows_come_whole_through_an_outage(service: FakeService, outage: float) -> None:
+    run_id = service.add_run(WORKER, rows=250)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id)
+        first = await pager.first()
+        out_for(service, service.clock.monotonic() + outage)
+        rest = await pager.collect()
+
+    assert first is not None
+    assert len(rest) == 249
+
+
+async def test_a_read_that_never_succeeds_fails_at_its_deadline_and_not_before(service: FakeService) -> None:
+    out_for(service, 10_000)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(ServiceError):
+            await client.account.get()
+
+    assert 58 <= service.clock.monotonic() <= 60
+    assert len(service.requests) < 20
+
+
+@pytest.mark.parametrize(("policy", "most"), [(RetryPolicy(max_attempts=3), 3), (RetryPolicy(max_elapsed=5.0), 12)])
+async def test_a_policy_may_be_less_patient(service: FakeService, policy: RetryPolicy, most: int) -> None:
+    out_for(service, 10_000)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=policy) as client:
+        with pytest.raises(ServiceError):
+            await client.account.get()
+
+    assert len(service.requests) <= most
+    assert service.clock.monotonic() <= 5
+
+
+async def test_the_look_after_a_lost_start_is_made_within_its_own_time(service: FakeService) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    service.faults.add(faults.status(502), operation="listWorkerRuns", times=2)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == tuple(service.runs)
+
+
+async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        while (request := read_request(connection, number)) is not None:
+            server.requests.append(request)
+            if len(server.requests) == 2:
+                connection.recv(1)  # Until the client gives up.
+                return
+            connection.sendall(ACCOUNT)
+
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.3)
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
+            await client.account.get()
+            began = time.monotonic()
+            await client.account.get()
+            assert time.monotonic() - began < 5
+            assert client.lanes_in_use == 0
+
+    assert len(server.requests) == 3
+
+
+@pytest.mark.async_client_only
+async def test_a_silent_connection_takes_the_idle_ones_with_it() -> None:
+    """A network that changes silences all connections at once; trying them one after another would take minutes."""
+    is_silent = False
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        while (request := read_request(connection, number)) is not None:
+            server.requests.append(request)
+            if is_silent and number <= 5:
+                connection.recv(1)
+                return
+            time.sleep(0.05)
+            connection.sendall(ACCOUNT)
+
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.4)
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(client.account.get)
+            is_silent = True
+            before = len(server.requests)
+            await client.account.get()
+
+    assert len(server.requests) - before == 2
+
+
+async def test_an_answer_that_comes_slowly_is_not_silent() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        while (request := read_request(connection, number)) is not None:
+            server.requests.append(request)
+            for place in range(0, len(ACCOUNT), 20):
+                connection.sendall(ACCOUNT[place : place + 20])
+                time.sleep(0.15)
+
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.5)
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
+            await client.account.get()
+
+    assert len(server.requests) == 1
+
+
+async def test_a_start_is_waited_for_however_silent_it_is() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        request = read_request(connection, number)
+        if request is not None:
+            server.requests.append(request)
+            time.sleep(0.8)
+            connection.sendall(envelope({"run_slug": "01KZAZ2B7T3Q0R8C784NCRWC03"}))
+
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.2, connect_timeout=0.2)
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
+            started = await client.workers.start_run(WORKER, INPUT)
+
+    assert started.run_id == "01KZAZ2B7T3Q0R8C784NCRWC03"
+    assert len(server.requests) == 1
+
+
+async def test_a_proxy_that_does_not_answer_costs_a_start_the_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        request = read_request(connection, number)
+        if request is not None:
+            server.requests.append(request)
+            connection.recv(1)
+
+    policy = RetryPolicy(max_attempts=3, first_delay=0.01, max_delay=0.01, connect_timeout=0.2)
+    with serve_sockets(handle) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with AsyncCoreClaw("key", base_url="https://api.coreclaw.test", retry=policy, timeout=10) as client:
+            with pytest.raises(RequestNotSentError, match=r"no connection within 0\.2 s"):
+                await client.workers.start_run(WORKER, INPUT)
+
+    assert len(proxy.requests) == 3
+
+
+async def test_a_read_that_stays_silent_says_so() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        read_request(connection, number)
+        connection.recv(1)
+
+    policy = RetryPolicy(max_attempts=2, first_delay=0.01, attempt_timeout=0.2)
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
+            with pytest.raises(NoReplyError, match=r"got nothing for 0\.2 s"):
+                await client.account.get()
+
+
+async def test_a_start_that_waits_by_contract_is_not_given_up_for_silence() -> None:
+    service = FakeService()
+    service.script_next(RunScript(duration=120.0, rows=3))
+    async with AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, retry=RetryPolicy(attempt_timeout=0.05)
+    ) as client:
+        started = await client.workers.start_run(WORKER, INPUT, is_async=False)
+
+    assert started.status == "succeeded"
