@@ -99,9 +99,6 @@ class PageScan(Generic[T]):
             fetcher.size = found
         if reading.count is None and not self._known_until:
             self._offsets.mode = None  # Nothing else would show that it was pinned to the wrong one.
-        if not self._known_until:
-            self._is_nameless = bool(reading.keys) and not reading.has_names
-        self._first = reading
         return self._deliver(reading)
 
     @staticmethod
@@ -128,8 +125,7 @@ class PageScan(Generic[T]):
             return self._deliver(second)
         self._fetcher.drop()
         if not is_settled:
-            self._first = await offsets.first_page(count)
-            return self._deliver_again(first, self._first)
+            return self._deliver_again(first, await offsets.first_page(count))
         self._must_hold = frozenset(second.keys) - frozenset(first.keys)
         return None
 
@@ -200,6 +196,7 @@ class PageScan(Generic[T]):
 
     def _deliver(self, reading: Reading[T]) -> Page[T]:
         """Take *reading* as the next page and return it with its new items only."""
+        self._judge(reading)
         self._tally.note(reading.count, reading.known_count)
         is_beyond = self._is_beyond(reading)
         items: Sequence[T] = ()
@@ -215,6 +212,7 @@ class PageScan(Generic[T]):
 
     def _deliver_again(self, before: Reading[T], reading: Reading[T]) -> Page[T]:
         """Take a page that was read before and return what is new on it."""
+        self._judge(reading)
         if self._is_nameless:
             self._must_begin_like(before, reading)
             items = self._new.take_all(reading, known=len(before.keys))
@@ -226,8 +224,15 @@ class PageScan(Generic[T]):
             self._is_spent = self._is_spent and not items
         return self._hand_out(reading, items)
 
+    def _judge(self, reading: Reading[T]) -> None:
+        """Decide whether the list has identities; an empty page does not tell, so the first that has items does."""
+        if not self._tally.delivered:
+            self._is_nameless = bool(reading.keys) and not reading.has_names
+
     def _hand_out(self, reading: Reading[T], items: Sequence[T]) -> Page[T]:
         page = reading.page
+        if reading.number == 1:
+            self._first = reading
         if len(page.items) < self._fetcher.size:
             self._short[reading.number] = reading
         else:
@@ -315,12 +320,18 @@ class PageScan(Generic[T]):
 
     async def _recheck(self, numbers: Sequence[int]) -> Page[T]:
         """Read some pages once more and return what is new on them, or the items that share an identity."""
-        readings = [await self._read_again(number) for number in numbers]
+        pairs: list[tuple[Reading[T], Reading[T]]] = []
+        for number in numbers:
+            before = self._short.get(number, self._last)
+            assert before is not None, "a page was read"
+            reading = await self._read_again(number)
+            if self._is_nameless:  # Before any is taken: what one has brought would be lost with the error of another.
+                self._must_begin_like(before, reading)
+            pairs.append((before, reading))
+        readings = [reading for _, reading in pairs]
         spares = tuple(self._new.spares)
         items: list[T] = []
-        for reading in readings:
-            before = self._short.get(reading.number, self._last)
-            assert before is not None, "a page was read"
+        for before, reading in pairs:
             items.extend(self._deliver_again(before, reading).items)
         if spares and not items and len(spares) == self._tally.missing and shown_twice(spares, readings):
             items.extend(self._new.take_spares(self._new.spares))

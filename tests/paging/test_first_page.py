@@ -1,0 +1,102 @@
+"""The first page read again: what it shows now counts, not what it showed at first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from paging.list_model import DIALECTS, Dialect, Item, ModelList, nameless, numbered, pager_of, read
+
+
+def grown(model: ModelList, rows: list[Item], steps: list[int]) -> Any:
+    """Return a wait that shows the next step of *rows* and ends with the last one."""
+    left = list(steps)
+    model.items = rows[: left.pop(0)]
+
+    async def goes_on(_: int) -> bool:
+        if not left:
+            return False
+        model.items = rows[: left.pop(0)]
+        return True
+
+    return goes_on
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("make", [nameless, numbered])
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("steps", [[5, 25], [3, 8, 15, 25], [9, 11], [1, 15], [4, 9, 13, 18], [10, 20], [0, 4, 25]])
+async def test_rows_come_once_when_a_followed_list_grows_over_its_first_page(
+    dialect: Dialect, echo: bool, make: Any, prefetch: int, steps: list[int]
+) -> None:
+    model = ModelList([], dialect, echo)
+    rows = make(steps[-1])
+    goes_on = grown(model, rows, steps)
+
+    items, error = await read(pager_of(model, goes_on=goes_on, prefetch=prefetch))
+
+    assert not [number for number, times in Counter(item["n"] for item in items).items() if times > 1]
+    assert error is None
+    assert items == rows
+    assert len(model.requests) <= 4 * len(steps) + 12
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("first", [0, 5, 9, 10, 15])
+@pytest.mark.parametrize("make", [nameless, numbered])
+async def test_rows_come_once_when_an_ended_list_shows_few_at_first(dialect: Dialect, first: int, make: Any) -> None:
+    rows = make(25)
+    model = ModelList([], dialect)
+    goes_on = grown(model, rows, [first, 25])
+
+    items, error = await read(pager_of(model, goes_on=goes_on))
+
+    assert (items, error) == (rows, None)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("empty", [1, 2])
+async def test_list_whose_first_page_was_empty_once_is_judged_by_what_comes(
+    dialect: Dialect, echo: bool, alike: bool, empty: int
+) -> None:
+    rows = [{"n": number // 2 if alike else number} for number in range(25)]
+    model = ModelList([], dialect, echo, count=lambda m, _: 25)
+
+    def show(m: ModelList) -> None:
+        m.items = list(rows)
+
+    model.changes = {empty: show}
+
+    items, error = await read(pager_of(model))
+
+    assert (items, error) == (rows, None)
+    assert len(model.requests) <= 12
+
+
+async def test_page_that_has_moved_takes_nothing_that_another_page_has_brought() -> None:
+    """Both pages came short; the second of them has moved when they are read again."""
+    rows = nameless(45)
+    model = ModelList(list(rows), count=lambda m, _: 45)
+    calls = 0
+
+    async def fetch(offset: int, limit: int) -> Any:
+        nonlocal calls
+        calls += 1
+        page = await model.fetch(offset, limit)
+        cut = {2: 4, 3: 6}.get(calls)
+        items = page.items if cut is None else page.items[:cut]
+        if calls == 8:
+            items = items[::-1]
+        return type(page)(items=items, count=45, page_index=page.page_index, page_size=10, offset=offset, limit=limit)
+
+    pager = pager_of(model, fetch=fetch)
+    first, error = await read(pager)
+    rest, again = await read(pager)
+
+    assert error is not None
+    assert again is None
+    assert sorted(item["n"] for item in first + rest) == list(range(45))
