@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
@@ -25,6 +25,8 @@ PROBE_OFFSET = 2
 SETTLING_SIZE = 10
 """What is read at once instead of pages that are too small to probe, so that positions are unmistakable."""
 _VERDICT_SECONDS = 600.0
+# Two items may share an identity: up to one of so many is no sign that items have moved, or that they have not.
+_SHARE_BY_CHANCE = 10
 
 
 class Mode(Enum):
@@ -126,8 +128,9 @@ def possible_modes(
         size: Items a page holds, 3 or more.
         growth: By how much the count has changed between the two answers, or None when it is not known. Items that were
             inserted at the front shift all others back by as many places, those that were removed forward.
-        has_identity: Whether to go by the keys that stand for one item alone. Without, equal items prove nothing, and
-            only what cannot be the shifted page 1 is told apart.
+        has_identity: Whether to go by the keys that stand for one item alone: nearly all that would stand on both pages
+            must be shifted alike, since two items may share an identity. Without, equal items prove nothing, and only
+            what cannot be the shifted page 1 is told apart.
     """
     added = max(growth or 0, 0)
     removed = max(-(growth or 0), 0)
@@ -138,22 +141,31 @@ def possible_modes(
         is_row = is_far or any(_is_shifted(first, probe, shift) for shift in shifts_of_rows)
         return frozenset({Mode.PAGE, Mode.ROW} if is_row else {Mode.PAGE})
     places, places_of_probe = _places_of_names(first), _places_of_names(probe)
-    shifts = {places[key] - place for key, place in places_of_probe.items() if key in places}
-    if not shifts:
-        may_be_row = is_far or any(
-            all(not 0 <= place - shift < size for place in places.values()) for shift in shifts_of_rows
-        )
-        return frozenset({Mode.PAGE, Mode.ROW} if may_be_row else {Mode.PAGE})
-    if len(shifts) > 1:
-        return frozenset()
-    shift = shifts.pop()
+    shifts = Counter(places[key] - place for key, place in places_of_probe.items() if key in places)
+    most_by_chance = len(probe) // _SHARE_BY_CHANCE
     lowest_of_pages = MIN_PROBE_SIZE if growth is None else size - added
     modes: set[Mode] = set()
-    if shift in shifts_of_rows:
-        modes.add(Mode.ROW)
-    if shift >= lowest_of_pages:
-        modes.add(Mode.PAGE)
-    return frozenset(modes)
+    for shift, alike in shifts.items():
+        if alike * _SHARE_BY_CHANCE < _overlap(first, places_of_probe, places, shift) * (_SHARE_BY_CHANCE - 1):
+            continue
+        is_row = shift in shifts_of_rows
+        if is_row:
+            modes.add(Mode.ROW)
+        if shift >= lowest_of_pages or (is_row and alike <= most_by_chance):
+            modes.add(Mode.PAGE)
+    if modes or shifts.total() > most_by_chance:
+        return frozenset(modes)
+    may_be_row = is_far or any(
+        all(not 0 <= place - shift < size for place in places.values()) for shift in shifts_of_rows
+    )
+    return frozenset({Mode.PAGE, Mode.ROW} if may_be_row else {Mode.PAGE})
+
+
+def _overlap(
+    first: Sequence[Hashable], places_of_probe: Mapping[Hashable, int], places: Mapping[Hashable, int], shift: int
+) -> int:
+    """Return how many keys of both pages stand where the other page, shifted, has a key of one item, too."""
+    return sum(0 <= place + shift < len(first) and first[place + shift] in places for place in places_of_probe.values())
 
 
 def _places_of_names(keys: Sequence[Hashable]) -> dict[Hashable, int]:
