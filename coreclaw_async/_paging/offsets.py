@@ -138,7 +138,8 @@ def possible_modes(
     # Rows have left the view altogether only when as many as a page were added or removed.
     is_far = added >= size or removed >= size - PROBE_OFFSET
     if not has_identity:
-        is_row = is_far or any(_is_shifted(first, probe, shift) for shift in shifts_of_rows)
+        is_too_short = bool(probe) and len(first) <= PROBE_OFFSET
+        is_row = is_far or is_too_short or any(_is_shifted(first, probe, shift) for shift in shifts_of_rows)
         return frozenset({Mode.PAGE, Mode.ROW} if is_row else {Mode.PAGE})
     places, places_of_probe = _places_of_names(first), _places_of_names(probe)
     shifts = Counter(places[key] - place for key, place in places_of_probe.items() if key in places)

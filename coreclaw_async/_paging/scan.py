@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from coreclaw_async._paging.listing import ListSource, Nameless, Reading
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Nameless, Reading
 from coreclaw_async._paging.offsets import (
     SETTLING_SIZE,
     Mode,
@@ -90,24 +90,32 @@ class PageScan(Generic[T]):
 
     async def _begin(self) -> Page[T]:
         reading = await self._offsets.first_page(self._tally.count)
-        found, fetcher = len(reading.page.items), self._fetcher
         told = reading.page.page_size
-        if told and told != fetcher.size and told <= MAX_LIMIT:
-            fetcher.size = told
-        elif found < fetcher.size and self._may_be_cut(reading):
-            # A service that cuts the limit without saying so; stepping by the limit would skip what it cut off.
-            fetcher.size = found
+        if told and told <= MAX_LIMIT:
+            self._fetcher.size = told
+        elif self._may_be_cut(reading):
+            reading = await self._look_for_cut(reading)
         if reading.count is None and not self._known_until:
             self._offsets.mode = None  # Nothing else would show that it was pinned to the wrong one.
         return self._deliver(reading)
 
-    @staticmethod
-    def _may_be_cut(reading: Reading[T]) -> bool:
+    async def _look_for_cut(self, reading: Reading[T]) -> Reading[T]:
+        """Step by what page 1 holds where the service cuts the limit without saying so; return page 1."""
+        found = len(reading.page.items)
+        if reading.count is not None:  # It may as well be behind its count, as replicas are.
+            again = await self._offsets.first_page(self._tally.count)
+            if len(again.page.items) != found:
+                return max(reading, again, key=lambda look: len(look.page.items))
+        # Stepping by the limit would skip what was cut off.
+        self._fetcher.size = found
+        return reading
+
+    def _may_be_cut(self, reading: Reading[T]) -> bool:
         """Whether a first page that is not full may not be the last one."""
         found = len(reading.page.items)
         if reading.count is None:  # No service would cut pages to fewer than these.
-            return found >= SETTLING_SIZE
-        return 0 < found < reading.count
+            return SETTLING_SIZE <= found < self._fetcher.size
+        return MIN_PROBE_SIZE <= found < min(self._fetcher.size, reading.count)
 
     async def _settle(self) -> Page[T] | None:
         """Find out how the second page is asked for, which reads it in the mode that production uses now."""

@@ -100,3 +100,61 @@ async def test_page_that_has_moved_takes_nothing_that_another_page_has_brought()
     assert error is not None
     assert again is None
     assert sorted(item["n"] for item in first + rest) == list(range(45))
+
+
+def shown_late(rows: list[Item], first: int, looks: int) -> Any:
+    """Return a change that shows *first* rows for some looks, and then all."""
+
+    def change(model: ModelList) -> None:
+        model.items = list(rows if len(model.requests) > looks else rows[:first])
+
+    return change
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("make", [nameless, numbered])
+@pytest.mark.parametrize(("echo", "looks"), [(True, 1), (True, 2), (False, 1)])
+@pytest.mark.parametrize("first", [1, 2, 3, 5, 30, 99])
+async def test_first_page_that_is_behind_its_count_is_not_taken_for_a_cut_one(
+    dialect: Dialect, make: Any, echo: bool, looks: int, first: int
+) -> None:
+    rows = make(1000)
+    model = ModelList([], dialect, echo, count=lambda m, _: 1000)
+    model.changes = dict.fromkeys(range(30), shown_late(rows, first, looks))
+
+    items, error = await read(pager_of(model, page_size=100))
+
+    assert error is None
+    assert sorted(item["n"] for item in items) == list(range(1000))
+    assert len(model.requests) <= 18
+
+
+@pytest.mark.parametrize("first", [1, 2])
+async def test_one_or_two_rows_that_lag_behind_their_count_do_not_make_a_list_unreadable(first: int) -> None:
+    rows = numbered(250)
+    model = ModelList(rows[:first], echo=False, count=lambda m, _: first + 1 if len(m.items) == first else 250)
+
+    async def goes_on(_: int) -> bool:
+        has_news = len(model.items) == first
+        model.items = list(rows)
+        return has_news
+
+    items, error = await read(pager_of(model, page_size=100, goes_on=goes_on))
+
+    assert (items, error) == (rows, None)
+    assert len(model.requests) <= 12
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("make", [nameless, numbered])
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("cap", [4, 11, 20])
+async def test_page_that_the_service_cuts_costs_one_more_look(
+    dialect: Dialect, make: Any, echo: bool, cap: int
+) -> None:
+    model = ModelList(make(95), dialect, echo, cap=cap)
+
+    items, error = await read(pager_of(model, page_size=100))
+
+    assert (items, error) == (make(95), None)
+    assert len(model.requests) <= 95 // cap + 1 + 4

@@ -94,6 +94,7 @@ def test_page_number_is_certain_when_rows_without_identity_are_no_shifted_first_
     assert possible_modes("abcd", "xbcd", size=4, growth=0, has_identity=False) == {PAGE}
     assert possible_modes("abcd", "", size=4, growth=0, has_identity=False) == {PAGE}
     assert possible_modes("abcd", "cdef", size=4, growth=0, has_identity=False) == {PAGE, ROW}
+    assert possible_modes("ab", "cdef", size=4, growth=0, has_identity=False) == {PAGE, ROW}
 
 
 @pytest.mark.parametrize(
