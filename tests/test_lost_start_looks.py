@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Awaitable, Callable
+from email.utils import format_datetime
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from either_client import AsyncCoreClaw
 
@@ -315,3 +318,105 @@ async def test_odd_record_in_a_list_that_is_polled_hurts_no_wait(service: FakeSe
     assert sorted(ended) == sorted(run_ids)
     details = [request for request in service.requests if request.operation == "getWorkerRun"]
     assert len(details) < 80, "the others were read from lists"
+
+
+def listed_runs(runs: Callable[[int], tuple[list[dict[str, Any]], int]]) -> httpx.MockTransport:
+    """Return a service whose starts are lost and whose list shows *runs* (and counts them) at each read."""
+    reads = iter(range(99))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            raise httpx.ReadError("gone")
+        shown, count = runs(next(reads))
+        offset, limit = max(1, int(request.url.params["offset"])), int(request.url.params["limit"])
+        page = shown[(offset - 1) * limit : offset * limit]
+        data = {"list": page, "count": count, "page_index": offset, "page_size": limit}
+        headers = {"date": format_datetime(dt.datetime.fromtimestamp(FakeClock().time(), dt.UTC), usegmt=True)}
+        return httpx.Response(200, headers=headers, json={"code": 0, "message": "success", "data": data})
+
+    return httpx.MockTransport(answer)
+
+
+def listed(age: float, number: int = 0) -> dict[str, Any]:
+    """Return the record of a run that was made *age* seconds ago."""
+    return {"slug": run_id_at(FakeClock().time() - age, number), "status": "running", "origin": "openapi"}
+
+
+def run_id_at(seconds: float, number: int) -> str:
+    digits, left = "", int(seconds * 1000)
+    for _ in range(10):
+        left, digit = divmod(left, 32)
+        digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[digit] + digits
+    return f"{digits}{number:016d}"
+
+
+async def lost_candidates(transport: httpx.MockTransport) -> tuple[str, ...] | None:
+    async with AsyncCoreClaw("key", transport=transport, clock=FakeClock(), retry=QUICK) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+    return None if caught.value.candidates is None else tuple(caught.value.candidates)
+
+
+@pytest.mark.parametrize("old", [1, 2, 5, 40])
+async def test_page_that_counts_more_than_it_shows_is_no_end_of_the_look(old: int) -> None:
+    """The run was written between the query for the list and that for the count."""
+    earlier = [listed(5000.0 + number, number) for number in range(old)]
+    lost = listed(0.0, 777)
+
+    def runs(read: int) -> tuple[list[dict[str, Any]], int]:
+        return (earlier if read == 0 else [lost, *earlier]), old + 1
+
+    assert await lost_candidates(listed_runs(runs)) in ((lost["slug"],), None)
+
+
+@pytest.mark.parametrize("old", [1, 5, 600])
+async def test_page_that_stays_shorter_than_its_count_cannot_tell(old: int) -> None:
+    shown = [listed(5000.0 + number, number) for number in range(min(old, 99))]
+
+    assert await lost_candidates(listed_runs(lambda read: (shown, old + 1))) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_lost_run_is_found_in_a_list_in_no_order(seed: int) -> None:
+    runs = [listed(5000.0 + number, number) for number in range(149)]
+    random.Random(seed).shuffle(runs)
+    lost = listed(0.0, 777)
+    runs.insert(130, lost)
+
+    assert await lost_candidates(listed_runs(lambda read: (runs, len(runs)))) == (lost["slug"],)
+
+
+async def test_lost_run_is_found_behind_older_ones_that_are_in_order() -> None:
+    lost = listed(0.0, 777)
+    runs = [*(listed(5000.0 + number, number) for number in range(149)), lost]
+
+    assert await lost_candidates(listed_runs(lambda read: (runs, len(runs)))) == (lost["slug"],)
+
+
+@pytest.mark.parametrize(("place", "found"), [(0, None), (50, None), (150, None), (350, ())])
+async def test_long_list_that_is_not_newest_first_as_far_as_it_was_read_cannot_tell(
+    place: int, found: tuple[str, ...] | None
+) -> None:
+    """Two pages are newer than the start, and of the console; one run does not tell how old it is."""
+    runs = [listed(float(number - 200), number) | {"origin": "web"} for number in range(200)]
+    runs += [listed(5000.0 + number, number) for number in range(400)]
+    runs[place]["slug"], runs[place]["origin"] = "1234", "web"
+
+    assert await lost_candidates(listed_runs(lambda read: (runs, len(runs)))) == found
+
+
+async def test_long_list_that_is_oldest_first_cannot_tell() -> None:
+    runs = [listed(5000.0 - number, number) for number in range(600)]
+
+    assert await lost_candidates(listed_runs(lambda read: (runs, len(runs)))) is None
+
+
+async def test_long_list_that_is_newest_first_is_read_back_to_the_start_alone() -> None:
+    reads: list[int] = []
+
+    def runs(read: int) -> tuple[list[dict[str, Any]], int]:
+        reads.append(read)
+        return [listed(5000.0 + number, number) for number in range(600)], 600
+
+    assert await lost_candidates(listed_runs(runs)) == ()
+    assert len(reads) == 1

@@ -174,11 +174,13 @@ async def report_started(
     Call *found* with each run that a start between *since* and *until* may have brought about, as soon as it is seen.
 
     Reads the service's current month first, whose answer also tells the service's clock, and earlier months when the
-    start may fall into one; at most five pages of each.
+    start may fall into one; at most five pages of each. What five pages can hold is read whole; of a longer list, the
+    pages that are newest first throughout, down to one that is older than the start.
 
     Raises:
         InvalidResponseError: A run that may be one of them does not say its id.
-        PaginationError: Five pages do not reach back to *since*, and hold no run that may be one of them.
+        PaginationError: The pages do not add up, or five of them do not reach back to *since* and hold no run that may
+            be one of them.
     """
     transport = context.transport
     began = check_aware("since", since).timestamp()
@@ -221,16 +223,19 @@ class _StartedLook:
     _was_cut: bool = attrs.field(default=False, init=False)
 
     async def read(self, pager: AsyncPager[Run], page: Page[Run] | None) -> None:
-        """Take *page* and the next ones, until one is older than what is looked for, or there have been five."""
+        """Take *page* and the next ones, until the rest must be older than what is looked for, or there were five."""
         pages = 0
+        reached: float | None = float("inf")
         while page is not None:
             for run in page.items:
                 self._take(run)
             pages += 1
-            if self._is_behind(page):
+            reached = _reached(page, reached)
+            is_behind = reached is not None and reached < self.first
+            if is_behind and _is_long(page):
                 return
             if pages == _MAX_LOOK_PAGES:
-                self._was_cut = True
+                self._was_cut = self._was_cut or not is_behind
                 return
             page = await pager.next_page()
 
@@ -240,11 +245,6 @@ class _StartedLook:
             raise InvalidResponseError(f"{self._nameless} runs that may be what was looked for do not say their id")
         if self._was_cut and not self._has_found:
             raise PaginationError("the look for a lost start ended before it had gone back far enough")
-
-    def _is_behind(self, page: Page[Run]) -> bool:
-        """Newest first is a hint, and so is all of this."""
-        newest, oldest = (creation_time(page.items[place].run_id) for place in (0, -1))
-        return newest is not None and oldest is not None and oldest < self.first and oldest <= newest
 
     def _take(self, run: Run) -> None:
         if run.origin == "web" or run.run_id in self._context.known:
@@ -256,3 +256,23 @@ class _StartedLook:
         if created is None or self.first <= created <= self.last:
             self._has_found = True
             self._found(run)
+
+
+def _reached(page: Page[Run], before: float | None) -> float | None:
+    """
+    Return how far back the list has come with *page*, in Unix seconds; None when it is not newest first so far.
+
+    Newest first is a hint: one run that is out of order, or does not tell its time, and the next page may hold any.
+    """
+    for run in page.items:
+        created = creation_time(run.run_id)
+        if before is None or created is None or created > before:
+            return None
+        before = created
+    return before
+
+
+def _is_long(page: Page[Run]) -> bool:
+    """Return whether *page* is whole, of a list too long to be read whole: then its order is all there is to go by."""
+    is_full = len(page.items) >= (page.page_size or page.limit)
+    return is_full and page.count is not None and page.count > _MAX_LOOK_PAGES * MAX_LIMIT
