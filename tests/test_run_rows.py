@@ -207,7 +207,7 @@ async def test_count_of_the_pages_must_do_where_the_run_says_no_more(results: in
         assert len(await client.runs.iterate_results(RUN_ID, page_size=10).collect()) == 25
 
 
-async def test_count_one_too_high_is_an_error_at_once_where_the_run_agrees_with_the_rows(service: FakeService) -> None:
+async def test_count_one_too_high_is_an_error_after_a_bounded_wait(service: FakeService) -> None:
     def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
         return {**envelope, "data": {**envelope["data"], "count": 2001}}
 
@@ -216,12 +216,99 @@ async def test_count_one_too_high_is_an_error_at_once_where_the_run_agrees_with_
     began = service.clock.time()
 
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(PaginationError, match="2000 of 2001") as caught:
+        with pytest.raises(PaginationError, match="count 2001 rows, and only 2000 came") as caught:
             await client.runs.iterate_results(run_id).collect()
 
     assert len(caught.value.items) == 2000
-    assert len(service.requests) <= 27
-    assert service.clock.time() == began
+    assert len(service.requests) <= 40
+    assert 29 <= service.clock.time() - began <= 31
+
+
+@pytest.mark.parametrize("final", [5, 3, 0, None, 25])
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("has_count", [True, False])
+async def test_followed_pages_are_read_once_more_after_the_end_whatever_the_run_says(
+    service: FakeService, final: int | None, prefetch: int, has_count: bool
+) -> None:
+    states: list[dict[str, Any]] = [*[{"status": "running", "results": 5}] * 3, {**SUCCEEDED, "results": final}]
+    transport = answers(states, [list(range(5)), list(range(25))], count=has_count)
+
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock) as client:
+        rows = await client.runs.iterate_results(RUN_ID, follow=True, page_size=100, prefetch=prefetch).collect()
+
+    assert len(rows) == 25
+
+
+@pytest.mark.parametrize("results", [0, None])
+async def test_page_that_was_read_before_the_end_is_read_again_where_the_run_says_no_number(
+    results: int | None,
+) -> None:
+    transport = answers([{**SUCCEEDED, "results": results}], [[1, 2, 3], list(range(8))])
+
+    async with AsyncCoreClaw("key", transport=transport) as client:
+        assert len(await client.runs.iterate_results(RUN_ID).collect()) == 8
+
+
+def late_rows(
+    service: FakeService, *, shown: int, late_for: float, states: dict[str, Any], with_ids: bool = True
+) -> httpx.MockTransport:
+    """Return a service that counts 25 rows at once, and shows more than *shown* of them after *late_for* seconds."""
+    began = service.clock.monotonic()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        data: dict[str, Any] = {"slug": RUN_ID, **states}
+        if request.url.path.endswith("/result"):
+            rows = [{"rank": n, **({"__coreclaw_data_id__": str(n)} if with_ids else {})} for n in range(25)]
+            rows = rows if service.clock.monotonic() - began >= late_for else rows[:shown]
+            offset, limit = max(1, int(request.url.params["offset"])), int(request.url.params["limit"])
+            data = {"list": rows[(offset - 1) * limit : offset * limit], "count": 25, "page_index": offset}
+        return httpx.Response(200, json={"code": 0, "message": "success", "data": data})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize("options", [{}, {"follow": True}, {"partial": True}], ids=str)
+@pytest.mark.parametrize("results", [None, 0, 18, 25])
+@pytest.mark.parametrize("with_ids", [True, False])
+async def test_rows_that_the_pages_count_are_waited_for_as_those_that_the_run_says_it_has(
+    service: FakeService, results: int | None, options: dict[str, bool], with_ids: bool
+) -> None:
+    states = {**SUCCEEDED, "results": results}
+    transport = late_rows(service, shown=18, late_for=3.0, states=states, with_ids=with_ids)
+    began = service.clock.monotonic()
+
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock) as client:
+        rows = await client.runs.iterate_results(RUN_ID, **options).collect()
+
+    assert ranks(rows) == list(range(25))
+    assert service.clock.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("results", [None, 0, 18])
+async def test_rows_that_are_counted_and_never_come_are_an_error_that_keeps_the_others(
+    service: FakeService, results: int | None
+) -> None:
+    transport = late_rows(service, shown=18, late_for=1000.0, states={**SUCCEEDED, "results": results})
+    began = service.clock.monotonic()
+
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock) as client:
+        pager = client.runs.iterate_results(RUN_ID)
+        with pytest.raises(PaginationError, match="count 25 rows, and only 18 came") as caught:
+            await pager.collect()
+        waited = service.clock.monotonic() - began
+        service.clock.advance(1000)
+        assert ranks(await pager.collect()) == list(range(25))
+
+    assert ranks(caught.value.items) == list(range(18))
+    assert (caught.value.collected, caught.value.expected, caught.value.run_id) == (18, 25, RUN_ID)
+    assert 29 <= waited <= 31
+
+
+async def test_rows_so_far_of_a_run_whose_count_is_ahead_of_its_list_are_waited_for(service: FakeService) -> None:
+    transport = late_rows(service, shown=24, late_for=0.5, states={"status": "running", "results": 25})
+
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock) as client:
+        assert len(await client.runs.iterate_results(RUN_ID, partial=True).collect()) == 25
 
 
 async def test_an_unknown_run_is_said_to_be_unknown(client: AsyncCoreClaw) -> None:

@@ -99,6 +99,7 @@ class RunRows:
     _delays: Iterator[float] | None = attrs.field(default=None, init=False)
     _gives_up_at: float = attrs.field(default=0.0, init=False)
     _rows_before: int = attrs.field(default=0, init=False)
+    _count: int = attrs.field(default=0, init=False)
 
     async def open(self) -> Sequence[ListSource[Row]]:
         """Return the list; asks which run is meant where it is named as the last."""
@@ -115,60 +116,78 @@ class RunRows:
             row_identity,
             expects_count=True,
             run_id=self._run_id,
-            goes_on=None if self.partial else self._goes_on,
+            goes_on=self._goes_on,
         )
         return (source,)
 
     async def _fetch(self, offset: int, limit: int) -> Page[Row]:
         if not self._is_begun and self._state is None and not self.partial:
             if self.follow:
-                await self._has_news(0)
+                await self._wait_for_news(0)
             else:
                 return await self._read_first(offset, limit)
         self._is_begun = True
-        return await read_results(self.context, self._run_id, offset, limit)
+        return await self._read(offset, limit)
+
+    async def _read(self, offset: int, limit: int) -> Page[Row]:
+        page = await read_results(self.context, self._run_id, offset, limit)
+        self._count = page.count or 0
+        return page
 
     async def _read_first(self, offset: int, limit: int) -> Page[Row]:
         """Return the first page of a run that has ended; its state is read at the same time."""
         state, page = await _both(
             lambda: finished_run(self.context, self._run_id),
-            lambda: read_results(self.context, self._run_id, offset, limit),
+            lambda: self._read(offset, limit),
         )
         self._state = state
         self._is_begun = True
-        if page.count is not None and state.result_count is not None and page.count >= state.result_count:
+        if page.count is not None and state.result_count and page.count >= state.result_count:
             return page
         # It may have been read before the last rows were there, and the run have ended in between.
-        return await read_results(self.context, self._run_id, offset, limit)
+        return await self._read(offset, limit)
 
     async def _goes_on(self, rows: int) -> bool:
-        """Wait for further rows, and return whether there may be any."""
-        if self._state is None:
-            return await self._has_news(rows)
-        expected = self._state.result_count
-        if expected is None or rows >= expected:
+        """
+        Wait for further rows, and return whether there may be any.
+
+        Raises:
+            PaginationError: The run, or the last page that came, told of more rows than came for half a minute.
+        """
+        if self.follow and self._state is None:
+            await self._wait_for_news(rows)
+            return True
+        # The rows so far need not be all that the run has; its pages must hold what they count in any case.
+        told = 0 if self._state is None or self.partial else self._state.result_count or 0
+        if rows >= max(told, self._count):
             return False
-        await self._wait_for_lag(rows, expected)
+        await self._wait_for_lag(rows, told)
         return True
 
-    async def _wait_for_lag(self, rows: int, expected: int) -> None:
-        """Wait a little, for rows that a run that has ended says it has and that did not come yet."""
+    async def _wait_for_lag(self, rows: int, told: int) -> None:
+        """Wait a little, for rows that the run (*told*) or its pages say there are and that did not come yet."""
         clock = self.context.transport.clock
         now = clock.monotonic()
         if self._delays is None or rows > self._rows_before:
             self._delays, self._gives_up_at, self._rows_before = self.context.schedule.waits(), now + _LAG_SECONDS, rows
         if now >= self._gives_up_at:
             self._delays = None  # Whoever asks again waits again.
+            expected = max(told, self._count)
+            says = f"has ended with {told} rows" if told == expected else f"has pages that count {expected} rows"
             raise PaginationError(
-                f"run {self._run_id} has ended with {expected} rows, and only {rows} came",
+                f"run {self._run_id} {says}, and only {rows} came",
                 collected=rows,
                 expected=expected,
                 run_id=self._run_id,
             )
         await clock.sleep(min(next(self._delays), self._gives_up_at - now))
 
-    async def _has_news(self, rows: int) -> bool:
-        """Follow the run until it has more than *rows* rows, or may have them, or has ended; then say if it has."""
+    async def _wait_for_news(self, rows: int) -> None:
+        """
+        Follow the run until it has more than *rows* rows, or may have them, or has ended.
+
+        The pages are read on after its end, too: what it says of its rows may be behind them.
+        """
         if self._ended is not None:
             ended, self._ended, self._wait = self._ended, None, None
             raise_without_end(ended)
@@ -180,14 +199,14 @@ class RunRows:
                 assert watch is not None, "only the last run has to be found out"
                 await self._wait.settle(watch)
                 run = watch.run
-                if watch.is_over and run is not None and run.is_finished:
-                    self._state = run
-                    return run.result_count is None or run.result_count > rows
-                if watch.is_over:  # It stays ``aborting``: what it has by now, and then the error.
-                    self._ended = watch
-                    return True
+                if watch.is_over:
+                    if run is not None and run.is_finished:
+                        self._state = run
+                    else:  # It stays ``aborting``: what it has by now, and then the error.
+                        self._ended = watch
+                    return
                 if run is not None and (run.result_count is None or run.result_count > rows):
-                    return True
+                    return
         except Exception:
             self._wait = None  # The wait for this run is over; whoever goes on begins another one.
             raise
