@@ -120,7 +120,7 @@ class Limiter:
         self._room = most - first
 
     async def __aenter__(self) -> None:
-        if self._room and not self._semaphore.value:
+        while self._room and not self._semaphore.value:
             with anyio.move_on_after(_SLOW_ANSWER) as moment:
                 await self._semaphore.acquire()
             if not moment.cancelled_caught:
@@ -157,7 +157,7 @@ class Connections:
         self.max_connections = max_connections
         self.is_closed = False
         self.foreign_transport = transport
-        self.last_date = ("", 0.0)
+        self.last_date: tuple[str, float] = ("", 0.0)
         """The ``Date`` of the service's latest answer, and when it came by this machine's clock, in Unix seconds."""
         self.given_client = http_client
         self._making = threading.Lock()

@@ -240,8 +240,8 @@ class Lanes(httpx.AsyncBaseTransport):
 
     async def close_idle(self) -> None:
         """Close the lanes of this event loop that no request holds."""
-        lanes = self._loops[anyio.lowlevel.current_token().native_token]
-        while lanes.free:
+        lanes = self._loops.get(anyio.lowlevel.current_token().native_token)
+        while lanes is not None and lanes.free:  # None: the client was closed meanwhile.
             await lanes.discard(lanes.free.pop())
 
     async def aclose(self) -> None:

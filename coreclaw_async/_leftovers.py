@@ -20,8 +20,8 @@ def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     connections = getattr(getattr(transport, "_pool", None), "connections", ())
     if any(_has_leftovers(connection) for connection in connections):
         return True
-    inner = vars(transport).values() if wrappers and hasattr(transport, "__dict__") else ()
-    return any(has_leftovers(part, wrappers - 1) for part in inner if isinstance(part, httpx.AsyncBaseTransport))
+    parts: list[Any] = list(vars(transport).values()) if wrappers and hasattr(transport, "__dict__") else []
+    return any(has_leftovers(part, wrappers - 1) for part in parts if isinstance(part, httpx.AsyncBaseTransport))
 
 
 def client_has_leftovers(client: httpx.AsyncClient) -> bool:

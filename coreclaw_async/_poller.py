@@ -352,6 +352,7 @@ class _Round:
 
     async def take(self) -> None:
         """Look, until all was looked at, nothing is heard any more, or the leader must go."""
+        patience: float | None = None
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._take_survey)

@@ -14,6 +14,8 @@ from coreclaw_async._event_loops import EventLoop, current_loop
 from coreclaw_async._watch import PollSchedule
 from coreclaw_async.models import StartedRun
 
+_LAST_TRY = 1.0
+
 
 class SlotLine:
     """Those who wait for a slot, first come, first served: one of them asks, at the pace of the poll schedule."""
@@ -46,9 +48,11 @@ class SlotLine:
                 try:
                     return await start()
                 except errors.ConcurrencyLimitError as error:
-                    delay = max(next(delays), error.retry_after or 0.0)
-                    if error.may_have_taken_effect or self._clock.monotonic() + delay >= deadline:
+                    left = deadline - self._clock.monotonic()
+                    if error.may_have_taken_effect or left <= _LAST_TRY:
                         raise
+                    # A slot may be free shortly before the deadline.
+                    delay = min(max(next(delays), error.retry_after or 0.0), left - _LAST_TRY)
                 await self._clock.sleep(delay)
         finally:
             front.release()
@@ -59,7 +63,7 @@ class SlotLine:
             async with anyio.create_task_group() as group:
 
                 async def expire() -> None:
-                    await self._clock.sleep(deadline - self._clock.monotonic())
+                    await self._clock.sleep(max(0.0, deadline - self._clock.monotonic()))
                     group.cancel_scope.cancel()
 
                 if deadline != math.inf:

@@ -245,7 +245,7 @@ class Transport:
                 redact(each, self.settings.credentials)
             self._make_presentable(failure)
             result = failure
-            if reply is not None and not isinstance(error, errors.RateLimitedError):
+            if reply is not None and answer is None and not isinstance(error, errors.RateLimitedError):
                 self._note_taken()
         except BaseException:
             self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)

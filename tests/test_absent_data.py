@@ -222,3 +222,56 @@ async def test_second_page_of_every_list_is_read_again(operation: str, loss: str
 
     assert len(items) >= 130
     assert service.faults.pending == 0
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("rows", [100, 200])
+async def test_null_behind_the_last_row_of_a_count_one_too_high_keeps_the_rows(rows: int, prefetch: int) -> None:
+    def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
+        return {**envelope, "data": {**envelope["data"], "count": rows + 1, "list": envelope["data"]["list"] or None}}
+
+    service = FakeService()
+    run_id = service.add_run(WORKER, rows=rows)
+    service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, prefetch=prefetch)
+        with pytest.raises(PaginationError, match=f"count {rows + 1} rows, and only {rows} came") as caught:
+            await pager.collect()
+        service.faults.clear()
+        assert len(await pager.collect()) == rows
+
+    assert len(caught.value.items) == rows
+    assert len(service.requests) < 150
+
+
+async def test_null_beside_a_count_is_a_broken_answer_to_who_asks_for_one_page() -> None:
+    service = FakeService()
+    run_id = service.add_run(WORKER, rows=237)
+    service.faults.add(ABSENT["list is null"], operation="listWorkerRunResults", times=999)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(InvalidResponseError, match="list is missing or null, beside a count of 237"):
+            await client.runs.list_results_page(run_id, offset=3, limit=100)
+
+
+@pytest.mark.parametrize("odd", [None, "x", 5, True, [1]], ids=repr)
+@pytest.mark.parametrize("prefetch", [0, 4])
+async def test_row_that_is_no_object_is_named_and_keeps_the_position(odd: Any, prefetch: int) -> None:
+    def spoil(envelope: dict[str, Any]) -> dict[str, Any]:
+        rows = [odd if row["rank"] == 151 else row for row in envelope["data"]["list"]]
+        return {**envelope, "data": {**envelope["data"], "list": rows}}
+
+    service = FakeService()
+    run_id = service.add_run(WORKER, rows=237)
+    service.faults.add(faults.edit(spoil), operation="listWorkerRunResults", times=99)
+    rows: list[Any] = []
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, prefetch=prefetch)
+        with pytest.raises(InvalidResponseError, match=r"list\[50\]: a row must be an object") as caught:
+            async for row in pager:
+                rows.append(row)
+        assert len(rows) == 100
+        service.faults.clear()
+        rows += await pager.collect()
+
+    assert caught.value.run_id == run_id
+    assert [row["rank"] for row in rows] == list(range(1, 238))

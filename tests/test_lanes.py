@@ -126,3 +126,13 @@ def test_a_loop_that_was_closed_without_a_word_is_forgotten() -> None:
         loop.close()  # Without shutdown_asyncgens.
 
     assert lanes.open == 1
+
+
+async def test_closing_what_is_idle_after_the_lanes_were_closed_does_nothing() -> None:
+    lanes, _ = lanes_of(Lane)
+    await (await lanes.handle_async_request(request_with(Flight()))).aread()
+    await lanes.aclose()
+
+    await lanes.close_idle()
+
+    assert lanes.open == 0

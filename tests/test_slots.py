@@ -104,3 +104,27 @@ async def test_one_who_waits_behind_others_gives_up_at_his_own_deadline(service:
         assert service.clock.monotonic() < 60
 
     assert service.runs_created == 1
+
+
+async def test_a_slot_that_is_free_just_before_the_deadline_is_taken(service: FakeService) -> None:
+    service.faults.add(
+        faults.error(30003, status=400),
+        operation="runWorker",
+        times=999,
+        match=lambda _: service.clock.monotonic() < 9,
+    )
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(WaitTimeoutError):
+            await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=16)
+
+    assert service.runs_created == 1
+
+
+async def test_a_first_start_that_outlasts_the_timeout_is_no_foreign_error(service: FakeService) -> None:
+    service.faults.add(faults.error(30003, status=400), operation="runWorker", times=9)
+    service.faults.add(faults.delay(5.0), operation="runWorker", times=9)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(ConcurrencyLimitError):
+            await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=2)
+
+    assert service.runs_created == 0

@@ -13,9 +13,10 @@ from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import concrete_id, read_results, read_run
 from coreclaw_async._resources.waiting import Wait, raise_without_end
 from coreclaw_async._watch import Watch
+from coreclaw_async._wire.pages import LastPageError
 from coreclaw_async._wire.request import check_id
 from coreclaw_async.errors import InvalidResponseError, PaginationError, RunNotFinishedError
-from coreclaw_async.models import LastRun, Page, Row, Run, RunRef
+from coreclaw_async.models import LastRun, Page, ResultPage, Row, Run, RunRef
 
 T = TypeVar("T")
 
@@ -130,7 +131,11 @@ class RunRows:
         return await self._read(offset, limit)
 
     async def _read(self, offset: int, limit: int) -> Page[Row]:
-        page = await read_results(self.context, self._run_id, offset, limit)
+        try:
+            page = await read_results(self.context, self._run_id, offset, limit)
+        except LastPageError as error:
+            # It came so again and again. To the scan it is empty, which ends no list that lacks a row of its count.
+            page = ResultPage(count=error.count, offset=offset, limit=limit)
         self._count = page.count or 0
         return page
 

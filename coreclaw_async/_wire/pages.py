@@ -5,14 +5,29 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from coreclaw_async._wire.converter import ListHead, read_model, read_models, read_object
+from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, wrong_shape
+from coreclaw_async.errors import InvalidResponseError
 from coreclaw_async.models import Page, ResultPage
 
 T = TypeVar("T")
 
 _LIST = "list"
 _LIST_OF_WORKERS = "scraper"
+
+
+class LastPageError(InvalidResponseError):
+    """
+    A page of rows has no list, and is the last one by its count.
+
+    Rows may be missing, or the count too high: whoever has read the pages before it can tell.
+
+    Attributes:
+        count: The count that came with it.
+    """
+
+    count: int = 0
 
 
 def read_page(
@@ -46,11 +61,21 @@ def read_result_page(request: Request, answer: Answer, *, offset: int, limit: in
     Return the page of result rows in *answer*.
 
     Raises:
+        LastPageError: There is no list, and there must be one unless the count is too high.
         InvalidResponseError: There is no data, no list where there must be one, or a row that is no object: it was
-            paid for, and leaving it out would lose it.
+            paid for, so leaving it out would lose it, and nobody can tell what stood there.
     """
+    data = read_object(request, answer)
+    _check_rows(request, answer, data.get(_LIST))
     page = read_model(request, answer, ResultPage)
-    _items_of(request, answer, read_object(request, answer), _LIST, count=page.count, offset=offset, limit=limit)
+    try:
+        _items_of(request, answer, data, _LIST, count=page.count, offset=offset, limit=limit)
+    except InvalidResponseError as error:
+        if page.count is None or not limit < page.count <= offset * limit:
+            raise
+        last = LastPageError(error.message)
+        last.__dict__.update(error.__dict__, count=page.count)
+        raise last from None
     object.__setattr__(page, "offset", offset)  # Nobody has seen the new object yet.
     object.__setattr__(page, "limit", limit)
     return page
@@ -64,6 +89,14 @@ def read_whole_list(request: Request, answer: Answer, model: type[T]) -> tuple[T
         InvalidResponseError: There is no data, or no list in it.
     """
     return read_models(request, answer, model, _listed(request, answer, read_object(request, answer), _LIST))
+
+
+def _check_rows(request: Request, answer: Answer, rows: Any) -> None:
+    """Refuse rows that are no objects, by the place of the first one."""
+    if not is_array(rows) or set(map(type, rows)) <= {dict}:
+        return
+    place = next(place for place, row in enumerate(rows) if not is_object(row))
+    raise wrong_shape(request, answer, f"{_LIST}[{place}]: a row must be an object")
 
 
 def _items_of(

@@ -44,7 +44,7 @@ class Request:
         query: Encoded query without the question mark, or an empty string.
         body: Encoded JSON, or None for no body.
         safety: What a second send would do.
-        is_urgent: Whether it goes before others that wait for the rate, as an abort does: the run costs money meanwhile.
+        is_urgent: Whether it goes before others that wait for the rate, as an abort does, whose run costs money.
         is_public: Whether the operation needs no key, so that none is sent.
         reads_for: Seconds the service may take to answer by contract; the deadline of a call is never
             shorter than this.
