@@ -20,8 +20,8 @@ def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     connections = getattr(getattr(transport, "_pool", None), "connections", ())
     if any(_has_leftovers(connection) for connection in connections):
         return True
-    parts: list[Any] = list(vars(transport).values()) if wrappers and hasattr(transport, "__dict__") else []
-    return any(has_leftovers(part, wrappers - 1) for part in parts if isinstance(part, httpx.AsyncBaseTransport))
+    parts: dict[str, Any] = getattr(transport, "__dict__", {}) if wrappers else {}
+    return any(has_leftovers(one, wrappers - 1) for one in parts.values() if isinstance(one, httpx.AsyncBaseTransport))
 
 
 def client_has_leftovers(client: httpx.AsyncClient) -> bool:

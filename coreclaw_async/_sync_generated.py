@@ -1543,8 +1543,10 @@ class CoreClaw:
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
                 ``page``.
             poll_schedule: When a run that is waited for is looked at.
-            http_client: An httpx client of the caller's, which stays his to close; instead of the own connections.
+            http_client: Your own httpx client, used instead of the built-in connections. You close it.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
+                Whether a start has left is believed of httpx's own transports alone, and of those whose attribute
+                ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
             callbacks: The hub that the service's callbacks come to: each start then carries a URL of its own, a
                 callback ends a wait sooner, and settles a start whose answer was lost.
             on_event: Called with each event (`coreclaw_async.events`); must return soon, its errors are logged only.

@@ -20,6 +20,7 @@ from coreclaw_async._rate_gate import RateGate
 from coreclaw_async._redaction import hide_in_logs
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.moments import clock_difference
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
@@ -170,7 +171,8 @@ class Transport:
             if not isinstance(outcome, errors.CoreClawError):
                 return outcome
             failure = outcome
-            if may_have_worked and request.settled_by is not None and isinstance(failure, request.settled_by):
+            is_settled = request.settled_by is not None and isinstance(failure, request.settled_by)
+            if may_have_worked and is_settled and is_service_code(failure.code):  # A gateway's page settles nothing.
                 return read(request, Answer(None, failure.request_id, is_repeat=True))
             waits = policy.waits() if waits is None else waits
             wait = None if is_probe else policy.next_wait(request, failure, waits)

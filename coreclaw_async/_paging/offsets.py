@@ -147,7 +147,8 @@ def possible_modes(
     lowest_of_pages = MIN_PROBE_SIZE if growth is None else size - added
     modes: set[Mode] = set()
     for shift, alike in shifts.items():
-        if alike * _SHARE_BY_CHANCE < _overlap(first, places_of_probe, places, shift) * (_SHARE_BY_CHANCE - 1):
+        overlap = _overlap(first, places_of_probe, places, shift)
+        if 2 * alike <= shifts.total() or alike * _SHARE_BY_CHANCE < overlap * (_SHARE_BY_CHANCE - 1):
             continue
         is_row = shift in shifts_of_rows
         if is_row:

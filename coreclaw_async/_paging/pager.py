@@ -10,7 +10,7 @@ from typing import Generic, Self, TypeVar
 import attrs
 
 from coreclaw_async._paging.listing import ListSource
-from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
+from coreclaw_async._paging.offsets import SETTLING_SIZE, OffsetCache, OffsetDialect
 from coreclaw_async._paging.scan import PageScan
 from coreclaw_async._wire.request import check_int, check_limit
 from coreclaw_async.errors import PaginationError
@@ -124,24 +124,27 @@ class PageReader(Generic[T]):
             if self._scan is None:
                 if not self._sources:
                     return None
+                source = self._sources.popleft()
+                size = self._options.page_size
+                size = size if size >= source.min_probe_size else SETTLING_SIZE
                 self._scan = PageScan(
-                    self._sources.popleft(),
-                    size=self._options.page_size,
+                    source,
+                    size=size,
                     cache=self._cache,
                     dialect=self._dialect,
-                    prefetch=self._useful_prefetch(),
+                    prefetch=self._useful_prefetch(size),
                 )
             page = await self._scan.next_page()
             if page is not None:
                 return page
             self._scan = None
 
-    def _useful_prefetch(self) -> int:
-        """Return how many pages may be read ahead without reading more than was asked for."""
+    def _useful_prefetch(self, size: int) -> int:
+        """Return how many pages of *size* items may be read ahead without reading more than was asked for."""
         most = self._options.max_items
         if most is None:
             return self._options.prefetch
-        return min(self._options.prefetch, -(-most // self._options.page_size) - 1)
+        return min(self._options.prefetch, -(-most // size) - 1)
 
     def _fit(self, page: Page[T]) -> list[Page[T]]:
         """Return *page* without the items that were not asked for, in pages of the size that was."""

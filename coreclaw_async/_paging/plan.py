@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -45,7 +45,7 @@ class PageFetcher(Generic[T]):
     source: ListSource[T]
     size: int
     prefetch: int
-    _ahead: deque[Reading[T] | Exception] = attrs.field(factory=deque["Reading[T] | Exception"], init=False)
+    _ahead: dict[int, Reading[T] | Exception] = attrs.field(factory=dict["int", "Reading[T] | Exception"], init=False)
 
     async def at(self, offset: int, number: int, count: int | None) -> Reading[T]:
         """Return what stands at *offset*, read as page *number* while *count* items were known of."""
@@ -58,13 +58,14 @@ class PageFetcher(Generic[T]):
 
     async def next(self, number: int, mode: Mode, count: int | None) -> Reading[T]:
         """Return page *number*, the one after the last that was returned; others may be read along with it."""
-        if not self._ahead:
+        if number not in self._ahead:
             numbers = pages_at_once(number, count=count, size=self.size, prefetch=self.prefetch)
-            if len(numbers) == 1:
+            wanted = [page for page in numbers if page not in self._ahead]
+            if len(wanted) == 1:
                 return await self.page(number, mode, count)
-            self._ahead = await self._read_at_once(numbers, mode, count)
-        found = self._ahead.popleft()
-        if isinstance(found, Exception):  # The pages before it are whole, and were returned.
+            self._ahead.update(await self._read_at_once(wanted, mode, count))
+        found = self._ahead.pop(number)
+        if isinstance(found, Exception):  # The pages before it are whole, and were returned; those behind it are kept.
             raise found
         return found
 
@@ -72,7 +73,9 @@ class PageFetcher(Generic[T]):
         """Forget what was read ahead."""
         self._ahead.clear()
 
-    async def _read_at_once(self, numbers: range, mode: Mode, count: int | None) -> deque[Reading[T] | Exception]:
+    async def _read_at_once(
+        self, numbers: Sequence[int], mode: Mode, count: int | None
+    ) -> Mapping[int, Reading[T] | Exception]:
         found: dict[int, Reading[T] | Exception] = {}
 
         async def read(number: int) -> None:
@@ -84,4 +87,4 @@ class PageFetcher(Generic[T]):
         async with anyio.create_task_group() as group:
             for number in numbers:
                 group.start_soon(read, number)
-        return deque(found[number] for number in numbers)
+        return found

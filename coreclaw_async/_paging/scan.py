@@ -45,7 +45,7 @@ class PageScan(Generic[T]):
         self, source: ListSource[T], *, size: int, cache: OffsetCache, dialect: OffsetDialect, prefetch: int
     ) -> None:
         self._source = source
-        self._fetcher = PageFetcher(source, size if size >= source.min_probe_size else SETTLING_SIZE, prefetch)
+        self._fetcher = PageFetcher(source, size, prefetch)
         self._offsets = OffsetProbe(self._fetcher, cache, dialect, self._error)
         self._tally = Tally(source.expects_count, is_in_order=prefetch == 0)
         self._new: Deduplicator[T] = Deduplicator()
@@ -79,13 +79,12 @@ class PageScan(Generic[T]):
             return await self._begin()
         if self._is_at_end(self._last):
             return await self._finish()
+        mode = self._offsets.mode
+        reading = None if mode is None else await self._fetcher.next(self._last.number + 1, mode, self._tally.count)
         try:
-            if self._offsets.mode is None:
-                return await self._settle()
-            number = self._last.number + 1
-            return await self._accept(await self._fetcher.next(number, self._offsets.mode, self._tally.count))
+            return await (self._settle() if reading is None else self._accept(reading))
         except BaseException:
-            self._fetcher.drop()  # The page at hand was not taken; what was read ahead of it comes after it.
+            self._fetcher.drop()  # The page at hand was not taken; what was read ahead may be as wrong.
             raise
 
     async def _begin(self) -> Page[T]:
@@ -270,8 +269,12 @@ class PageScan(Generic[T]):
         if not (tally.missing or self._may_have_skipped() or (self._is_nameless and tally.has_surplus)):
             return await self._end()
         numbers = self._to_recheck()
-        if numbers and self._rechecks < _MAX_RECHECKS:
-            self._rechecks += 1
+        can_recheck = numbers and self._rechecks < _MAX_RECHECKS
+        has_moved = self._may_have_skipped() or self._new.spares
+        is_at_the_end = not has_moved and not (can_recheck and self._lacks_earlier(numbers))
+        if is_at_the_end and await self._goes_on_or_was_missed():
+            return await self._recheck_after_wait()
+        if can_recheck:
             return await self._recheck(numbers)
         if self._can_sweep():
             self._sweeps += 1
@@ -306,12 +309,27 @@ class PageScan(Generic[T]):
                 self._tally.add(len(spares))
                 return attrs.evolve(self._last.page, items=spares)
         if await self._goes_on():
+            self._offsets.begin_again()  # The waits bound what is doubted at each of these ends.
             return await self._recheck([self._last.number])
         self.is_over = True
         return None
 
     async def _goes_on(self) -> bool:
         return self._source.goes_on is not None and await self._source.goes_on(self._tally.delivered)
+
+    def _lacks_earlier(self, numbers: Sequence[int]) -> bool:
+        """Whether a page is short that stands before the last two, of which the last may be empty."""
+        assert self._last is not None, "a page was read"
+        return numbers[0] < self._last.number - 1
+
+    async def _goes_on_or_was_missed(self) -> bool:
+        """Wait for what is missing; return False when that was all, or was in vain and there is another way."""
+        try:
+            return await self._goes_on()
+        except PaginationError:
+            if not self._can_sweep():
+                raise
+            return False
 
     def _may_have_skipped(self) -> bool:
         return self._tally.has_shrunk if self._is_nameless else self._tally.may_have_skipped
@@ -336,6 +354,7 @@ class PageScan(Generic[T]):
             if self._is_nameless:  # Before any is taken: what one has brought would be lost with the error of another.
                 self._must_begin_like(before, reading)
             pairs.append((before, reading))
+        self._rechecks += 1
         readings = [reading for _, reading in pairs]
         spares = tuple(self._new.spares)
         items: list[T] = []
@@ -356,11 +375,14 @@ class PageScan(Generic[T]):
 
     async def _wait_or_fail(self) -> Page[T]:
         if await self._goes_on():
-            self._reset_patience()
-            assert self._last is not None, "a page was read"
-            return await self._recheck(self._to_recheck() or [self._last.number])
+            return await self._recheck_after_wait()
         has_left = self._may_have_skipped()
         raise self._error("items left the list while it was read" if has_left else "the pages do not add up")
+
+    async def _recheck_after_wait(self) -> Page[T]:
+        assert self._last is not None, "a page was read"
+        self._reset_patience()
+        return await self._recheck(self._to_recheck() or [self._last.number])
 
     def _restart(self) -> None:
         """Go through the list again; what was handed out already is left out."""

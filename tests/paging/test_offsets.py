@@ -118,3 +118,8 @@ def test_meanings_can_be_told_apart_from_the_least_telling_size_on(size: int) ->
 def test_offset_of_a_page_is_its_number_or_its_first_row() -> None:
     assert [PAGE.offset(number, 20) for number in (1, 2, 3)] == [0, 2, 3]
     assert [ROW.offset(number, 20) for number in (1, 2, 3)] == [0, 20, 40]
+
+
+@pytest.mark.parametrize("growth", [0, None])
+def test_no_mode_is_possible_when_all_items_came_in_the_reverse_order(growth: int | None) -> None:
+    assert not possible_modes("abcdefghij", "jihgfedcba", size=10, growth=growth, has_identity=True)
