@@ -42,14 +42,19 @@ def versions() -> list[str]:
 
 @nox.session(python=versions())
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed wheel; on the lowest Python, hold the coverage of branches at 100 %."""
+    """
+    Run the tests against the installed wheel.
+
+    The lowest Python runs all of them and holds the coverage of branches at 100 %; the others leave out those that take
+    long whatever Python they run on.
+    """
     session.install(EXTRAS, *group("test"))
     # Not `python -m pytest`, which would put the checkout before the installed package.
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
     if session.python != versions()[0]:
-        session.run("pytest", *AT_ONCE)
+        session.run("pytest", "-m", "not endurance", *AT_ONCE)
         return
     session.run("coverage", "erase")
     session.run("coverage", "run", f"{session.bin}/pytest", *AT_ONCE)

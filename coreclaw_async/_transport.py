@@ -457,7 +457,7 @@ class Transport:
         Tracebacks go, because the frames of HTTP libraries hold the headers of the request and of the answer. A cause
         that holds a whole exchange, or repeats the key, goes too; its text stands in the message.
         """
-        for left in reversed(range(_LONGEST_CHAIN)):
+        for left in reversed(range(_LONGEST_CHAIN)):  # pragma: no branch - it ends at 0
             cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
             error.__traceback__ = error.__cause__ = error.__context__ = None
             if cause is None or left == 0 or not self._can_be_presented(cause):
@@ -482,7 +482,7 @@ class Transport:
 def _described(error: Exception) -> str:
     """Return the kind of *error* and its text, or that of what caused it: under trio httpx says no more than a kind."""
     step: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):
+    for _ in range(_LONGEST_CHAIN):  # pragma: no branch - a chain of so many errors without a text is none of ours
         if step is None or _text_of(step):
             break
         step = step.__cause__ or step.__context__

@@ -26,6 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "endurance: takes long, or kills processes; one Python runs it")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
 
 

@@ -33,6 +33,7 @@ async def leave_all(client: AsyncCoreClaw, ids: list[str]) -> WaitTimeoutError:
     return caught.value
 
 
+@pytest.mark.endurance
 async def test_seven_hundred_runs_are_aborted_though_that_takes_longer_than_for_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -112,6 +113,7 @@ async def test_a_cancelled_wait_tells_what_it_could_not_abort(
     assert "run not aborted" in caplog.text
 
 
+@pytest.mark.endurance
 async def test_aborting_ends_in_time_when_the_service_is_silent(caplog: pytest.LogCaptureFixture) -> None:
     service = FakeService()
     ids = add_runs(service, 3)

@@ -406,7 +406,7 @@ async def test_an_address_over_tls_is_fetched_with_connections_of_its_own(target
     )
     with service.serve() as server:
         async with AsyncCoreClaw(
-            service.api_key, base_url=server.url, retry=RetryPolicy(first_delay=0.001, max_delay=0.001)
+            service.api_key, base_url=server.url, retry=RetryPolicy(max_attempts=2, first_delay=0.001, max_delay=0.001)
         ) as client:
             with pytest.raises(DownloadError, match="ConnectError"):
                 await client.runs.download(run_id, target)

@@ -135,6 +135,7 @@ async def test_a_callback_ends_the_wait_long_before_the_schedule_does(
 
 
 @pytest.mark.parametrize("plan", [CallbackPlan(lost=True), CallbackPlan(delay=900)])
+@pytest.mark.endurance
 async def test_without_callbacks_the_schedule_goes_on(
     client: AsyncCoreClaw, service: FakeService, plan: CallbackPlan
 ) -> None:

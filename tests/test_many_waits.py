@@ -102,6 +102,7 @@ def five_minutes(runs: int, others: int) -> tuple[FakeService, dict[str, float]]
     ("runs", "others", "most", "times_fewer"),
     [(200, 0, 110, 40), (200, OTHERS, 320, 10), (1_000, 0, 320, 40)],
 )
+@pytest.mark.endurance
 async def test_five_minutes_take_a_handful_of_requests(
     runs: int, others: int, most: int, times_fewer: int, by: str
 ) -> None:
@@ -162,6 +163,7 @@ async def test_five_minutes_take_a_handful_of_requests(
     cancellations=[(0, 1.0), (1, 1.0), (2, 40.0)],
     seed=0,
 )
+@pytest.mark.endurance
 def test_every_end_is_seen_one_step_late_at_most(
     lives: list[float],
     others: int,
@@ -214,6 +216,7 @@ def test_every_end_is_seen_one_step_late_at_most(
             assert 5 + life <= seen[run_id] <= 5 + life + slack
 
 
+@pytest.mark.endurance
 async def test_ten_thousand_cancellations_leave_nobody_behind(service: FakeService) -> None:
     dice = random.Random(3)
     ids = [add_run(service, 5_000) for _ in range(40)]

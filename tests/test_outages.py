@@ -84,6 +84,7 @@ def some_lives(count: int) -> list[float]:
     ("kind", "count"),
     [*((kind, count) for kind in FAULTS for count in (1, 5, 30)), ("502", 200)],
 )
+@pytest.mark.endurance
 async def test_an_outage_costs_no_more_than_a_healthy_service_and_ends_are_seen_one_probe_late(
     kind: str, count: int
 ) -> None:
@@ -155,6 +156,7 @@ async def test_a_callback_in_an_outage_is_a_sign_that_the_service_is_back(servic
 
 @pytest.mark.parametrize("bad", [1, 3, 5, 20])
 @pytest.mark.parametrize("kind", ["500 of the service", "dropped", "silence"])
+@pytest.mark.endurance
 async def test_runs_that_cannot_be_read_are_no_outage_for_the_others(kind: str, bad: int) -> None:
     service = FakeService()
     lives = add_runs(service, [100.0 + 5 * place for place in range(40)])
@@ -349,6 +351,7 @@ async def test_no_abort_grace_is_still_three_looks(service: FakeService) -> None
 @example(
     lives=[900.0], spans=[("404", 354, 439), ("404", 795, 15), ("429", 354, 439)], alone=[], by_tasks=False, seed=0
 )
+@pytest.mark.endurance
 def test_a_wait_ends_with_the_run_whatever_fails_meanwhile(
     lives: list[float],
     spans: list[tuple[str, float, float]],

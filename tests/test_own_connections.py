@@ -303,3 +303,25 @@ async def test_a_start_whose_connection_is_reset_is_sent_once() -> None:
 
     assert caught.value.candidates == ()
     assert len(server.of("POST")) == 1
+
+
+@pytest.mark.async_client_only
+async def test_a_start_is_sent_while_a_callers_client_waits_for_another_answer() -> None:
+    may_answer = threading.Event()
+
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        if request.method == "GET":
+            may_answer.wait(5)
+            return ACCOUNT
+        return start_answer(request, server)
+
+    with serve_sockets(answering(answer)) as server:
+        async with httpx.AsyncClient() as http_client, anyio.create_task_group() as group:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=5.0)
+            group.start_soon(client.account.get)
+            while not server.requests:
+                await anyio.sleep(0.01)
+            started = await client.workers.start_run(WORKER, INPUT)
+            may_answer.set()
+
+    assert started.run_id == RUN_IDS[1]

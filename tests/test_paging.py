@@ -61,6 +61,7 @@ def row_values(*, distinct: bool) -> st.SearchStrategy[list[dict[str, int]]]:
 @example(dialect="page", echo=False, page_size=3, count=9, insertions=[(1, 1)], prefetch=0)
 @example(dialect="aligned", echo=False, page_size=5, count=30, insertions=[(1, 5)], prefetch=0)
 @example(dialect="row", echo=False, page_size=4, count=30, insertions=[(1, 2)], prefetch=3)
+@pytest.mark.endurance
 def test_rows_with_identity_come_exactly_once_or_not_at_all(
     dialect: Dialect,
     echo: bool,
@@ -104,6 +105,7 @@ def test_rows_with_identity_come_exactly_once_or_not_at_all(
 @settings(max_examples=250)
 @example(dialect="page", echo=False, page_size=3, rows=[{"n": 0}] * 20, insertions=[], prefetch=0)
 @example(dialect="row", echo=False, page_size=3, rows=[{"n": 0}] * 20, insertions=[], prefetch=3)
+@pytest.mark.endurance
 def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
     dialect: Dialect,
     echo: bool,

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, envelope, read_request, serve_sockets
 
-from coreclaw_async import NoReplyError, OutcomeUnknownError, RequestNotSentError, RetryPolicy, ServiceError
+from coreclaw_async import (
+    InvalidResponseError,
+    LastRun,
+    NoReplyError,
+    OutcomeUnknownError,
+    PaginationError,
+    RequestNotSentError,
+    RetryPolicy,
+    ServiceError,
+)
+from coreclaw_async._resources.run_lists import list_reader
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -199,3 +211,37 @@ async def test_a_start_that_waits_by_contract_is_not_given_up_for_silence() -> N
         started = await client.workers.start_run(WORKER, INPUT, is_async=False)
 
     assert started.status == "succeeded"
+
+
+@pytest.mark.async_client_only
+async def test_a_callers_client_that_stays_silent_is_left_as_it_is() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        read_request(connection, number)
+        connection.recv(1)
+
+    policy = RetryPolicy(max_attempts=1, attempt_timeout=0.2)
+    with serve_sockets(handle) as server:
+        async with httpx.AsyncClient() as http_client:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=policy)
+            with pytest.raises(NoReplyError, match=r"got nothing for 0\.2 s"):
+                await client.account.get()
+
+
+async def test_a_last_run_whose_id_names_none_is_a_broken_answer(service: FakeService, tmp_path: Path) -> None:
+    service.add_run(WORKER)
+    change = faults.edit(lambda envelope: {**envelope, "data": {**envelope["data"], "slug": "a/b"}})
+    service.faults.add(change, operation="getLastWorkerRun", times=99)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(InvalidResponseError, match="the last run cannot be named"):
+            await client.runs.download(LastRun(), tmp_path / "rows.csv")
+
+
+@pytest.mark.async_client_only
+async def test_a_list_of_runs_is_left_after_as_many_requests_as_it_is_worth(service: FakeService) -> None:
+    for _ in range(250):
+        service.add_run(WORKER, age=60.0)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(PaginationError, match="left after 2 requests"):
+            await list_reader(client._context, None, None, most=2, seconds=5.0).collect()
+
+    assert len(service.requests) == 2

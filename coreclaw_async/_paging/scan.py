@@ -375,7 +375,7 @@ class PageScan(Generic[T]):
 
     async def _wait_or_fail(self) -> Page[T]:
         if await self._goes_on():
-            return await self._recheck_after_wait()
+            return await self._recheck_after_wait()  # pragma: no cover - too long to be gone through again, and late
         has_left = self._may_have_skipped()
         raise self._error("items left the list while it was read" if has_left else "the pages do not add up")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from coreclaw_async import errors
@@ -95,12 +95,3 @@ async def read_results(context: Context, run: RunRef, offset: int, limit: int) -
     request = run_request("result", run, query=build_query(offset=offset, limit=limit))
     with errors_about(run):
         return await context.transport.call(request, functools.partial(read_result_page, offset=offset, limit=limit))
-
-
-def results_fetcher(context: Context, run_id: str) -> Callable[[int, int], Awaitable[ResultPage]]:
-    """Return a function that reads one page of the rows of one run."""
-
-    def fetch(offset: int, limit: int) -> Awaitable[ResultPage]:
-        return read_results(context, run_id, offset, limit)
-
-    return fetch

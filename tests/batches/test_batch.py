@@ -240,6 +240,7 @@ async def test_a_batch_runs_once_at_a_time(service: FakeService) -> None:
             await anext(unused)
 
 
+@pytest.mark.endurance
 async def test_the_plans_limit_is_found_out_with_few_wasted_starts(service: FakeService) -> None:
     service.plan_limit = 3
     service.rate_limit, service.rate_burst = 50, 50
@@ -291,7 +292,7 @@ async def test_without_balance_nothing_more_is_started_and_the_rest_is_left(serv
 
 async def test_a_balance_that_cannot_be_read_is_not_made_up(service: FakeService) -> None:
     service.balance = Decimal(0)
-    service.faults.add(faults.status(500), operation="getAccount", times=9)
+    service.faults.add(faults.status(500), operation="getAccount", times=99)
     async with opened(service, "memory", count=1) as batch:
         with pytest.raises(BatchStoppedError, match="another run; 1 items are left") as caught:
             await finish(batch)

@@ -25,7 +25,7 @@ from batches.batches import key_of, runs_by_key
 from coreclaw_async import AsyncCoreClaw, BatchReport, ItemState, RunSpec
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+pytestmark = [pytest.mark.endurance, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
 
 OWN_STAGES = ("before_intent", "after_intent", "after_run_id", "polling", "before_rename")
 # At these the service holds the victim up, and the test kills it.

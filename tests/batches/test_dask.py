@@ -33,6 +33,7 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 distributed = pytest.importorskip("distributed")
 # What Dask itself warns of is its own affair.
 pytestmark = [
+    pytest.mark.endurance,
     pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -25,6 +25,8 @@ from coreclaw_async.ledger import IllegalStepError
 from coreclaw_async.models import Run
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
 
+pytestmark = pytest.mark.endurance
+
 KEYS = 6
 START = 1_786_766_400.0
 # Just before the service's month ends, so that lists are cut in the middle of a recovery.

@@ -8,9 +8,12 @@ from typing import Any
 
 import anyio
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paging.list_model import DIALECTS, Dialect, Item, ModelList, pager_of, read
+
+pytestmark = pytest.mark.endurance
 
 _SETTINGS = settings(max_examples=300)
 

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
-from coreclaw_async import AsyncCoreClaw, RateLimitedError, RetryPolicy
 from coreclaw_async.testing import FakeService
-
-WORKER = "coreclaw/google-maps-scraper"
 
 
 async def test_further_requests_are_refused_until_time_has_passed() -> None:
     service = FakeService(rate_limit=2.0, rate_burst=3)
-    once = RetryPolicy(max_attempts=1)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=once) as client:
-        for _ in range(3):
-            await client.workers.start_run(WORKER, {"keywords": ["x"]})
-        with pytest.raises(RateLimitedError) as caught:
-            await client.workers.start_run(WORKER, {"keywords": ["x"]})
-        service.clock.advance(0.5)
-        await client.workers.start_run(WORKER, {"keywords": ["x"]})
-        with pytest.raises(RateLimitedError):
-            await client.account.get()
-        service.clock.advance(100.0)
-        for _ in range(3):
-            await client.account.get()
-        with pytest.raises(RateLimitedError):
-            await client.account.get()
+    headers = {"Authorization": f"Bearer {service.api_key}"}
+    async with httpx.AsyncClient(transport=service, base_url=service.base_url, headers=headers) as http:
 
-    assert (caught.value.status_code, caught.value.code) == (429, 13000)
+        async def start() -> httpx.Response:
+            body = {"input": {"parameters": {"custom": {"keywords": ["x"]}}}}
+            return await http.post("/api/v2/workers/coreclaw~google-maps-scraper/runs", json=body)
+
+        first = [(await start()).status_code for _ in range(3)]
+        refused = await start()
+        service.clock.advance(0.5)
+        after_a_moment = [(await start()).status_code, (await start()).status_code]
+        service.clock.advance(100.0)
+        after_a_while = [(await http.get("/api/v2/users/account")).status_code for _ in range(4)]
+
+    assert first == [200, 200, 200]
+    assert (refused.status_code, refused.json()["code"]) == (429, 13000)
+    assert after_a_moment == [200, 429]
+    assert after_a_while == [200, 200, 200, 429]
     assert service.runs_created == 4
 
 
