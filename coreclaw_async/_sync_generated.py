@@ -278,7 +278,8 @@ class SyncWorkers:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. After
-                Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`: the run would be lost otherwise.
+                Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`: the run would be lost otherwise. The look for
+                candidates may take five seconds more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
@@ -677,7 +678,8 @@ class SyncTasks:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates, which are
-                runs of any worker. After Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`.
+                runs of any worker. After Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`. The look for
+                candidates may take five seconds more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
@@ -1073,7 +1075,8 @@ class SyncRuns:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. After
-                Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`.
+                Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may take five seconds
+                more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not repeat the run; a new one may exist all the same.

@@ -385,7 +385,8 @@ class AsyncRuns:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. Also raised
-                instead of a cancellation that came after the request had left.
+                instead of a cancellation that came after the request had left. The look for candidates may take five
+                seconds more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not repeat the run; a new one may exist all the same.
