@@ -251,9 +251,9 @@ async def test_a_silent_socket_is_given_up_after_the_clients_timeout(real_host: 
     assert real_host.files_asked == 4
 
 
-@pytest.mark.parametrize("real_host", [{"pieces": [b"title\r\n", *[b"row\r\n"] * 5], "pause": 0.1}], indirect=True)
+@pytest.mark.parametrize("real_host", [{"pieces": [b"title\r\n", *[b"row\r\n"] * 5], "pause": 0.4}], indirect=True)
 async def test_a_file_may_take_longer_than_the_timeout_when_it_keeps_coming(real_host: SlowHost, target: Path) -> None:
-    await fetch(StorageHost([]), target, transport=None, base_url=real_host.url, timeout=0.4)
+    await fetch(StorageHost([]), target, transport=None, base_url=real_host.url, timeout=1.5)
 
     assert target.read_bytes() == b"title\r\n" + b"row\r\n" * 5
 

@@ -234,6 +234,8 @@ async def test_a_last_run_whose_id_names_none_is_a_broken_answer(service: FakeSe
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(InvalidResponseError, match="the last run cannot be named"):
             await client.runs.download(LastRun(), tmp_path / "rows.csv")
+        with pytest.raises(InvalidResponseError, match="the last run cannot be named"):
+            await client.runs.iterate_results(LastRun(), partial=True).collect()
 
 
 @pytest.mark.async_client_only

@@ -97,8 +97,7 @@ async def test_one_who_waits_behind_others_gives_up_at_his_own_deadline(service:
         anyio.create_task_group() as group,
     ):
         group.start_soon(lambda: client.workers.run(WORKER, INPUT, wait_for_slot=True))
-        while not service.requests:
-            await anyio.sleep(0)
+        await service.clock.sleep(4)  # By then the other one waits at the front.
         with pytest.raises(ConcurrencyLimitError, match="no room for it within the timeout"):
             await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=30)
         assert service.clock.monotonic() < 60
