@@ -42,9 +42,18 @@ async def concrete_id(context: Context, run: RunRef, *, deadline: float | None =
     run_id = run_id_of(run)
     if run_id is not None:
         return run_id
-    last = await read_run(context, run, deadline=deadline)
+    return id_of_last(await read_run(context, run, deadline=deadline))
+
+
+def id_of_last(run: Run) -> str:
+    """
+    Return the id of what the service called the last run.
+
+    Raises:
+        InvalidResponseError: It cannot be the id of a run.
+    """
     try:
-        return check_id("slug", last.run_id)
+        return check_id("slug", run.run_id)
     except ValueError as error:  # It came from the service, not from the caller.
         raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
 

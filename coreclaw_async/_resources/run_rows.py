@@ -10,12 +10,11 @@ import attrs
 
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import concrete_id, read_results, read_run
+from coreclaw_async._resources.run_calls import concrete_id, id_of_last, read_results, read_run
 from coreclaw_async._resources.waiting import Wait, raise_without_end
 from coreclaw_async._watch import Watch
 from coreclaw_async._wire.pages import LastPageError
-from coreclaw_async._wire.request import check_id
-from coreclaw_async.errors import InvalidResponseError, PaginationError, RunNotFinishedError
+from coreclaw_async.errors import PaginationError, RunNotFinishedError
 from coreclaw_async.models import LastRun, Page, ResultPage, Row, Run, RunRef
 
 T = TypeVar("T")
@@ -63,10 +62,7 @@ async def _state_of(context: Context, run: RunRef) -> Run:
         return run
     found = await read_run(context, run)
     if isinstance(run, LastRun):
-        try:
-            check_id("slug", found.run_id)
-        except ValueError as error:  # It came from the service, not from the caller.
-            raise InvalidResponseError(f"the last run cannot be named: {error}") from None
+        id_of_last(found)
     return found
 
 

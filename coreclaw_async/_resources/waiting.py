@@ -14,11 +14,11 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._poller import Waiter, first_of
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import abort_run, read_log, read_run
+from coreclaw_async._resources.run_calls import abort_run, id_of_last, read_log, read_run
 from coreclaw_async._resources.run_lists import list_reader
 from coreclaw_async._run_survey import RunSource
 from coreclaw_async._watch import PollSchedule, Watch
-from coreclaw_async._wire.request import check_id, check_seconds
+from coreclaw_async._wire.request import check_seconds
 from coreclaw_async._wire.run_reference import last_run_name, run_id_of, run_named
 from coreclaw_async.events import RunChanged, RunsPolled
 from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef
@@ -200,7 +200,7 @@ def run_source(context: Context) -> RunSource:
     async def look(name: str) -> Run:
         run = await read_run(shared, run_named(name), deadline=transport.clock.monotonic() + seconds, is_probe=True)
         if isinstance(run_named(name), LastRun):
-            _check_usable(run)
+            id_of_last(run)
         return run
 
     return RunSource(
@@ -216,13 +216,6 @@ def poll_hook(context: Context) -> Callable[[RunsPolled], None] | None:
     """Return what else is told of the looks, where a light copy has an event hook of its own."""
     is_shared = context.transport.settings.on_event is context.shared_transport.settings.on_event
     return None if is_shared else context.transport.emit
-
-
-def _check_usable(run: Run) -> None:
-    try:
-        check_id("slug", run.run_id)
-    except ValueError as error:  # It came from the service, not from the caller.
-        raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
 
 
 async def wait_for_run(
