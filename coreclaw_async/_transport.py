@@ -13,6 +13,7 @@ import httpx
 
 from coreclaw_async import errors
 from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, WholeBody, raw_header, read_body
+from coreclaw_async._causes import described, make_presentable
 from coreclaw_async._clock import Clock
 from coreclaw_async._connections import Connections, MaskedURL
 from coreclaw_async._lanes import FLIGHT, Flight, TimeLimit
@@ -41,8 +42,6 @@ _NOT_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-# More causes than that are no story any more.
-_LONGEST_CHAIN = 20
 # Before its deadline a call is tried once more, rather than given up for a wait that would end after it.
 _LAST_CHANCE = 1.0
 
@@ -245,7 +244,7 @@ class Transport:
                 failure.__cause__ = error
             for each in (failure, error):
                 redact(each, self.settings.credentials)
-            self._make_presentable(failure)
+            make_presentable(failure, self.settings.credentials, self._base_url)
             result = failure
             if reply is not None and answer is None and not isinstance(error, errors.RateLimitedError):
                 self._note_taken()
@@ -396,7 +395,7 @@ class Transport:
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
                 # Nothing foreign may leave, and a start may be under way.
                 raise self._no_reply(request, flight, error) from error
-            self._make_presentable(error)
+            make_presentable(error, self.settings.credentials, self._base_url)
             raise
         return Reply(
             status_code=response.status_code,
@@ -420,7 +419,7 @@ class Transport:
             ) from None
 
     def _no_reply(self, request: Request, flight: Flight, error: Exception) -> errors.CoreClawError:
-        what = _described(error)
+        what = described(error)
         is_early = isinstance(error, _NOT_SENT) and request.safety is not Safety.ONCE
         if is_early or not flight.may_have_left:
             return errors.RequestNotSentError(f"{request.label} was not sent: {what}")
@@ -449,49 +448,3 @@ class Transport:
         if key:
             outgoing.url = MaskedURL(outgoing.url)
         return outgoing
-
-    def _make_presentable(self, error: BaseException) -> None:
-        """
-        Leave in *error*, and in what caused it, nothing that shows the key to whoever prints more than the text.
-
-        Tracebacks go, because the frames of HTTP libraries hold the headers of the request and of the answer. A cause
-        that holds a whole exchange, or repeats the key, goes too; its text stands in the message.
-        """
-        for left in reversed(range(_LONGEST_CHAIN)):  # pragma: no branch - it ends at 0
-            cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-            error.__traceback__ = error.__cause__ = error.__context__ = None
-            if cause is None or left == 0 or not self._can_be_presented(cause):
-                return
-            error.__cause__ = error = cause
-
-    def _can_be_presented(self, cause: BaseException) -> bool:
-        try:
-            return self._is_presentable(cause)
-        except Exception:  # noqa: BLE001 - its own text or attributes may fail
-            return False
-
-    def _is_presentable(self, cause: BaseException) -> bool:
-        if isinstance(cause, httpx.RequestError):
-            # Its own may be another one than ours: a caller's transport may send copies.
-            cause.request = httpx.Request("GET", self._base_url)
-        elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
-            return False
-        return not self.settings.credentials.are_in(f"{cause!r} {vars(cause)!r}")
-
-
-def _described(error: Exception) -> str:
-    """Return the kind of *error* and its text, or that of what caused it: under trio httpx says no more than a kind."""
-    step: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):  # pragma: no branch - a chain of so many errors without a text is none of ours
-        if step is None or _text_of(step):
-            break
-        step = step.__cause__ or step.__context__
-    text = "" if step is None else _text_of(step)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a caller's own error may have a text that fails
-        return ""

@@ -1,0 +1,59 @@
+"""What may stand behind an error: its causes, without what shows the key to whoever prints more than the text."""
+
+from __future__ import annotations
+
+import httpx
+
+from coreclaw_async._wire.credentials import Credentials
+
+# More causes than that are no story any more.
+_LONGEST_CHAIN = 20
+
+
+def make_presentable(error: BaseException, credentials: Credentials, base_url: str) -> None:
+    """
+    Leave in *error*, and in what caused it, nothing that shows the key.
+
+    Tracebacks go, because the frames of HTTP libraries hold the headers of the request and of the answer. A cause that
+    holds a whole exchange, or repeats the key, goes too; its text stands in the message.
+    """
+    for left in reversed(range(_LONGEST_CHAIN)):  # pragma: no branch - it ends at 0
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        if cause is None or left == 0 or not _can_be_presented(cause, credentials, base_url):
+            return
+        error.__cause__ = error = cause
+
+
+def _can_be_presented(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
+    try:
+        return _is_presentable(cause, credentials, base_url)
+    except Exception:  # noqa: BLE001 - its own text or attributes may fail
+        return False
+
+
+def _is_presentable(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
+    if isinstance(cause, httpx.RequestError):
+        # Its own may be another one than ours: a caller's transport may send copies.
+        cause.request = httpx.Request("GET", base_url)
+    elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
+        return False
+    return not credentials.are_in(f"{cause!r} {vars(cause)!r}")
+
+
+def described(error: Exception) -> str:
+    """Return the kind of *error* and its text, or that of what caused it: under trio httpx says no more than a kind."""
+    step: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):  # pragma: no branch - a chain of so many errors without a text is none of ours
+        if step is None or _text_of(step):
+            break
+        step = step.__cause__ or step.__context__
+    text = "" if step is None else _text_of(step)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a caller's own error may have a text that fails
+        return ""
