@@ -22,7 +22,7 @@ from coreclaw_async._batches.admission import Limits
 from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.engine import Engine
 from coreclaw_async._batches.specs import PlannedSpec
-from coreclaw_async.ledger import How, Item
+from coreclaw_async.ledger import BatchItem, ItemOrigin
 from coreclaw_async.testing import FakeService, RunScript
 
 _ROUNDS = 1
@@ -124,9 +124,11 @@ async def in_flight(report: Report) -> None:
         count = 10_000
         tracemalloc.start()
         for number in range(count):
-            planned = Item(batch="bench", key=f"k{number}", position=number, worker_id=_WORKER, input_sha256="0" * 64)
+            planned = BatchItem(
+                batch="bench", key=f"k{number}", position=number, worker_id=_WORKER, input_sha256="0" * 64
+            )
             intent = planned.intended(at=float(number), callback_url=None)
-            engine.follow(intent.submitted(f"01M01S76G0JCMAKQ36SB{number:06d}", How.ANSWER))
+            engine.follow(intent.submitted(f"01M01S76G0JCMAKQ36SB{number:06d}", ItemOrigin.ANSWER))
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     value = grown / count
@@ -164,10 +166,10 @@ async def ledger(report: Report) -> None:
     )
 
 
-async def _write(book: BatchLedger, items: list[Item]) -> None:
+async def _write(book: BatchLedger, items: list[BatchItem]) -> None:
     for item in items:
         intent = await book.step(item, item.intended(at=1.0, callback_url=None))
-        await book.step(intent, intent.submitted(f"run-{item.key}", How.ANSWER))
+        await book.step(intent, intent.submitted(f"run-{item.key}", ItemOrigin.ANSWER))
 
 
 async def million(report: Report) -> None:

@@ -97,7 +97,7 @@ if TYPE_CHECKING:
     from coreclaw_async._batches.shard import Shard
     from coreclaw_async._batches.specs import RunSpec
     from coreclaw_async.batch import AsyncBatch, BatchReport
-    from coreclaw_async.ledger import How, Item, ItemRun, ItemState
+    from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
     from coreclaw_async.shards import ShardReport, ShardSpec, run_shard, run_shard_async
 
 __all__ = [
@@ -111,6 +111,9 @@ __all__ = [
     "AuthenticationError",
     "Batch",
     "BatchConflictError",
+    "BatchItem",
+    "BatchItemRun",
+    "BatchItemState",
     "BatchOutcome",
     "BatchReport",
     "BatchStoppedError",
@@ -123,16 +126,13 @@ __all__ = [
     "CreatedTask",
     "DownloadError",
     "Export",
-    "How",
     "InputProperty",
     "InputRejectedError",
     "InputSchema",
     "InsufficientBalanceError",
     "InvalidArgumentError",
     "InvalidResponseError",
-    "Item",
-    "ItemRun",
-    "ItemState",
+    "ItemOrigin",
     "LastRun",
     "LedgerError",
     "LogEntry",
@@ -192,10 +192,10 @@ _LATE = {
     "AsyncBatch": "coreclaw_async.batch",
     "BatchOutcome": "coreclaw_async._batches.engine",
     "BatchReport": "coreclaw_async.batch",
-    "How": "coreclaw_async.ledger",
-    "Item": "coreclaw_async.ledger",
-    "ItemRun": "coreclaw_async.ledger",
-    "ItemState": "coreclaw_async.ledger",
+    "ItemOrigin": "coreclaw_async.ledger",
+    "BatchItem": "coreclaw_async.ledger",
+    "BatchItemRun": "coreclaw_async.ledger",
+    "BatchItemState": "coreclaw_async.ledger",
     "RunSpec": "coreclaw_async._batches.specs",
     "SettleTimes": "coreclaw_async._batches.reconcile",
     "Shard": "coreclaw_async._batches.shard",

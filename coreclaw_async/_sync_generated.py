@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from coreclaw_async._batches.reconcile import SettleTimes
     from coreclaw_async._batches.shard import Shard
     from coreclaw_async.batch import BatchReport
-    from coreclaw_async.ledger import Item, ItemRun
+    from coreclaw_async.ledger import BatchItem, BatchItemRun
 
 
 class SyncAccount:
@@ -1420,7 +1420,7 @@ class Batch(BatchBlock):
         """
         return self._bridge.run(self._inner.shards, size).result()
 
-    def get(self, key: str) -> Item:
+    def get(self, key: str) -> BatchItem:
         """
         Return one item as its ledger has it; sends nothing.
 
@@ -1430,7 +1430,7 @@ class Batch(BatchBlock):
         """
         return self._bridge.run(self._inner.get, key).result()
 
-    def history(self, key: str) -> list[ItemRun]:
+    def history(self, key: str) -> list[BatchItemRun]:
         """
         Return all runs that an item has had, oldest first; sends nothing.
 
@@ -1439,7 +1439,7 @@ class Batch(BatchBlock):
         """
         return self._bridge.run(self._inner.history, key).result()
 
-    def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> Item:
+    def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> BatchItem:
         """
         Decide about an item that is ``ambiguous``, and return it as it is then.
 

@@ -32,7 +32,7 @@ from coreclaw_async._streams import AsyncStream
 from coreclaw_async._wire.request import check_id, check_int
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RunsPolled
-from coreclaw_async.ledger import How, IllegalStepError, Item, ItemRun, ItemState
+from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
 
 _CHUNK = 1_000
 _MOST_HELD = 100
@@ -60,11 +60,11 @@ class BatchReport:
     """
 
     name: str
-    counts: Mapping[ItemState, int]
+    counts: Mapping[BatchItemState, int]
     runs: int
     result_count: int
     cost: Decimal
-    held: Sequence[Item]
+    held: Sequence[BatchItem]
     requests: int
     wasted: int
     in_flight_limit: int | None
@@ -266,7 +266,7 @@ class AsyncBatch:
                 self._engine = engine
                 assert self._group is not None, "an open batch has a group"
                 if engine.limits.budget is not None:
-                    engine.limits.budget.spent, _, _ = await ledger.totals()
+                    engine.limits.budget.spent = (await ledger.totals()).all.cost
                 self._group.start_soon(engine.work)
             return await engine.next()
 
@@ -280,15 +280,15 @@ class AsyncBatch:
             LedgerError: The ledger cannot be read.
         """
         ledger = self._opened()
-        cost, result_count, runs = await ledger.totals()
+        totals = (await ledger.totals()).all
         limits = None if self._engine is None else self._engine.limits
         return BatchReport(
             name=self._name,
             counts=await ledger.counts(),
-            runs=runs,
-            result_count=result_count,
-            cost=cost,
-            held=tuple(await ledger.items(ItemState.AMBIGUOUS, most=_MOST_HELD)),
+            runs=totals.runs,
+            result_count=totals.result_count,
+            cost=totals.cost,
+            held=tuple(await ledger.items(BatchItemState.AMBIGUOUS, most=_MOST_HELD)),
             requests=self._requests,
             wasted=0 if limits is None else limits.wasted,
             in_flight_limit=None if limits is None else limits.learned,
@@ -307,7 +307,7 @@ class AsyncBatch:
         """
         return await self._opened().shards(check_int("size", size, lowest=1))
 
-    async def get(self, key: str) -> Item:
+    async def get(self, key: str) -> BatchItem:
         """
         Return one item as its ledger has it; sends nothing.
 
@@ -320,7 +320,7 @@ class AsyncBatch:
             raise KeyError(key)
         return item
 
-    async def history(self, key: str) -> list[ItemRun]:
+    async def history(self, key: str) -> list[BatchItemRun]:
         """
         Return all runs that an item has had, oldest first; sends nothing.
 
@@ -329,7 +329,7 @@ class AsyncBatch:
         """
         return await self._opened().history(check_key(key))
 
-    async def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> Item:
+    async def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> BatchItem:
         """
         Decide about an item that is ``ambiguous``, and return it as it is then.
 
@@ -349,16 +349,16 @@ class AsyncBatch:
         if (adopt is None) is not resubmit:
             raise ValueError("either adopt or resubmit must be given")
         item = await self.get(key)
-        if item.state is not ItemState.AMBIGUOUS:
+        if item.state is not BatchItemState.AMBIGUOUS:
             raise ValueError(f"item {key!r} is {item.state}, and only what is ambiguous can be resolved")
         if adopt is None:
-            after = item.planned_again(How.PERSON)
+            after = item.planned_again(ItemOrigin.PERSON)
         else:
             run = await read_run(self._means.context, check_id("adopt", adopt))
             slug = await self._opened().slug_of(item.worker_id)
             if run.worker_id not in {None, slug, item.worker_id}:
                 raise ValueError(f"run {adopt} is one of worker {run.worker_id}, and item {key!r} is for {slug}")
-            after = item.submitted(adopt, How.PERSON)
+            after = item.submitted(adopt, ItemOrigin.PERSON)
         try:
             await self._means.step(item, after)
         except IllegalStepError:
@@ -382,10 +382,10 @@ class AsyncBatch:
             return await self._opened().plan_failed_again()
         items = [await self.get(key) for key in keys]
         for item in items:
-            if item.state not in {ItemState.FAILED, ItemState.REJECTED, ItemState.CANCELLED}:
+            if item.state not in {BatchItemState.FAILED, BatchItemState.REJECTED, BatchItemState.CANCELLED}:
                 raise ValueError(f"item {item.key!r} is {item.state}, and only what has failed can be run again")
         for item in items:
-            await self._means.step(item, item.planned_again(How.PERSON))
+            await self._means.step(item, item.planned_again(ItemOrigin.PERSON))
         return len(items)
 
     async def cancel(self, *, abort: bool = False) -> int:
@@ -407,11 +407,11 @@ class AsyncBatch:
         if abort:
             slots = anyio.CapacityLimiter(_ABORTS_AT_ONCE)
             async with anyio.create_task_group() as group:
-                for item in await ledger.items(ItemState.SUBMITTED):
+                for item in await ledger.items(BatchItemState.SUBMITTED):
                     group.start_soon(self._abort, item, slots)
         return cancelled
 
-    async def _abort(self, item: Item, slots: anyio.CapacityLimiter) -> None:
+    async def _abort(self, item: BatchItem, slots: anyio.CapacityLimiter) -> None:
         assert item.run_id is not None, "a submitted item has a run"
         async with slots:
             try:
@@ -428,7 +428,7 @@ class AsyncBatch:
         if self._engine is not None and not self._engine.is_over:
             raise RuntimeError("the batch is running already; go on with the iterator that you have")
 
-    def _settled(self, item: Item) -> None:
+    def _settled(self, item: BatchItem) -> None:
         """Have a running batch go on with an item that was settled beside it."""
         if self._engine is not None:
             self._engine.take_up(item)

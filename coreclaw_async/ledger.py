@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 
 import attrs
 
 
-class ItemState(StrEnum):
+class BatchItemState(StrEnum):
     """
     Where an item of a batch stands.
 
@@ -19,7 +20,7 @@ class ItemState(StrEnum):
            ^          │  │         │  └────> failed
            │          │  └──> ambiguous
            └──────────┘ (certainly not accepted)
-        intent ──> rejected; planned ──> cancelled
+        intent ──> rejected; planned, intent ──> cancelled; submitted ──> planned (a failed run, to be retried)
 
     Attributes:
         PLANNED: It waits for its turn.
@@ -44,10 +45,10 @@ class ItemState(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether `AsyncBatch.run` has something to do for it."""
-        return self in {ItemState.PLANNED, ItemState.INTENT, ItemState.SUBMITTED}
+        return self in {BatchItemState.PLANNED, BatchItemState.INTENT, BatchItemState.SUBMITTED}
 
 
-class How(StrEnum):
+class ItemOrigin(StrEnum):
     """
     How an item came to its state.
 
@@ -59,6 +60,7 @@ class How(StrEnum):
         NOT_SENT: Its start had certainly not left, or had certainly been refused.
         NOT_ACCEPTED: No run of it was in the list, twice, after the time in which there could be one.
         POLICY: ``on_ambiguous`` decided.
+        RETRY: Its run had failed, and its spec allows another one.
     """
 
     ANSWER = "answer"
@@ -68,6 +70,7 @@ class How(StrEnum):
     NOT_SENT = "not-sent"
     NOT_ACCEPTED = "not-accepted"
     POLICY = "policy"
+    RETRY = "retry"
 
 
 class IllegalStepError(ValueError):
@@ -75,7 +78,7 @@ class IllegalStepError(ValueError):
 
 
 @attrs.frozen(kw_only=True)
-class Item:
+class BatchItem:
     """
     One item of a batch as its ledger has it.
 
@@ -85,6 +88,9 @@ class Item:
         position: Its place in the plan, from 0.
         worker_id: The worker, as it was planned.
         version: The worker version that was asked for, or None.
+        priority: What is started first: the higher, the sooner.
+        retries: How often a failed run may be followed by another one, each paid for.
+        run_timeout: After so many seconds its run is aborted, or None.
         input_sha256: What tells its input from others, in hex.
         state: Where it stands.
         attempt: How often a start of it was about to be sent; 0 before the first time.
@@ -95,6 +101,12 @@ class Item:
         candidates: For an ambiguous item, the runs that may be its run.
         result_count: Rows of its run, or None.
         cost: What its run cost, in US dollars, or None.
+        submitted_at: When its run was known to have started, in Unix seconds of the service's clock; or None.
+        ended_at: When its end was recorded, in Unix seconds of the service's clock; or None.
+        path: The file with its rows, or None.
+        row_count: Rows in that file, or None.
+        cancel_requested: Whether `AsyncBatch.cancel` was called while its start was under way: 1, or 2 where its run is
+            to be aborted; else 0.
         error: Why it failed, was refused or is held; or None.
     """
 
@@ -103,23 +115,31 @@ class Item:
     position: int
     worker_id: str
     version: str | None = None
+    priority: int = 0
+    retries: int = 0
+    run_timeout: float | None = None
     input_sha256: str
-    state: ItemState = ItemState.PLANNED
+    state: BatchItemState = BatchItemState.PLANNED
     attempt: int = 0
     callback_url: str | None = attrs.field(default=None, repr=False)
     intent_at: float | None = None
     run_id: str | None = None
-    how: How | None = None
+    how: ItemOrigin | None = None
     candidates: tuple[str, ...] = ()
     result_count: int | None = None
     cost: Decimal | None = None
+    submitted_at: float | None = None
+    ended_at: float | None = None
+    path: Path | None = None
+    row_count: int | None = None
+    cancel_requested: int = 0
     error: str | None = None
 
-    def intended(self, *, at: float, callback_url: str | None) -> Item:
+    def intended(self, *, at: float, callback_url: str | None) -> BatchItem:
         """Return the item whose start is about to be sent for the next time."""
         return self._step(
-            {ItemState.PLANNED},
-            ItemState.INTENT,
+            {BatchItemState.PLANNED},
+            BatchItemState.INTENT,
             attempt=self.attempt + 1,
             intent_at=at,
             callback_url=callback_url,
@@ -128,25 +148,37 @@ class Item:
             candidates=(),
             result_count=None,
             cost=None,
+            submitted_at=None,
+            ended_at=None,
+            path=None,
+            row_count=None,
+            cancel_requested=0,
             error=None,
         )
 
-    def submitted(self, run_id: str, how: How) -> Item:
-        """Return the item whose run is known."""
+    def submitted(self, run_id: str, how: ItemOrigin, *, at: float | None = None) -> BatchItem:
+        """Return the item whose run is known, since the moment *at*."""
         return self._step(
-            {ItemState.INTENT, ItemState.AMBIGUOUS},
-            ItemState.SUBMITTED,
+            {BatchItemState.INTENT, BatchItemState.AMBIGUOUS},
+            BatchItemState.SUBMITTED,
             run_id=run_id,
             how=how,
             candidates=(),
+            submitted_at=at,
             error=None,
         )
 
-    def planned_again(self, how: How, error: str | None = None) -> Item:
+    def planned_again(self, how: ItemOrigin, error: str | None = None) -> BatchItem:
         """Return the item that waits for its turn once more: it has no run, or is to have another one."""
         return self._step(
-            {ItemState.INTENT, ItemState.AMBIGUOUS, ItemState.FAILED, ItemState.REJECTED, ItemState.CANCELLED},
-            ItemState.PLANNED,
+            {
+                BatchItemState.INTENT,
+                BatchItemState.AMBIGUOUS,
+                BatchItemState.FAILED,
+                BatchItemState.REJECTED,
+                BatchItemState.CANCELLED,
+            },
+            BatchItemState.PLANNED,
             callback_url=None,
             intent_at=None,
             run_id=None,
@@ -154,41 +186,69 @@ class Item:
             candidates=(),
             result_count=None,
             cost=None,
+            submitted_at=None,
+            ended_at=None,
+            path=None,
+            row_count=None,
+            cancel_requested=0,
             error=error,
         )
 
-    def held(self, candidates: tuple[str, ...]) -> Item:
+    def held(self, candidates: tuple[str, ...]) -> BatchItem:
         """Return the item that a person must decide on."""
         why = "one of the candidates may be its run, or none"
-        return self._step({ItemState.INTENT}, ItemState.AMBIGUOUS, candidates=candidates, error=why)
+        return self._step({BatchItemState.INTENT}, BatchItemState.AMBIGUOUS, candidates=candidates, error=why)
 
-    def ended(self, *, is_success: bool, result_count: int | None, cost: Decimal | None, error: str | None) -> Item:
-        """Return the item whose run has ended."""
-        state = ItemState.DONE if is_success else ItemState.FAILED
-        return self._step({ItemState.SUBMITTED}, state, result_count=result_count, cost=cost, error=error)
+    def ended(
+        self,
+        *,
+        is_success: bool,
+        result_count: int | None,
+        cost: Decimal | None,
+        error: str | None,
+        at: float | None = None,
+        path: Path | None = None,
+        row_count: int | None = None,
+    ) -> BatchItem:
+        """Return the item whose run has ended, and whose rows are in the file at *path* where that was asked for."""
+        return self._step(
+            {BatchItemState.SUBMITTED},
+            BatchItemState.DONE if is_success else BatchItemState.FAILED,
+            result_count=result_count,
+            cost=cost,
+            ended_at=at,
+            path=path,
+            row_count=row_count,
+            error=error,
+        )
 
-    def rejected(self, error: str) -> Item:
+    def retried(self, error: str) -> BatchItem:
+        """Return the item whose run has failed and that waits for another one."""
+        self._step({BatchItemState.SUBMITTED}, BatchItemState.FAILED)
+        return attrs.evolve(self, state=BatchItemState.FAILED).planned_again(ItemOrigin.RETRY, error)
+
+    def rejected(self, error: str) -> BatchItem:
         """Return the item that the service refused for good."""
-        return self._step({ItemState.INTENT}, ItemState.REJECTED, how=How.ANSWER, error=error)
+        return self._step({BatchItemState.INTENT}, BatchItemState.REJECTED, how=ItemOrigin.ANSWER, error=error)
 
-    def given_up(self, candidates: tuple[str, ...]) -> Item:
+    def given_up(self, candidates: tuple[str, ...]) -> BatchItem:
         """Return the item that counts as failed because nobody can tell which run it has."""
         return self._step(
-            {ItemState.INTENT},
-            ItemState.FAILED,
-            how=How.POLICY,
+            {BatchItemState.INTENT},
+            BatchItemState.FAILED,
+            how=ItemOrigin.POLICY,
             candidates=candidates,
             error="a run may have been started, nobody can tell",
         )
 
-    def _step(self, before: AbstractSet[ItemState], state: ItemState, **changes: object) -> Item:
+    def _step(self, before: AbstractSet[BatchItemState], state: BatchItemState, **changes: object) -> BatchItem:
         if self.state not in before:
             raise IllegalStepError(f"item {self.key!r} is {self.state} and cannot become {state}")
         return attrs.evolve(self, state=state, **changes)  # type: ignore[arg-type]
 
 
 @attrs.frozen(kw_only=True)
-class ItemRun:
+class BatchItemRun:
     """
     One of the runs that an item has had.
 
@@ -199,13 +259,17 @@ class ItemRun:
         state: ``submitted``, ``done`` or ``failed``.
         result_count: Its rows, or None.
         cost: What it cost, in US dollars, or None.
+        submitted_at: When it was known to have started, in Unix seconds of the service's clock; or None.
+        ended_at: When its end was recorded, in Unix seconds of the service's clock; or None.
         error: Why it failed, or None.
     """
 
     run_id: str
     attempt: int
-    how: How
-    state: ItemState
+    how: ItemOrigin
+    state: BatchItemState
     result_count: int | None = None
     cost: Decimal | None = None
+    submitted_at: float | None = None
+    ended_at: float | None = None
     error: str | None = None

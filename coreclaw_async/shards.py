@@ -50,7 +50,7 @@ class ShardReport:
 
     Attributes:
         batch: Name of the batch.
-        counts: Items of the part in each state (`coreclaw_async.ItemState`), also where there are none.
+        counts: Items of the part in each state (`coreclaw_async.BatchItemState`), also where there are none.
         runs: Runs that its items have had.
         result_count: Rows that they have found.
         cost: What they have cost, in US dollars.

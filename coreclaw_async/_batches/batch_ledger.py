@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+import attrs
+
+from coreclaw_async._batches.item_rows import (
+    CHANGES,
+    COLUMNS,
+    HALF,
+    PLANNED,
+    bounded,
+    changing_values,
+    day_of,
+    item_of,
+    runs_alike,
+    text_of,
+)
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
-from coreclaw_async._batches.store import Row, StaleError, Statement, Store
-from coreclaw_async.errors import BatchConflictError, LedgerError, printable
-from coreclaw_async.ledger import How, IllegalStepError, Item, ItemRun, ItemState
+from coreclaw_async._batches.spending import OverBudgetError, Spending, exact_sum
+from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Store
+from coreclaw_async._batches.totals import Totals
+from coreclaw_async.errors import BatchConflictError, LedgerError
+from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
 
-# Amounts are kept as whole numbers of these parts of a dollar, so that sums are exact.
-_PARTS = Decimal(10**9)
-_COLUMNS = (
-    "batch, key, position, worker_id, version, input_sha256, state, attempt, callback_url, intent_at, run_id, how, "
-    "candidates, result_count, cost, error"
-)
+_BUDGET = "max_spend, spent, highest, open_runs, unknown_costs"
+_NO_BUDGET = "NOT EXISTS (SELECT 1 FROM budget WHERE batch = ?)"
 _MOST_VALUES = 500
-_MOST_LETTERS = 2_000
-_LARGEST = 2**63 - 1
 
 
 class BatchLedger:
@@ -43,6 +52,7 @@ class BatchLedger:
         self.batch = batch
         self.account = account
         self.is_whole = shard == Shard()
+        self._has_budget = False
         self._where, self._values = shard.condition()
 
     async def open(self, now: float) -> None:
@@ -78,19 +88,22 @@ class BatchLedger:
         added = [spec for spec in specs if spec.key not in present]
         if not added:
             return 0
-        rows = [
-            (self.batch, spec.key, first + number, spec.worker_id, spec.version, spec.sha256, spec.input)
-            for number, spec in enumerate(added)
-        ]
+        rows = [self._planned(spec, first + number) for number, spec in enumerate(added)]
         await self.store.write(
             Statement(
-                "INSERT INTO item (batch, key, position, worker_id, version, input_sha256, input, state, attempt, "
-                "candidates) VALUES (?, ?, ?, ?, ?, ?, ?, 'planned', 0, '[]') ON CONFLICT (batch, key) DO NOTHING",
+                f"INSERT INTO item ({', '.join(PLANNED)}, input, state, attempt, candidates) "
+                f"VALUES ({_marks((*PLANNED, 'input'))}, 'planned', 0, '[]') ON CONFLICT (batch, key) DO NOTHING",
                 rows,
             )
         )
         await self._hashes(added)  # Another process may have been quicker, with another input.
         return len(added)
+
+    def _planned(self, spec: PlannedSpec, position: int) -> Row:
+        return (
+            self.batch, spec.key, position, spec.worker_id, spec.version, spec.priority, spec.retries,
+            spec.run_timeout, spec.sha256, spec.input,
+        )  # fmt: skip
 
     async def _hashes(self, specs: Sequence[PlannedSpec]) -> set[str]:
         """Return which of the keys are there; none may be there with another input."""
@@ -115,24 +128,28 @@ class BatchLedger:
         ((last,),) = await self.store.read("SELECT MAX(position) FROM item WHERE batch = ?", self.batch)
         return 0 if last is None else int(last) + 1
 
-    async def counts(self) -> dict[ItemState, int]:
+    async def counts(self) -> dict[BatchItemState, int]:
         """Return how many items there are in each state."""
         rows = await self.store.read(
             f"SELECT state, COUNT(*) FROM item WHERE batch = ? AND {self._where} GROUP BY state",
             self.batch,
             *self._values,
         )
-        found = {ItemState(state): int(count) for state, count in rows}
-        return {state: found.get(state, 0) for state in ItemState}
+        found = {BatchItemState(state): int(count) for state, count in rows}
+        return {state: found.get(state, 0) for state in BatchItemState}
 
-    async def totals(self) -> tuple[Decimal, int, int]:
+    async def totals(self) -> Totals:
         """Return what the runs have cost, the rows they have found, and how many runs there were."""
-        sql, values = "SELECT SUM(cost), SUM(result_count), COUNT(*) FROM run WHERE batch = ?", (self.batch,)
+        sql = (
+            f"SELECT worker_id, day, state, cost, COUNT(*), SUM(result_count / {HALF}), SUM(result_count % {HALF}) "
+            "FROM run WHERE batch = ?"
+        )
+        values: Row = (self.batch,)
         if not self.is_whole:
             sql += f" AND key IN (SELECT key FROM item WHERE batch = ? AND {self._where})"
             values += (self.batch, *self._values)
-        ((cost, found, runs),) = await self.store.read(sql, *values)
-        return _amount(int(cost or 0)), int(found or 0), int(runs)
+        sql += " GROUP BY worker_id, day, state, cost"
+        return Totals.of([runs_alike(row) for row in await self.store.read(sql, *values)])
 
     async def shards(self, size: int) -> list[Shard]:
         """Return what is planned or open in parts of at most *size* items, each of one worker."""
@@ -158,24 +175,26 @@ class BatchLedger:
         )
         return [worker_id for (worker_id,) in rows]
 
-    async def next_planned(self, worker_ids: Sequence[str], most: int) -> list[tuple[Item, str]]:
+    async def next_planned(self, worker_ids: Sequence[str], most: int) -> list[tuple[BatchItem, str]]:
         """Return the next items of a lane with their inputs as JSON."""
         rows: list[Row] = []
         for worker_id in worker_ids:
             rows += await self.store.read(
-                f"SELECT {_COLUMNS}, input FROM item WHERE batch = ? AND state = 'planned' AND worker_id = ? "
-                f"AND {self._where} ORDER BY position LIMIT ?",
+                f"SELECT {COLUMNS}, input FROM item WHERE batch = ? AND state = 'planned' AND worker_id = ? "
+                f"AND {self._where} ORDER BY priority DESC, position LIMIT ?",
                 self.batch,
                 worker_id,
                 *self._values,
                 most,
             )
-        found = [(_item(row[:-1]), str(row[-1])) for row in rows]
-        return sorted(found, key=lambda pair: pair[0].position)[:most]
+        found = [(item_of(row[:-1]), str(row[-1])) for row in rows]
+        return sorted(found, key=lambda pair: (-pair[0].priority, pair[0].position))[:most]
 
-    async def items(self, *states: ItemState, keys: Sequence[str] = (), most: int | None = None) -> list[Item]:
+    async def items(
+        self, *states: BatchItemState, keys: Sequence[str] = (), most: int | None = None
+    ) -> list[BatchItem]:
         """Return items by state or by key, in the order of the plan; those by key may be of any shard."""
-        sql, values = f"SELECT {_COLUMNS} FROM item WHERE batch = ?", list[Any]([self.batch])
+        sql, values = f"SELECT {COLUMNS} FROM item WHERE batch = ?", list[Any]([self.batch])
         if states:
             sql += f" AND state IN ({_marks(states)})"
             values += [state.value for state in states]
@@ -188,24 +207,24 @@ class BatchLedger:
         sql += " ORDER BY position"
         if most is not None:
             sql += f" LIMIT {most:d}"
-        return [_item(row) for row in await self.store.read(sql, *values)]
+        return [item_of(row) for row in await self.store.read(sql, *values)]
 
-    async def item(self, key: str) -> Item | None:
+    async def item(self, key: str) -> BatchItem | None:
         """Return the item with *key*, or None."""
         found = await self.items(keys=[key])
         return found[0] if found else None
 
-    async def open_intents(self, slug: str) -> list[Item]:
+    async def open_intents(self, slug: str) -> list[BatchItem]:
         """Return the items of a lane, of all batches of the account, whose start was about to be sent."""
         rows = await self.store.read(
-            f"SELECT {_COLUMNS} FROM item WHERE state = 'intent' AND worker_id IN "
+            f"SELECT {COLUMNS} FROM item WHERE state = 'intent' AND worker_id IN "
             "(SELECT worker_id FROM lane WHERE account = ? AND slug = ?) "
             "AND batch IN (SELECT name FROM batch WHERE account = ?)",
             self.account,
             slug,
             self.account,
         )
-        return [_item(row) for row in rows]
+        return [item_of(row) for row in rows]
 
     async def explained(self, run_ids: Iterable[str]) -> set[str]:
         """Return those of the runs that are or were an item's."""
@@ -215,39 +234,62 @@ class BatchLedger:
             found |= {run_id for (run_id,) in await self.store.read(sql, self.account, *chunk)}
         return found
 
-    async def step(self, before: Item, after: Item) -> Item:
+    async def step(self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None) -> BatchItem:
         """
         Write down that an item has gone on, if it still is as it was.
 
+        Args:
+            before: What it was.
+            after: What it is.
+            ended: What it was between, where it waits for another run: how its run has ended.
+
         Raises:
             IllegalStepError: It is not: somebody else was quicker, or its run is another item's.
+            OverBudgetError: Its start is not covered by the budget.
         """
-        statements = [
-            Statement.of(
-                "UPDATE item SET state = ?, attempt = ?, callback_url = ?, intent_at = ?, run_id = ?, how = ?, "
-                "candidates = ?, result_count = ?, cost = ?, error = ? "
-                "WHERE batch = ? AND key = ? AND state = ? AND attempt = ?",
-                after.state.value,
-                after.attempt,
-                after.callback_url,
-                after.intent_at,
-                after.run_id,
-                None if after.how is None else after.how.value,
-                json.dumps(after.candidates),
-                _bounded(after.result_count),
-                _parts(after.cost),
-                _text(after.error),
-                before.batch,
-                before.key,
-                before.state.value,
-                before.attempt,
-                changes=1,
+        try:
+            if not self._has_budget:
+                await self.store.write(
+                    *self._change(before, after, _NO_BUDGET, after.batch), *self._runs(before, ended or after)
+                )
+                return after
+        except StaleError:
+            self._has_budget = await self.spending(after.batch) is not None
+            if not self._has_budget:
+                raise self._too_late(before, after) from None
+        try:
+            await self.store.write(
+                # Nobody else changes the budget between the look at it and its change.
+                Statement.of("UPDATE budget SET spent = spent WHERE batch = ?", after.batch),
+                Choice(
+                    f"SELECT {_BUDGET} FROM budget WHERE batch = ?",
+                    (after.batch,),
+                    lambda rows: [_charge(before, after, ended, row) for row in rows],
+                ),
+                *self._change(before, after, "1 = 1"),
+                *self._runs(before, ended or after),
             )
-        ]
-        if after.run_id is not None and after.how is not None and after.run_id != before.run_id:
-            statements.append(
+        except OverBudgetError:
+            raise
+        except StaleError:
+            raise self._too_late(before, after) from None
+        return after
+
+    @staticmethod
+    def _change(before: BatchItem, after: BatchItem, condition: str, *values: object) -> list[Statement]:
+        sql = f"UPDATE item SET {CHANGES} WHERE batch = ? AND key = ? AND state = ? AND attempt = ? AND {condition}"
+        where = (before.batch, before.key, before.state.value, before.attempt, *values)
+        return [Statement(sql, [(*changing_values(after), *where)], changes=1)]
+
+    def _runs(self, before: BatchItem, after: BatchItem) -> list[Statement]:
+        """Return what keeps the run of an item that goes on from *before* to *after*."""
+        if after.run_id is None or after.how is None:
+            return []
+        if after.run_id != before.run_id:
+            return [
                 Statement.of(
-                    "INSERT INTO run (account, run_id, batch, key, attempt, how, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO run (account, run_id, batch, key, attempt, how, state, worker_id, submitted_at, day) "
+                    f"VALUES ({_marks(range(10))})",
                     self.account,
                     after.run_id,
                     after.batch,
@@ -255,37 +297,81 @@ class BatchLedger:
                     after.attempt,
                     after.how.value,
                     after.state.value,
+                    after.worker_id,
+                    after.submitted_at,
+                    day_of(after.submitted_at),
                 )
+            ]
+        return [
+            Statement.of(
+                "UPDATE run SET state = ?, result_count = ?, cost = ?, ended_at = ?, day = ?, error = ? "
+                "WHERE account = ? AND run_id = ?",
+                after.state.value,
+                bounded(after.result_count),
+                text_of(after.cost),
+                after.ended_at,
+                day_of(after.ended_at or after.submitted_at),
+                text_of(after.error),
+                self.account,
+                after.run_id,
             )
-        elif after.run_id is not None:
-            statements.append(
-                Statement.of(
-                    "UPDATE run SET state = ?, result_count = ?, cost = ?, error = ? WHERE account = ? AND run_id = ?",
-                    after.state.value,
-                    _bounded(after.result_count),
-                    _parts(after.cost),
-                    _text(after.error),
-                    self.account,
-                    after.run_id,
-                )
-            )
-        try:
-            await self.store.write(*statements)
-        except StaleError:
-            raise IllegalStepError(
-                f"item {before.key!r} is no longer {before.state}, or run {after.run_id} is another item's"
-            ) from None
-        return after
+        ]
+
+    @staticmethod
+    def _too_late(before: BatchItem, after: BatchItem) -> IllegalStepError:
+        return IllegalStepError(
+            f"item {before.key!r} is no longer {before.state}, or run {after.run_id} is another item's"
+        )
+
+    async def spending(self, batch: str | None = None) -> Spending | None:
+        """Return where the batch stands with its budget, or None where it has none."""
+        rows = await self.store.read(f"SELECT {_BUDGET} FROM budget WHERE batch = ?", batch or self.batch)
+        return Spending.of_row(rows[0]) if rows else None
+
+    async def limit_spending(self, max_spend: Decimal) -> None:
+        """Have the runs of the batch, all of its shards, cost *max_spend* at most."""
+        self._has_budget = True
+        limit = Statement.of("UPDATE budget SET max_spend = ? WHERE batch = ?", str(max_spend), self.batch)
+        if await self.spending() is not None:
+            await self.store.write(limit)
+            return
+        # What it has come to so far is added up while no item changes.
+        await self.store.write(
+            *(Statement.of(sql) for sql in self.store.LOCK_ITEMS),
+            Choice(
+                "SELECT cost, COUNT(*) FROM run WHERE batch = ? AND state IN ('done', 'failed') GROUP BY cost "
+                "UNION ALL SELECT state, COUNT(*) FROM item WHERE batch = ? AND (state IN ('intent', 'submitted', "
+                "'ambiguous') OR (state = 'failed' AND run_id IS NULL)) GROUP BY state",
+                (self.batch, self.batch),
+                lambda rows: [self._first_spending(max_spend, rows)],
+            ),
+            limit,
+        )
+
+    def _first_spending(self, max_spend: Decimal, rows: Sequence[Row]) -> Statement:
+        spending = Spending(max_spend)
+        costs: list[tuple[Decimal, int]] = []
+        for value, count in rows:
+            if value is None or value == BatchItemState.FAILED:
+                spending = attrs.evolve(spending, unknown_costs=spending.unknown_costs + count)
+            elif value in set(BatchItemState):
+                spending = attrs.evolve(spending, open_runs=spending.open_runs + count)
+            else:
+                costs.append((Decimal(value), count))
+        highest = max((cost for cost, _ in costs), default=Decimal(0))
+        spending = attrs.evolve(spending, spent=exact_sum(costs), highest=highest)
+        sql = f"INSERT INTO budget (batch, {_BUDGET}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (batch) DO NOTHING"
+        return Statement.of(sql, self.batch, *spending.to_row())
 
     async def cancel_planned(self) -> int:
         """Take all planned items of the shard out, and return how many that were."""
-        return await self._change_all("state = 'planned'", ItemState.CANCELLED, "cancelled")
+        return await self._change_all("state = 'planned'", BatchItemState.CANCELLED, "cancelled")
 
     async def plan_failed_again(self) -> int:
         """Plan all items of the shard again whose run has failed, and return how many that were."""
-        return await self._change_all("state = 'failed' AND run_id IS NOT NULL", ItemState.PLANNED, None)
+        return await self._change_all("state = 'failed' AND run_id IS NOT NULL", BatchItemState.PLANNED, None)
 
-    async def _change_all(self, condition: str, state: ItemState, error: str | None) -> int:
+    async def _change_all(self, condition: str, state: BatchItemState, error: str | None) -> int:
         where = f"batch = ? AND {condition} AND {self._where}"
         ((count,),) = await self.store.read(f"SELECT COUNT(*) FROM item WHERE {where}", self.batch, *self._values)
         await self.store.write(
@@ -299,25 +385,27 @@ class BatchLedger:
         )
         return int(count)
 
-    async def history(self, key: str) -> list[ItemRun]:
+    async def history(self, key: str) -> list[BatchItemRun]:
         """Return the runs that the item has had, oldest first."""
         rows = await self.store.read(
-            "SELECT run_id, attempt, how, state, result_count, cost, error FROM run WHERE batch = ? AND key = ? "
-            "ORDER BY attempt",
+            "SELECT run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error FROM run "
+            "WHERE batch = ? AND key = ? ORDER BY attempt",
             self.batch,
             key,
         )
         return [
-            ItemRun(
+            BatchItemRun(
                 run_id=run_id,
                 attempt=attempt,
-                how=How(how),
-                state=ItemState(state),
+                how=ItemOrigin(how),
+                state=BatchItemState(state),
                 result_count=result_count,
-                cost=None if cost is None else _amount(cost),
+                cost=None if cost is None else Decimal(cost),
+                submitted_at=submitted_at,
+                ended_at=ended_at,
                 error=error,
             )
-            for run_id, attempt, how, state, result_count, cost, error in rows
+            for run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error in rows
         ]
 
     async def slug_of(self, worker_id: str) -> str | None:
@@ -361,44 +449,11 @@ def _marks(values: Iterable[object]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def _parts(amount: Decimal | None) -> int | None:
-    return None if amount is None else _bounded(int((amount * _PARTS).to_integral_value()))
-
-
-def _bounded(number: int | None) -> int | None:
-    """Return a number of the service's as a column can hold it, whatever it has sent."""
-    return None if number is None else max(-_LARGEST, min(number, _LARGEST))
-
-
-def _text(text: str | None) -> str | None:
-    """Return a text of the service's as a column can hold it."""
-    return None if text is None else printable(text)[:_MOST_LETTERS]
-
-
-def _amount(parts: int) -> Decimal:
-    return Decimal(parts) / _PARTS
-
-
-def _item(row: Row) -> Item:
-    (
-        batch, key, position, worker_id, version, input_sha256, state, attempt, callback_url, intent_at, run_id, how,
-        candidates, result_count, cost, error,
-    ) = row  # fmt: skip
-    return Item(
-        batch=batch,
-        key=key,
-        position=position,
-        worker_id=worker_id,
-        version=version,
-        input_sha256=input_sha256,
-        state=ItemState(state),
-        attempt=attempt,
-        callback_url=callback_url,
-        intent_at=intent_at,
-        run_id=run_id,
-        how=None if how is None else How(how),
-        candidates=tuple(json.loads(candidates)),
-        result_count=result_count,
-        cost=None if cost is None else _amount(cost),
-        error=error,
-    )
+def _charge(before: BatchItem, after: BatchItem, ended: BatchItem | None, row: Row) -> Statement:
+    """Return what a step makes of the budget, or raise where that does not cover the start."""
+    spending = Spending.of_row(row)
+    if after.state is BatchItemState.INTENT and not spending.allows_start:
+        raise OverBudgetError(spending)
+    spending = spending.after(before, after if ended is None else ended)
+    sql = f"UPDATE budget SET {', '.join(f'{column} = ?' for column in _BUDGET.split(', '))} WHERE batch = ?"
+    return Statement.of(sql, *spending.to_row(), after.batch)

@@ -24,7 +24,7 @@ from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._resources.waiting import poll_hook, run_source
 from coreclaw_async._watch import Watch
 from coreclaw_async.events import RunChanged
-from coreclaw_async.ledger import IllegalStepError, Item, ItemState
+from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError
 from coreclaw_async.models import Run, RunOutcome
 
 _AT_ONCE = 8
@@ -51,7 +51,7 @@ class BatchOutcome:
     """
 
     key: str
-    state: ItemState
+    state: BatchItemState
     run_id: str | None = None
     run: Run | None = None
     attempt: int = 0
@@ -83,7 +83,7 @@ class Engine:
     admission: Admission = attrs.field(init=False)
     _outcomes: deque[BatchOutcome] = attrs.field(factory=deque[BatchOutcome], init=False)
     _news: anyio.Event = attrs.field(factory=anyio.Event, init=False)
-    _items: dict[str, Item] = attrs.field(factory=dict[str, Item], init=False)
+    _items: dict[str, BatchItem] = attrs.field(factory=dict[str, BatchItem], init=False)
     _waiter: Waiter = attrs.field(init=False)
     _ending: int = attrs.field(default=0, init=False)
     _quiet: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -131,7 +131,7 @@ class Engine:
             self.is_over = True
             self._news.set()
 
-    def follow(self, item: Item) -> None:
+    def follow(self, item: BatchItem) -> None:
         """Wait for the end of an item's run."""
         assert item.run_id is not None, "a submitted item has a run"
         self._items[item.run_id] = item
@@ -139,7 +139,7 @@ class Engine:
         watch = Watch(run_id=item.run_id, schedule=self.means.context.schedule, began=now)
         self.means.context.watcher.add(self._waiter, watch)
 
-    def take_up(self, item: Item) -> None:
+    def take_up(self, item: BatchItem) -> None:
         """Go on with an item whose run an earlier process, a callback or a person has told."""
         if self.is_over or item.run_id is None or item.run_id in self._items:
             return
@@ -148,12 +148,12 @@ class Engine:
 
     async def _resume(self) -> None:
         """Take up the runs that an earlier process has started."""
-        for item in await self.means.ledger.items(ItemState.SUBMITTED):
+        for item in await self.means.ledger.items(BatchItemState.SUBMITTED):
             self.take_up(item)
 
     async def _start_all(self) -> None:
         """Start what is planned, also what is planned meanwhile."""
-        while self.admission.stopped_by is None or await self.means.ledger.items(ItemState.INTENT, most=1):
+        while self.admission.stopped_by is None or await self.means.ledger.items(BatchItemState.INTENT, most=1):
             names = await self.means.ledger.workers()
             if not names:
                 return
@@ -171,20 +171,20 @@ class Engine:
                     )
                     group.start_soon(lane.run)
 
-    def _settled(self, item: Item) -> None:
+    def _settled(self, item: BatchItem) -> None:
         """Go on with an item whose start had been lost, and did not count as in flight any more."""
-        if item.state is ItemState.SUBMITTED and item.batch == self.means.ledger.batch:
+        if item.state is BatchItemState.SUBMITTED and item.batch == self.means.ledger.batch:
             self.limits.resumed()
         self._changed(item)
 
-    def _changed(self, item: Item) -> None:
+    def _changed(self, item: BatchItem) -> None:
         """Go on with an item that a lane has started or given back."""
         if item.batch != self.means.ledger.batch:
             return
         match item.state:
-            case ItemState.SUBMITTED:
+            case BatchItemState.SUBMITTED:
                 self.follow(item)
-            case ItemState.REJECTED | ItemState.AMBIGUOUS | ItemState.FAILED:
+            case BatchItemState.REJECTED | BatchItemState.AMBIGUOUS | BatchItemState.FAILED:
                 self._tell(item)
             case _:
                 pass
@@ -215,7 +215,7 @@ class Engine:
             self._quiet.set()
             self.admission.changed()
 
-    async def _write_and_tell(self, item: Item, run: Run | None, error: errors.CoreClawError | None) -> None:
+    async def _write_and_tell(self, item: BatchItem, run: Run | None, error: errors.CoreClawError | None) -> None:
         """Bring the rows of an ended run to their file, then the item to its end."""
         cost = None if run is None else run.usage
         path: Path | None = None
@@ -240,7 +240,7 @@ class Engine:
         self.limits.ended(cost)
         self._tell(ended, run=run, path=path)
 
-    async def _write_rows(self, item: Item, run: Run | None) -> Path | None:
+    async def _write_rows(self, item: BatchItem, run: Run | None) -> Path | None:
         if self.files is None or run is None or item.run_id is None:
             return None
         if run.outcome is not RunOutcome.SUCCEEDED and not run.result_count:
@@ -262,7 +262,9 @@ class Engine:
                 logger.debug("the rows of run %s could not be read, which is tried again: %s", item.run_id, error)
                 await self.means.clock.sleep(wait)
 
-    def _tell(self, item: Item, *, run: Run | None = None, path: Path | None = None, error: str | None = None) -> None:
+    def _tell(
+        self, item: BatchItem, *, run: Run | None = None, path: Path | None = None, error: str | None = None
+    ) -> None:
         self._outcomes.append(
             BatchOutcome(
                 key=item.key,
@@ -293,10 +295,10 @@ class Engine:
         """Return what kept planned items from being started, or None."""
         reason = self.admission.stopped_by
         counts = await self.means.ledger.counts()
-        left = counts[ItemState.PLANNED]
+        left = counts[BatchItemState.PLANNED]
         if reason is None or reason == "cancelled" or not left:
             return None
-        spent, _, _ = await self.means.ledger.totals()
+        spent = (await self.means.ledger.totals()).all.cost
         balance = None
         why = f"the budget of {self.limits.budget.most} US dollars is used up" if self.limits.budget else ""
         if reason == "balance":

@@ -16,7 +16,7 @@ from coreclaw_async._batches.reconciling import Reconciler
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import StartUnknown
-from coreclaw_async.ledger import How, IllegalStepError, Item
+from coreclaw_async.ledger import BatchItem, IllegalStepError, ItemOrigin
 
 _TAKE_AGAIN = 0.5
 _MOST_UNSENT = 8
@@ -43,9 +43,9 @@ class Lane:
     slug: str
     names: Sequence[str]
     width: int
-    on_change: Callable[[Item], None]
-    on_settled: Callable[[Item], None]
-    _ahead: deque[tuple[Item, str]] = attrs.field(factory=deque[tuple[Item, str]], init=False)
+    on_change: Callable[[BatchItem], None]
+    on_settled: Callable[[BatchItem], None]
+    _ahead: deque[tuple[BatchItem, str]] = attrs.field(factory=deque[tuple[BatchItem, str]], init=False)
     _under_way: int = attrs.field(default=0, init=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _pause: float = attrs.field(default=0.0, init=False)
@@ -108,7 +108,7 @@ class Lane:
         self._has_more = bool(self._ahead)
         return self._has_more
 
-    async def _start_next(self, item: Item, given: str) -> None:
+    async def _start_next(self, item: BatchItem, given: str) -> None:
         # What has been sent is written down, whoever loses patience; `AsyncBatch` cancels the scope itself.
         with anyio.CancelScope(shield=True) as scope:
             self.means.sending.add(scope)
@@ -123,7 +123,7 @@ class Lane:
                 self._ended.set()
                 self.admission.changed()
 
-    async def _start(self, item: Item, given: str) -> None:
+    async def _start(self, item: BatchItem, given: str) -> None:
         """Start one item."""
         means, limits, clock = self.means, self.admission.limits, self.means.clock
         joined = means.context.joined
@@ -139,7 +139,9 @@ class Lane:
         if clock.monotonic() - began > means.times.send_window:
             # This process stood still; whoever took over meanwhile counts on nothing being sent any more.
             limits.not_started()
-            self.on_change(await means.step(intent, intent.planned_again(How.NOT_SENT, "it was too late to send")))
+            self.on_change(
+                await means.step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
+            )
             self._pause = _TAKE_AGAIN
             return
         request = once_request(
@@ -159,17 +161,17 @@ class Lane:
             return
         await self._accepted(intent, started.run_id)
 
-    async def _accepted(self, intent: Item, run_id: str) -> None:
+    async def _accepted(self, intent: BatchItem, run_id: str) -> None:
         self._unsent = 0
         self.admission.limits.accepted(self.means.clock.monotonic())
         try:
-            item = await self.means.step(intent, intent.submitted(run_id, How.ANSWER))
+            item = await self.means.step(intent, intent.submitted(run_id, ItemOrigin.ANSWER))
         except errors.LedgerError as error:
             self.means.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
             raise
         self.on_change(item)
 
-    async def _not_answered(self, intent: Item, error: errors.CoreClawError) -> None:
+    async def _not_answered(self, intent: BatchItem, error: errors.CoreClawError) -> None:
         """Do what the failure of a start asks for."""
         if not error.may_have_taken_effect:
             await self._refused(intent, error)
@@ -180,7 +182,7 @@ class Lane:
             self.admission.limits.not_started()
             self._is_unsettled = True
 
-    async def _refused(self, intent: Item, error: errors.CoreClawError) -> None:
+    async def _refused(self, intent: BatchItem, error: errors.CoreClawError) -> None:
         limits, now = self.admission.limits, self.means.clock.monotonic()
         is_fatal = False
         match error:
@@ -201,7 +203,7 @@ class Lane:
                 limits.not_started()
                 self.on_change(await self.means.step(intent, intent.rejected(str(error))))
                 return
-        self.on_change(await self.means.step(intent, intent.planned_again(How.NOT_SENT, error.message)))
+        self.on_change(await self.means.step(intent, intent.planned_again(ItemOrigin.NOT_SENT, error.message)))
         self._ahead.clear()  # It comes first again.
         if is_fatal:
             raise error

@@ -11,7 +11,7 @@ import anyio.abc
 from coreclaw_async._batches.means import Means
 from coreclaw_async._event_loops import EventLoop, call_soon, current_loop
 from coreclaw_async.events import StartReconciled
-from coreclaw_async.ledger import How, IllegalStepError, Item, ItemState
+from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 
 
 class LateCallbacks:
@@ -23,7 +23,7 @@ class LateCallbacks:
         on_settled: Called with each item that a callback has settled.
     """
 
-    def __init__(self, means: Means, on_settled: Callable[[Item], None]) -> None:
+    def __init__(self, means: Means, on_settled: Callable[[BatchItem], None]) -> None:
         self._means = means
         self._on_settled = on_settled
         self._loop: EventLoop = None
@@ -35,7 +35,7 @@ class LateCallbacks:
         joined = self._means.context.joined
         if joined is None:
             return
-        for item in await self._means.ledger.items(ItemState.INTENT, ItemState.AMBIGUOUS):
+        for item in await self._means.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
             if item.callback_url is not None:
                 joined.hub.restore(item.callback_url)
         self._loop = current_loop()
@@ -65,10 +65,10 @@ class LateCallbacks:
             self._news = anyio.Event()
 
     async def _settle(self, url: str, run_id: str) -> None:
-        for item in await self._means.ledger.items(ItemState.AMBIGUOUS):
+        for item in await self._means.ledger.items(BatchItemState.AMBIGUOUS):
             if item.callback_url == url:
                 try:
-                    after = await self._means.step(item, item.submitted(run_id, How.CALLBACK))
+                    after = await self._means.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
                 except IllegalStepError:  # A person was quicker.
                     return
                 self._means.context.transport.emit(StartReconciled(run_id=run_id))

@@ -15,7 +15,7 @@ from coreclaw_async._clock import Clock
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.moments import clock_difference
 from coreclaw_async.events import BatchItemChanged
-from coreclaw_async.ledger import Item
+from coreclaw_async.ledger import BatchItem
 
 logger = logging.getLogger("coreclaw_async")
 
@@ -63,7 +63,7 @@ class Means:
         """Whether an answer has told the service's clock; else this machine's stands for it."""
         return clock_difference(*self.context.transport.connections.last_date) is not None
 
-    async def step(self, before: Item, after: Item) -> Item:
+    async def step(self, before: BatchItem, after: BatchItem) -> BatchItem:
         """
         Write down that an item has gone on, and tell.
 

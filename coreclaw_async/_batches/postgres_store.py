@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import anyio
 
 from coreclaw_async._batches.schema import META, VERSION, pending_statements
-from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Store
+from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Step, Store
 from coreclaw_async._event_loops import current_loop
 from coreclaw_async.errors import ConfigurationError, LedgerError
 
@@ -33,6 +33,8 @@ class PostgresStore(Store):
     All goes over one connection. A lane is an advisory lock of its session: when the connection is lost, so is the
     lane, and the next intent cannot be written down, so that nothing is sent.
     """
+
+    LOCK_ITEMS = ("LOCK TABLE budget, item IN SHARE ROW EXCLUSIVE MODE",)
 
     def __init__(self, dsn: str) -> None:
         super().__init__()
@@ -80,7 +82,7 @@ class PostgresStore(Store):
             async with self._clear_errors():
                 connection = self._opened()
                 async with connection.transaction():
-                    outcomes = [await self._attempt(connection, job.statements) for job in jobs]
+                    outcomes = [await self._attempt(connection, job.steps) for job in jobs]
                 failures = list(outcomes)
         except LedgerError as error:
             failures = [error] * len(jobs)
@@ -108,18 +110,21 @@ class PostgresStore(Store):
             raise LedgerError("the ledger in Postgres is closed")
         return self._connection
 
-    async def _attempt(self, connection: Connection, statements: Sequence[Statement]) -> Exception | None:
-        """Run *statements* in a transaction of their own within; return why they were undone, or None."""
+    async def _attempt(self, connection: Connection, steps: Sequence[Step]) -> Exception | None:
+        """Do *steps* in a transaction of their own within; return why they were undone, or None."""
         asyncpg = _asyncpg()
         try:
             async with connection.transaction():
-                for statement in statements:
-                    changed = await _run(connection, statement)
-                    if statement.changes is not None and changed != statement.changes:
-                        raise StaleError(statement.sql)
+                for step in steps:
+                    if isinstance(step, Statement):
+                        await _change(connection, step)
+                    else:
+                        rows = [tuple(row) for row in await connection.fetch(_numbered(step.sql), *step.values)]
+                        for statement in step.follow(rows):
+                            await _change(connection, statement)
         except asyncpg.IntegrityConstraintViolationError as error:
             return StaleError(str(error))
-        except StaleError as error:
+        except (StaleError, LedgerError) as error:
             return error
         return None
 
@@ -149,13 +154,20 @@ def _asyncpg() -> Any:
         ) from None
 
 
+async def _change(connection: Connection, statement: Statement) -> None:
+    changed = await _run(connection, statement)
+    if statement.changes is not None and changed != statement.changes:
+        raise StaleError(statement.sql)
+
+
 async def _run(connection: Connection, statement: Statement) -> int | None:
     """Run a statement, and return how many rows it has changed where that is told."""
     if len(statement.rows) != 1:
         await connection.executemany(_numbered(statement.sql), statement.rows)
         return None
     status = await connection.execute(_numbered(statement.sql), *statement.rows[0])
-    return int(status.rpartition(" ")[2])
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdecimal() else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ import attrs
 
 from coreclaw_async._wire.moments import creation_time
 from coreclaw_async._wire.request import check_seconds
-from coreclaw_async.ledger import Item
+from coreclaw_async.ledger import BatchItem
 from coreclaw_async.models import Run
 
 
@@ -77,7 +77,7 @@ class Look:
 
 
 def look_at(
-    runs: Sequence[Run], explained: set[str], items: Sequence[Item], times: SettleTimes, *, skew: float
+    runs: Sequence[Run], explained: set[str], items: Sequence[BatchItem], times: SettleTimes, *, skew: float
 ) -> Look:
     """
     Return what the list shows; the time in a run's id only ever rules a run out.
@@ -108,7 +108,7 @@ def look_at(
     return Look(tuple(candidates), is_foreign or len(candidates) > len(items), is_whole=len(named) == len(runs))
 
 
-def judge(look: Look, items: Sequence[Item], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:
+def judge(look: Look, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:
     """
     Return what follows from a look that was made when all starts had settled.
 
@@ -127,6 +127,6 @@ def judge(look: Look, items: Sequence[Item], *, is_exclusive: bool, was_empty: b
     return Verdict.LOOK_AGAIN if may_wait else Verdict.HOLD
 
 
-def _intent_at(item: Item) -> float:
+def _intent_at(item: BatchItem) -> float:
     assert item.intent_at is not None, "an open start has a time"
     return item.intent_at

@@ -13,7 +13,7 @@ from coreclaw_async._resources.run_lists import runs_pager
 from coreclaw_async._wire.moments import moment_of
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.events import StartReconciled
-from coreclaw_async.ledger import How, IllegalStepError, Item
+from coreclaw_async.ledger import BatchItem, IllegalStepError, ItemOrigin
 from coreclaw_async.models import Run
 
 _LOOK_FOR_CALLBACKS = 1.0
@@ -31,7 +31,7 @@ class Reconciler:
         on_settled: Called with each item that was settled.
     """
 
-    def __init__(self, means: Means, slug: str, on_settled: Callable[[Item], None]) -> None:
+    def __init__(self, means: Means, slug: str, on_settled: Callable[[BatchItem], None]) -> None:
         self._means = means
         self._slug = slug
         self._on_settled = on_settled
@@ -69,25 +69,25 @@ class Reconciler:
             # A callback may have come while the list was read.
             await self._settle(await self._bind(items), look, verdict)
 
-    def _has_callbacks(self, items: Sequence[Item]) -> bool:
+    def _has_callbacks(self, items: Sequence[BatchItem]) -> bool:
         return self._means.context.joined is not None and any(item.callback_url for item in items)
 
-    def _longest_nap(self, items: Sequence[Item], seconds: float) -> float:
+    def _longest_nap(self, items: Sequence[BatchItem], seconds: float) -> float:
         return _LOOK_FOR_CALLBACKS if self._has_callbacks(items) else seconds
 
-    async def _bind(self, items: Sequence[Item]) -> list[Item]:
+    async def _bind(self, items: Sequence[BatchItem]) -> list[BatchItem]:
         """Settle the items whose run was named, in an answer or to their own URL, and return the others."""
         joined = self._means.context.joined
-        left: list[Item] = []
+        left: list[BatchItem] = []
         for item in items:
-            run_id, how = self._means.unrecorded.get((item.batch, item.key, item.attempt)), How.ANSWER
+            run_id, how = self._means.unrecorded.get((item.batch, item.key, item.attempt)), ItemOrigin.ANSWER
             if run_id is None and joined is not None and item.callback_url is not None:
-                run_id, how = joined.hub.run_id_of(item.callback_url), How.CALLBACK
+                run_id, how = joined.hub.run_id_of(item.callback_url), ItemOrigin.CALLBACK
             if run_id is None or not await self._step(item, item.submitted(run_id, how)):
                 left.append(item)
         return left
 
-    async def _look(self, items: Sequence[Item]) -> Look | None:
+    async def _look(self, items: Sequence[BatchItem]) -> Look | None:
         """Return what the list shows, or None when it cannot be read now."""
         means = self._means
         # Where nobody has told the service's clock, this machine's may be wrong by hours.
@@ -117,23 +117,23 @@ class Reconciler:
         pager = runs_pager(self._means.context, PagerOptions(page_size=MAX_LIMIT), worker_id=self._slug, since=since)
         return await pager.collect()
 
-    async def _settle(self, items: Sequence[Item], look: Look, verdict: Verdict) -> None:
+    async def _settle(self, items: Sequence[BatchItem], look: Look, verdict: Verdict) -> None:
         if verdict is Verdict.LOOK_AGAIN:
             return
         for item in items:
             if verdict is Verdict.NOT_ACCEPTED:
-                await self._step(item, item.planned_again(How.NOT_ACCEPTED))
+                await self._step(item, item.planned_again(ItemOrigin.NOT_ACCEPTED))
             elif verdict is Verdict.ADOPT:
-                await self._step(item, item.submitted(look.candidates[0], How.LIST))
+                await self._step(item, item.submitted(look.candidates[0], ItemOrigin.LIST))
             elif self._means.on_ambiguous == "hold":
                 logger.warning("item %r is held: %d runs may be its run", item.key, len(look.candidates))
                 await self._step(item, item.held(look.candidates))
             elif self._means.on_ambiguous == "fail":
                 await self._step(item, item.given_up(look.candidates))
             else:
-                await self._step(item, item.planned_again(How.POLICY))
+                await self._step(item, item.planned_again(ItemOrigin.POLICY))
 
-    async def _step(self, item: Item, after: Item) -> bool:
+    async def _step(self, item: BatchItem, after: BatchItem) -> bool:
         """Return whether that was written down; if not, another item has the run."""
         try:
             await self._means.step(item, after)

@@ -34,7 +34,58 @@ _FIRST: Sequence[str] = (
         "PRIMARY KEY (account, worker_id))"
     ),
 )
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+
+# An amount of whole billionths of a dollar as text.
+_BILLIONTHS = (
+    "CAST(cost_parts / 1000000000 AS TEXT) || '.' || SUBSTR(CAST(1000000000 + cost_parts % 1000000000 AS TEXT), 2)"
+)
+
+
+def _with_exact_cost(table: str) -> Sequence[str]:
+    return (
+        f"ALTER TABLE {table} RENAME COLUMN cost TO cost_parts",
+        f"ALTER TABLE {table} ADD COLUMN cost TEXT",
+        f"UPDATE {table} SET cost = {_BILLIONTHS} WHERE cost_parts >= 0",
+        f"ALTER TABLE {table} DROP COLUMN cost_parts",
+    )
+
+
+_SECOND: Sequence[str] = (
+    "DROP INDEX run_of_batch",
+    "DROP INDEX item_by_state",
+    # Amounts are texts, so that they are as exact as the service tells them.
+    *_with_exact_cost("item"),
+    *_with_exact_cost("run"),
+    "ALTER TABLE batch ADD COLUMN is_paused BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE batch ADD COLUMN is_half_planned BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE item ADD COLUMN priority BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE item ADD COLUMN retries BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE item ADD COLUMN run_timeout DOUBLE PRECISION",
+    "ALTER TABLE item ADD COLUMN submitted_at DOUBLE PRECISION",
+    "ALTER TABLE item ADD COLUMN ended_at DOUBLE PRECISION",
+    "ALTER TABLE item ADD COLUMN path TEXT",
+    "ALTER TABLE item ADD COLUMN row_count BIGINT",
+    "ALTER TABLE item ADD COLUMN cancel_requested BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE run ADD COLUMN worker_id TEXT",
+    "ALTER TABLE run ADD COLUMN submitted_at DOUBLE PRECISION",
+    "ALTER TABLE run ADD COLUMN ended_at DOUBLE PRECISION",
+    "ALTER TABLE run ADD COLUMN day TEXT",
+    (
+        "UPDATE run SET worker_id = (SELECT worker_id FROM item WHERE item.batch = run.batch AND item.key = run.key), "
+        "day = ''"
+    ),
+    # What stands next in a lane, and all that a report counts, without a look into the items.
+    "CREATE INDEX item_by_state ON item (batch, state, worker_id, priority DESC, position)",
+    "CREATE INDEX run_of_batch ON run (batch, worker_id, day, state, cost, result_count)",
+    "CREATE INDEX run_by_id ON run (run_id)",
+    # What a batch may cost, has cost, and may come to cost by what goes on. Kept only where there is a limit.
+    (
+        "CREATE TABLE budget ("
+        "batch TEXT PRIMARY KEY, max_spend TEXT NOT NULL, spent TEXT NOT NULL, highest TEXT NOT NULL, "
+        "open_runs BIGINT NOT NULL, unknown_costs BIGINT NOT NULL)"
+    ),
+)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
 """For each version of the tables, from 1, the statements that make it of the one before."""
 
 VERSION = len(MIGRATIONS)

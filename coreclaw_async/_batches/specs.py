@@ -9,9 +9,11 @@ from typing import Any
 
 import attrs
 
-from coreclaw_async._wire.request import check_text, check_worker_id, worker_input
+from coreclaw_async._wire.request import check_int, check_seconds, check_text, check_worker_id, worker_input
 
 _MOST_LETTERS = 500
+_MOST_RETRIES = 100
+_MOST_PRIORITY = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +27,9 @@ class RunSpec:
         input: The worker's own input; stored in the ledger as given, and shown by no ``repr``.
         system: Settings of the platform such as ``{"proxy_region": "US"}``, or None.
         version: A concrete version such as ``v1.2.6``; None for the newest.
+        retries: How often a run that failed is followed by another one, 0 to 100; each is paid for.
+        run_timeout: Seconds above 0 after which its run is aborted, which counts as failed; None for no limit.
+        priority: What is started first among the items of a worker: the higher, the sooner; -1,000,000 to 1,000,000.
     """
 
     key: str
@@ -32,6 +37,9 @@ class RunSpec:
     input: Mapping[str, Any] = attrs.field(repr=False)
     system: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     version: str | None = None
+    retries: int = 0
+    run_timeout: float | None = None
+    priority: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +51,9 @@ class PlannedSpec:
         key: What the caller calls it.
         worker_id: The worker as a path takes it.
         version: The version, or None.
+        retries: How often a failed run is followed by another one.
+        run_timeout: Seconds after which its run is aborted, or None.
+        priority: What is started first: the higher, the sooner.
         input: The ``input`` member of its start as JSON.
         sha256: What tells worker, version and input from others, in hex.
     """
@@ -50,6 +61,9 @@ class PlannedSpec:
     key: str
     worker_id: str
     version: str | None
+    retries: int
+    run_timeout: float | None
+    priority: int
     input: str = attrs.field(repr=False)
     sha256: str
 
@@ -68,6 +82,9 @@ class PlannedSpec:
         try:
             worker_id = check_worker_id("worker_id", spec.worker_id)
             version = None if spec.version is None else check_text("version", spec.version)
+            retries = check_int("retries", spec.retries, lowest=0, highest=_MOST_RETRIES)
+            run_timeout = None if spec.run_timeout is None else check_seconds("run_timeout", spec.run_timeout)
+            priority = check_int("priority", spec.priority, lowest=-_MOST_PRIORITY, highest=_MOST_PRIORITY)
             text = worker_input(spec.input, spec.system, None).to_json()
             same = json.dumps([worker_id, version, json.loads(text)], sort_keys=True, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
@@ -77,6 +94,9 @@ class PlannedSpec:
             key=key,
             worker_id=worker_id,
             version=version,
+            retries=retries,
+            run_timeout=run_timeout,
+            priority=priority,
             input=text,
             sha256=hashlib.sha256(same.encode()).hexdigest(),
         )

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from coreclaw_async._batches.schema import META, VERSION, pending_statements
-from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Store
+from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Step, Store
 from coreclaw_async.errors import LedgerError
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class SqliteStore(Store):
                 connection = self._opened()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    failures = [_attempt(connection, job.statements) for job in jobs]
+                    failures = [_attempt(connection, job.steps) for job in jobs]
                     connection.execute("COMMIT")
                 except BaseException:
                     connection.rollback()
@@ -156,20 +156,28 @@ class SqliteStore(Store):
         return True
 
 
-def _attempt(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Exception | None:
-    """Run *statements* within the transaction; return why they were undone, or None."""
+def _attempt(connection: sqlite3.Connection, steps: Sequence[Step]) -> Exception | None:
+    """Do *steps* within the transaction; return why they were undone, or None."""
     connection.execute("SAVEPOINT job")
     try:
-        for statement in statements:
-            changed = connection.executemany(statement.sql, statement.rows).rowcount
-            if statement.changes is not None and changed != statement.changes:
-                raise StaleError(statement.sql)
-    except (StaleError, sqlite3.IntegrityError) as error:
+        for step in steps:
+            if isinstance(step, Statement):
+                _change(connection, step)
+            else:
+                for statement in step.follow(connection.execute(step.sql, step.values).fetchall()):
+                    _change(connection, statement)
+    except (StaleError, LedgerError, sqlite3.IntegrityError) as error:
         connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
-        return error if isinstance(error, StaleError) else StaleError(str(error))
+        return StaleError(str(error)) if isinstance(error, sqlite3.IntegrityError) else error
     connection.execute("RELEASE job")
     return None
+
+
+def _change(connection: sqlite3.Connection, statement: Statement) -> None:
+    changed = connection.executemany(statement.sql, statement.rows).rowcount
+    if statement.changes is not None and changed != statement.changes:
+        raise StaleError(statement.sql)
 
 
 def _make_tables(connection: sqlite3.Connection, name: str) -> None:

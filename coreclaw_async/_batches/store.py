@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import anyio
 import attrs
@@ -37,18 +37,37 @@ class Statement:
         return cls(sql, (values,), changes)
 
 
+@attrs.frozen
+class Choice:
+    """
+    A query within a write, whose rows decide how the write goes on.
+
+    Attributes:
+        sql: The query, with ``?`` for each value.
+        values: Its values.
+        follow: Returns the statements that follow, given the rows. What it raises undoes the write, and is raised.
+    """
+
+    sql: str
+    values: Row
+    follow: Callable[[list[Row]], Sequence[Statement]]
+
+
+Step: TypeAlias = Statement | Choice
+
+
 @attrs.define(eq=False)
 class Job:
     """
     One write on its way.
 
     Attributes:
-        statements: What is done as a whole or not at all.
+        steps: What is done as a whole or not at all.
         error: Why it was not, or None.
         is_done: Whether it is durable, or has failed.
     """
 
-    statements: Sequence[Statement]
+    steps: Sequence[Step]
     error: Exception | None = None
     is_done: bool = False
 
@@ -65,19 +84,22 @@ class Store(ABC):
     Whoever writes first commits for all that wait by then: one fsync for many writes.
     """
 
+    LOCK_ITEMS: ClassVar[Sequence[str]] = ()
+    """Statements by which a write keeps all others from changing items until it is done."""
+
     def __init__(self) -> None:
         self._jobs: list[Job] = []
         self._turn = anyio.Lock()
 
-    async def write(self, *statements: Statement) -> None:
+    async def write(self, *steps: Step) -> None:
         """
-        Make *statements* durable, all or none; no cancellation comes between.
+        Make what *steps* change durable, all or none; no cancellation comes between.
 
         Raises:
-            StaleError: A statement changed another number of rows than it must.
+            StaleError: A statement changed another number of rows than it must, or a `Choice` raised it.
             LedgerError: The database cannot be written to.
         """
-        job = Job(statements)
+        job = Job(steps)
         self._jobs.append(job)
         with anyio.CancelScope(shield=True):
             async with self._turn:

@@ -20,7 +20,7 @@ from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.output import print_json, show_list
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.cli.session import guarded, open_client
-from coreclaw_async.ledger import Item, ItemState
+from coreclaw_async.ledger import BatchItem, BatchItemState
 
 _MEMBERS = {"key", "worker_id", "input", "system", "version"}
 
@@ -98,7 +98,9 @@ def run(
             screen.complain("  the same command goes on with them, and starts nothing twice")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         _tell(screen, report, as_json=json)
-        if sum(report.counts[state] for state in (ItemState.FAILED, ItemState.REJECTED, ItemState.AMBIGUOUS)):
+        if sum(
+            report.counts[state] for state in (BatchItemState.FAILED, BatchItemState.REJECTED, BatchItemState.AMBIGUOUS)
+        ):
             raise typer.Exit(ExitCode.RUN_FAILED)
 
 
@@ -200,7 +202,7 @@ def _tell(screen: Screen, told: BatchReport, *, as_json: bool) -> None:
         screen.complain("              or --resubmit, which pays again if it has a run")
 
 
-def _show_items(items: list[Item], *, as_json: bool) -> None:
+def _show_items(items: list[BatchItem], *, as_json: bool) -> None:
     show_list(
         items,
         [

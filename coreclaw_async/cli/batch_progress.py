@@ -12,10 +12,16 @@ from coreclaw_async.batch import BatchReport
 from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.events import BatchItemChanged, Event, RequestSent, RunsPolled
-from coreclaw_async.ledger import ItemState
+from coreclaw_async.ledger import BatchItemState
 
 _MINUTE = 60.0
-_ENDS = (ItemState.DONE, ItemState.FAILED, ItemState.REJECTED, ItemState.AMBIGUOUS, ItemState.CANCELLED)
+_ENDS = (
+    BatchItemState.DONE,
+    BatchItemState.FAILED,
+    BatchItemState.REJECTED,
+    BatchItemState.AMBIGUOUS,
+    BatchItemState.CANCELLED,
+)
 
 
 class BatchProgress(Bar):
@@ -49,9 +55,9 @@ class BatchProgress(Bar):
         elif isinstance(event, RunsPolled):
             self._requests += event.details + event.pages
         elif isinstance(event, BatchItemChanged):
-            self._counts[ItemState(event.previous)] -= 1
-            self._counts[ItemState(event.state)] += 1
-            if event.state == ItemState.SUBMITTED:
+            self._counts[BatchItemState(event.previous)] -= 1
+            self._counts[BatchItemState(event.state)] += 1
+            if event.state == BatchItemState.SUBMITTED:
                 self._started.append(time.monotonic())
         else:
             return
@@ -64,12 +70,13 @@ class BatchProgress(Bar):
 
     def _show(self) -> None:
         counts = self._counts
-        running = counts[ItemState.INTENT] + counts[ItemState.SUBMITTED]
-        failed = counts[ItemState.FAILED] + counts[ItemState.REJECTED]
+        running = counts[BatchItemState.INTENT] + counts[BatchItemState.SUBMITTED]
+        failed = counts[BatchItemState.FAILED] + counts[BatchItemState.REJECTED]
         since = time.monotonic() - _MINUTE
         recent = sum(1 for started in tuple(self._started) if started > since)
+        done, held = counts[BatchItemState.DONE], counts[BatchItemState.AMBIGUOUS]
         words = (
-            f"{counts[ItemState.PLANNED]} planned, {running} running, {counts[ItemState.DONE]} done, {failed} failed, "
-            f"{counts[ItemState.AMBIGUOUS]} held, {money(self._cost)}, {self._requests} requests, {recent} starts/min"
+            f"{counts[BatchItemState.PLANNED]} planned, {running} running, {done} done, {failed} failed, {held} held, "
+            f"{money(self._cost)}, {self._requests} requests, {recent} starts/min"
         )
         self._bar.update(self._task, description=words, completed=sum(counts[state] for state in _ENDS))

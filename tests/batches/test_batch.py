@@ -19,10 +19,10 @@ from coreclaw_async import (
     AsyncCoreClaw,
     AuthenticationError,
     BatchConflictError,
+    BatchItemState,
     BatchStoppedError,
     ConfigurationError,
-    How,
-    ItemState,
+    ItemOrigin,
     LedgerError,
     RequestNotSentError,
     RunSpec,
@@ -38,10 +38,10 @@ async def test_every_item_is_started_once_and_comes_to_its_end(service: FakeServ
         report = await batch.report()
 
     assert {outcome.key for outcome in outcomes} == {f"k{number}" for number in range(20)}
-    assert {outcome.state for outcome in outcomes} == {ItemState.DONE}
+    assert {outcome.state for outcome in outcomes} == {BatchItemState.DONE}
     assert all(outcome.run_id and key_of(service, outcome.run_id) == outcome.key for outcome in outcomes)
     assert set(runs_by_key(service).values()) == {1}
-    assert (report.total, report.counts[ItemState.DONE], report.runs, report.result_count) == (20, 20, 20, 60)
+    assert (report.total, report.counts[BatchItemState.DONE], report.runs, report.result_count) == (20, 20, 20, 60)
     assert report.cost == sum((run.usage for run in service.runs.values()), Decimal(0))
     assert report.is_finished
     assert report.requests == len(service.requests)
@@ -64,7 +64,7 @@ async def test_a_plan_may_be_made_again_and_added_to(service: FakeService, ledge
         report = await batch.report()
         last = await batch.get("k2499")
 
-    assert report.counts[ItemState.PLANNED] == 2_500
+    assert report.counts[BatchItemState.PLANNED] == 2_500
     assert not report.is_finished
     assert (last.position, last.state, last.attempt) == (2_499, "planned", 0)
 
@@ -152,7 +152,7 @@ async def test_a_refused_input_is_rejected_and_the_others_go_on(service: FakeSer
         outcomes = {outcome.key: outcome for outcome in await finish(batch)}
         item = await batch.get("bad")
 
-    assert outcomes["bad"].state == ItemState.REJECTED == item.state
+    assert outcomes["bad"].state == BatchItemState.REJECTED == item.state
     assert "11000" in (outcomes["bad"].error or "")
     assert [outcomes[key].state for key in ("k0", "k1")] == ["done", "done"]
     assert service.runs_created == 2
@@ -170,7 +170,7 @@ async def test_a_failed_item_runs_again_and_keeps_its_history(service: FakeServi
 
     assert (again.key, again.state, again.attempt) == ("k0", "done", 2)
     assert (first.state, first.error, first.attempt, first.result_count) == ("failed", "blocked", 1, 2)
-    assert (second.state, second.how, second.run_id) == ("done", How.ANSWER, again.run_id)
+    assert (second.state, second.how, second.run_id) == ("done", ItemOrigin.ANSWER, again.run_id)
     assert (report.runs, report.cost) == (3, Decimal("0.008"))
 
 
@@ -189,7 +189,7 @@ async def test_another_process_goes_on_where_one_has_stopped(service: FakeServic
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     async with opened(service, ledger, count=30) as batch:
         async for outcome in batch.run(max_in_flight=5):
-            assert outcome.state is ItemState.DONE
+            assert outcome.state is BatchItemState.DONE
             break
     started = service.runs_created
     assert started < 30
@@ -198,7 +198,7 @@ async def test_another_process_goes_on_where_one_has_stopped(service: FakeServic
         report = await batch.report()
 
     assert len(rest) >= 24
-    assert report.counts[ItemState.DONE] == 30
+    assert report.counts[BatchItemState.DONE] == 30
     assert set(runs_by_key(service).values()) == {1}
 
 
@@ -265,7 +265,7 @@ async def test_a_limit_of_the_rate_slows_the_batch_and_nothing_else(service: Fak
         outcomes = await finish(batch)
         report = await batch.report()
 
-    assert {outcome.state for outcome in outcomes} == {ItemState.DONE}
+    assert {outcome.state for outcome in outcomes} == {BatchItemState.DONE}
     assert set(runs_by_key(service).values()) == {1}
     assert report.wasted < 15
 
@@ -283,7 +283,7 @@ async def test_without_balance_nothing_more_is_started_and_the_rest_is_left(serv
         rest = await finish(batch)
 
     assert caught.value.reason == "balance"
-    assert caught.value.left == report.counts[ItemState.PLANNED] == 20 - len(outcomes)
+    assert caught.value.left == report.counts[BatchItemState.PLANNED] == 20 - len(outcomes)
     assert caught.value.spent == report.cost
     assert caught.value.balance is not None
     assert len(rest) == 20 - len(outcomes)
@@ -323,7 +323,7 @@ async def test_a_key_that_is_refused_ends_the_batch_and_rejects_nothing(service:
         service.faults.add(faults.error(12002, 401), operation="runWorker")
         with pytest.raises(AuthenticationError):
             await finish(batch)
-        assert (await batch.report()).counts[ItemState.PLANNED] == 3
+        assert (await batch.report()).counts[BatchItemState.PLANNED] == 3
         assert len(await finish(batch)) == 3
 
 
@@ -384,7 +384,7 @@ async def test_rows_that_cannot_be_read_are_tried_again(service: FakeService, tm
     async with opened(service, "memory", count=1) as batch:
         (outcome,) = await finish(batch, output=tmp_path)
 
-    assert outcome.state is ItemState.DONE
+    assert outcome.state is BatchItemState.DONE
 
 
 async def test_rows_that_cannot_be_read_at_all_leave_the_item_for_the_next_time(
@@ -393,13 +393,13 @@ async def test_rows_that_cannot_be_read_at_all_leave_the_item_for_the_next_time(
     async with opened(service, ledger, count=2) as batch:
         service.faults.add(faults.status(500), operation="listWorkerRunResults", times=1_000)
         outcomes = await finish(batch, output=tmp_path)
-        assert [outcome.state for outcome in outcomes] == [ItemState.SUBMITTED] * 2
+        assert [outcome.state for outcome in outcomes] == [BatchItemState.SUBMITTED] * 2
         assert all("rows could not be read" in (outcome.error or "") for outcome in outcomes)
         assert not list(tmp_path.glob("part-*"))
         service.faults.clear()
         outcomes = await finish(batch, output=tmp_path)
 
-    assert [outcome.state for outcome in outcomes] == [ItemState.DONE] * 2
+    assert [outcome.state for outcome in outcomes] == [BatchItemState.DONE] * 2
     assert len(list(tmp_path.glob("part-*.jsonl"))) == 2
     assert service.runs_created == 2
 
@@ -435,7 +435,7 @@ async def test_a_file_that_cannot_be_written_ends_the_batch_and_loses_no_run(
         with pytest.raises(OSError, match=r"part-.*\.jsonl"):
             await finish(batch, output=folder)
         item = await batch.get("k0")
-        assert item.state is ItemState.SUBMITTED
+        assert item.state is BatchItemState.SUBMITTED
         assert len(list(folder.iterdir())) == 1
         (folder / f"part-{item.run_id}.jsonl").rmdir()
         (outcome,) = await finish(batch, output=folder)
@@ -465,7 +465,7 @@ async def test_a_run_that_the_service_does_not_know_is_failed_with_its_id(servic
     async with opened(service, "memory", count=1) as batch:
         (outcome,) = await finish(batch)
 
-    assert outcome.state is ItemState.FAILED
+    assert outcome.state is BatchItemState.FAILED
     assert outcome.run_id in service.runs
     assert "its run cannot be read" in (outcome.error or "")
 
@@ -476,7 +476,7 @@ async def test_a_run_that_stays_aborting_is_failed(service: FakeService) -> None
         (outcome,) = await finish(batch)
 
     assert (outcome.state, outcome.error) == (
-        ItemState.FAILED,
+        BatchItemState.FAILED,
         "its run is still aborting, and nothing says that it has ended",
     )
 
@@ -492,7 +492,7 @@ async def test_what_is_cancelled_is_not_started_and_comes_back_by_key(service: F
         assert await batch.rerun(["k9"]) == 1
         again = await finish(batch)
 
-    assert report.counts[ItemState.CANCELLED] == cancelled
+    assert report.counts[BatchItemState.CANCELLED] == cancelled
     assert 1 + len(rest) + cancelled == 10
     assert [outcome.key for outcome in again] == ["k9"]
 
@@ -686,7 +686,7 @@ async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service:
             await finish(batch)
         item = await batch.get("k0")
 
-        assert item.state is ItemState.INTENT
+        assert item.state is BatchItemState.INTENT
         assert caught.value.run_id in service.runs
         assert service.runs_created == 1
         with closing(sqlite3.connect(path)) as other, other:

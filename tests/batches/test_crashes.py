@@ -22,7 +22,7 @@ import pytest
 from batches import victim
 from batches.batches import key_of, runs_by_key
 
-from coreclaw_async import AsyncCoreClaw, BatchReport, ItemState, RunSpec
+from coreclaw_async import AsyncCoreClaw, BatchItemState, BatchReport, RunSpec
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 pytestmark = [pytest.mark.endurance, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
@@ -137,7 +137,7 @@ async def test_whatever_is_killed_nothing_is_paid_twice_and_nothing_is_lost(
     paid = runs_by_key(service)
     assert {key: count for key, count in paid.items() if count > 1} == {}
     assert len(paid) == keys
-    assert told.counts[ItemState.DONE] == told.runs == keys
+    assert told.counts[BatchItemState.DONE] == told.runs == keys
     assert told.cost == sum(run.usage for run in service.runs.values())
     files = sorted(folder.iterdir())
     assert len(files) == keys, "no file is missing, and nothing half-written is left"
@@ -160,8 +160,8 @@ async def test_beside_foreign_runs_what_nobody_can_tell_is_held_and_never_paid_t
     bound = {file.stem.removeprefix("part-") for file in (tmp_path / "rows").iterdir()}
     assert max(paid.values()) == 1
     assert not bound & set(foreign)
-    assert told.counts[ItemState.AMBIGUOUS] == len(told.held) >= 1
-    assert told.counts[ItemState.DONE] == keys - len(told.held)
+    assert told.counts[BatchItemState.AMBIGUOUS] == len(told.held) >= 1
+    assert told.counts[BatchItemState.DONE] == keys - len(told.held)
     for item in told.held:
         run = next(
             (run_id for run_id, run in service.runs.items() if run.paid and key_of(service, run_id) == item.key), None
@@ -200,4 +200,4 @@ async def test_two_processes_on_one_ledger_share_its_work_and_pay_once(
     told = await report(service, ledger)
 
     assert set(runs_by_key(service).values()) == {1}
-    assert told.counts[ItemState.DONE] == keys
+    assert told.counts[BatchItemState.DONE] == keys

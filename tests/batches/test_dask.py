@@ -19,8 +19,8 @@ from batches.batches import opened, runs_by_key, specs
 
 from coreclaw_async import (
     AsyncCoreClaw,
+    BatchItemState,
     ConfigurationError,
-    ItemState,
     LedgerError,
     RunSpec,
     Shard,
@@ -181,7 +181,7 @@ async def finished(service: FakeService, ledger: str, folder: Path) -> None:
     paid = runs_by_key(service)
     assert {key: count for key, count in paid.items() if count > 1} == {}
     assert len(paid) == dask_driver.KEYS
-    assert report.counts[ItemState.DONE] == dask_driver.KEYS
+    assert report.counts[BatchItemState.DONE] == dask_driver.KEYS
     assert len(list(folder.glob("part-*.jsonl"))) == dask_driver.KEYS
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreclaw_async import How, Item, ItemState
+from coreclaw_async import BatchItem, BatchItemState, ItemOrigin
 from coreclaw_async.ledger import IllegalStepError
 
 STEPS = {
     "intended": lambda item: item.intended(at=5.0, callback_url="https://hub/x"),
-    "submitted": lambda item: item.submitted("R1", How.ANSWER),
-    "planned_again": lambda item: item.planned_again(How.NOT_SENT, "not sent"),
+    "submitted": lambda item: item.submitted("R1", ItemOrigin.ANSWER),
+    "planned_again": lambda item: item.planned_again(ItemOrigin.NOT_SENT, "not sent"),
     "held": lambda item: item.held(("R1", "R2")),
     "done": lambda item: item.ended(is_success=True, result_count=3, cost=Decimal("0.1"), error=None),
     "failed": lambda item: item.ended(is_success=False, result_count=0, cost=None, error="it failed"),
@@ -38,13 +38,13 @@ ALLOWED = {
 }
 
 
-def an_item(state: ItemState = ItemState.PLANNED, **members: object) -> Item:
-    return Item(batch="b", key="k", position=0, worker_id="w", input_sha256="0", state=state, **members)  # type: ignore[arg-type]
+def an_item(state: BatchItemState = BatchItemState.PLANNED, **members: object) -> BatchItem:
+    return BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="0", state=state, **members)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("state", ItemState)
+@pytest.mark.parametrize("state", BatchItemState)
 @pytest.mark.parametrize("step", STEPS)
-def test_only_the_drawn_steps_can_be_taken(state: ItemState, step: str) -> None:
+def test_only_the_drawn_steps_can_be_taken(state: BatchItemState, step: str) -> None:
     item = an_item(state)
     after = ALLOWED.get((state.value, step))
     if after is None:
@@ -65,18 +65,18 @@ def test_an_item_with_a_run_never_is_without_one_unless_somebody_says_so(steps: 
             continue
         attempts += step == "intended"
         assert after.attempt == attempts
-        if after.state in {ItemState.SUBMITTED, ItemState.DONE}:
+        if after.state in {BatchItemState.SUBMITTED, BatchItemState.DONE}:
             assert after.run_id == "R1"
-        if item.state is ItemState.SUBMITTED:
-            assert after.state in {ItemState.DONE, ItemState.FAILED}
+        if item.state is BatchItemState.SUBMITTED:
+            assert after.state in {BatchItemState.DONE, BatchItemState.FAILED}
             assert after.run_id == item.run_id
-        if after.state is ItemState.PLANNED:
+        if after.state is BatchItemState.PLANNED:
             assert (after.run_id, after.callback_url, after.intent_at, after.candidates) == (None, None, None, ())
         item = after
 
 
 def test_what_is_open_is_what_run_has_to_do() -> None:
-    assert {state for state in ItemState if state.is_open} == {"planned", "intent", "submitted"}
+    assert {state for state in BatchItemState if state.is_open} == {"planned", "intent", "submitted"}
 
 
 def test_the_url_of_a_start_is_in_no_repr() -> None:

@@ -18,9 +18,9 @@ from coreclaw_async import (
     AsyncBatch,
     AsyncCoreClaw,
     AuthenticationError,
+    BatchItemState,
     CallbackHub,
-    How,
-    ItemState,
+    ItemOrigin,
     NotFoundError,
     ServiceError,
     SettleTimes,
@@ -48,7 +48,7 @@ async def test_a_run_that_was_accepted_is_found_and_not_started_again(service: F
         outcomes = await finish(batch)
         history = [run for number in range(4) for run in await batch.history(f"k{number}")]
 
-    assert {outcome.state for outcome in outcomes} == {ItemState.DONE}
+    assert {outcome.state for outcome in outcomes} == {BatchItemState.DONE}
     assert len(outcomes) == 4
     assert set(runs_by_key(service).values()) == {1}
     assert [run.how for run in history] == ["answer", "list", "answer", "answer"]
@@ -97,7 +97,7 @@ async def test_runs_that_do_not_say_their_id_are_no_proof_that_a_start_was_not_a
     async with opened(service, "memory", count=1, exclusive=True) as batch:
         (outcome,) = await finish(batch)
 
-    assert (outcome.state, outcome.candidates) == (ItemState.AMBIGUOUS, ())
+    assert (outcome.state, outcome.candidates) == (BatchItemState.AMBIGUOUS, ())
     assert service.runs_created == 1
 
 
@@ -112,7 +112,7 @@ async def test_without_a_promise_of_exclusiveness_a_lost_start_is_held_and_told(
 
     (held,) = report.held
     lost = next(iter(service.runs))
-    assert outcomes["k0"].state is ItemState.AMBIGUOUS
+    assert outcomes["k0"].state is BatchItemState.AMBIGUOUS
     assert held.key == "k0"
     assert list(outcomes["k0"].candidates) == list(held.candidates) == [lost]
     assert [outcomes[key].state for key in ("k1", "k2")] == ["done", "done"]
@@ -138,7 +138,7 @@ async def test_a_person_adopts_a_run(service: FakeService, ledger: str) -> None:
         with pytest.raises(ValueError, match="item 'k0' is done, and only what is ambiguous can be resolved"):
             await batch.resolve("k0", resubmit=True)
 
-    assert (item.state, item.how) == ("submitted", How.PERSON)
+    assert (item.state, item.how) == ("submitted", ItemOrigin.PERSON)
     assert (outcome.key, outcome.state, outcome.run_id) == ("k0", "done", lost)
     assert service.runs_created == 2
 
@@ -170,7 +170,7 @@ async def test_a_decision_while_the_batch_runs_is_carried_out_by_it(service: Fak
         states = []
         async for outcome in batch.run():
             states.append((outcome.key, outcome.state))
-            if outcome.state is ItemState.AMBIGUOUS:
+            if outcome.state is BatchItemState.AMBIGUOUS:
                 await batch.resolve("k0", adopt=outcome.candidates[0])
 
     assert states == [("k0", "ambiguous"), ("k0", "done"), ("k1", "done")]
@@ -268,11 +268,11 @@ async def test_a_process_that_was_cut_off_while_sending_is_settled_by_the_next_o
             await anext(stream)
     assert service.runs_created == 3
     async with opened(service, ledger, exclusive=True) as batch:
-        assert (await batch.get("k2")).state is ItemState.INTENT
+        assert (await batch.get("k2")).state is BatchItemState.INTENT
         await finish(batch)
         report = await batch.report()
 
-    assert report.counts[ItemState.DONE] == 5
+    assert report.counts[BatchItemState.DONE] == 5
     assert set(runs_by_key(service).values()) == {1}
 
 
@@ -293,7 +293,7 @@ async def test_a_list_that_cannot_be_read_is_tried_again_and_then_told(service: 
         service.faults.add(faults.status(500), operation="listWorkerRuns", times=10_000, after=1)
         with pytest.raises(ServiceError):
             await anext(stream)
-        assert (await batch.get("k0")).state is ItemState.INTENT
+        assert (await batch.get("k0")).state is BatchItemState.INTENT
         assert service.runs_created == 1
         service.faults.clear()
         service.faults.add(faults.status(500), operation="listWorkerRuns", times=5, after=1)
@@ -343,9 +343,9 @@ async def test_a_callback_names_the_run_exactly_also_beside_foreign_ones(hub: Ca
             outcomes = await finish(batch)
         hows = {(await batch.history(f"k{number}"))[0].how for number in range(30)}
 
-    assert {outcome.state for outcome in outcomes} == {ItemState.DONE}
+    assert {outcome.state for outcome in outcomes} == {BatchItemState.DONE}
     assert set(runs_by_key(service).values()) == {1}
-    assert hows == {How.ANSWER, How.CALLBACK}
+    assert hows == {ItemOrigin.ANSWER, ItemOrigin.CALLBACK}
     assert service.clock.monotonic() < 60, "nobody has waited for the list"
 
 
@@ -400,7 +400,7 @@ async def test_a_callback_that_comes_while_no_process_lives_is_understood_by_a_h
         (outcome,) = await finish(batch)
         (run,) = await batch.history("k0")
 
-    assert (outcome.state, run.how, service.runs_created) == ("done", How.CALLBACK, 1)
+    assert (outcome.state, run.how, service.runs_created) == ("done", ItemOrigin.CALLBACK, 1)
 
 
 async def test_a_person_who_is_quicker_than_a_callback_is_obeyed(hub: CallbackHub) -> None:
@@ -417,7 +417,7 @@ async def test_a_person_who_is_quicker_than_a_callback_is_obeyed(hub: CallbackHu
         late.called_back(url, None)
         (outcome,) = await finish(batch)
 
-    assert item.state is ItemState.AMBIGUOUS
+    assert item.state is BatchItemState.AMBIGUOUS
     assert outcome.run_id == held.candidates[0]
 
 
@@ -438,7 +438,7 @@ async def test_a_lost_start_of_another_batch_of_the_lane_is_settled_first(servic
         item = await nightly.get("k0")
 
     assert [outcome.key for outcome in outcomes] == ["k5"]
-    assert (item.state, item.how) == ("submitted", How.LIST)
+    assert (item.state, item.how) == ("submitted", ItemOrigin.LIST)
     assert set(runs_by_key(service).values()) == {1}
 
 
@@ -480,7 +480,7 @@ async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     async with opened(service, ledger, count=3, callbacks=hub) as batch:
         await finish(batch, width=1)
         items = [await batch.get(f"k{number}") for number in range(3)]
-    assert {item.state for item in items} == {ItemState.AMBIGUOUS}
+    assert {item.state for item in items} == {BatchItemState.AMBIGUOUS}
     another = CallbackHub(HOOKS)
     lost = next(run_id for run_id in service.runs if key_of(service, run_id) == "k2")
     async with opened(service, ledger, callbacks=another) as batch:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from coreclaw_async import CallbackHub, Item, ItemState, RunStatus, SettleTimes
+from coreclaw_async import BatchItem, BatchItemState, CallbackHub, RunStatus, SettleTimes
 from coreclaw_async._batches.reconcile import Verdict, judge, look_at
 from coreclaw_async.ledger import IllegalStepError
 from coreclaw_async.models import Run
@@ -125,7 +125,7 @@ def test_each_item_has_one_run_at_most_and_only_its_own(  # noqa: C901 - one sto
                     bound[run.run_id] = item.key
 
     bound: dict[str, str] = {}
-    states: dict[str, Item] = {}
+    states: dict[str, BatchItem] = {}
     with tempfile.TemporaryDirectory() as folder:
         anyio.run(live, Path(folder))
 
@@ -135,12 +135,12 @@ def test_each_item_has_one_run_at_most_and_only_its_own(  # noqa: C901 - one sto
         assert service.runs[run_id].paid
         assert key_of(service, run_id) == key
     for key, item in states.items():
-        assert item.state in {ItemState.DONE, ItemState.AMBIGUOUS}, "nothing is forgotten"
-        if item.state is ItemState.AMBIGUOUS:
+        assert item.state in {BatchItemState.DONE, BatchItemState.AMBIGUOUS}, "nothing is forgotten"
+        if item.state is BatchItemState.AMBIGUOUS:
             own = {run_id for run_id, run in service.runs.items() if run.paid and key_of(service, run_id) == key}
             assert own <= set(item.candidates)
     if not foreign:
-        held = [item for item in states.values() if item.state is ItemState.AMBIGUOUS]
+        held = [item for item in states.values() if item.state is BatchItemState.AMBIGUOUS]
         assert not (held and exclusive)
 
 
@@ -164,12 +164,14 @@ class Lane(RuleBasedStateMachine):
         self.was_empty = False
 
     @staticmethod
-    def planned(number: int) -> list[Item]:
-        return [Item(batch="b", key=spec.key, position=number, worker_id="w", input_sha256="") for spec in specs(1)]
+    def planned(number: int) -> list[BatchItem]:
+        return [
+            BatchItem(batch="b", key=spec.key, position=number, worker_id="w", input_sha256="") for spec in specs(1)
+        ]
 
     @rule(is_accepted=st.booleans())
     def lose_a_start(self, is_accepted: bool) -> None:
-        if self.item.state is not ItemState.PLANNED:
+        if self.item.state is not BatchItemState.PLANNED:
             return
         self.item = self.item.intended(at=self.service.clock.time(), callback_url=None)
         self.foreign_since_intent = self.was_empty = False
@@ -187,7 +189,7 @@ class Lane(RuleBasedStateMachine):
     def accept_the_start_late(self) -> None:
         """As late as it can still be under way."""
         sent = self.item.intent_at
-        if self.item.state is not ItemState.INTENT or self.accepted is not None or sent is None:
+        if self.item.state is not BatchItemState.INTENT or self.accepted is not None or sent is None:
             return
         if self.service.clock.time() < sent + TIMES_OF_LANES.send_window + TIMES_OF_LANES.post_timeout:
             self.accepted = self.service.add_run(WORKER, status="running", age=0.0)
@@ -201,7 +203,9 @@ class Lane(RuleBasedStateMachine):
     def look(self) -> None:
         item = self.item
         times = TIMES_OF_LANES
-        if item.state is not ItemState.INTENT or self.service.clock.time() < times.settled_at(item.intent_at or 0.0):
+        if item.state is not BatchItemState.INTENT or self.service.clock.time() < times.settled_at(
+            item.intent_at or 0.0
+        ):
             return
         runs = [a_run(run_id, run.origin) for run_id, run in self.service.runs.items()]
         look = look_at(runs, set(self.bound), [item], times, skew=times.skew)

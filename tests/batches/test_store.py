@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -13,9 +14,11 @@ import pytest
 
 from coreclaw_async import ConfigurationError, LedgerError
 from coreclaw_async._batches import schema, sqlite_store
+from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.postgres_store import PostgresStore
+from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.sqlite_store import SqliteStore
-from coreclaw_async._batches.store import StaleError, Statement, Store
+from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Store
 from coreclaw_async._batches.stores import is_postgres, shown_ledger, store_at
 
 ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
@@ -38,6 +41,21 @@ async def test_what_was_written_is_read(store: Store) -> None:
 
     assert await store.read(NAMES) == [("a",), ("b",)]
     assert await store.read("SELECT created FROM batch WHERE name = ?", "a") == [(1.0,)]
+    await store.aclose()
+
+
+async def test_what_a_query_finds_decides_how_a_write_goes_on(store: Store) -> None:
+    def follow(rows: list[Row]) -> list[Statement]:
+        if len(rows) > 1:
+            raise StaleError("too many")
+        return [Statement.of("UPDATE batch SET account = ? WHERE name = ?", f"of {len(rows)}", "a", changes=1)]
+
+    choice = Choice("SELECT name FROM batch WHERE created = ?", (1.0,), follow)
+    await store.write(batch("a"), choice)
+    with pytest.raises(StaleError, match="too many"):
+        await store.write(batch("b"), choice)
+
+    assert await store.read("SELECT name, account FROM batch") == [("a", "of 1")]
     await store.aclose()
 
 
@@ -162,26 +180,50 @@ async def test_a_newer_ledger_is_refused(ledger: str) -> None:
     await store.write(Statement.of("UPDATE coreclaw_ledger SET value = '999' WHERE name = 'version'"))
     await store.aclose()
 
-    with pytest.raises(LedgerError, match="version 999, and this version of coreclaw_async knows 1: update"):
+    with pytest.raises(LedgerError, match="version 999, and this version of coreclaw_async knows 2: update"):
         await store_at(ledger).open()
 
 
-@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
-async def test_an_older_ledger_becomes_a_newer_one(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_at(ledger)
-    await store.open()
-    await store.write(batch("a"))
-    await store.aclose()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("ALTER TABLE batch ADD COLUMN note TEXT",)))
-    monkeypatch.setattr(schema, "VERSION", 2)
-    for module in ("sqlite_store", "postgres_store"):
-        monkeypatch.setattr(f"coreclaw_async._batches.{module}.VERSION", 2)
+_FIRST_VERSION = (
+    "CREATE TABLE coreclaw_ledger (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "INSERT INTO coreclaw_ledger VALUES ('version', '1')",
+    *schema.MIGRATIONS[0],
+    "INSERT INTO batch VALUES ('a', 'account', 1.5)",
+    (
+        "INSERT INTO item VALUES ('a', 'k', 0, 'w', NULL, '00', '{}', 'done', 1, NULL, 1.5, 'R1', 'answer', '[]', 5, "
+        "1234000000, NULL)"
+    ),
+    "INSERT INTO run VALUES ('account', 'R1', 'a', 'k', 1, 'answer', 'done', 5, 1234000000, NULL)",
+    "INSERT INTO run VALUES ('account', 'R2', 'a', 'k', 2, 'answer', 'done', 5, 7, NULL)",
+    "INSERT INTO run VALUES ('account', 'R3', 'a', 'k', 3, 'answer', 'failed', NULL, NULL, 'broke')",
+    "INSERT INTO run VALUES ('account', 'R4', 'a', 'k', 4, 'answer', 'failed', NULL, -5, 'broke')",
+)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_an_older_ledger_becomes_a_newer_one(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if kind == "sqlite":
+        where = f"sqlite:///{tmp_path / 'runs.db'}"
+        with sqlite3.connect(tmp_path / "runs.db") as connection:
+            for statement in _FIRST_VERSION:
+                connection.execute(statement)
+        connection.close()
+    else:
+        where = request.getfixturevalue("postgres_dsn")
+        server = request.getfixturevalue("postgres")
+        server.run(f"CREATE SCHEMA coreclaw; SET search_path = coreclaw; {'; '.join(_FIRST_VERSION)}")
 
     for _ in range(2):
-        newer = store_at(ledger)
-        await newer.open()
-        assert await newer.read("SELECT name, note FROM batch") == [("a", None)]
-        await newer.aclose()
+        store = store_at(where)
+        await store.open()
+        ledger = BatchLedger(store, "a", "account", Shard())
+        totals, item = await ledger.totals(), await ledger.item("k")
+        await store.aclose()
+
+        assert (totals.all.cost, totals.all.runs, totals.all.unknown_costs) == (Decimal("1.234000007"), 4, 2)
+        assert list(totals.by_worker) == ["w"]
+        assert item is not None
+        assert (item.cost, item.priority, item.cancel_requested, item.path) == (Decimal("1.234"), 0, 0, None)
 
 
 async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:

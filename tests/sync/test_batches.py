@@ -11,7 +11,7 @@ import pytest
 from batches.batches import WORKER, runs_by_key, specs
 from interrupting import interrupt_once
 
-from coreclaw_async import Batch, BatchConflictError, CoreClaw, ItemState, LedgerError, RunSpec
+from coreclaw_async import Batch, BatchConflictError, BatchItemState, CoreClaw, LedgerError, RunSpec
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
 
@@ -38,8 +38,8 @@ def test_a_batch_is_run_from_blocking_code(service: FakeService, client: CoreCla
         item = batch.get("k3")
         assert [shard.first for shard in batch.shards(5)] == []
 
-    assert {outcome.state for outcome in outcomes} == {ItemState.DONE}
-    assert (report.counts[ItemState.DONE], report.result_count) == (10, 20)
+    assert {outcome.state for outcome in outcomes} == {BatchItemState.DONE}
+    assert (report.counts[BatchItemState.DONE], report.result_count) == (10, 20)
     assert [run.run_id for run in history] == [item.run_id]
     assert set(runs_by_key(service).values()) == {1}
     assert (repr(batch), batch.name) == (f"Batch('nightly', ledger={str(tmp_path / 'runs.db')!r})", "nightly")
@@ -55,7 +55,7 @@ def test_starts_go_on_while_the_caller_does_something_else(service: FakeService,
         assert ended.wait(10), "nobody has asked for the others"
         rest = list(stream)
 
-    assert first.state is ItemState.DONE
+    assert first.state is BatchItemState.DONE
     assert len(rest) == 4
 
 
@@ -92,7 +92,7 @@ def test_ctrl_c_ends_the_block_and_the_next_one_goes_on(service: FakeService, tm
         run(batch)
     with CoreClaw(service.api_key, transport=service) as client, client.batch("nightly", ledger=ledger) as batch:
         assert run(batch) == 3
-        assert batch.report().counts[ItemState.DONE] == 3
+        assert batch.report().counts[BatchItemState.DONE] == 3
 
     assert service.runs_created == 3
 

@@ -20,6 +20,9 @@ from coreclaw_async import (
     AsyncPager,
     AsyncStream,
     Batch,
+    BatchItem,
+    BatchItemRun,
+    BatchItemState,
     BatchOutcome,
     CallbackHub,
     Clock,
@@ -29,9 +32,6 @@ from coreclaw_async import (
     Export,
     InputProperty,
     InputSchema,
-    Item,
-    ItemRun,
-    ItemState,
     LastRun,
     LogEntry,
     LogLevel,
@@ -273,9 +273,9 @@ async def run_a_batch(client: AsyncCoreClaw) -> None:
         async for outcome in batch.run(max_spend=Decimal(5), output="rows"):
             assert_type(outcome, BatchOutcome)
             assert_type(outcome.run, Run | None)
-        assert_type((await batch.report()).counts[ItemState.DONE], int)
-        assert_type(await batch.resolve("k", adopt="R"), Item)
-        assert_type(await batch.history("k"), list[ItemRun])
+        assert_type((await batch.report()).counts[BatchItemState.DONE], int)
+        assert_type(await batch.resolve("k", adopt="R"), BatchItem)
+        assert_type(await batch.history("k"), list[BatchItemRun])
         batch.run(max_spend=5.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
