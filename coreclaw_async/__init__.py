@@ -32,6 +32,7 @@ from coreclaw_async.errors import (
     ApiError,
     AuthenticationError,
     BatchConflictError,
+    BatchIncompleteError,
     BatchStoppedError,
     ConcurrencyLimitError,
     ConfigurationError,
@@ -92,11 +93,13 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.engine import BatchOutcome
+    from coreclaw_async._batches.outcomes import BatchOutcome
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.reports import BatchReport
     from coreclaw_async._batches.shard import Shard
     from coreclaw_async._batches.specs import RunSpec
-    from coreclaw_async.batch import AsyncBatch, BatchReport
+    from coreclaw_async._batches.totals import RunTotals
+    from coreclaw_async.batch import AsyncBatch
     from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
     from coreclaw_async.shards import ShardReport, ShardSpec, run_shard, run_shard_async
 
@@ -111,6 +114,7 @@ __all__ = [
     "AuthenticationError",
     "Batch",
     "BatchConflictError",
+    "BatchIncompleteError",
     "BatchItem",
     "BatchItemRun",
     "BatchItemState",
@@ -167,6 +171,7 @@ __all__ = [
     "RunRef",
     "RunSpec",
     "RunStatus",
+    "RunTotals",
     "ScheduleType",
     "SendTimeoutError",
     "ServiceError",
@@ -190,8 +195,9 @@ __all__ = [
 # Not every program has batches, and what they need takes time to import.
 _LATE = {
     "AsyncBatch": "coreclaw_async.batch",
-    "BatchOutcome": "coreclaw_async._batches.engine",
-    "BatchReport": "coreclaw_async.batch",
+    "BatchOutcome": "coreclaw_async._batches.outcomes",
+    "BatchReport": "coreclaw_async._batches.reports",
+    "RunTotals": "coreclaw_async._batches.totals",
     "ItemOrigin": "coreclaw_async.ledger",
     "BatchItem": "coreclaw_async.ledger",
     "BatchItemRun": "coreclaw_async.ledger",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
 from urllib.parse import urlsplit
@@ -258,6 +259,8 @@ class AsyncCoreClaw:
         on_ambiguous: OnAmbiguous = "hold",
         settle_times: SettleTimes | None = None,
         shard: Shard | None = None,
+        max_spend: Decimal | None = None,
+        patience: float = 1800.0,
     ) -> AsyncBatch:
         """
         Return a batch: many runs under one name, each paid for once, through crashes and on several machines.
@@ -276,6 +279,12 @@ class AsyncCoreClaw:
                 `AsyncBatch.resolve`, let it ``fail``, or ``resubmit`` it, which may pay twice.
             settle_times: When a lost start counts as settled.
             shard: The part of the batch to run; None for all of it.
+            max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started:
+                it is kept in the ledger, and counts from the first run of the batch. A run counts as much as the
+                dearest so far while its cost is unknown; before any is known to have cost something there is one at a
+                time. So only runs that cost more than any before exceed it. None for what an earlier call has said.
+            patience: For how many seconds since the first failure in a row the batch goes on trying while the service
+                cannot be used; 0 or more. The default outlasts the outages that its operators tell of.
 
         Raises:
             ValueError: An argument is out of range.
@@ -290,6 +299,8 @@ class AsyncCoreClaw:
             on_ambiguous=on_ambiguous,
             settle_times=settle_times,
             shard=shard,
+            max_spend=max_spend,
+            patience=patience,
         )
 
     async def aclose(self) -> None:

@@ -63,12 +63,12 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.engine import BatchOutcome
     from coreclaw_async._batches.means import OnAmbiguous
+    from coreclaw_async._batches.outcomes import BatchOutcome
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.reports import BatchReport
     from coreclaw_async._batches.shard import Shard
-    from coreclaw_async.batch import BatchReport
-    from coreclaw_async.ledger import BatchItem, BatchItemRun
+    from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState
 
 
 class SyncAccount:
@@ -1370,28 +1370,34 @@ class Batch(BatchBlock):
         """
         Return an iterator that starts what is planned, waits for all runs, and returns items as they come to their end.
 
-        Goes on where an earlier process has stopped: starts whose answer never came are settled first. Starts, waits
-        and files go on while nobody asks for the next outcome; leaving the iteration stops nothing, leaving the batch's
-        block does, and the runs go on. ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent again;
-        lists, details and rows as often as needed.
+        Goes on where an earlier process has stopped: starts whose answer never came are settled first. It ends when
+        nothing is left that it could do: what is planned meanwhile is started, and what another process has started is
+        waited for. Starts, waits and files go on while nobody asks for the next outcome; leaving the iteration stops
+        nothing, and a second call with the same arguments goes on with it. Leaving the batch's block stops it, and the
+        runs go on. An outcome that nobody has taken can be had from `items`.
+
+        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent again; lists, details and rows as often
+        as needed. While the service cannot be used it goes on trying for as long as the batch has patience.
 
         Args:
             max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
-            max_spend: US dollars above 0. No run is started any more when what was spent, and for each run in flight as
-                much as the dearest so far has cost, reach it; before the first has ended there is one at a time. Runs
-                that cost more than any before can overshoot it, and so can several processes at once.
-            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done.
+            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None for what it is.
+            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done;
+                items that ended without one get theirs too. Rows are written only if there are as many as the service
+                says that the run has found. ``manifest.jsonl`` beside them says which file is whose.
             width: Starts of one worker that may be under way at once, 1 to 8. Above 1 only with a `CallbackHub`, which
                 is what tells them apart; None for 8 with a hub, else 1.
 
         Raises:
-            BatchStoppedError: The balance or *max_spend* is used up; raised after the runs in flight have ended.
+            BatchIncompleteError: Nothing more can be done now, and some items have not come to their end: their runs or
+                rows could not be read, or the plan is not whole.
+            BatchStoppedError: The balance or the budget is used up; raised after the runs in flight have ended.
             LedgerError: The ledger cannot be used any more.
             AuthenticationError: The key was refused.
-            RequestNotSentError: The service could not be reached, again and again.
+            RequestNotSentError: The service could not be reached for longer than the batch has patience.
             OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
             ValueError: An argument is out of range.
-            RuntimeError: It is running already.
+            RuntimeError: It is running already, with other arguments.
         """
         return Stream(
             self._bridge,
@@ -1406,6 +1412,74 @@ class Batch(BatchBlock):
             LedgerError: The ledger cannot be read.
         """
         return self._bridge.run(self._inner.report).result()
+
+    def items(
+        self,
+        *,
+        state: BatchItemState | str | Iterable[BatchItemState | str] | None = None,
+        worker_id: str | None = None,
+    ) -> Pager[BatchItem]:
+        """
+        Return a pager over the items of the batch, or of its shard, in the order of the plan; sends nothing.
+
+        Each stands as it is in the ledger when its page is read; one that is planned meanwhile comes too.
+
+        Args:
+            state: Only those in this state, or in one of these; None for all.
+            worker_id: Only those of this worker, as it was planned; None for all.
+
+        Raises:
+            LedgerError: The ledger cannot be read; raised while iterating.
+            ValueError: There is no such state, or no worker can be called so.
+        """
+        return Pager(
+            self._bridge,
+            self._inner.items(state=state, worker_id=worker_id),
+        )
+
+    def rows(
+        self,
+        *,
+        state: BatchItemState | str | Iterable[BatchItemState | str] | None = "done",
+        worker_id: str | None = None,
+    ) -> Pager[tuple[str, Row]]:
+        """
+        Return a pager over the rows that the runs of the batch have found, each with the key of its item.
+
+        They come from the files of `run`, in the order of the plan; where there is none any more, from ``GET
+        /api/v2/worker-runs/{runId}/results``, tried again after failures.
+
+        Args:
+            state: Only those of items in this state, or in one of these; None for all that have a run.
+            worker_id: Only those of this worker, as it was planned; None for all.
+
+        Raises:
+            CoreClawError: Ledger or rows cannot be read; raised while iterating.
+            OSError: A file cannot be read; raised while iterating.
+            ValueError: There is no such state, or no worker can be called so.
+        """
+        return Pager(
+            self._bridge,
+            self._inner.rows(state=state, worker_id=worker_id),
+        )
+
+    def pause(self) -> None:
+        """
+        Have no process start runs of the batch until `resume`; those that go on are waited for, and `run` waits.
+
+        Raises:
+            LedgerError: The ledger cannot be written to.
+        """
+        return self._bridge.run(self._inner.pause).result()
+
+    def resume(self) -> None:
+        """
+        Have runs of the batch started again; other processes notice within seconds.
+
+        Raises:
+            LedgerError: The ledger cannot be written to.
+        """
+        return self._bridge.run(self._inner.resume).result()
 
     def shards(self, size: int) -> list[Shard]:
         """
@@ -1648,6 +1722,8 @@ class CoreClaw:
         on_ambiguous: OnAmbiguous = "hold",
         settle_times: SettleTimes | None = None,
         shard: Shard | None = None,
+        max_spend: Decimal | None = None,
+        patience: float = 1800.0,
     ) -> Batch:
         """
         Return a batch: many runs under one name, each paid for once, through crashes and on several machines.
@@ -1666,6 +1742,12 @@ class CoreClaw:
                 `Batch.resolve`, let it ``fail``, or ``resubmit`` it, which may pay twice.
             settle_times: When a lost start counts as settled.
             shard: The part of the batch to run; None for all of it.
+            max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started: it
+                is kept in the ledger, and counts from the first run of the batch. A run counts as much as the dearest
+                so far while its cost is unknown; before any is known to have cost something there is one at a time. So
+                only runs that cost more than any before exceed it. None for what an earlier call has said.
+            patience: For how many seconds since the first failure in a row the batch goes on trying while the service
+                cannot be used; 0 or more. The default outlasts the outages that its operators tell of.
 
         Raises:
             ValueError: An argument is out of range.
@@ -1678,6 +1760,8 @@ class CoreClaw:
                 on_ambiguous=on_ambiguous,
                 settle_times=settle_times,
                 shard=shard,
+                max_spend=max_spend,
+                patience=patience,
             ),
             self._bridge,
         )

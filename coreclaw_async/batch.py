@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
 from pathlib import Path
@@ -15,69 +15,46 @@ import anyio.abc
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._batches.admission import Budget, Limits
+from coreclaw_async._batches.admission import Limits
 from coreclaw_async._batches.batch_ledger import BatchLedger
-from coreclaw_async._batches.engine import BatchOutcome, Engine
+from coreclaw_async._batches.engine import Engine
+from coreclaw_async._batches.item_pages import ItemPages, RowPages
 from coreclaw_async._batches.late_callbacks import LateCallbacks
 from coreclaw_async._batches.means import Means, OnAmbiguous
+from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.part_files import PartFiles
+from coreclaw_async._batches.patience import Patience
 from coreclaw_async._batches.reconcile import SettleTimes
+from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec, RunSpec, check_key
 from coreclaw_async._batches.stores import shown_ledger, store_at
 from coreclaw_async._known import KnownIds
+from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import abort_run, read_run
 from coreclaw_async._streams import AsyncStream
-from coreclaw_async._wire.request import check_id, check_int
+from coreclaw_async._wire.request import check_id, check_int, check_seconds, check_worker_id
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RunsPolled
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.models import Row
 
 _CHUNK = 1_000
-_MOST_HELD = 100
+_MOST_SHOWN = 100
 _MOST_WIDTH = 8
 _ABORTS_AT_ONCE = 8
 # A start under way when the batch is closed may take so long to be answered; after that it counts as lost.
 _GRACE_SECONDS = 5.0
 
 
-@attrs.frozen(kw_only=True)
-class BatchReport:
-    """
-    Where a batch stands.
+@attrs.frozen
+class _RunOptions:
+    """How a batch is run; a second iterator that asks for the same goes on with what the first one has begun."""
 
-    Attributes:
-        name: Name of the batch.
-        counts: Items in each state, also where there are none.
-        runs: Runs that its items have had, earlier attempts included.
-        result_count: Rows that they have found.
-        cost: What they have cost, in US dollars.
-        held: The first 100 items that a person must decide on, with their candidates.
-        requests: HTTP requests that this object has sent.
-        wasted: Starts of those that were refused for the plan or the rate.
-        in_flight_limit: Runs in flight that the account's plan is known to bear, or None.
-    """
-
-    name: str
-    counts: Mapping[BatchItemState, int]
-    runs: int
-    result_count: int
-    cost: Decimal
-    held: Sequence[BatchItem]
-    requests: int
-    wasted: int
-    in_flight_limit: int | None
-
-    @property
-    def total(self) -> int:
-        """All items."""
-        return sum(self.counts.values())
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether `AsyncBatch.run` would find nothing to do."""
-        return not any(count for state, count in self.counts.items() if state.is_open)
+    max_in_flight: int | None
+    output: Path | None
+    width: int
 
 
 class AsyncBatch:
@@ -99,6 +76,8 @@ class AsyncBatch:
         on_ambiguous: OnAmbiguous,
         settle_times: SettleTimes | None,
         shard: Shard | None = None,
+        max_spend: Decimal | None = None,
+        patience: float = 1800.0,
     ) -> None:
         check_key(name)
         if on_ambiguous not in get_args(OnAmbiguous):
@@ -106,6 +85,7 @@ class AsyncBatch:
         if settle_times is not None and not isinstance(settle_times, SettleTimes):
             raise TypeError(f"settle_times must be SettleTimes, not {type(settle_times).__name__}")
         self._name = name
+        self._max_spend = None if max_spend is None else _check_spend(max_spend)
         self._shown = shown_ledger(ledger)
         self._requests = 0
         store = store_at(ledger)
@@ -116,12 +96,15 @@ class AsyncBatch:
             ledger=BatchLedger(store, name, context.transport.settings.credentials.account, shard or Shard()),
             times=settle_times or SettleTimes(),
             exclusive=exclusive,
+            patience=Patience(context.transport.clock, check_seconds("patience", patience, allow_zero=True)),
             on_ambiguous=on_ambiguous,
             requests=lambda: self._requests,
         )
         self._stack: AsyncExitStack | None = None
         self._group: anyio.abc.TaskGroup | None = None
         self._engine: Engine | None = None
+        self._options: _RunOptions | None = None
+        self._outcomes = Outcomes()
         self._late = LateCallbacks(self._means, self._settled)
 
     def __repr__(self) -> str:
@@ -147,6 +130,8 @@ class AsyncBatch:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._means.ledger.store.aclose)
             await self._means.ledger.open(self._means.clock.time())
+            if self._max_spend is not None:
+                await self._means.ledger.limit_spending(self._max_spend)
             self._group = await stack.enter_async_context(anyio.create_task_group())
             await self._late.listen(self._group)
             self._stack = stack.pop_all()
@@ -208,6 +193,8 @@ class AsyncBatch:
                     chunk.clear()
         if chunk:
             added += await ledger.plan(list(chunk.values()), position + added)
+        if added and self._engine is not None:
+            self._engine.wake()
         return added
 
     def run(
@@ -221,56 +208,72 @@ class AsyncBatch:
         """
         Return an iterator that starts what is planned, waits for all runs, and returns items as they come to their end.
 
-        Goes on where an earlier process has stopped: starts whose answer never came are settled first. Starts, waits
-        and files go on while nobody asks for the next outcome; leaving the iteration stops nothing, leaving the
-        batch's block does, and the runs go on. ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent
-        again; lists, details and rows as often as needed.
+        Goes on where an earlier process has stopped: starts whose answer never came are settled first. It ends when
+        nothing is left that it could do: what is planned meanwhile is started, and what another process has started is
+        waited for. Starts, waits and files go on while nobody asks for the next outcome; leaving the iteration stops
+        nothing, and a second call with the same arguments goes on with it. Leaving the batch's block stops it, and the
+        runs go on. An outcome that nobody has taken can be had from `items`.
+
+        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent again; lists, details and rows as often
+        as needed. While the service cannot be used it goes on trying for as long as the batch has patience.
 
         Args:
             max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
-            max_spend: US dollars above 0. No run is started any more when what was spent, and for each run in flight
-                as much as the dearest so far has cost, reach it; before the first has ended there is one at a time.
-                Runs that cost more than any before can overshoot it, and so can several processes at once.
-            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done.
+            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None for what it is.
+            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done;
+                items that ended without one get theirs too. Rows are written only if there are as many as the service
+                says that the run has found. ``manifest.jsonl`` beside them says which file is whose.
             width: Starts of one worker that may be under way at once, 1 to 8. Above 1 only with a `CallbackHub`, which
                 is what tells them apart; None for 8 with a hub, else 1.
 
         Raises:
-            BatchStoppedError: The balance or *max_spend* is used up; raised after the runs in flight have ended.
+            BatchIncompleteError: Nothing more can be done now, and some items have not come to their end: their runs
+                or rows could not be read, or the plan is not whole.
+            BatchStoppedError: The balance or the budget is used up; raised after the runs in flight have ended.
             LedgerError: The ledger cannot be used any more.
             AuthenticationError: The key was refused.
-            RequestNotSentError: The service could not be reached, again and again.
+            RequestNotSentError: The service could not be reached for longer than the batch has patience.
             OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
             ValueError: An argument is out of range.
-            RuntimeError: It is running already.
+            RuntimeError: It is running already, with other arguments.
         """
-        ledger = self._opened()
-        engine = Engine(
-            means=self._means,
-            limits=Limits(
-                most=None if max_in_flight is None else check_int("max_in_flight", max_in_flight, lowest=1),
-                budget=None if max_spend is None else Budget(_check_spend(max_spend)),
-            ),
-            width=self._check_width(width),
-            files=None if output is None else PartFiles(Path(output)),
+        self._opened()
+        options = _RunOptions(
+            None if max_in_flight is None else check_int("max_in_flight", max_in_flight, lowest=1),
+            None if output is None else Path(output).absolute(),
+            self._check_width(width),
         )
-        self._check_idle()
-        is_begun = False
+        budget = None if max_spend is None else _check_spend(max_spend)
+        engine: Engine | None = None
 
         async def advance() -> BatchOutcome | None:
-            nonlocal is_begun
-            if not is_begun:
-                self._opened()
-                self._check_idle()
-                is_begun = True
-                self._engine = engine
-                assert self._group is not None, "an open batch has a group"
-                if engine.limits.budget is not None:
-                    engine.limits.budget.spent = (await ledger.totals()).all.cost
-                self._group.start_soon(engine.work)
+            nonlocal engine
+            if engine is None:
+                engine = await self._begin(options, budget)
             return await engine.next()
 
+        self._check_options(options)
         return AsyncStream(advance)
+
+    async def _begin(self, options: _RunOptions, budget: Decimal | None) -> Engine:
+        """Return what is at work, or have it begin."""
+        ledger = self._opened()
+        if budget is not None:
+            await ledger.limit_spending(budget)
+        self._check_options(options)
+        if self._engine is not None and not self._engine.is_over:
+            return self._engine
+        assert self._group is not None, "an open batch has a group"
+        self._options = options
+        self._engine = Engine(
+            means=self._means,
+            limits=Limits(most=options.max_in_flight),
+            width=options.width,
+            files=None if options.output is None else PartFiles(options.output),
+            outcomes=self._outcomes,
+        )
+        self._group.start_soon(self._engine.work)
+        return self._engine
 
     async def report(self) -> BatchReport:
         """
@@ -280,19 +283,97 @@ class AsyncBatch:
             LedgerError: The ledger cannot be read.
         """
         ledger = self._opened()
-        totals = (await ledger.totals()).all
+        totals, spending = await ledger.totals(), await ledger.spending()
         limits = None if self._engine is None else self._engine.limits
         return BatchReport(
             name=self._name,
             counts=await ledger.counts(),
-            runs=totals.runs,
-            result_count=totals.result_count,
-            cost=totals.cost,
-            held=tuple(await ledger.items(BatchItemState.AMBIGUOUS, most=_MOST_HELD)),
+            runs=totals.all.runs,
+            result_count=totals.all.result_count,
+            cost=totals.all.cost,
+            unknown_costs=totals.all.unknown_costs,
+            max_spend=None if spending is None else spending.max_spend,
+            by_worker=totals.by_worker,
+            by_day=totals.by_day,
+            held=tuple(await ledger.items(BatchItemState.AMBIGUOUS, most=_MOST_SHOWN)),
+            failures=tuple(await ledger.items(BatchItemState.FAILED, BatchItemState.REJECTED, most=_MOST_SHOWN)),
+            is_paused=await ledger.is_paused(),
+            is_half_planned=False,
             requests=self._requests,
             wasted=0 if limits is None else limits.wasted,
             in_flight_limit=None if limits is None else limits.learned,
         )
+
+    def items(
+        self,
+        *,
+        state: BatchItemState | str | Iterable[BatchItemState | str] | None = None,
+        worker_id: str | None = None,
+    ) -> AsyncPager[BatchItem]:
+        """
+        Return a pager over the items of the batch, or of its shard, in the order of the plan; sends nothing.
+
+        Each stands as it is in the ledger when its page is read; one that is planned meanwhile comes too.
+
+        Args:
+            state: Only those in this state, or in one of these; None for all.
+            worker_id: Only those of this worker, as it was planned; None for all.
+
+        Raises:
+            LedgerError: The ledger cannot be read; raised while iterating.
+            ValueError: There is no such state, or no worker can be called so.
+        """
+        self._opened()
+        pages = ItemPages(
+            means=self._means,
+            states=_states(state),
+            worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
+        )
+        return AsyncPager(PageReader(pages.next, PagerOptions()))
+
+    def rows(
+        self,
+        *,
+        state: BatchItemState | str | Iterable[BatchItemState | str] | None = "done",
+        worker_id: str | None = None,
+    ) -> AsyncPager[tuple[str, Row]]:
+        """
+        Return a pager over the rows that the runs of the batch have found, each with the key of its item.
+
+        They come from the files of `run`, in the order of the plan; where there is none any more, from
+        ``GET /api/v2/worker-runs/{runId}/results``, tried again after failures.
+
+        Args:
+            state: Only those of items in this state, or in one of these; None for all that have a run.
+            worker_id: Only those of this worker, as it was planned; None for all.
+
+        Raises:
+            CoreClawError: Ledger or rows cannot be read; raised while iterating.
+            OSError: A file cannot be read; raised while iterating.
+            ValueError: There is no such state, or no worker can be called so.
+        """
+        pages = RowPages(means=self._means, items=self.items(state=state, worker_id=worker_id))
+        return AsyncPager(PageReader(pages.next, PagerOptions()))
+
+    async def pause(self) -> None:
+        """
+        Have no process start runs of the batch until `resume`; those that go on are waited for, and `run` waits.
+
+        Raises:
+            LedgerError: The ledger cannot be written to.
+        """
+        await self._opened().pause(is_paused=True)
+
+    async def resume(self) -> None:
+        """
+        Have runs of the batch started again; other processes notice within seconds.
+
+        Raises:
+            LedgerError: The ledger cannot be written to.
+        """
+        await self._opened().pause(is_paused=False)
+        if self._engine is not None:
+            self._engine.resumed()
 
     async def shards(self, size: int) -> list[Shard]:
         """
@@ -424,9 +505,9 @@ class AsyncBatch:
             raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
         return self._means.ledger
 
-    def _check_idle(self) -> None:
-        if self._engine is not None and not self._engine.is_over:
-            raise RuntimeError("the batch is running already; go on with the iterator that you have")
+    def _check_options(self, options: _RunOptions) -> None:
+        if self._engine is not None and not self._engine.is_over and options != self._options:
+            raise RuntimeError("the batch is running already, with other arguments; go on with the iterator you have")
 
     def _settled(self, item: BatchItem) -> None:
         """Have a running batch go on with an item that was settled beside it."""
@@ -479,6 +560,18 @@ async def _each(specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> AsyncGener
     else:
         for spec in specs:
             yield spec
+
+
+def _states(state: BatchItemState | str | Iterable[BatchItemState | str] | None) -> tuple[BatchItemState, ...]:
+    if state is None:
+        return ()
+    given = (state,) if isinstance(state, str) else tuple(state)
+    if not given:
+        raise ValueError("state must hold at least one state, or be None for all")
+    try:
+        return tuple(BatchItemState(one) for one in given)
+    except ValueError:
+        raise ValueError(f"state must be one of {', '.join(BatchItemState)}, not {state!r}") from None
 
 
 def _check_spend(amount: Decimal) -> Decimal:

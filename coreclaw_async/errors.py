@@ -31,15 +31,16 @@ Every error of the package: one tree, plain data, picklable.
     ├── InputRejectedError          an input that is certain to fail, stopped before it costs anything
     ├── DownloadError               a file could not be fetched whole
     ├── LedgerError                 the ledger of a batch cannot be used, or not any more
-    ├── BatchConflictError          also a ValueError: a key was planned with another input
-    └── BatchStoppedError           a batch starts no more runs: the balance or its budget is used up
+    ├── BatchIncompleteError        a batch has come to an end, and some of its items have not
+    │   └── BatchStoppedError       it starts no more runs: the balance or its budget is used up
+    └── BatchConflictError          also a ValueError: a key was planned with another input
 
 The caller's own mistakes are `ValueError` and `TypeError`, raised before anything is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -406,7 +407,22 @@ class BatchConflictError(CoreClawError, ValueError):
         self.given = given
 
 
-class BatchStoppedError(CoreClawError):
+class BatchIncompleteError(CoreClawError):
+    """
+    `AsyncBatch.run` can do nothing more, and some items have not come to their end; run it again.
+
+    Attributes:
+        counts: Open items in each state: ``planned``, ``intent``, ``submitted``.
+        reasons: Why, for the first 100 of them of which that is known, by key.
+    """
+
+    def __init__(self, message: str, *, counts: Mapping[str, int], reasons: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.counts = counts
+        self.reasons = reasons
+
+
+class BatchStoppedError(BatchIncompleteError):
     """
     The batch starts no more runs; those that had been started have ended, and what is left is planned as before.
 
@@ -417,8 +433,17 @@ class BatchStoppedError(CoreClawError):
         balance: The account's balance, where it could be asked for, in US dollars.
     """
 
-    def __init__(self, message: str, *, reason: str, left: int, spent: Decimal, balance: Decimal | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        left: int,
+        spent: Decimal,
+        balance: Decimal | None = None,
+        reasons: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, counts={"planned": left}, reasons=reasons or {})
         self.reason = reason
         self.left = left
         self.spent = spent

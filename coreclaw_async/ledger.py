@@ -157,14 +157,14 @@ class BatchItem:
         )
 
     def submitted(self, run_id: str, how: ItemOrigin, *, at: float | None = None) -> BatchItem:
-        """Return the item whose run is known, since the moment *at*."""
+        """Return the item whose run is known, and has gone on since *at*, or since its start was about to be sent."""
         return self._step(
             {BatchItemState.INTENT, BatchItemState.AMBIGUOUS},
             BatchItemState.SUBMITTED,
             run_id=run_id,
             how=how,
             candidates=(),
-            submitted_at=at,
+            submitted_at=self.intent_at if at is None else at,
             error=None,
         )
 
@@ -221,6 +221,10 @@ class BatchItem:
             row_count=row_count,
             error=error,
         )
+
+    def written(self, path: Path, row_count: int) -> BatchItem:
+        """Return the item whose rows were brought to a file after its end."""
+        return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, path=path, row_count=row_count)
 
     def retried(self, error: str) -> BatchItem:
         """Return the item whose run has failed and that waits for another one."""

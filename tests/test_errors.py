@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from coreclaw_async import errors
 from coreclaw_async.errors import (
     BatchConflictError,
+    BatchIncompleteError,
     BatchStoppedError,
     CoreClawError,
     DownloadError,
@@ -54,6 +55,7 @@ OF_A_RUN = st.fixed_dictionaries({"run_id": TEXT}, optional={"run": st.builds(Ru
 
 NEEDED: dict[type[CoreClawError], dict[str, Any]] = {
     BatchConflictError: {"key": "k", "planned": "a", "given": "b"},
+    BatchIncompleteError: {"counts": {"planned": 1}, "reasons": {"k": "why"}},
     BatchStoppedError: {"reason": "balance", "left": 1, "spent": Decimal(2)},
 }
 

@@ -1,10 +1,9 @@
-"""When the next start of a batch may leave: what plan, rate and budget allow, as far as that was learned."""
+"""When the next start of a batch may leave: what plan, rate, budget and pause allow, as far as that was learned."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
 
 import anyio
 import attrs
@@ -21,33 +20,7 @@ _RATE_GROWTH = 1.1
 _LEAST_RATE, _MOST_RATE = 0.1, 1000.0
 _CLEAN_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
-
-
-@attrs.define
-class Budget:
-    """
-    What the runs of a batch may cost.
-
-    Attributes:
-        most: US dollars for all of them.
-        spent: What those that have ended cost.
-        highest: The dearest so far, which is reserved for each that goes on; None before any has ended.
-    """
-
-    most: Decimal
-    spent: Decimal = Decimal(0)
-    highest: Decimal | None = None
-
-    def allows(self, in_flight: int) -> bool:
-        """Return whether one more run may start beside those in flight."""
-        if self.highest is None:  # Nobody knows yet what a run costs.
-            return in_flight == 0 and self.spent < self.most
-        return self.spent + self.highest * in_flight < self.most
-
-    def take(self, cost: Decimal) -> None:
-        """Take note of what a run has cost."""
-        self.spent += cost
-        self.highest = max(cost, self.highest or Decimal(0))
+_PAUSED_SECONDS = 5.0
 
 
 @attrs.define
@@ -57,21 +30,21 @@ class Limits:
 
     Attributes:
         most: The caller's limit of runs in flight, or None.
-        budget: What may be spent, or None.
         in_flight: Runs that go on, and starts under way.
         sending: Starts under way.
         learned: Runs in flight that the plan is known to bear, or None.
         wasted: Starts that were refused for plan or rate.
+        is_over_budget: Whether the ledger has refused a start for the budget since a run has ended.
         all_seen: Says whether all runs in flight were just seen to go on. One whose end nobody knows of yet would make
             the plan seem to bear more than it does.
     """
 
     most: int | None = None
-    budget: Budget | None = None
     in_flight: int = 0
     sending: int = 0
     learned: int | None = None
     wasted: int = 0
+    is_over_budget: bool = False
     all_seen: Callable[[], bool] = bool
     _probe_seconds: float = _PROBE_SECONDS
     _next_probe: float = 0.0
@@ -79,14 +52,17 @@ class Limits:
     _rate: float | None = None
     _not_before: float = float("-inf")
     _rate_since: float = 0.0
+    _paused_until: float = float("-inf")
     _sent: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=64))
 
     def delay(self, now: float) -> float | None:
         """Return the seconds until the next start may leave, 0 for now, None for when something has ended."""
         if self.most is not None and self.in_flight >= self.most:
             return None
-        if self.budget is not None and not self.budget.allows(self.in_flight):
+        if self.is_over_budget:
             return None
+        if self._paused_until > now:
+            return self._paused_until - now
         if self.learned is None:
             if self.sending >= min(_UNPROVEN, 1 + (self.in_flight - self.sending) // 4):
                 return None
@@ -148,11 +124,24 @@ class Limits:
         """Take note of a run that went on already."""
         self.in_flight += 1
 
-    def ended(self, cost: Decimal | None) -> None:
-        """Take note that a run has ended."""
+    def paused(self, now: float) -> None:
+        """Record that the batch is paused: whether it still is, is asked again after some seconds."""
+        self.not_started()
+        self._paused_until = now + _PAUSED_SECONDS
+
+    def resumed_starts(self) -> None:
+        """Record that the batch is paused no longer."""
+        self._paused_until = float("-inf")
+
+    def over_budget(self) -> None:
+        """Record that the budget does not cover another run until one in flight has ended."""
+        self.not_started()
+        self.is_over_budget = True
+
+    def ended(self) -> None:
+        """Record that a run has ended."""
         self.in_flight -= 1
-        if self.budget is not None:
-            self.budget.take(cost or Decimal(0))
+        self.is_over_budget = False
 
 
 class Admission:
@@ -211,8 +200,7 @@ class Admission:
             scope.cancel()
 
     def _delay(self, now: float) -> float | None:
-        budget = self.limits.budget
-        if budget is not None and self.limits.in_flight == 0 and not budget.allows(0):
+        if self.limits.is_over_budget and self.limits.in_flight == 0:
             self.stopped_by = self.stopped_by or "max_spend"
         if self.stopped_by is not None or self._backlog() >= self._MOST_BACKLOG:
             return None

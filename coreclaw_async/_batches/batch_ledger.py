@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any
 
 import attrs
 
@@ -30,7 +29,12 @@ from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, Illeg
 
 _BUDGET = "max_spend, spent, highest, open_runs, unknown_costs"
 _NO_BUDGET = "NOT EXISTS (SELECT 1 FROM budget WHERE batch = ?)"
+_NOT_PAUSED = "NOT EXISTS (SELECT 1 FROM batch WHERE name = ? AND is_paused = 1)"
 _MOST_VALUES = 500
+
+
+class PausedError(Exception):
+    """An item was not started because its batch is paused; nothing was written."""
 
 
 class BatchLedger:
@@ -165,12 +169,13 @@ class BatchLedger:
         )
         return [Shard(worker_id=worker_id, first=int(first), last=int(last)) for worker_id, first, last in rows]
 
-    async def workers(self) -> list[str]:
-        """Return the workers, as planned, of which items are planned or open."""
+    async def workers(self, *states: BatchItemState) -> list[str]:
+        """Return the workers, as planned, of which items are in one of *states*."""
         rows = await self.store.read(
-            "SELECT DISTINCT worker_id FROM item WHERE batch = ? AND state IN ('planned', 'intent') "
+            f"SELECT DISTINCT worker_id FROM item WHERE batch = ? AND state IN ({_marks(states)}) "
             f"AND {self._where} ORDER BY worker_id",
             self.batch,
+            *(state.value for state in states),
             *self._values,
         )
         return [worker_id for (worker_id,) in rows]
@@ -191,28 +196,44 @@ class BatchLedger:
         return sorted(found, key=lambda pair: (-pair[0].priority, pair[0].position))[:most]
 
     async def items(
-        self, *states: BatchItemState, keys: Sequence[str] = (), most: int | None = None
+        self,
+        *states: BatchItemState,
+        worker_id: str | None = None,
+        after: int = -1,
+        is_unwritten: bool = False,
+        most: int | None = None,
     ) -> list[BatchItem]:
-        """Return items by state or by key, in the order of the plan; those by key may be of any shard."""
-        sql, values = f"SELECT {COLUMNS} FROM item WHERE batch = ?", list[Any]([self.batch])
+        """
+        Return items in the order of the plan.
+
+        Args:
+            *states: Only those in one of these states.
+            worker_id: Only those of this worker, as planned; None for all.
+            after: Only those behind this position.
+            is_unwritten: Only those with a run whose rows are in no file.
+            most: Most items to return; None for all.
+        """
+        sql, values = f"SELECT {COLUMNS} FROM item WHERE batch = ? AND {self._where}", [self.batch, *self._values]
         if states:
             sql += f" AND state IN ({_marks(states)})"
             values += [state.value for state in states]
-        if keys:
-            sql += f" AND key IN ({_marks(keys)})"
-            values += keys
-        else:
-            sql += f" AND {self._where}"
-            values += self._values
+        if worker_id is not None:
+            sql += " AND worker_id = ?"
+            values.append(worker_id)
+        if after >= 0:
+            sql += " AND position > ?"
+            values.append(after)
+        if is_unwritten:
+            sql += " AND path IS NULL AND run_id IS NOT NULL"
         sql += " ORDER BY position"
         if most is not None:
             sql += f" LIMIT {most:d}"
         return [item_of(row) for row in await self.store.read(sql, *values)]
 
     async def item(self, key: str) -> BatchItem | None:
-        """Return the item with *key*, or None."""
-        found = await self.items(keys=[key])
-        return found[0] if found else None
+        """Return the item with *key*, of whatever shard, or None."""
+        rows = await self.store.read(f"SELECT {COLUMNS} FROM item WHERE batch = ? AND key = ?", self.batch, key)
+        return item_of(rows[0]) if rows else None
 
     async def open_intents(self, slug: str) -> list[BatchItem]:
         """Return the items of a lane, of all batches of the account, whose start was about to be sent."""
@@ -246,6 +267,7 @@ class BatchLedger:
         Raises:
             IllegalStepError: It is not: somebody else was quicker, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
+            PausedError: It would be started, and its batch is paused.
         """
         try:
             if not self._has_budget:
@@ -256,7 +278,7 @@ class BatchLedger:
         except StaleError:
             self._has_budget = await self.spending(after.batch) is not None
             if not self._has_budget:
-                raise self._too_late(before, after) from None
+                raise await self._why_not(before, after) from None
         try:
             await self.store.write(
                 # Nobody else changes the budget between the look at it and its change.
@@ -272,13 +294,15 @@ class BatchLedger:
         except OverBudgetError:
             raise
         except StaleError:
-            raise self._too_late(before, after) from None
+            raise await self._why_not(before, after) from None
         return after
 
     @staticmethod
     def _change(before: BatchItem, after: BatchItem, condition: str, *values: object) -> list[Statement]:
         sql = f"UPDATE item SET {CHANGES} WHERE batch = ? AND key = ? AND state = ? AND attempt = ? AND {condition}"
         where = (before.batch, before.key, before.state.value, before.attempt, *values)
+        if after.state is BatchItemState.INTENT:
+            sql, where = f"{sql} AND {_NOT_PAUSED}", (*where, before.batch)
         return [Statement(sql, [(*changing_values(after), *where)], changes=1)]
 
     def _runs(self, before: BatchItem, after: BatchItem) -> list[Statement]:
@@ -317,11 +341,22 @@ class BatchLedger:
             )
         ]
 
-    @staticmethod
-    def _too_late(before: BatchItem, after: BatchItem) -> IllegalStepError:
+    async def _why_not(self, before: BatchItem, after: BatchItem) -> IllegalStepError | PausedError:
+        if after.state is BatchItemState.INTENT and await self.is_paused():
+            return PausedError(f"the batch {self.batch!r} is paused")
         return IllegalStepError(
             f"item {before.key!r} is no longer {before.state}, or run {after.run_id} is another item's"
         )
+
+    async def is_paused(self) -> bool:
+        """Return whether no run of the batch may be started, in any process."""
+        ((is_paused,),) = await self.store.read("SELECT is_paused FROM batch WHERE name = ?", self.batch)
+        return bool(is_paused)
+
+    async def pause(self, *, is_paused: bool) -> None:
+        """Have no process start a run of the batch any more, or let them again."""
+        sql = "UPDATE batch SET is_paused = ? WHERE name = ?"
+        await self.store.write(Statement.of(sql, int(is_paused), self.batch))
 
     async def spending(self, batch: str | None = None) -> Spending | None:
         """Return where the batch stands with its budget, or None where it has none."""

@@ -11,8 +11,10 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._batches.admission import Admission
+from coreclaw_async._batches.batch_ledger import PausedError
 from coreclaw_async._batches.means import Means
 from coreclaw_async._batches.reconciling import Reconciler
+from coreclaw_async._batches.spending import OverBudgetError
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import StartUnknown
@@ -131,6 +133,14 @@ class Lane:
         began = clock.monotonic()
         try:
             intent = await means.step(item, item.intended(at=means.service_time(), callback_url=url))
+        except PausedError:
+            limits.paused(clock.monotonic())
+            self._ahead.clear()
+            return
+        except OverBudgetError:
+            limits.over_budget()
+            self._ahead.clear()
+            return
         except BaseException as error:
             limits.not_started()
             if isinstance(error, IllegalStepError):  # Another process has it.
@@ -165,7 +175,8 @@ class Lane:
         self._unsent = 0
         self.admission.limits.accepted(self.means.clock.monotonic())
         try:
-            item = await self.means.step(intent, intent.submitted(run_id, ItemOrigin.ANSWER))
+            accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
+            item = await self.means.step(intent, accepted)
         except errors.LedgerError as error:
             self.means.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
             raise

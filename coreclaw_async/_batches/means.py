@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async._batches.patience import Patience
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._clock import Clock
 from coreclaw_async._resources.context import Context
@@ -33,6 +34,7 @@ class Means:
         ledger: Where everything is written down.
         times: When a lost start is settled.
         exclusive: Whether the caller says that nobody else starts runs of these workers.
+        patience: How long it goes on trying while the service cannot be used.
         on_ambiguous: What becomes of an item of which nobody can tell whether it has a run.
         requests: HTTP requests that this process has sent for the batch.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
@@ -44,6 +46,7 @@ class Means:
     ledger: BatchLedger
     times: SettleTimes
     exclusive: bool
+    patience: Patience
     on_ambiguous: OnAmbiguous
     requests: Callable[[], int]
     sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
@@ -63,15 +66,22 @@ class Means:
         """Whether an answer has told the service's clock; else this machine's stands for it."""
         return clock_difference(*self.context.transport.connections.last_date) is not None
 
-    async def step(self, before: BatchItem, after: BatchItem) -> BatchItem:
+    async def step(self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None) -> BatchItem:
         """
         Write down that an item has gone on, and tell.
 
+        Args:
+            before: What it was.
+            after: What it is.
+            ended: What it was between, where it waits for another run: how its run has ended.
+
         Raises:
             IllegalStepError: It has done so already, or its run is another item's.
+            OverBudgetError: Its start is not covered by the budget.
+            PausedError: It would be started, and its batch is paused.
             LedgerError: It cannot be written down.
         """
-        await self.ledger.step(before, after)
+        await self.ledger.step(before, after, ended=ended)
         self.context.transport.emit(
             BatchItemChanged(
                 batch=after.batch,

@@ -34,26 +34,27 @@ class PartFiles:
         """
         await anyio.to_thread.run_sync(self._prepare)
 
-    async def write(self, run_id: str, pages: AsyncIterable[Page[Row]]) -> Path:
+    async def write(self, run_id: str, pages: AsyncIterable[Page[Row]]) -> tuple[Path, int]:
         """
-        Write the rows of a run, and return the path of its file once that is on the disk.
+        Write the rows of a run; return the path of its file once that is on the disk, and how many rows there are.
 
         Raises:
             OSError: It cannot be written.
             CoreClawError: The rows cannot be read.
         """
-        path = self.path_of(run_id)
+        path, count = self.path_of(run_id), 0
         target = await anyio.to_thread.run_sync(FileTarget, path)
         try:
             await anyio.to_thread.run_sync(target.create)
             async for page in pages:
                 await anyio.to_thread.run_sync(_write_rows, target, page.items)
+                count += len(page.items)
             while (wait := await anyio.to_thread.run_sync(_place, target)) is not None:  # noqa: ASYNC110 - a pipe sets no event
                 await anyio.sleep(wait)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(target.discard)
-        return path
+        return path, count
 
     def path_of(self, run_id: str) -> Path:
         """Return the path of a run's file."""

@@ -76,6 +76,7 @@ _SECOND: Sequence[str] = (
     ),
     # What stands next in a lane, and all that a report counts, without a look into the items.
     "CREATE INDEX item_by_state ON item (batch, state, worker_id, priority DESC, position)",
+    "CREATE INDEX item_by_position ON item (batch, position)",
     "CREATE INDEX run_of_batch ON run (batch, worker_id, day, state, cost, result_count)",
     "CREATE INDEX run_by_id ON run (run_id)",
     # What a batch may cost, has cost, and may come to cost by what goes on. Kept only where there is a limit.

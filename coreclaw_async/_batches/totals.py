@@ -34,7 +34,7 @@ class RunsAlike:
 
 
 @attrs.frozen(kw_only=True)
-class Usage:
+class RunTotals:
     """
     What a number of runs have come to.
 
@@ -55,7 +55,7 @@ class Usage:
     unknown_costs: int = 0
 
     @classmethod
-    def of(cls, groups: Sequence[RunsAlike]) -> Usage:
+    def of(cls, groups: Sequence[RunsAlike]) -> RunTotals:
         """Return the sum of *groups*."""
         ended = [group for group in groups if group.state is not BatchItemState.SUBMITTED]
         return cls(
@@ -79,24 +79,24 @@ class Totals:
         by_day: Those of each day in UTC, in order.
     """
 
-    all: Usage
-    by_worker: Mapping[str, Usage]
-    by_day: Mapping[str, Usage]
+    all: RunTotals
+    by_worker: Mapping[str, RunTotals]
+    by_day: Mapping[str, RunTotals]
 
     @classmethod
     def of(cls, groups: Sequence[RunsAlike]) -> Totals:
         """Return the sums of *groups*."""
         return cls(
-            all=Usage.of(groups),
+            all=RunTotals.of(groups),
             by_worker=_split(groups, lambda group: group.worker_id),
             by_day=_split(groups, lambda group: group.day),
         )
 
 
-def _split(groups: Sequence[RunsAlike], name_of: Callable[[RunsAlike], str | None]) -> dict[str, Usage]:
+def _split(groups: Sequence[RunsAlike], name_of: Callable[[RunsAlike], str | None]) -> dict[str, RunTotals]:
     parts: dict[str, list[RunsAlike]] = {}
     for group in groups:
         name = name_of(group)
         if name is not None:
             parts.setdefault(name, []).append(group)
-    return {name: Usage.of(parts[name]) for name in sorted(parts)}
+    return {name: RunTotals.of(parts[name]) for name in sorted(parts)}

@@ -43,12 +43,15 @@ class PagerOptions:
             check_int("max_items", self.max_items, lowest=1)
 
 
-class PageReader(Generic[T]):
+class ListPages(Generic[T]):
     """
-    A list, or one list after another, read page by page; where the reading stands.
+    The pages of a list of the service, or of one list after another.
 
-    Attributes:
-        items: What is left of the current page.
+    Args:
+        open_sources: Returns the lists, when the first page is asked for.
+        options: How they are read.
+        cache: Where it is kept what ``offset`` means.
+        dialect: What it means, as far as the caller says so.
     """
 
     def __init__(
@@ -58,16 +61,69 @@ class PageReader(Generic[T]):
         *,
         cache: OffsetCache,
         dialect: OffsetDialect,
-        keep: Callable[[T], bool] | None = None,
     ) -> None:
-        self.items: Iterator[T] = iter(())
         self._open_sources = open_sources
         self._options = options
         self._cache = cache
         self._dialect: OffsetDialect = dialect
-        self._keep = keep
         self._sources: deque[ListSource[T]] | None = None
         self._scan: PageScan[T] | None = None
+
+    async def next(self) -> Page[T] | None:
+        """Return the next page of the current list, or the first one of the next list that has any."""
+        if self._sources is None:
+            self._sources = deque(await self._open_sources())
+        while True:
+            if self._scan is None:
+                if not self._sources:
+                    return None
+                source = self._sources.popleft()
+                size = self._options.page_size
+                size = size if size >= source.min_probe_size else SETTLING_SIZE
+                self._scan = PageScan(
+                    source,
+                    size=size,
+                    cache=self._cache,
+                    dialect=self._dialect,
+                    prefetch=self._useful_prefetch(size),
+                )
+            page = await self._scan.next_page()
+            if page is not None:
+                return page
+            self._scan = None
+
+    def _useful_prefetch(self, size: int) -> int:
+        """Return how many pages of *size* items may be read ahead without reading more than was asked for."""
+        most = self._options.max_items
+        if most is None:
+            return self._options.prefetch
+        return min(self._options.prefetch, -(-most // size) - 1)
+
+
+class PageReader(Generic[T]):
+    """
+    A list that is read page by page, and where the reading stands.
+
+    Args:
+        read_page: Returns the next page of the list, or None after the last.
+        options: How much of it is wanted, in pages of which size.
+        keep: Says which items are wanted; None for all.
+
+    Attributes:
+        items: What is left of the current page.
+    """
+
+    def __init__(
+        self,
+        read_page: Callable[[], Awaitable[Page[T] | None]],
+        options: PagerOptions,
+        *,
+        keep: Callable[[T], bool] | None = None,
+    ) -> None:
+        self.items: Iterator[T] = iter(())
+        self._read_page = read_page
+        self._options = options
+        self._keep = keep
         self._cut: deque[Page[T]] = deque()
         self._page: Page[T] | None = None
         self._is_reading = False
@@ -105,7 +161,7 @@ class PageReader(Generic[T]):
         if self._left == 0:
             return None
         while not self._cut:
-            page = await self._scan_on()
+            page = await self._read_page()
             if page is None:
                 return None
             self._cut.extend(self._fit(page))
@@ -115,36 +171,6 @@ class PageReader(Generic[T]):
                 page = attrs.evolve(page, items=page.items[: self._left])
             self._left -= len(page.items)
         return page
-
-    async def _scan_on(self) -> Page[T] | None:
-        """Return the next page of the current list, or the first one of the next list that has any."""
-        if self._sources is None:
-            self._sources = deque(await self._open_sources())
-        while True:
-            if self._scan is None:
-                if not self._sources:
-                    return None
-                source = self._sources.popleft()
-                size = self._options.page_size
-                size = size if size >= source.min_probe_size else SETTLING_SIZE
-                self._scan = PageScan(
-                    source,
-                    size=size,
-                    cache=self._cache,
-                    dialect=self._dialect,
-                    prefetch=self._useful_prefetch(size),
-                )
-            page = await self._scan.next_page()
-            if page is not None:
-                return page
-            self._scan = None
-
-    def _useful_prefetch(self, size: int) -> int:
-        """Return how many pages of *size* items may be read ahead without reading more than was asked for."""
-        most = self._options.max_items
-        if most is None:
-            return self._options.prefetch
-        return min(self._options.prefetch, -(-most // size) - 1)
 
     def _fit(self, page: Page[T]) -> list[Page[T]]:
         """Return *page* without the items that were not asked for, in pages of the size that was."""

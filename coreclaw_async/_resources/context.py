@@ -10,7 +10,7 @@ import attrs
 from coreclaw_async._known import KnownIds
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
-from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, ListPages, PageReader, PagerOptions
 from coreclaw_async._poller import RunWatcher
 from coreclaw_async._resources.joined_hub import JoinedHub
 from coreclaw_async._slot_line import SlotLine
@@ -59,8 +59,8 @@ class Context:
         keep: Callable[[T], bool] | None = None,
     ) -> AsyncPager[T]:
         """Return a pager over lists that are opened when its first item is asked for."""
-        reader = PageReader(open_listings, options, cache=self.offsets, dialect=self.dialect, keep=keep)
-        return AsyncPager(reader)
+        pages = ListPages(open_listings, options, cache=self.offsets, dialect=self.dialect)
+        return AsyncPager(PageReader(pages.next, options, keep=keep))
 
     def one_listing(
         self,

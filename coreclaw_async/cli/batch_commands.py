@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeAlias, cast
 
 import typer
 
+from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.specs import RunSpec
 from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async.batch import BatchReport
 from coreclaw_async.cli.batch_progress import BatchProgress
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile

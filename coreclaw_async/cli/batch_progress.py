@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-from coreclaw_async.batch import BatchReport
+from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.events import BatchItemChanged, Event, RequestSent, RunsPolled

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from coreclaw_async._batches.admission import Admission, Budget, Limits
+from coreclaw_async._batches.admission import Admission, Limits
 from coreclaw_async.testing import FakeClock
 
 
@@ -41,7 +37,7 @@ def test_the_plan_is_learned_from_the_first_refusal() -> None:
 def test_a_slot_that_becomes_free_is_used_at_once() -> None:
     gate = limits()
     fill(gate, 3)
-    gate.ended(None)
+    gate.ended()
 
     assert gate.delay(1.0) == 0
 
@@ -150,40 +146,26 @@ def test_retry_after_is_kept_and_a_second_refusal_slows_further() -> None:
     assert gate._not_before == pytest.approx(14 + 1 / (0.7 * 1.1) ** 2)
 
 
-def test_a_budget_reserves_the_dearest_run_for_each_in_flight() -> None:
-    gate = limits(budget=Budget(Decimal("1.00")))
-
-    assert fill(gate, 100) == 1, "nobody knows yet what one costs"
-    gate.ended(Decimal("0.20"))
-    assert fill(gate, 100) == 4
-    for _ in range(4):
-        gate.ended(Decimal("0.20"))
-    assert gate.budget is not None
-    assert gate.budget.spent == Decimal("1.00")
+def test_a_refusal_for_the_budget_holds_until_a_run_has_ended() -> None:
+    gate = limits()
+    gate.send(0.0)
+    gate.accepted(0.0)
+    gate.send(0.0)
+    gate.over_budget()
     assert gate.delay(0.0) is None
+    gate.ended()
+    assert gate.delay(0.0) == 0
 
 
-@given(
-    st.lists(st.decimals("0.01", "0.30", places=2), min_size=1, max_size=50),
-    st.decimals("0.5", "3", places=2),
-)
-def test_a_budget_is_overshot_only_by_runs_that_are_dearer_than_any_before(costs: list[Decimal], most: Decimal) -> None:
-    budget = Budget(most)
-    gate = limits(budget=budget)
-    flying: list[Decimal] = []
-    dearer = Decimal(0)
-    for cost in costs:
-        while gate.delay(0.0) != 0 and flying:
-            ended = flying.pop(0)
-            dearer += max(ended - (budget.highest or Decimal(0)), Decimal(0)) * (len(flying) + 1)
-            gate.ended(ended)
-        if gate.delay(0.0) != 0:
-            break
-        gate.send(0.0)
-        gate.accepted(0.0)
-        flying.append(cost)
-    spent = budget.spent + sum(flying)
-    assert spent < most + max(costs) + dearer + sum(max(c - (budget.highest or 0), Decimal(0)) for c in flying)
+def test_a_pause_is_asked_about_again_after_seconds() -> None:
+    gate = limits()
+    gate.send(0.0)
+    gate.paused(0.0)
+    assert (gate.in_flight, gate.delay(0.0), gate.delay(5.0)) == (0, 5.0, 0)
+    gate.send(5.0)
+    gate.paused(5.0)
+    gate.resumed_starts()
+    assert gate.delay(5.0) == 0
 
 
 async def test_whoever_waits_goes_on_when_a_run_ends() -> None:
@@ -203,7 +185,7 @@ async def test_whoever_waits_goes_on_when_a_run_ends() -> None:
             group.start_soon(go)
         for _ in range(2):
             await clock.sleep(10)
-            gate.limits.ended(None)
+            gate.limits.ended()
             gate.changed()
 
     assert went == [0, 10, 20]
@@ -240,10 +222,9 @@ async def test_a_gate_that_is_stopped_lets_go_of_all_who_wait() -> None:
 
 
 async def test_a_budget_that_is_used_up_stops_the_gate() -> None:
-    gate = Admission(limits(budget=Budget(Decimal(1))), FakeClock(), lambda: 0)
+    gate = Admission(limits(), FakeClock(), lambda: 0)
     assert gate.try_enter()
-    gate.limits.accepted(0.0)
-    gate.limits.ended(Decimal(1))
+    gate.limits.over_budget()
 
     assert not await gate.wait()
     assert gate.stopped_by == "max_spend"

@@ -19,6 +19,7 @@ from coreclaw_async import (
     AsyncCoreClaw,
     AuthenticationError,
     BatchConflictError,
+    BatchIncompleteError,
     BatchItemState,
     BatchStoppedError,
     ConfigurationError,
@@ -227,16 +228,37 @@ async def test_what_is_planned_meanwhile_is_started_too(service: FakeService) ->
     assert sorted(keys) in (["k0", "k1"], ["k0", "k1", "k2", "k3"])
 
 
-async def test_a_batch_runs_once_at_a_time(service: FakeService) -> None:
+async def test_a_second_iterator_goes_on_with_what_the_first_has_begun(service: FakeService) -> None:
+    service.default_script = RunScript(duration=100)
+    async with opened(service, "memory", count=4) as batch:
+        async for first in batch.run(max_in_flight=2):
+            break
+        rest = await finish(batch, max_in_flight=2)
+        assert {first.key, *(outcome.key for outcome in rest)} == {"k0", "k1", "k2", "k3"}
+        assert await finish(batch) == []
+
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_what_nobody_has_taken_comes_first_from_the_next_iterator(service: FakeService) -> None:
+    async with opened(service, "memory", count=4) as batch:
+        async for first in batch.run():
+            break
+        await service.clock.sleep(1_000)
+        await batch.plan(specs(1, first=4))
+        rest = await finish(batch)
+
+    assert [first.key, *(outcome.key for outcome in rest)][-1] == "k4"
+    assert len(rest) == 4
+
+
+async def test_a_batch_runs_in_one_way_at_a_time(service: FakeService) -> None:
     async with opened(service, "memory", count=2) as batch:
-        stream = batch.run()
+        unused, stream = batch.run(max_in_flight=1), batch.run()
         await anext(stream)
-        with pytest.raises(RuntimeError, match="running already"):
-            batch.run()
-    async with opened(service, "memory", count=2) as batch:
-        unused, stream = batch.run(), batch.run()
-        await anext(stream)
-        with pytest.raises(RuntimeError, match="running already"):
+        with pytest.raises(RuntimeError, match="running already, with other arguments"):
+            batch.run(max_in_flight=1)
+        with pytest.raises(RuntimeError, match="running already, with other arguments"):
             await anext(unused)
 
 
@@ -303,15 +325,17 @@ async def test_a_balance_that_cannot_be_read_is_not_made_up(service: FakeService
 async def test_a_budget_ends_the_batch(service: FakeService, ledger: str) -> None:
     service.price_per_row = Decimal("0.10")
     async with opened(service, ledger, count=20) as batch:
-        with pytest.raises(BatchStoppedError, match="the budget of 1 US dollars is used up; 16 items") as caught:
+        with pytest.raises(
+            BatchStoppedError, match="budget of 1 US dollars does not cover another run; 17 items"
+        ) as caught:
             await finish(batch, max_spend=Decimal(1))
         report = await batch.report()
         with pytest.raises(BatchStoppedError):
             await finish(batch, max_spend=Decimal(1))
 
-    assert (caught.value.reason, caught.value.left) == ("max_spend", 16)
-    assert report.cost == Decimal("1.20")
-    assert service.runs_created == 4
+    assert (caught.value.reason, caught.value.left) == ("max_spend", 17)
+    assert report.cost == Decimal("0.90")
+    assert service.runs_created == 3
 
 
 async def test_a_key_that_is_refused_ends_the_batch_and_rejects_nothing(service: FakeService) -> None:
@@ -391,8 +415,15 @@ async def test_rows_that_cannot_be_read_at_all_leave_the_item_for_the_next_time(
     service: FakeService, ledger: str, tmp_path: Path
 ) -> None:
     async with opened(service, ledger, count=2) as batch:
-        service.faults.add(faults.status(500), operation="listWorkerRunResults", times=1_000)
-        outcomes = await finish(batch, output=tmp_path)
+        service.faults.add(faults.status(500), operation="listWorkerRunResults", times=100_000)
+        outcomes = []
+        with pytest.raises(
+            BatchIncompleteError, match="not complete: 2 submitted; 'k[01]': its rows could not"
+        ) as caught:
+            async for outcome in batch.run(output=tmp_path):
+                outcomes.append(outcome)
+        assert caught.value.counts == {"submitted": 2}
+        assert set(caught.value.reasons) == {"k0", "k1"}
         assert [outcome.state for outcome in outcomes] == [BatchItemState.SUBMITTED] * 2
         assert all("rows could not be read" in (outcome.error or "") for outcome in outcomes)
         assert not list(tmp_path.glob("part-*"))
@@ -460,14 +491,20 @@ async def test_what_a_killed_process_has_left_half_written_goes_with_the_whole_f
     assert {file.name for file in tmp_path.iterdir()} == {f"part-{outcome.run_id}.jsonl", another}
 
 
-async def test_a_run_that_the_service_does_not_know_is_failed_with_its_id(service: FakeService) -> None:
-    service.next_script = RunScript(hidden_for=10_000)
+async def test_a_run_that_cannot_be_read_has_not_failed(service: FakeService) -> None:
+    service.next_script = RunScript(hidden_for=200, duration=100)
     async with opened(service, "memory", count=1) as batch:
-        (outcome,) = await finish(batch)
+        outcomes = []
+        with pytest.raises(BatchIncompleteError, match="1 submitted; 'k0': its run cannot be read"):
+            async for outcome in batch.run():
+                outcomes.append(outcome)
+        (outcome,) = outcomes
+        assert (outcome.state, await batch.rerun()) == (BatchItemState.SUBMITTED, 0)
+        await service.clock.sleep(200)
+        (again,) = await finish(batch)
 
-    assert outcome.state is BatchItemState.FAILED
-    assert outcome.run_id in service.runs
-    assert "its run cannot be read" in (outcome.error or "")
+    assert (again.state, again.run_id) == (BatchItemState.DONE, outcome.run_id)
+    assert service.runs_created == 1
 
 
 async def test_a_run_that_stays_aborting_is_failed(service: FakeService) -> None:
@@ -658,7 +695,7 @@ async def test_an_item_that_another_process_has_taken_meanwhile_is_left_to_it(
     assert set(runs_by_key(service).values()) == {1}
 
 
-async def test_a_run_that_another_process_has_brought_to_its_end_is_not_told_twice(
+async def test_a_run_that_another_process_has_brought_to_its_end_is_told_as_the_ledger_has_it(
     service: FakeService, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.db"
@@ -669,7 +706,9 @@ async def test_a_run_that_another_process_has_brought_to_its_end_is_not_told_twi
                 other.execute("UPDATE item SET state = 'done' WHERE key = 'k0'")
 
     async with opened(service, str(path), count=1, on_event=end) as batch:
-        assert await finish(batch) == []
+        (outcome,) = await finish(batch)
+
+    assert (outcome.key, outcome.state) == ("k0", BatchItemState.DONE)
 
 
 async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service: FakeService, tmp_path: Path) -> None:

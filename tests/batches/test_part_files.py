@@ -27,8 +27,9 @@ async def test_a_part_file_keeps_its_mode_and_a_link_stays_one(tmp_path: Path) -
     real.touch(0o600)
     (tmp_path / "part-1.jsonl").symlink_to(real)
 
-    path = await PartFiles(tmp_path).write("1", pages())
+    path, count = await PartFiles(tmp_path).write("1", pages())
 
+    assert count == 1
     assert path.is_symlink()
     assert real.read_bytes() == b'{"title":"\\ud83d"}\n'
     assert real.stat().st_mode & 0o777 == 0o600
@@ -52,7 +53,7 @@ async def test_a_file_that_another_process_wrote_and_tidied_up_after_is_as_good(
     path = tmp_path / "part-1.jsonl"
     path.write_bytes(b"theirs")
 
-    assert await PartFiles(tmp_path).write("1", pages(then=tmp_path)) == path
+    assert await PartFiles(tmp_path).write("1", pages(then=tmp_path)) == (path, 1)
 
     assert path.read_bytes() == b"theirs"
 

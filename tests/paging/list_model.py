@@ -12,7 +12,7 @@ import attrs
 from coreclaw_async import PaginationError
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
-from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
+from coreclaw_async._paging.pager import AsyncPager, ListPages, PageReader, PagerOptions
 from coreclaw_async.models import Page
 from coreclaw_async.testing import FakeClock
 
@@ -128,13 +128,9 @@ def pager_of(
     async def open_lists() -> Sequence[ListSource[Item]]:
         return (listed,)
 
-    reader = PageReader(
-        open_lists,
-        PagerOptions(page_size=page_size, prefetch=prefetch, max_items=max_items),
-        cache=cache or OffsetCache(FakeClock()),
-        dialect=dialect,
-    )
-    return AsyncPager(reader)
+    options = PagerOptions(page_size=page_size, prefetch=prefetch, max_items=max_items)
+    lists = ListPages(open_lists, options, cache=cache or OffsetCache(FakeClock()), dialect=dialect)
+    return AsyncPager(PageReader(lists.next, options))
 
 
 async def read(pager: AsyncPager[Item]) -> tuple[list[Item], PaginationError | None]:

@@ -1,0 +1,89 @@
+"""How long the parts of a batch go on trying while the service cannot be used, and how few requests that takes."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from coreclaw_async._clock import Clock
+from coreclaw_async._watch import ends_every_wait, is_service_speaking
+from coreclaw_async.errors import CoreClawError, LedgerError
+
+logger = logging.getLogger("coreclaw_async")
+
+T = TypeVar("T")
+
+_FIRST_PAUSE, _MOST_PAUSE = 2.0, 30.0
+_JITTER = 0.1
+
+
+def is_passing(error: CoreClawError) -> bool:
+    """Return whether an error says nothing about what was asked for, and another try may succeed."""
+    return not (isinstance(error, LedgerError) or is_service_speaking(error) or ends_every_wait(error))
+
+
+class Patience:
+    """
+    The patience of one batch: while its calls fail they are tried again one at a time, further and further apart.
+
+    Args:
+        clock: What time it is.
+        seconds: After so many seconds since the first failure in a row the error is raised.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._since: float | None = None
+        self._pause = _FIRST_PAUSE
+        self._turn = anyio.Lock()
+
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return what *function* returns, calling it again after failures that pass.
+
+        Raises:
+            CoreClawError: It failed for good, or for longer than patience allows.
+        """
+        began: float | None = None
+        while True:
+            is_probe = self._since is not None and await self._take_turn()
+            try:
+                result = await function()
+            except CoreClawError as error:
+                now = self._clock.monotonic()
+                if not is_passing(error):
+                    raise
+                began = now if began is None else began
+                self._since = now if self._since is None else self._since
+                if now - min(began, self._since) >= self.seconds:
+                    raise
+                logger.debug("a call of the batch failed, which is tried again: %s", error)
+            else:
+                self._since, self._pause = None, _FIRST_PAUSE
+                return result
+            finally:
+                if is_probe:
+                    self._turn.release()
+
+    async def _take_turn(self) -> bool:
+        """Return whether this is the one call that may probe, after a pause; False when another one has succeeded."""
+        await self._turn.acquire()
+        try:
+            if self._since is not None:
+                await self._clock.sleep(self._pause * self._spread())
+                self._pause = min(self._pause * 2, _MOST_PAUSE)
+                return True
+        except BaseException:
+            self._turn.release()
+            raise
+        self._turn.release()
+        return False
+
+    @staticmethod
+    def _spread() -> float:
+        return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - it spreads load

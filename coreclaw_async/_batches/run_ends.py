@@ -1,0 +1,183 @@
+"""What becomes of the end of a run: its cost and its rows are read, then its item ends, or waits for another run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._batches.outcomes import Outcomes
+from coreclaw_async._batches.part_files import PartFiles
+from coreclaw_async._batches.patience import is_passing
+from coreclaw_async._batches.spending import known_cost
+from coreclaw_async._resources.run_calls import read_run
+from coreclaw_async._resources.runs import AsyncRuns
+from coreclaw_async._watch import ends_every_wait
+from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError
+from coreclaw_async.models import Run, RunOutcome
+
+_AT_ONCE = 8
+# What is wrong with rows themselves is given so many seconds to pass; an outage gets all the patience of the batch.
+_READ_AGAIN = (2.0, 5.0, 15.0)
+_COST_SECONDS = 10.0
+
+
+@attrs.define(kw_only=True, eq=False)
+class RunEnds:
+    """
+    Brings items whose runs have ended to their end.
+
+    Attributes:
+        means: The batch's.
+        files: Where rows go, or None.
+        outcomes: Where each end is told.
+        may_retry: Returns whether the run of an item may be followed by another one.
+        on_retry: Called when an item waits for another run.
+        left: Why items stay open, by key.
+    """
+
+    means: Means
+    files: PartFiles | None
+    outcomes: Outcomes
+    may_retry: Callable[[BatchItem, Run], bool]
+    on_retry: Callable[[], None]
+    left: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
+    _slots: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(_AT_ONCE), init=False)
+
+    async def end(self, item: BatchItem, run: Run | None, error: errors.CoreClawError | None) -> None:
+        """
+        Bring *item* to its end, whose run has ended, or cannot be seen any more.
+
+        Raises:
+            LedgerError: The end cannot be recorded.
+            AuthenticationError: The service refuses the key.
+            OSError: The rows cannot be written.
+        """
+        if run is None or error is not None:
+            # What cannot be seen has not failed: it may be going on, and another run would be paid for as well.
+            self.leave(item, f"its run cannot be read: {error}", run=run)
+            return
+        try:
+            run = await self._with_cost(run)
+            path, row_count = await self._write_rows(item, run)
+        except errors.CoreClawError as failure:
+            if ends_every_wait(failure):
+                raise
+            self.leave(item, f"its rows could not be read: {failure}", run=run)
+            return
+        await self._record(item, run, path, row_count)
+
+    def leave(self, item: BatchItem, why: str, *, run: Run | None = None) -> None:
+        """Have *item* stay as it is, and tell why."""
+        self.left[item.key] = why
+        self.outcomes.tell(item, run=run, error=why)
+
+    async def write_earlier(self) -> None:
+        """Write the rows of items that had ended when nobody asked for files."""
+        after, states = -1, (BatchItemState.DONE, BatchItemState.FAILED)
+        while items := await self.means.ledger.items(*states, after=after, is_unwritten=True, most=_AT_ONCE):
+            after = items[-1].position
+            async with anyio.create_task_group() as group:
+                for item in items:
+                    if item.state is BatchItemState.DONE or item.result_count:
+                        group.start_soon(self._write_later, item)
+
+    async def _write_later(self, item: BatchItem) -> None:
+        try:
+            run = await self.means.patience.call(lambda: read_run(self.means.context, item.run_id or ""))
+            path, row_count = await self._write_rows(item, run)
+        except errors.CoreClawError as error:
+            if ends_every_wait(error):
+                raise
+            self.left[item.key] = f"its rows could not be read: {error}"
+            return
+        if path is not None and row_count is not None:
+            try:
+                await self.means.step(item, item.written(path, row_count))
+            except IllegalStepError:  # Another process has done so, or the item is to have another run.
+                return
+
+    async def _record(self, item: BatchItem, run: Run, path: Path | None, row_count: int | None) -> None:
+        is_success = run.outcome is RunOutcome.SUCCEEDED
+        ended = item.ended(
+            is_success=is_success,
+            result_count=None if run.result_count is None or run.result_count < 0 else run.result_count,
+            cost=known_cost(run.usage),
+            error=None if is_success else why_failed(run),
+            at=self.means.service_time(),
+            path=path,
+            row_count=row_count,
+        )
+        is_retried = not is_success and await self._is_retried(item, run)
+        try:
+            if is_retried:
+                await self.means.step(item, item.retried(ended.error or ""), ended=ended)
+            else:
+                await self.means.step(item, ended)
+        except IllegalStepError:  # Another process works on this batch too, and was quicker.
+            found = await self.means.ledger.item(item.key)
+            if found is not None and found.run_id == item.run_id:
+                self.outcomes.tell(found, run=run)
+            return
+        if is_retried:
+            self.on_retry()
+        else:
+            self.outcomes.tell(ended, run=run)
+
+    async def _is_retried(self, item: BatchItem, run: Run) -> bool:
+        if not item.retries or not self.may_retry(item, run):
+            return False
+        runs = await self.means.ledger.history(item.key)
+        now = await self.means.ledger.item(item.key)
+        failed = sum(1 for earlier in runs if earlier.state is BatchItemState.FAILED)
+        return failed < item.retries and now is not None and not now.cancel_requested
+
+    async def _with_cost(self, run: Run) -> Run:
+        """Return *run* with what it cost, which the service may tell a moment after its end."""
+        if known_cost(run.usage) is not None or not run.is_finished:
+            return run
+        try:
+            deadline = self.means.clock.monotonic() + _COST_SECONDS
+            found = await read_run(self.means.context, run.run_id, deadline=deadline)
+        except errors.CoreClawError as error:
+            if ends_every_wait(error):
+                raise
+            logger.debug("what run %s has cost could not be read: %s", run.run_id, error)
+            return run
+        return found if found.is_finished else run
+
+    async def _write_rows(self, item: BatchItem, run: Run) -> tuple[Path | None, int | None]:
+        files = self.files
+        if files is None or item.run_id is None:
+            return None, None
+        if run.outcome is not RunOutcome.SUCCEEDED and not run.result_count:
+            return None, None
+        # What is known of the run says how many rows there are; one that stays ``aborting`` gives what it has.
+        ended = attrs.evolve(run, run_id=item.run_id)
+        waits = iter(_READ_AGAIN)
+
+        async def write() -> tuple[Path, int]:
+            async with self._slots:
+                pages = AsyncRuns(self.means.context).iterate_results(ended, partial=not ended.is_finished).pages()
+                return await files.write(ended.run_id, pages)
+
+        while True:
+            try:
+                return await self.means.patience.call(write)
+            except errors.CoreClawError as error:
+                wait = next(waits, None)
+                if wait is None or is_passing(error) or ends_every_wait(error):
+                    raise
+                logger.debug("the rows of run %s could not be read, which is tried again: %s", item.run_id, error)
+                await self.means.clock.sleep(wait)
+
+
+def why_failed(run: Run) -> str:
+    """Return why a run is no success, in a line."""
+    if not run.is_finished:
+        return "its run is still aborting, and nothing says that it has ended"
+    return run.error_message or f"its run ended as {run.status}"

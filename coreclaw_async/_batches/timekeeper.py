@@ -1,0 +1,87 @@
+"""Runs in flight that take too long, or that nobody has seen for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+import anyio
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._poller import Waiter
+from coreclaw_async._resources.run_calls import abort_run
+from coreclaw_async._watch import Watch
+from coreclaw_async.ledger import BatchItem
+
+_LONGEST_NAP = 60.0
+_ABORT_AGAIN = 30.0
+
+
+@attrs.define(kw_only=True, eq=False)
+class Timekeeper:
+    """
+    What keeps the times of the runs in flight.
+
+    Attributes:
+        means: The batch's.
+        waiter: Who waits for the runs.
+        on_unseen: Called with each run that nobody has seen for longer than patience allows.
+        timed_out: Runs that were aborted because they took longer than their spec allows.
+    """
+
+    means: Means
+    waiter: Waiter
+    on_unseen: Callable[[Watch], None]
+    timed_out: set[str] = attrs.field(factory=set[str], init=False)
+    _due: list[tuple[float, str]] = attrs.field(factory=list[tuple[float, str]], init=False)
+    _news: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _nap: anyio.CancelScope | None = attrs.field(default=None, init=False)
+
+    def keep(self, item: BatchItem) -> None:
+        """Keep time for *item*, whose run has begun, and abort that when it takes longer than its spec allows."""
+        self._news.set()
+        if item.run_timeout is None or item.run_id is None:
+            return
+        clock = self.means.clock
+        began = self.means.service_time() if item.submitted_at is None else item.submitted_at
+        heappush(self._due, (clock.monotonic() + began + item.run_timeout - self.means.service_time(), item.run_id))
+        if self._nap is not None and self._due[0][1] == item.run_id:
+            self._nap.cancel()
+
+    async def run(self) -> None:
+        """Keep time for ever."""
+        clock = self.means.clock
+        while True:
+            if not self.waiter.watches:
+                await self._news.wait()
+                self._news = anyio.Event()
+            now = clock.monotonic()
+            nap = min(_LONGEST_NAP, self._due[0][0] - now if self._due else _LONGEST_NAP)
+            with anyio.CancelScope() as self._nap:
+                await clock.sleep(max(nap, 0.0))
+            self._nap = None
+            now = clock.monotonic()
+            while self._due and self._due[0][0] <= now:
+                _, run_id = heappop(self._due)
+                if run_id in self.waiter.watches:
+                    await self._abort(run_id)
+            self._give_up(now)
+
+    async def _abort(self, run_id: str) -> None:
+        self.timed_out.add(run_id)
+        try:
+            await abort_run(self.means.context, run_id)
+        except errors.RunOperationError:  # It has ended.
+            return
+        except errors.CoreClawError as error:
+            logger.warning("run %s takes too long and could not be aborted, which is tried again: %s", run_id, error)
+            heappush(self._due, (self.means.clock.monotonic() + _ABORT_AGAIN, run_id))
+
+    def _give_up(self, now: float) -> None:
+        patience = self.means.patience.seconds
+        for watch in [watch for watch in self.waiter.watches.values() if watch.unseen_for(now) > patience]:
+            watch.is_over = True  # The look that is under way tells nobody any more.
+            del self.waiter.watches[watch.run_id]
+            self.on_unseen(watch)
