@@ -82,6 +82,10 @@ def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
         return st.tuples(OF_A_RUN, st.booleans()).map(lambda pair: {**pair[0], "confirmed": pair[1]})
     if kind is BatchConflictError:
         return st.fixed_dictionaries({"key": TEXT, "planned": TEXT, "given": TEXT})
+    if kind is BatchIncompleteError:
+        return st.fixed_dictionaries(
+            {"counts": st.dictionaries(TEXT, st.integers(0)), "reasons": st.dictionaries(TEXT, TEXT)}
+        )
     if kind is BatchStoppedError:
         return st.fixed_dictionaries(
             {"reason": TEXT, "left": st.integers(0), "spent": st.decimals(0, 1000)},

@@ -199,7 +199,10 @@ class Engine:
         if item.batch != self.means.ledger.batch:
             return
         if item.state is BatchItemState.SUBMITTED:
-            self.follow(item)
+            if item.run_id in self._items:  # Found in the ledger and taken up before its lane had told of it.
+                self.limits.ended()
+            else:
+                self.follow(item)
         elif not item.state.is_open:
             self.outcomes.tell(item)
 

@@ -231,7 +231,7 @@ async def test_what_is_planned_meanwhile_is_started_too(service: FakeService) ->
 async def test_a_second_iterator_goes_on_with_what_the_first_has_begun(service: FakeService) -> None:
     service.default_script = RunScript(duration=100)
     async with opened(service, "memory", count=4) as batch:
-        async for first in batch.run(max_in_flight=2):
+        async for first in batch.run(max_in_flight=2):  # noqa: B007 - it is used below
             break
         rest = await finish(batch, max_in_flight=2)
         assert {first.key, *(outcome.key for outcome in rest)} == {"k0", "k1", "k2", "k3"}
@@ -242,7 +242,7 @@ async def test_a_second_iterator_goes_on_with_what_the_first_has_begun(service: 
 
 async def test_what_nobody_has_taken_comes_first_from_the_next_iterator(service: FakeService) -> None:
     async with opened(service, "memory", count=4) as batch:
-        async for first in batch.run():
+        async for first in batch.run():  # noqa: B007 - it is used below
             break
         await service.clock.sleep(1_000)
         await batch.plan(specs(1, first=4))
@@ -418,7 +418,7 @@ async def test_rows_that_cannot_be_read_at_all_leave_the_item_for_the_next_time(
         service.faults.add(faults.status(500), operation="listWorkerRunResults", times=100_000)
         outcomes = []
         with pytest.raises(
-            BatchIncompleteError, match="not complete: 2 submitted; 'k[01]': its rows could not"
+            BatchIncompleteError, match=r"not complete: 2 submitted; 'k[01]': its rows could not"
         ) as caught:
             async for outcome in batch.run(output=tmp_path):
                 outcomes.append(outcome)

@@ -1,0 +1,185 @@
+"""A batch costs no more than its budget, in whatever process its runs are started, whatever the service tells."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import pytest
+from batches.batches import finish, opened, specs
+
+from coreclaw_async import BatchItemState, BatchOutcome, BatchStoppedError
+from coreclaw_async.testing import FakeService, RunScript, faults
+
+
+def telling(usage: object) -> Any:
+    """Return a change of answers: what each run has cost is *usage*; ``...`` for no such member."""
+
+    def change(envelope: dict[str, Any]) -> dict[str, Any]:
+        data = envelope["data"]
+        for run in data.get("list", [data]):
+            if usage is ...:
+                run.pop("usage", None)
+            else:
+                run["usage"] = usage
+        return envelope
+
+    return change
+
+
+def tell(service: FakeService, usage: object, *, times: int = 100_000) -> None:
+    for operation in ("getWorkerRun", "listWorkerRuns"):
+        service.faults.add(faults.edit(telling(usage)), operation=operation, times=times)
+
+
+@pytest.fixture
+def service(service: FakeService) -> FakeService:
+    """Runs of one dollar."""
+    service.balance = Decimal(10_000)
+    service.default_script = RunScript(usage="1", duration=30)
+    return service
+
+
+@pytest.mark.parametrize("usage", [..., None, "", "NaN", "Infinity", "1E+1000000", -5, "0." + "1" * 90, [1]])
+async def test_runs_of_unknown_cost_do_not_switch_the_budget_off(service: FakeService, usage: object) -> None:
+    tell(service, usage)
+    async with opened(service, "memory", count=60, max_spend=Decimal(3)) as batch:
+        with pytest.raises(BatchStoppedError, match="does not tell what 1 of the runs have cost") as caught:
+            await finish(batch)
+        report = await batch.report()
+
+    assert (caught.value.reason, caught.value.left) == ("max_spend", 59)
+    assert (report.unknown_costs, report.cost, report.max_spend) == (1, Decimal(0), Decimal(3))
+    assert (report.counts[BatchItemState.DONE], service.runs_created) == (1, 1)
+
+
+async def test_a_cost_that_the_first_looks_do_not_tell_is_asked_for(service: FakeService) -> None:
+    service.faults.add(faults.edit(telling(None)), operation="listWorkerRuns", times=1_000)
+    async with opened(service, "memory", count=60, max_spend=Decimal(3)) as batch:
+        with pytest.raises(BatchStoppedError):
+            await finish(batch)
+        report = await batch.report()
+
+    assert (report.cost, report.unknown_costs, service.runs_created) == (Decimal(3), 0, 3)
+
+
+async def test_a_first_run_that_is_free_does_not_switch_the_budget_off(service: FakeService) -> None:
+    service.next_script = RunScript(usage="0", duration=30)
+    async with opened(service, "memory", count=60) as batch:
+        with pytest.raises(BatchStoppedError):
+            await finish(batch, max_spend=Decimal(3))
+        report = await batch.report()
+
+    assert (report.cost, service.runs_created) == (Decimal(3), 4)
+
+
+async def test_the_budget_is_that_of_the_batch_in_each_process(service: FakeService, ledger: str) -> None:
+    if ledger == "memory":
+        pytest.skip("a ledger in memory has one process")
+    stopped: list[str] = []
+    outcomes: list[BatchOutcome] = []
+
+    async def process() -> None:
+        async with opened(service, ledger) as batch:
+            try:
+                outcomes.extend(await finish(batch))
+            except BatchStoppedError as error:
+                stopped.append(error.reason)
+
+    async with opened(service, ledger, count=60, max_spend=Decimal("7.5")) as batch:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(process)
+        report = await batch.report()
+
+    assert set(stopped) == {"max_spend"}
+    assert (report.cost, service.runs_created) == (Decimal(7), 7)
+
+
+async def test_a_budget_counts_what_was_spent_before_it_was_set(service: FakeService, ledger: str) -> None:
+    async with opened(service, ledger, count=4) as batch:
+        await finish(batch)
+        await batch.plan(specs(10, first=4))
+        with pytest.raises(BatchStoppedError):
+            await finish(batch, max_spend=Decimal(6))
+        assert service.runs_created == 6
+        with pytest.raises(BatchStoppedError):
+            await finish(batch)
+        assert service.runs_created == 6
+        await finish(batch, max_spend=Decimal(100))
+        report = await batch.report()
+
+    assert (report.cost, report.counts[BatchItemState.DONE]) == (Decimal(14), 14)
+
+
+async def test_a_budget_set_while_runs_go_on_counts_them(service: FakeService, ledger: str) -> None:
+    async with opened(service, ledger, count=20) as batch:
+        stream = batch.run(max_in_flight=5)
+        await anext(stream)
+        await batch.plan(specs(1, first=20))
+        async for _ in batch.run(max_in_flight=5, max_spend=Decimal(9)):
+            break
+        with pytest.raises(BatchStoppedError):
+            async for _ in stream:
+                pass
+        report = await batch.report()
+
+    assert (report.cost, service.runs_created) == (Decimal(9), 9)
+
+
+async def test_costs_are_added_up_exactly(service: FakeService, ledger: str) -> None:
+    costs = ["0.1000000000000000001", "0.1000000000000000001", "0.2"]
+    async with opened(service, ledger) as batch:
+        for number, cost in enumerate(costs):
+            service.next_script = RunScript(usage=cost)
+            await batch.plan(specs(1, first=number))
+            await finish(batch, max_spend=Decimal(5))
+        report = await batch.report()
+        items = await batch.items().collect()
+
+    assert report.cost == Decimal("0.4000000000000000002")
+    assert [str(item.cost) for item in items] == costs
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("duration", "1e400"), ("duration", float("1e308")), ("finished_at", 1e300), ("finished_at", -1),
+        ("results", 2**63), ("results", 2**70), ("results", -7), ("results", "many"), ("err_msg", {"a": 1}),
+    ],
+)  # fmt: skip
+async def test_odd_members_of_a_run_that_has_succeeded_do_not_keep_its_item_open(
+    service: FakeService, member: str, value: object, ledger: str
+) -> None:
+    def change(envelope: dict[str, Any]) -> dict[str, Any]:
+        data = envelope["data"]
+        for run in data.get("list", [data]):
+            run[member] = value
+        return envelope
+
+    for operation in ("getWorkerRun", "listWorkerRuns"):
+        service.faults.add(faults.edit(change), operation=operation, times=100_000)
+    async with opened(service, ledger, count=3) as batch:
+        outcomes = await finish(batch)
+        report = await batch.report()
+
+    assert [outcome.state for outcome in outcomes] == [BatchItemState.DONE] * 3
+    assert report.cost == 3
+    assert report.result_count >= 0
+
+
+async def test_many_large_counts_of_rows_do_not_overflow(service: FakeService, ledger: str) -> None:
+    def change(envelope: dict[str, Any]) -> dict[str, Any]:
+        data = envelope["data"]
+        for run in data.get("list", [data]):
+            run["results"] = 2**63 - 1
+        return envelope
+
+    for operation in ("getWorkerRun", "listWorkerRuns"):
+        service.faults.add(faults.edit(change), operation=operation, times=100_000)
+    async with opened(service, ledger, count=3) as batch:
+        await finish(batch)
+        report = await batch.report()
+
+    assert report.result_count == 3 * (2**63 - 1)
