@@ -261,6 +261,7 @@ class AsyncCoreClaw:
         shard: Shard | None = None,
         max_spend: Decimal | None = None,
         patience: float = 1800.0,
+        account: str | None = None,
     ) -> AsyncBatch:
         """
         Return a batch: many runs under one name, each paid for once, through crashes and on several machines.
@@ -285,6 +286,10 @@ class AsyncCoreClaw:
                 time. So only runs that cost more than any before exceed it. None for what an earlier call has said.
             patience: For how many seconds since the first failure in a row the batch goes on trying while the service
                 cannot be used; 0 or more. The default outlasts the outages that its operators tell of.
+            account: What you call the account: printable, 1 to 500 letters, and not its key. All keys that come with
+                the same name share the batches of the account, what is open of each worker, and what is known of it,
+                so that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was
+                begun without a name gets one when it is opened with it and the key that it was begun with.
 
         Raises:
             ValueError: An argument is out of range.
@@ -301,6 +306,7 @@ class AsyncCoreClaw:
             shard=shard,
             max_spend=max_spend,
             patience=patience,
+            account=account,
         )
 
     async def aclose(self) -> None:

@@ -22,22 +22,24 @@ from coreclaw_async._batches.item_pages import ItemPages, RowPages
 from coreclaw_async._batches.late_callbacks import LateCallbacks
 from coreclaw_async._batches.means import Means, OnAmbiguous
 from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
+from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.patience import Patience
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
+from coreclaw_async._batches.resolving import resolve
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec, RunSpec, check_key
 from coreclaw_async._batches.stores import shown_ledger, store_at
 from coreclaw_async._known import KnownIds
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import abort_run, read_run
+from coreclaw_async._resources.run_calls import abort_run
 from coreclaw_async._streams import AsyncStream
-from coreclaw_async._wire.request import check_id, check_int, check_seconds, check_worker_id
+from coreclaw_async._wire.request import check_int, check_seconds, check_worker_id
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RunsPolled
-from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 from coreclaw_async.models import Row
 
 _CHUNK = 1_000
@@ -78,12 +80,14 @@ class AsyncBatch:
         shard: Shard | None = None,
         max_spend: Decimal | None = None,
         patience: float = 1800.0,
+        account: str | None = None,
     ) -> None:
         check_key(name)
         if on_ambiguous not in get_args(OnAmbiguous):
             raise ValueError(f"on_ambiguous must be one of {', '.join(get_args(OnAmbiguous))}, not {on_ambiguous!r}")
         if settle_times is not None and not isinstance(settle_times, SettleTimes):
             raise TypeError(f"settle_times must be SettleTimes, not {type(settle_times).__name__}")
+        owner = Owner.of(context.transport.settings.credentials, account)
         self._name = name
         self._max_spend = None if max_spend is None else _check_spend(max_spend)
         self._shown = shown_ledger(ledger)
@@ -93,7 +97,7 @@ class AsyncBatch:
         self._means = Means(
             context=context,
             starts=_sent_once(context),
-            ledger=BatchLedger(store, name, context.transport.settings.credentials.account, shard or Shard()),
+            ledger=BatchLedger(store, name, owner, shard or Shard()),
             times=settle_times or SettleTimes(),
             exclusive=exclusive,
             patience=Patience(context.transport.clock, check_seconds("patience", patience, allow_zero=True)),
@@ -129,7 +133,7 @@ class AsyncBatch:
             raise errors.ConfigurationError("a batch needs an API key: give api_key= or set CORECLAW_API_KEY")
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._means.ledger.store.aclose)
-            await self._means.ledger.open(self._means.clock.time())
+            await self._means.ledger.open(self._means.clock)
             if self._max_spend is not None:
                 await self._means.ledger.limit_spending(self._max_spend)
             self._group = await stack.enter_async_context(anyio.create_task_group())
@@ -412,38 +416,28 @@ class AsyncBatch:
 
     async def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> BatchItem:
         """
-        Decide about an item that is ``ambiguous``, and return it as it is then.
+        Decide about an item that is ``ambiguous`` or ``failed``, and return it as it is then.
 
-        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted.
+        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted, and the lists of workers where the run is of a
+        worker that was not known to be the item's.
 
         Args:
             key: The item's.
-            adopt: The run that is its run; it must be one of the item's worker, and no other item's.
+            adopt: The run that is its run; it must be one of the item's worker, and no other item's. For an item that
+                has failed with a run, that run: it is read once more, and followed by `run` again.
             resubmit: Whether it has none and is to be started: if that is wrong, it is paid for twice.
 
         Raises:
             KeyError: There is no such item.
-            ValueError: Both or neither was given, the item is not ambiguous, or the run cannot be its run.
+            ValueError: Both or neither was given, the item is in another state, or the run cannot be its run.
             NotFoundError: There is no such run.
+            CoreClawError: The run cannot be read.
             LedgerError: The ledger cannot be written to.
         """
         if (adopt is None) is not resubmit:
             raise ValueError("either adopt or resubmit must be given")
-        item = await self.get(key)
-        if item.state is not BatchItemState.AMBIGUOUS:
-            raise ValueError(f"item {key!r} is {item.state}, and only what is ambiguous can be resolved")
-        if adopt is None:
-            after = item.planned_again(ItemOrigin.PERSON)
-        else:
-            run = await read_run(self._means.context, check_id("adopt", adopt))
-            slug = await self._opened().slug_of(item.worker_id)
-            if run.worker_id not in {None, slug, item.worker_id}:
-                raise ValueError(f"run {adopt} is one of worker {run.worker_id}, and item {key!r} is for {slug}")
-            after = item.submitted(adopt, ItemOrigin.PERSON)
-        try:
-            await self._means.step(item, after)
-        except IllegalStepError:
-            raise ValueError(f"item {key!r} was resolved meanwhile, or run {adopt} is another item's") from None
+        self._opened()
+        after = await resolve(self._means, await self.get(key), adopt)
         self._settled(after)
         return after
 
@@ -452,7 +446,8 @@ class AsyncBatch:
         Plan items again that failed, were rejected or taken out, and return how many; what they had is kept.
 
         Args:
-            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of must be named.
+            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of, or one that
+                could not be read, must be named.
 
         Raises:
             KeyError: There is no such item.

@@ -21,6 +21,7 @@ class BatchItemState(StrEnum):
            │          │  └──> ambiguous
            └──────────┘ (certainly not accepted)
         intent ──> rejected; planned, intent ──> cancelled; submitted ──> planned (a failed run, to be retried)
+        failed ──> submitted (its run is to be read once more)
 
     Attributes:
         PLANNED: It waits for its turn.
@@ -159,12 +160,15 @@ class BatchItem:
     def submitted(self, run_id: str, how: ItemOrigin, *, at: float | None = None) -> BatchItem:
         """Return the item whose run is known, and has gone on since *at*, or since its start was about to be sent."""
         return self._step(
-            {BatchItemState.INTENT, BatchItemState.AMBIGUOUS},
+            {BatchItemState.INTENT, BatchItemState.AMBIGUOUS, BatchItemState.FAILED},
             BatchItemState.SUBMITTED,
             run_id=run_id,
             how=how,
             candidates=(),
+            result_count=None,
+            cost=None,
             submitted_at=self.intent_at if at is None else at,
+            ended_at=None,
             error=None,
         )
 

@@ -19,12 +19,15 @@ from coreclaw_async._batches.item_rows import (
     runs_alike,
     text_of,
 )
+from coreclaw_async._batches.lane_ledger import LaneLedger
+from coreclaw_async._batches.ownership import Owner, account_of, claim, wrong_account
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.spending import OverBudgetError, Spending, exact_sum
 from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Store
 from coreclaw_async._batches.totals import Totals
-from coreclaw_async.errors import BatchConflictError, LedgerError
+from coreclaw_async._clock import Clock
+from coreclaw_async.errors import BatchConflictError
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
 
 _BUDGET = "max_spend, spent, highest, open_runs, unknown_costs"
@@ -44,27 +47,30 @@ class BatchLedger:
     Args:
         store: Where it is.
         batch: Name of the batch.
-        account: What tells the account from others; never its key.
+        owner: Whose it is.
         shard: The part of the batch that is worked on, reported and changed.
 
     Attributes:
-        is_whole: Whether that is all of it.
+        lanes: What all batches of the account share.
+        is_whole: Whether the shard is all of the batch.
     """
 
-    def __init__(self, store: Store, batch: str, account: str, shard: Shard) -> None:
+    def __init__(self, store: Store, batch: str, owner: Owner, shard: Shard) -> None:
         self.store = store
         self.batch = batch
-        self.account = account
+        self.account = owner.account
+        self.lanes = LaneLedger(store, owner.account)
+        self._owner = owner
         self.is_whole = shard == Shard()
         self._has_budget = False
         self._where, self._values = shard.condition()
 
-    async def open(self, now: float) -> None:
+    async def open(self, clock: Clock) -> None:
         """
         Open the ledger, and begin the batch where it is new.
 
         Raises:
-            LedgerError: It cannot be used, or the batch is another account's.
+            LedgerError: It cannot be used, the batch is another account's, or it cannot be renamed now.
         """
         await self.store.open()
         await self.store.write(
@@ -72,14 +78,10 @@ class BatchLedger:
                 "INSERT INTO batch (name, account, created) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
                 self.batch,
                 self.account,
-                now,
+                clock.time(),
             )
         )
-        ((account,),) = await self.store.read("SELECT account FROM batch WHERE name = ?", self.batch)
-        if account != self.account:
-            raise LedgerError(
-                f"the batch {self.batch!r} belongs to account {account}, and the key is one of account {self.account}"
-            )
+        await claim(self.store, self.batch, self._owner, clock)
 
     async def plan(self, specs: Sequence[PlannedSpec], first: int) -> int:
         """
@@ -235,26 +237,6 @@ class BatchLedger:
         rows = await self.store.read(f"SELECT {COLUMNS} FROM item WHERE batch = ? AND key = ?", self.batch, key)
         return item_of(rows[0]) if rows else None
 
-    async def open_intents(self, slug: str) -> list[BatchItem]:
-        """Return the items of a lane, of all batches of the account, whose start was about to be sent."""
-        rows = await self.store.read(
-            f"SELECT {COLUMNS} FROM item WHERE state = 'intent' AND worker_id IN "
-            "(SELECT worker_id FROM lane WHERE account = ? AND slug = ?) "
-            "AND batch IN (SELECT name FROM batch WHERE account = ?)",
-            self.account,
-            slug,
-            self.account,
-        )
-        return [item_of(row) for row in rows]
-
-    async def explained(self, run_ids: Iterable[str]) -> set[str]:
-        """Return those of the runs that are or were an item's."""
-        found: set[str] = set()
-        for chunk in _chunks(run_ids):
-            sql = f"SELECT run_id FROM run WHERE account = ? AND run_id IN ({_marks(chunk)})"
-            found |= {run_id for (run_id,) in await self.store.read(sql, self.account, *chunk)}
-        return found
-
     async def step(self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None) -> BatchItem:
         """
         Write down that an item has gone on, if it still is as it was.
@@ -268,6 +250,7 @@ class BatchLedger:
             IllegalStepError: It is not: somebody else was quicker, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.
+            LedgerError: It cannot be written down, or the batch was given another account meanwhile.
         """
         try:
             if not self._has_budget:
@@ -297,8 +280,13 @@ class BatchLedger:
             raise await self._why_not(before, after) from None
         return after
 
-    @staticmethod
-    def _change(before: BatchItem, after: BatchItem, condition: str, *values: object) -> list[Statement]:
+    def _change(self, before: BatchItem, after: BatchItem, condition: str, *values: object) -> list[Statement]:
+        if after.state is BatchItemState.INTENT:
+            condition += " AND EXISTS (SELECT 1 FROM batch WHERE name = ? AND account = ?)"
+            values += (after.batch, self.account)
+        if after.run_id is not None and after.run_id != before.run_id:
+            condition += " AND NOT EXISTS (SELECT 1 FROM run WHERE run_id = ? AND account <> ?)"
+            values += (after.run_id, self.account)
         sql = f"UPDATE item SET {CHANGES} WHERE batch = ? AND key = ? AND state = ? AND attempt = ? AND {condition}"
         where = (before.batch, before.key, before.state.value, before.attempt, *values)
         if after.state is BatchItemState.INTENT:
@@ -329,21 +317,26 @@ class BatchLedger:
         return [
             Statement.of(
                 "UPDATE run SET state = ?, result_count = ?, cost = ?, ended_at = ?, day = ?, error = ? "
-                "WHERE account = ? AND run_id = ?",
+                "WHERE run_id = ? AND batch = ? AND key = ?",
                 after.state.value,
                 bounded(after.result_count),
                 text_of(after.cost),
                 after.ended_at,
                 day_of(after.ended_at or after.submitted_at),
                 text_of(after.error),
-                self.account,
                 after.run_id,
+                after.batch,
+                after.key,
             )
         ]
 
-    async def _why_not(self, before: BatchItem, after: BatchItem) -> IllegalStepError | PausedError:
-        if after.state is BatchItemState.INTENT and await self.is_paused():
-            return PausedError(f"the batch {self.batch!r} is paused")
+    async def _why_not(self, before: BatchItem, after: BatchItem) -> IllegalStepError | PausedError | LedgerError:
+        if after.state is BatchItemState.INTENT:
+            account = await account_of(self.store, after.batch)
+            if account != self.account:
+                return wrong_account(after.batch, account, self.account)
+            if await self.is_paused():
+                return PausedError(f"the batch {self.batch!r} is paused")
         return IllegalStepError(
             f"item {before.key!r} is no longer {before.state}, or run {after.run_id} is another item's"
         )
@@ -403,8 +396,13 @@ class BatchLedger:
         return await self._change_all("state = 'planned'", BatchItemState.CANCELLED, "cancelled")
 
     async def plan_failed_again(self) -> int:
-        """Plan all items of the shard again whose run has failed, and return how many that were."""
-        return await self._change_all("state = 'failed' AND run_id IS NOT NULL", BatchItemState.PLANNED, None)
+        """
+        Plan all items of the shard again whose run has failed, and return how many that were.
+
+        Without those of which a ledger of version 1 says that their run could not be read: it may have succeeded.
+        """
+        failed = "state = 'failed' AND run_id IS NOT NULL AND COALESCE(error, '') NOT LIKE 'its run cannot be read%'"
+        return await self._change_all(failed, BatchItemState.PLANNED, None)
 
     async def _change_all(self, condition: str, state: BatchItemState, error: str | None) -> int:
         where = f"batch = ? AND {condition} AND {self._where}"
@@ -442,36 +440,6 @@ class BatchLedger:
             )
             for run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error in rows
         ]
-
-    async def slug_of(self, worker_id: str) -> str | None:
-        """Return the slug of a worker as it was found out, or None."""
-        rows = await self.store.read(
-            "SELECT slug FROM lane WHERE account = ? AND worker_id = ?", self.account, worker_id
-        )
-        return rows[0][0] if rows else None
-
-    async def name_lane(self, worker_id: str, slug: str) -> None:
-        """Take note of what a worker is called."""
-        await self.store.write(
-            Statement(
-                "INSERT INTO lane (account, worker_id, slug, has_foreign) VALUES (?, ?, ?, 0) "
-                "ON CONFLICT (account, worker_id) DO NOTHING",
-                [(self.account, name, slug) for name in sorted({worker_id, slug})],
-            )
-        )
-
-    async def has_foreign(self, slug: str) -> bool:
-        """Return whether runs of the worker were seen that no item explains."""
-        rows = await self.store.read(
-            "SELECT MAX(has_foreign) FROM lane WHERE account = ? AND slug = ?", self.account, slug
-        )
-        return bool(rows[0][0])
-
-    async def note_foreign(self, slug: str) -> None:
-        """Take note that others start runs of the worker too."""
-        await self.store.write(
-            Statement.of("UPDATE lane SET has_foreign = 1 WHERE account = ? AND slug = ?", self.account, slug)
-        )
 
 
 def _chunks(values: Iterable[str]) -> Iterator[list[str]]:

@@ -162,7 +162,7 @@ class Engine:
             states.append(BatchItemState.PLANNED)
         names = await self.means.ledger.workers(*states)
         lanes: dict[str, list[str]] = {}
-        for name, slug in (await slugs_of(self.means.context, self.means.ledger, names)).items():
+        for name, slug in (await slugs_of(self.means, names)).items():
             lanes.setdefault(slug, []).append(name)
         return dict(sorted(lanes.items()))
 

@@ -13,6 +13,7 @@ from coreclaw_async import errors
 from coreclaw_async._batches.admission import Admission
 from coreclaw_async._batches.batch_ledger import PausedError
 from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.ownership import lane_lock
 from coreclaw_async._batches.reconciling import Reconciler
 from coreclaw_async._batches.spending import OverBudgetError
 from coreclaw_async._resources.starting import once_request, send_start
@@ -79,7 +80,7 @@ class Lane:
 
     @property
     def _lock_name(self) -> str:
-        return f"{self.means.ledger.account}/{self.slug}"
+        return lane_lock(self.means.ledger.account, self.slug)
 
     async def _take(self) -> None:
         """Return when the lane is this process's: nobody else then starts runs of the worker through this ledger."""

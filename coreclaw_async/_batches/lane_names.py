@@ -4,37 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async import errors
+from coreclaw_async._batches.lane_ledger import is_path
+from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.patience import is_passing
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.worker_lists import workers_pager
-from coreclaw_async._wire.moments import creation_time
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.models import WorkerSummary
 
 _LISTS = ("listWorkers", "listStore")
 
 
-async def slugs_of(context: Context, ledger: BatchLedger, names: Sequence[str]) -> dict[str, str]:
-    """Return the slug of each of the workers, or its name where the lists of workers do not have it."""
-    slugs: dict[str, str] = {}
+def may_pass(error: errors.CoreClawError) -> bool:
+    """Return whether a list may be read yet; one that contradicts itself, too."""
+    return is_passing(error) or isinstance(error, errors.PaginationError)
+
+
+async def slugs_of(means: Means, names: Sequence[str]) -> dict[str, str]:
+    """
+    Return the lane of each of the workers.
+
+    One that the lists of workers do not have goes by its name, which nobody writes down: it may be listed later.
+
+    Raises:
+        CoreClawError: The lists could not be read for as long as the batch has patience.
+    """
+    lanes = means.ledger.lanes
+    found: dict[str, str] = {}
     for name in names:
-        slug = await ledger.slug_of(name)
-        if slug is None:
-            slug = await _slug_of(context, name)
-            await ledger.name_lane(name, slug)
-        slugs[name] = slug
-    return slugs
+        lane = await lanes.find(name)
+        if lane is None:
+            slug = await current_slug(means, name)
+            lane = name if slug is None else await lanes.name(name, slug)
+        found[name] = lane
+    return found
 
 
-async def _slug_of(context: Context, name: str) -> str:
-    if creation_time(name) is not None:  # It has the form of a slug.
+async def current_slug(means: Means, name: str) -> str | None:
+    """
+    Return the slug that a worker has now, or None when no list shows it.
+
+    Raises:
+        CoreClawError: The lists could not be read for as long as the batch has patience.
+    """
+    if not is_path(name):
+        return name
+    return await means.patience.call(lambda: find_slug(means.probes, name), passes=may_pass)
+
+
+async def find_slug(context: Context, name: str) -> str | None:
+    """Return the slug of a worker out of the lists of workers, or None."""
+    if not is_path(name):
         return name
     for operation in _LISTS:
-        pager: AsyncPager[WorkerSummary] = workers_pager(
-            context, operation, PagerOptions(page_size=MAX_LIMIT), name.rpartition("~")[2]
-        )
+        options = PagerOptions(page_size=MAX_LIMIT)
+        pager: AsyncPager[WorkerSummary] = workers_pager(context, operation, options, name.rpartition("~")[2])
         async for worker in pager:
             if worker.path is not None and worker.path.replace("/", "~") == name and worker.worker_id:
                 return worker.worker_id
-    return name
+    return None

@@ -37,6 +37,7 @@ class Means:
         patience: How long it goes on trying while the service cannot be used.
         on_ambiguous: What becomes of an item of which nobody can tell whether it has a run.
         requests: HTTP requests that this process has sent for the batch.
+        probes: The client's means for reads that are sent once, because whoever asks asks again with patience.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
         unrecorded: Runs that the service has named and the ledger would not take, by batch, key and attempt.
     """
@@ -49,8 +50,15 @@ class Means:
     patience: Patience
     on_ambiguous: OnAmbiguous
     requests: Callable[[], int]
+    probes: Context = attrs.field(init=False)
     sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
     unrecorded: dict[tuple[str, str, int], str] = attrs.field(factory=dict[tuple[str, str, int], str])
+
+    def __attrs_post_init__(self) -> None:
+        transport = self.context.transport
+        once = attrs.evolve(transport.settings.retry, max_attempts=1)
+        settings = attrs.evolve(transport.settings, retry=once)
+        self.probes = attrs.evolve(self.context, transport=transport.with_settings(settings))
 
     @property
     def clock(self) -> Clock:

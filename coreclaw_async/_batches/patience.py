@@ -10,6 +10,7 @@ from typing import TypeVar
 import anyio
 
 from coreclaw_async._clock import Clock
+from coreclaw_async._poller import WARN_SECONDS
 from coreclaw_async._watch import ends_every_wait, is_service_speaking
 from coreclaw_async.errors import CoreClawError, LedgerError
 
@@ -41,10 +42,17 @@ class Patience:
         self._since: float | None = None
         self._pause = _FIRST_PAUSE
         self._turn = anyio.Lock()
+        self._warned_at = float("-inf")
 
-    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+    async def call(
+        self, function: Callable[[], Awaitable[T]], *, passes: Callable[[CoreClawError], bool] = is_passing
+    ) -> T:
         """
         Return what *function* returns, calling it again after failures that pass.
+
+        Args:
+            function: What to call.
+            passes: Says of a failure whether another try may succeed.
 
         Raises:
             CoreClawError: It failed for good, or for longer than patience allows.
@@ -56,19 +64,27 @@ class Patience:
                 result = await function()
             except CoreClawError as error:
                 now = self._clock.monotonic()
-                if not is_passing(error):
+                if not passes(error):
                     raise
                 began = now if began is None else began
                 self._since = now if self._since is None else self._since
                 if now - min(began, self._since) >= self.seconds:
                     raise
-                logger.debug("a call of the batch failed, which is tried again: %s", error)
+                self._tell(error, now)
             else:
                 self._since, self._pause = None, _FIRST_PAUSE
                 return result
             finally:
                 if is_probe:
                     self._turn.release()
+
+    def _tell(self, error: CoreClawError, now: float) -> None:
+        """Log what is tried again, once a minute for all to see."""
+        is_due = now - self._warned_at >= WARN_SECONDS
+        if is_due:
+            self._warned_at = now
+        level = logging.WARNING if is_due else logging.DEBUG
+        logger.log(level, "a call of the batch failed, which is tried again: %s", error)
 
     async def _take_turn(self) -> bool:
         """Return whether this is the one call that may probe, after a pause; False when another one has succeeded."""

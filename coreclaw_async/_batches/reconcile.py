@@ -64,11 +64,13 @@ class Look:
         candidates: Runs that nothing explains and that one of the starts may have brought about.
         is_foreign: Whether there are runs that no item and no open start can explain.
         is_whole: Whether each entry of the list says which run it is; one that does not may be any run.
+        rivals: When those starts of other accounts were about to leave that may have brought a candidate about.
     """
 
     candidates: tuple[str, ...]
     is_foreign: bool
     is_whole: bool = True
+    rivals: tuple[float, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -77,7 +79,13 @@ class Look:
 
 
 def look_at(
-    runs: Sequence[Run], explained: set[str], items: Sequence[BatchItem], times: SettleTimes, *, skew: float
+    runs: Sequence[Run],
+    explained: set[str],
+    items: Sequence[BatchItem],
+    times: SettleTimes,
+    *,
+    skew: float,
+    rivals: Sequence[float] = (),
 ) -> Look:
     """
     Return what the list shows; the time in a run's id only ever rules a run out.
@@ -88,6 +96,7 @@ def look_at(
         items: The open starts of the lane.
         times: When they are settled.
         skew: How far the clocks by which the items and the runs are dated may be apart, in seconds.
+        rivals: When the starts were about to leave that other accounts have open in the lane.
     """
     first = min(_intent_at(item) for item in items) - skew
     last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + skew
@@ -105,7 +114,13 @@ def look_at(
             is_foreign = True
         else:
             candidates.append(run.run_id)
-    return Look(tuple(candidates), is_foreign or len(candidates) > len(items), is_whole=len(named) == len(runs))
+    is_dated = all(creation_time(run_id) is not None for run_id in candidates)
+    return Look(
+        tuple(candidates),
+        is_foreign or len(candidates) > len(items) + len(rivals),
+        is_whole=len(named) == len(runs),
+        rivals=tuple(at for at in rivals if at - skew <= last or not is_dated),
+    )
 
 
 def judge(look: Look, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:
@@ -117,10 +132,12 @@ def judge(look: Look, items: Sequence[BatchItem], *, is_exclusive: bool, was_emp
         items: The open starts of the lane.
         is_exclusive: Whether nobody else starts runs of this worker.
         was_empty: Whether the look before this one, a list lag ago, found no candidates either.
-        may_wait: Whether callbacks may still name the runs.
+        may_wait: Whether callbacks may still name the runs, or other accounts may still tell whose they are.
     """
     if look.is_empty:
         return Verdict.NOT_ACCEPTED if was_empty else Verdict.LOOK_AGAIN
+    if look.rivals:  # Nobody can tell whose run a candidate is.
+        is_exclusive = False
     is_only = len(items) == 1 and len(look.candidates) == 1 and look.is_whole and not look.is_foreign
     if is_only and is_exclusive:
         return Verdict.ADOPT

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 
-from coreclaw_async import errors
+from coreclaw_async._batches.lane_runs import read_lane
 from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.reconcile import Look, Verdict, judge, look_at
-from coreclaw_async._paging.pager import PagerOptions
-from coreclaw_async._resources.run_lists import runs_pager
 from coreclaw_async._wire.moments import moment_of
-from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.events import StartReconciled
 from coreclaw_async.ledger import BatchItem, IllegalStepError, ItemOrigin
-from coreclaw_async.models import Run
 
 _LOOK_FOR_CALLBACKS = 1.0
-_MOST_FAILURES = 10
 _UNKNOWN_SKEW = 86_400.0
 
 
@@ -35,18 +29,17 @@ class Reconciler:
         self._means = means
         self._slug = slug
         self._on_settled = on_settled
-        self._failures = 0
 
     async def run(self) -> None:
         """
         Return when no start of the lane is open any more.
 
         Raises:
-            CoreClawError: The list could not be read, again and again; the starts stay open.
+            CoreClawError: The list could not be read for as long as the batch has patience; the starts stay open.
         """
         was_empty = False
         next_look = float("-inf")
-        while items := await self._bind(await self._means.ledger.open_intents(self._slug)):
+        while items := await self._bind(await self._open_items()):
             times = self._means.times
             now = self._means.service_time()
             settled = max(times.settled_at(item.intent_at or 0.0) for item in items)
@@ -54,20 +47,30 @@ class Reconciler:
             if now < due:
                 await self._means.clock.sleep(min(due - now, self._longest_nap(items, due - now)))
                 continue
-            look = await self._look(items)
-            next_look = self._means.service_time() + times.list_lag
-            if look is None:
+            found = await self._look(items)
+            now = self._means.service_time()
+            next_look = now + times.list_lag
+            if found is None:
+                was_empty = False
                 continue
+            look, is_exclusive = found
+            rivals_settled = max((times.settled_at(at) for at in look.rivals), default=now)
             verdict = judge(
                 look,
                 items,
-                is_exclusive=self._means.exclusive and not await self._means.ledger.has_foreign(self._slug),
+                is_exclusive=is_exclusive,
                 was_empty=was_empty,
-                may_wait=self._has_callbacks(items) and now < settled + times.callback_patience,
+                may_wait=now < rivals_settled
+                or (self._has_callbacks(items) and now < settled + times.callback_patience),
             )
             was_empty = look.is_empty
+            next_look = max(next_look, rivals_settled)
             # A callback may have come while the list was read.
             await self._settle(await self._bind(items), look, verdict)
+
+    async def _open_items(self) -> list[BatchItem]:
+        lanes = self._means.ledger.lanes
+        return await lanes.open_intents(await lanes.names(self._slug))
 
     def _has_callbacks(self, items: Sequence[BatchItem]) -> bool:
         return self._means.context.joined is not None and any(item.callback_url for item in items)
@@ -87,35 +90,40 @@ class Reconciler:
                 left.append(item)
         return left
 
-    async def _look(self, items: Sequence[BatchItem]) -> Look | None:
-        """Return what the list shows, or None when it cannot be read now."""
-        means = self._means
+    async def _look(self, items: Sequence[BatchItem]) -> tuple[Look, bool] | None:
+        """
+        Return what the list shows, and whether a run that is alone in it can be nobody else's.
+
+        None when another start has become open meanwhile: one of the runs may be its.
+        """
+        means, lanes = self._means, self._means.ledger.lanes
         # Where nobody has told the service's clock, this machine's may be wrong by hours.
         skew = means.times.skew if means.knows_service_time else _UNKNOWN_SKEW
         first = min(item.intent_at or 0.0 for item in items) - skew
-        try:
-            runs = await self._list(moment_of(int(first)))
-        except (errors.AuthenticationError, errors.ConfigurationError):
-            raise
-        except errors.CoreClawError as error:
-            self._failures += 1
-            if self._failures >= _MOST_FAILURES:
-                raise
-            logger.warning("the runs of worker %s could not be listed, which is tried again: %s", self._slug, error)
+        found = await read_lane(means, self._slug, moment_of(int(first)))
+        # In this order: a start that was open when the list was read is open now, or its run is known below.
+        if {_start_of(item) for item in await self._open_items()} - {_start_of(item) for item in items}:
             return None
-        self._failures = 0
-        run_ids = {run.run_id for run in runs}
-        explained = await means.ledger.explained(run_ids)
+        rivals = await lanes.rival_intents(found.names)
+        run_ids = {run.run_id for run in found.runs}
+        explained = await lanes.owned(run_ids)
         # What this very client was told is no lost start either.
         explained |= {run_id for run_id in run_ids if run_id in means.context.known}
-        look = look_at(runs, explained, items, means.times, skew=skew)
+        look = look_at(found.runs, explained, items, means.times, skew=skew, rivals=rivals)
         if look.is_foreign:
-            await means.ledger.note_foreign(self._slug)
-        return look
+            await lanes.note_foreign(found.names)
+        is_exclusive = (
+            means.exclusive
+            and not found.doubtful & set(look.candidates)
+            and not await lanes.has_foreign(found.names)
+            and not await self._are_contested(look, found.names)
+        )
+        return look, is_exclusive
 
-    async def _list(self, since: dt.datetime) -> list[Run]:
-        pager = runs_pager(self._means.context, PagerOptions(page_size=MAX_LIMIT), worker_id=self._slug, since=since)
-        return await pager.collect()
+    async def _are_contested(self, look: Look, names: Sequence[str]) -> bool:
+        """Return whether a candidate may be the run of an item that was held before."""
+        held = await self._means.ledger.lanes.held_candidates(names) if look.candidates else ()
+        return any(not candidates or set(candidates) & set(look.candidates) for candidates in held)
 
     async def _settle(self, items: Sequence[BatchItem], look: Look, verdict: Verdict) -> None:
         if verdict is Verdict.LOOK_AGAIN:
@@ -144,3 +152,7 @@ class Reconciler:
             self._means.context.transport.emit(StartReconciled(run_id=after.run_id))
         self._on_settled(after)
         return True
+
+
+def _start_of(item: BatchItem) -> tuple[str, str, int]:
+    return item.batch, item.key, item.attempt

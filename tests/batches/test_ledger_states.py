@@ -33,6 +33,7 @@ ALLOWED = {
     ("ambiguous", "submitted"): "submitted",
     ("ambiguous", "planned_again"): "planned",
     ("failed", "planned_again"): "planned",
+    ("failed", "submitted"): "submitted",
     ("rejected", "planned_again"): "planned",
     ("cancelled", "planned_again"): "planned",
 }

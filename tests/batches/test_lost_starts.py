@@ -135,7 +135,7 @@ async def test_a_person_adopts_a_run(service: FakeService, ledger: str) -> None:
             await batch.resolve("k0", adopt="01K4ZZZZZZZZZZZZZZZZZZZZZZ")
         item = await batch.resolve("k0", adopt=lost)
         (outcome,) = await finish(batch)
-        with pytest.raises(ValueError, match="item 'k0' is done, and only what is ambiguous can be resolved"):
+        with pytest.raises(ValueError, match="item 'k0' is done, and only what is ambiguous or failed can be resolved"):
             await batch.resolve("k0", resubmit=True)
 
     assert (item.state, item.how) == ("submitted", ItemOrigin.PERSON)
@@ -219,7 +219,7 @@ async def test_with_foreign_runs_it_is_held_also_when_exclusiveness_was_promised
         opened(service, "memory", count=4, exclusive=True) as batch,
     ):
         outcomes = {outcome.key: outcome for outcome in await finish(batch)}
-        assert await batch._means.ledger.has_foreign(service.runs[foreign[0]].worker_id)
+        assert await batch._means.ledger.lanes.has_foreign([service.runs[foreign[0]].worker_id])
 
     assert [outcomes[f"k{number}"].state for number in range(4)] == ["done", "ambiguous", "ambiguous", "done"]
     assert set(foreign) & set(outcomes["k1"].candidates)

@@ -15,6 +15,7 @@ import pytest
 from coreclaw_async import ConfigurationError, LedgerError
 from coreclaw_async._batches import schema, sqlite_store
 from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.postgres_store import PostgresStore
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.sqlite_store import SqliteStore
@@ -216,7 +217,7 @@ async def test_an_older_ledger_becomes_a_newer_one(kind: str, request: pytest.Fi
     for _ in range(2):
         store = store_at(where)
         await store.open()
-        ledger = BatchLedger(store, "a", "account", Shard())
+        ledger = BatchLedger(store, "a", Owner(account="account", of_key="account"), Shard())
         totals, item = await ledger.totals(), await ledger.item("k")
         await store.aclose()
 

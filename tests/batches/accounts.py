@@ -1,0 +1,47 @@
+"""Several keys of one service: each client has its own, and the service takes them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+from batches.batches import specs
+
+from coreclaw_async import AsyncBatch, AsyncCoreClaw
+from coreclaw_async.testing import FakeService
+
+
+class AnyKey(httpx.AsyncBaseTransport):
+    """The way to a service that takes every key."""
+
+    tells_what_leaves = True
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.headers["authorization"] = f"Bearer {self._service.api_key}"
+        return await self._service.handle_async_request(request)
+
+
+@asynccontextmanager
+async def batch_of(
+    service: FakeService, key: str, name: str, ledger: str, *, count: int = 0, first: int = 0, **options: Any
+) -> AsyncIterator[AsyncBatch]:
+    """A batch with a plan, opened with a key of its own."""
+    async with (
+        AsyncCoreClaw(key, transport=AnyKey(service), clock=service.clock) as client,
+        client.batch(name, ledger=ledger, **options) as batch,
+    ):
+        await batch.plan(specs(count, first=first))
+        yield batch
+
+
+async def cut_off(batch: AsyncBatch, **options: Any) -> None:
+    """Run the batch until its start hangs, as a process that is killed while it sends."""
+    stream = batch.run(**options)
+    with anyio.move_on_after(0.3):
+        await anext(stream)
