@@ -13,6 +13,7 @@ from coreclaw_async._batches.lane_names import current_slug, may_pass
 from coreclaw_async._batches.means import Means
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.run_lists import runs_pager
+from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.models import Run
 
@@ -57,7 +58,9 @@ async def read_lane(means: Means, lane: str, since: dt.datetime) -> LaneRuns:
     for name in (*(name for name in names if not is_path(name)), *unlisted):
         try:
             runs = await _listed(means, since, name)
-        except errors.NotFoundError:
+        except errors.NotFoundError as error:
+            if not is_service_code(error.code):  # A gateway's page says nothing of a worker.
+                raise
             is_whole = False
             continue
         found += runs

@@ -65,7 +65,8 @@ async def test_another_key_without_an_account_is_told_what_to_do(service: FakeSe
 async def test_another_accounts_batch_is_refused_by_name(service: FakeService, shared: str) -> None:
     async with batch_of(service, OLD, "nightly", shared, account="acme"):
         pass
-    for options in ({"account": "other"}, {}):
+    others: list[dict[str, Any]] = [{"account": "other"}, {}]
+    for options in others:
         with pytest.raises(LedgerError, match="the batch 'nightly' belongs to account 'acme'"):
             async with batch_of(service, OLD, "nightly", shared, **options):
                 pass
