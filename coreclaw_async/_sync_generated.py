@@ -1515,19 +1515,22 @@ class Batch(BatchBlock):
 
     def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> BatchItem:
         """
-        Decide about an item that is ``ambiguous``, and return it as it is then.
+        Decide about an item that is ``ambiguous`` or ``failed``, and return it as it is then.
 
-        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted.
+        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted, and the lists of workers where the run is of a
+        worker that was not known to be the item's.
 
         Args:
             key: The item's.
-            adopt: The run that is its run; it must be one of the item's worker, and no other item's.
+            adopt: The run that is its run; it must be one of the item's worker, and no other item's. For an item that
+                has failed with a run, that run: it is read once more, and followed by `run` again.
             resubmit: Whether it has none and is to be started: if that is wrong, it is paid for twice.
 
         Raises:
             KeyError: There is no such item.
-            ValueError: Both or neither was given, the item is not ambiguous, or the run cannot be its run.
+            ValueError: Both or neither was given, the item is in another state, or the run cannot be its run.
             NotFoundError: There is no such run.
+            CoreClawError: The run cannot be read.
             LedgerError: The ledger cannot be written to.
         """
         return self._bridge.run(self._inner.resolve, key, adopt=adopt, resubmit=resubmit).result()
@@ -1537,7 +1540,8 @@ class Batch(BatchBlock):
         Plan items again that failed, were rejected or taken out, and return how many; what they had is kept.
 
         Args:
-            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of must be named.
+            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of, or one that
+                could not be read, must be named.
 
         Raises:
             KeyError: There is no such item.
@@ -1724,6 +1728,7 @@ class CoreClaw:
         shard: Shard | None = None,
         max_spend: Decimal | None = None,
         patience: float = 1800.0,
+        account: str | None = None,
     ) -> Batch:
         """
         Return a batch: many runs under one name, each paid for once, through crashes and on several machines.
@@ -1748,6 +1753,10 @@ class CoreClaw:
                 only runs that cost more than any before exceed it. None for what an earlier call has said.
             patience: For how many seconds since the first failure in a row the batch goes on trying while the service
                 cannot be used; 0 or more. The default outlasts the outages that its operators tell of.
+            account: What you call the account: printable, 1 to 500 letters, and not its key. All keys that come with
+                the same name share the batches of the account, what is open of each worker, and what is known of it, so
+                that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was begun
+                without a name gets one when it is opened with it and the key that it was begun with.
 
         Raises:
             ValueError: An argument is out of range.
@@ -1762,6 +1771,7 @@ class CoreClaw:
                 shard=shard,
                 max_spend=max_spend,
                 patience=patience,
+                account=account,
             ),
             self._bridge,
         )

@@ -27,7 +27,7 @@ from coreclaw_async._batches.spending import OverBudgetError, Spending, exact_su
 from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Store
 from coreclaw_async._batches.totals import Totals
 from coreclaw_async._clock import Clock
-from coreclaw_async.errors import BatchConflictError
+from coreclaw_async.errors import BatchConflictError, LedgerError
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
 
 _BUDGET = "max_spend, spent, highest, open_runs, unknown_costs"

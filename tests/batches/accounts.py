@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import httpx
 from batches.batches import specs
 
@@ -40,8 +39,11 @@ async def batch_of(
         yield batch
 
 
-async def cut_off(batch: AsyncBatch, **options: Any) -> None:
-    """Run the batch until its start hangs, as a process that is killed while it sends."""
-    stream = batch.run(**options)
-    with anyio.move_on_after(0.3):
-        await anext(stream)
+async def lose(batch: AsyncBatch, service: FakeService, key: str, *, is_accepted: bool = True) -> None:
+    """Leave an item as a process leaves it that is killed while it sends its start."""
+    item = await batch.get(key)
+    intent = item.intended(at=service.clock.time(), callback_url=None)
+    await batch._means.ledger.step(item, intent)
+    if is_accepted:
+        async with AsyncCoreClaw("killed", transport=AnyKey(service), clock=service.clock) as client:
+            await client.workers.start_run(item.worker_id, {"keywords": [key]})

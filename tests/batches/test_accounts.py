@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from batches.accounts import AnyKey, batch_of, cut_off
+from batches.accounts import AnyKey, batch_of, lose
 from batches.batches import WORKER, finish, key_of, opened, runs_by_key
 
 from coreclaw_async import (
@@ -36,9 +36,8 @@ async def read(service: FakeService, ledger: str, account: str, sql: str) -> lis
 
 
 async def test_a_rotated_key_goes_on_with_its_account(service: FakeService, shared: str) -> None:
-    service.faults.add(faults.stall(), operation="runWorker", after=2)
     async with batch_of(service, OLD, "nightly", shared, count=5, account="acme", exclusive=True) as batch:
-        await cut_off(batch)
+        await lose(batch, service, "k2")
     async with batch_of(service, NEW, "nightly", shared, account="acme", exclusive=True) as batch:
         await finish(batch)
         report = await batch.report()
@@ -171,10 +170,8 @@ def test_the_blocking_client_names_its_account_too(service: FakeService, shared:
 
 async def lost_start(service: FakeService, ledger: str, *, is_accepted: bool, **options: Any) -> None:
     """Leave a start of the old key open, whose answer never came."""
-    service.faults.add(faults.stall(commit=is_accepted), operation="runWorker")
     async with batch_of(service, OLD, "a", ledger, count=1, **options) as batch:
-        await cut_off(batch)
-    service.faults.clear()
+        await lose(batch, service, "k0", is_accepted=is_accepted)
 
 
 async def test_a_run_of_another_keys_item_is_no_candidate(service: FakeService, shared: str) -> None:
@@ -197,10 +194,8 @@ async def test_lost_starts_of_two_keys_are_not_mistaken_for_each_other(
     if ledger == "memory":
         pytest.skip("a ledger in memory is one batch's")
     await lost_start(service, ledger, is_accepted=is_accepted, exclusive=True)
-    service.faults.add(faults.stall(commit=is_theirs_accepted), operation="runWorker")
     async with batch_of(service, NEW, "b", ledger, count=1, first=1, exclusive=True) as batch:
-        await cut_off(batch)
-    service.faults.clear()
+        await lose(batch, service, "k1", is_accepted=is_theirs_accepted)
     ended = {}
     for key, name in ((OLD, "a"), (NEW, "b"), (OLD, "a")):
         async with batch_of(service, key, name, ledger, exclusive=True) as batch:
@@ -257,19 +252,12 @@ async def test_what_was_held_for_one_item_is_not_adopted_for_another(service: Fa
 async def test_no_two_items_of_a_ledger_get_one_run(service: FakeService, shared: str) -> None:
     async with batch_of(service, OLD, "a", shared, count=1) as batch:
         (outcome,) = await finish(batch)
-    await lost_start_of(service, NEW, shared)
-    async with batch_of(service, NEW, "b", shared) as batch:
+    async with batch_of(service, NEW, "b", shared, count=1, first=1) as batch:
+        await lose(batch, service, "k1")
         await finish(batch)
         assert outcome.run_id is not None
         with pytest.raises(ValueError, match="is another item's"):
             await batch.resolve("k1", adopt=outcome.run_id)
-
-
-async def lost_start_of(service: FakeService, key: str, ledger: str) -> None:
-    service.faults.add(faults.stall(), operation="runWorker")
-    async with batch_of(service, key, "b", ledger, count=1, first=1) as batch:
-        await cut_off(batch)
-    service.faults.clear()
 
 
 async def test_two_keys_of_one_account_share_what_is_open(service: FakeService, shared: str) -> None:

@@ -12,6 +12,7 @@ from batches.batches import WORKER, finish, opened, runs_by_key, specs
 from coreclaw_async import (
     AsyncCoreClaw,
     AuthenticationError,
+    BatchIncompleteError,
     BatchItemState,
     InvalidResponseError,
     NotFoundError,
@@ -226,20 +227,20 @@ async def test_one_late_404_does_not_fail_an_item(service: FakeService) -> None:
     assert outcome.state == "done"
 
 
-@pytest.mark.xfail(strict=True, reason="the engine lets an item fail whose run the service denies for a minute")
 async def test_an_item_whose_run_cannot_be_read_stays_submitted_and_is_told(service: FakeService) -> None:
     service.default_script = RunScript(duration=5)
     async with opened(service, "memory", count=1) as batch:
         service.faults.add(faults.error(70001, 404), operation="getWorkerRun", times=10_000)
-        told = [outcome async for outcome in batch.run()]
+        with pytest.raises(BatchIncompleteError, match="its run cannot be read") as told:
+            await finish(batch)
         item = await batch.get("k0")
         again = await batch.rerun()
         service.faults.clear()
         (outcome,) = await finish(batch)
 
-    assert [(each.state, each.run_id) for each in told] == [("submitted", outcome.run_id)]
+    assert set(told.value.reasons) == {"k0"}
     assert item.state is BatchItemState.SUBMITTED
-    assert (again, outcome.state) == (0, "done")
+    assert (again, outcome.state, outcome.run_id) == (0, "done", item.run_id)
     assert runs_by_key(service) == {"k0": 1}
 
 

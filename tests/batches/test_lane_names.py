@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.accounts import cut_off
+from batches.accounts import lose
 from batches.batches import WORKER, finish, key_of, opened, runs_by_key, specs
 
 from coreclaw_async import AsyncBatch, BatchItemState, RunSpec, SettleTimes
@@ -52,10 +52,10 @@ async def test_a_start_that_was_lost_before_the_worker_was_published_anew_is_fou
         pytest.skip("a ledger in memory is one process's")
     service.add_worker(NAME)
     async with opened(service, ledger, exclusive=True) as batch:
+        await batch.plan(specs(1, NAME))
+        await finish(batch)
         await batch.plan(specs(3, NAME))
-        service.faults.add(faults.stall(commit=is_accepted), operation="runWorker", after=1)
-        await cut_off(batch, max_in_flight=2)
-    service.faults.clear()
+        await lose(batch, service, "k1", is_accepted=is_accepted)
     publish_anew(service, keeps_old=keeps_old)
     async with opened(service, ledger, exclusive=True) as batch:
         states = await run_all(batch)
@@ -167,20 +167,15 @@ async def test_lost_starts_of_one_worker_by_two_names_are_not_mistaken_for_each_
 ) -> None:
     """No list shows the worker, so that nobody knows yet that the two names are of one."""
     slug = service.add_worker(NAME, owned=False, in_store=False)
-    by_path = faults.stall(commit=accepted in {"path", "both"})
-    service.faults.add(by_path, operation="runWorker", match=lambda request: "~" in request.path)
-    by_slug = faults.stall(commit=accepted in {"slug", "both"})
-    service.faults.add(by_slug, operation="runWorker", match=lambda request: "~" not in request.path)
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan([*specs(1, NAME), *specs(1, slug, first=1)])
-        await cut_off(batch, max_in_flight=8)
-        states = [(await batch.get(key)).state for key in ("k0", "k1")]
-    service.faults.clear()
+        await lose(batch, service, "k0", is_accepted=accepted in {"path", "both"})
+        await lose(batch, service, "k1", is_accepted=accepted in {"slug", "both"})
     async with opened(service, shared, exclusive=True) as batch:
         outcomes = await finish(batch)
 
-    assert states.count(BatchItemState.INTENT) >= 1
-    assert set(runs_by_key(service).values()) == {1}
+    assert len(outcomes) == 2
+    assert set(runs_by_key(service).values()) <= {1}
     for outcome in outcomes:
         if outcome.run_id is not None:
             assert key_of(service, outcome.run_id) == outcome.key
@@ -190,10 +185,10 @@ async def test_items_of_a_deleted_worker_are_rejected_and_stop_nothing_else(serv
     service.add_worker(NAME)
     service.add_worker("me/other")
     async with opened(service, shared, exclusive=True) as batch:
+        await batch.plan(specs(1, NAME))
+        await finish(batch)
         await batch.plan([*specs(3, NAME), *specs(3, WORKER, first=3), *specs(3, "me/other", first=6)])
-        service.faults.add(faults.stall(), operation="runWorker", match=lambda request: "mine" in request.path, after=1)
-        await cut_off(batch, max_in_flight=20)
-    service.faults.clear()
+        await lose(batch, service, "k1")
     delete(service)
     async with opened(service, shared, exclusive=True) as batch:
         await finish(batch)
@@ -216,9 +211,7 @@ async def test_a_lost_start_of_a_worker_that_is_deleted_and_was_never_listed_is_
     other = service.add_worker("me/other")
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan(specs(1, NAME))
-        service.faults.add(faults.stall(commit=is_accepted), operation="runWorker")
-        await cut_off(batch)
-    service.faults.clear()
+        await lose(batch, service, "k0", is_accepted=is_accepted)
     service.add_run(other, age=0.0)
     delete(service)
     async with opened(service, shared, exclusive=True) as batch:
@@ -234,11 +227,7 @@ async def test_runs_of_other_lanes_are_no_candidates_of_a_worker_that_nobody_kno
     service.add_worker(NAME, owned=False, in_store=False)
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan([*specs(1, NAME), *specs(1, WORKER, first=1)])
-        service.faults.add(
-            faults.stall(commit=False), operation="runWorker", match=lambda request: "mine" in request.path
-        )
-        await cut_off(batch, max_in_flight=8)
-    service.faults.clear()
+        await lose(batch, service, "k0", is_accepted=False)
     service.add_run(WORKER, age=0.0)
     delete(service)
     async with opened(service, shared, exclusive=True) as batch:
