@@ -17,6 +17,11 @@ _OF_LANE = (
     "JOIN lane AS named ON named.account = theirs.account AND named.slug = theirs.slug "
     "WHERE batch.name = item.batch AND named.worker_id IN ({marks})))"
 )
+# What the worker of a lane is called; a lane may be asked for by any of its names.
+_NAMES = (
+    "SELECT worker_id FROM lane WHERE account = ? AND "
+    "(slug = ? OR slug IN (SELECT slug FROM lane WHERE account = ? AND worker_id = ?))"
+)
 _OF_NO_LANE = (
     "NOT EXISTS (SELECT 1 FROM batch JOIN lane ON lane.account = batch.account AND lane.worker_id = item.worker_id "
     "WHERE batch.name = item.batch AND lane.slug NOT LIKE '%~%')"
@@ -75,27 +80,24 @@ class LaneLedger:
 
     async def names(self, lane: str) -> list[str]:
         """Return all that the worker of a lane is or was called, its slugs among them."""
-        rows = await self._store.read(
-            "SELECT worker_id FROM lane WHERE account = ? AND (slug = ? OR slug IN "
-            "(SELECT slug FROM lane WHERE account = ? AND worker_id = ?))",
-            self._account,
-            lane,
-            self._account,
-            lane,
-        )
+        rows = await self._store.read(_NAMES, *self._named(lane))
         return sorted({lane} | {str(name) for (name,) in rows})
+
+    def _named(self, lane: str) -> tuple[str, ...]:
+        return self._account, lane, self._account, lane
 
     async def others(self, names: Sequence[str]) -> set[str]:
         """Return what the workers of all other lanes are called."""
         rows = await self._store.read("SELECT worker_id FROM lane WHERE account = ?", self._account)
         return {str(name) for (name,) in rows} - set(names)
 
-    async def open_intents(self, names: Sequence[str]) -> list[BatchItem]:
+    async def open_intents(self, lane: str) -> list[BatchItem]:
         """Return the items of a lane, of all batches of the account, whose start was about to leave."""
         rows = await self._store.read(
-            f"SELECT {COLUMNS} FROM item WHERE state = 'intent' AND worker_id IN ({_marks(names)}) "
+            f"SELECT {COLUMNS} FROM item WHERE state = 'intent' AND (worker_id = ? OR worker_id IN ({_NAMES})) "
             "AND batch IN (SELECT name FROM batch WHERE account = ?) ORDER BY batch, position",
-            *names,
+            lane,
+            *self._named(lane),
             self._account,
         )
         return [item_of(row) for row in rows]

@@ -26,7 +26,8 @@ async def slugs_of(means: Means, names: Sequence[str]) -> dict[str, str]:
     """
     Return the lane of each of the workers.
 
-    One that the lists of workers do not have goes by its name, which nobody writes down: it may be listed later.
+    One that the lists of workers do not have goes by its name for as long as the batch is open, which nobody writes
+    down: it may be listed later.
 
     Raises:
         CoreClawError: The lists could not be read for as long as the batch has patience.
@@ -34,10 +35,16 @@ async def slugs_of(means: Means, names: Sequence[str]) -> dict[str, str]:
     lanes = means.ledger.lanes
     found: dict[str, str] = {}
     for name in names:
+        found[name] = name
+        if name in means.guessed:
+            continue
         lane = await lanes.find(name)
         if lane is None:
             slug = await current_slug(means, name)
-            lane = name if slug is None else await lanes.name(name, slug)
+            if slug is None:
+                means.guessed.add(name)
+                continue
+            lane = await lanes.name(name, slug)
         found[name] = lane
     return found
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 
-from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._event_loops import EventLoop, call_soon, current_loop
+from coreclaw_async.errors import LedgerError
 from coreclaw_async.events import StartReconciled
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 
@@ -65,11 +66,14 @@ class LateCallbacks:
             self._news = anyio.Event()
 
     async def _settle(self, url: str, run_id: str) -> None:
-        for item in await self._means.ledger.items(BatchItemState.AMBIGUOUS):
-            if item.callback_url == url:
-                try:
+        try:
+            held = await self._means.ledger.items(BatchItemState.AMBIGUOUS)
+            for item in held:
+                if item.callback_url == url:
                     after = await self._means.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
-                except IllegalStepError:  # A person was quicker.
-                    return
-                self._means.context.transport.emit(StartReconciled(run_id=run_id))
-                self._on_settled(after)
+                    self._means.context.transport.emit(StartReconciled(run_id=run_id))
+                    self._on_settled(after)
+        except IllegalStepError:  # A person was quicker.
+            return
+        except LedgerError as error:
+            logger.warning("a callback named run %s, and its item stays held: %s", run_id, error)

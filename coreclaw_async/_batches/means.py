@@ -39,6 +39,7 @@ class Means:
         requests: HTTP requests that this process has sent for the batch.
         probes: The client's means for reads that are sent once, because whoever asks asks again with patience.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
+        guessed: Workers that no list shows, which go by their names.
         unrecorded: Runs that the service has named and the ledger would not take, by batch, key and attempt.
     """
 
@@ -52,6 +53,7 @@ class Means:
     requests: Callable[[], int]
     probes: Context = attrs.field(init=False)
     sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
+    guessed: set[str] = attrs.field(factory=set[str])
     unrecorded: dict[tuple[str, str, int], str] = attrs.field(factory=dict[tuple[str, str, int], str])
 
     def __attrs_post_init__(self) -> None:

@@ -39,7 +39,7 @@ class Reconciler:
         """
         was_empty = False
         next_look = float("-inf")
-        while items := await self._bind(await self._open_items()):
+        while items := await self._bind(await self._means.ledger.lanes.open_intents(self._slug)):
             times = self._means.times
             now = self._means.service_time()
             settled = max(times.settled_at(item.intent_at or 0.0) for item in items)
@@ -67,10 +67,6 @@ class Reconciler:
             next_look = max(next_look, rivals_settled)
             # A callback may have come while the list was read.
             await self._settle(await self._bind(items), look, verdict)
-
-    async def _open_items(self) -> list[BatchItem]:
-        lanes = self._means.ledger.lanes
-        return await lanes.open_intents(await lanes.names(self._slug))
 
     def _has_callbacks(self, items: Sequence[BatchItem]) -> bool:
         return self._means.context.joined is not None and any(item.callback_url for item in items)
@@ -102,7 +98,8 @@ class Reconciler:
         first = min(item.intent_at or 0.0 for item in items) - skew
         found = await read_lane(means, self._slug, moment_of(int(first)))
         # In this order: a start that was open when the list was read is open now, or its run is known below.
-        if {_start_of(item) for item in await self._open_items()} - {_start_of(item) for item in items}:
+        others = {_start_of(item) for item in await lanes.open_intents(self._slug)}
+        if not others <= {_start_of(item) for item in items}:
             return None
         rivals = await lanes.rival_intents(found.names)
         run_ids = {run.run_id for run in found.runs}

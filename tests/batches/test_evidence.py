@@ -20,6 +20,10 @@ from coreclaw_async import (
     ServiceError,
     SettleTimes,
 )
+from coreclaw_async._batches.reconcile import Verdict, judge, look_at
+from coreclaw_async._wire.moments import creation_time
+from coreclaw_async.ledger import BatchItem
+from coreclaw_async.models import Run
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 JSON = {"content-type": "application/json"}
@@ -329,3 +333,26 @@ async def test_more_than_a_hundred_held_items_are_counted_and_can_each_be_asked_
     assert len(report.held) == 100
     assert report.counts[BatchItemState.AMBIGUOUS] == 103
     assert last.candidates
+
+
+def test_a_run_that_is_older_than_the_starts_is_no_candidate() -> None:
+    old, new = "01M01S76G0XW9MYAGR1EG5VT8T", "01M01T76G0XW9MYAGR1EG5VT8T"
+    created = creation_time(new)
+    assert created is not None
+    item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 1)
+    look = look_at([Run(run_id=old), Run(run_id=new)], set(), [item], SettleTimes(), skew=5.0)
+
+    assert look.candidates == (new,)
+    assert not look.is_foreign
+
+
+@pytest.mark.parametrize(("run_id", "is_rival"), [("01M01T76G0XW9MYAGR1EG5VT8T", False), ("undated", True)])
+def test_a_later_start_of_another_account_is_a_rival_only_where_no_time_tells(run_id: str, is_rival: bool) -> None:
+    created = creation_time("01M01T76G0XW9MYAGR1EG5VT8T")
+    assert created is not None
+    item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 1)
+    look = look_at([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0, rivals=[created + 1_000])
+    verdict = judge(look, [item], is_exclusive=True, was_empty=False, may_wait=False)
+
+    assert look.rivals == ((created + 1_000,) if is_rival else ())
+    assert verdict is (Verdict.HOLD if is_rival else Verdict.ADOPT)

@@ -265,3 +265,25 @@ async def test_a_person_may_adopt_a_run_under_the_new_slug_and_under_one_that_no
         item = await batch.resolve("k5", adopt=service.add_run("me/hidden"))
 
     assert item.state is BatchItemState.SUBMITTED
+
+
+async def test_a_run_of_another_worker_cannot_be_adopted_for_a_worker_that_was_planned_by_its_slug(
+    service: FakeService,
+) -> None:
+    slug = service.add_worker(NAME)
+    async with opened(service, "memory", settle_times=SettleTimes(post_timeout=1)) as batch:
+        await batch.plan(specs(1, slug))
+        await lose(batch, service, "k0")
+        await finish(batch)
+        with pytest.raises(ValueError, match=f"and item 'k0' is for {slug}"):
+            await batch.resolve("k0", adopt=service.add_run(WORKER))
+
+
+async def test_a_worker_that_no_list_shows_is_looked_for_once_by_each_process(service: FakeService) -> None:
+    service.add_worker(NAME, owned=False, in_store=False)
+    async with opened(service, "memory") as batch:
+        for count in range(1, 5):
+            await batch.plan(specs(count, NAME))
+            await finish(batch)
+
+    assert [request.operation for request in service.requests].count("listStore") == 1

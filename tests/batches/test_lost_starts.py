@@ -495,6 +495,22 @@ async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     assert states == ["ambiguous", "ambiguous", "submitted"]
 
 
+async def test_a_late_callback_that_cannot_be_recorded_is_told_and_ends_nothing(
+    hub: CallbackHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with with_hub(hub, count=1) as (service, batch):
+        service.callback_plan = CallbackPlan(delay=10_000.0)
+        service.faults.add(faults.commit_then_drop(), operation="runWorker")
+        (held,) = await finish(batch)
+        url = (await batch.get("k0")).callback_url
+        assert url is not None
+        await batch._means.ledger.store.aclose()
+        batch._late.called_back(url, held.candidates[0])
+        await service.clock.sleep(1)
+
+    assert f"a callback named run {held.candidates[0]}, and its item stays held" in caplog.text
+
+
 async def test_a_callback_that_comes_during_the_last_look_is_not_overlooked(hub: CallbackHub) -> None:
     service = FakeService(list_lag=10_000.0)
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
