@@ -12,6 +12,9 @@ from coreclaw_async._wire.request import check_seconds
 from coreclaw_async.ledger import BatchItem
 from coreclaw_async.models import Run
 
+# How long a start of another account may take from its intent to its run, whatever its settle times are.
+_LONGEST_START = 3_600.0
+
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     # A start that may not take any time never leaves.
@@ -114,13 +117,15 @@ def look_at(
             is_foreign = True
         else:
             candidates.append(run.run_id)
-    is_dated = all(creation_time(run_id) is not None for run_id in candidates)
-    return Look(
-        tuple(candidates),
-        is_foreign or len(candidates) > len(items) + len(rivals),
-        is_whole=len(named) == len(runs),
-        rivals=tuple(at for at in rivals if at - skew <= last or not is_dated),
-    )
+    rivals = tuple(at for at in rivals if any(_may_be_of(run_id, at, skew) for run_id in candidates))
+    is_foreign = is_foreign or len(candidates) > len(items) + len(rivals)
+    return Look(tuple(candidates), is_foreign, is_whole=len(named) == len(runs), rivals=rivals)
+
+
+def _may_be_of(run_id: str, intent_at: float, skew: float) -> bool:
+    """Return whether a start of another account may have brought the run about."""
+    created = creation_time(run_id)
+    return created is None or intent_at - skew <= created <= intent_at + _LONGEST_START + skew
 
 
 def judge(look: Look, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:

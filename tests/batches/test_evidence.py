@@ -346,13 +346,17 @@ def test_a_run_that_is_older_than_the_starts_is_no_candidate() -> None:
     assert not look.is_foreign
 
 
-@pytest.mark.parametrize(("run_id", "is_rival"), [("01M01T76G0XW9MYAGR1EG5VT8T", False), ("undated", True)])
-def test_a_later_start_of_another_account_is_a_rival_only_where_no_time_tells(run_id: str, is_rival: bool) -> None:
+@pytest.mark.parametrize("run_id", ["01M01T76G0XW9MYAGR1EG5VT8T", "undated"])
+@pytest.mark.parametrize(("later", "is_rival"), [(1_000, False), (3, True), (-100, True), (-10_000, False)])
+def test_a_start_of_another_account_is_a_rival_where_the_run_may_be_of_it(
+    run_id: str, later: float, is_rival: bool
+) -> None:
     created = creation_time("01M01T76G0XW9MYAGR1EG5VT8T")
     assert created is not None
+    is_rival = is_rival or run_id == "undated"
     item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 1)
-    look = look_at([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0, rivals=[created + 1_000])
+    look = look_at([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0, rivals=[created + later])
     verdict = judge(look, [item], is_exclusive=True, was_empty=False, may_wait=False)
 
-    assert look.rivals == ((created + 1_000,) if is_rival else ())
+    assert look.rivals == ((created + later,) if is_rival else ())
     assert verdict is (Verdict.HOLD if is_rival else Verdict.ADOPT)
