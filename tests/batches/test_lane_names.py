@@ -287,3 +287,12 @@ async def test_a_worker_that_no_list_shows_is_looked_for_once_by_each_process(se
             await finish(batch)
 
     assert [request.operation for request in service.requests].count("listStore") == 1
+
+
+async def test_a_worker_with_a_similar_name_is_another_one(service: FakeService) -> None:
+    service.add_worker("me/mine-too")
+    slug = service.add_worker(NAME)
+    async with opened(service, "memory") as batch:
+        await batch.plan(specs(1, NAME))
+        await finish(batch)
+        assert await batch._means.ledger.lanes.find("me~mine") == slug

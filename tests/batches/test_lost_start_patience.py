@@ -111,6 +111,23 @@ async def test_many_lanes_in_an_outage_send_one_request_at_a_time_further_and_fu
     assert 0 < len([record for record in warnings if record.levelname == "WARNING"]) <= 1_500 / 60 + 1
 
 
+async def test_lanes_that_gave_up_together_go_on_together(service: FakeService) -> None:
+    for lane in range(3):
+        service.add_worker(f"me/w{lane}")
+    async with opened(service, "memory", exclusive=True, patience=100.0) as batch:
+        await batch.plan(planned(3))
+        for lane in range(3):
+            await lose(batch, service, f"k{lane}")
+        service.faults.add(faults.status(502), operation="listWorkerRuns", times=10_000, after=1)
+        with pytest.raises(ServiceError):
+            await finish(batch)
+        service.faults.clear()
+        outcomes = await finish(batch)
+
+    assert sorted(outcome.key for outcome in outcomes) == ["k0", "k1", "k2"]
+    assert set(runs_by_key(service).values()) == {1}
+
+
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_the_slug_of_a_worker_is_looked_up_through_an_outage(service: FakeService, outage: str) -> None:
     is_out = until(service, 1_200.0)
