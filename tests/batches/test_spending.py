@@ -94,14 +94,14 @@ def test_only_a_run_that_is_dearer_than_any_before_exceeds_the_budget(
 ) -> None:
     spending = Spending(max_spend)
     flying: list[Decimal | None] = []
+    flew = Decimal(0)
 
     def land() -> None:
-        nonlocal spending, flew
+        nonlocal flew, spending
         cost = flying.pop(0)
         flew += cost or Decimal(0)
         spending = spending.after(SUBMITTED, ended(None if cost is None else str(cost)))
 
-    flew = Decimal(0)
     is_dearer = False
     for cost, waits in runs:
         while flying and (waits or not spending.allows_start):
