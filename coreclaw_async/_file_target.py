@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
 _SUFFIX = ".coreclaw-part"
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}" + re.escape(_SUFFIX), re.DOTALL)
 # With what is added, it fits wherever file names may have 143 bytes (eCryptfs) or more.
 _MAX_NAME_BYTES = 100
 _CHUNK_BYTES = 1 << 16
@@ -204,12 +206,19 @@ def replaced_file(path: Path) -> Generator[BinaryIO]:
         target.discard()
 
 
-def leftovers_of(path: Path) -> Iterator[Path]:
-    """Yield the temporary files for *path* that stand beside it, of processes that were killed or still write."""
-    prefix = _prefix(path)
-    for found in path.parent.iterdir():
-        if found.name.startswith(prefix) and found.name.endswith(_SUFFIX):
-            yield found
+def leftovers_in(folder: Path) -> dict[str, list[Path]]:
+    """
+    Return the temporary files in *folder*, of processes that were killed or still write, by the names of their targets.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    found: dict[str, list[Path]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(_SUFFIX) and (match := _TEMPORARY.fullmatch(entry.name)):
+                found.setdefault(match[1], []).append(Path(entry.path))
+    return found
 
 
 def _prefix(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coreclaw_async._file_target import FileTarget, leftovers_of, replaced_file
+from coreclaw_async._file_target import FileTarget, leftovers_in, replaced_file
 
 
 def test_a_file_that_was_given_up_before_its_thread_began_is_not_made(tmp_path: Path) -> None:
@@ -124,14 +124,20 @@ def test_a_relative_target_stays_where_it_was_named(tmp_path: Path, monkeypatch:
     assert (tmp_path / "rows.csv").exists()
 
 
-def test_leftovers_are_those_of_one_file(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    targets = [FileTarget(path), FileTarget(tmp_path / "rows.csv2"), FileTarget(path)]
+def test_leftovers_are_told_by_the_names_of_their_targets(tmp_path: Path) -> None:
+    targets = [FileTarget(tmp_path / name) for name in ("rows.csv", "rows.csv2", "rows.csv", "a.\nb")]
     for target in targets:
         target.create()
-    (tmp_path / ".rows.csv.mine").touch()
+    for name in (".rows.csv.mine", ".rows.csv.0123.coreclaw-part", "rows.csv.0123456789abcdef.coreclaw-part"):
+        (tmp_path / name).touch()
 
-    assert set(leftovers_of(path)) == {targets[0].temporary, targets[2].temporary}
+    found = leftovers_in(tmp_path)
+
+    assert {name: set(paths) for name, paths in found.items()} == {
+        "rows.csv": {targets[0].temporary, targets[2].temporary},
+        "rows.csv2": {targets[1].temporary},
+        "a.\nb": {targets[3].temporary},
+    }
 
     for target in targets:
         target.discard()

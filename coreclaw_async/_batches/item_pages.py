@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from coreclaw_async._batches.means import Means
 from coreclaw_async._paging.pager import AsyncPager
 from coreclaw_async._resources.run_calls import read_run
 from coreclaw_async._resources.runs import AsyncRuns
+from coreclaw_async._wire.exact_numbers import load_usual
 from coreclaw_async.ledger import BatchItem, BatchItemState
 from coreclaw_async.models import Page, Row
 
@@ -107,4 +107,4 @@ class _FilePages(AsyncIterator[Page[Row]]):
             file.seek(self._place)
             lines = list(islice(file, _ROWS_AT_ONCE))
             self._place = file.tell()
-        return [json.loads(line) for line in lines]
+        return [load_usual(line) for line in lines]

@@ -15,7 +15,7 @@ from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.patience import is_passing
 from coreclaw_async._batches.spending import known_cost
 from coreclaw_async._resources.run_calls import read_run
-from coreclaw_async._resources.runs import AsyncRuns
+from coreclaw_async._resources.run_rows import exact_pages
 from coreclaw_async._watch import ends_every_wait
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError
 from coreclaw_async.models import Run, RunOutcome
@@ -162,7 +162,7 @@ class RunEnds:
 
         async def write() -> tuple[Path, int]:
             async with self._slots:
-                pages = AsyncRuns(self.means.context).iterate_results(ended, partial=not ended.is_finished).pages()
+                pages = exact_pages(self.means.context, ended, partial=not ended.is_finished)
                 return await files.write(ended.run_id, pages)
 
         while True:

@@ -99,8 +99,11 @@ async def read_log(context: Context, run: RunRef, *, deadline: float | None = No
         )
 
 
-async def read_results(context: Context, run: RunRef, offset: int, limit: int) -> ResultPage:
-    """Return one page of the run's rows."""
-    request = run_request("result", run, query=build_query(offset=offset, limit=limit))
+async def read_results(
+    context: Context, run: RunRef, offset: int, limit: int, *, keeps_numbers: bool = False
+) -> ResultPage:
+    """Return one page of the run's rows; *keeps_numbers* is that of `Request`."""
+    query = build_query(offset=offset, limit=limit)
+    request = run_request("result", run, query=query, keeps_numbers=keeps_numbers)
     with errors_about(run):
         return await context.transport.call(request, functools.partial(read_result_page, offset=offset, limit=limit))

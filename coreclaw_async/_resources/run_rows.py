@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
 import anyio
 import attrs
 
 from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import concrete_id, id_of_last, read_results, read_run
 from coreclaw_async._resources.waiting import Wait, raise_without_end
@@ -82,12 +83,14 @@ class RunRows:
         run: How the run is named.
         partial: Whether the rows so far are enough, of a run that goes on too.
         follow: Whether to wait for further rows until the run has ended.
+        keeps_numbers: Whether numbers of rows stay as they are written (`ExactNumber`).
     """
 
     context: Context
     run: RunRef
     partial: bool
     follow: bool
+    keeps_numbers: bool = False
     _run_id: str = attrs.field(default="", init=False)
     _state: Run | None = attrs.field(default=None, init=False)
     _is_begun: bool = attrs.field(default=False, init=False)
@@ -128,7 +131,7 @@ class RunRows:
 
     async def _read(self, offset: int, limit: int) -> Page[Row]:
         try:
-            page = await read_results(self.context, self._run_id, offset, limit)
+            page = await read_results(self.context, self._run_id, offset, limit, keeps_numbers=self.keeps_numbers)
         except LastPageError as error:
             # It came so again and again. To the scan it is empty, which ends no list that lacks a row of its count.
             page = ResultPage(count=error.count, offset=offset, limit=limit)
@@ -211,6 +214,16 @@ class RunRows:
         except Exception:
             self._wait = None  # The wait for this run is over; whoever goes on begins another one.
             raise
+
+
+def exact_pages(context: Context, run: Run, *, partial: bool) -> AsyncIterator[Page[Row]]:
+    """
+    Return the pages of a run's rows, as `AsyncRuns.iterate_results` does, for `json_lines` to write down.
+
+    Numbers that an `int` or a `float` would change are `ExactNumber` in them.
+    """
+    rows = RunRows(context, run, partial=partial, follow=False, keeps_numbers=True)
+    return context.pager(rows.open, PagerOptions()).pages()
 
 
 async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable[Page[Row]]]) -> tuple[Run, Page[Row]]:

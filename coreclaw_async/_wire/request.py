@@ -51,6 +51,7 @@ class Request:
         settled_by: The refusal that a repeated send gets when the first one did its work although its answer was
             lost; it counts as a success then.
         callback_url: The callback URL in the body of a start, or None.
+        keeps_numbers: Whether numbers of rows in the answer stay as they are written (`ExactNumber`).
     """
 
     operation: str
@@ -64,6 +65,7 @@ class Request:
     reads_for: float = 0.0
     settled_by: type[Exception] | tuple[type[Exception], ...] | None = None
     callback_url: str | None = attrs.field(default=None, repr=False)
+    keeps_numbers: bool = False
 
     @property
     def label(self) -> str:

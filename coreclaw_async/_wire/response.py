@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +11,7 @@ import attrs
 
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.error_codes import error_class, is_refusal
+from coreclaw_async._wire.exact_numbers import load_exact, load_usual
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async._wire.moments import date_of, http_date
 from coreclaw_async._wire.request import Request, Safety
@@ -83,7 +83,7 @@ def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Ans
         ApiError: The service refused or failed, in the envelope, in the HTTP status, or in both.
         InvalidResponseError: A success without the service's envelope.
     """
-    envelope, problem = _parse(reply.body)
+    envelope, problem = _parse(reply.body, load_exact if request.keeps_numbers else load_usual)
     code = _code_of(envelope)
     is_success_status = HTTPStatus.OK <= reply.status_code < HTTPStatus.MULTIPLE_CHOICES
     if is_success_status and problem is None and code == 0:
@@ -93,12 +93,12 @@ def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Ans
     raise _not_an_answer(request, reply, envelope, problem, credentials)
 
 
-def _parse(body: bytes) -> tuple[dict[str, Any], str | None]:
+def _parse(body: bytes, load: Callable[[bytes], Any] = load_usual) -> tuple[dict[str, Any], str | None]:
     """Return the envelope and None, or what could be saved of it and what is wrong."""
     if not body.strip():
         return {}, "it is empty"
     try:
-        parsed = _load(body)
+        parsed = load(body)
     except RecursionError:
         return {}, "its JSON is nested too deeply"
     except ValueError:
@@ -109,22 +109,6 @@ def _parse(body: bytes) -> tuple[dict[str, Any], str | None]:
     if isinstance(code, bool) or not isinstance(code, int):
         return parsed, "it has no whole number as code"
     return parsed, None
-
-
-def _load(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise
-    except ValueError:  # int() refuses more than 4,300 digits; one such number must not take a whole page with it.
-        return json.loads(body, parse_int=_int_or_digits)
-
-
-def _int_or_digits(digits: str) -> int | str:
-    try:
-        return int(digits)
-    except ValueError:
-        return digits
 
 
 def _code_of(envelope: Mapping[str, Any]) -> int | None:

@@ -475,22 +475,6 @@ async def test_a_file_that_cannot_be_written_ends_the_batch_and_loses_no_run(
     assert service.runs_created == 1
 
 
-async def test_what_a_killed_process_has_left_half_written_goes_with_the_whole_file(
-    service: FakeService, tmp_path: Path
-) -> None:
-    another = ".part-another.jsonl.0123456789abcdef.coreclaw-part"
-
-    def leave(event: events.Event) -> None:
-        if isinstance(event, events.RunStarted):
-            (tmp_path / f".part-{event.run_id}.jsonl.0123456789abcdef.coreclaw-part").write_text("{")
-            (tmp_path / another).write_text("{")
-
-    async with opened(service, "memory", count=1, on_event=leave) as batch:
-        (outcome,) = await finish(batch, output=tmp_path)
-
-    assert {file.name for file in tmp_path.iterdir()} == {f"part-{outcome.run_id}.jsonl", another}
-
-
 async def test_a_run_that_cannot_be_read_has_not_failed(service: FakeService) -> None:
     service.next_script = RunScript(hidden_for=200, duration=100)
     async with opened(service, "memory", count=1) as batch:

@@ -1,0 +1,106 @@
+"""Numbers of rows as the service has written them: read from an answer, and written down again, digit by digit."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from coreclaw_async._wire.json_types import is_object
+
+_ROWS = "list"
+# Python reads them, and JSON has no numbers of these names: null is what JavaScript writes in their place.
+_NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+@attrs.frozen
+class ExactNumber:
+    """
+    A number that an `int` or a `float` would not give back as it was written.
+
+    Attributes:
+        text: How it was written.
+    """
+
+    text: str
+
+
+def load_usual(body: bytes) -> Any:
+    """
+    Return what *body* holds as JSON; whole numbers that are too long for Python as texts.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        return json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:  # int() refuses more than 4,300 digits; one such number must not take a whole page with it.
+        return json.loads(body, parse_int=_int_or_digits)
+
+
+def load_exact(body: bytes) -> Any:
+    """
+    Return what `load_usual` does, with an `ExactNumber` where another type would change a number of a row.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    numbers: list[ExactNumber] = []
+
+    def keep(text: str) -> ExactNumber:
+        numbers.append(ExactNumber(text))
+        return numbers[-1]
+
+    def whole(text: str) -> int | ExactNumber:
+        try:
+            return keep(text) if text == "-0" else int(text)
+        except ValueError:  # It has too many digits.
+            return keep(text)
+
+    def fraction(text: str) -> float | ExactNumber:
+        number = float(text)
+        return number if repr(number) == text else keep(text)
+
+    exact = json.loads(body, parse_float=fraction, parse_int=whole, parse_constant=keep)
+    if not numbers:
+        return exact
+    usual = load_usual(body)
+    if is_object(usual) and is_object(data := usual.get("data")) and _ROWS in data:
+        data[_ROWS] = exact["data"][_ROWS]
+    return usual
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """
+    Return *rows* as JSON, one a line, in ASCII: a lone half of a surrogate pair has no form in UTF-8.
+
+    Raises:
+        TypeError: A row holds something that JSON has no form for.
+        ValueError: A row holds a `float` that JSON has no number for.
+    """
+    # No text in a row can hold what nobody knew before.
+    mark = secrets.token_hex(16)
+
+    def marked(value: object) -> str | None:
+        if not isinstance(value, ExactNumber):
+            raise TypeError(f"a row holds a {type(value).__name__}")
+        return None if value.text in _NO_NUMBERS else mark + value.text
+
+    encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=marked).encode
+    text = "".join([encode(row) + "\n" for row in rows])
+    if mark in text:
+        text = re.sub(f'"{mark}([^"]*)"', r"\1", text)
+    return text.encode("ascii")
+
+
+def _int_or_digits(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
