@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,8 +11,6 @@ from coreclaw_async._sync_runtime import Bridge, Hosted
 if TYPE_CHECKING:
     from coreclaw_async._batches.specs import RunSpec
     from coreclaw_async.batch import AsyncBatch
-
-_CHUNK = 1_000
 
 
 class BatchBlock:
@@ -63,8 +61,13 @@ class BatchBlock:
         """
         Add items to the batch, and return how many are new; sends nothing.
 
-        Reads *specs* a thousand at a time, so that a million of them take no memory. What is there already with the
-        same input stays as it is, so the same plan may be made any number of times.
+        Reads *specs* in chunks of a thousand, or of four megabytes of inputs where that is less, so that neither many
+        nor large ones take much memory. What is there already with the same input stays as it is, so the same plan may
+        be made any number of times.
+
+        A plan that breaks off (an exception of *specs*, one of those below, Ctrl-C, a killed process) leaves in the
+        batch what it had written, and `BatchReport.is_half_planned` is true until the next plan of at least one item
+        has come to its end. It is true while a plan is under way, too.
 
         Args:
             specs: What is to be run; any iterable, which is read in the caller's thread.
@@ -75,14 +78,9 @@ class BatchBlock:
             TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
             ValueError: A member of a spec is out of range.
         """
-        return sum(self._bridge.run(self._inner.plan, chunk).result() for chunk in _chunks(specs))
-
-
-def _chunks(specs: Iterable[RunSpec]) -> Iterator[list[RunSpec]]:
-    chunk: list[RunSpec] = []
-    for spec in specs:
-        chunk.append(spec)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    yield chunk
+        begin = self._inner._begin_plan  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no part of what callers see
+        planning = self._bridge.run(begin).result()
+        for spec in specs:
+            if planning.take(spec):
+                self._bridge.run(planning.write).result()
+        return self._bridge.run(planning.end).result()

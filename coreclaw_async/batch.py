@@ -25,11 +25,12 @@ from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.patience import Patience
+from coreclaw_async._batches.planning import Planning
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.resolving import resolve
 from coreclaw_async._batches.shard import Shard
-from coreclaw_async._batches.specs import PlannedSpec, RunSpec, check_key
+from coreclaw_async._batches.specs import RunSpec, check_key
 from coreclaw_async._batches.stores import shown_ledger, store_at
 from coreclaw_async._known import KnownIds
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
@@ -42,7 +43,6 @@ from coreclaw_async.events import Event, RequestSent, RunsPolled
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 from coreclaw_async.models import Row
 
-_CHUNK = 1_000
 _MOST_SHOWN = 100
 _MOST_WIDTH = 8
 _ABORTS_AT_ONCE = 8
@@ -165,8 +165,13 @@ class AsyncBatch:
         """
         Add items to the batch, and return how many are new; sends nothing.
 
-        Reads *specs* a thousand at a time, so that a million of them take no memory. What is there already with the
-        same input stays as it is, so the same plan may be made any number of times.
+        Reads *specs* in chunks of a thousand, or of four megabytes of inputs where that is less, so that neither many
+        nor large ones take much memory. What is there already with the same input stays as it is, so the same plan may
+        be made any number of times.
+
+        A plan that breaks off (an exception of *specs*, one of those below, cancellation, a killed process) leaves in
+        the batch what it had written, and `BatchReport.is_half_planned` is true until the next plan of at least one
+        item has come to its end. It is true while a plan is under way, too.
 
         Args:
             specs: What is to be run; any iterable, also an asynchronous one.
@@ -177,29 +182,22 @@ class AsyncBatch:
             TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
             ValueError: A member of a spec is out of range.
         """
-        ledger = self._opened()
-        position = await ledger.next_position()
-        added = 0
-        chunk: dict[str, PlannedSpec] = {}
+        planning = await self._begin_plan()
         async with aclosing(_each(specs)) as given:
             async for spec in given:
-                planned = PlannedSpec.of(spec)
-                before = chunk.setdefault(planned.key, planned)
-                if before.sha256 != planned.sha256:
-                    raise errors.BatchConflictError(
-                        f"key {planned.key!r} occurs twice in the plan, with different inputs",
-                        key=planned.key,
-                        planned=before.sha256,
-                        given=planned.sha256,
-                    )
-                if len(chunk) == _CHUNK:
-                    added += await ledger.plan(list(chunk.values()), position + added)
-                    chunk.clear()
-        if chunk:
-            added += await ledger.plan(list(chunk.values()), position + added)
-        if added and self._engine is not None:
+                if planning.take(spec):
+                    await planning.write()
+        return await planning.end()
+
+    async def _begin_plan(self) -> Planning:
+        """Return a plan that has begun, for `plan` here and in `Batch`."""
+        planning = Planning(ledger=self._opened(), on_added=self._wake)
+        await planning.begin()
+        return planning
+
+    def _wake(self) -> None:
+        if self._engine is not None:
             self._engine.wake()
-        return added
 
     def run(
         self,
@@ -302,7 +300,7 @@ class AsyncBatch:
             held=tuple(await ledger.items(BatchItemState.AMBIGUOUS, most=_MOST_SHOWN)),
             failures=tuple(await ledger.items(BatchItemState.FAILED, BatchItemState.REJECTED, most=_MOST_SHOWN)),
             is_paused=await ledger.is_paused(),
-            is_half_planned=False,
+            is_half_planned=await ledger.is_half_planned(),
             requests=self._requests,
             wasted=0 if limits is None else limits.wasted,
             in_flight_limit=None if limits is None else limits.learned,

@@ -83,27 +83,49 @@ class BatchLedger:
         )
         await claim(self.store, self.batch, self._owner, clock)
 
-    async def plan(self, specs: Sequence[PlannedSpec], first: int) -> int:
+    async def plan(self, specs: Sequence[PlannedSpec], first: int, *, is_half_planned: bool) -> int:
         """
         Add the items that are not there yet, from position *first* on, and return how many that were.
+
+        Args:
+            specs: What is planned.
+            first: The position of the first that is new.
+            is_half_planned: Whether the batch is half planned then, which becomes durable together with the items.
 
         Raises:
             BatchConflictError: One of them is there with another input; none is added then.
         """
-        present = await self._hashes(specs)
-        added = [spec for spec in specs if spec.key not in present]
-        if not added:
-            return 0
-        rows = [self._planned(spec, first + number) for number, spec in enumerate(added)]
-        await self.store.write(
-            Statement(
-                f"INSERT INTO item ({', '.join(PLANNED)}, input, state, attempt, candidates) "
-                f"VALUES ({_marks((*PLANNED, 'input'))}, 'planned', 0, '[]') ON CONFLICT (batch, key) DO NOTHING",
-                rows,
-            )
+        insert = (
+            f"INSERT INTO item ({', '.join(PLANNED)}, input, state, attempt, candidates) "
+            f"VALUES ({_marks((*PLANNED, 'input'))}, 'planned', 0, '[]')"
         )
-        await self._hashes(added)  # Another process may have been quicker, with another input.
-        return len(added)
+        while True:
+            present = await self._hashes(specs)
+            added = [spec for spec in specs if spec.key not in present]
+            rows = [self._planned(spec, first + number) for number, spec in enumerate(added)]
+            # The row of the batch comes first: plans of several processes take turns there, and never wait in a circle.
+            steps = [self._mark(is_half_planned=is_half_planned), *([Statement(insert, rows)] if rows else [])]
+            try:
+                await self.store.write(*steps)
+            except StaleError:  # Another plan has added one of the keys meanwhile, perhaps with another input.
+                continue
+            return len(added)
+
+    async def mark_half_planned(self) -> None:
+        """Record that a plan has begun, so that items may be missing until one has come to its end."""
+        await self.store.write(self._mark(is_half_planned=True))
+
+    async def is_half_planned(self) -> bool:
+        """
+        Return whether the last plan has not come to its end: it is under way, or has broken off.
+
+        Of plans that are made at the same time the last one to write decides.
+        """
+        ((mark,),) = await self.store.read("SELECT is_half_planned FROM batch WHERE name = ?", self.batch)
+        return bool(mark)
+
+    def _mark(self, *, is_half_planned: bool) -> Statement:
+        return Statement.of("UPDATE batch SET is_half_planned = ? WHERE name = ?", int(is_half_planned), self.batch)
 
     def _planned(self, spec: PlannedSpec, position: int) -> Row:
         return (
