@@ -5,11 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import random
-import resource
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,8 +20,11 @@ from coreclaw_async import AsyncCoreClaw, RunSpec
 from coreclaw_async._batches.admission import Limits
 from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.engine import Engine
+from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async.ledger import BatchItem, ItemOrigin
+from coreclaw_async.models import Page
+from coreclaw_async.models import Row as ResultRow
 from coreclaw_async.testing import FakeService, RunScript
 
 _ROUNDS = 1
@@ -36,6 +38,10 @@ _PEER_UP_TO = 2_000
 _WRITERS = 50
 _WRITES = 2_000
 _MILLION = 1_000_000
+_FILES = 100_000
+_FILE_WRITES = 100
+_LARGE_INPUTS = 1_200
+_MEGABYTE = 2**20
 _DAY = 86_400
 
 
@@ -172,16 +178,28 @@ async def _write(book: BatchLedger, items: list[BatchItem]) -> None:
         await book.step(intent, intent.submitted(f"run-{item.key}", ItemOrigin.ANSWER))
 
 
+def _begin_peak() -> float:
+    """Have the peak of the process's memory begin now, and return where it stands, in MiB."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
+
+
+def _peak() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+
+
 async def million(report: Report) -> None:
     """Plan a million specs, and report on them."""
     assert len({PlannedSpec.of(spec).sha256 for spec in specs(1_000)}) == 1_000  # What is loaded late is loaded now.
     with tempfile.TemporaryDirectory() as folder:
         async with AsyncCoreClaw("key") as client, client.batch("bench", ledger=Path(folder) / "runs.db") as batch:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            before = _begin_peak()
             began = time.perf_counter()
             added = await batch.plan(specs(_MILLION))
             seconds = time.perf_counter() - began
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            grown = _peak() - before
             assert added == _MILLION
             began = time.perf_counter()
             await batch.report()
@@ -192,6 +210,66 @@ async def million(report: Report) -> None:
     )
     report.add(Row(what="growth of the process meanwhile", unit="MiB", ours=grown, value=grown, budget=at_most(64)))
     report.add(Row(what="report on a million items", unit="s", ours=reported, value=reported, budget=at_most(2)))
+
+
+def large_specs(count: int) -> Iterator[RunSpec]:
+    """Yield so many specs with inputs of a megabyte, none of which is kept."""
+    for number in range(count):
+        yield RunSpec(key=f"large-{number}", worker_id=_WORKER, input={"keywords": [f"{number}", "x" * _MEGABYTE]})
+
+
+async def large_inputs(report: Report) -> None:
+    """Plan inputs of a megabyte each."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with AsyncCoreClaw("key") as client, client.batch("bench", ledger=Path(folder) / "runs.db") as batch:
+            await batch.plan(specs(1))
+            before = _begin_peak()
+            began = time.perf_counter()
+            added = await batch.plan(large_specs(_LARGE_INPUTS))
+            seconds = time.perf_counter() - began
+            grown = _peak() - before
+            assert added == _LARGE_INPUTS
+    what = f"a plan of {_LARGE_INPUTS:,} inputs of 1 MB"
+    report.add(Row(what=what, unit="s", ours=seconds))
+    report.add(Row(what="growth of the process meanwhile", unit="MiB", ours=grown, value=grown, budget=at_most(64)))
+
+
+async def _one_row() -> AsyncIterator[Page[ResultRow]]:
+    yield Page(items=({"title": "coffee"},))
+
+
+async def _write_cost(folder: Path) -> tuple[float, float]:
+    """Return the milliseconds of processor time for getting *folder* ready, and for each file written there."""
+    files = PartFiles(folder)
+    began = time.process_time()
+    await files.prepare()
+    ready = time.process_time()
+    for number in range(_FILE_WRITES):
+        await files.write(f"run-{number}", _one_row())
+    return (ready - began) * 1000, (time.process_time() - ready) * 1000 / _FILE_WRITES
+
+
+async def part_files(report: Report) -> None:
+    """Write part files to a folder with many of them, and to an empty one."""
+    with tempfile.TemporaryDirectory() as many, tempfile.TemporaryDirectory() as few:
+        for number in range(_FILES):
+            (Path(many) / f"part-{number:026d}.jsonl").touch()
+        await _write_cost(Path(few))  # What is loaded late is loaded now.
+        ready, ours = await _write_cost(Path(many))
+        _, peer = await _write_cost(Path(few))
+    report.add(
+        Row(
+            what=f"a part file beside {_FILES:,} others",
+            unit="ms",
+            ours=ours,
+            peer=peer,
+            value=ours / peer,
+            budget=at_most(2),
+            note="processor time; peer: in an empty folder",
+        )
+    )
+    what = f"looking through {_FILES:,} part files"
+    report.add(Row(what=what, unit="ms", ours=ready, note="processor time; once for each batch.run()"))
 
 
 def extrapolate(requests: float) -> None:
@@ -211,6 +289,8 @@ def extrapolate(requests: float) -> None:
 
 async def _main(report: Report) -> float:
     await million(report)
+    await large_inputs(report)
+    await part_files(report)
     await ledger(report)
     await in_flight(report)
     for runs, most in _SIZES:
