@@ -274,3 +274,14 @@ async def test_rows_that_do_not_come_are_not_none_where_the_run_does_not_say_how
 
     assert item.state is BatchItemState.SUBMITTED
     assert not list(tmp_path.iterdir())
+
+
+async def test_a_leftover_that_cannot_be_looked_at_keeps_no_batch_from_its_work(tmp_path: Path) -> None:
+    link = tmp_path / ".part-1.jsonl.0123456789abcdef.coreclaw-part"
+    link.symlink_to(tmp_path / "gone")
+    files = PartFiles(tmp_path)
+
+    await files.prepare()
+    path, _ = await files.write("1", pages())
+
+    assert list(tmp_path.iterdir()) == [path]

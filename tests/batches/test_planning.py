@@ -62,7 +62,7 @@ async def test_a_batch_without_a_plan_and_one_with_a_whole_one_are_not_half_plan
     async with opened(service, ledger) as batch:
         assert not await is_half_planned(batch)
         for count in (0, 3, 3, 1_000, 2_500):
-            await batch.plan(specs(count))
+            await batch.plan([*specs(count), *specs(count)])
             assert not await is_half_planned(batch)
 
 
