@@ -18,6 +18,7 @@ from batches.batches import WORKER, finish, opened, specs
 
 from coreclaw_async import AsyncBatch, AsyncCoreClaw, Batch, BatchConflictError, BatchItemState, CoreClaw, RunSpec
 from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.stores import store_at
@@ -190,9 +191,9 @@ async def test_of_two_inputs_that_come_for_a_key_at_the_same_time_one_is_a_confl
         account = batch._means.ledger.account
         outcomes: list[object] = []
         stores = [store_at(path), store_at(path)]
-        books = [BatchLedger(store, "nightly", account, Shard()) for store in stores]
+        books = [BatchLedger(store, "nightly", Owner(account=account, of_key=account), Shard()) for store in stores]
         for book in books:
-            await book.open(0.0)
+            await book.open(service.clock)
 
         async def plan(book: BatchLedger, number: int) -> None:
             chunk = [
