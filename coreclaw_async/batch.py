@@ -250,12 +250,19 @@ class AsyncBatch:
 
         async def advance() -> BatchOutcome | None:
             nonlocal engine
-            if engine is None:
-                engine = await self._begin(options, budget)
-            return await engine.next()
+            while True:
+                if engine is None:
+                    engine = await self._begin(options, budget)
+                outcome = await engine.next()
+                if outcome is not None or not await self._has_planned():
+                    return outcome
+                engine = None  # What was planned since it has come to its end is started too.
 
         self._check_options(options)
         return AsyncStream(advance)
+
+    async def _has_planned(self) -> bool:
+        return bool(await self._opened().workers(BatchItemState.PLANNED))
 
     async def _begin(self, options: _RunOptions, budget: Decimal | None) -> Engine:
         """Return what is at work, or have it begin."""

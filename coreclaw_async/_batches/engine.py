@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 
 import anyio
@@ -10,8 +11,10 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._batches.admission import Admission, Limits
+from coreclaw_async._batches.item_pages import ItemPages
 from coreclaw_async._batches.lane import Lane
 from coreclaw_async._batches.lane_names import slugs_of
+from coreclaw_async._batches.manifest import write_manifest
 from coreclaw_async._batches.means import Means
 from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.part_files import PartFiles
@@ -101,6 +104,8 @@ class Engine:
                 self._group.start_soon(self._write_earlier)
                 await self._supervise(self._group)
                 self._group.cancel_scope.cancel()
+            if self.files is not None:
+                await write_manifest(self.files.folder, self._all_items())
             self.failure = await self._why_incomplete()
         except Exception as error:  # noqa: BLE001 - whoever asks for the next outcome gets it
             self.failure = first_of(error)
@@ -145,9 +150,15 @@ class Engine:
                 if slug not in self._lanes:
                     self._lanes.add(slug)
                     group.start_soon(self._run_lane, slug, names)
-            if not (self._lanes or self._items or self._is_writing):
+            if not (self._lanes or self._items or self._is_writing or self._news.is_set()):
                 return
             await self._news.wait()
+
+    async def _all_items(self) -> AsyncGenerator[BatchItem]:
+        pages = ItemPages(means=self.means, states=(), worker_id=None)
+        while (page := await pages.next()) is not None:
+            for item in page.items:
+                yield item
 
     async def _take_up_submitted(self) -> None:
         """Take up the runs that an earlier process has started, or another one meanwhile."""

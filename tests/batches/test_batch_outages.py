@@ -85,7 +85,7 @@ async def test_without_patience_the_batch_says_what_is_left(service: FakeService
                 service.faults.add(faults.status(502), times=1_000_000)
 
             group.start_soon(leave)
-            with pytest.raises(BatchIncompleteError, match="3 submitted; 'k.': its run cannot be read") as caught:
+            with pytest.raises(BatchIncompleteError, match=r"3 submitted; 'k.': its run cannot be read") as caught:
                 async for outcome in stream:
                     assert outcome.state is BatchItemState.SUBMITTED
         assert service.clock.monotonic() < 600

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 from batches.batches import WORKER, finish, opened, specs
 
-from coreclaw_async import BatchIncompleteError, BatchItemState, CoreClaw, LedgerError, RunSpec
+from coreclaw_async import (
+    AsyncBatch,
+    BatchIncompleteError,
+    BatchItemState,
+    BatchOutcome,
+    CoreClaw,
+    LedgerError,
+    RunSpec,
+)
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 
@@ -33,7 +42,7 @@ async def test_items_come_in_the_order_of_the_plan_with_all_that_is_known(servic
     assert none is None
     assert items[1].submitted_at is not None
     assert items[1].ended_at is not None
-    assert items[1].ended_at - items[1].submitted_at == pytest.approx(10, abs=5)
+    assert items[1].ended_at - items[1].submitted_at == pytest.approx(15, abs=6)
 
 
 async def test_more_items_than_one_page_holds_come_once_each(service: FakeService, ledger: str) -> None:
@@ -126,7 +135,9 @@ async def test_files_that_cannot_be_written_later_are_told(service: FakeService,
     async with opened(service, "memory", count=2, patience=60.0) as batch:
         await finish(batch)
         service.faults.add(faults.error(60001, 404), operation="listWorkerRunResults", times=1_000)
-        with pytest.raises(BatchIncompleteError, match="rows are missing; 'k0': its rows could not be read") as caught:
+        with pytest.raises(
+            BatchIncompleteError, match=r"rows are missing; 'k[01]': its rows could not be read"
+        ) as caught:
             await finish(batch, output=tmp_path)
         service.faults.clear()
         await finish(batch, output=tmp_path)
@@ -153,15 +164,19 @@ async def test_what_another_process_has_started_is_waited_for(service: FakeServi
         pytest.skip("a ledger in memory has one process")
     service.default_script = RunScript(duration=500)
     async with opened(service, ledger, count=4) as first, opened(service, ledger) as second:
-        stream = first.run()
-        while service.runs_created < 4:
-            await service.clock.sleep(1)
-            if service.runs_created == 0:
-                async for _ in stream:
-                    break
-        outcomes = await finish(second)
+        outcomes: list[BatchOutcome] = []
 
+        async def work(batch: AsyncBatch) -> None:
+            outcomes.extend(await finish(batch))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(work, first)
+            await service.clock.sleep(20)
+            group.start_soon(work, second)
+
+    assert len(outcomes) == 8, "each process tells of each"
     assert {outcome.state for outcome in outcomes} == {BatchItemState.DONE}
+    assert service.runs_created == 4
 
 
 def test_the_blocking_batch_has_items_and_rows_too(tmp_path: Path) -> None:
