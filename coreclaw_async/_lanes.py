@@ -20,6 +20,7 @@ import anyio.lowlevel
 import attrs
 import httpx
 
+from coreclaw_async._fence import FencedBody
 from coreclaw_async._leftovers import has_leftovers
 
 FLIGHT = "coreclaw_flight"
@@ -78,10 +79,13 @@ class Flight:
     not say of the end which request it belongs to, and the end of asking a proxy for a tunnel would look like the end
     of sending the request.
 
+    It is known too while a transport has not asked for the last byte of a body that holds it back.
+
     Attributes:
         is_exclusive: Whether the request must have a connection of its own.
         is_traced: Whether nothing can send it without telling.
         is_spoiled: Returns whether the connection that it is about to leave on may hold what is not its answer.
+        fenced: The body, where it may leave within a window only; or None.
         time_limit: Ends the attempt when it takes too long, or a part of it does.
         is_admitted: Whether it got past the gate and the limiter.
         admitted_at: When it did, on the client's clock.
@@ -92,6 +96,7 @@ class Flight:
         "_has_left",
         "_is_handed_over",
         "admitted_at",
+        "fenced",
         "is_admitted",
         "is_exclusive",
         "is_spoiled",
@@ -107,11 +112,13 @@ class Flight:
         is_exclusive: bool = False,
         is_traced: bool = True,
         is_spoiled: Callable[[], bool] | None = None,
+        fenced: FencedBody | None = None,
         time_limit: TimeLimit | None = None,
     ) -> None:
         self.is_exclusive = is_exclusive
         self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice is worth being told of.
         self.is_spoiled = is_spoiled
+        self.fenced = fenced
         self.time_limit = TimeLimit() if time_limit is None else time_limit
         self.is_admitted = False
         self.admitted_at = 0.0
@@ -122,7 +129,9 @@ class Flight:
 
     @property
     def may_have_left(self) -> bool:
-        """Whether a byte of the request may have left this machine."""
+        """Whether the request may have left this machine, whole or in part; a part is nothing without its end."""
+        if self.fenced is not None and not self.fenced.is_whole:
+            return False
         return self._has_left or (self._is_handed_over and not self.is_traced)
 
     def hand_over(self) -> None:
@@ -147,6 +156,8 @@ class Flight:
             raise RuntimeError("the client was closed")
         if self.is_spoiled is not None and self.is_spoiled():
             raise RuntimeError("the connection holds bytes that belong to no request")
+        if self.fenced is not None:
+            self.fenced.begin()
         self.time_limit.lift()
         self._has_left = True
 

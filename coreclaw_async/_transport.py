@@ -16,6 +16,7 @@ from coreclaw_async._body import BodyEncodingError, BodyTooLargeError, WholeBody
 from coreclaw_async._causes import described, make_presentable
 from coreclaw_async._clock import Clock
 from coreclaw_async._connections import Connections, MaskedURL
+from coreclaw_async._fence import FencedBody, SendWindow
 from coreclaw_async._lanes import FLIGHT, Flight, TimeLimit
 from coreclaw_async._rate_gate import RateGate
 from coreclaw_async._redaction import hide_in_logs
@@ -138,6 +139,7 @@ class Transport:
         read: Callable[[Request, Answer], T],
         *,
         deadline: float | None = None,
+        window: SendWindow | None = None,
         is_probe: bool = False,
     ) -> T:
         """
@@ -148,6 +150,7 @@ class Transport:
             read: Turns a success into its result, or raises InvalidResponseError; a read that was answered with
                 something else than the service promises is sent again.
             deadline: When to give up, on the client's monotonic clock; None for the client's own timeout from now on.
+            window: When its bytes must have left, or never; for a request with a body that must not be sent twice.
             is_probe: Whether to try once only, because whoever asks asks again at a time of his own.
 
         Raises:
@@ -166,7 +169,8 @@ class Transport:
         attempt = 1
         while True:
             self.connections.check_open()
-            outcome = await self._attempt(request, read, ticket, deadline, attempt, is_repeat=may_have_worked)
+            flight = self._flight(request, deadline - self.clock.monotonic(), window)
+            outcome = await self._attempt(request, read, flight, ticket, deadline, attempt, is_repeat=may_have_worked)
             if not isinstance(outcome, errors.CoreClawError):
                 return outcome
             failure = outcome
@@ -207,6 +211,7 @@ class Transport:
         self,
         request: Request,
         read: Callable[[Request, Answer], T],
+        flight: Flight,
         ticket: int,
         deadline: float,
         attempt: int,
@@ -220,7 +225,6 @@ class Transport:
         variables, with the answer (which may repeat the key) and the request (which carries it) among them.
         """
         started = self.clock.monotonic()
-        flight = self._flight(request, deadline - started)
         reply: Reply | None = None
         answer: Answer | None = None
         failure: errors.CoreClawError | None = None
@@ -305,7 +309,7 @@ class Transport:
             )
         )
 
-    def _flight(self, request: Request, seconds: float) -> Flight:
+    def _flight(self, request: Request, seconds: float, window: SendWindow | None) -> Flight:
         is_exclusive = request.safety is Safety.ONCE
         policy = self.settings.retry
         # What may take long by contract is silent meanwhile, and what must not be sent twice had better be waited for.
@@ -322,6 +326,7 @@ class Transport:
             is_exclusive=True,
             is_traced=connections.is_traced,
             is_spoiled=connections.has_leftovers,
+            fenced=None if window is None or request.body is None else FencedBody(request.body, window),
             time_limit=limit,
         )
 
@@ -329,10 +334,11 @@ class Transport:
         """Return the whole HTTP answer to one attempt that ends at *deadline* at the latest."""
         began = self.clock.monotonic()
         limiter = self.connections.limiter()
+        leaves_by = deadline if flight.fenced is None else min(deadline, flight.fenced.window.first_by)
         try:
             with flight.time_limit.scope:
                 while True:
-                    if not await self.gate.pass_through(ticket, deadline):
+                    if not await self.gate.pass_through(ticket, leaves_by):
                         raise self._kept_back(request)
                     closings = self.gate.closings
                     async with limiter:
@@ -374,9 +380,8 @@ class Transport:
     @staticmethod
     def _late(request: Request, flight: Flight, seconds: float) -> errors.CoreClawError:
         if not flight.is_admitted or not flight.may_have_left:
-            return errors.SendTimeoutError(
-                f"{request.label} was not sent: {seconds:.3g} s passed before a connection was ready"
-            )
+            where = "it had left" if flight.is_admitted and flight.fenced is not None else "a connection was ready"
+            return errors.SendTimeoutError(f"{request.label} was not sent: {seconds:.3g} s passed before {where}")
         return errors.RequestTimeoutError(
             f"{request.label} got no whole answer within {seconds:.3g} s",
             may_have_taken_effect=request.safety is not Safety.SAFE,
@@ -419,6 +424,8 @@ class Transport:
             ) from None
 
     def _no_reply(self, request: Request, flight: Flight, error: Exception) -> errors.CoreClawError:
+        if flight.fenced is not None and flight.fenced.withheld is not None and not flight.may_have_left:
+            return errors.SendTimeoutError(f"{request.label} was not sent, {flight.fenced.withheld}")
         what = described(error)
         is_early = isinstance(error, _NOT_SENT) and request.safety is not Safety.ONCE
         if is_early or not flight.may_have_left:
@@ -442,7 +449,7 @@ class Transport:
             request.method,
             httpx.URL(text) if key else _parse(text),
             headers=self._headers.of(request),
-            stream=WholeBody(request.body or b""),
+            stream=WholeBody(request.body or b"") if flight.fenced is None else flight.fenced,
             extensions=extensions,
         )
         if key:

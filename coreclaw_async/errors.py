@@ -5,7 +5,7 @@ Every error of the package: one tree, plain data, picklable.
 
     CoreClawError
     ├── ConfigurationError          also a ValueError: key, base URL, a missing extra
-    ├── RequestNotSentError         it never left this machine: nothing was done
+    ├── RequestNotSentError         it never left this machine whole: nothing was done
     │   └── SendTimeoutError        also a TimeoutError: the deadline came first
     ├── NoReplyError                it left, and no whole answer came
     │   ├── RequestTimeoutError     also a TimeoutError: the deadline came first
@@ -128,11 +128,11 @@ class ConfigurationError(CoreClawError, ValueError):
 
 
 class RequestNotSentError(CoreClawError):
-    """No byte of the request left this machine (name look-up, connection, TLS): nothing was done."""
+    """The request did not leave this machine, or not whole (name look-up, connection, TLS): nothing was done."""
 
 
 class SendTimeoutError(RequestNotSentError, TimeoutError):
-    """The deadline of the call passed before the request left this machine: nothing was done."""
+    """The deadline of the call passed before the request had left this machine whole: nothing was done."""
 
 
 class NoReplyError(CoreClawError):

@@ -27,6 +27,7 @@ LAYERS = [
         "_clock",
         "_connections",
         "_event_loops",
+        "_fence",
         "_file_target",
         "_known",
         "_lanes",
@@ -58,8 +59,8 @@ LAYERS = [
     {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
-HTTPX_IS_FOR = {"_causes", "_transport", "_connections", "_lanes", "_leftovers", "_body", "_download", "_storage_host"}
-HTTPX_IS_FOR |= {"testing", "cli"}
+HTTPX_IS_FOR = {"_causes", "_transport", "_connections", "_lanes", "_leftovers", "_body", "_fence", "_download"}
+HTTPX_IS_FOR |= {"_storage_host", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},

@@ -12,10 +12,11 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._batches.admission import Admission
 from coreclaw_async._batches.batch_ledger import PausedError
-from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.ownership import lane_lock
 from coreclaw_async._batches.reconciling import Reconciler
 from coreclaw_async._batches.spending import OverBudgetError
+from coreclaw_async._fence import SendWindow
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import StartUnknown
@@ -131,7 +132,19 @@ class Lane:
         means, limits, clock = self.means, self.admission.limits, self.means.clock
         joined = means.context.joined
         url = None if joined is None else joined.hub.new_url()
-        began = clock.monotonic()
+        request = once_request(
+            "runWorker",
+            "workers",
+            item.worker_id,
+            "runs",
+            input=json.loads(given),
+            version=item.version,
+            callback_url=url,
+            is_async=True,
+        )
+        # Whoever takes over meanwhile counts on nothing being sent after that.
+        leaves_within = means.times.leaves_within(len(request.body or b""))
+        window = SendWindow.open(clock, first=means.times.send_window, last=leaves_within)
         try:
             intent = await means.step(item, item.intended(at=means.service_time(), callback_url=url))
         except PausedError:
@@ -147,26 +160,9 @@ class Lane:
             if isinstance(error, IllegalStepError):  # Another process has it.
                 return
             raise
-        if clock.monotonic() - began > means.times.send_window:
-            # This process stood still; whoever took over meanwhile counts on nothing being sent any more.
-            limits.not_started()
-            self.on_change(
-                await means.step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
-            )
-            self._pause = _TAKE_AGAIN
-            return
-        request = once_request(
-            "runWorker",
-            "workers",
-            item.worker_id,
-            "runs",
-            input=json.loads(given),
-            version=item.version,
-            callback_url=url,
-            is_async=True,
-        )
+        deadline = clock.monotonic() + means.times.post_timeout
         try:
-            started = await send_start(means.starts, request, deadline=clock.monotonic() + means.times.post_timeout)
+            started = await send_start(means.starts, request, deadline=deadline, window=window)
         except errors.CoreClawError as error:
             await self._not_answered(intent, error)
             return
@@ -178,10 +174,27 @@ class Lane:
         try:
             accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
             item = await self.means.step(intent, accepted)
+        except IllegalStepError:
+            item = await self._settled_elsewhere(intent, run_id)
         except errors.LedgerError as error:
             self.means.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
             raise
         self.on_change(item)
+
+    async def _settled_elsewhere(self, intent: BatchItem, run_id: str) -> BatchItem:
+        """
+        Return an item that another process or a person has given its run before the answer was written down here.
+
+        Raises:
+            LedgerError: It was given another run, or none: this one was paid for and is no item's.
+        """
+        item = await self.means.ledger.item(intent.key)
+        if item is not None and item.run_id == run_id:
+            return item
+        raise errors.LedgerError(
+            f"item {intent.key!r} was settled before its start was answered, and its run {run_id} is no item's",
+            run_id=run_id,
+        )
 
     async def _not_answered(self, intent: BatchItem, error: errors.CoreClawError) -> None:
         """Do what the failure of a start asks for."""
@@ -207,21 +220,32 @@ class Lane:
                 self.admission.stop("balance")
             case errors.RequestNotSentError():
                 limits.not_started()
-                is_fatal = not self._wait_for_the_network()
+                is_fatal = not self._wait_before_sending_again(error.retry_after)
             case errors.AuthenticationError() | errors.ConfigurationError():
                 limits.not_started()
                 is_fatal = True
             case _:
                 limits.not_started()
-                self.on_change(await self.means.step(intent, intent.rejected(str(error))))
+                await self._step(intent, intent.rejected(str(error)))
                 return
-        self.on_change(await self.means.step(intent, intent.planned_again(ItemOrigin.NOT_SENT, error.message)))
+        await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, error.message))
         self._ahead.clear()  # It comes first again.
         if is_fatal:
             raise error
 
-    def _wait_for_the_network(self) -> bool:
+    async def _step(self, intent: BatchItem, after: BatchItem) -> None:
+        """Write down what has become of a start that brought nothing about."""
+        try:
+            self.on_change(await self.means.step(intent, after))
+        except IllegalStepError:
+            # This process stood still for so long that another one has settled the item, and may have started it anew.
+            logger.warning("item %r was settled by another process before its start was given up here", intent.key)
+
+    def _wait_before_sending_again(self, retry_after: float | None) -> bool:
         """Have the lane pause before it tries again; return whether it may."""
+        if retry_after is not None:  # The client lets nothing out for so long; the network has no part in it.
+            self._pause = retry_after
+            return True
         self._unsent += 1
         waits = list(RetryPolicy(max_attempts=_MOST_UNSENT).waits())
         if self._unsent > len(waits):

@@ -14,6 +14,8 @@ from coreclaw_async.models import Run
 
 # How long a start of another account may take from its intent to its run, whatever its settle times are.
 _LONGEST_START = 3_600.0
+# Bytes a second: what a large input needs at least to leave in time.
+_SLOWEST = 65_536
 
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -28,7 +30,12 @@ class SettleTimes:
 
     All are from 0, the first two above it. Shorter times settle sooner and prove less: at most one paid run for each
     item is certain as long as a run is in the list *list_lag* after it was created, and the service accepts no start
-    later than *post_timeout* and *list_lag* after it was sent. Neither is documented.
+    later than *post_timeout* and *list_lag* after it may leave. Neither is documented.
+
+    A start leaves within *send_window* or never, whatever stops its process meanwhile: the end of its body is held
+    back. A large input takes time on its way, so its end may leave later, by a second for each 64 KiB and by half of
+    *post_timeout* at most; the service then has the other half to accept it. Give a longer *post_timeout* where
+    connections are too slow for that.
 
     Attributes:
         send_window: How long after its intent a start may leave.
@@ -43,6 +50,10 @@ class SettleTimes:
     skew: float = attrs.field(default=5.0, validator=_seconds)
     list_lag: float = attrs.field(default=10.0, validator=_seconds)
     callback_patience: float = attrs.field(default=60.0, validator=_seconds)
+
+    def leaves_within(self, size: int) -> float:
+        """Return in how many seconds after its intent a start of *size* bytes has left whole, or never will."""
+        return self.send_window + min(size / _SLOWEST, self.post_timeout / 2)
 
     def settled_at(self, intent_at: float) -> float:
         """Return when a look at the list proves something about a start, on the service's clock."""

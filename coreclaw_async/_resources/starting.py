@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import anyio
 
 from coreclaw_async import errors
+from coreclaw_async._fence import SendWindow
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.converter import read_model, read_object
 from coreclaw_async._wire.request import (
@@ -113,14 +114,14 @@ async def start(context: Context, request: Request, look: Look) -> StartedRun:
     return _accepted(context, request, await create(context, request, look, _read_started))
 
 
-async def send_start(context: Context, request: Request, *, deadline: float) -> StartedRun:
+async def send_start(context: Context, request: Request, *, deadline: float, window: SendWindow) -> StartedRun:
     """
-    Send a request that starts a run, until *deadline*, and look for nothing when its answer is lost.
+    Send a request that starts a run, within *window*, and look for nothing when its answer is not there by *deadline*.
 
     For those who know better where to look, and when.
     """
     try:
-        started = await context.transport.call(request, _read_started, deadline=deadline)
+        started = await context.transport.call(request, _read_started, deadline=deadline, window=window)
     except errors.CoreClawError as error:
         _remember(context, request, error.run_id)
         raise
