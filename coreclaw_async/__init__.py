@@ -31,6 +31,7 @@ from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import (
     ApiError,
     AuthenticationError,
+    BatchAbortError,
     BatchConflictError,
     BatchIncompleteError,
     BatchStoppedError,
@@ -113,6 +114,7 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "Batch",
+    "BatchAbortError",
     "BatchConflictError",
     "BatchIncompleteError",
     "BatchItem",

@@ -52,10 +52,22 @@ class BatchBlock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Start no more runs, let the starts under way be answered (five seconds at most), and close the ledger."""
+        """
+        Start no more runs, let the starts under way be answered, and close the ledger.
+
+        A start may take as long as the batch's settle times let it, `SettleTimes.send_window` and
+        `SettleTimes.post_timeout` together; what its answer says is written down, whatever ends the block. Ctrl-C does
+        not cut that short the first time, and does the second time: a start whose answer was not awaited is settled by
+        the next `run`. The runs go on.
+        """
         host, self._host = self._host, None
-        if host is not None:
+        if host is None:
+            return
+        try:
             self._bridge.run(host.close).result()
+        except (KeyboardInterrupt, SystemExit):
+            self._bridge.run(host.close).result()
+            raise
 
     def plan(self, specs: Iterable[RunSpec]) -> int:
         """

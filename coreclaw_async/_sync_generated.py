@@ -1554,12 +1554,18 @@ class Batch(BatchBlock):
         """
         Take out what is planned, and return how many items that were; `rerun` brings them back by key.
 
-        ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; sent again after a failure.
+        An item whose start is under way is not among them: if that brings nothing about, it is taken out too, and else
+        its run is followed as any other. The request is kept in the ledger, so it holds for all processes that work on
+        the batch, and for those that go on with it later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; sent
+        again after a failure.
 
         Args:
-            abort: Whether the runs that go on are aborted too; `run` then returns them as they end.
+            abort: Whether the runs that go on are aborted too, also those of starts under way when they are known;
+                `run` then returns them as they end.
 
         Raises:
+            BatchAbortError: Some runs could not be aborted; all others were, and what was planned was taken out. Call
+                it again to try these again.
             LedgerError: The ledger cannot be written to.
         """
         return self._bridge.run(self._inner.cancel, abort=abort).result()

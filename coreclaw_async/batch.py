@@ -15,12 +15,13 @@ import anyio.abc
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._batches.aborting import abort_all
 from coreclaw_async._batches.admission import Limits
 from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.engine import Engine
 from coreclaw_async._batches.item_pages import ItemPages, RowPages
 from coreclaw_async._batches.late_callbacks import LateCallbacks
-from coreclaw_async._batches.means import Means, OnAmbiguous
+from coreclaw_async._batches.means import Means, OnAmbiguous, logger
 from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.part_files import PartFiles
@@ -34,8 +35,8 @@ from coreclaw_async._batches.specs import RunSpec, check_key
 from coreclaw_async._batches.stores import shown_ledger, store_at
 from coreclaw_async._known import KnownIds
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
+from coreclaw_async._poller import first_of
 from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import abort_run
 from coreclaw_async._streams import AsyncStream
 from coreclaw_async._wire.request import check_int, check_seconds, check_worker_id
 from coreclaw_async._wire.retry import RetryPolicy
@@ -45,9 +46,8 @@ from coreclaw_async.models import Row
 
 _MOST_SHOWN = 100
 _MOST_WIDTH = 8
-_ABORTS_AT_ONCE = 8
-# A start under way when the batch is closed may take so long to be answered; after that it counts as lost.
-_GRACE_SECONDS = 5.0
+# A wait that is longer is told.
+_SHORT = 1.0
 
 
 @attrs.frozen
@@ -147,7 +147,13 @@ class AsyncBatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Start no more runs, let the starts under way be answered (five seconds at most), and close the ledger."""
+        """
+        Start no more runs, let the starts under way be answered, and close the ledger.
+
+        A start may take as long as the batch's settle times let it, `SettleTimes.send_window` and
+        `SettleTimes.post_timeout` together; what its answer says is written down, whatever ends the block. The runs go
+        on.
+        """
         stack, self._stack = self._stack, None
         group, self._group = self._group, None
         assert stack is not None, "the batch was opened"
@@ -155,11 +161,16 @@ class AsyncBatch:
         self._late.leave()
         if self._engine is not None:
             self._engine.admission.stop("closed")
-        with anyio.CancelScope(shield=True):
-            await self._let_starts_end()
-        group.cancel_scope.cancel()
-        # Without the error of the block, which would come back wrapped in a group.
-        await stack.aclose()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._let_starts_end()
+        finally:
+            group.cancel_scope.cancel()
+            try:
+                # Without the error of the block, which would come back wrapped in a group.
+                await stack.aclose()
+            except BaseExceptionGroup as failures:
+                raise first_of(failures) from None
 
     async def plan(self, specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> int:
         """
@@ -473,32 +484,27 @@ class AsyncBatch:
         """
         Take out what is planned, and return how many items that were; `rerun` brings them back by key.
 
-        ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; sent again after a failure.
+        An item whose start is under way is not among them: if that brings nothing about, it is taken out too, and else
+        its run is followed as any other. The request is kept in the ledger, so it holds for all processes that work on
+        the batch, and for those that go on with it later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*;
+        sent again after a failure.
 
         Args:
-            abort: Whether the runs that go on are aborted too; `run` then returns them as they end.
+            abort: Whether the runs that go on are aborted too, also those of starts under way when they are known;
+                `run` then returns them as they end.
 
         Raises:
+            BatchAbortError: Some runs could not be aborted; all others were, and what was planned was taken out. Call
+                it again to try these again.
             LedgerError: The ledger cannot be written to.
         """
         ledger = self._opened()
         if self._engine is not None:
             self._engine.admission.stop("cancelled")
-        cancelled = await ledger.cancel_planned()
+        cancelled = await ledger.cancel(abort=abort)
         if abort:
-            slots = anyio.CapacityLimiter(_ABORTS_AT_ONCE)
-            async with anyio.create_task_group() as group:
-                for item in await ledger.items(BatchItemState.SUBMITTED):
-                    group.start_soon(self._abort, item, slots)
+            await abort_all(self._means.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
         return cancelled
-
-    async def _abort(self, item: BatchItem, slots: anyio.CapacityLimiter) -> None:
-        assert item.run_id is not None, "a submitted item has a run"
-        async with slots:
-            try:
-                await abort_run(self._means.context, item.run_id)
-            except errors.RunOperationError:  # It has ended.
-                return
 
     def _opened(self) -> BatchLedger:
         if self._stack is None:
@@ -515,14 +521,21 @@ class AsyncBatch:
             self._engine.take_up(item)
 
     async def _let_starts_end(self) -> None:
-        deadline = self._means.clock.monotonic() + _GRACE_SECONDS
+        clock, times = self._means.clock, self._means.times
+        began = clock.monotonic()
+        longest = times.send_window + times.post_timeout
+        is_told = False
         while self._means.sending:
-            left = deadline - self._means.clock.monotonic()
-            if left <= 0:
+            passed = clock.monotonic() - began
+            if passed >= longest:
                 for scope in self._means.sending:
                     scope.cancel()
                 return
-            await self._means.clock.sleep(min(left, 0.05))
+            if passed >= _SHORT and not is_told:
+                is_told = True
+                count = len(self._means.sending)
+                logger.warning("batch %r waits for the answers to %d starts before it is closed", self._name, count)
+            await clock.sleep(min(longest - passed, 0.05))
 
     def _check_width(self, width: int | None) -> int:
         has_hub = self._means.context.joined is not None

@@ -33,6 +33,7 @@ Every error of the package: one tree, plain data, picklable.
     ├── LedgerError                 the ledger of a batch cannot be used, or not any more
     ├── BatchIncompleteError        a batch has come to an end, and some of its items have not
     │   └── BatchStoppedError       it starts no more runs: the balance or its budget is used up
+    ├── BatchAbortError             some runs of a batch that was cancelled could not be aborted
     └── BatchConflictError          also a ValueError: a key was planned with another input
 
 The caller's own mistakes are `ValueError` and `TypeError`, raised before anything is sent.
@@ -448,3 +449,24 @@ class BatchStoppedError(BatchIncompleteError):
         self.left = left
         self.spent = spent
         self.balance = balance
+
+
+class BatchAbortError(CoreClawError):
+    """
+    The batch was cancelled, and all runs that could be aborted were; those named here may go on, and cost money.
+
+    Attributes:
+        cancelled: Items that were planned and have been taken out.
+        not_aborted: Ids of the runs that could not be aborted.
+        keys: The keys of their items, in the same order.
+        reasons: Why each could not be aborted, in the same order.
+    """
+
+    def __init__(
+        self, message: str, *, cancelled: int, not_aborted: Sequence[str], keys: Sequence[str], reasons: Sequence[str]
+    ) -> None:
+        super().__init__(message)
+        self.cancelled = cancelled
+        self.not_aborted = tuple(not_aborted)
+        self.keys = tuple(keys)
+        self.reasons = tuple(reasons)

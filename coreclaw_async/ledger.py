@@ -31,7 +31,7 @@ class BatchItemState(StrEnum):
         FAILED: Its run ended without success.
         REJECTED: The service refused it for good; there is no run.
         AMBIGUOUS: A run may have been started and nobody can tell which one: a person decides.
-        CANCELLED: It was taken out before it was started.
+        CANCELLED: It was taken out before it was started, or while its start was under way and brought nothing about.
     """
 
     PLANNED = "planned"
@@ -106,8 +106,8 @@ class BatchItem:
         ended_at: When its end was recorded, in Unix seconds of the service's clock; or None.
         path: The file with its rows, or None.
         row_count: Rows in that file, or None.
-        cancel_requested: Whether `AsyncBatch.cancel` was called while its start was under way: 1, or 2 where its run is
-            to be aborted; else 0.
+        cancel_requested: Whether `AsyncBatch.cancel` was called since its start was about to be sent, so that it is not
+            started again: 1, or 2 where its run is to be aborted; else 0.
         error: Why it failed, was refused or is held; or None.
     """
 
@@ -173,7 +173,12 @@ class BatchItem:
         )
 
     def planned_again(self, how: ItemOrigin, error: str | None = None) -> BatchItem:
-        """Return the item that waits for its turn once more: it has no run, or is to have another one."""
+        """
+        Return the item that waits for its turn once more: it has no run, or is to have another one.
+
+        Where it was cancelled while its start was under way, it is taken out instead.
+        """
+        is_cancelled = self.state is BatchItemState.INTENT and self.cancel_requested
         return self._step(
             {
                 BatchItemState.INTENT,
@@ -182,7 +187,7 @@ class BatchItem:
                 BatchItemState.REJECTED,
                 BatchItemState.CANCELLED,
             },
-            BatchItemState.PLANNED,
+            BatchItemState.CANCELLED if is_cancelled else BatchItemState.PLANNED,
             callback_url=None,
             intent_at=None,
             run_id=None,
@@ -195,7 +200,7 @@ class BatchItem:
             path=None,
             row_count=None,
             cancel_requested=0,
-            error=error,
+            error="cancelled" if is_cancelled else error,
         )
 
     def held(self, candidates: tuple[str, ...]) -> BatchItem:
@@ -248,6 +253,21 @@ class BatchItem:
             candidates=candidates,
             error="a run may have been started, nobody can tell",
         )
+
+    def cancelled_meanwhile(self, requested: int, before: BatchItem, ended: BatchItem | None) -> BatchItem:
+        """
+        Return what the item is when it was cancelled since it was read as *before*.
+
+        Args:
+            requested: The request, 1 or 2.
+            before: What it was read as.
+            ended: How its run has ended, where it was to wait for another one, which it does not get.
+        """
+        if ended is not None:
+            return attrs.evolve(ended, cancel_requested=requested)
+        if self.state is BatchItemState.PLANNED and self.how is not None:
+            return attrs.evolve(before, cancel_requested=requested).planned_again(self.how, self.error)
+        return attrs.evolve(self, cancel_requested=requested)
 
     def _step(self, before: AbstractSet[BatchItemState], state: BatchItemState, **changes: object) -> BatchItem:
         if self.state not in before:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from coreclaw_async import errors
 from coreclaw_async.errors import (
+    BatchAbortError,
     BatchConflictError,
     BatchIncompleteError,
     BatchStoppedError,
@@ -54,6 +55,7 @@ FACTS = st.fixed_dictionaries(
 OF_A_RUN = st.fixed_dictionaries({"run_id": TEXT}, optional={"run": st.builds(Run, run_id=TEXT)})
 
 NEEDED: dict[type[CoreClawError], dict[str, Any]] = {
+    BatchAbortError: {"cancelled": 1, "not_aborted": ["r"], "keys": ["k"], "reasons": ["w"]},
     BatchConflictError: {"key": "k", "planned": "a", "given": "b"},
     BatchIncompleteError: {"counts": {"planned": 1}, "reasons": {"k": "why"}},
     BatchStoppedError: {"reason": "balance", "left": 1, "spent": Decimal(2)},
@@ -85,6 +87,15 @@ def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
     if kind is BatchIncompleteError:
         return st.fixed_dictionaries(
             {"counts": st.dictionaries(TEXT, st.integers(0)), "reasons": st.dictionaries(TEXT, TEXT)}
+        )
+    if kind is BatchAbortError:
+        return st.fixed_dictionaries(
+            {
+                "cancelled": st.integers(0),
+                "not_aborted": st.lists(TEXT),
+                "keys": st.lists(TEXT),
+                "reasons": st.lists(TEXT),
+            }
         )
     if kind is BatchStoppedError:
         return st.fixed_dictionaries(

@@ -273,7 +273,32 @@ class BatchLedger:
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.
             LedgerError: It cannot be written down, or the batch was given another account meanwhile.
+
+        Returns:
+            What it is; another thing than *after* where it was cancelled meanwhile.
         """
+        while True:
+            try:
+                return await self._step(before, after, ended)
+            except IllegalStepError:
+                requested = await self._cancel_requested(before)
+                if requested is None or requested == before.cancel_requested:
+                    raise
+                after, ended = after.cancelled_meanwhile(requested, before, ended), None
+                before = attrs.evolve(before, cancel_requested=requested)
+
+    async def _cancel_requested(self, item: BatchItem) -> int | None:
+        """Return whether an item was cancelled, if it is as it was in all else; else None."""
+        rows = await self.store.read(
+            "SELECT cancel_requested FROM item WHERE batch = ? AND key = ? AND state = ? AND attempt = ?",
+            item.batch,
+            item.key,
+            item.state.value,
+            item.attempt,
+        )
+        return rows[0][0] if rows else None
+
+    async def _step(self, before: BatchItem, after: BatchItem, ended: BatchItem | None) -> BatchItem:
         try:
             if not self._has_budget:
                 await self.store.write(
@@ -309,8 +334,11 @@ class BatchLedger:
         if after.run_id is not None and after.run_id != before.run_id:
             condition += " AND NOT EXISTS (SELECT 1 FROM run WHERE run_id = ? AND account <> ?)"
             values += (after.run_id, self.account)
-        sql = f"UPDATE item SET {CHANGES} WHERE batch = ? AND key = ? AND state = ? AND attempt = ? AND {condition}"
-        where = (before.batch, before.key, before.state.value, before.attempt, *values)
+        sql = (
+            f"UPDATE item SET {CHANGES} WHERE batch = ? AND key = ? AND state = ? AND attempt = ? "
+            f"AND cancel_requested = ? AND {condition}"
+        )
+        where = (before.batch, before.key, before.state.value, before.attempt, before.cancel_requested, *values)
         if after.state is BatchItemState.INTENT:
             sql, where = f"{sql} AND {_NOT_PAUSED}", (*where, before.batch)
         return [Statement(sql, [(*changing_values(after), *where)], changes=1)]
@@ -413,9 +441,21 @@ class BatchLedger:
         sql = f"INSERT INTO budget (batch, {_BUDGET}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (batch) DO NOTHING"
         return Statement.of(sql, self.batch, *spending.to_row())
 
-    async def cancel_planned(self) -> int:
-        """Take all planned items of the shard out, and return how many that were."""
-        return await self._change_all("state = 'planned'", BatchItemState.CANCELLED, "cancelled")
+    async def cancel(self, *, abort: bool) -> int:
+        """
+        Take all planned items of the shard out, and return how many that were; the others are not started again.
+
+        Whoever starts or follows one of these finds the request in the ledger when it writes down what came next.
+        """
+        ask = Statement.of(
+            f"UPDATE item SET cancel_requested = ? WHERE batch = ? AND state IN ('intent', 'submitted', 'ambiguous') "
+            f"AND cancel_requested < ? AND {self._where}",
+            2 if abort else 1,
+            self.batch,
+            2 if abort else 1,
+            *self._values,
+        )
+        return await self._change_all("state = 'planned'", BatchItemState.CANCELLED, "cancelled", ask)
 
     async def plan_failed_again(self) -> int:
         """
@@ -426,19 +466,26 @@ class BatchLedger:
         failed = "state = 'failed' AND run_id IS NOT NULL AND COALESCE(error, '') NOT LIKE 'its run cannot be read%'"
         return await self._change_all(failed, BatchItemState.PLANNED, None)
 
-    async def _change_all(self, condition: str, state: BatchItemState, error: str | None) -> int:
+    async def _change_all(self, condition: str, state: BatchItemState, error: str | None, *further: Statement) -> int:
         where = f"batch = ? AND {condition} AND {self._where}"
-        ((count,),) = await self.store.read(f"SELECT COUNT(*) FROM item WHERE {where}", self.batch, *self._values)
-        await self.store.write(
-            Statement.of(
-                f"UPDATE item SET state = ?, error = ?, run_id = NULL WHERE {where}",
-                state.value,
-                error,
-                self.batch,
-                *self._values,
-            )
+        change = Statement.of(
+            f"UPDATE item SET state = ?, error = ?, run_id = NULL, cancel_requested = 0 WHERE {where}",
+            state.value,
+            error,
+            self.batch,
+            *self._values,
         )
-        return int(count)
+        counts: list[int] = []
+
+        def count(rows: Sequence[Row]) -> Sequence[Statement]:
+            counts[:] = [int(rows[0][0])]
+            return (change, *further)
+
+        await self.store.write(
+            *(Statement.of(sql) for sql in self.store.LOCK_ITEMS),
+            Choice(f"SELECT COUNT(*) FROM item WHERE {where}", (self.batch, *self._values), count),
+        )
+        return counts[0]
 
     async def history(self, key: str) -> list[BatchItemRun]:
         """Return the runs that the item has had, oldest first."""

@@ -10,6 +10,7 @@ import anyio.abc
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._batches.aborting import ABORT, abort_patiently
 from coreclaw_async._batches.admission import Admission, Limits
 from coreclaw_async._batches.item_pages import ItemPages
 from coreclaw_async._batches.lane import Lane
@@ -127,7 +128,10 @@ class Engine:
 
     def take_up(self, item: BatchItem) -> None:
         """Go on with an item whose run an earlier process, another one, a callback or a person has told."""
-        if self.is_over or item.run_id is None or item.run_id in self._items or item.key in self._ends.left:
+        if self.is_over or item.run_id is None:
+            return
+        self._abort_if_asked(item)
+        if item.run_id in self._items or item.key in self._ends.left:
             return
         self.limits.resumed()
         self.follow(item)
@@ -140,6 +144,11 @@ class Engine:
         watch = Watch(run_id=item.run_id, schedule=self.means.context.schedule, began=now)
         self.means.context.watcher.add(self._waiter, watch)
         self._times.keep(item)
+
+    def _abort_if_asked(self, item: BatchItem) -> None:
+        """Abort a run that nobody could abort when its item was cancelled."""
+        if item.cancel_requested == ABORT and self._group is not None:
+            self._group.start_soon(abort_patiently, self.means, item)
 
     async def _supervise(self, group: anyio.abc.TaskGroup) -> None:
         """Return when nothing is left that could be done, also for what was planned or started by others meanwhile."""
@@ -203,6 +212,7 @@ class Engine:
         """Go on with an item whose start had been lost, and did not count as in flight any more."""
         if item.state is BatchItemState.SUBMITTED and item.batch == self.means.ledger.batch:
             self.limits.resumed()
+            self._abort_if_asked(item)
         self._changed(item)
 
     def _changed(self, item: BatchItem) -> None:
@@ -214,7 +224,7 @@ class Engine:
                 self.limits.ended()
             else:
                 self.follow(item)
-        elif not item.state.is_open:
+        elif not item.state.is_open and item.state is not BatchItemState.CANCELLED:
             self.outcomes.tell(item)
 
     async def _watch_runs(self) -> None:

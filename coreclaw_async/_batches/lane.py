@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._batches.aborting import ABORT, abort_patiently
 from coreclaw_async._batches.admission import Admission
 from coreclaw_async._batches.batch_ledger import PausedError
 from coreclaw_async._batches.means import Means, logger
@@ -20,7 +21,7 @@ from coreclaw_async._fence import SendWindow
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import StartUnknown
-from coreclaw_async.ledger import BatchItem, IllegalStepError, ItemOrigin
+from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 
 _TAKE_AGAIN = 0.5
 _MOST_UNSENT = 8
@@ -160,6 +161,11 @@ class Lane:
             if isinstance(error, IllegalStepError):  # Another process has it.
                 return
             raise
+        if window.passed() > window.first:  # The ledger took its time, or the process stood still: nothing is wrong.
+            limits.not_started()
+            await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
+            self._pause = _TAKE_AGAIN
+            return
         deadline = clock.monotonic() + means.times.post_timeout
         try:
             started = await send_start(means.starts, request, deadline=deadline, window=window)
@@ -178,8 +184,14 @@ class Lane:
             item = await self._settled_elsewhere(intent, run_id)
         except errors.LedgerError as error:
             self.means.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
+            # Other lanes may fail with it, and one error is raised for all.
+            logger.error("run %s of item %r could not be written down: %s", run_id, intent.key, error)
             raise
+        if item.state is not BatchItemState.SUBMITTED:
+            self.admission.limits.ended()
         self.on_change(item)
+        if item.cancel_requested == ABORT:
+            await abort_patiently(self.means, item)
 
     async def _settled_elsewhere(self, intent: BatchItem, run_id: str) -> BatchItem:
         """

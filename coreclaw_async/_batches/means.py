@@ -78,7 +78,7 @@ class Means:
 
     async def step(self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None) -> BatchItem:
         """
-        Write down that an item has gone on, and tell.
+        Write down that an item has gone on, tell, and return what it is: something else if it was cancelled meanwhile.
 
         Args:
             before: What it was.
@@ -91,7 +91,7 @@ class Means:
             PausedError: It would be started, and its batch is paused.
             LedgerError: It cannot be written down.
         """
-        await self.ledger.step(before, after, ended=ended)
+        after = await self.ledger.step(before, after, ended=ended)
         self.context.transport.emit(
             BatchItemChanged(
                 batch=after.batch,

@@ -141,7 +141,7 @@ class Reconciler:
     async def _step(self, item: BatchItem, after: BatchItem) -> bool:
         """Return whether that was written down; if not, another item has the run."""
         try:
-            await self._means.step(item, after)
+            after = await self._means.step(item, after)
         except IllegalStepError:
             return False
         if after.run_id is not None:

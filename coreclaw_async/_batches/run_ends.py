@@ -115,18 +115,18 @@ class RunEnds:
         is_retried = not is_success and await self._is_retried(item, run)
         try:
             if is_retried:
-                await self.means.step(item, item.retried(ended.error or ""), ended=ended)
+                after = await self.means.step(item, item.retried(ended.error or ""), ended=ended)
             else:
-                await self.means.step(item, ended)
+                after = await self.means.step(item, ended)
         except IllegalStepError:  # Another process works on this batch too, and was quicker.
             found = await self.means.ledger.item(item.key)
             if found is not None and found.run_id == item.run_id:
                 self.outcomes.tell(found, run=run)
             return
-        if is_retried:
+        if after.state is BatchItemState.PLANNED:
             self.on_retry()
         else:
-            self.outcomes.tell(ended, run=run)
+            self.outcomes.tell(after, run=run)
 
     async def _is_retried(self, item: BatchItem, run: Run) -> bool:
         if not item.retries or not self.may_retry(item, run):

@@ -1,0 +1,76 @@
+"""Aborting the runs of a batch: each is tried, whatever becomes of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from coreclaw_async import errors
+from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._poller import first_of
+from coreclaw_async._resources.context import Context
+from coreclaw_async._resources.run_calls import abort_run
+from coreclaw_async.ledger import BatchItem
+
+_AT_ONCE = 8
+ABORT = 2
+_HAS_ENDED = 70002
+# The service may not know for some seconds of a run that it has just started.
+_WAITS = (1.0, 2.0, 5.0, 10.0)
+
+
+async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int) -> None:
+    """
+    Abort the runs of *items*.
+
+    Raises:
+        BatchAbortError: Some could not be aborted.
+    """
+    slots = anyio.CapacityLimiter(_AT_ONCE)
+    left: dict[str, str] = {}
+
+    async def abort(item: BatchItem) -> None:
+        async with slots:
+            reason = await _abort(context, item)
+        if reason is not None:
+            left[item.key] = reason
+
+    try:
+        async with anyio.create_task_group() as group:
+            for item in items:
+                group.start_soon(abort, item)
+    except BaseExceptionGroup as failures:
+        raise first_of(failures) from None
+    if left:
+        kept = [item for item in items if item.key in left]
+        raise errors.BatchAbortError(
+            f"{len(left)} of {len(items)} runs were not aborted, and may go on: "
+            f"{kept[0].run_id} of item {kept[0].key!r} ({left[kept[0].key]}){' and others' if len(left) > 1 else ''}",
+            cancelled=cancelled,
+            keys=[item.key for item in kept],
+            not_aborted=[str(item.run_id) for item in kept],
+            reasons=[left[item.key] for item in kept],
+        )
+
+
+async def abort_patiently(means: Means, item: BatchItem) -> None:
+    """Abort the run of an item that was cancelled before its run was known; what cannot be aborted is logged."""
+    reason = await _abort(means.context, item)
+    for wait in _WAITS:
+        if reason is None:
+            return
+        await means.clock.sleep(wait)
+        reason = await _abort(means.context, item)
+    if reason is not None:
+        logger.warning("run %s of item %r was not aborted, and may go on: %s", item.run_id, item.key, reason)
+
+
+async def _abort(context: Context, item: BatchItem) -> str | None:
+    """Return why the run could not be aborted, or None where it was or has ended."""
+    assert item.run_id is not None, "a submitted item has a run"
+    try:
+        await abort_run(context, item.run_id)
+    except errors.CoreClawError as error:
+        return None if error.code == _HAS_ENDED else str(error)
+    return None
