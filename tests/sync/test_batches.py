@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +13,8 @@ import pytest
 from batches.batches import WORKER, runs_by_key, specs
 from interrupting import interrupt_once
 
-from coreclaw_async import Batch, BatchConflictError, BatchItemState, CoreClaw, LedgerError, RunSpec
-from coreclaw_async.testing import FakeService, RealClock, RunScript
+from coreclaw_async import Batch, BatchConflictError, BatchItemState, ConfigurationError, CoreClaw, LedgerError, RunSpec
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 
 @pytest.fixture
@@ -95,6 +97,49 @@ def test_ctrl_c_ends_the_block_and_the_next_one_goes_on(service: FakeService, tm
         assert batch.report().counts[BatchItemState.DONE] == 3
 
     assert service.runs_created == 3
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_ctrl_c_while_a_batch_is_closed_loses_no_answer_the_first_time(
+    service: FakeService, tmp_path: Path, interrupts: int
+) -> None:
+    service.default_script = RunScript(duration=100.0)
+    service.faults.add(faults.delay(1.5), operation="runWorker")
+    ledger = tmp_path / "runs.db"
+    began = time.monotonic()
+
+    def run(batch: Batch) -> None:
+        with contextlib.suppress(ConfigurationError):  # The batch is closed meanwhile.
+            list(batch.run())
+
+    def leave() -> None:
+        with CoreClaw(service.api_key, transport=service) as client, client.batch("nightly", ledger=ledger) as batch:
+            batch.plan(specs(2))
+            threading.Thread(target=run, args=(batch,), daemon=True).start()
+            while not service.runs_created:
+                time.sleep(0.01)
+            began_to_leave.append(time.monotonic())
+
+    began_to_leave: list[float] = []
+    with contextlib.ExitStack() as stack:
+        for number in range(interrupts):
+            pause = 0.2 * (number + 1)
+            stack.enter_context(
+                interrupt_once(lambda pause=pause: began_to_leave and time.monotonic() > began_to_leave[0] + pause)  # type: ignore[misc]
+            )
+        with pytest.raises(KeyboardInterrupt):
+            leave()
+    took = time.monotonic() - began
+    with CoreClaw(service.api_key, transport=service) as client, client.batch("nightly", ledger=ledger) as batch:
+        items = [batch.get("k0"), batch.get("k1")]
+
+    assert service.runs_created == 1
+    assert items[1].state is BatchItemState.PLANNED
+    if interrupts == 1:
+        assert (items[0].state, items[0].run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
+        assert took >= 1.4
+    else:
+        assert items[0].state in {BatchItemState.INTENT, BatchItemState.SUBMITTED}, "the next run settles it"
 
 
 def test_an_opening_that_is_interrupted_leaves_nothing_behind(service: FakeService, tmp_path: Path) -> None:
