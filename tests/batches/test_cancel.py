@@ -300,28 +300,18 @@ async def test_what_ends_a_program_in_a_hook_leaves_a_cancel_as_it_is(service: F
             await batch.cancel(abort=True)
 
 
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
 async def test_a_run_whose_abort_was_cut_off_is_aborted_by_the_next_run(service: FakeService, ledger: str) -> None:
     service.default_script = RunScript(duration=10_000)
     async with process(service, ledger) as batch:
         await start_runs(batch, service, 2)
         # As a process leaves it behind that is killed before it has asked for the aborts.
         assert await batch._means.ledger.cancel(abort=True) == 0
-        outcomes = await next_run(batch)
+    async with process(service, ledger) as batch:
+        outcomes = await finish(batch)
 
     assert sorted(outcome.state for outcome in outcomes) == ["failed", "failed"]
     assert service.clock.monotonic() < 1_000
-
-
-async def next_run(batch: AsyncBatch) -> list[BatchOutcome]:
-    """Go on with the run that goes on, or begin one."""
-    engine = batch._engine
-    assert engine is not None
-    outcomes: list[BatchOutcome] = []
-    if not engine.is_over:
-        await engine._resume()
-        while (outcome := await engine.next()) is not None:
-            outcomes.append(outcome)
-    return outcomes
 
 
 @pytest.mark.parametrize("abort", [False, True])
