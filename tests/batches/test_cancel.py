@@ -13,7 +13,7 @@ import anyio
 import attrs
 import httpx
 import pytest
-from batches.batches import WORKER, finish, opened, specs
+from batches.batches import finish, opened, specs
 
 from coreclaw_async import (
     AsyncBatch,
@@ -25,8 +25,6 @@ from coreclaw_async import (
     events,
 )
 from coreclaw_async._batches.batch_ledger import BatchLedger
-from coreclaw_async._batches.shard import Shard
-from coreclaw_async._batches.stores import store_at
 from coreclaw_async.ledger import IllegalStepError, ItemOrigin
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
@@ -405,20 +403,8 @@ async def test_a_cancel_with_abort_outdoes_one_without_and_not_the_other_way_rou
 
 async def test_a_cancel_is_of_its_shard(service: FakeService, tmp_path: Path) -> None:
     ledger = str(tmp_path / "runs.db")
-    async with opened(service, ledger, count=4):
-        pass
-    account = await account_of(service)
-    store = store_at(ledger)
-    part = BatchLedger(store, "nightly", account, Shard(worker_id=WORKER.replace("/", "~"), first=0, last=1))
-    await part.open(0.0)
-    try:
-        assert await part.cancel(abort=True) == 2
-    finally:
-        await store.aclose()
-    async with opened(service, ledger) as batch:
+    async with opened(service, ledger, count=4) as batch:
+        (whole,) = await batch.shards(4)
+        async with process(service, ledger, shard=attrs.evolve(whole, last=1)) as part:
+            assert await part.cancel(abort=True) == 2
         assert (await batch.report()).counts[BatchItemState.PLANNED] == 2
-
-
-async def account_of(service: FakeService) -> str:
-    async with AsyncCoreClaw(service.api_key, transport=service) as client:
-        return client._context.transport.settings.credentials.account
