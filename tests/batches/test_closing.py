@@ -17,7 +17,6 @@ from coreclaw_async import (
     AsyncBatch,
     AsyncCoreClaw,
     BatchItemState,
-    CallbackHub,
     LedgerError,
     RunSpec,
     SettleTimes,
@@ -97,25 +96,6 @@ async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes
         item = await batch.get("k0")
 
     assert (item.state, item.run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
-
-
-async def test_a_ledger_that_breaks_under_a_late_callback_is_one_error(service: FakeService, tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    hub = CallbackHub("https://hooks.test/cc")
-    async with opened(service, str(path), count=1, callbacks=hub) as batch:
-        service.faults.add(faults.commit_then_drop(), operation="runWorker")
-        (held,) = await finish(batch, width=1)
-        url = (await batch.get("k0")).callback_url
-        assert url is not None
-    assert held.state is BatchItemState.AMBIGUOUS
-    with pytest.raises(LedgerError, match="no such table: item"):
-        async with opened(service, str(path), callbacks=hub) as batch:
-            with closing(sqlite3.connect(path)) as other, other:
-                other.execute("ALTER TABLE item RENAME TO elsewhere")
-            batch._late.called_back(url, next(iter(service.runs)))
-            await anyio.sleep(5)
-    with closing(sqlite3.connect(path)) as other, other:
-        other.execute("ALTER TABLE elsewhere RENAME TO item")
 
 
 async def test_lanes_that_break_are_one_error_and_the_run_of_each_is_told(
