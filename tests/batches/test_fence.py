@@ -7,12 +7,14 @@ import math
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,26 @@ import postgres_server
 import pytest
 import trustme
 from batches import stopped
-from batches.batches import WORKER, finish, runs_by_key, specs
+from batches.batches import WORKER, finish, opened, runs_by_key, specs
 from raw_server import RUN_IDS, RawRequest, RawServer, envelope, reset, serve_sockets
 from tls_tunnel import tls_server_context
 
-from coreclaw_async import AsyncCoreClaw, OutcomeUnknownError, RequestNotSentError, RetryPolicy, RunSpec, SettleTimes
+from coreclaw_async import (
+    AsyncCoreClaw,
+    LedgerError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RetryPolicy,
+    RunSpec,
+    SettleTimes,
+)
 from coreclaw_async._fence import FencedBody, SendWindow, TooLateError
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async.errors import SendTimeoutError
-from coreclaw_async.events import BatchItemChanged, Event
+from coreclaw_async.events import BatchItemChanged, Event, RequestSent
 from coreclaw_async.ledger import BatchItemState
 from coreclaw_async.models import StartedRun
-from coreclaw_async.testing import FakeService, RealClock, RunScript
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 LARGE = 12_000_000  # More than the two ends of a connection hold.
 PATIENCE = 60.0
@@ -326,6 +336,61 @@ async def test_a_start_that_the_rate_keeps_back_is_tried_again_when_it_may_leave
 
     assert (outcome.state, outcome.attempt, service.runs_created) == (BatchItemState.DONE, 2, 1)
     assert service.clock.monotonic() > 100
+
+
+@pytest.mark.parametrize("state", ["submitted", "done"])
+async def test_a_run_that_another_process_has_written_down_first_is_the_items(
+    service: FakeService, tmp_path: Path, state: str
+) -> None:
+    path = tmp_path / "runs.db"
+
+    def be_quicker(event: Event) -> None:
+        if isinstance(event, RequestSent) and event.operation == "runWorker" and service.runs_created == 1:
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE item SET state = ?, run_id = ? WHERE key = 'k0'", (state, *service.runs))
+
+    async with opened(service, str(path), count=2, on_event=be_quicker) as batch:
+        outcomes = {outcome.key: outcome for outcome in await finish(batch, max_in_flight=1)}
+
+    assert [outcomes[key].state for key in ("k0", "k1")] == ["done", "done"]
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_a_run_whose_item_another_process_has_settled_otherwise_is_told(
+    service: FakeService, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+
+    def be_quicker(event: Event) -> None:
+        if isinstance(event, RequestSent) and event.operation == "runWorker":
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE item SET state = 'planned' WHERE key = 'k0'")
+
+    async with opened(service, str(path), count=1, on_event=be_quicker) as batch:
+        with pytest.raises(LedgerError, match="'k0' was settled before its start was answered, and its run") as caught:
+            await finish(batch)
+
+    assert [caught.value.run_id] == list(service.runs)
+
+
+async def test_a_refusal_whose_item_another_process_has_settled_changes_nothing(
+    service: FakeService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "runs.db"
+    service.faults.add(faults.error(30003), operation="runWorker")
+
+    def be_quicker(event: Event) -> None:
+        if isinstance(event, RequestSent) and event.operation == "runWorker" and not service.runs_created:
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE item SET state = 'cancelled' WHERE key = 'k0'")
+
+    async with opened(service, str(path), count=2, on_event=be_quicker) as batch:
+        outcomes = await finish(batch)
+        item = await batch.get("k0")
+
+    assert [(outcome.key, outcome.state) for outcome in outcomes] == [("k1", BatchItemState.DONE)]
+    assert item.state is BatchItemState.CANCELLED
+    assert "item 'k0' was settled by another process before its start was given up here" in caplog.text
 
 
 # Real processes.
