@@ -62,6 +62,10 @@ LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_causes", "_transport", "_connections", "_lanes", "_leftovers", "_body", "_fence", "_download"}
 HTTPX_IS_FOR |= {"_storage_host", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
+ASYNCIO_IS_FOR = {
+    "coreclaw_async._sync_runtime",
+    "coreclaw_async._batches.postgres_session",
+}  # asyncpg is for it alone.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},
     "opentelemetry": {"otel"},
@@ -127,7 +131,7 @@ def test_libraries_are_known_only_where_they_belong(module: str) -> None:
     foreign = foreign_imports(module)
 
     assert foreign.isdisjoint({"trio", "requests", "httpcore"})
-    assert "asyncio" not in foreign or module == "coreclaw_async._sync_runtime"
+    assert "asyncio" not in foreign or module in ASYNCIO_IS_FOR
     assert "httpx" not in foreign or top_of(module) in HTTPX_IS_FOR
     for extra, places in EXTRAS_ARE_FOR.items():
         assert extra not in foreign or top_of(module) in places

@@ -1,187 +1,248 @@
-"""The ledger in Postgres, for several machines: one connection, whose end is the end of its lanes too."""
+"""The ledger in Postgres, for several machines: one session at a time, whose end is the end of its lanes too."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
-import importlib
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, TypeAlias
+import logging
+import random
+import time
+from collections.abc import Sequence
 
 import anyio
 
-from coreclaw_async._batches.schema import META, VERSION, pending_statements
-from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Step, Store
+from coreclaw_async._batches.postgres_session import PassingError, Session, load_asyncpg
+from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
 from coreclaw_async._event_loops import current_loop
 from coreclaw_async.errors import ConfigurationError, LedgerError
 
-Connection: TypeAlias = Any
-"""An asyncpg connection; the library says nothing of its types."""
+logger = logging.getLogger("coreclaw_async")
 
-_SCHEMA = "coreclaw"
-_SECONDS = 60.0
-_CLOSE_SECONDS = 5.0
-# Which lock is held while the tables are made; any number will do that nobody else takes.
-_TABLES_LOCK = 0x436F7265436C6177
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
 
 
 class PostgresStore(Store):
     """
     A ledger in the schema ``coreclaw`` of a Postgres database.
 
-    All goes over one connection. A lane is an advisory lock of its session: when the connection is lost, so is the
-    lane, and the next intent cannot be written down, so that nothing is sent.
+    All goes over one connection. A lane is an advisory lock of its session. When the session is lost, another one is
+    begun: what was asked for waits for it, and is asked for again. Whether a commit was made whose answer did not come
+    is found out first. The lanes are not taken again: somebody else may have had them meanwhile, so that whoever
+    writes in one of them gets a `LaneLostError`, takes it anew, and looks at what is open in it.
+
+    Args:
+        dsn: Where the server is.
+        patience: For how many seconds after the first failure in a row reads and writes wait for the server.
     """
 
     LOCK_ITEMS = ("LOCK TABLE budget, item IN SHARE ROW EXCLUSIVE MODE",)
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, patience: float) -> None:
         super().__init__()
         self._dsn = dsn
-        self._connection: Connection | None = None
+        self._patience = patience
+        self._session: Session | None = None
+        self._lanes: set[str] = set()
+        self._mending = anyio.Lock()
+        self._failing_since: float | None = None
+        self._gave_up: tuple[float, str] = (float("-inf"), "")
 
     async def open(self) -> None:
-        asyncpg = _asyncpg()
+        load_asyncpg()
         if not hasattr(current_loop(), "call_soon_threadsafe"):
             raise ConfigurationError(
                 "a ledger in Postgres needs asyncio, which asyncpg is for; SQLite works on trio too"
             )
-        async with self._clear_errors():
-            connection = await asyncpg.connect(
-                self._dsn,
-                timeout=_SECONDS,
-                command_timeout=_SECONDS,
-                server_settings={"synchronous_commit": "on", "application_name": "coreclaw_async"},
-            )
-            try:
-                await self._make_tables(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-            self._connection = connection
+        try:
+            self._session = await Session.begun(self._dsn)
+        except PassingError as error:
+            raise LedgerError(str(error)) from None
 
     async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # It is gone either way: asyncpg cuts it off when it does not end in time.
-            with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
-                await connection.close(timeout=_CLOSE_SECONDS)
+        session, self._session = self._session, None
+        self._lanes.clear()
+        if session is not None:
+            with anyio.CancelScope(shield=True):
+                await session.close()
 
     async def take_lane(self, lane: str) -> bool:
-        rows = await self.read("SELECT pg_try_advisory_lock(?)", _number_of(lane))
-        return bool(rows[0][0])
+        while True:
+            try:
+                with anyio.CancelScope(shield=True):
+                    async with self._turn:
+                        return lane not in self._lanes and await self._take(lane)
+            except LedgerError as error:
+                await self._was_applied(error)
 
     async def leave_lane(self, lane: str) -> None:
-        with contextlib.suppress(LedgerError):  # With the connection the lane has gone too.
-            await self.read("SELECT pg_advisory_unlock(?)", _number_of(lane))
+        if lane in self._lanes:
+            self._lanes.discard(lane)
+            with anyio.CancelScope(shield=True):
+                async with self._turn:
+                    await self._leave(lane)
+
+    async def _take(self, lane: str) -> bool:
+        session = await self._begun()
+        try:
+            is_taken = await session.take(lane)
+            await session.commit()
+        except BaseException:
+            session.end()  # Nobody knows what it holds.
+            raise
+        if is_taken:
+            self._lanes.add(lane)
+        self._failing_since = None
+        return is_taken
+
+    async def _leave(self, lane: str) -> None:
+        try:
+            session = await self._begun()
+            await session.leave(lane)
+            await session.commit()
+        except LedgerError:
+            if self._session is not None:
+                self._session.end()  # A lane that cannot be given back goes with its session.
+
+    async def _begun(self) -> Session:
+        """Return the session in a transaction, which holds what it is said to."""
+        session = self._opened()
+        missing = await session.begin()
+        assert not missing, "no lane was asked for"
+        return session
 
     async def _commit(self, jobs: Sequence[Job]) -> None:
-        failures: list[Exception | None] = [LedgerError("the write to the ledger was interrupted")] * len(jobs)
         try:
-            async with self._clear_errors():
-                connection = self._opened()
-                async with connection.transaction():
-                    outcomes = [await self._attempt(connection, job.steps) for job in jobs]
-                failures = list(outcomes)
+            await self._write([job for job in jobs if self._may_be_done(job)])
         except LedgerError as error:
-            failures = [error] * len(jobs)
-        finally:
-            for job, failure in zip(jobs, failures, strict=True):
-                job.end(failure)
+            self._end(jobs, error)
+        except BaseException:
+            # Cut off in the middle: the others find out what has become of their writes.
+            if self._session is not None:
+                self._session.end()
+                self._end(jobs, PassingError("the write was cut off", self._session, self._session.commits))
+            raise
+
+    async def _write(self, jobs: list[Job]) -> None:
+        """Do *jobs* in one transaction, and end them."""
+        if not jobs:
+            return
+        session = self._opened()
+        missing = await session.begin({job.lane for job in jobs if job.lane is not None})
+        if missing:
+            self._lanes -= missing
+            await self._write([job for job in jobs if self._may_be_done(job)])
+            return
+        try:
+            failures = [await _attempt(session, job.steps) for job in jobs] if len(jobs) > 1 else []
+            if len(jobs) == 1:
+                await _do(session, jobs[0].steps)
+        except (StaleError, LedgerError) as error:
+            await session.roll_back()
+            self._end(jobs, error)
+            return
+        await session.commit()
+        self._failing_since = None
+        for job, failure in zip(jobs, failures or [None], strict=True):
+            job.end(failure)
+
+    def _may_be_done(self, job: Job) -> bool:
+        """Return whether the store holds the lane that a write is for; end the job if not."""
+        if job.lane is None or job.lane in self._lanes or self._opened().is_over:
+            return True
+        job.end(LaneLostError(f"the lane {job.lane} is not held any more: its session with Postgres was lost"))
+        return False
+
+    @staticmethod
+    def _end(jobs: Sequence[Job], error: Exception) -> None:
+        for job in jobs:
+            if not job.is_done:
+                job.end(error)
 
     async def _query(self, sql: str, values: Row) -> list[Row]:
-        async with self._clear_errors():
-            return [tuple(row) for row in await self._opened().fetch(_numbered(sql), *values)]
+        rows = await self._opened().fetch(sql, *values)
+        self._failing_since = None
+        return rows
 
-    @contextlib.asynccontextmanager
-    async def _clear_errors(self) -> AsyncGenerator[None]:
-        asyncpg = _asyncpg()
-        try:
-            yield
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError, EOFError) as error:
-            # Without the address, which holds a password as a rule.
-            what = str(error)
-            detail = "" if any(part and part in what for part in _secrets_of(self._dsn)) else f": {what}"
-            raise LedgerError(f"the ledger in Postgres cannot be used: {type(error).__name__}{detail}") from None
-
-    def _opened(self) -> Connection:
-        if self._connection is None:
+    def _opened(self) -> Session:
+        if self._session is None:
             raise LedgerError("the ledger in Postgres is closed")
-        return self._connection
+        return self._session
 
-    async def _attempt(self, connection: Connection, steps: Sequence[Step]) -> Exception | None:
-        """Do *steps* in a transaction of their own within; return why they were undone, or None."""
-        asyncpg = _asyncpg()
+    async def _was_applied(self, error: Exception) -> bool:
+        if not isinstance(error, PassingError):
+            raise error
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        if error.session is None:  # Another transaction was in the way.
+            self._check_patience(str(error))
+            await anyio.sleep(_FIRST_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - to keep two apart
+            return False
+        await self._mend(error.session)
+        return error.commit is not None and error.session.applied is not None and error.commit <= error.session.applied
+
+    async def _mend(self, lost: Session) -> None:
+        """Begin another session in place of a *lost* one, which is told how far it had come."""
+        asked_at = time.monotonic()
+        async with self._mending:
+            gave_up_at, why = self._gave_up
+            if gave_up_at >= asked_at:
+                raise LedgerError(why)
+            if self._session is lost:
+                logger.warning("the session with the ledger in Postgres was lost; another one is begun")
+            pause = _FIRST_PAUSE
+            while self._session is lost:
+                try:
+                    await self._replace(lost)
+                except PassingError as error:
+                    self._check_patience(str(error))
+                    await anyio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        self._opened()
+
+    async def _replace(self, lost: Session) -> None:
+        session = await Session.begun(self._dsn)
         try:
-            async with connection.transaction():
-                for step in steps:
-                    if isinstance(step, Statement):
-                        await _change(connection, step)
-                    else:
-                        rows = [tuple(row) for row in await connection.fetch(_numbered(step.sql), *step.values)]
-                        for statement in step.follow(rows):
-                            await _change(connection, statement)
-        except asyncpg.IntegrityConstraintViolationError as error:
-            return StaleError(str(error))
-        except (StaleError, LedgerError) as error:
-            return error
-        return None
+            await session.learn_end_of(lost)
+        except BaseException:
+            session.end()
+            raise
+        if self._session is lost:
+            self._lanes.clear()
+            self._session = session
+        else:  # It was closed meanwhile.
+            await session.close()
 
-    async def _make_tables(self, connection: Connection) -> None:
-        """Make the tables of this version, of nothing or of an older one."""
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _TABLES_LOCK)
-            if not await connection.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", _SCHEMA):
-                await connection.execute(f"CREATE SCHEMA {_SCHEMA}")
-            await connection.execute(f"SET search_path = {_SCHEMA}")
-            await connection.execute(META)
-            version = await connection.fetchval("SELECT value FROM coreclaw_ledger WHERE name = 'version'")
-            for statement in pending_statements("in Postgres", version):
-                await connection.execute(statement)
-            await connection.execute(
-                "INSERT INTO coreclaw_ledger VALUES ('version', $1) ON CONFLICT (name) DO UPDATE SET value = $1",
-                str(VERSION),
-            )
+    def _check_patience(self, why: str) -> None:
+        assert self._failing_since is not None, "something has failed"
+        if time.monotonic() - self._failing_since >= self._patience:
+            why = f"{why}; it was tried again for {self._patience:g} seconds"
+            self._gave_up = time.monotonic(), why
+            raise LedgerError(why) from None
 
 
-def _asyncpg() -> Any:
+async def _attempt(session: Session, steps: Sequence[Step]) -> Exception | None:
+    """Do *steps* as a whole or not at all, within a transaction; return why they were undone, or None."""
+    await session.run("SAVEPOINT job")
     try:
-        return importlib.import_module("asyncpg")
-    except ImportError:
-        raise ConfigurationError(
-            'a ledger in Postgres needs the extra: pip install "coreclaw-async[postgres]"'
-        ) from None
+        await _do(session, steps)
+    except PassingError:
+        raise
+    except (StaleError, LedgerError) as error:
+        await session.run("ROLLBACK TO job")
+        return error
+    await session.run("RELEASE job")
+    return None
 
 
-async def _change(connection: Connection, statement: Statement) -> None:
-    changed = await _run(connection, statement)
+async def _do(session: Session, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if isinstance(step, Statement):
+            await _change(session, step)
+        else:
+            for statement in step.follow(await session.fetch(step.sql, *step.values)):
+                await _change(session, statement)
+
+
+async def _change(session: Session, statement: Statement) -> None:
+    changed = await session.change(statement.sql, statement.rows)
     if statement.changes is not None and changed != statement.changes:
         raise StaleError(statement.sql)
-
-
-async def _run(connection: Connection, statement: Statement) -> int | None:
-    """Run a statement, and return how many rows it has changed where that is told."""
-    if len(statement.rows) != 1:
-        await connection.executemany(_numbered(statement.sql), statement.rows)
-        return None
-    status = await connection.execute(_numbered(statement.sql), *statement.rows[0])
-    count = status.rpartition(" ")[2]
-    return int(count) if count.isdecimal() else None
-
-
-@functools.lru_cache(maxsize=256)
-def _numbered(sql: str) -> str:
-    """Return *sql* with its values named as Postgres names them."""
-    first, *others = sql.split("?")
-    return first + "".join(f"${number}{part}" for number, part in enumerate(others, 1))
-
-
-def _number_of(lane: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"coreclaw:{lane}".encode()).digest()[:8], "big", signed=True)
-
-
-def _secrets_of(dsn: str) -> tuple[str, str]:
-    _, _, rest = dsn.partition("://")
-    credentials, _, _ = rest.rpartition("@")
-    return dsn, credentials.partition(":")[2]

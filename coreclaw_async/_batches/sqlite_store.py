@@ -9,21 +9,31 @@ import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from coreclaw_async._batches.schema import META, VERSION, pending_statements
-from coreclaw_async._batches.store import Job, Row, StaleError, Statement, Step, Store
+from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
 from coreclaw_async.errors import LedgerError
 
 T = TypeVar("T")
+_NO_VALUES = (UnicodeError, OverflowError)
+"""Raised for values that have no form in a database."""
 
 _BUSY_SECONDS = 30.0
 # Other machines do not see the locks of files there, so two of them could submit at once.
 _SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
 _MOUNTS = Path("/proc/self/mounts")
+_HINTS = {
+    sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} seconds",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "this process may not write to it",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: go on with a copy of it from before, or ask sqlite3 for .recover",
+}
+FileId: TypeAlias = tuple[int, int]
+"""Device and number of a file; no other file has them while this one is open."""
 
 
 class SqliteStore(Store):
@@ -38,7 +48,8 @@ class SqliteStore(Store):
         super().__init__()
         self._path = path
         self._connection: sqlite3.Connection | None = None
-        self._lanes: dict[str, sqlite3.Connection] = {}
+        self._file: FileId | None = None
+        self._lanes: dict[str, tuple[sqlite3.Connection, FileId]] = {}
         # A commit whose waiter was cancelled goes on in its thread.
         self._lock = threading.Lock()
 
@@ -53,10 +64,10 @@ class SqliteStore(Store):
         return self._path is None or await self._in_thread(lambda: self._take_lane(self._lock_file(lane), lane))
 
     async def leave_lane(self, lane: str) -> None:
-        connection = self._lanes.pop(lane, None)
-        if connection is not None:
+        held = self._lanes.pop(lane, None)
+        if held is not None:
             with anyio.CancelScope(shield=True):
-                await self._in_thread(connection.close)
+                await self._in_thread(held[0].close)
 
     async def _commit(self, jobs: Sequence[Job]) -> None:
         await self._in_thread(lambda: self._write(jobs))
@@ -77,8 +88,11 @@ class SqliteStore(Store):
     def _clear_errors(self) -> Generator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, UnicodeError) as error:
-            raise LedgerError(f"the ledger {self._name} cannot be used: {error}") from error
+        except (sqlite3.Error, OSError, *_NO_VALUES) as error:
+            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            raise LedgerError(
+                f"the ledger {self._name} cannot be used: {error}{f' ({hint})' if hint else ''}"
+            ) from error
 
     @property
     def _name(self) -> str:
@@ -87,6 +101,11 @@ class SqliteStore(Store):
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise LedgerError(f"the ledger {self._name} is closed")
+        if self._path is not None and _id_of(self._path) != self._file:
+            raise LedgerError(
+                f"the ledger {self._name} was deleted or replaced while it was open, and what was written down with it: "
+                "nothing more is started. Put the file back, or look for its runs at the service"
+            )
         return self._connection
 
     def _open(self) -> None:
@@ -94,6 +113,7 @@ class SqliteStore(Store):
             # One file has one set of lanes, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
             _refuse_shared_file_system(self._path)
+            self._refuse_leftovers(self._path)
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
@@ -108,9 +128,29 @@ class SqliteStore(Store):
             connection.close()
             raise
         self._connection = connection
+        self._file = None if self._path is None else _id_of(self._path)
+
+    def _refuse_leftovers(self, path: Path) -> None:
+        """Raise where the ledger is missing, and what lies beside it says that it was in use."""
+        left = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
+        left = [file for file in left if file.exists()]
+        lanes = sorted(self._folder(path).glob("*.lock"))
+        if _id_of(path) is not None:  # Looked for last: a process that begins the ledger now makes it first.
+            return
+        if left:
+            raise LedgerError(
+                f"the ledger {self._name} is missing, and {left[0].name} beside it belongs to one that was deleted "
+                "while it was in use: put the file back; to begin anew, delete what is left of it too, when no process "
+                f"uses it any more: {', '.join(file.name for file in left)}"
+            )
+        if any(_is_locked(file) for file in lanes):
+            raise LedgerError(
+                f"the ledger {self._name} is missing, and a process that still runs starts items of it: it was deleted "
+                "or renamed while it was in use. Put the file back, or end that process first"
+            )
 
     def _close(self) -> None:
-        for connection in self._lanes.values():
+        for connection, _ in self._lanes.values():
             connection.close()
         self._lanes.clear()
         if self._connection is not None:
@@ -124,7 +164,8 @@ class SqliteStore(Store):
                 connection = self._opened()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    failures = [_attempt(connection, job.steps) for job in jobs]
+                    failures = [self._why_lost(job) or _attempt(connection, job.steps) for job in jobs]
+                    self._opened()  # The last look before what is sent counts on it.
                     connection.execute("COMMIT")
                 except BaseException:
                     connection.rollback()
@@ -134,10 +175,23 @@ class SqliteStore(Store):
         for job, failure in zip(jobs, failures, strict=True):
             job.end(failure)
 
+    def _why_lost(self, job: Job) -> LaneLostError | None:
+        """Return why a write may not be made any more in its lane, or None."""
+        if job.lane is None or self._path is None:
+            return None
+        _, file = self._lanes.get(job.lane, (None, None))
+        path = self._lock_file(job.lane)
+        if file is not None and _id_of(path) == file:
+            return None
+        return LaneLostError(f"the lane {job.lane} is not held any more: {path} was deleted or replaced, or never held")
+
+    @staticmethod
+    def _folder(path: Path) -> Path:
+        return path.with_name(path.name + "-lanes")
+
     def _lock_file(self, lane: str) -> Path:
         assert self._path is not None, "a ledger in memory has no rivals"
-        name = hashlib.sha256(lane.encode()).hexdigest()[:16]
-        return self._path.with_name(self._path.name + "-lanes") / f"{name}.lock"
+        return self._folder(self._path) / f"{hashlib.sha256(lane.encode()).hexdigest()[:16]}.lock"
 
     def _take_lane(self, file: Path, lane: str) -> bool:
         """Lock a file of the lane's own by SQLite's means, which work everywhere and end with the process."""
@@ -152,8 +206,34 @@ class SqliteStore(Store):
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 return False
             raise
-        self._lanes[lane] = connection
+        # It is a file by now. No descriptor of our own is opened: closing that would give the lock up.
+        held = _id_of(file)
+        if held is None:
+            connection.close()
+            return False
+        self._lanes[lane] = connection, held
         return True
+
+
+def _id_of(path: Path) -> FileId | None:
+    """Return which file is at *path*, or None."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_locked(file: Path) -> bool:
+    """Return whether a process holds the lane whose lock file that is."""
+    connection = sqlite3.connect(file, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    finally:
+        connection.close()
+    return False
 
 
 def _attempt(connection: sqlite3.Connection, steps: Sequence[Step]) -> Exception | None:
@@ -166,9 +246,11 @@ def _attempt(connection: sqlite3.Connection, steps: Sequence[Step]) -> Exception
             else:
                 for statement in step.follow(connection.execute(step.sql, step.values).fetchall()):
                     _change(connection, statement)
-    except (StaleError, LedgerError, sqlite3.IntegrityError) as error:
+    except (StaleError, LedgerError, sqlite3.IntegrityError, *_NO_VALUES) as error:
         connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
+        if isinstance(error, _NO_VALUES):
+            return LedgerError(f"a value cannot be written to the ledger: {error}")
         return StaleError(str(error)) if isinstance(error, sqlite3.IntegrityError) else error
     connection.execute("RELEASE job")
     return None

@@ -9,11 +9,21 @@ from typing import Any, ClassVar, TypeAlias
 import anyio
 import attrs
 
+from coreclaw_async.errors import LedgerError
+
 Row = tuple[Any, ...]
 
 
 class StaleError(Exception):
     """A statement found other rows than it was written for; all of its write was undone."""
+
+
+class LaneLostError(LedgerError):
+    """
+    The store does not hold the lane any more, and the write was not made.
+
+    Whoever starts runs in the lane must take it anew, and settle what others have left open in it meanwhile.
+    """
 
 
 @attrs.frozen
@@ -63,11 +73,13 @@ class Job:
 
     Attributes:
         steps: What is done as a whole or not at all.
-        error: Why it was not, or None.
+        lane: The lane that must be held when it is done, or None.
+        error: Why it was not done, or None.
         is_done: Whether it is durable, or has failed.
     """
 
     steps: Sequence[Step]
+    lane: str | None = None
     error: Exception | None = None
     is_done: bool = False
 
@@ -91,23 +103,29 @@ class Store(ABC):
         self._jobs: list[Job] = []
         self._turn = anyio.Lock()
 
-    async def write(self, *steps: Step) -> None:
+    async def write(self, *steps: Step, lane: str | None = None) -> None:
         """
         Make what *steps* change durable, all or none; no cancellation comes between.
 
+        Args:
+            steps: What is changed.
+            lane: A lane that this store must hold at the moment of the change.
+
         Raises:
             StaleError: A statement changed another number of rows than it must, or a `Choice` raised it.
+            LaneLostError: The lane is not held any more.
             LedgerError: The database cannot be written to.
         """
-        job = Job(steps)
-        self._jobs.append(job)
-        with anyio.CancelScope(shield=True):
-            async with self._turn:
-                while not job.is_done:
-                    jobs, self._jobs = self._jobs, []
-                    await self._commit(jobs)
-        if job.error is not None:
-            raise job.error
+        while True:
+            job = Job(steps, lane)
+            self._jobs.append(job)
+            with anyio.CancelScope(shield=True):
+                async with self._turn:
+                    while not job.is_done:
+                        jobs, self._jobs = self._jobs, []
+                        await self._commit(jobs)
+            if job.error is None or await self._was_applied(job.error):
+                return
 
     async def read(self, sql: str, *values: Any) -> list[Row]:
         """
@@ -116,8 +134,20 @@ class Store(ABC):
         Raises:
             LedgerError: The database cannot be read.
         """
-        async with self._turn:
-            return await self._query(sql, values)
+        while True:
+            try:
+                async with self._turn:
+                    return await self._query(sql, values)
+            except LedgerError as error:
+                await self._was_applied(error)
+
+    async def _was_applied(self, error: Exception) -> bool:
+        """
+        Return whether what has failed with *error* was done all the same; if not, it is to be tried again.
+
+        Raises *error*, or what it has come to, when it is not. May wait for the database, and may be cancelled.
+        """
+        raise error
 
     @abstractmethod
     async def open(self) -> None:
@@ -134,7 +164,12 @@ class Store(ABC):
 
     @abstractmethod
     async def take_lane(self, lane: str) -> bool:
-        """Return whether *lane* is this store's from now on; False while it is another one's."""
+        """
+        Return whether *lane* is this store's from now on; False while it is another one's, or taken already.
+
+        Raises:
+            LedgerError: That cannot be told.
+        """
 
     @abstractmethod
     async def leave_lane(self, lane: str) -> None:

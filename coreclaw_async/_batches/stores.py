@@ -11,12 +11,17 @@ from coreclaw_async._batches.sqlite_store import SqliteStore
 from coreclaw_async._batches.store import Store
 
 MEMORY = "memory"
+PATIENCE = 1_800.0
 _FORMS = "'sqlite:///file.db', 'postgresql://...', 'memory', or a path"
 
 
-def store_at(ledger: str | os.PathLike[str]) -> Store:
+def store_at(ledger: str | os.PathLike[str], *, patience: float = PATIENCE) -> Store:
     """
     Return the store at *ledger*; nothing is opened.
+
+    Args:
+        ledger: Its address.
+        patience: For how many seconds it waits for a server that was there and is not any more.
 
     Raises:
         TypeError: It is neither a text nor a path.
@@ -29,7 +34,7 @@ def store_at(ledger: str | os.PathLike[str]) -> Store:
     if ledger == MEMORY:
         return SqliteStore(None)
     if is_postgres(ledger):
-        return PostgresStore(ledger)
+        return PostgresStore(ledger, patience)
     path = ledger.removeprefix("sqlite:///") if ledger.startswith("sqlite:///") else ledger
     if not path or "://" in path or path.startswith(("sqlite:", "postgres")):
         raise ValueError(f"ledger must be {_FORMS}, not {_without_password(ledger)!r}")

@@ -1,0 +1,409 @@
+"""One session with Postgres: what it holds, how it proves that it still does, and what its failures mean."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import secrets
+import time
+from collections.abc import Awaitable, Collection, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import anyio
+import attrs
+
+from coreclaw_async._batches.schema import META, VERSION, pending_statements
+from coreclaw_async._batches.store import Row, StaleError
+from coreclaw_async.errors import ConfigurationError, LedgerError
+
+T = TypeVar("T")
+Connection: TypeAlias = Any
+"""An asyncpg connection; the library says nothing of its types."""
+
+_SCHEMA = "coreclaw"
+_SECONDS = 15.0
+"""How long the server may take for one statement, or to let a client in."""
+
+_RENEWAL_SECONDS = 600.0
+_CLOSE_SECONDS = 5.0
+# A process that stands still in the middle of a write keeps the others waiting for so long, and they wait a bit longer.
+_SETTINGS = (
+    f"SET search_path = {_SCHEMA}; SET synchronous_commit = on; "
+    "SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '12s'"
+)
+# Which lock is held while the tables are made; any number will do that nobody else takes.
+_TABLES_LOCK = 0x436F7265436C6177
+_MOST_LETTERS = 4_000_000
+# Rows of sessions that have not been closed, by which a lost commit could be found out, are deleted after that.
+_KEPT_SECONDS = 30 * 86_400.0
+# The server ends, has no room, starts, or is a standby by now: it, or the one that takes its place, will do later.
+_SESSION_IS_OVER = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25006", "53300")
+# Others were in the way: the same write may be made again.
+_WRITE_IS_UNDONE = ("40001", "40P01", "55P03")
+# The statement is not there, or is there already: it was prepared in another session.
+_STATEMENT_IS_ELSEWHERE = ("26000", "42P05")
+_POOLER = (
+    "the ledger in Postgres is reached through a pooler in transaction mode, whose sessions, and the locks that keep "
+    "two processes apart, change hands between transactions: use a direct connection, or the pooler's session mode"
+)
+_LOCKS = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_NUMBER = "((classid::bigint << 32) | objid::bigint)"
+_HELD = f"SELECT {_NUMBER} {_LOCKS} AND pid = pg_backend_pid()"
+_END_HOLDER = f"SELECT pg_terminate_backend(pid) {_LOCKS} AND {_NUMBER} = ?"
+
+
+class PassingError(LedgerError):
+    """
+    What may go better at the next try; it does not leave the store.
+
+    Attributes:
+        session: The session that is over, or None where it goes on.
+        commit: Number of the commit whose answer did not come, or None where nothing was done.
+    """
+
+    def __init__(self, message: str, session: Session | None, commit: int | None = None) -> None:
+        super().__init__(message)
+        self.session = session
+        self.commit = commit
+
+
+@attrs.define(eq=False)
+class Session:
+    """
+    One session.
+
+    A pooler in transaction mode gives each transaction a session of its own choice, and a restart ends all of them;
+    with the session go its advisory locks, which are the lanes. So each transaction starts with a proof: the session
+    must still know the token that was put into it, and hold the locks. The proof also numbers the transaction in a row
+    of this session's own, by which can be told later whether a commit was made whose answer did not come.
+
+    Attributes:
+        dsn: Where the server is.
+        connection: The connection.
+        token: What tells this session from all others.
+        pid: Its process on the server.
+        commits: Number of its last transaction.
+        applied: Number of the last transaction that was committed, once a later session has asked; or None.
+    """
+
+    dsn: str
+    connection: Connection
+    token: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    pid: int = 0
+    commits: int = 0
+    applied: int | None = None
+
+    @classmethod
+    async def begun(cls, dsn: str) -> Session:
+        """
+        Connect, and make or renew the tables.
+
+        Raises:
+            PassingError: The server does not let us in, or not now.
+            LedgerError: It is no ledger of this version, or cannot be one.
+        """
+        asyncpg = load_asyncpg()
+        options = {"application_name": "coreclaw_async"}
+        connecting = asyncpg.connect(
+            dsn, timeout=_SECONDS, server_settings=options, connection_class=_connection_class(asyncpg.Connection)
+        )
+        session = cls(dsn, None)
+        session.connection = await session._answer(connecting, _SECONDS)
+        try:
+            await session._set_up()
+        except BaseException:
+            session.end()
+            raise
+        return session
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self.connection is None or bool(self.connection.is_closed())
+
+    async def fetch(self, sql: str, *values: Any, seconds: float = _SECONDS) -> list[Row]:
+        """Return the rows of a query, whose values are ``?``."""
+        return [tuple(row) for row in await self._answer(self._connected().fetch(numbered(sql), *values), seconds)]
+
+    async def change(self, sql: str, rows: Sequence[Row]) -> int | None:
+        """Run a statement once for each of *rows*, and return how many rows it has changed where that is told."""
+        if len(rows) != 1:
+            for piece in _pieces(rows):
+                await self._answer(self._connected().executemany(numbered(sql), piece), _SECONDS)
+            return None
+        return _count(await self._answer(self._connected().execute(numbered(sql), *rows[0]), _SECONDS))
+
+    async def begin(self, lanes: Collection[str] = ()) -> set[str]:
+        """
+        Begin a transaction if the session is what it was; return the *lanes* that it does not hold: begun if none.
+
+        Raises:
+            PassingError: The session is over.
+            LedgerError: A pooler has handed out another session, or the ledger is another one by now.
+        """
+        self.commits += 1
+        numbers = ", ".join(str(_number_of(lane)) for lane in lanes)
+        try:
+            # By name and without the driver's statements, which a pooler may have left in another session.
+            proof = f"BEGIN; EXECUTE {self._proof} ('{self.commits} {time.time():.0f}', '{{{numbers}}}')"
+            if _count(await self.run(proof)) == 1:
+                return set()
+            missing = await self._missing(lanes)
+        except LedgerError:
+            await self.roll_back()
+            raise
+        await self.roll_back()
+        return missing
+
+    async def commit(self) -> None:
+        """
+        Make the transaction durable.
+
+        Raises:
+            PassingError: No answer came: whether it is durable must be found out.
+            LedgerError: It is not.
+        """
+        try:
+            status = await self.run("COMMIT")
+        except PassingError as error:
+            error.commit = self.commits if error.session is not None else None
+            raise
+        if status != "COMMIT":
+            raise LedgerError(f"the ledger in Postgres cannot be used: COMMIT was answered with {status}")
+
+    async def roll_back(self) -> None:
+        """Undo the transaction; a session in which that cannot be done is over, which undoes it too."""
+        if not self.is_over:
+            try:
+                await self.run("ROLLBACK")
+            except LedgerError:
+                self.end()
+
+    async def run(self, sql: str) -> str:
+        """Run statements without values, and return how the last one was answered."""
+        return str(await self._answer(self._connected().execute(sql), _SECONDS))
+
+    async def take(self, lane: str) -> bool:
+        """Return whether this session has got the lock of a lane."""
+        rows = await self.fetch("SELECT pg_try_advisory_lock(?)", _number_of(lane))
+        return bool(rows[0][0])
+
+    async def leave(self, lane: str) -> None:
+        """Give the lock of a lane back."""
+        await self.fetch("SELECT pg_advisory_unlock(?)", _number_of(lane))
+
+    async def learn_end_of(self, earlier: Session) -> None:
+        """
+        Find out which transaction of an *earlier* session was its last one, and see that it makes no other.
+
+        Raises:
+            PassingError: It has not ended yet.
+            LedgerError: Nobody can tell.
+        """
+        await self.fetch(_END_HOLDER, _number_of(f"session {earlier.token}"))
+        # Its row is locked by a transaction that may still be committed; then this waits for it, or fails.
+        rows = await self.fetch("SELECT value FROM coreclaw_ledger WHERE name = ? FOR UPDATE", earlier._row)
+        if not rows:
+            raise LedgerError(_replaced("while it did not answer"))
+        earlier.applied = int(rows[0][0].partition(" ")[0])
+
+    def end(self) -> None:
+        """Cut the connection off."""
+        if self.connection is not None:
+            self.connection.terminate()
+            self.connection = None
+
+    async def close(self) -> None:
+        """Take leave of the server; cut off when it does not answer in time."""
+        if not self.is_over:
+            try:
+                await self.fetch("DELETE FROM coreclaw_ledger WHERE name = ?", self._row, seconds=_CLOSE_SECONDS)
+                await self._answer(self._connected().close(timeout=_CLOSE_SECONDS), _CLOSE_SECONDS)
+            except LedgerError:
+                pass
+            finally:
+                self.end()
+
+    @property
+    def _row(self) -> str:
+        return f"session {self.token}"
+
+    @property
+    def _proof(self) -> str:
+        return f"coreclaw_proof_{self.token}"
+
+    async def _set_up(self) -> None:
+        await self.run(f"SELECT set_config('coreclaw.session', '{self.token}', false)")
+        await self.run(f"SELECT pg_advisory_lock({_number_of(self._row)})")
+        await self.run(_SETTINGS)
+        ((self.pid,),) = await self.fetch("SELECT pg_backend_pid()")
+        await self._make_tables()
+        await self.run(
+            f"PREPARE {self._proof} (text, bigint[]) AS UPDATE coreclaw_ledger SET value = $1 "  # noqa: S608 - all of it is ours
+            f"WHERE name = '{self._row}' AND current_setting('coreclaw.session', true) = '{self.token}' "
+            f"AND pg_backend_pid() = {self.pid} AND CASE WHEN cardinality($2) = 0 THEN true ELSE "
+            f"cardinality($2) = (SELECT count(*) FROM ({_HELD} AND {_NUMBER} = ANY ($2)) AS held) END"
+        )
+        await self.fetch("INSERT INTO coreclaw_ledger VALUES (?, ?)", self._row, f"0 {time.time():.0f}")
+        await self.fetch(
+            "DELETE FROM coreclaw_ledger WHERE name LIKE 'session %' AND split_part(value, ' ', 2) < ?",
+            f"{time.time() - _KEPT_SECONDS:.0f}",
+        )
+        await self.begin()
+        await self.commit()
+
+    async def _make_tables(self) -> None:
+        """Make the tables of this version, of nothing or of an older one."""
+        if await self._version() == str(VERSION):
+            return
+        await self.run("BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        await self.fetch("SELECT pg_advisory_xact_lock(?)", _TABLES_LOCK, seconds=_RENEWAL_SECONDS)
+        await self.run(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}; {META}")
+        for statement in pending_statements("in Postgres", await self._version()):
+            await self._answer(self._connected().execute(statement), _RENEWAL_SECONDS)
+        await self.fetch(
+            "INSERT INTO coreclaw_ledger VALUES ('version', ?) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
+            str(VERSION),
+        )
+        await self.commit()
+
+    async def _version(self) -> str | None:
+        if await self.fetch(f"SELECT 1 WHERE to_regclass('{_SCHEMA}.coreclaw_ledger') IS NULL"):
+            return None
+        rows = await self.fetch("SELECT value FROM coreclaw_ledger WHERE name = 'version'")
+        return str(rows[0][0]) if rows else None
+
+    async def _missing(self, lanes: Collection[str]) -> set[str]:
+        """Return which of *lanes* are not held, after a proof that has failed."""
+        sql = "SELECT current_setting('coreclaw.session', true), pg_backend_pid()"
+        if await self.fetch(sql) != [(self.token, self.pid)]:
+            raise LedgerError(_POOLER)
+        if not await self.fetch("SELECT 1 FROM coreclaw_ledger WHERE name = ?", self._row):
+            raise LedgerError(_replaced("while it was open"))
+        held = {number for (number,) in await self.fetch(_HELD)}
+        return {lane for lane in lanes if _number_of(lane) not in held}
+
+    def _connected(self) -> Connection:
+        if self.is_over:
+            raise PassingError("the connection to the ledger in Postgres was lost", self)
+        return self.connection
+
+    async def _answer(self, asked: Awaitable[T], seconds: float) -> T:
+        """Wait for an answer; what asyncpg, a socket or a transport raises becomes a LedgerError."""
+        try:
+            with anyio.fail_after(seconds):
+                return await asked
+        except anyio.get_cancelled_exc_class():
+            if _is_cancelled():
+                raise
+            # asyncpg cancels its own waiters when a connection is cut off.
+            self._fail("the connection was cut off", is_over=True)
+        except Exception as error:  # noqa: BLE001 - nothing says what else a driver and a transport can raise
+            self._judge(error, seconds)
+
+    def _judge(self, error: Exception, seconds: float) -> NoReturn:
+        state = str(getattr(error, "sqlstate", None) or "")
+        if state.startswith("23"):  # A row is there already.
+            raise StaleError(str(error)) from None
+        if state in _STATEMENT_IS_ELSEWHERE:
+            raise LedgerError(_POOLER) from None
+        what = str(error) or f"no answer for {seconds:g} seconds"
+        # Without the address, which holds a password as a rule.
+        detail = "" if any(part in what for part in _secrets_of(self.dsn)) else f": {what}"
+        message = f"{type(error).__name__}{detail}"
+        is_wrong = isinstance(error, ValueError) and self.connection is not None  # A value has no form for Postgres.
+        if state in _WRITE_IS_UNDONE:
+            raise PassingError(f"the ledger in Postgres cannot be used: {message}", None) from None
+        self._fail(message, is_over=self.is_over or state.startswith(_SESSION_IS_OVER) or not (state or is_wrong))
+
+    def _fail(self, message: str, *, is_over: bool) -> NoReturn:
+        message = f"the ledger in Postgres cannot be used: {message}"
+        if is_over:
+            self.end()
+            raise PassingError(message, self) from None
+        raise LedgerError(message) from None
+
+
+def load_asyncpg() -> Any:
+    """
+    Return the library.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        return importlib.import_module("asyncpg")
+    except ImportError:
+        raise ConfigurationError(
+            'a ledger in Postgres needs the extra: pip install "coreclaw-async[postgres]"'
+        ) from None
+
+
+@functools.cache
+def _connection_class(base: type) -> type:
+    """
+    Return a connection whose prepared statements have names that no other process uses.
+
+    Behind a pooler in transaction mode the name of one process can stand for another statement of another one.
+    """
+
+    def unique_id(_: object, prefix: str) -> str:
+        return f"coreclaw_{prefix}_{secrets.token_hex(8)}"
+
+    return type(base)("LedgerConnection", (base,), {"_get_unique_id": unique_id})
+
+
+@functools.lru_cache(maxsize=256)
+def numbered(sql: str) -> str:
+    """Return *sql* with its values named as Postgres names them."""
+    first, *others = sql.split("?")
+    return first + "".join(f"${number}{part}" for number, part in enumerate(others, 1))
+
+
+def _is_cancelled() -> bool:
+    """Return whether somebody has cancelled this task."""
+    import asyncio  # Imported late elsewhere too: it takes longer than the rest of the package.
+
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _count(status: str) -> int | None:
+    """Return how many rows were changed, of the answer to a statement."""
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdecimal() else None
+
+
+def _pieces(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
+    """Return *rows* in pieces that a slow network carries in the time of one statement."""
+    first, letters = 0, 0
+    for number, row in enumerate(rows):
+        letters += sum(len(value) for value in row if isinstance(value, str))
+        if letters > _MOST_LETTERS:
+            yield rows[first : number + 1]
+            first, letters = number + 1, 0
+    if first < len(rows):
+        yield rows[first:]
+
+
+def _number_of(lane: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"coreclaw:{lane}".encode()).digest()[:8], "big", signed=True)
+
+
+def _replaced(when: str) -> str:
+    return f"the ledger in Postgres was made anew or restored {when}: what this process knows of it is no longer true"
+
+
+def _secrets_of(dsn: str) -> list[str]:
+    """Return what an error must not show: the address, and its password in each form."""
+    _, _, rest = dsn.partition("://")
+    credentials, _, _ = rest.rpartition("@")
+    password = credentials.partition(":")[2]
+    _, _, query = rest.partition("?")
+    given = [value for name, value in parse_qsl(query) if "password" in name]
+    return [part for part in (dsn, password, unquote(password), *given) if part]
