@@ -259,7 +259,9 @@ class BatchLedger:
         rows = await self.store.read(f"SELECT {COLUMNS} FROM item WHERE batch = ? AND key = ?", self.batch, key)
         return item_of(rows[0]) if rows else None
 
-    async def step(self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None) -> BatchItem:
+    async def step(
+        self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, lane: str | None = None
+    ) -> BatchItem:
         """
         Write down that an item has gone on, if it still is as it was.
 
@@ -267,8 +269,10 @@ class BatchLedger:
             before: What it was.
             after: What it is.
             ended: What it was between, where it waits for another run: how its run has ended.
+            lane: The lane that must be held at that moment, or None.
 
         Raises:
+            LaneLostError: The lane is not held any more.
             IllegalStepError: It is not: somebody else was quicker, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.
@@ -302,7 +306,9 @@ class BatchLedger:
         try:
             if not self._has_budget:
                 await self.store.write(
-                    *self._change(before, after, _NO_BUDGET, after.batch), *self._runs(before, ended or after)
+                    *self._change(before, after, _NO_BUDGET, after.batch),
+                    *self._runs(before, ended or after),
+                    lane=lane,
                 )
                 return after
         except StaleError:
@@ -320,6 +326,7 @@ class BatchLedger:
                 ),
                 *self._change(before, after, "1 = 1"),
                 *self._runs(before, ended or after),
+                lane=lane,
             )
         except OverBudgetError:
             raise

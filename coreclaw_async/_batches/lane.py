@@ -17,6 +17,7 @@ from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.ownership import lane_lock
 from coreclaw_async._batches.reconciling import Reconciler
 from coreclaw_async._batches.spending import OverBudgetError
+from coreclaw_async._batches.store import LaneLostError
 from coreclaw_async._fence import SendWindow
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._wire.retry import RetryPolicy
@@ -147,7 +148,8 @@ class Lane:
         leaves_within = means.times.leaves_within(len(request.body or b""))
         window = SendWindow.open(clock, first=means.times.send_window, last=leaves_within)
         try:
-            intent = await means.step(item, item.intended(at=means.service_time(), callback_url=url))
+            intended = item.intended(at=means.service_time(), callback_url=url)
+            intent = await means.step(item, intended, lane=self._lock_name)
         except PausedError:
             limits.paused(clock.monotonic())
             self._ahead.clear()
@@ -155,6 +157,12 @@ class Lane:
         except OverBudgetError:
             limits.over_budget()
             self._ahead.clear()
+            return
+        except LaneLostError as error:
+            # Others may have had the lane meanwhile: it is taken anew, and what is open in it is settled first.
+            limits.not_started()
+            logger.warning("%s; it is taken again", error)
+            self._is_unsettled = True
             return
         except BaseException as error:
             limits.not_started()

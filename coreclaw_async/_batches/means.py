@@ -76,7 +76,9 @@ class Means:
         """Whether an answer has told the service's clock; else this machine's stands for it."""
         return clock_difference(*self.context.transport.connections.last_date) is not None
 
-    async def step(self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None) -> BatchItem:
+    async def step(
+        self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, lane: str | None = None
+    ) -> BatchItem:
         """
         Write down that an item has gone on, tell, and return what it is: something else if it was cancelled meanwhile.
 
@@ -84,14 +86,16 @@ class Means:
             before: What it was.
             after: What it is.
             ended: What it was between, where it waits for another run: how its run has ended.
+            lane: The lane that must be held at that moment, or None.
 
         Raises:
+            LaneLostError: The lane is not held any more.
             IllegalStepError: It has done so already, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.
             LedgerError: It cannot be written down.
         """
-        after = await self.ledger.step(before, after, ended=ended)
+        after = await self.ledger.step(before, after, ended=ended, lane=lane)
         self.context.transport.emit(
             BatchItemChanged(
                 batch=after.batch,

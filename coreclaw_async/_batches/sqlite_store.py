@@ -103,8 +103,8 @@ class SqliteStore(Store):
             raise LedgerError(f"the ledger {self._name} is closed")
         if self._path is not None and _id_of(self._path) != self._file:
             raise LedgerError(
-                f"the ledger {self._name} was deleted or replaced while it was open, and what was written down with it: "
-                "nothing more is started. Put the file back, or look for its runs at the service"
+                f"the ledger {self._name} was deleted or replaced while it was open, and with it what was written "
+                "down: nothing more is started. Put the file back, or look for its runs at the service"
             )
         return self._connection
 

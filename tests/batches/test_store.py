@@ -105,7 +105,8 @@ async def test_a_value_that_cannot_be_written_fails_clearly_and_hangs_nobody(sto
             for name in ("a", "\ud800", "b"):
                 group.start_soon(write, name)
 
-    assert failures
+    assert len(failures) == 1
+    assert await store.read(NAMES) == [("a",), ("b",)]
     await store.write(batch("c"))
     await store.aclose()
 
@@ -350,7 +351,7 @@ async def test_a_write_that_is_cancelled_is_whole_all_the_same(ledger: str) -> N
 async def test_a_postgres_that_goes_is_a_clear_error_and_takes_its_lanes_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
-    store, rival = PostgresStore(postgres_dsn), PostgresStore(postgres_dsn)
+    store, rival = PostgresStore(postgres_dsn, patience=0.3), PostgresStore(postgres_dsn, patience=0.3)
     await store.open()
     assert await store.take_lane("x")
     await store.write(batch("a"))
@@ -377,7 +378,7 @@ async def test_a_postgres_with_an_old_password_gives_it_not_away(postgres: postg
     dsn = f"postgresql://postgres:tr0ub4dor@127.0.0.1:{postgres.port}/nowhere-tr0ub4dor"
 
     with pytest.raises(LedgerError) as caught:
-        await PostgresStore(dsn).open()
+        await PostgresStore(dsn, patience=60.0).open()
 
     assert "tr0ub4dor" not in f"{caught.value!r}{caught.value.__cause__}"
 
@@ -385,14 +386,14 @@ async def test_a_postgres_with_an_old_password_gives_it_not_away(postgres: postg
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_postgres_and_trio_are_told_apart_before_anything_is_sent() -> None:
     with pytest.raises(ConfigurationError, match="needs asyncio"):
-        await PostgresStore("postgresql://127.0.0.1/x").open()
+        await PostgresStore("postgresql://127.0.0.1/x", patience=60.0).open()
 
 
 async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "asyncpg", None)
 
     with pytest.raises(ConfigurationError, match=r"coreclaw-async\[postgres\]"):
-        await PostgresStore("postgresql://127.0.0.1/x").open()
+        await PostgresStore("postgresql://127.0.0.1/x", patience=60.0).open()
 
 
 def test_addresses_say_what_they_mean(tmp_path: Path) -> None:
