@@ -113,7 +113,7 @@ class Session:
             dsn, timeout=_SECONDS, server_settings=options, connection_class=_connection_class(asyncpg.Connection)
         )
         session = cls(dsn, None)
-        session.connection = await session._answer(connecting, _SECONDS)
+        session.connection = await session._answer(connecting)
         try:
             await session._set_up()
         except BaseException:
@@ -126,7 +126,7 @@ class Session:
         """Whether nothing can be asked any more."""
         return self.connection is None or bool(self.connection.is_closed())
 
-    async def fetch(self, sql: str, *values: Any, seconds: float = _SECONDS) -> list[Row]:
+    async def fetch(self, sql: str, *values: Any, seconds: float | None = None) -> list[Row]:
         """Return the rows of a query, whose values are ``?``."""
         return [tuple(row) for row in await self._answer(self._connected().fetch(numbered(sql), *values), seconds)]
 
@@ -134,9 +134,9 @@ class Session:
         """Run a statement once for each of *rows*, and return how many rows it has changed where that is told."""
         if len(rows) != 1:
             for piece in _pieces(rows):
-                await self._answer(self._connected().executemany(numbered(sql), piece), _SECONDS)
+                await self._answer(self._connected().executemany(numbered(sql), piece))
             return None
-        return _count(await self._answer(self._connected().execute(numbered(sql), *rows[0]), _SECONDS))
+        return _count(await self._answer(self._connected().execute(numbered(sql), *rows[0])))
 
     async def begin(self, lanes: Collection[str] = ()) -> set[str]:
         """
@@ -186,7 +186,7 @@ class Session:
 
     async def run(self, sql: str) -> str:
         """Run statements without values, and return how the last one was answered."""
-        return str(await self._answer(self._connected().execute(sql), _SECONDS))
+        return str(await self._answer(self._connected().execute(sql)))
 
     async def take(self, lane: str) -> bool:
         """Return whether this session has got the lock of a lane."""
@@ -293,8 +293,9 @@ class Session:
             raise PassingError("the connection to the ledger in Postgres was lost", self)
         return self.connection
 
-    async def _answer(self, asked: Awaitable[T], seconds: float) -> T:
+    async def _answer(self, asked: Awaitable[T], seconds: float | None = None) -> T:
         """Wait for an answer; what asyncpg, a socket or a transport raises becomes a LedgerError."""
+        seconds = _SECONDS if seconds is None else seconds
         try:
             with anyio.fail_after(seconds):
                 return await asked

@@ -1,0 +1,423 @@
+"""A session with Postgres may end at any moment: nothing is written twice, nothing is lost, and no lane has two owners."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+
+import anyio
+import postgres_server
+import pytest
+from unreliable_way import UnreliableWay
+
+from coreclaw_async import LedgerError
+from coreclaw_async._batches import postgres_session, postgres_store
+from coreclaw_async._batches.postgres_store import PostgresStore
+from coreclaw_async._batches.store import LaneLostError, StaleError, Statement
+
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+
+ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
+NAMES = "SELECT name FROM batch ORDER BY name"
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'coreclaw_async'"
+
+
+def batch(name: str) -> Statement:
+    return Statement.of(ADD, name, "account", 1.0, changes=1)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer is given up soon."""
+    monkeypatch.setattr(postgres_session, "_SECONDS", 0.5)
+
+
+async def opened(dsn: str, patience: float = 20.0) -> PostgresStore:
+    store = PostgresStore(dsn, patience)
+    await store.open()
+    return store
+
+
+async def work(store: PostgresStore) -> list[str]:
+    """Write each batch once, with and without a lane, alone and several at once; return those that are written."""
+    written: list[str] = []
+
+    async def write(name: str, lane: str | None = None) -> None:
+        await store.write(batch(name), lane=lane)
+        written.append(name)
+
+    await write("a")
+    for name in ("b", "c"):
+        while True:
+            with anyio.fail_after(10):
+                while not await store.take_lane("x"):
+                    await anyio.sleep(0.02)
+            try:
+                await write(name, "x")
+                break
+            except LaneLostError:
+                await store.leave_lane("x")
+        await store.leave_lane("x")
+    async with anyio.create_task_group() as group:
+        for name in ("d", "e", "f"):
+            group.start_soon(write, name)
+    assert await store.read(NAMES) == [(name,) for name in sorted(written)]
+    return written
+
+
+@pytest.mark.parametrize("failure", ["cut", "silent"])
+@pytest.mark.endurance
+async def test_whatever_answer_is_lost_each_write_is_made_once(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, quick: None, failure: str
+) -> None:
+    await (await opened(postgres_dsn)).aclose()
+    lost = 0
+    for number in itertools.count(1):
+        postgres.run("DELETE FROM coreclaw.batch")
+        async with UnreliableWay.to(postgres.port) as way:
+            setattr(way, f"{failure}_at", number)
+            store = PostgresStore(way.dsn, 20.0)
+            try:
+                await store.open()
+            except LedgerError as error:
+                assert "s3cret" not in str(error)
+                lost += 1
+                await store.open()
+            assert await work(store) == ["a", "b", "c", "d", "e", "f"] or lost
+            is_over = way.answers < number
+            await store.aclose()
+        assert postgres.run("SELECT string_agg(name, '' ORDER BY name) FROM coreclaw.batch").strip() == "abcdef"
+        if is_over:
+            break
+    assert number > 40
+    assert lost > 5
+
+
+async def test_a_write_whose_commit_was_not_answered_is_not_made_again(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        await store.write(batch("a"))
+        way.seen.clear()
+        before = way.answers
+        await store.write(batch("b"))
+        answers = way.answers - before
+        assert b"COMMIT" in way.seen[-1]
+        way.cut_at = way.answers + answers
+
+        await store.write(batch("c"))
+
+        assert b"COMMIT" in way.seen[2 * answers - 1]
+        assert await store.read(NAMES) == [("a",), ("b",), ("c",)]
+        # The control: repeated blindly, it would have failed.
+        with pytest.raises(StaleError):
+            await store.write(batch("c"))
+        await store.aclose()
+
+
+async def test_a_commit_that_was_not_made_is_made(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        await store.write(batch("a"))
+        way.cut_at = way.answers + 1
+
+        await store.write(batch("b"))
+
+        assert await store.read(NAMES) == [("a",), ("b",)]
+        await store.aclose()
+
+
+async def test_a_restart_is_waited_for_and_takes_the_lanes_along(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await opened(postgres_dsn)
+    assert await store.take_lane("x")
+    await store.write(batch("a"), lane="x")
+    postgres.stop()
+    caplog.set_level(logging.WARNING)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.write, batch("b"))
+        group.start_soon(store.write, batch("c"))
+        group.start_soon(store.read, NAMES)
+        await anyio.sleep(0.3)
+        await anyio.to_thread.run_sync(postgres.start)
+
+    assert await store.read(NAMES) == [("a",), ("b",), ("c",)]
+    assert caplog.text.count("the session with the ledger in Postgres was lost") == 1
+    with pytest.raises(LaneLostError):
+        await store.write(batch("d"), lane="x")
+    await store.leave_lane("x")
+    assert await store.take_lane("x")
+    await store.write(batch("d"), lane="x")
+    await store.aclose()
+
+
+async def test_a_lane_that_another_process_has_taken_meanwhile_is_not_written_in(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    store, rival = await opened(postgres_dsn), await opened(postgres_dsn)
+    assert await store.take_lane("x")
+    assert store._session is not None
+    postgres.run(f"SELECT pg_terminate_backend({store._session.pid})")
+    while not await rival.take_lane("x"):
+        await anyio.sleep(0.02)
+
+    with pytest.raises(LaneLostError):
+        await store.write(batch("a"), lane="x")
+
+    assert not await store.take_lane("x")
+    await rival.write(batch("a"), lane="x")
+    await rival.aclose()
+    assert await store.take_lane("x")
+    await store.write(batch("b"), lane="x")
+    assert await store.read(NAMES) == [("a",), ("b",)]
+    await store.aclose()
+
+
+async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(postgres_dsn: str) -> None:
+    store = await opened(postgres_dsn)
+    assert await store.take_lane("x")
+    assert await store.take_lane("y")
+    await store.read("SELECT pg_advisory_unlock(?)", postgres_session._number_of("x"))
+    failures: list[LedgerError] = []
+
+    async def write(name: str, lane: str | None) -> None:
+        try:
+            await store.write(batch(name), lane=lane)
+        except LaneLostError as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        for name, lane in (("a", "x"), ("b", "y"), ("c", None)):
+            group.start_soon(write, name, lane)
+
+    assert len(failures) == 1
+    assert await store.read(NAMES) == [("b",), ("c",)]
+    await store.aclose()
+
+
+@pytest.mark.endurance
+@pytest.mark.parametrize("seconds", [None, 0.5])
+async def test_a_frozen_server_is_left_for_another_session(
+    postgres: postgres_server.PostgresServer,
+    postgres_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float | None,
+) -> None:
+    if seconds is not None:
+        monkeypatch.setattr(postgres_session, "_SECONDS", seconds)
+    store = await opened(postgres_dsn)
+    assert await store.take_lane("x")
+    began = time.monotonic()
+    with postgres.frozen(postgres.run(SESSIONS)):
+        await store.write(batch("a"))
+        took = time.monotonic() - began
+        assert not await store.take_lane("x") or True
+        with pytest.raises(LaneLostError):
+            await store.write(batch("b"), lane="x")
+        await store.leave_lane("x")
+        # The frozen session has it; nobody else does, and it ends when it goes on.
+        assert not await store.take_lane("x")
+
+    with anyio.fail_after(10):
+        while not await store.take_lane("x"):
+            await anyio.sleep(0.02)
+    await store.write(batch("b"), lane="x")
+    assert took < (seconds or 15.0) + 4.0
+    assert await store.read(NAMES) == [("a",), ("b",)]
+    await store.aclose()
+
+
+async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: str, quick: None) -> None:
+    port = int(postgres_dsn.rpartition(":")[2].partition("/")[0])
+    async with UnreliableWay.to(port) as way:
+        store = await opened(way.dsn, patience=1.0)
+        way.silent_at = way.answers + 1
+        way.is_closed = True
+        failures: list[str] = []
+
+        async def ask() -> None:
+            with pytest.raises(LedgerError) as caught:
+                await store.read(NAMES)
+            failures.append(str(caught.value))
+
+        with anyio.fail_after(8):
+            async with anyio.create_task_group() as group:
+                for _ in range(20):
+                    group.start_soon(ask)
+
+        assert len(failures) == 20
+        assert all("it was tried again for 1 seconds" in failure for failure in failures)
+        way.is_closed, way.silent_at = False, None
+        assert await store.read(NAMES) == []
+        await store.aclose()
+
+
+async def test_waiting_for_the_server_can_be_cancelled(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        way.is_closed = True
+        way.cut_at = way.answers + 1
+        for asked in (lambda: store.write(batch("a")), lambda: store.read(NAMES), lambda: store.take_lane("x")):
+            with anyio.move_on_after(0.3) as scope, anyio.fail_after(5):
+                await asked()
+            assert scope.cancelled_caught
+        began = time.monotonic()
+        await store.aclose()
+        assert time.monotonic() - began < 1.0
+
+
+async def test_a_store_that_is_closed_while_others_wait_for_the_server_says_so(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        way.is_closed = True
+        way.cut_at = way.answers + 1
+
+        async def ask() -> None:
+            with pytest.raises(LedgerError, match="closed"):
+                await store.read(NAMES)
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask)
+                await anyio.sleep(0.3)
+                await store.aclose()
+
+
+async def test_writes_that_lock_each_other_are_made_again(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    first, second = await opened(postgres_dsn), await opened(postgres_dsn)
+    await first.write(*(batch(f"n{number:02}") for number in range(40)))
+    change = "UPDATE batch SET created = created + 1 WHERE name = ?"
+
+    async def write(store: PostgresStore, names: Sequence[int]) -> None:
+        for _ in range(6):
+            await store.write(*(Statement.of(change, f"n{number:02}", changes=1) for number in names))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write, first, range(40))
+        group.start_soon(write, second, range(39, -1, -1))
+
+    assert await first.read("SELECT DISTINCT created FROM batch") == [(13.0,)]
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_a_process_that_stands_still_within_a_write_does_not_stop_the_others(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = postgres_session._SETTINGS.replace("'8s'", "'300ms'").replace("'12s'", "'100ms'")
+    monkeypatch.setattr(postgres_session, "_SETTINGS", settings)
+    still, other = await opened(postgres_dsn), await opened(postgres_dsn)
+    await other.write(batch("a"))
+    assert still._session is not None
+    await still._session.begin()
+    await still._session.fetch("UPDATE batch SET created = 2 WHERE name = 'a'")
+
+    await other.write(Statement.of("UPDATE batch SET created = 3 WHERE name = 'a'", changes=1))
+
+    assert await still.read("SELECT created FROM batch") == [(3.0,)]
+    await still.aclose()
+    await other.aclose()
+
+
+async def test_a_ledger_that_is_made_anew_is_noticed(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    store = await opened(postgres_dsn)
+    postgres.run("DROP SCHEMA coreclaw CASCADE")
+    with pytest.raises(LedgerError, match="does not exist"):
+        await store.write(batch("a"))
+    await (await opened(postgres_dsn)).aclose()
+
+    with pytest.raises(LedgerError, match="made anew or restored while it was open"):
+        await store.write(batch("a"))
+    assert store._session is not None
+    store._session.end()
+    with pytest.raises(LedgerError, match="made anew or restored while it did not answer"):
+        await store.write(batch("a"))
+    await store.aclose()
+
+
+async def test_rows_of_sessions_go_with_them(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> None:
+    await (await opened(postgres_dsn)).aclose()
+    rows = "SELECT count(*) FROM coreclaw.coreclaw_ledger WHERE name LIKE 'session%'"
+    assert postgres.run(rows).strip() == "0"
+    long_ago = f"{time.time() - 31 * 86_400:.0f}"
+    postgres.run(f"INSERT INTO coreclaw.coreclaw_ledger VALUES ('session x', '5 {long_ago}'), ('session y', '5 9999999999')")
+
+    store = await opened(postgres_dsn)
+
+    assert postgres.run(rows).strip() == "2"
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT nothing", "SELECT 1 / 0", "SELECT 1 WHERE 1 = ?", "SELECT ?::bigint", "SELECT name FROM nowhere"]
+)
+async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(postgres_dsn: str, sql: str) -> None:
+    store = await opened(postgres_dsn)
+    assert await store.take_lane("x")
+
+    with pytest.raises(LedgerError, match="the ledger in Postgres cannot be used: "):
+        await store.read(sql, *(["no number"] if "?" in sql else []))
+    with pytest.raises(LedgerError):
+        await store.write(Statement.of(sql, *(["no number"] if "?" in sql else [])))
+
+    await store.write(batch("a"), lane="x")
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://me:s3cret@127.0.0.1:1/x",
+        "postgresql://me:s3cret@nowhere.invalid/x",
+        "postgresql://me:s3cret@127.0.0.1:99999999/x",
+        "postgresql://me:s3cret@127.0.0.1:port/x",
+        "postgresql://me:s3cret@/x?host=/nowhere",
+        "postgresql://me:s3cret@127.0.0.1:1/x?sslmode=nonsense",
+        "postgresql://me@127.0.0.1:1/x?sslmode=verify-full&sslrootcert=/nowhere&password=s3cret",
+    ],
+)
+async def test_an_address_that_leads_nowhere_is_a_ledger_error(dsn: str) -> None:
+    with anyio.fail_after(10), pytest.raises(LedgerError) as caught:
+        await PostgresStore(dsn, 60.0).open()
+
+    assert type(caught.value) is LedgerError
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"", b"N", b"E", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\x08\0\0\0\x63", b"\xff" * 500])
+async def test_what_is_no_postgres_is_a_ledger_error(answer: bytes, quick: None) -> None:
+    async def serve(client: anyio.abc.SocketStream) -> None:
+        async with client:
+            await client.receive()
+            if answer:
+                await client.send(answer)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with anyio.create_task_group() as group:
+        group.start_soon(listener.serve, serve)
+        with anyio.fail_after(10), pytest.raises(LedgerError):
+            await PostgresStore(f"postgresql://me@127.0.0.1:{port}/x", 60.0).open()
+        group.cancel_scope.cancel()
+    await listener.aclose()
+
+
+def test_rows_go_in_pieces_that_a_slow_network_carries(anyio_backend: str) -> None:
+    large, small = ("x" * 1_500_000, None), ("x", 1)
+
+    assert [len(piece) for piece in postgres_session._pieces([small] * 5)] == [5]
+    assert [len(piece) for piece in postgres_session._pieces([large] * 7 + [small])] == [3, 3, 2]
+    assert list(postgres_session._pieces([])) == []

@@ -1,0 +1,83 @@
+"""The way to a Postgres server, which can be cut or fall silent at any answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class UnreliableWay:
+    """
+    A port that leads to another one.
+
+    Attributes:
+        port: The port.
+        answers: Pieces that the server has sent, over all connections.
+        cut_at: The piece that does not arrive any more: its connection is cut.
+        silent_at: The piece from which on its connection is silent.
+        is_closed: Whether nobody is let in.
+        seen: What the server has sent, piece by piece.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.port = 0
+        self.answers = 0
+        self.cut_at: int | None = None
+        self.silent_at: int | None = None
+        self.is_closed = False
+        self.seen: list[bytes] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, target: int) -> AsyncIterator[UnreliableWay]:
+        way = cls(target)
+        server = await asyncio.start_server(way._serve, "127.0.0.1", 0)
+        way.port = server.sockets[0].getsockname()[1]
+        try:
+            yield way
+        finally:
+            server.close()
+            for task in list(way._tasks):
+                task.cancel()
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://postgres:s3cret@127.0.0.1:{self.port}/postgres"
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            if not self.is_closed:
+                server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+                sending = asyncio.create_task(self._send(client, to_server))
+                try:
+                    await self._answer(server, to_client)
+                finally:
+                    sending.cancel()
+                    to_server.close()
+        to_client.close()
+        self._tasks.discard(task)
+
+    async def _send(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await client.read(65_536):
+                to_server.write(data)
+                await to_server.drain()
+            to_server.close()
+
+    async def _answer(self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        while data := await server.read(65_536):
+            self.answers += 1
+            self.seen.append(data)
+            if self.answers == self.cut_at:
+                return
+            if self.answers == self.silent_at:
+                await asyncio.sleep(3_600)
+            to_client.write(data)
+            await to_client.drain()
