@@ -64,7 +64,7 @@ HTTPX_IS_FOR |= {"_storage_host", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
 ASYNCIO_IS_FOR = {
     "coreclaw_async._sync_runtime",
-    "coreclaw_async._batches.postgres_session",
+    "coreclaw_async._batches.postgres_driver",
 }  # asyncpg is for it alone.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib
 import secrets
 import time
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, NoReturn, TypeAlias, TypeVar
-from urllib.parse import parse_qsl, unquote
 
 import anyio
 import attrs
 
+from coreclaw_async._batches.postgres_driver import (
+    connection_class,
+    count_of,
+    is_cancelled,
+    load_asyncpg,
+    numbered,
+    pieces_of,
+    secrets_of,
+)
 from coreclaw_async._batches.schema import META, VERSION, pending_statements
 from coreclaw_async._batches.store import Row, StaleError
-from coreclaw_async.errors import ConfigurationError, LedgerError
+from coreclaw_async.errors import LedgerError
 
 T = TypeVar("T")
 Connection: TypeAlias = Any
@@ -35,7 +41,6 @@ _SETTINGS = (
 )
 # Which lock is held while the tables are made; any number will do that nobody else takes.
 _TABLES_LOCK = 0x436F7265436C6177
-_MOST_LETTERS = 4_000_000
 # Rows of sessions that have not been closed, by which a lost commit could be found out, are deleted after that.
 _KEPT_SECONDS = 30 * 86_400.0
 # The server ends, has no room, starts, or is a standby by now: it, or the one that takes its place, will do later.
@@ -110,7 +115,7 @@ class Session:
         asyncpg = load_asyncpg()
         options = {"application_name": "coreclaw_async"}
         connecting = asyncpg.connect(
-            dsn, timeout=_SECONDS, server_settings=options, connection_class=_connection_class(asyncpg.Connection)
+            dsn, timeout=_SECONDS, server_settings=options, connection_class=connection_class(asyncpg.Connection)
         )
         session = cls(dsn, None)
         session.connection = await session._answer(connecting)
@@ -133,10 +138,10 @@ class Session:
     async def change(self, sql: str, rows: Sequence[Row]) -> int | None:
         """Run a statement once for each of *rows*, and return how many rows it has changed where that is told."""
         if len(rows) != 1:
-            for piece in _pieces(rows):
+            for piece in pieces_of(rows):
                 await self._answer(self._connected().executemany(numbered(sql), piece))
             return None
-        return _count(await self._answer(self._connected().execute(numbered(sql), *rows[0])))
+        return count_of(await self._answer(self._connected().execute(numbered(sql), *rows[0])))
 
     async def begin(self, lanes: Collection[str] = ()) -> set[str]:
         """
@@ -151,7 +156,7 @@ class Session:
         try:
             # By name and without the driver's statements, which a pooler may have left in another session.
             proof = f"BEGIN; EXECUTE {self._proof} ('{self.commits} {time.time():.0f}', '{{{numbers}}}')"
-            if _count(await self.run(proof)) == 1:
+            if count_of(await self.run(proof)) == 1:
                 return set()
             missing = await self._missing(lanes)
         except LedgerError:
@@ -159,6 +164,17 @@ class Session:
             raise
         await self.roll_back()
         return missing
+
+    async def check_same(self) -> None:
+        """
+        Find out whether it is still the session that was begun.
+
+        Raises:
+            LedgerError: A pooler has handed out another one.
+        """
+        sql = "SELECT current_setting('coreclaw.session', true), pg_backend_pid()"
+        if await self.fetch(sql) != [(self.token, self.pid)]:
+            raise LedgerError(_POOLER)
 
     async def commit(self) -> None:
         """
@@ -207,7 +223,7 @@ class Session:
         """
         await self.fetch(_END_HOLDER, _number_of(f"session {earlier.token}"))
         # Its row is locked by a transaction that may still be committed; then this waits for it, or fails.
-        rows = await self.fetch("SELECT value FROM coreclaw_ledger WHERE name = ? FOR UPDATE", earlier._row)
+        rows = await self.fetch("SELECT value FROM coreclaw.coreclaw_ledger WHERE name = ? FOR UPDATE", earlier._row)
         if not rows:
             raise LedgerError(_replaced("while it did not answer"))
         earlier.applied = int(rows[0][0].partition(" ")[0])
@@ -222,7 +238,9 @@ class Session:
         """Take leave of the server; cut off when it does not answer in time."""
         if not self.is_over:
             try:
-                await self.fetch("DELETE FROM coreclaw_ledger WHERE name = ?", self._row, seconds=_CLOSE_SECONDS)
+                await self.fetch(
+                    "DELETE FROM coreclaw.coreclaw_ledger WHERE name = ?", self._row, seconds=_CLOSE_SECONDS
+                )
                 await self._answer(self._connected().close(timeout=_CLOSE_SECONDS), _CLOSE_SECONDS)
             except LedgerError:
                 pass
@@ -244,14 +262,14 @@ class Session:
         ((self.pid,),) = await self.fetch("SELECT pg_backend_pid()")
         await self._make_tables()
         await self.run(
-            f"PREPARE {self._proof} (text, bigint[]) AS UPDATE coreclaw_ledger SET value = $1 "  # noqa: S608 - all of it is ours
+            f"PREPARE {self._proof} (text, bigint[]) AS UPDATE coreclaw.coreclaw_ledger SET value = $1 "  # noqa: S608 - all of it is ours
             f"WHERE name = '{self._row}' AND current_setting('coreclaw.session', true) = '{self.token}' "
             f"AND pg_backend_pid() = {self.pid} AND CASE WHEN cardinality($2) = 0 THEN true ELSE "
             f"cardinality($2) = (SELECT count(*) FROM ({_HELD} AND {_NUMBER} = ANY ($2)) AS held) END"
         )
-        await self.fetch("INSERT INTO coreclaw_ledger VALUES (?, ?)", self._row, f"0 {time.time():.0f}")
+        await self.fetch("INSERT INTO coreclaw.coreclaw_ledger VALUES (?, ?)", self._row, f"0 {time.time():.0f}")
         await self.fetch(
-            "DELETE FROM coreclaw_ledger WHERE name LIKE 'session %' AND split_part(value, ' ', 2) < ?",
+            "DELETE FROM coreclaw.coreclaw_ledger WHERE name LIKE 'session %' AND split_part(value, ' ', 2) < ?",
             f"{time.time() - _KEPT_SECONDS:.0f}",
         )
         await self.begin()
@@ -261,7 +279,9 @@ class Session:
         """Make the tables of this version, of nothing or of an older one."""
         if await self._version() == str(VERSION):
             return
-        await self.run("BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        await self.run(
+            f"BEGIN; SET LOCAL search_path = {_SCHEMA}; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
+        )
         await self.fetch("SELECT pg_advisory_xact_lock(?)", _TABLES_LOCK, seconds=_RENEWAL_SECONDS)
         await self.run(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}; {META}")
         for statement in pending_statements("in Postgres", await self._version()):
@@ -273,17 +293,15 @@ class Session:
         await self.commit()
 
     async def _version(self) -> str | None:
-        if await self.fetch(f"SELECT 1 WHERE to_regclass('{_SCHEMA}.coreclaw_ledger') IS NULL"):
+        if await self.fetch("SELECT 1 WHERE to_regclass('coreclaw.coreclaw_ledger') IS NULL"):
             return None
-        rows = await self.fetch("SELECT value FROM coreclaw_ledger WHERE name = 'version'")
+        rows = await self.fetch("SELECT value FROM coreclaw.coreclaw_ledger WHERE name = 'version'")
         return str(rows[0][0]) if rows else None
 
     async def _missing(self, lanes: Collection[str]) -> set[str]:
         """Return which of *lanes* are not held, after a proof that has failed."""
-        sql = "SELECT current_setting('coreclaw.session', true), pg_backend_pid()"
-        if await self.fetch(sql) != [(self.token, self.pid)]:
-            raise LedgerError(_POOLER)
-        if not await self.fetch("SELECT 1 FROM coreclaw_ledger WHERE name = ?", self._row):
+        await self.check_same()
+        if not await self.fetch("SELECT 1 FROM coreclaw.coreclaw_ledger WHERE name = ?", self._row):
             raise LedgerError(_replaced("while it was open"))
         held = {number for (number,) in await self.fetch(_HELD)}
         return {lane for lane in lanes if _number_of(lane) not in held}
@@ -300,7 +318,7 @@ class Session:
             with anyio.fail_after(seconds):
                 return await asked
         except anyio.get_cancelled_exc_class():
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             # asyncpg cancels its own waiters when a connection is cut off.
             self._fail("the connection was cut off", is_over=True)
@@ -315,7 +333,7 @@ class Session:
             raise LedgerError(_POOLER) from None
         what = str(error) or f"no answer for {seconds:g} seconds"
         # Without the address, which holds a password as a rule.
-        detail = "" if any(part in what for part in _secrets_of(self.dsn)) else f": {what}"
+        detail = "" if any(part in what for part in secrets_of(self.dsn)) else f": {what}"
         message = f"{type(error).__name__}{detail}"
         is_wrong = isinstance(error, ValueError) and self.connection is not None  # A value has no form for Postgres.
         if state in _WRITE_IS_UNDONE:
@@ -330,81 +348,9 @@ class Session:
         raise LedgerError(message) from None
 
 
-def load_asyncpg() -> Any:
-    """
-    Return the library.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
-    try:
-        return importlib.import_module("asyncpg")
-    except ImportError:
-        raise ConfigurationError(
-            'a ledger in Postgres needs the extra: pip install "coreclaw-async[postgres]"'
-        ) from None
-
-
-@functools.cache
-def _connection_class(base: type) -> type:
-    """
-    Return a connection whose prepared statements have names that no other process uses.
-
-    Behind a pooler in transaction mode the name of one process can stand for another statement of another one.
-    """
-
-    def unique_id(_: object, prefix: str) -> str:
-        return f"coreclaw_{prefix}_{secrets.token_hex(8)}"
-
-    return type(base)("LedgerConnection", (base,), {"_get_unique_id": unique_id})
-
-
-@functools.lru_cache(maxsize=256)
-def numbered(sql: str) -> str:
-    """Return *sql* with its values named as Postgres names them."""
-    first, *others = sql.split("?")
-    return first + "".join(f"${number}{part}" for number, part in enumerate(others, 1))
-
-
-def _is_cancelled() -> bool:
-    """Return whether somebody has cancelled this task."""
-    import asyncio  # Imported late elsewhere too: it takes longer than the rest of the package.
-
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
-def _count(status: str) -> int | None:
-    """Return how many rows were changed, of the answer to a statement."""
-    count = status.rpartition(" ")[2]
-    return int(count) if count.isdecimal() else None
-
-
-def _pieces(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
-    """Return *rows* in pieces that a slow network carries in the time of one statement."""
-    first, letters = 0, 0
-    for number, row in enumerate(rows):
-        letters += sum(len(value) for value in row if isinstance(value, str))
-        if letters > _MOST_LETTERS:
-            yield rows[first : number + 1]
-            first, letters = number + 1, 0
-    if first < len(rows):
-        yield rows[first:]
-
-
 def _number_of(lane: str) -> int:
     return int.from_bytes(hashlib.sha256(f"coreclaw:{lane}".encode()).digest()[:8], "big", signed=True)
 
 
 def _replaced(when: str) -> str:
     return f"the ledger in Postgres was made anew or restored {when}: what this process knows of it is no longer true"
-
-
-def _secrets_of(dsn: str) -> list[str]:
-    """Return what an error must not show: the address, and its password in each form."""
-    _, _, rest = dsn.partition("://")
-    credentials, _, _ = rest.rpartition("@")
-    password = credentials.partition(":")[2]
-    _, _, query = rest.partition("?")
-    given = [value for name, value in parse_qsl(query) if "password" in name]
-    return [part for part in (dsn, password, unquote(password), *given) if part]

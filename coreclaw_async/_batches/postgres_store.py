@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import anyio
 
-from coreclaw_async._batches.postgres_session import PassingError, Session, load_asyncpg
+from coreclaw_async._batches.postgres_driver import load_asyncpg
+from coreclaw_async._batches.postgres_session import PassingError, Session
 from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
 from coreclaw_async._event_loops import current_loop
 from coreclaw_async.errors import ConfigurationError, LedgerError
@@ -158,7 +159,14 @@ class PostgresStore(Store):
                 job.end(error)
 
     async def _query(self, sql: str, values: Row) -> list[Row]:
-        rows = await self._opened().fetch(sql, *values)
+        session = self._opened()
+        try:
+            rows = await session.fetch(sql, *values)
+        except PassingError:
+            raise
+        except LedgerError:
+            await session.check_same()  # In another session there are no tables, which says nothing.
+            raise
         self._failing_since = None
         return rows
 
