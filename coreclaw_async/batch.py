@@ -92,7 +92,8 @@ class AsyncBatch:
         self._max_spend = None if max_spend is None else _check_spend(max_spend)
         self._shown = shown_ledger(ledger)
         self._requests = 0
-        store = store_at(ledger)
+        check_seconds("patience", patience, allow_zero=True)
+        store = store_at(ledger, patience=patience)
         context = self._counting(context)
         self._means = Means(
             context=context,
@@ -100,7 +101,7 @@ class AsyncBatch:
             ledger=BatchLedger(store, name, owner, shard or Shard()),
             times=settle_times or SettleTimes(),
             exclusive=exclusive,
-            patience=Patience(context.transport.clock, check_seconds("patience", patience, allow_zero=True)),
+            patience=Patience(context.transport.clock, patience),
             on_ambiguous=on_ambiguous,
             requests=lambda: self._requests,
         )

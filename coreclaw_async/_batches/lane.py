@@ -195,6 +195,9 @@ class Lane:
             # Other lanes may fail with it, and one error is raised for all.
             logger.error("run %s of item %r could not be written down: %s", run_id, intent.key, error)
             raise
+        except anyio.get_cancelled_exc_class():  # The batch is closed while its ledger cannot be reached.
+            logger.warning("run %s of item %r could not be written down; it is looked for later", run_id, intent.key)
+            raise
         if item.state is not BatchItemState.SUBMITTED:
             self.admission.limits.ended()
         self.on_change(item)

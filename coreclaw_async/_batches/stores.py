@@ -11,11 +11,10 @@ from coreclaw_async._batches.sqlite_store import SqliteStore
 from coreclaw_async._batches.store import Store
 
 MEMORY = "memory"
-PATIENCE = 1_800.0
 _FORMS = "'sqlite:///file.db', 'postgresql://...', 'memory', or a path"
 
 
-def store_at(ledger: str | os.PathLike[str], *, patience: float = PATIENCE) -> Store:
+def store_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) -> Store:
     """
     Return the store at *ledger*; nothing is opened.
 
