@@ -17,6 +17,7 @@ class UnreliableWay:
         answers: Pieces that the server has sent, over all connections.
         cut_at: The piece that does not arrive any more: its connection is cut.
         silent_at: The piece from which on its connection is silent.
+        goes_on: Set for what is silent to go on.
         is_closed: Whether nobody is let in.
         seen: What the server has sent, piece by piece.
     """
@@ -27,6 +28,7 @@ class UnreliableWay:
         self.answers = 0
         self.cut_at: int | None = None
         self.silent_at: int | None = None
+        self.goes_on = asyncio.Event()
         self.is_closed = False
         self.seen: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +80,6 @@ class UnreliableWay:
             if self.answers == self.cut_at:
                 return
             if self.answers == self.silent_at:
-                await asyncio.sleep(3_600)
+                await self.goes_on.wait()
             to_client.write(data)
             await to_client.drain()

@@ -35,9 +35,11 @@ _SECONDS = 15.0
 _RENEWAL_SECONDS = 600.0
 _CLOSE_SECONDS = 5.0
 # A process that stands still in the middle of a write keeps the others waiting for so long, and they wait a bit longer.
+# The lanes of a machine that is gone are free after a minute.
 _SETTINGS = (
     f"SET search_path = {_SCHEMA}; SET synchronous_commit = on; "
-    "SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '12s'"
+    "SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '12s'; "
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
 # Which lock is held while the tables are made; any number will do that nobody else takes.
 _TABLES_LOCK = 0x436F7265436C6177

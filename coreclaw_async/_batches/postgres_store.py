@@ -111,15 +111,16 @@ class PostgresStore(Store):
         return session
 
     async def _commit(self, jobs: Sequence[Job]) -> None:
+        session = self._session
         try:
             await self._write([job for job in jobs if self._may_be_done(job)])
         except LedgerError as error:
             self._end(jobs, error)
         except BaseException:
             # Cut off in the middle: the others find out what has become of their writes.
-            if self._session is not None:
-                self._session.end()
-                self._end(jobs, PassingError("the write was cut off", self._session, self._session.commits))
+            assert session is not None, "else nothing was begun"
+            session.end()
+            self._end(jobs, PassingError("the write was cut off", session, session.commits))
             raise
 
     async def _write(self, jobs: list[Job]) -> None:

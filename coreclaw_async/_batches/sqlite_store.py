@@ -49,7 +49,7 @@ class SqliteStore(Store):
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._file: FileId | None = None
-        self._lanes: dict[str, tuple[sqlite3.Connection, FileId]] = {}
+        self._lanes: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
         # A commit whose waiter was cancelled goes on in its thread.
         self._lock = threading.Lock()
 
@@ -207,11 +207,7 @@ class SqliteStore(Store):
                 return False
             raise
         # It is a file by now. No descriptor of our own is opened: closing that would give the lock up.
-        held = _id_of(file)
-        if held is None:
-            connection.close()
-            return False
-        self._lanes[lane] = connection, held
+        self._lanes[lane] = connection, _id_of(file)
         return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
@@ -472,3 +473,131 @@ async def test_a_batch_goes_on_after_failures_of_its_ledger_and_pays_once(
         assert (await running.report()).counts[BatchItemState.DONE] == count
     assert set(batches.runs_by_key(service).values()) == {1}
     assert len(batches.runs_by_key(service)) == count
+
+
+async def test_a_transaction_that_has_failed_is_not_taken_for_a_commit(postgres_dsn: str) -> None:
+    store = await opened(postgres_dsn)
+    session = store._session
+    assert session is not None
+    await session.begin()
+    with pytest.raises(LedgerError, match="division by zero"):
+        await session.run("SELECT 1 / 0")
+
+    with pytest.raises(LedgerError, match="COMMIT was answered with ROLLBACK"):
+        await session.commit()
+
+    await store.write(batch("a"))
+    await store.aclose()
+
+
+async def test_a_session_whose_transaction_cannot_be_undone_is_over(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        session = await postgres_session.Session.begun(way.dsn)
+        await session.begin()
+        way.cut_at = way.answers + 1
+
+        await session.roll_back()
+
+        assert session.is_over
+        await session.roll_back()
+        await session.close()
+
+
+async def test_a_waiter_that_the_driver_has_cancelled_is_a_lost_session(postgres_dsn: str) -> None:
+    session = await postgres_session.Session.begun(postgres_dsn)
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(postgres_session.PassingError, match="was cut off"):
+        await session._answer(cancelled())
+
+    assert session.is_over
+
+
+async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(postgres_dsn: str) -> None:
+    store = await opened(postgres_dsn)
+    for number in range(40):
+        first = asyncio.create_task(store.write(batch(f"first{number}")))
+        others = [asyncio.create_task(store.write(batch(f"other{number}-{name}"))) for name in "abc"]
+        for _ in range(number):
+            await asyncio.sleep(0)
+        await asyncio.sleep(number % 4 / 2_000)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await asyncio.gather(*others)
+
+    assert await store.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(120,)]
+    await store.aclose()
+
+
+async def test_a_lane_is_given_back_while_the_store_is_closed(postgres_dsn: str) -> None:
+    store, rival = await opened(postgres_dsn), await opened(postgres_dsn)
+    assert await store.take_lane("x")
+    async with anyio.create_task_group() as group, store._turn:
+        group.start_soon(store.leave_lane, "x")
+        await anyio.sleep(0.05)
+        await store.aclose()
+
+    assert await rival.take_lane("x")
+    await rival.aclose()
+
+
+async def test_what_was_refused_stays_so_when_the_session_is_lost(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        refused: list[LedgerError] = []
+
+        async def write(name: str, lane: str | None) -> None:
+            try:
+                await store.write(batch(name), lane=lane)
+            except LaneLostError as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as group, store._turn:
+            group.start_soon(write, "a", "never taken")
+            group.start_soon(write, "b", None)
+            await anyio.sleep(0.05)
+            way.cut_at = way.answers + 1
+
+        assert len(refused) == 1
+        assert await store.read(NAMES) == [("b",)]
+        await store.aclose()
+
+
+async def test_a_store_that_is_closed_while_another_session_begins_leaves_none(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    await (await opened(postgres_dsn)).aclose()  # So that the tables are there.
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        begun = way.answers
+        way.cut_at, way.silent_at = begun + 1, 2 * begun
+
+        async def ask() -> None:
+            with pytest.raises(LedgerError, match="closed"):
+                await store.read(NAMES)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            while way.answers < way.silent_at:
+                await anyio.sleep(0.01)
+            await store.aclose()
+            way.goes_on.set()
+
+        with anyio.fail_after(5):
+            while postgres.run(SESSIONS).strip():
+                await anyio.sleep(0.05)
+
+
+async def test_lanes_of_a_machine_that_is_gone_are_free_after_a_minute(postgres_dsn: str) -> None:
+    store = await opened(postgres_dsn)
+
+    times = [await store.read(f"SHOW tcp_keepalives_{name}") for name in ("idle", "interval", "count")]
+
+    assert times == [[("30",)], [("10",)], [("3",)]]
+    await store.aclose()

@@ -265,3 +265,12 @@ async def test_a_killed_process_leaves_a_ledger_that_is_opened_and_one_that_was_
         else:
             assert await store.take_lane("x")
         await store.aclose()
+
+
+async def test_a_lock_file_that_cannot_be_used_is_a_clear_error(store: SqliteStore) -> None:
+    store._lock_file("x").mkdir(parents=True)
+
+    with pytest.raises(LedgerError, match="unable to open"):
+        await store.take_lane("x")
+
+    await store.aclose()
