@@ -1758,7 +1758,8 @@ class CoreClaw:
                 so far while its cost is unknown; before any is known to have cost something there is one at a time. So
                 only runs that cost more than any before exceed it. None for what an earlier call has said.
             patience: For how many seconds since the first failure in a row the batch goes on trying while the service
-                cannot be used; 0 or more. The default outlasts the outages that its operators tell of.
+                cannot be used, or its ledger in Postgres; 0 or more. The default outlasts the outages that its
+                operators tell of.
             account: What you call the account: printable, 1 to 500 letters, and not its key. All keys that come with
                 the same name share the batches of the account, what is open of each worker, and what is known of it, so
                 that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was begun

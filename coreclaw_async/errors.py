@@ -387,7 +387,9 @@ class LedgerError(CoreClawError):
     """
     The ledger of a batch cannot be used, or not any more; nothing is submitted that it has not recorded.
 
-    No ledger, another account's, one of a newer version, a full disk, a read-only folder, a database that has gone.
+    No ledger, another account's, one of a newer version, a full disk, a read-only folder, a file that was deleted or
+    replaced while it was open, a database that cannot be reached for longer than the batch has patience, or one behind
+    a pooler in transaction mode.
     """
 
 

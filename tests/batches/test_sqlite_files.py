@@ -269,8 +269,11 @@ async def test_a_killed_process_leaves_a_ledger_that_is_opened_and_one_that_was_
 
 async def test_a_lock_file_that_cannot_be_used_is_a_clear_error(store: SqliteStore) -> None:
     store._lock_file("x").mkdir(parents=True)
+    store._lock_file("y").write_text("Dear diary, today I have locked nothing at all. " * 40)
 
     with pytest.raises(LedgerError, match="unable to open"):
         await store.take_lane("x")
+    with pytest.raises(LedgerError, match="not a database"):
+        await store.take_lane("y")
 
     await store.aclose()
