@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 
@@ -35,7 +35,7 @@ class UnreliableWay:
 
     @classmethod
     @asynccontextmanager
-    async def to(cls, target: int) -> AsyncIterator[UnreliableWay]:
+    async def to(cls, target: int) -> AsyncGenerator[UnreliableWay]:
         way = cls(target)
         server = await asyncio.start_server(way._serve, "127.0.0.1", 0)
         way.port = server.sockets[0].getsockname()[1]

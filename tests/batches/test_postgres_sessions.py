@@ -18,6 +18,7 @@ from coreclaw_async import BatchItemState, LedgerError
 from coreclaw_async._batches import postgres_driver, postgres_session
 from coreclaw_async._batches.postgres_store import PostgresStore
 from coreclaw_async._batches.store import LaneLostError, StaleError, Statement
+from coreclaw_async.events import BatchItemChanged, Event
 from coreclaw_async.testing import FakeService
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -601,3 +602,29 @@ async def test_lanes_of_a_machine_that_is_gone_are_free_after_a_minute(postgres_
 
     assert times == [[("30",)], [("10",)], [("3",)]]
     await store.aclose()
+
+
+async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_process(
+    postgres: postgres_server.PostgresServer,
+    postgres_dsn: str,
+    service: FakeService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+
+        def cut(event: Event) -> None:
+            if isinstance(event, BatchItemChanged) and event.state == "intent":
+                way.is_closed, way.cut_at = True, way.answers + 1
+
+        with anyio.fail_after(20):
+            async with batches.opened(service, way.dsn, count=1, on_event=cut) as running:
+                with anyio.move_on_after(1.0):
+                    await batches.finish(running)
+        (run_id,) = service.runs
+        assert f"run {run_id} of item 'k0' could not be written down" in caplog.text
+
+    async with batches.opened(service, postgres_dsn, exclusive=True) as running:
+        (outcome,) = await batches.finish(running)
+
+    assert (outcome.run_id, outcome.state) == (run_id, "done")
+    assert set(batches.runs_by_key(service).values()) == {1}
