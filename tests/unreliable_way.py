@@ -16,7 +16,9 @@ class UnreliableWay:
         port: The port.
         answers: Pieces that the server has sent, over all connections.
         cut_at: The piece that does not arrive any more: its connection is cut.
-        silent_at: The piece from which on its connection is silent.
+        cut_before: What the server does not get any more: the connection over which it is sent is cut.
+        silent_at: The piece from which on its connection is silent, and open to the server all the while.
+        silent: Connections to the server that are silent by now, in both directions.
         goes_on: Set for what is silent to go on.
         is_closed: Whether nobody is let in.
         seen: What the server has sent, piece by piece.
@@ -28,6 +30,8 @@ class UnreliableWay:
         self.answers = 0
         self.cut_at: int | None = None
         self.silent_at: int | None = None
+        self.cut_before: bytes | None = None
+        self.silent: set[asyncio.StreamWriter] = set()
         self.goes_on = asyncio.Event()
         self.is_closed = False
         self.seen: list[bytes] = []
@@ -59,7 +63,7 @@ class UnreliableWay:
                 server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
                 sending = asyncio.create_task(self._send(client, to_server))
                 try:
-                    await self._answer(server, to_client)
+                    await self._answer(server, to_client, to_server)
                 finally:
                     sending.cancel()
                     to_server.close()
@@ -69,17 +73,27 @@ class UnreliableWay:
     async def _send(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await client.read(65_536):
-                to_server.write(data)
-                await to_server.drain()
+                if self.cut_before is not None and self.cut_before in data:
+                    self.cut_before = None
+                    break
+                if to_server not in self.silent:
+                    to_server.write(data)
+                    await to_server.drain()
+            if to_server in self.silent:
+                await self.goes_on.wait()
             to_server.close()
 
-    async def _answer(self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter, to_server: asyncio.StreamWriter
+    ) -> None:
         while data := await server.read(65_536):
             self.answers += 1
             self.seen.append(data)
             if self.answers == self.cut_at:
                 return
             if self.answers == self.silent_at:
+                self.silent.add(to_server)
                 await self.goes_on.wait()
+                self.silent.discard(to_server)
             to_client.write(data)
             await to_client.drain()

@@ -133,6 +133,40 @@ async def test_a_commit_that_was_not_made_is_made(postgres: postgres_server.Post
         await store.aclose()
 
 
+async def test_a_write_whose_commit_did_not_arrive_is_made(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        await store.write(batch("a"))
+        way.cut_before = b"COMMIT"
+
+        await store.write(batch("b"))
+
+        assert way.cut_before is None
+        assert await store.read(NAMES) == [("a",), ("b",)]
+        await store.aclose()
+
+
+async def test_a_session_that_was_given_up_loses_its_lanes_though_its_connection_is_open(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, quick: None
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        store, rival = await opened(way.dsn), await opened(postgres_dsn)
+        assert await store.take_lane("x")
+        way.silent_at = way.answers + 1
+
+        with anyio.fail_after(5):
+            await store.write(batch("a"))
+
+        assert way.silent
+        with anyio.fail_after(5):
+            while not await rival.take_lane("x"):
+                await anyio.sleep(0.02)
+        await rival.aclose()
+        await store.aclose()
+
+
 async def test_a_restart_is_waited_for_and_takes_the_lanes_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:

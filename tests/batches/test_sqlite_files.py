@@ -18,6 +18,7 @@ from coreclaw_async import LedgerError
 from coreclaw_async._batches import sqlite_store
 from coreclaw_async._batches.sqlite_store import SqliteStore
 from coreclaw_async._batches.store import LaneLostError, Statement
+from coreclaw_async.events import BatchItemChanged, Event
 from coreclaw_async.testing import FakeService
 
 ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
@@ -154,15 +155,20 @@ async def test_a_lane_whose_lock_file_is_deleted_is_lost(store: SqliteStore, tmp
 
 
 async def test_lanes_that_are_deleted_again_and_again_pay_for_nothing_twice(
-    tmp_path: Path, service: FakeService
+    tmp_path: Path, service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     lanes = tmp_path / "runs.db-lanes"
-    async with opened(service, f"sqlite:///{tmp_path / 'runs.db'}", count=12) as running:
-        async for _ in running.run(max_in_flight=2):
+
+    def delete_lanes(event: Event) -> None:
+        if isinstance(event, BatchItemChanged) and event.state == "submitted":
             shutil.rmtree(lanes, ignore_errors=True)
+
+    async with opened(service, f"sqlite:///{tmp_path / 'runs.db'}", count=12, on_event=delete_lanes) as running:
+        await finish(running)
 
     assert set(runs_by_key(service).values()) == {1}
     assert len(runs_by_key(service)) == 12
+    assert "was deleted or replaced, or never held; it is taken again" in caplog.text
 
 
 async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
