@@ -110,6 +110,7 @@ class AsyncBatch:
         self._engine: Engine | None = None
         self._options: _RunOptions | None = None
         self._outcomes = Outcomes()
+        self._plans = 0
         self._late = LateCallbacks(self._means, self._settled)
 
     def __repr__(self) -> str:
@@ -194,12 +195,17 @@ class AsyncBatch:
             TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
             ValueError: A member of a spec is out of range.
         """
-        planning = await self._begin_plan()
-        async with aclosing(_each(specs)) as given:
-            async for spec in given:
-                if planning.take(spec):
-                    await planning.write()
-        return await planning.end()
+        self._plans += 1
+        try:
+            planning = await self._begin_plan()
+            async with aclosing(_each(specs)) as given:
+                async for spec in given:
+                    if planning.take(spec):
+                        await planning.write()
+            return await planning.end()
+        finally:
+            self._plans -= 1
+            self._wake()
 
     async def _begin_plan(self) -> Planning:
         """Return a plan that has begun, for `plan` here and in `Batch`."""
@@ -266,7 +272,7 @@ class AsyncBatch:
                 if engine is None:
                     engine = await self._begin(options, budget)
                 outcome = await engine.next()
-                if outcome is not None or not await self._has_planned():
+                if outcome is not None or not (engine.has_more or await self._has_planned()):
                     return outcome
                 engine = None  # What was planned since it has come to its end is started too.
 
@@ -292,6 +298,7 @@ class AsyncBatch:
             width=options.width,
             files=None if options.output is None else PartFiles(options.output),
             outcomes=self._outcomes,
+            is_planning=lambda: self._plans > 0,
         )
         self._group.start_soon(self._engine.work)
         return self._engine

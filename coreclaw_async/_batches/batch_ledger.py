@@ -283,7 +283,7 @@ class BatchLedger:
         """
         while True:
             try:
-                return await self._step(before, after, ended)
+                return await self._step(before, after, ended, lane)
             except IllegalStepError:
                 requested = await self._cancel_requested(before)
                 if requested is None or requested == before.cancel_requested:
@@ -302,7 +302,7 @@ class BatchLedger:
         )
         return rows[0][0] if rows else None
 
-    async def _step(self, before: BatchItem, after: BatchItem, ended: BatchItem | None) -> BatchItem:
+    async def _step(self, before: BatchItem, after: BatchItem, ended: BatchItem | None, lane: str | None) -> BatchItem:
         try:
             if not self._has_budget:
                 await self.store.write(

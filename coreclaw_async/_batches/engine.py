@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from decimal import Decimal
 
 import anyio
@@ -46,8 +46,10 @@ class Engine:
         width: Starts of one lane that may be under way at once.
         files: Where rows go, or None.
         outcomes: Where the ends of items are told; those of an earlier run that nobody took come first.
+        is_planning: Returns whether a plan is under way, whose items are waited for.
         is_over: Whether nothing is going on any more.
         failure: Why not all was done, or None.
+        has_more: Whether something was planned, or started by another process, when all had been done.
     """
 
     means: Means
@@ -55,8 +57,10 @@ class Engine:
     width: int
     files: PartFiles | None
     outcomes: Outcomes = attrs.field(factory=Outcomes)
+    is_planning: Callable[[], bool] = bool
     is_over: bool = attrs.field(default=False, init=False)
     failure: BaseException | None = attrs.field(default=None, init=False)
+    has_more: bool = attrs.field(default=False, init=False)
     admission: Admission = attrs.field(init=False)
     _items: dict[str, BatchItem] = attrs.field(factory=dict[str, BatchItem], init=False)
     _waiter: Waiter = attrs.field(init=False)
@@ -105,7 +109,7 @@ class Engine:
                 self._group.start_soon(self._write_earlier)
                 await self._supervise(self._group)
                 self._group.cancel_scope.cancel()
-            if self.files is not None:
+            if self.files is not None and self.means.ledger.is_whole:
                 await write_manifest(self.files.folder, self._all_items())
             self.failure = await self._why_incomplete()
         except Exception as error:  # noqa: BLE001 - whoever asks for the next outcome gets it
@@ -159,7 +163,8 @@ class Engine:
                 if slug not in self._lanes:
                     self._lanes.add(slug)
                     group.start_soon(self._run_lane, slug, names)
-            if not (self._lanes or self._items or self._is_writing or self._news.is_set()):
+            is_busy = self._lanes or self._items or self._is_writing or self.is_planning()
+            if not (is_busy or self._news.is_set()):
                 return
             await self._news.wait()
 
@@ -277,9 +282,14 @@ class Engine:
         reasons = dict(list(self._ends.left.items())[:_MOST_REASONS])
         if reason in {"balance", "max_spend"} and BatchItemState.PLANNED in left:
             return await self._why_stopped(reason, left[BatchItemState.PLANNED], reasons)
-        if not left and not reasons:
+        is_half_planned = await ledger.is_half_planned()
+        if not reasons and (left or not is_half_planned):
+            self.has_more = bool(left)
             return None
-        what = ", ".join(f"{count} {state.value}" for state, count in left.items()) or "rows are missing"
+        parts = [f"{count} {state.value}" for state, count in left.items()]
+        if is_half_planned:
+            parts.append("its plan broke off, so that items may be missing")
+        what = ", ".join(parts) or "rows are missing"
         first = "".join(f"; {key!r}: {why}" for key, why in list(reasons.items())[:1])
         return errors.BatchIncompleteError(
             f"the batch {ledger.batch!r} is not complete: {what}{first}",

@@ -15,17 +15,19 @@ from coreclaw_async._batches.admission import Admission
 from coreclaw_async._batches.batch_ledger import PausedError
 from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.ownership import lane_lock
+from coreclaw_async._batches.patience import is_passing
 from coreclaw_async._batches.reconciling import Reconciler
 from coreclaw_async._batches.spending import OverBudgetError
 from coreclaw_async._batches.store import LaneLostError
 from coreclaw_async._fence import SendWindow
+from coreclaw_async._resources.run_lists import read_runs
 from coreclaw_async._resources.starting import once_request, send_start
-from coreclaw_async._wire.retry import RetryPolicy
+from coreclaw_async._watch import ends_every_wait
 from coreclaw_async.events import StartUnknown
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 
 _TAKE_AGAIN = 0.5
-_MOST_UNSENT = 8
+_FIRST_PAUSE, _MOST_PAUSE = 1.0, 30.0
 _READ_AHEAD = 16
 
 
@@ -57,7 +59,8 @@ class Lane:
     _pause: float = attrs.field(default=0.0, init=False)
     _is_unsettled: bool = attrs.field(default=False, init=False)
     _has_more: bool = attrs.field(default=True, init=False)
-    _unsent: int = attrs.field(default=0, init=False)
+    _unsent_since: float | None = attrs.field(default=None, init=False)
+    _longer_pause: float = attrs.field(default=0.0, init=False)
 
     async def run(self) -> None:
         """
@@ -106,6 +109,9 @@ class Lane:
                 if self._pause:
                     pause, self._pause = self._pause, 0.0
                     await self.means.clock.sleep(pause)
+                    if self._unsent_since is not None:
+                        # One request at a time, of all lanes, until the service can be used again.
+                        await self.means.patience.call(lambda: read_runs(self.means.probes, 0, 1))
 
     async def _read_ahead(self) -> bool:
         """Return whether there are more items."""
@@ -183,7 +189,7 @@ class Lane:
         await self._accepted(intent, started.run_id)
 
     async def _accepted(self, intent: BatchItem, run_id: str) -> None:
-        self._unsent = 0
+        self._unsent_since, self._longer_pause = None, 0.0
         self.admission.limits.accepted(self.means.clock.monotonic())
         try:
             accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
@@ -241,12 +247,12 @@ class Lane:
             case errors.InsufficientBalanceError():
                 limits.not_started()
                 self.admission.stop("balance")
-            case errors.RequestNotSentError():
-                limits.not_started()
-                is_fatal = not self._wait_before_sending_again(error.retry_after)
-            case errors.AuthenticationError() | errors.ConfigurationError():
+            case _ if ends_every_wait(error):
                 limits.not_started()
                 is_fatal = True
+            case _ if is_passing(error):
+                limits.not_started()
+                is_fatal = not self._may_send_again(error.retry_after)
             case _:
                 limits.not_started()
                 await self._step(intent, intent.rejected(str(error)))
@@ -264,14 +270,14 @@ class Lane:
             # This process stood still for so long that another one has settled the item, and may have started it anew.
             logger.warning("item %r was settled by another process before its start was given up here", intent.key)
 
-    def _wait_before_sending_again(self, retry_after: float | None) -> bool:
-        """Have the lane pause before it tries again; return whether it may."""
+    def _may_send_again(self, retry_after: float | None) -> bool:
+        """Have the lane pause before it tries again; return whether the batch has patience left."""
         if retry_after is not None:  # The client lets nothing out for so long; the network has no part in it.
             self._pause = retry_after
             return True
-        self._unsent += 1
-        waits = list(RetryPolicy(max_attempts=_MOST_UNSENT).waits())
-        if self._unsent > len(waits):
+        now, patience = self.means.clock.monotonic(), self.means.patience
+        self._unsent_since = now if self._unsent_since is None else self._unsent_since
+        if now - self._unsent_since >= patience.seconds:
             return False
-        self._pause = waits[self._unsent - 1]
+        self._pause = self._longer_pause = min(max(self._longer_pause * 2, _FIRST_PAUSE), _MOST_PAUSE)
         return True

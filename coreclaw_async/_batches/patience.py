@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _MOST_PAUSE = 2.0, 30.0
 _JITTER = 0.1
+# One or two calls may have troubles of their own, which are no reason to hold up the others.
+_EVIDENCE = 3
 
 
 def is_passing(error: CoreClawError) -> bool:
@@ -40,6 +42,7 @@ class Patience:
         self.seconds = seconds
         self._clock = clock
         self._since: float | None = None
+        self._in_a_row = 0
         self._pause = _FIRST_PAUSE
         self._turn = anyio.Lock()
         self._warned_at = float("-inf")
@@ -58,8 +61,12 @@ class Patience:
             CoreClawError: It failed for good, or for longer than patience allows.
         """
         began: float | None = None
+        pause = _FIRST_PAUSE
         while True:
-            is_probe = self._since is not None and await self._take_turn()
+            is_probe = self._is_outage and await self._take_turn()
+            if began is not None and not is_probe:
+                await self._sleep(pause)
+                pause = min(pause * 2, _MOST_PAUSE)
             try:
                 result = await function()
             except CoreClawError as error:
@@ -68,11 +75,12 @@ class Patience:
                     raise
                 began = now if began is None else began
                 self._since = now if self._since is None else self._since
+                self._in_a_row += 1
                 if now - min(began, self._since) >= self.seconds:
                     raise
                 self._tell(error, now)
             else:
-                self._since, self._pause = None, _FIRST_PAUSE
+                self._since, self._in_a_row, self._pause = None, 0, _FIRST_PAUSE
                 return result
             finally:
                 if is_probe:
@@ -90,8 +98,8 @@ class Patience:
         """Return whether this is the one call that may probe, after a pause; False when another one has succeeded."""
         await self._turn.acquire()
         try:
-            if self._since is not None:
-                await self._clock.sleep(self._pause * self._spread())
+            if self._is_outage:
+                await self._sleep(self._pause)
                 self._pause = min(self._pause * 2, _MOST_PAUSE)
                 return True
         except BaseException:
@@ -100,6 +108,10 @@ class Patience:
         self._turn.release()
         return False
 
-    @staticmethod
-    def _spread() -> float:
-        return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - it spreads load
+    @property
+    def _is_outage(self) -> bool:
+        """Whether so many calls failed one after another that the trouble is none of their own."""
+        return self._in_a_row >= _EVIDENCE
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - it spreads load

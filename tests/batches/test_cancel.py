@@ -298,7 +298,7 @@ async def test_what_ends_a_program_in_a_hook_leaves_a_cancel_as_it_is(service: F
             await batch.cancel(abort=True)
 
 
-@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 async def test_a_run_whose_abort_was_cut_off_is_aborted_by_the_next_run(service: FakeService, ledger: str) -> None:
     service.default_script = RunScript(duration=10_000)
     async with process(service, ledger) as batch:

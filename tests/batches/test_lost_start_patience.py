@@ -140,7 +140,6 @@ async def test_the_slug_of_a_worker_is_looked_up_through_an_outage(service: Fake
     assert service.clock.monotonic() > 1_200
 
 
-@pytest.mark.xfail(strict=True, reason="lane.py takes the page of a gateway for the service's word about the key")
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_start_that_a_gateway_turns_away_is_sent_again(service: FakeService, status: int) -> None:
     page = faults.reply(b"<html>blocked</html>", status=status, headers=HTML, commit=False)
@@ -152,7 +151,6 @@ async def test_a_start_that_a_gateway_turns_away_is_sent_again(service: FakeServ
     assert runs_by_key(service) == {"k0": 1, "k1": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="lane.py takes the page of a gateway for the service's word about the worker")
 async def test_a_start_that_a_gateway_does_not_find_is_not_rejected_for_good(service: FakeService) -> None:
     page = faults.reply(b"<html>not found</html>", status=404, headers=HTML, commit=False)
     service.faults.add(page, operation="runWorker")

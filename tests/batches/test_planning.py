@@ -16,7 +16,16 @@ import anyio
 import pytest
 from batches.batches import WORKER, finish, opened, specs
 
-from coreclaw_async import AsyncBatch, AsyncCoreClaw, Batch, BatchConflictError, BatchItemState, CoreClaw, RunSpec
+from coreclaw_async import (
+    AsyncBatch,
+    AsyncCoreClaw,
+    Batch,
+    BatchConflictError,
+    BatchIncompleteError,
+    BatchItemState,
+    CoreClaw,
+    RunSpec,
+)
 from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.shard import Shard
@@ -341,3 +350,29 @@ def test_a_process_that_ends_while_it_plans_leaves_half_a_plan(tmp_path: Path, e
         process.communicate()
 
     assert (mark_in(path), items_in(path)) == (True, good // 1_000 * 1_000)
+
+
+async def test_a_batch_whose_plan_broke_off_is_not_complete(service: FakeService, ledger: str) -> None:
+    async with opened(service, ledger) as batch:
+        await batch.plan(specs(1))
+        with pytest.raises(ZeroDivisionError):
+            await batch.plan(breaking(3, ZeroDivisionError()))
+        with pytest.raises(BatchIncompleteError, match="its plan broke off, so that items may be missing"):
+            await finish(batch)
+        await batch.plan(specs(3))
+        await finish(batch)
+
+    assert service.runs_created == 3
+
+
+async def test_a_run_waits_for_a_plan_that_is_under_way(service: FakeService) -> None:
+    async def slowly() -> AsyncIterator[RunSpec]:
+        for spec in specs(3):
+            await service.clock.sleep(1_000)
+            yield spec
+
+    async with opened(service, "memory", count=1) as batch, anyio.create_task_group() as group:
+        group.start_soon(batch.plan, slowly())
+        outcomes = await finish(batch)
+
+    assert {outcome.key for outcome in outcomes} == {"k0", "k1", "k2"}
