@@ -22,7 +22,7 @@ import pytest
 from batches import victim
 from batches.batches import key_of, runs_by_key
 
-from coreclaw_async import AsyncCoreClaw, BatchItemState, BatchReport, RunSpec
+from coreclaw_async import AsyncCoreClaw, BatchItem, BatchItemState, BatchReport, RunSpec
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 pytestmark = [pytest.mark.endurance, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
@@ -201,3 +201,33 @@ async def test_two_processes_on_one_ledger_share_its_work_and_pay_once(
 
     assert set(runs_by_key(service).values()) == {1}
     assert told.counts[BatchItemState.DONE] == keys
+
+
+async def items(service: FakeService, ledger: str) -> list[BatchItem]:
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service) as client,
+        client.batch("crashes", ledger=ledger) as batch,
+    ):
+        return await batch.items(state="done").collect()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_outcomes_that_a_killed_process_had_not_taken_can_all_be_had(
+    service: FakeService, ledger: str, tmp_path: Path
+) -> None:
+    keys = 60
+    await plan(service, ledger, keys)
+    with service.serve() as server:
+        process = start(server.url, ledger, tmp_path / "rows", "slow_consumer", 5)
+        assert await anyio.to_thread.run_sync(process.wait, PATIENCE) == -signal.SIGKILL
+        before = await items(service, ledger)
+        last = start(server.url, ledger, tmp_path / "rows")
+        assert await anyio.to_thread.run_sync(last.wait, PATIENCE) == 0
+    after = await items(service, ledger)
+
+    assert len(before) > 5, "the batch had gone on while nobody took its outcomes"
+    assert len(after) == keys
+    assert set(runs_by_key(service).values()) == {1}
+    for item in after:
+        assert item.path is not None
+        assert len(item.path.read_text().splitlines()) == item.row_count == 2

@@ -60,6 +60,10 @@ class Death:
             case _:
                 pass
 
+    def is_consumer_slow(self) -> bool:
+        self._left -= self._stage == "slow_consumer"
+        return self._stage == "slow_consumer" and self._left <= 0
+
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
         if event == "os.rename" and "part-" in str(arguments[0]):
             self.reach("before_rename")
@@ -91,7 +95,9 @@ async def run(url: str, ledger: str, folder: Path, death: Death) -> None:
         client.batch("crashes", ledger=ledger, exclusive=True, settle_times=TIMES) as batch,
     ):
         async for _ in batch.run(output=folder):
-            pass
+            if death.is_consumer_slow():
+                await anyio.sleep(1.0)  # The batch goes on meanwhile, and nobody takes its outcomes.
+                die()
 
 
 async def run_naively(url: str, folder: Path) -> None:
