@@ -95,7 +95,9 @@ from coreclaw_async.models import (
 
 if TYPE_CHECKING:
     from coreclaw_async._batches.outcomes import BatchOutcome
+    from coreclaw_async._batches.pruning import PrunedBatch
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.records import BatchRecord
     from coreclaw_async._batches.reports import BatchReport
     from coreclaw_async._batches.shard import Shard
     from coreclaw_async._batches.specs import RunSpec
@@ -121,6 +123,7 @@ __all__ = [
     "BatchItemRun",
     "BatchItemState",
     "BatchOutcome",
+    "BatchRecord",
     "BatchReport",
     "BatchStoppedError",
     "CallbackHub",
@@ -152,6 +155,7 @@ __all__ = [
     "PaginationError",
     "PollSchedule",
     "ProxyRegion",
+    "PrunedBatch",
     "QueueAction",
     "QueueItem",
     "QueuedRun",
@@ -198,7 +202,9 @@ __all__ = [
 _LATE = {
     "AsyncBatch": "coreclaw_async.batch",
     "BatchOutcome": "coreclaw_async._batches.outcomes",
+    "BatchRecord": "coreclaw_async._batches.records",
     "BatchReport": "coreclaw_async._batches.reports",
+    "PrunedBatch": "coreclaw_async._batches.pruning",
     "RunTotals": "coreclaw_async._batches.totals",
     "ItemOrigin": "coreclaw_async.ledger",
     "BatchItem": "coreclaw_async.ledger",

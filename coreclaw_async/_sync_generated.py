@@ -65,7 +65,9 @@ from coreclaw_async.models import (
 if TYPE_CHECKING:
     from coreclaw_async._batches.means import OnAmbiguous
     from coreclaw_async._batches.outcomes import BatchOutcome
+    from coreclaw_async._batches.pruning import PrunedBatch
     from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.records import BatchRecord
     from coreclaw_async._batches.reports import BatchReport
     from coreclaw_async._batches.shard import Shard
     from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState
@@ -1462,6 +1464,57 @@ class Batch(BatchBlock):
             self._bridge,
             self._inner.rows(state=state, worker_id=worker_id),
         )
+
+    def export(self, *, with_inputs: bool = False) -> Pager[BatchRecord]:
+        """
+        Return a pager over all that the ledger has of the items, with each run that they have had; sends nothing.
+
+        They come in the order of the plan, those of a shard where the batch has one.
+
+        Args:
+            with_inputs: Whether the inputs come too, which may be large, or not for everybody's eyes.
+
+        Raises:
+            LedgerError: The ledger cannot be read; raised while iterating.
+        """
+        return Pager(
+            self._bridge,
+            self._inner.export(with_inputs=with_inputs),
+        )
+
+    def prune(self, *, older_than: float) -> PrunedBatch | None:
+        """
+        Delete the batch from its ledger if it has long been finished, and return what it was; else None.
+
+        Deletes all shards. A batch with an item that is planned, open or held is never deleted, nor is one whose plan
+        is not whole. The ids of its runs stay known for two months, and longer while an older start is open, so that
+        none of them is taken for the run of a start whose answer was lost. The same plan would be paid for again. What
+        still has the batch open can plan nothing more in it. Files of rows stay where they are.
+
+        Args:
+            older_than: Days, 0 to 36,500, since the last run ended or was about to be started.
+
+        Raises:
+            LedgerError: The ledger cannot be written to.
+            ValueError: *older_than* is out of range.
+        """
+        return self._bridge.run(self._inner.prune, older_than=older_than).result()
+
+    def reset_foreign(self, worker_id: str) -> None:
+        """
+        Forget that runs of a worker were seen that no item explains: nobody else starts any from now on.
+
+        ``exclusive=True`` is believed again for this worker, in all batches of the account in the ledger.
+
+        Args:
+            worker_id: The worker, as it was planned.
+
+        Raises:
+            KeyError: The ledger knows no such worker.
+            LedgerError: The ledger cannot be written to.
+            ValueError: No worker can be called so.
+        """
+        return self._bridge.run(self._inner.reset_foreign, worker_id).result()
 
     def pause(self) -> None:
         """

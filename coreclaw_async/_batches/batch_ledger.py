@@ -12,10 +12,12 @@ from coreclaw_async._batches.item_rows import (
     COLUMNS,
     HALF,
     PLANNED,
+    RUN_COLUMNS,
     bounded,
     changing_values,
     day_of,
     item_of,
+    run_of,
     runs_alike,
     text_of,
 )
@@ -24,11 +26,11 @@ from coreclaw_async._batches.ownership import Owner, account_of, claim, wrong_ac
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.spending import OverBudgetError, Spending, exact_sum
-from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Store
+from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Step, Store
 from coreclaw_async._batches.totals import Totals
 from coreclaw_async._clock import Clock
 from coreclaw_async.errors import BatchConflictError, LedgerError
-from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError
 
 _BUDGET = "max_spend, spent, highest, open_runs, unknown_costs"
 _NO_BUDGET = "NOT EXISTS (SELECT 1 FROM budget WHERE batch = ?)"
@@ -104,7 +106,7 @@ class BatchLedger:
             added = [spec for spec in specs if spec.key not in present]
             rows = [self._planned(spec, first + number) for number, spec in enumerate(added)]
             # The row of the batch comes first: plans of several processes take turns there, and never wait in a circle.
-            steps = [self._mark(is_half_planned=is_half_planned), *([Statement(insert, rows)] if rows else [])]
+            steps = [*self._mark(is_half_planned=is_half_planned), *([Statement(insert, rows)] if rows else [])]
             try:
                 await self.store.write(*steps)
             except StaleError:  # Another plan has added one of the keys meanwhile, perhaps with another input.
@@ -113,7 +115,7 @@ class BatchLedger:
 
     async def mark_half_planned(self) -> None:
         """Record that a plan has begun, so that items may be missing until one has come to its end."""
-        await self.store.write(self._mark(is_half_planned=True))
+        await self.store.write(*self._mark(is_half_planned=True))
 
     async def is_half_planned(self) -> bool:
         """
@@ -121,11 +123,24 @@ class BatchLedger:
 
         Of plans that are made at the same time the last one to write decides.
         """
-        ((mark,),) = await self.store.read("SELECT is_half_planned FROM batch WHERE name = ?", self.batch)
-        return bool(mark)
+        rows = await self.store.read("SELECT is_half_planned FROM batch WHERE name = ?", self.batch)
+        return bool(rows and rows[0][0])
 
-    def _mark(self, *, is_half_planned: bool) -> Statement:
-        return Statement.of("UPDATE batch SET is_half_planned = ? WHERE name = ?", int(is_half_planned), self.batch)
+    def _mark(self, *, is_half_planned: bool) -> list[Step]:
+        return self._changed("is_half_planned", is_half_planned)
+
+    def _changed(self, column: str, value: bool) -> list[Step]:  # noqa: FBT001 - the value of a column
+        """Return what changes the row of the batch, and undoes its write where the batch was pruned."""
+
+        def must_be_there(rows: list[Row]) -> Sequence[Statement]:
+            if not rows:
+                raise LedgerError(f"the batch {self.batch!r} was pruned while it was open; open it again")
+            return []
+
+        return [
+            Statement.of(f"UPDATE batch SET {column} = ? WHERE name = ?", int(value), self.batch),
+            Choice("SELECT name FROM batch WHERE name = ?", (self.batch,), must_be_there),
+        ]
 
     def _planned(self, spec: PlannedSpec, position: int) -> Row:
         return (
@@ -400,13 +415,12 @@ class BatchLedger:
 
     async def is_paused(self) -> bool:
         """Return whether no run of the batch may be started, in any process."""
-        ((is_paused,),) = await self.store.read("SELECT is_paused FROM batch WHERE name = ?", self.batch)
-        return bool(is_paused)
+        rows = await self.store.read("SELECT is_paused FROM batch WHERE name = ?", self.batch)
+        return bool(rows and rows[0][0])
 
     async def pause(self, *, is_paused: bool) -> None:
         """Have no process start a run of the batch any more, or let them again."""
-        sql = "UPDATE batch SET is_paused = ? WHERE name = ?"
-        await self.store.write(Statement.of(sql, int(is_paused), self.batch))
+        await self.store.write(*self._changed("is_paused", is_paused))
 
     async def spending(self, batch: str | None = None) -> Spending | None:
         """Return where the batch stands with its budget, or None where it has none."""
@@ -496,26 +510,28 @@ class BatchLedger:
 
     async def history(self, key: str) -> list[BatchItemRun]:
         """Return the runs that the item has had, oldest first."""
-        rows = await self.store.read(
-            "SELECT run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error FROM run "
-            "WHERE batch = ? AND key = ? ORDER BY attempt",
-            self.batch,
-            key,
-        )
-        return [
-            BatchItemRun(
-                run_id=run_id,
-                attempt=attempt,
-                how=ItemOrigin(how),
-                state=BatchItemState(state),
-                result_count=result_count,
-                cost=None if cost is None else Decimal(cost),
-                submitted_at=submitted_at,
-                ended_at=ended_at,
-                error=error,
+        return (await self.histories([key])).get(key, [])
+
+    async def histories(self, keys: Sequence[str]) -> dict[str, list[BatchItemRun]]:
+        """Return the runs that each of the items has had, oldest first; those without a run are left out."""
+        found: dict[str, list[BatchItemRun]] = {}
+        for chunk in _chunks(keys):
+            rows = await self.store.read(
+                f"SELECT key, {RUN_COLUMNS} FROM run WHERE batch = ? AND key IN ({_marks(chunk)}) ORDER BY attempt",
+                self.batch,
+                *chunk,
             )
-            for run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error in rows
-        ]
+            for key, *run in rows:
+                found.setdefault(key, []).append(run_of(tuple(run)))
+        return found
+
+    async def inputs(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the inputs of the items as JSON."""
+        found: dict[str, str] = {}
+        for chunk in _chunks(keys):
+            sql = f"SELECT key, input FROM item WHERE batch = ? AND key IN ({_marks(chunk)})"
+            found.update((key, text) for key, text in await self.store.read(sql, self.batch, *chunk))
+        return found
 
 
 def _chunks(values: Iterable[str]) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from coreclaw_async._batches.store import Row
 from coreclaw_async._batches.totals import RunsAlike
 from coreclaw_async._wire.moments import moment_of
 from coreclaw_async.errors import printable
-from coreclaw_async.ledger import BatchItem, BatchItemState, ItemOrigin
+from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 
 PLANNED = ("batch", "key", "position", "worker_id", "version", "priority", "retries", "run_timeout", "input_sha256")
 CHANGING = (
@@ -19,6 +19,7 @@ CHANGING = (
 )  # fmt: skip
 COLUMNS = ", ".join((*PLANNED, *CHANGING))
 CHANGES = ", ".join(f"{column} = ?" for column in CHANGING)
+RUN_COLUMNS = "run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error"
 # A sum of numbers of 64 bits, as two sums that cannot overflow.
 HALF = 2**32
 _MOST_LETTERS = 2_000
@@ -70,3 +71,18 @@ def item_of(row: Row) -> BatchItem:
     members["cost"] = None if members["cost"] is None else Decimal(members["cost"])
     members["path"] = None if members["path"] is None else Path(members["path"])
     return BatchItem(**members)
+
+
+def run_of(row: Row) -> BatchItemRun:
+    run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error = row
+    return BatchItemRun(
+        run_id=run_id,
+        attempt=attempt,
+        how=ItemOrigin(how),
+        state=BatchItemState(state),
+        result_count=result_count,
+        cost=None if cost is None else Decimal(cost),
+        submitted_at=submitted_at,
+        ended_at=ended_at,
+        error=error,
+    )

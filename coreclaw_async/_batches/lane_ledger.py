@@ -159,6 +159,16 @@ class LaneLedger:
             )
         )
 
+    async def forget_foreign(self, lane: str) -> None:
+        """Record that nobody else starts runs of the worker any more."""
+        await self._store.write(
+            Statement.of(
+                f"UPDATE lane SET has_foreign = 0 WHERE account = ? AND worker_id IN ({_NAMES})",
+                self._account,
+                *self._named(lane),
+            )
+        )
+
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" for _ in values)

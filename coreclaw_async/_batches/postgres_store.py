@@ -35,7 +35,7 @@ class PostgresStore(Store):
         patience: For how many seconds after the first failure in a row reads and writes wait for the server.
     """
 
-    LOCK_ITEMS = ("LOCK TABLE budget, item IN SHARE ROW EXCLUSIVE MODE",)
+    LOCK_ITEMS = ("LOCK TABLE batch, budget, item IN SHARE ROW EXCLUSIVE MODE",)
 
     def __init__(self, dsn: str, patience: float) -> None:
         super().__init__()

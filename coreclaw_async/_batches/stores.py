@@ -26,18 +26,30 @@ def store_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) -> St
         TypeError: It is neither a text nor a path.
         ValueError: It is no address of a ledger.
     """
+    if isinstance(ledger, str):
+        if ledger == MEMORY:
+            return SqliteStore(None)
+        if is_postgres(ledger):
+            return PostgresStore(ledger, patience)
+    return SqliteStore(sqlite_path(ledger))
+
+
+def sqlite_path(ledger: str | os.PathLike[str]) -> Path:
+    """
+    Return the file of a ledger in SQLite.
+
+    Raises:
+        TypeError: *ledger* is neither a text nor a path.
+        ValueError: It is no address of one.
+    """
     if isinstance(ledger, os.PathLike):
-        return SqliteStore(Path(ledger))
+        return Path(ledger)
     if not isinstance(ledger, str):
         raise TypeError(f"ledger must be {_FORMS}, not {type(ledger).__name__}")
-    if ledger == MEMORY:
-        return SqliteStore(None)
-    if is_postgres(ledger):
-        return PostgresStore(ledger, patience)
     path = ledger.removeprefix("sqlite:///") if ledger.startswith("sqlite:///") else ledger
     if not path or "://" in path or path.startswith(("sqlite:", "postgres")):
         raise ValueError(f"ledger must be {_FORMS}, not {_without_password(ledger)!r}")
-    return SqliteStore(Path(path))
+    return Path(path)
 
 
 def is_postgres(ledger: str | os.PathLike[str]) -> bool:
@@ -53,6 +65,9 @@ def shown_ledger(ledger: str | os.PathLike[str]) -> str:
 def _without_password(text: str) -> str:
     try:
         parts = urlsplit(text)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else text
+        if not parts.netloc:
+            return text
+        # Postgres takes a password among the settings behind the question mark, too.
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
     except ValueError:
         return "an address that cannot be read"
