@@ -20,6 +20,10 @@ class ExitCode(IntEnum):
     """A run may have been started, and nobody can tell."""
     WAIT_TIMEOUT = 5
     """The run goes on."""
+    INCOMPLETE = 6
+    """A batch has items that are open or held."""
+    NOT_WRITTEN = 7
+    """The runs are paid for, and what they have found could not be written."""
     INTERRUPTED = 130
 
 
@@ -35,7 +39,7 @@ def tell_error(screen: Screen, error: errors.CoreClawError) -> ExitCode:
             screen.complain(f"  log: {line}")
     if isinstance(error, errors.RunFailedError | errors.RunAbortedError) and error.run is not None:
         screen.complain(f"It cost {money(error.run.usage)}.")
-    return _exit_code(error)
+    return exit_code_of(error)
 
 
 def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
@@ -49,13 +53,16 @@ def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
         screen.complain("  no run was found that could be it, which is no proof that there is none")
 
 
-def _exit_code(error: errors.CoreClawError) -> ExitCode:
+def exit_code_of(error: errors.CoreClawError) -> ExitCode:
+    """Return the exit code of a command that an error has ended."""
     if isinstance(error, errors.RunFailedError | errors.RunAbortedError):
         return ExitCode.RUN_FAILED
     if isinstance(error, errors.OutcomeUnknownError):
         return ExitCode.OUTCOME_UNKNOWN
     if isinstance(error, errors.WaitTimeoutError | errors.RunNotFinishedError):
         return ExitCode.WAIT_TIMEOUT
+    if isinstance(error, errors.BatchIncompleteError):
+        return ExitCode.INCOMPLETE
     if isinstance(error, errors.ConfigurationError | errors.LedgerError | errors.BatchConflictError):
         return ExitCode.USAGE
     return ExitCode.SERVICE

@@ -89,12 +89,12 @@ def format_of(path: Path, given: str | None) -> ExportFormat:
     return cast("ExportFormat", name)
 
 
-def check_folder(path: Path | None) -> None:
+def check_folder(path: Path | None, *, option: str = "--output") -> None:
     """Refuse a file that cannot be written, before anything is paid for."""
     if path is None or path == STDIO:
         return
     if path.is_dir() or not path.parent.is_dir():
-        raise typer.BadParameter(f"--output: {path} is a folder, or its folder does not exist")
+        raise typer.BadParameter(f"{option}: {path} is a folder, or its folder does not exist")
 
 
 def read_input(text: str) -> Mapping[str, Any]:

@@ -99,16 +99,20 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt as interrupt:
             raise typer.Exit(tell_interrupt(Screen(), interrupt)) from None
         except BrokenPipeError:
-            # Whoever read has had enough; what is still in the buffer must not complain at exit.
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(devnull, sys.stdout.fileno())
-            os.close(devnull)
+            drop_stdout()  # Whoever read has had enough.
             raise typer.Exit(0) from None
         except (OSError, ValueError) as error:
             Screen().complain(str(error))
             raise typer.Exit(ExitCode.USAGE) from None
 
     return call
+
+
+def drop_stdout() -> None:
+    """Have nothing that is still in the buffer of standard output complain at exit: it cannot be written."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
 
 
 def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> ExitCode:

@@ -1,227 +1,438 @@
-"""``batch plan|run|report|resolve`` against an emulator on a real socket, and in a terminal."""
+"""The commands about batches against an emulator on a real socket, and in a terminal."""
 
 from __future__ import annotations
 
-import io
+import csv
 import json
 import os
 import re
+import shlex
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli.command_line import Outcome, invoke, run_in_terminal, without_escapes
+import typer.main
+from cli.batch_lines import WORKER, batch, complaint, hold, lines, objects, plan
+from cli.command_line import (
+    LIMIT,
+    first_line,
+    invoke,
+    run_in_pipes,
+    run_in_terminal,
+    running,
+    without_escapes,
+)
 from interrupting import interrupt_once
 
-from coreclaw_async import CoreClaw, RunSpec, SettleTimes
-from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
+from coreclaw_async import CoreClaw, RunSpec
+from coreclaw_async.cli.app import app
+from coreclaw_async.testing import FakeService, RunScript, faults
 
-WORKER = "coreclaw/google-maps-scraper"
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
-    service = FakeService(clock=RealClock(), default_script=RunScript(rows=2, duration=0.0))
-    with service.serve() as server:
-        monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
-        monkeypatch.setenv("CORECLAW_BASE_URL", server.url)
-        yield service
+pytestmark = pytest.mark.usefixtures("ledger")
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> str:
-    return str(tmp_path / "runs.db")
-
-
-def lines(tmp_path: Path, *specs: object) -> str:
-    path = tmp_path / "specs.jsonl"
-    path.write_text("\n".join(spec if isinstance(spec, str) else json.dumps(spec) for spec in specs))
-    return str(path)
-
-
-def batch(service: FakeService, name: str, ledger: str, *arguments: str) -> Outcome:
-    outcome = invoke("batch", name, "nightly", *arguments, "--ledger", ledger)
-    assert service.api_key not in outcome.stdout + outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    return outcome
-
-
-def planned(service: FakeService, ledger: str, tmp_path: Path, count: int = 3) -> None:
-    specs = [{"key": f"k{number}", "input": {"keywords": [f"k{number}"]}} for number in range(count)]
-    outcome = batch(service, "plan", ledger, "-i", lines(tmp_path, *specs), "--worker", WORKER)
-    assert (outcome.exit_code, outcome.stdout) == (0, f"{count} new items; {count} in all.\n"), outcome.stderr
-
-
-def held(service: FakeService, ledger: str) -> str:
-    """Have one item held, and return the run that it lost."""
-    service.faults.add(faults.commit_then_drop(), operation="runWorker")
-    quick = SettleTimes(send_window=0.5, post_timeout=0.5, skew=1.5, list_lag=0.1)
-    with CoreClaw() as client, client.batch("nightly", ledger=ledger, settle_times=quick) as opened:
-        opened.plan([RunSpec(key="k0", worker_id=WORKER, input={"keywords": ["k0"]})])
-        (outcome,) = opened.run()
-    return outcome.candidates[0]
-
-
-def test_a_batch_is_planned_run_and_reported(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    planned(service, ledger, tmp_path)
-    again = batch(service, "plan", ledger, "-i", str(tmp_path / "specs.jsonl"), "--worker", WORKER)
-    ran = batch(service, "run", ledger, "--output", str(tmp_path / "rows"), "--max-in-flight", "2", "--exclusive")
-    told = batch(service, "report", ledger)
+def test_a_batch_is_planned_run_and_reported(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    again = batch("plan", "-i", str(tmp_path / "specs.jsonl"), "--worker", WORKER)
+    ran = batch("run", "--output", str(tmp_path / "rows"), "--max-in-flight", "2", "--exclusive")
+    told = batch("report")
 
     assert again.stdout == "0 new items; 3 in all.\n"
     assert (ran.exit_code, ran.stdout) == (0, "state\titems\ndone\t3\n")
     assert "3 items, 3 runs with 6 rows; $0.006." in ran.stderr == told.stderr
-    assert len(list((tmp_path / "rows").iterdir())) == 3
-    assert service.runs_created == 3
+    assert len(list((tmp_path / "rows").glob("part-*"))) == 3
+    assert served.runs_created == 3
 
 
-def test_outcomes_and_reports_are_lines_of_json(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    planned(service, ledger, tmp_path)
-    ran = batch(service, "run", ledger, "--json")
-    (told,) = (json.loads(line) for line in batch(service, "report", ledger, "--json").stdout.splitlines())
+def test_outcomes_and_reports_are_lines_of_json(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    outcomes = objects(batch("run", "--json"))
+    (told,) = objects(batch("report", "--json"))
 
-    outcomes = [json.loads(line) for line in ran.stdout.splitlines()]
     assert {outcome["key"]: outcome["state"] for outcome in outcomes} == dict.fromkeys(("k0", "k1", "k2"), "done")
     assert outcomes[0]["run"]["usage"] == "0.002"
     assert (told["counts"]["done"], told["cost"], told["held"]) == (3, "0.006", [])
+    assert told["by_worker"][WORKER.replace("/", "~")]["result_count"] == 6
 
 
-def test_specs_may_come_from_standard_input(service: FakeService, ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = {"key": "a", "worker_id": WORKER, "input": {"keywords": ["a"]}, "system": {"proxy_region": "US"}}
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"\n{json.dumps(spec)}\n\n"))
+def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    batch("run", "--max-spend", "1")
+    states, workers, days = batch("report").stdout.split("\n\n")
 
-    assert batch(service, "plan", ledger, "-i", "-").stdout == "1 new items; 1 in all.\n"
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("{", "line 2: Expecting property name"),
-        ("[1]", "line 2: it must be a JSON object"),
-        ('{"input": {}}', "line 2: it must hold a key, and a worker_id"),
-        ('{"key": "x", "worker": "w"}', "line 2: it may hold input, key, system, version, worker_id, not worker"),
-    ],
-)
-def test_a_bad_line_is_named(service: FakeService, ledger: str, tmp_path: Path, line: str, words: str) -> None:
-    given = lines(tmp_path, {"key": "a", "worker_id": WORKER}, line)
-    outcome = batch(service, "plan", ledger, "-i", given)
-
-    assert outcome.exit_code == 2
-    assert words in " ".join(outcome.stderr.split())
+    assert states == "state\titems\ndone\t3"
+    assert workers.splitlines() == [
+        "worker\truns\tdone\tfailed\trows\tcost",
+        f"{WORKER.replace('/', '~')}\t3\t3\t0\t6\t$0.006",
+    ]
+    assert re.fullmatch(r"day\t.*\n\d{4}-\d\d-\d\d\t3\t3\t0\t6\t\$0\.006\n", days)
+    assert "3 items, 3 runs with 6 rows; $0.006 of $1.00." in batch("report").stderr
 
 
-def test_a_worker_must_be_named_somewhere(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    assert batch(service, "plan", ledger, "-i", lines(tmp_path, {"key": "a"})).exit_code == 2
+def test_costs_that_nobody_knows_are_no_zero(served: FakeService, tmp_path: Path) -> None:
+    served.faults.add(faults.edit(_without_usage), operation="getWorkerRun", times=1_000)
+    served.faults.add(faults.edit(_without_usage), operation="listWorkerRuns", times=1_000)
+    plan(tmp_path, 1)
+    batch("run")
+    told = batch("report")
+
+    assert "$0.00, and what 1 runs cost is unknown." in told.stderr
+    assert "\t$0.00 and 1 unknown" in told.stdout
 
 
-def test_a_conflict_is_the_callers_mistake(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    planned(service, ledger, tmp_path)
-    other = lines(tmp_path, {"key": "k1", "worker_id": WORKER, "input": {}})
-    outcome = batch(service, "plan", ledger, "-i", other)
-
-    assert outcome.exit_code == 2
-    assert "key 'k1' of batch 'nightly' was planned with another" in outcome.stderr
+def _without_usage(envelope: dict[str, object]) -> dict[str, object]:
+    return json.loads(re.sub(r'"usage": ?("[^"]*"|[\d.]+)', '"usage": null', json.dumps(envelope)))  # type: ignore[no-any-return]
 
 
-def test_what_failed_ends_with_one(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    service.script_next(RunScript(outcome="failed", duration=0.0))
-    planned(service, ledger, tmp_path)
-    ran = batch(service, "run", ledger)
+def test_a_report_says_that_a_batch_is_paused(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    paused = batch("pause", "--json")
 
-    assert ran.exit_code == 1
-    assert "failed\t1" in ran.stdout
+    assert objects(paused) == [{"batch": "nightly", "is_paused": True}]
+    assert "Paused: nothing is started until coreclaw-async batch resume nightly." in batch("report").stderr
+    assert batch("resume").stdout == "nightly goes on.\n"
+    assert "Paused" not in batch("report").stderr
 
 
-def test_what_is_held_is_told_and_can_be_adopted(service: FakeService, ledger: str) -> None:
-    lost = held(service, ledger)
-    ran = batch(service, "run", ledger)
-    shown = batch(service, "resolve", ledger, "k0")
-    adopted = batch(service, "resolve", ledger, "k0", "--adopt", lost, "--json")
-    done = batch(service, "run", ledger)
+def test_items_are_listed_by_state_and_worker(served: FakeService, tmp_path: Path) -> None:
+    served.script_next(RunScript(outcome="failed", error_message="no luck", duration=0.0))
+    plan(tmp_path)
+    batch("run", "--max-in-flight", "1")
+    everything = batch("items")
+    failed = batch("items", "--state", "failed", "--state", "rejected", "--json")
+    nothing = batch("items", "--worker", "me/other")
 
-    assert ran.exit_code == 1
+    assert [line.split("\t")[:2] for line in everything.stdout.splitlines()] == [
+        ["key", "state"],
+        ["k0", "failed"],
+        ["k1", "done"],
+        ["k2", "done"],
+    ]
+    (item,) = objects(failed)
+    assert (item["key"], item["error"]) == ("k0", "no luck")
+    assert "callback_url" not in item
+    assert (nothing.exit_code, nothing.stderr) == (0, "Nothing found.\n")
+    assert batch("items", "--state", "lost").exit_code == 2
+
+
+def test_more_held_items_than_a_report_names_can_be_listed(served: FakeService, ledger: str) -> None:
+    with CoreClaw() as client, client.batch("nightly", ledger=ledger) as opened:
+        opened.plan(RunSpec(key=f"k{number}", worker_id=WORKER, input={}) for number in range(103))
+        opened.plan([RunSpec(key="r0", worker_id=WORKER, input={})])
+    change(ledger, "UPDATE item SET state = 'ambiguous', candidates = '[\"R\"]' WHERE key LIKE 'k%'")
+    told = batch("report")
+
+    assert told.stderr.count("Held: ") == 100
+    assert "and 3 more:  coreclaw-async batch items nightly --ledger ... --state ambiguous" in told.stderr
+    assert len(objects(batch("items", "--state", "ambiguous", "--json"))) == 103
+
+
+def change(ledger: str, sql: str) -> None:
+    """Change a ledger behind everybody's back."""
+    program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
+    subprocess.run([sys.executable, "-c", program, ledger, sql], check=True)
+
+
+def test_rows_come_with_their_keys(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 2)
+    batch("run", "-o", str(tmp_path / "rows"))
+    read_before = len(served.requests)
+    printed = objects(batch("rows"))
+    written = batch("rows", "-o", str(tmp_path / "all.jsonl"))
+
+    assert [line["key"] for line in printed] == ["k0", "k0", "k1", "k1"]
+    assert printed[0]["row"]["title"]
+    assert objects_of(tmp_path / "all.jsonl") == printed
+    assert f"{tmp_path / 'all.jsonl'} (4 rows)" in written.stderr
+    assert len(served.requests) == read_before
+
+
+def objects_of(path: Path) -> list[object]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_rows_as_csv_have_all_columns_and_a_key_that_no_row_hides(served: FakeService, tmp_path: Path) -> None:
+    served.script_next(RunScript(rows=[{"a": 1, "key": "mine"}, {"b": [1, "x"], "f": 0.1234567890123}], duration=0.0))
+    served.script_next(RunScript(rows=[{"a": True, "c": "line\nbreak, \u6771"}], duration=0.0))
+    plan(tmp_path, 2)
+    batch("run", "--max-in-flight", "1")
+    path = tmp_path / "all.csv"
+    outcome = batch("rows", "-o", str(path))
+
+    assert outcome.exit_code == 0, outcome.stderr
+    with path.open(encoding="utf-8", newline="") as file:
+        found = [{name: value for name, value in row.items() if "__" not in name} for row in csv.DictReader(file)]
+    assert found == [
+        {"item_key": "k0", "a": "1", "key": "mine", "b": "", "f": "", "c": ""},
+        {"item_key": "k0", "a": "", "key": "", "b": '[1, "x"]', "f": "0.1234567890123", "c": ""},
+        {"item_key": "k1", "a": "true", "key": "", "b": "", "f": "", "c": "line\nbreak, \u6771"},
+    ]
+    assert batch("rows", "--format", "csv").stdout.splitlines()[0].startswith("item_key,")
+    assert batch("rows", "--format", "xml").exit_code == 2
+
+
+def test_rows_of_a_batch_that_goes_on_end_with_six(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 2)
+    batch("run")
+    plan(tmp_path, 3)
+    some = batch("rows")
+    asked_for = batch("rows", "--state", "done")
+
+    assert (some.exit_code, len(some.stdout.splitlines())) == (6, 4)
+    assert "Without the rows of items that are not done: 1 planned." in some.stderr
+    assert (asked_for.exit_code, asked_for.stdout) == (0, some.stdout)
+
+
+def test_rows_of_failed_items_are_told_to_be_missing(served: FakeService, tmp_path: Path) -> None:
+    served.script_next(RunScript(outcome="failed", duration=0.0))
+    plan(tmp_path, 2)
+    batch("run", "--max-in-flight", "1")
+    outcome = batch("rows")
+
+    assert outcome.exit_code == 0
+    assert "Without the rows of items that are not done: 1 failed." in outcome.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_rows_that_cannot_be_written_are_seven(served: FakeService, tmp_path: Path, format: str) -> None:
+    plan(tmp_path, 1)
+    batch("run")
+    outcome = batch("rows", "-o", "/dev/full", "--format", format)
+
+    assert outcome.exit_code == 7
+    assert "The rows could not be read or written: [Errno 28]" in outcome.stderr
+
+
+def test_a_reader_of_rows_who_has_had_enough_is_no_failure(served: FakeService, tmp_path: Path) -> None:
+    served.default_script = RunScript(rows=500, duration=0.0)
+    plan(tmp_path, 3)
+    batch("run")
+    with running("batch", "rows", "nightly") as process:
+        assert first_line(process).startswith('{"key": "k0"')
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(LIMIT) == 0
+
+
+def test_an_export_is_the_whole_ledger_of_a_batch(served: FakeService, tmp_path: Path) -> None:
+    served.script_next(RunScript(outcome="failed", error_message="no luck", duration=0.0))
+    plan(tmp_path, 2)
+    batch("run", "--max-in-flight", "1")
+    batch("rerun")
+    batch("run")
+    first, second = objects(batch("export"))
+    path = tmp_path / "out.jsonl"
+    written = batch("export", "--inputs", "-o", str(path))
+
+    assert [run["state"] for run in first["runs"]] == ["failed", "done"]
+    assert (first["key"], first["runs"][0]["error"], len(second["runs"])) == ("k0", "no luck", 1)
+    assert "input" not in first
+    assert "callback_url" not in first
+    inputs = [record["input"]["parameters"]["custom"] for record in objects_of(path)]  # type: ignore[index]
+    assert inputs == [{"keywords": ["k0"]}, {"keywords": ["k1"]}]
+    assert f"{path} (2 items)" in written.stderr
+
+
+def test_failed_items_are_planned_again_all_or_by_key(served: FakeService, tmp_path: Path) -> None:
+    for _ in range(3):
+        served.script_next(RunScript(outcome="failed", duration=0.0))
+    plan(tmp_path)
+    batch("run")
+    one = batch("rerun", "k1", "--json")
+    others = batch("rerun")
+    done = batch("run")
+
+    assert objects(one) == [{"batch": "nightly", "planned": 1}]
+    assert others.stdout == "2 items are planned again.\n"
+    assert (done.exit_code, served.runs_created) == (0, 6)
+    assert "k1' is done, and only what has failed can be run again" in complaint(batch("rerun", "k1"))
+    assert "batch 'nightly' has no item 'k9'" in complaint(batch("rerun", "k9"))
+
+
+def test_what_is_planned_can_be_taken_out(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    cancelled = batch("cancel", "--json")
+
+    assert objects(cancelled) == [{"batch": "nightly", "cancelled": 3}]
+    assert batch("run").exit_code == 0
+    assert served.runs_created == 0
+    assert "0 items were taken out. The runs that went on were asked to stop" in batch("cancel", "--abort").stdout
+
+
+def test_what_is_held_is_told_and_can_be_adopted(served: FakeService, ledger: str) -> None:
+    (lost,) = hold(served, ledger)
+    ran = batch("run")
+    shown = batch("resolve", "k0")
+    adopted = batch("resolve", "k0", "--adopt", lost, "--json")
+    done = batch("run")
+
+    assert ran.exit_code == 6
     assert f"Held: k0, which may be run {lost}, or none." in ran.stderr
     assert "coreclaw-async batch resolve nightly KEY --ledger ... --adopt RUN" in ran.stderr
     assert lost in shown.stdout
     assert json.loads(adopted.stdout)["state"] == "submitted"
     assert "callback_url" not in adopted.stdout
-    assert (done.exit_code, service.runs_created) == (0, 1)
+    assert (done.exit_code, served.runs_created) == (0, 1)
 
 
-def test_what_is_held_can_be_started_again(service: FakeService, ledger: str) -> None:
-    held(service, ledger)
-    resolved = batch(service, "resolve", ledger, "k0", "--resubmit")
-    again = batch(service, "resolve", ledger, "k0", "--resubmit")
+def test_what_is_held_can_be_started_again(served: FakeService, ledger: str) -> None:
+    hold(served, ledger)
+    resolved = batch("resolve", "k0", "--resubmit")
+    again = batch("resolve", "k0", "--resubmit")
 
     assert "planned" in resolved.stdout
     assert again.exit_code == 2
-    assert "only what is ambiguous can be resolved" in again.stderr
+    assert "resolved" in again.stderr
 
 
-def test_an_item_that_is_not_there_is_named(service: FakeService, ledger: str) -> None:
-    outcome = batch(service, "resolve", ledger, "none")
+def test_an_item_that_is_not_there_is_named(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    outcome = batch("resolve", "none")
 
     assert outcome.exit_code == 2
-    assert "batch 'nightly' has no item 'none'" in " ".join(outcome.stderr.split())
+    assert "batch 'nightly' has no item 'none'" in complaint(outcome)
 
 
-def test_without_balance_it_stops_with_three(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    service.balance = Decimal(0)
-    planned(service, ledger, tmp_path)
-    outcome = batch(service, "run", ledger)
+def test_finished_batches_are_deleted_and_others_kept(
+    served: FakeService, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(tmp_path, 2)
+    batch("run")
+    with CoreClaw() as client, client.batch("weekly", ledger=ledger) as weekly:
+        weekly.plan([RunSpec(key="k0", worker_id=WORKER, input={})])
+    with CoreClaw("another-key") as client, client.batch("theirs", ledger=ledger):
+        pass
+    too_young = invoke("batch", "prune", "--older-than", "1")
+    told = invoke("batch", "prune", "--older-than", "0")
 
-    assert outcome.exit_code == 3
-    assert "the balance does not cover another run: 0" in outcome.stderr
+    assert (too_young.exit_code, too_young.stdout) == (0, "")
+    assert re.fullmatch(r"Deleted nightly: 2 items with 2 runs, finished on \d{4}-\d\d-\d\d\.\n", told.stdout)
+    assert "Kept: weekly, which is not finished" in told.stderr
+    assert "Left alone: theirs: " in told.stderr
+    assert "has no batch 'nightly'; it has 'weekly', 'theirs'" in complaint(batch("report"))
+    assert "belongs to account" in invoke("batch", "prune", "theirs", "--older-than", "0").stderr
 
 
-def test_a_budget_must_be_an_amount(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    planned(service, ledger, tmp_path)
+def test_what_was_deleted_is_told_as_json(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 1)
+    batch("run")
+    (pruned,) = objects(batch("prune", "--older-than", "0", "--json"))
 
-    assert batch(service, "run", ledger, "--max-spend", "much").exit_code == 2
-    assert batch(service, "run", ledger, "--max-spend", "-1").exit_code == 2
-    assert batch(service, "run", ledger, "--max-spend", "0.002").exit_code == 3
-    assert service.runs_created == 1
+    assert (pruned["name"], pruned["items"], pruned["runs"]) == ("nightly", 1, 1)
 
 
-def test_a_ledger_that_is_none_is_told_without_its_password(service: FakeService, tmp_path: Path) -> None:
+def test_foreign_runs_can_be_forgotten(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 1)
+    batch("run")
+
+    assert batch("reset-foreign", WORKER).stdout == f"{WORKER} counts as exclusive again.\n"
+    assert "the ledger knows no worker 'me/none'" in complaint(batch("reset-foreign", "me/none"))
+
+
+def test_a_ledger_that_is_none_is_told_without_its_password(
+    served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for ledger in ("postgresql://me:pa55@127.0.0.1:9/x", "mysql://me:pa55@h/x", str(tmp_path)):
-        outcome = batch(service, "report", ledger)
-        assert outcome.exit_code == 2
-        assert "pa55" not in outcome.stderr
+        for given in (("--ledger", ledger), ()):
+            monkeypatch.setenv("CORECLAW_LEDGER", ledger)
+            outcome = batch("report", *given)
+            assert outcome.exit_code == 2
+            assert "pa55" not in outcome.stderr
 
 
-def test_an_empty_batch_is_reported_in_a_line(service: FakeService, ledger: str) -> None:
-    outcome = batch(service, "report", ledger)
+def test_an_empty_batch_is_reported_in_a_line(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 0)
+    outcome = batch("report")
 
     assert (outcome.exit_code, outcome.stdout) == (0, "")
     assert "0 items, 0 runs with 0 rows; $0.00." in outcome.stderr
 
 
-def test_ctrl_c_leaves_the_runs_and_the_same_command_goes_on(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    service.default_script = RunScript(rows=1, duration=2.0)
-    planned(service, ledger, tmp_path)
-    with interrupt_once(lambda: service.runs_created == 3):
-        ran = batch(service, "run", ledger)
-    done = batch(service, "run", ledger)
+def test_ctrl_c_leaves_the_runs_and_the_same_command_goes_on(served: FakeService, tmp_path: Path) -> None:
+    served.default_script = RunScript(rows=1, duration=2.0)
+    plan(tmp_path)
+    with interrupt_once(lambda: served.runs_created == 3):
+        ran = batch("run")
+    done = batch("run")
 
     assert ran.exit_code == 130
     assert "Runs that were started go on and cost what they cost." in ran.stderr
     assert "the same command goes on with them, and starts nothing twice" in ran.stderr
-    assert (done.exit_code, service.runs_created) == (0, 3)
+    assert (done.exit_code, served.runs_created) == (0, 3)
 
 
-def test_a_terminal_shows_where_it_stands(service: FakeService, ledger: str, tmp_path: Path) -> None:
-    service.default_script = RunScript(rows=1, duration=0.5)
-    planned(service, ledger, tmp_path, count=6)
-    settings = {name: os.environ[name] for name in ("CORECLAW_API_KEY", "CORECLAW_BASE_URL")}
-    code, text = run_in_terminal(
-        "batch", "run", "nightly", "--ledger", ledger, "--max-in-flight", "3", COLUMNS="160", **settings
+def in_terminal(*arguments: str) -> tuple[int, str]:
+    names = ("CORECLAW_API_KEY", "CORECLAW_BASE_URL", "CORECLAW_LEDGER")
+    code, text = run_in_terminal(*arguments, COLUMNS="200", **{name: os.environ[name] for name in names})
+    return code, without_escapes(text)
+
+
+def test_a_terminal_shows_where_it_stands(served: FakeService, tmp_path: Path) -> None:
+    served.default_script = RunScript(rows=1, duration=0.5)
+    plan(tmp_path, 6)
+    code, shown = in_terminal("batch", "run", "nightly", "--max-in-flight", "3", "--max-spend", "2")
+
+    assert code == 0, shown
+    words = (
+        r"[1-5] planned, [123] running, \d done, 0 failed, 0 held, \$0\.\d+ of \$2\.00, \d+ requests, [1-6] starts/min"
     )
-    shown = without_escapes(text)
+    assert re.search(words, shown), shown
+    assert "6 items, 6 runs with 6 rows; $0.006 of $2.00." in shown
 
-    assert code == 0
-    for words in (r"[1-5] planned, [123] running, \d done, 0 failed, 0 held, \$", r"\d+ requests, [3-6] starts/min"):
-        assert re.search(words, shown), shown
-    assert "6 items, 6 runs with 6 rows; $0.006." in shown
+
+@pytest.mark.endurance
+def test_a_terminal_shows_that_a_batch_is_paused_and_what_others_have_done(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 2)
+    batch("pause")
+    timer = threading.Timer(5.0, batch, ("resume",))
+    timer.start()
+    code, shown = in_terminal("batch", "run", "nightly")
+    timer.join()
+
+    assert code == 0, shown
+    assert "paused, 2 planned, 0 running" in shown
+    assert re.search(r"(?<!paused, )\d planned, \d running, [12] done", shown), shown
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield each command about batches, with the example that its help shows."""
+    group = typer.main.get_command(app).commands["batch"]  # type: ignore[attr-defined]
+    for name in group.commands:
+        shown = invoke("batch", name, "--help").stdout
+        (example,) = re.findall(r"Example: (coreclaw-async batch .*?)\s*$", shown, re.MULTILINE)
+        yield name, example
+
+
+def test_each_example_in_a_help_runs(served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CORECLAW_LEDGER")
+    monkeypatch.chdir(tmp_path)
+    served.add_worker("me/maps")
+    Path("places.csv").write_text("url,depth:json\nk17,3\nk18,\n")
+    found = dict(examples())
+    assert len(found) == 13
+    order = [*found, "resume", "report", "run"]
+    for name in order:
+        code, _, stderr = run_in_pipes(*shlex.split(found[name])[1:])
+        assert code == 0, (name, stderr)
+
+    assert served.runs_created == 2
+    assert Path("report.html").stat().st_size > 1_000
+    assert len(Path("all.csv").read_text().splitlines()) == 5
+
+
+def test_every_command_takes_json_and_finds_the_ledger_in_the_environment() -> None:
+    group = typer.main.get_command(app).commands["batch"]  # type: ignore[attr-defined]
+    for name in group.commands:
+        shown = invoke("batch", name, "--help").stdout
+        assert "--json" in shown, name
+        assert "CORECLAW_LEDGER" in shown, name
+
+
+def test_lines_that_were_planned_twice_are_planned_once(served: FakeService, tmp_path: Path) -> None:
+    spec = {"key": "a", "worker_id": WORKER, "input": {"keywords": ["a"]}}
+
+    assert batch("plan", "-i", lines(tmp_path, spec, spec)).stdout == "1 new items; 1 in all.\n"

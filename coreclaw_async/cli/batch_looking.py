@@ -1,0 +1,169 @@
+"""``batch report|items|rows|export``: where a batch stands, and what it has found; they start nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from coreclaw_async._batches.records import BatchRecord
+from coreclaw_async._batches.reports import BatchReport
+from coreclaw_async._sync_generated import Batch
+from coreclaw_async.cli.batch_page import write_page
+from coreclaw_async.cli.batch_rows import ROW_FORMATS, RowWriter
+from coreclaw_async.cli.batch_session import Ledger, Name, OfWorker, RowsFile, States, batch_command, open_batch
+from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
+from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, check_folder
+from coreclaw_async.cli.output import json_line, print_json, show_list, whole_file
+from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.ledger import BatchItemState
+
+
+@batch_command
+def report(
+    name: Name,
+    *,
+    ledger: Ledger,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page for a browser too, which needs no network."),
+    ] = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Say where a batch stands, what it has cost, and what a person must decide; sends nothing."""
+    check_folder(html, option="--html")
+    with open_batch(name, ledger, api_key_file, base_url) as batch:
+        told = batch.report()
+        screen = Screen()
+        if html is not None:
+            write_page(batch, told, html)
+            if html != STDIO:
+                screen.complain(f"{html} ({html.stat().st_size:,} bytes)")
+        if json:
+            print_json([told])
+        elif html != STDIO:
+            _tell(screen, told)
+
+
+def _tell(screen: Screen, told: BatchReport) -> None:
+    tell_standing(screen, told)
+    tell_sums(screen, told)
+    tell_failures(screen, told)
+    tell_held(screen, told)
+
+
+@batch_command
+def items(
+    name: Name,
+    *,
+    ledger: Ledger,
+    state: States = None,
+    worker: OfWorker = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """List the items of a batch in the order of the plan, with their runs and why they are not done; sends nothing."""
+    with open_batch(name, ledger, api_key_file, base_url) as batch:
+        show_list(
+            batch.items(state=state or None, worker_id=worker),
+            [
+                ("key", lambda item: item.key),
+                ("state", lambda item: item.state.value),
+                ("run", lambda item: item.run_id or " ".join(item.candidates)),
+                ("rows", lambda item: item.result_count),
+                ("cost", lambda item: "" if item.cost is None else money(item.cost)),
+                ("error", lambda item: item.error),
+            ],
+            as_json=json,
+        )
+
+
+@batch_command
+def rows(
+    name: Name,
+    *,
+    ledger: Ledger,
+    output: RowsFile = STDIO,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            autocompletion=lambda: list(ROW_FORMATS),
+            help="jsonl or csv; else the ending of the file.",
+        ),
+    ] = None,
+    state: States = None,
+    worker: OfWorker = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """
+    Print all rows that a batch has found, each with the key of its item, from the files of batch run or the service.
+
+    Lines of JSON with the members key and row; or CSV, whose first column is the key, with all columns of all rows.
+
+    Exit codes: 0 success, 2 usage, 3 the service refused or failed, 6 items are open or held, whose rows are missing,
+    7 the rows could not be read from their files, or not be written.
+    """
+    check_folder(output)
+    writer = RowWriter.of(output, "jsonl" if json else format)
+    with open_batch(name, ledger, api_key_file, base_url) as batch:
+        try:
+            count = writer.write(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            Screen().complain(f"The rows could not be read or written: {error}")
+            raise typer.Exit(ExitCode.NOT_WRITTEN) from None
+        if output != STDIO:
+            Screen().complain(f"{output} ({count} rows)")
+        if not state and _is_missing_some(batch):
+            raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _is_missing_some(batch: Batch) -> bool:
+    """Say whose rows are not there, and return whether they may still come."""
+    counts = batch.report().counts
+    missing = {state: count for state, count in counts.items() if count and state is not BatchItemState.DONE}
+    if missing:
+        what = ", ".join(f"{count} {state.value}" for state, count in missing.items())
+        Screen().complain(f"Without the rows of items that are not done: {what}.")
+    return any(state.is_open or state is BatchItemState.AMBIGUOUS for state in missing)
+
+
+@batch_command
+def export(
+    name: Name,
+    *,
+    ledger: Ledger,
+    inputs: Annotated[bool, typer.Option("--inputs", help="With what was planned for each item.")] = False,
+    output: RowsFile = STDIO,
+    json: AsJson = True,  # noqa: ARG001 - it prints nothing else
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
+    check_folder(output)
+    with open_batch(name, ledger, api_key_file, base_url) as batch, whole_file(output) as file:
+        count = 0
+        for record in batch.export(with_inputs=inputs):
+            file.write(json_line(_exported(record, with_input=inputs)) + "\n")
+            count += 1
+        file.flush()
+    if output != STDIO:
+        Screen().complain(f"{output} ({count} items)")
+
+
+def _exported(record: BatchRecord, *, with_input: bool) -> dict[str, Any]:
+    # The URL of a callback is as good as a password.
+    item = attrs.asdict(record.item, filter=lambda attribute, _: attribute.name != "callback_url")
+    runs = [attrs.asdict(run) for run in record.runs]
+    return {**item, "runs": runs, **({"input": record.input} if with_input else {})}

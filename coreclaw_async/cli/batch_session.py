@@ -1,0 +1,118 @@
+"""What the commands of a batch have in common: its options, its ledger that must be there, and how they end."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeAlias
+
+import anyio
+import typer
+
+from coreclaw_async._batches.ledger_lookup import batches_in
+from coreclaw_async._batches.stores import MEMORY, shown_ledger
+from coreclaw_async._sync_generated import Batch
+from coreclaw_async.cli.failures import ExitCode, exit_code_of
+from coreclaw_async.cli.output import print_json
+from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.errors import CoreClawError
+from coreclaw_async.ledger import BatchItemState
+
+P = ParamSpec("P")
+
+_MOST_NAMES = 20
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the batch.")]
+Ledger: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|URL", envvar="CORECLAW_LEDGER", help="The ledger: a file, sqlite:///FILE, or postgresql://..."
+    ),
+]
+States: TypeAlias = Annotated[
+    list[BatchItemState] | None, typer.Option("--state", help="Only items in this state; may be given several times.")
+]
+OfWorker: TypeAlias = Annotated[
+    str | None, typer.Option("--worker", metavar="WORKER", help="Only items of this worker, as it was planned.")
+]
+RowsFile: TypeAlias = Annotated[
+    Path, typer.Option("--output", "--out", "-o", metavar="FILE", help="Write a file, whole or not at all.")
+]
+
+
+def batch_command(command: Callable[P, None]) -> Callable[P, None]:
+    """Return *command* with its failures told in words, and as an object too where ``--json`` was given."""
+
+    @guarded
+    @functools.wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except BrokenPipeError:
+            raise
+        except (CoreClawError, OSError, ValueError, typer.BadParameter) as error:
+            if kwargs.get("json"):
+                code = exit_code_of(error) if isinstance(error, CoreClawError) else ExitCode.USAGE
+                print_json([{"exit_code": int(code), "error": str(error)}])
+            raise
+
+    return call
+
+
+def names_in(ledger: str) -> Sequence[str] | None:
+    """
+    Return the batches of a ledger, or None where there is none; nothing is made.
+
+    Raises:
+        typer.BadParameter: It would be gone with the command.
+    """
+    if ledger == MEMORY:
+        raise typer.BadParameter("--ledger: what is in memory is gone when the command ends; name a file")
+    return anyio.run(batches_in, ledger)
+
+
+def must_be_there(name: str, ledger: str) -> None:
+    """
+    Refuse a batch that is not there, before anything is made: its name, or the ledger's, was mistyped.
+
+    Raises:
+        typer.BadParameter: There is no such batch.
+    """
+    names = existing(ledger)
+    if name not in names:
+        shown = ", ".join(repr(one) for one in names[:_MOST_NAMES])
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        there = f"it has {shown}{more}" if names else "it has none"
+        raise typer.BadParameter(f"the ledger {shown_ledger(ledger)} has no batch {name!r}; {there}")
+
+
+def existing(ledger: str) -> Sequence[str]:
+    """
+    Return the batches of a ledger.
+
+    Raises:
+        typer.BadParameter: There is no ledger.
+    """
+    names = names_in(ledger)
+    if names is None:
+        raise typer.BadParameter(f"there is no ledger {shown_ledger(ledger)}; coreclaw-async batch plan makes one")
+    return names
+
+
+@contextmanager
+def open_batch(name: str, ledger: str, key_file: Path | None, base_url: str | None) -> Generator[Batch]:
+    """Open a batch that is there."""
+    must_be_there(name, ledger)
+    with open_client(key_file, base_url) as client, client.batch(name, ledger=ledger) as batch:
+        yield batch
+
+
+def tell_result(result: dict[str, Any], words: str, *, as_json: bool) -> None:
+    """Say what a command has done."""
+    if as_json:
+        print_json([result])
+    else:
+        Screen().tell(words)

@@ -1,0 +1,79 @@
+"""Where a batch stands, in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from coreclaw_async._batches.reports import BatchReport
+from coreclaw_async._batches.totals import RunTotals
+from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.ledger import BatchItemState
+
+_MOST_DAYS = 14
+_WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
+
+
+def tell_standing(screen: Screen, told: BatchReport) -> None:
+    """Print how many items are where, and a line of sums."""
+    rows = [{"state": state.value, "items": count} for state, count in told.counts.items() if count]
+    if rows:
+        screen.say_table(rows)
+    screen.complain(f"{told.total} items, {told.runs} runs with {told.result_count} rows; {spent(told)}.")
+    if told.is_paused:
+        screen.complain(f"Paused: nothing is started until coreclaw-async batch resume {told.name}.")
+    if told.is_half_planned:
+        screen.complain("The last plan has not come to its end, so items may be missing: plan it again.")
+
+
+def tell_sums(screen: Screen, told: BatchReport) -> None:
+    """Print what the runs of each worker and of each of the last days have come to."""
+    days = dict(list(told.by_day.items())[-_MOST_DAYS:])
+    for name, sums in (("worker", told.by_worker), ("day", days)):
+        if sums:
+            screen.tell("")
+            screen.say_table(_rows_of(name, sums))
+
+
+def _rows_of(name: str, sums: Mapping[str, RunTotals]) -> list[dict[str, object]]:
+    return [
+        {
+            name: key,
+            "runs": total.runs,
+            "done": total.done,
+            "failed": total.failed,
+            "rows": total.result_count,
+            "cost": money(total.cost) + (f" and {total.unknown_costs} unknown" if total.unknown_costs else ""),
+        }
+        for key, total in sums.items()
+    ]
+
+
+def spent(told: BatchReport) -> str:
+    """Return what was spent, of which budget."""
+    budget = "" if told.max_spend is None else f" of {money(told.max_spend)}"
+    unknown = f", and what {told.unknown_costs} runs cost is unknown" if told.unknown_costs else ""
+    return f"{money(told.cost)}{budget}{unknown}"
+
+
+def tell_failures(screen: Screen, told: BatchReport) -> None:
+    """Print why items have failed or were refused."""
+    for item in told.failures:
+        screen.complain(f"{_WORDS[item.state]}: {item.key}: {item.error or 'for an unknown reason'}")
+    count = sum(told.counts[state] for state in _WORDS)
+    _tell_more(screen, told, count - len(told.failures), "--state failed --state rejected")
+
+
+def tell_held(screen: Screen, told: BatchReport) -> None:
+    """Print what a person must decide on, and how."""
+    for item in told.held:
+        candidates = " or ".join(item.candidates)
+        screen.complain(f"Held: {item.key}, which may be run {candidates}, or none.")
+    _tell_more(screen, told, told.counts[BatchItemState.AMBIGUOUS] - len(told.held), "--state ambiguous")
+    if told.held:
+        screen.complain(f"  to decide:  coreclaw-async batch resolve {told.name} KEY --ledger ... --adopt RUN")
+        screen.complain("              or --resubmit, which pays again if it has a run")
+
+
+def _tell_more(screen: Screen, told: BatchReport, count: int, states: str) -> None:
+    if count > 0:
+        screen.complain(f"  and {count} more:  coreclaw-async batch items {told.name} --ledger ... {states}")
