@@ -22,6 +22,7 @@ from coreclaw_async.cli.screen import money, plain
 from coreclaw_async.ledger import BatchItem, BatchItemState
 
 _MOST_LETTERS = 400
+_MOST_LETTERS_OF_TITLE = 100
 _MOST_ROWS = 60
 _MINUTE, _HOUR = 60.0, 3600.0
 _STATES: Mapping[BatchItemState, str] = {
@@ -53,7 +54,7 @@ def write_page(batch: Batch, told: BatchReport, path: Path) -> None:
 def page_of(told: BatchReport, story: BatchStory, now: float) -> str:
     """Return the page as text, as it is at *now*."""
     charts = ChartIds()
-    name = _text(told.name)
+    name = _text(told.name, _MOST_LETTERS_OF_TITLE)
     sections = [
         _summary(told),
         _section("States", _states(told, charts)),
@@ -107,7 +108,7 @@ def _states(told: BatchReport, charts: ChartIds) -> str:
         if (count := told.counts[state])
     ]
     bar = charts.stacked_bar("Items in each state", parts)
-    return bar + _table("Items in each state", ("State", "Items", "Share", "Meaning"), rows, numbers=(1, 2))
+    return bar + _table("Items in each state", ("State", "Items", "Share", "Meaning"), rows, numbers=(1, 2), short=(0,))
 
 
 def _spending(told: BatchReport, charts: ChartIds) -> str:
@@ -135,7 +136,7 @@ def _progress(told: BatchReport, points: Sequence[Point], charts: ChartIds) -> s
         [
             Line(done, "done", below=[0.0] * len(done)),
             Line(ended, "failed", below=done),
-            Line([float(point.started) for point in points], "submitted"),
+            Line([float(point.started) for point in points], "stroke-submitted"),
         ],
         float(told.total),
     )
@@ -158,12 +159,12 @@ def _money_chart(told: BatchReport, points: Sequence[Point], between: str, chart
     highest = max(last.cost, budget or 0.0)
     lines = [Line([point.cost for point in points], "cost", below=[0.0] * len(points))]
     if budget is not None:
-        lines.append(Line([budget] * len(points), "failed"))
+        lines.append(Line([budget] * len(points), "limit"))
     limit = "" if told.max_spend is None else f", with a budget of {money(told.max_spend)}"
     chart = charts.over_time(
         "Cost over time", f"{between}: up to {_dollars(last.cost)} for the last run of each item{limit}", lines, highest
     )
-    heading = "Cost of the last run of each item" + (", against the budget (line)" if budget is not None else "")
+    heading = "Cost of the last run of each item" + (", against the budget (dashed)" if budget is not None else "")
     return f"<h3>{heading}</h3>\n" + _framed(chart, _dollars(highest), first, last)
 
 
@@ -178,8 +179,8 @@ def _framed(chart: str, top: str, first: Point, last: Point) -> str:
 def _failures(told: BatchReport) -> str:
     if not told.failures:
         return "<p>None.</p>\n"
-    rows = [(_text(item.key), item.state.value, _run(item), _text(item.error or "unknown")) for item in told.failures]
-    table = _table("Failed and refused items", ("Key", "State", "Run", "Reason"), rows)
+    rows = [(_text(item.key), _text(item.error or "unknown"), item.state.value, _run(item)) for item in told.failures]
+    table = _table("Failed and refused items", ("Key", "Reason", "State", "Run"), rows, short=(2, 3))
     return table + _more(_failed(told) - len(told.failures), "--state failed --state rejected")
 
 
@@ -198,13 +199,13 @@ def _more(count: int, states: str) -> str:
 def _slowest(story: BatchStory) -> str:
     if not story.slowest:
         return "<p>No run has ended yet.</p>\n"
-    rows = [(_text(item.key), item.state.value, _run(item), _lasted(seconds)) for seconds, item in story.slowest]
-    return _table("Slowest items", ("Key", "State", "Run", "From start to end"), rows, numbers=(3,))
+    rows = [(_text(item.key), _lasted(seconds), item.state.value, _run(item)) for seconds, item in story.slowest]
+    return _table("Slowest items", ("Key", "From start to end", "State", "Run"), rows, numbers=(1,), short=(2, 3))
 
 
 def _oldest(story: BatchStory, now: float) -> str:
-    rows = [(_text(item.key), _run(item), _moment(since), _lasted(max(now - since, 0))) for since, item in story.oldest]
-    return _table("Items that go on for longest", ("Key", "Run", "Since", "For"), rows, numbers=(3,))
+    rows = [(_text(item.key), _lasted(max(now - since, 0)), _moment(since), _run(item)) for since, item in story.oldest]
+    return _table("Items that go on for longest", ("Key", "For", "Since", "Run"), rows, numbers=(1,), short=(2, 3))
 
 
 def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
@@ -214,31 +215,44 @@ def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
     rows = [
         (
             _text(key),
+            escape(money(total.cost)) + (f" and {total.unknown_costs:,} unknown" if total.unknown_costs else ""),
             f"{total.runs:,}",
             f"{total.done:,}",
             f"{total.failed:,}",
             f"{total.result_count:,}",
-            escape(money(total.cost)) + (f" and {total.unknown_costs:,} unknown" if total.unknown_costs else ""),
-            charts.meter(f"Cost: {key}", money(total.cost), float(total.cost / dearest) if dearest else 0.0, "cost"),
+            charts.meter(
+                f"Cost: {_cut(key, _MOST_LETTERS_OF_TITLE)}",
+                money(total.cost),
+                float(total.cost / dearest) if dearest else 0.0,
+                "cost",
+            ),
         )
         for key, total in list(sums.items())[:_MOST_ROWS]
     ]
     caption = f"Runs, rows and cost of each {name.lower()}"
-    heads = (name, "Runs", "Done", "Failed", "Rows", "Cost", "Compared")
+    heads = (name, "Cost", "Runs", "Done", "Failed", "Rows", "Compared")
     more = len(sums) - len(rows)
     left = f"<p>And {more:,} more: <code>coreclaw-async batch report NAME --json</code></p>\n" if more > 0 else ""
     return _table(caption, heads, rows, numbers=(1, 2, 3, 4, 5)) + left
 
 
-def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """Return a table; the cells are HTML."""
+def _table(
+    caption: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[int] = (),
+    short: Sequence[int] = (),
+) -> str:
+    """Return a table whose cells are HTML; *numbers* and *short* are columns that are set apart, or never broken."""
 
     def kind(column: int) -> str:
-        return ' class="number"' if column in numbers else ""
+        names = [name for name, columns in (("number", numbers), ("short", short)) if column in columns]
+        return f' class="{" ".join(names)}"' if names else ""
 
     head = "".join(f'<th scope="col"{kind(column)}>{text}</th>' for column, text in enumerate(heads))
     body = "".join(
-        f'<tr><th scope="row">{cells[0]}</th>'
+        f'<tr><th scope="row"{kind(0)}>{cells[0]}</th>'
         + "".join(f"<td{kind(column)}>{text}</td>" for column, text in enumerate(cells[1:], 1))
         + "</tr>\n"
         for cells in rows
@@ -253,11 +267,15 @@ def _section(title: str, content: str) -> str:
     return f"<section>\n<h2>{title}</h2>\n{content}</section>\n"
 
 
-def _text(text: str) -> str:
+def _text(text: str, most: int = _MOST_LETTERS) -> str:
     """Return a text of anybody's as HTML, cut where it is very long, and without what controls a screen."""
-    shown = plain(text[:_MOST_LETTERS])
-    cut = f" \N{HORIZONTAL ELLIPSIS} ({len(text):,} letters)" if len(text) > _MOST_LETTERS else ""
-    return escape(shown + cut)
+    return escape(_cut(text, most))
+
+
+def _cut(text: str, most: int) -> str:
+    shown = plain(text[:most])
+    cut = f" \N{HORIZONTAL ELLIPSIS} ({len(text):,} letters)" if len(text) > most else ""
+    return shown + cut
 
 
 def _swatch(colour: str) -> str:

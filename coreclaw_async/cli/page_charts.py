@@ -39,7 +39,7 @@ class Line:
 
     Attributes:
         values: Its heights, at even distances.
-        colour: The name of its colour.
+        colour: The name of its colour; for a line, the class that has it.
         below: Where the area begins; None for a line.
     """
 
@@ -104,7 +104,7 @@ def _rectangle(left: float, width: float, colour: str) -> str:
 def _path(line: Line, highest: float) -> str:
     over = _points(line.values, highest)
     if line.below is None:
-        return f'<polyline points="{" ".join(over)}" class="line stroke-{line.colour}"/>'
+        return f'<polyline points="{" ".join(over)}" class="line {line.colour}"/>'
     under = _points(line.below, highest)
     return f'<polygon points="{" ".join([*over, *reversed(under)])}" class="fill-{line.colour}"/>'
 

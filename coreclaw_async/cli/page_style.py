@@ -24,9 +24,10 @@ h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1rem 0 .25rem; font-weight: 600; }
 footer { color: var(--faint); font-size: .875rem; margin-top: 2rem; padding-bottom: 2rem; }
 .note { border-left: 4px solid var(--failed); background: var(--soft); padding: .5rem .75rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: .5rem; margin: 0; }
-.facts div { background: var(--soft); border-radius: 6px; padding: .5rem .75rem; }
-.facts dt { color: var(--faint); font-size: .875rem; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(6.25rem, 1fr)); gap: .5rem; margin: 0; }
+.facts div { background: var(--soft); border-radius: 6px; padding: .5rem .75rem; display: flex;
+  flex-direction: column; justify-content: space-between; }
+.facts dt { color: var(--faint); font-size: .8125rem; line-height: 1.3; }
 .facts dd { margin: 0; font-size: 1.2rem; font-weight: 600; overflow-wrap: anywhere; }
 .chart { display: block; width: 100%; border-radius: 3px; }
 .framed { margin: .5rem 0; }
@@ -40,14 +41,16 @@ footer { color: var(--faint); font-size: .875rem; margin-top: 2rem; padding-bott
 table { border-collapse: collapse; width: 100%; font-size: .9375rem; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
-td, tbody th { overflow-wrap: anywhere; min-width: 4.5rem; }
+td, tbody th { overflow-wrap: anywhere; min-width: 7rem; }
+td.short, tbody th.short { overflow-wrap: normal; min-width: 0; white-space: nowrap; }
 thead th { color: var(--faint); font-weight: 600; font-size: .8125rem; white-space: nowrap; }
 tbody th { font-weight: 500; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
-td.number { white-space: nowrap; }
+td.number { white-space: nowrap; min-width: 0; }
 td .chart { height: 1rem; min-width: 5rem; margin-top: .25rem; }
 code { font: .875em ui-monospace, monospace; }
 .line { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.limit { stroke: var(--front); stroke-dasharray: 6 4; }
 .grid { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke; }
 @media print { .scroll { overflow: visible; } section { break-inside: avoid; } }
 """ + "".join(
