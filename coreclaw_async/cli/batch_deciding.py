@@ -8,6 +8,7 @@ import typer
 
 from coreclaw_async._wire.moments import moment_of
 from coreclaw_async.cli.batch_session import (
+    Account,
     Ledger,
     Name,
     batch_command,
@@ -31,12 +32,13 @@ def rerun(
     ] = None,
     *,
     ledger: Ledger,
+    account: Account = None,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
     """Plan items again that failed, were refused or taken out; the next batch run starts them, which costs money."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         try:
             count = batch.rerun(keys or None)
         except KeyError as error:
@@ -49,13 +51,14 @@ def cancel(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     abort: Annotated[bool, typer.Option("--abort", help="Abort the runs that go on, too.")] = False,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
     """Take out what is planned; runs that go on are left alone unless --abort is given."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         count = batch.cancel(abort=abort)
         asked = " The runs that went on were asked to stop; batch run tells how they end." if abort else ""
         tell_result({"batch": name, "cancelled": count}, f"{count} items were taken out.{asked}", as_json=json)
@@ -63,20 +66,32 @@ def cancel(
 
 @batch_command
 def pause(
-    name: Name, *, ledger: Ledger, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
 ) -> None:
     """Have no process start runs of a batch until batch resume; those that go on are waited for."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         batch.pause()
         tell_result({"batch": name, "is_paused": True}, f"{name} is paused.", as_json=json)
 
 
 @batch_command
 def resume(
-    name: Name, *, ledger: Ledger, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
 ) -> None:
     """Have runs of a batch started again, wherever batch run is at work."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         batch.resume()
         tell_result({"batch": name, "is_paused": False}, f"{name} goes on.", as_json=json)
 
@@ -87,6 +102,7 @@ def resolve(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The item that is held.")],
     *,
     ledger: Ledger,
+    account: Account = None,
     adopt: Annotated[str | None, typer.Option(metavar="RUN", help="This run is its run.")] = None,
     resubmit: Annotated[
         bool, typer.Option("--resubmit", help="It has no run: start it. If that is wrong, it is paid for twice.")
@@ -96,7 +112,7 @@ def resolve(
     base_url: BaseUrl = None,
 ) -> None:
     """Decide about an item of which nobody can tell whether it has a run; without an option, show its candidates."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         try:
             item = batch.get(key)
         except KeyError as error:
@@ -121,6 +137,7 @@ def prune(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which batches; else all.")] = None,
     *,
     ledger: Ledger,
+    account: Account = None,
     older_than: Annotated[
         float, typer.Option(min=0, metavar="DAYS", help="Only batches that have been finished for longer.")
     ],
@@ -140,7 +157,7 @@ def prune(
     with open_client(api_key_file, base_url) as client:
         for name in names or existing(ledger):
             try:
-                with client.batch(name, ledger=ledger) as batch:
+                with client.batch(name, ledger=ledger, account=account) as batch:
                     pruned = batch.prune(older_than=older_than)
             except LedgerError as error:
                 if names:
@@ -162,12 +179,13 @@ def reset_foreign(
     worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, as it was planned.")],
     *,
     ledger: Ledger,
+    account: Account = None,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
     """Forget that others were seen to start runs of a worker: batch run --exclusive settles lost starts again."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         try:
             batch.reset_foreign(worker)
         except KeyError:

@@ -13,7 +13,16 @@ from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync_generated import Batch
 from coreclaw_async.cli.batch_page import write_page
 from coreclaw_async.cli.batch_rows import ROW_FORMATS, RowWriter
-from coreclaw_async.cli.batch_session import Ledger, Name, OfWorker, RowsFile, States, batch_command, open_batch
+from coreclaw_async.cli.batch_session import (
+    Account,
+    Ledger,
+    Name,
+    OfWorker,
+    RowsFile,
+    States,
+    batch_command,
+    open_batch,
+)
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, check_folder
@@ -27,6 +36,7 @@ def report(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page for a browser too, which needs no network."),
@@ -37,7 +47,7 @@ def report(
 ) -> None:
     """Say where a batch stands, what it has cost, and what a person must decide; sends nothing."""
     check_folder(html, option="--html")
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         told = batch.report()
         screen = Screen()
         if html is not None:
@@ -62,6 +72,7 @@ def items(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     state: States = None,
     worker: OfWorker = None,
     json: AsJson = False,
@@ -69,7 +80,7 @@ def items(
     base_url: BaseUrl = None,
 ) -> None:
     """List the items of a batch in the order of the plan, with their runs and why they are not done; sends nothing."""
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         show_list(
             batch.items(state=state or None, worker_id=worker),
             [
@@ -89,6 +100,7 @@ def rows(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     output: RowsFile = STDIO,
     format: Annotated[
         str | None,
@@ -115,7 +127,7 @@ def rows(
     """
     check_folder(output)
     writer = RowWriter.of(output, "jsonl" if json else format)
-    with open_batch(name, ledger, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         try:
             count = writer.write(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output)
         except BrokenPipeError:
@@ -144,6 +156,7 @@ def export(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     inputs: Annotated[bool, typer.Option("--inputs", help="With what was planned for each item.")] = False,
     output: RowsFile = STDIO,
     json: AsJson = True,  # noqa: ARG001 - it prints nothing else
@@ -152,7 +165,7 @@ def export(
 ) -> None:
     """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
     check_folder(output)
-    with open_batch(name, ledger, api_key_file, base_url) as batch, whole_file(output) as file:
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
         count = 0
         for record in batch.export(with_inputs=inputs):
             file.write(json_line(_exported(record, with_input=inputs)) + "\n")

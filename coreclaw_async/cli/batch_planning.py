@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from coreclaw_async._batches.stores import shown_ledger
-from coreclaw_async.cli.batch_session import Ledger, Name, batch_command, names_in, tell_result
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch_specs import FORMATS, SpecReader
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.screen import Screen
@@ -23,6 +23,7 @@ def plan(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     input: Annotated[
         Path, typer.Option("--input", "-i", metavar="FILE|-", help="A spec a line: JSON objects, or CSV with a header.")
     ],
@@ -67,7 +68,7 @@ def plan(
     with (
         _lines_of(input) as lines,
         open_client(api_key_file, base_url) as client,
-        client.batch(name, ledger=ledger) as batch,
+        client.batch(name, ledger=ledger, account=account) as batch,
     ):
         if names is None or name not in names:
             Screen().complain(f"The batch {name!r} is new in the ledger {shown_ledger(ledger)}.")

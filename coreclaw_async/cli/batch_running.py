@@ -17,7 +17,7 @@ from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync_generated import Batch
 from coreclaw_async.cli.batch_progress import BatchProgress
-from coreclaw_async.cli.batch_session import Ledger, Name, batch_command, must_be_there
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, must_be_there
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
@@ -76,6 +76,7 @@ def run(
     name: Name,
     *,
     ledger: Ledger,
+    account: Account = None,
     output: Annotated[
         Path | None, typer.Option("--output", "--out", "-o", metavar="FOLDER", help="A file of rows for each run.")
     ] = None,
@@ -135,6 +136,7 @@ def run(
             settle_times=settle_times,
             max_spend=max_spend,
             patience=patience,
+            account=account,
         ) as batch,
     ):
         outcomes = batch.run(max_in_flight=max_in_flight, output=output, width=width)

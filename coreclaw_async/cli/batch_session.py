@@ -32,6 +32,12 @@ Ledger: TypeAlias = Annotated[
         metavar="FILE|URL", envvar="CORECLAW_LEDGER", help="The ledger: a file, sqlite:///FILE, or postgresql://..."
     ),
 ]
+Account: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What you call the account, so that another key of it goes on; else its key tells."
+    ),
+]
 States: TypeAlias = Annotated[
     list[BatchItemState] | None, typer.Option("--state", help="Only items in this state; may be given several times.")
 ]
@@ -103,10 +109,12 @@ def existing(ledger: str) -> Sequence[str]:
 
 
 @contextmanager
-def open_batch(name: str, ledger: str, key_file: Path | None, base_url: str | None) -> Generator[Batch]:
+def open_batch(
+    name: str, ledger: str, account: str | None, key_file: Path | None, base_url: str | None
+) -> Generator[Batch]:
     """Open a batch that is there."""
     must_be_there(name, ledger)
-    with open_client(key_file, base_url) as client, client.batch(name, ledger=ledger) as batch:
+    with open_client(key_file, base_url) as client, client.batch(name, ledger=ledger, account=account) as batch:
         yield batch
 
 

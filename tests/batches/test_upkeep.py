@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from coreclaw_async import (
     CoreClaw,
     ItemOrigin,
     LedgerError,
+    RunSpec,
     SettleTimes,
 )
 from coreclaw_async._batches.store import Statement
@@ -193,6 +194,31 @@ async def test_who_still_has_a_deleted_batch_open_plans_nothing_in_it(service: F
         assert (await batch.report()).total == 1
 
 
+async def test_an_item_that_may_have_a_run_keeps_its_batch_for_two_months(service: FakeService, kept: str) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with opened(service, kept, count=1, on_ambiguous="fail") as batch:
+        (outcome,) = await finish(batch)
+        assert (outcome.state, outcome.run_id) == ("failed", None)
+        service.clock.advance(61 * DAY)
+        assert await batch.prune(older_than=30) is None
+        service.clock.advance(2 * DAY)
+        assert await batch.prune(older_than=30) is not None
+
+
+async def test_a_batch_whose_plan_is_not_whole_is_never_deleted(service: FakeService, kept: str) -> None:
+    def broken() -> Iterator[RunSpec]:
+        yield from specs(1)
+        raise OSError("gone")
+
+    async with opened(service, kept, count=1) as batch:
+        await finish(batch)
+        with pytest.raises(OSError, match="gone"):
+            await batch.plan(broken())
+        assert await batch.prune(older_than=0) is None
+        await batch.plan(specs(1))
+        assert await batch.prune(older_than=0) is not None
+
+
 async def test_a_budget_goes_with_its_batch(service: FakeService, kept: str) -> None:
     async with opened(service, kept, count=1, max_spend=Decimal(5)) as batch:
         await finish(batch)
@@ -218,15 +244,16 @@ async def test_days_of_another_type_are_refused(service: FakeService, ledger: st
 async def test_a_worker_is_exclusive_again_after_foreign_runs_were_forgotten(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=1, exclusive=True) as batch:
         await finish(batch)
-        lanes = batch._means.ledger
-        slug = await lanes.slug_of(WORKER.replace("/", "~"))
-        assert slug is not None
-        await lanes.note_foreign(slug)
-        assert await lanes.has_foreign(slug)
+        lanes = batch._means.ledger.lanes
+        lane = await lanes.find(WORKER.replace("/", "~"))
+        assert lane is not None
+        names = await lanes.names(lane)
+        await lanes.note_foreign(names)
+        assert await lanes.has_foreign(names)
 
         await batch.reset_foreign(WORKER)
 
-        assert not await lanes.has_foreign(slug)
+        assert not await lanes.has_foreign(names)
         with pytest.raises(KeyError, match="me/none"):
             await batch.reset_foreign("me/none")
 
