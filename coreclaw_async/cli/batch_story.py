@@ -77,10 +77,7 @@ class BatchStory:
             self._started.append(item.submitted_at)
         if item.ended_at is None:
             return
-        if item.state is BatchItemState.DONE:
-            self._done.append(item.ended_at)
-        elif item.state is BatchItemState.FAILED:
-            self._failed.append(item.ended_at)
+        (self._done if item.state is BatchItemState.DONE else self._failed).append(item.ended_at)
         if item.cost is not None:
             self._costs.append((item.ended_at, float(min(item.cost, Decimal(10) ** 12))))
 

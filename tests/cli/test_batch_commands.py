@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
@@ -10,9 +12,11 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 import typer.main
 from cli.batch_lines import WORKER, batch, complaint, hold, lines, objects, plan
@@ -20,15 +24,16 @@ from cli.command_line import (
     LIMIT,
     first_line,
     invoke,
-    run_in_pipes,
     run_in_terminal,
     running,
     without_escapes,
 )
 from interrupting import interrupt_once
 
-from coreclaw_async import CoreClaw, RunSpec
+from coreclaw_async import BatchReport, CoreClaw, LedgerError, RunSpec
 from coreclaw_async.cli.app import app
+from coreclaw_async.cli.batch_progress import BatchProgress
+from coreclaw_async.cli.screen import Screen
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -398,6 +403,33 @@ def test_a_terminal_shows_that_a_batch_is_paused_and_what_others_have_done(serve
     assert re.search(r"(?<!paused, )\d planned, \d running, [12] done", shown), shown
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.endurance
+def test_a_ledger_that_cannot_be_read_now_is_read_again_by_the_line(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path)
+    answers: list[BatchReport] = []
+    err = Terminal()
+    with CoreClaw() as client, client.batch("nightly", ledger=str(tmp_path / "runs.db")) as opened:
+
+        def read() -> BatchReport:
+            answers.append(attrs.evolve(opened.report(), is_paused=len(answers) > 1))
+            if len(answers) == 2:
+                raise LedgerError("busy")
+            return answers[-1]
+
+        with contextlib.redirect_stderr(err), BatchProgress(Screen()).following(read):
+            until = time.monotonic() + LIMIT
+            while "paused, 3 planned" not in err.getvalue() and time.monotonic() < until:
+                time.sleep(0.05)
+
+    assert len(answers) == 3
+    assert "paused, 3 planned" in without_escapes(err.getvalue())
+
+
 def examples() -> Iterator[tuple[str, str]]:
     """Yield each command about batches, with the example that its help shows."""
     group = typer.main.get_command(app).commands["batch"]  # type: ignore[attr-defined]
@@ -416,8 +448,8 @@ def test_each_example_in_a_help_runs(served: FakeService, tmp_path: Path, monkey
     assert len(found) == 13
     order = [*found, "resume", "report", "run"]
     for name in order:
-        code, _, stderr = run_in_pipes(*shlex.split(found[name])[1:])
-        assert code == 0, (name, stderr)
+        outcome = invoke(*shlex.split(found[name])[1:])
+        assert outcome.exit_code == 0, (name, outcome.stderr)
 
     assert served.runs_created == 2
     assert Path("report.html").stat().st_size > 1_000

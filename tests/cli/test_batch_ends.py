@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli.batch_lines import batch, complaint, hold, objects, plan
+from cli.batch_lines import WORKER, batch, complaint, hold, lines, objects, plan
 from cli.command_line import LIMIT, command, run_in_pipes, running
 from interrupting import interrupt_once
 
@@ -330,6 +330,18 @@ def test_a_ledger_or_batch_that_is_not_there_is_refused_and_not_made(
     assert named.exit_code == 2
     assert "has no batch 'nigthly'; it has 'nightly'" in complaint(named)
     assert objects(named)[-1]["exit_code"] == 2
+
+
+def test_a_plan_that_is_not_whole_is_six_until_it_is(served: FakeService, tmp_path: Path) -> None:
+    spec = {"key": "k0", "worker_id": WORKER, "input": {"keywords": ["k0"]}}
+    assert batch("plan", "-i", lines(tmp_path, *([spec] * 1), "{")).exit_code == 2
+    ran = batch("run")
+    told = batch("report")
+    assert batch("plan", "-i", lines(tmp_path, spec)).exit_code == 0
+
+    assert ran.exit_code == 6
+    assert "The last plan has not come to its end, so items may be missing: plan it again." in told.stderr
+    assert batch("run").exit_code == 0
 
 
 def test_what_is_in_memory_is_refused(served: FakeService, tmp_path: Path) -> None:
