@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 
+from coreclaw_async._batches.postgres_driver import load_asyncpg
 from coreclaw_async._batches.stores import MEMORY, is_postgres, sqlite_path
-from coreclaw_async.errors import ConfigurationError, LedgerError
+from coreclaw_async.errors import LedgerError
 
 _SECONDS = 15.0
 _NAMES = "SELECT name FROM batch ORDER BY created, name"
@@ -56,12 +55,7 @@ def _in_file(path: Path) -> Sequence[str] | None:
 
 
 async def _in_postgres(dsn: str) -> Sequence[str] | None:
-    try:
-        asyncpg: Any = importlib.import_module("asyncpg")
-    except ImportError:
-        raise ConfigurationError(
-            'a ledger in Postgres needs the extra: pip install "coreclaw-async[postgres]"'
-        ) from None
+    asyncpg = load_asyncpg()
     try:
         connection = await asyncpg.connect(dsn, timeout=_SECONDS, command_timeout=_SECONDS)
         try:
