@@ -456,6 +456,27 @@ def test_each_example_in_a_help_runs(served: FakeService, tmp_path: Path, monkey
     assert len(Path("all.csv").read_text().splitlines()) == 5
 
 
+def test_the_commands_of_the_readme_run_as_they_stand_there(
+    served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```sh\n(export CORECLAW_LEDGER.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for line in block.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[0] == "coreclaw-async":
+            outcome = invoke(*words[1:])
+            assert (outcome.exit_code, "Traceback" in outcome.stderr) == (0, False), (line, outcome.stderr)
+        elif words[0] == "export":
+            monkeypatch.setenv(*words[1].split("=", 1))
+        else:
+            subprocess.run(line, shell=True, check=True)
+
+    assert served.runs_created == 3
+    assert Path("all.csv").read_text("utf-8").splitlines()[0].startswith("key,")
+    assert len(Path("ledger.jsonl").read_text("utf-8").splitlines()) == 3
+
+
 def test_every_command_takes_json_and_finds_the_ledger_in_the_environment() -> None:
     group = typer.main.get_command(app).commands["batch"]  # type: ignore[attr-defined]
     for name in group.commands:
