@@ -21,7 +21,7 @@ from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.output import print_json, show_list
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import open_client
-from coreclaw_async.errors import LedgerError
+from coreclaw_async.errors import BatchAbortError, LedgerError
 
 
 @batch_command
@@ -59,7 +59,16 @@ def cancel(
 ) -> None:
     """Take out what is planned; runs that go on are left alone unless --abort is given."""
     with open_batch(name, ledger, account, api_key_file, base_url) as batch:
-        count = batch.cancel(abort=abort)
+        try:
+            count = batch.cancel(abort=abort)
+        except BatchAbortError as error:
+            left = list(zip(error.keys, error.not_aborted, error.reasons, strict=True))
+            for key, run_id, why in left:
+                Screen().complain(f"Not aborted: {key}: run {run_id}: {why}")
+            if json:
+                runs = {key: run_id for key, run_id, _ in left}
+                print_json([{"batch": name, "cancelled": error.cancelled, "not_aborted": runs}])
+            raise
         asked = " The runs that went on were asked to stop; batch run tells how they end." if abort else ""
         tell_result({"batch": name, "cancelled": count}, f"{count} items were taken out.{asked}", as_json=json)
 

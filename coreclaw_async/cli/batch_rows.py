@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import attrs
 import typer
 
-from coreclaw_async.cli.output import cell, json_line, whole_file
+from coreclaw_async.cli.output import cell, whole_file
 from coreclaw_async.models import Row
 
 ROW_FORMATS = ("jsonl", "csv")
@@ -54,7 +55,7 @@ class RowWriter:
         count = 0
         with whole_file(path) as file:
             for key, row in rows:
-                file.write(json_line({_KEY: key, "row": row}) + "\n")
+                file.write(_json_line({_KEY: key, "row": row}) + "\n")
                 count += 1
             file.flush()
         return count
@@ -88,4 +89,22 @@ def _copy(kept: IO[str], columns: Sequence[str], file: IO[str]) -> None:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
     return json.dumps(value) if isinstance(value, bool | float) else cell(value)
+
+
+def _json_line(value: Any) -> str:
+    """Return a line of JSON, with null for numbers that are beyond a float, as JavaScript has it."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(member) for name, member in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_finite(member) for member in cast("list[Any]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

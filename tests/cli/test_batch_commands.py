@@ -179,6 +179,16 @@ def test_rows_as_csv_have_all_columns_and_a_key_that_no_row_hides(served: FakeSe
     assert batch("rows", "--format", "xml").exit_code == 2
 
 
+def test_numbers_beyond_a_float_are_null_in_rows(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 1)
+    batch("run", "-o", str(tmp_path / "rows"))
+    (part,) = (tmp_path / "rows").glob("part-*")
+    part.write_text('{"n": 1e400, "m": [{"k": -1e400}, 0.5]}\n')
+
+    assert batch("rows").stdout == '{"key": "k0", "row": {"n": null, "m": [{"k": null}, 0.5]}}\n'
+    assert batch("rows", "--format", "csv").stdout.splitlines()[1].startswith("k0,,")
+
+
 def test_rows_of_a_batch_that_goes_on_end_with_six(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path, 2)
     batch("run")
@@ -266,6 +276,21 @@ def test_what_is_planned_can_be_taken_out(served: FakeService, tmp_path: Path) -
     assert batch("run").exit_code == 0
     assert served.runs_created == 0
     assert "0 items were taken out. The runs that went on were asked to stop" in batch("cancel", "--abort").stdout
+
+
+def test_runs_that_cannot_be_aborted_are_named(served: FakeService, ledger: str, tmp_path: Path) -> None:
+    served.default_script = RunScript(duration=600.0)
+    plan(tmp_path, 2)
+    with interrupt_once(lambda: served.runs_created == 2):
+        batch("run")
+    served.faults.add(faults.error(12002, 403), operation="abortWorkerRun", times=100)
+    outcome = batch("cancel", "--abort", "--json")
+
+    first, last = objects(outcome)
+    assert outcome.exit_code == last["exit_code"] == 3
+    assert set(first["not_aborted"].values()) == set(served.runs)
+    for run_id in served.runs:
+        assert f"run {run_id}: " in outcome.stderr
 
 
 def test_what_is_held_is_told_and_can_be_adopted(served: FakeService, ledger: str) -> None:
