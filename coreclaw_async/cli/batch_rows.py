@@ -106,5 +106,5 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _finite(member) for name, member in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_finite(member) for member in cast("list[Any]", value)]
+        return [_finite(member) for member in cast("list[object]", value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
