@@ -1534,18 +1534,20 @@ class Batch(BatchBlock):
         """
         return self._bridge.run(self._inner.resume).result()
 
-    def shards(self, size: int) -> list[Shard]:
+    def shards(self, size: int, *, unwritten: bool = False) -> list[Shard]:
         """
         Return what is planned or open in parts of at most *size* items, each of one worker; sends nothing.
 
         Args:
             size: Items of a part, 1 or more.
+            unwritten: Whether to include items that have ended and whose rows are in no file: for parts that are to be
+                run with ``output=``.
 
         Raises:
             LedgerError: The ledger cannot be read.
             ValueError: *size* is out of range.
         """
-        return self._bridge.run(self._inner.shards, size).result()
+        return self._bridge.run(self._inner.shards, size, unwritten=unwritten).result()
 
     def get(self, key: str) -> BatchItem:
         """

@@ -458,18 +458,20 @@ class AsyncBatch:
         if self._engine is not None:
             self._engine.resumed()
 
-    async def shards(self, size: int) -> list[Shard]:
+    async def shards(self, size: int, *, unwritten: bool = False) -> list[Shard]:
         """
         Return what is planned or open in parts of at most *size* items, each of one worker; sends nothing.
 
         Args:
             size: Items of a part, 1 or more.
+            unwritten: Whether to include items that have ended and whose rows are in no file: for parts that are to be
+                run with ``output=``.
 
         Raises:
             LedgerError: The ledger cannot be read.
             ValueError: *size* is out of range.
         """
-        return await self._opened().shards(check_int("size", size, lowest=1))
+        return await self._opened().shards(check_int("size", size, lowest=1), is_unwritten=unwritten)
 
     async def get(self, key: str) -> BatchItem:
         """

@@ -444,9 +444,10 @@ class BatchStoppedError(BatchIncompleteError):
         left: int,
         spent: Decimal,
         balance: Decimal | None = None,
+        counts: Mapping[str, int] | None = None,
         reasons: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message, counts={"planned": left}, reasons=reasons or {})
+        super().__init__(message, counts={"planned": left} if counts is None else counts, reasons=reasons or {})
         self.reason = reason
         self.left = left
         self.spent = spent

@@ -34,7 +34,8 @@ class Limits:
         sending: Starts under way.
         learned: Runs in flight that the plan is known to bear, or None.
         wasted: Starts that were refused for plan or rate.
-        is_over_budget: Whether the ledger has refused a start for the budget since a run has ended.
+        unfollowed: Items of the batch whose runs may go on, and which this process waits for no longer.
+        is_over_budget: Whether the ledger has refused the last start for the budget, and no run has ended since.
         all_seen: Says whether all runs in flight were just seen to go on. One whose end nobody knows of yet would make
             the plan seem to bear more than it does.
     """
@@ -44,6 +45,7 @@ class Limits:
     sending: int = 0
     learned: int | None = None
     wasted: int = 0
+    unfollowed: int = 0
     is_over_budget: bool = False
     all_seen: Callable[[], bool] = bool
     _probe_seconds: float = _PROBE_SECONDS
@@ -53,14 +55,17 @@ class Limits:
     _not_before: float = float("-inf")
     _rate_since: float = 0.0
     _paused_until: float = float("-inf")
+    _budget_again: float | None = None
+    _budget_seen: object = None
+    _budget_since: float = 0.0
     _sent: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=64))
 
     def delay(self, now: float) -> float | None:
         """Return the seconds until the next start may leave, 0 for now, None for when something has ended."""
         if self.most is not None and self.in_flight >= self.most:
             return None
-        if self.is_over_budget:
-            return None
+        if self.is_over_budget and (self._budget_again is None or self._budget_again > now):
+            return None if self._budget_again is None else self._budget_again - now
         if self._paused_until > now:
             return self._paused_until - now
         if self.learned is None:
@@ -79,6 +84,7 @@ class Limits:
             self._is_probing = True
         self.in_flight += 1
         self.sending += 1
+        self.is_over_budget = False
         self._sent.append(now)
         if self._rate is not None:
             if now - self._rate_since >= _CLEAN_SECONDS:
@@ -133,10 +139,26 @@ class Limits:
         """Record that the batch is paused no longer."""
         self._paused_until = float("-inf")
 
-    def over_budget(self) -> None:
-        """Record that the budget does not cover another run until one in flight has ended."""
+    def over_budget(self, now: float, spending: object = None, *, patience: float = 0.0) -> None:
+        """
+        Record that the budget does not cover another run until one in flight has ended.
+
+        Args:
+            now: What time it is.
+            spending: Where the budget stands, if runs that other processes wait for may still change that; or None.
+            patience: For how many seconds it may stand there before nothing is expected of those runs any more.
+        """
         self.not_started()
         self.is_over_budget = True
+        if spending != self._budget_seen:
+            self._budget_seen, self._budget_since = spending, now
+        is_expected = spending is not None and now - self._budget_since < patience
+        self._budget_again = now + _PAUSED_SECONDS if is_expected else None
+
+    @property
+    def is_budget_used_up(self) -> bool:
+        """Whether no run goes on whose end could make room in the budget."""
+        return self.is_over_budget and self._budget_again is None and self.in_flight == 0
 
     def ended(self) -> None:
         """Record that a run has ended."""
@@ -200,7 +222,7 @@ class Admission:
             scope.cancel()
 
     def _delay(self, now: float) -> float | None:
-        if self.limits.is_over_budget and self.limits.in_flight == 0:
+        if self.limits.is_budget_used_up:
             self.stopped_by = self.stopped_by or "max_spend"
         if self.stopped_by is not None or self._backlog() >= self._MOST_BACKLOG:
             return None

@@ -65,7 +65,12 @@ class BatchLedger:
         self._owner = owner
         self.is_whole = shard == Shard()
         self._has_budget = False
+        self._shard = shard
         self._where, self._values = shard.condition()
+
+    def owns(self, item: BatchItem) -> bool:
+        """Return whether *item* is one of those that are worked on: of the batch, and of its shard."""
+        return item.batch == self.batch and self._shard.includes(item)
 
     async def open(self, clock: Clock) -> None:
         """
@@ -181,6 +186,12 @@ class BatchLedger:
         found = {BatchItemState(state): int(count) for state, count in rows}
         return {state: found.get(state, 0) for state in BatchItemState}
 
+    async def going_on(self) -> int:
+        """Return how many items of the batch, all of its shards, have a run that goes on, or may have."""
+        sql = "SELECT COUNT(*) FROM item WHERE batch = ? AND state IN ('intent', 'submitted')"
+        ((count,),) = await self.store.read(sql, self.batch)
+        return int(count)
+
     async def totals(self) -> Totals:
         """Return what the runs have cost, the rows they have found, and how many runs there were."""
         sql = (
@@ -194,13 +205,22 @@ class BatchLedger:
         sql += " GROUP BY worker_id, day, state, cost"
         return Totals.of([runs_alike(row) for row in await self.store.read(sql, *values)])
 
-    async def shards(self, size: int) -> list[Shard]:
-        """Return what is planned or open in parts of at most *size* items, each of one worker."""
+    async def shards(self, size: int, *, is_unwritten: bool = False) -> list[Shard]:
+        """
+        Return what is planned or open in parts of at most *size* items, each of one worker.
+
+        Args:
+            size: Items of a part.
+            is_unwritten: Whether what has ended, and whose rows are in no file, belongs to it.
+        """
+        states = "state IN ('planned', 'intent', 'submitted')"
+        if is_unwritten:
+            states = f"({states} OR (path IS NULL AND (state = 'done' OR (state = 'failed' AND result_count > 0))))"
         rows = await self.store.read(
             "SELECT worker_id, MIN(position), MAX(position) FROM ("
             "SELECT worker_id, position, "
             "(ROW_NUMBER() OVER (PARTITION BY worker_id ORDER BY position) - 1) / ? AS part "
-            f"FROM item WHERE batch = ? AND state IN ('planned', 'intent', 'submitted') AND {self._where}"
+            f"FROM item WHERE batch = ? AND {states} AND {self._where}"
             ") AS numbered GROUP BY worker_id, part ORDER BY worker_id, part",
             size,
             self.batch,

@@ -215,14 +215,14 @@ class Engine:
 
     def _settled(self, item: BatchItem) -> None:
         """Go on with an item whose start had been lost, and did not count as in flight any more."""
-        if item.state is BatchItemState.SUBMITTED and item.batch == self.means.ledger.batch:
+        if item.state is BatchItemState.SUBMITTED and self.means.ledger.owns(item):
             self.limits.resumed()
             self._abort_if_asked(item)
         self._changed(item)
 
     def _changed(self, item: BatchItem) -> None:
         """Go on with an item that a lane has started or given back."""
-        if item.batch != self.means.ledger.batch:
+        if not self.means.ledger.owns(item):  # Lanes are shared with other batches and shards.
             return
         if item.state is BatchItemState.SUBMITTED:
             if item.run_id in self._items:  # Found in the ledger and taken up before its lane had told of it.
@@ -256,7 +256,8 @@ class Engine:
         try:
             await self._ends.end(self._items[watch.run_id], watch.run, watch.error)
         finally:
-            del self._items[watch.run_id]
+            item = self._items.pop(watch.run_id)
+            self.limits.unfollowed += item.key in self._ends.left
             self.limits.ended()
             self.admission.changed()
             if not self._items:
@@ -281,7 +282,7 @@ class Engine:
         left = {state: count for state, count in (await ledger.counts()).items() if state.is_open and count}
         reasons = dict(list(self._ends.left.items())[:_MOST_REASONS])
         if reason in {"balance", "max_spend"} and BatchItemState.PLANNED in left:
-            return await self._why_stopped(reason, left[BatchItemState.PLANNED], reasons)
+            return await self._why_stopped(reason, left, reasons)
         is_half_planned = await ledger.is_half_planned()
         if not reasons and (left or not is_half_planned):
             self.has_more = bool(left)
@@ -297,7 +298,9 @@ class Engine:
             reasons=reasons,
         )
 
-    async def _why_stopped(self, reason: str, left: int, reasons: dict[str, str]) -> errors.BatchStoppedError:
+    async def _why_stopped(
+        self, reason: str, left: dict[BatchItemState, int], reasons: dict[str, str]
+    ) -> errors.BatchStoppedError:
         """Return what kept planned items from being started."""
         spent = (await self.means.ledger.totals()).all
         spending = await self.means.ledger.spending()
@@ -310,11 +313,12 @@ class Engine:
             if spent.unknown_costs:
                 why += f", as the service does not tell what {spent.unknown_costs} of the runs have cost"
         return errors.BatchStoppedError(
-            f"{why}; {left} items are left as planned, {spent.cost} US dollars were spent",
+            f"{why}; {left[BatchItemState.PLANNED]} items are left as planned, {spent.cost} US dollars were spent",
             reason=reason,
-            left=left,
+            left=left[BatchItemState.PLANNED],
             spent=spent.cost,
             balance=balance,
+            counts={state.value: count for state, count in left.items()},
             reasons=reasons,
         )
 

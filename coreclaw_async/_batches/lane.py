@@ -17,7 +17,7 @@ from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.ownership import lane_lock
 from coreclaw_async._batches.patience import is_passing
 from coreclaw_async._batches.reconciling import Reconciler
-from coreclaw_async._batches.spending import OverBudgetError
+from coreclaw_async._batches.spending import OverBudgetError, Spending
 from coreclaw_async._batches.store import LaneLostError
 from coreclaw_async._fence import SendWindow
 from coreclaw_async._resources.run_lists import read_runs
@@ -160,8 +160,8 @@ class Lane:
             limits.paused(clock.monotonic())
             self._ahead.clear()
             return
-        except OverBudgetError:
-            limits.over_budget()
+        except OverBudgetError as error:
+            await self._over_budget(error.spending)
             self._ahead.clear()
             return
         except LaneLostError as error:
@@ -187,6 +187,15 @@ class Lane:
             await self._not_answered(intent, error)
             return
         await self._accepted(intent, started.run_id)
+
+    async def _over_budget(self, spending: Spending) -> None:
+        """Start nothing until a run has ended, also one of another process, which may cost less than was reserved."""
+        limits, ledger = self.admission.limits, self.means.ledger
+        others = await ledger.going_on() - (limits.in_flight - 1) - limits.unfollowed
+        is_expected = others > 0 or await ledger.spending() != spending  # The last of them may have ended just now.
+        limits.over_budget(
+            self.means.clock.monotonic(), spending if is_expected else None, patience=self.means.patience.seconds
+        )
 
     async def _accepted(self, intent: BatchItem, run_id: str) -> None:
         self._unsent_since, self._longer_pause = None, 0.0

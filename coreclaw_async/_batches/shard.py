@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from coreclaw_async._batches.store import Row
+from coreclaw_async.ledger import BatchItem
 
 
 @attrs.frozen(kw_only=True)
@@ -29,3 +30,7 @@ class Shard:
         if self.worker_id is None:
             return "position BETWEEN ? AND ?", (self.first, self.last)
         return "position BETWEEN ? AND ? AND worker_id = ?", (self.first, self.last, self.worker_id)
+
+    def includes(self, item: BatchItem) -> bool:
+        """Return whether *item* of its batch is in the part."""
+        return self.first <= item.position <= self.last and self.worker_id in {None, item.worker_id}

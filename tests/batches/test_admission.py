@@ -151,10 +151,23 @@ def test_a_refusal_for_the_budget_holds_until_a_run_has_ended() -> None:
     gate.send(0.0)
     gate.accepted(0.0)
     gate.send(0.0)
-    gate.over_budget()
+    gate.over_budget(0)
     assert gate.delay(0.0) is None
     gate.ended()
     assert gate.delay(0.0) == 0
+
+
+def test_a_refusal_for_the_budget_is_asked_about_again_while_runs_of_others_may_make_room() -> None:
+    gate = limits()
+    for now, spending in ((0.0, "first"), (8.0, "first"), (9.0, "second"), (18.0, "second")):
+        gate.send(now)
+        gate.over_budget(now, spending, patience=10.0)
+        assert (gate.delay(now), gate.delay(now + 2), gate.delay(now + 5)) == (5.0, 3.0, 0.0)
+        assert not gate.is_budget_used_up
+    gate.send(19.0)
+    gate.over_budget(19.0, "second", patience=10.0)
+    assert gate.delay(19.0) is None
+    assert gate.is_budget_used_up
 
 
 def test_a_pause_is_asked_about_again_after_seconds() -> None:
@@ -224,7 +237,7 @@ async def test_a_gate_that_is_stopped_lets_go_of_all_who_wait() -> None:
 async def test_a_budget_that_is_used_up_stops_the_gate() -> None:
     gate = Admission(limits(), FakeClock(), lambda: 0)
     assert gate.try_enter()
-    gate.limits.over_budget()
+    gate.limits.over_budget(0)
 
     assert not await gate.wait()
     assert gate.stopped_by == "max_spend"

@@ -102,7 +102,15 @@ def test_a_spec_can_be_pickled_and_shows_no_password() -> None:
         batch="b", ledger="postgresql://me:pw@db/x", shard=Shard(worker_id="w"), settle_times=SettleTimes(skew=1.0)
     )
     report = ShardReport(
-        batch="b", counts={"done": 1}, runs=1, result_count=2, cost=Decimal(3), requests=4, wasted=0, seconds=0.5
+        batch="b",
+        counts={"done": 1},
+        runs=1,
+        result_count=2,
+        cost=Decimal(3),
+        unknown_costs=0,
+        requests=4,
+        wasted=0,
+        seconds=0.5,
     )
 
     assert pickle.loads(pickle.dumps(spec)) == spec
