@@ -3,170 +3,267 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
+import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
-from functools import reduce
-from operator import add
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, Unpack
 
 import attrs
 
-from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.shard import Shard
-from coreclaw_async._batches.stores import MEMORY, is_postgres
+from coreclaw_async._batches.stores import MEMORY, is_postgres, store_at
 from coreclaw_async._client import AsyncCoreClaw
-from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async.errors import ConfigurationError
-from coreclaw_async.events import BatchItemChanged, Event
-from coreclaw_async.shards import ShardReport, ShardSpec, run_shard
+from coreclaw_async._wire.request import check_int
+from coreclaw_async.errors import BatchIncompleteError, ConfigurationError
+from coreclaw_async.events import BatchItemChanged, Event, EventHook
+from coreclaw_async.shards import ShardOptions, ShardReport, ShardSpec, report_of, run_shard
 
 # Dask itself gives a shard to another worker three times; then it is asked again, for the ledger makes that safe.
 _MOST_SUBMITS = 5
 _EVENT_SECONDS = 1.0
+
+logger = logging.getLogger("coreclaw_async")
 
 
 def run_batch(
     dask_client: Any,
     batch: str,
     *,
-    ledger: str,
-    output: str | None = None,
     shard_size: int = 200,
-    exclusive: bool = False,
-    max_in_flight: int | None = None,
-    settle_times: SettleTimes | None = None,
-    base_url: str | None = None,
+    on_event: EventHook | None = None,
+    **options: Unpack[ShardOptions],
 ) -> ShardReport | None:
     """
-    Run what is planned and open of a batch on a Dask cluster, and return what it has come to; None if that is nothing.
+    Run what is planned and open of a batch on a Dask cluster, and return what its shards have come to together.
 
-    Whatever dies, worker, scheduler, this process or all of them, call it again: nothing is paid for twice, and no run
-    is lost. Each thread of a worker runs one shard at a time. Progress stands in the dashboard, and in the events of
-    the topic ``coreclaw-<batch>`` (``dask_client.get_events``).
+    None if there was nothing to do. Items that are planned meanwhile are run too. Whatever dies, worker, scheduler,
+    this process or all of them, call it again, also while another call is at work: nothing is paid for twice, and no
+    run is lost. A shard that fails leaves the others alone. Each thread of a worker runs one shard at a time. An
+    interrupted call takes back the shards that no worker has begun; those that were begun go on to their end.
+
+    Progress stands in the dashboard, and in the events of the topic ``coreclaw-<batch>`` (``dask_client.get_events``).
 
     Args:
-        dask_client: A ``distributed.Client``.
+        dask_client: A ``distributed.Client``; an asynchronous one is for `arun_batch`.
         batch: Name of the batch, which was planned before.
-        ledger: ``postgresql://...`` that all machines reach; a SQLite file only where all workers run on this one.
-        output: A folder that all workers reach, for the rows.
         shard_size: Items of a shard, 1 or more; all those of a shard are of one worker.
-        exclusive: Whether nobody else starts runs of these workers.
-        max_in_flight: Most runs that go on at once in one shard; None for what the plan bears.
-        settle_times: When a lost start counts as settled.
-        base_url: Where the service is; None for the environment's. The key comes from ``CORECLAW_API_KEY``, here and
-            on each worker.
+        on_event: Called with each `coreclaw_async.events.BatchItemChanged` of all workers, in the thread of the Dask
+            client's event loop, before the shard counts as ended. What a worker had not told yet when it was killed is
+            missing; the ledger has it. Other events stay on the workers.
+        **options: ``ledger``, which is required, ``output``, ``exclusive``, ``on_ambiguous``, ``settle_times``,
+            ``max_spend``, ``patience``, ``max_in_flight`` and ``base_url``, as in `ShardSpec`. The ledger is one that
+            all workers reach, a SQLite file only where all of them run on this machine. *max_in_flight* is that of one
+            shard; *max_spend* that of the whole batch, written to the ledger once. Relative paths are this process's.
+            The key comes from ``CORECLAW_API_KEY``, here and on each worker.
 
     Raises:
+        BatchIncompleteError: All shards have ended, and items are open, rows are missing, or a shard has failed, which
+            is its ``__cause__`` then; with the sums. Call it again.
+        BatchStoppedError: The same, because the balance or the budget is used up.
         ConfigurationError: The extra is missing, there is no key, or the ledger is not one for these workers.
-        LedgerError: The ledger cannot be used.
-        Exception: What a shard has failed with; the others go on until they end.
-        ValueError: *shard_size* is out of range.
+        LedgerError: The ledger cannot be used, or has no items of this batch.
+        TypeError: An argument is of the wrong type, or the client is asynchronous.
+        ValueError: An argument is out of range.
     """
-    distributed = _distributed()
-    _check_ledger(dask_client, ledger)
-    template = ShardSpec(
-        batch=batch,
-        ledger=ledger,
-        output=output,
-        exclusive=exclusive,
-        max_in_flight=max_in_flight,
-        settle_times=settle_times,
-        base_url=base_url,
-    )
-    with CoreClaw(base_url=base_url) as client, client.batch(batch, ledger=ledger) as planned:
-        shards = planned.shards(shard_size)
-    work = _Work(distributed, dask_client, shards, template)
-    completed = distributed.as_completed(work.submit_all(), loop=dask_client.loop)
-    for future in completed:
-        again = work.ended(future, future.exception())
-        if again is not None:
-            completed.add(again)
-        else:
-            work.reports.append(future.result())
-    return reduce(add, work.reports) if work.reports else None
+    reports = _reports(dask_client, batch, shard_size, on_event, options, is_asynchronous=False)
+    total: ShardReport | None = dask_client.sync(_sum, reports)
+    return total
 
 
-async def arun_batch(
+def arun_batch(
     dask_client: Any,
     batch: str,
     *,
-    ledger: str,
-    output: str | None = None,
     shard_size: int = 200,
-    exclusive: bool = False,
-    max_in_flight: int | None = None,
-    settle_times: SettleTimes | None = None,
-    base_url: str | None = None,
+    on_event: EventHook | None = None,
+    **options: Unpack[ShardOptions],
 ) -> AsyncGenerator[ShardReport]:
-    """Run a batch with an asynchronous Dask client, and yield what each shard has come to; see `run_batch`."""
+    """
+    Run a batch with an asynchronous Dask client, and yield what each shard has come to as it ends.
+
+    All else is as in `run_batch`, whose errors are raised while iterating, at the end where shards have failed.
+    """
+    return _reports(dask_client, batch, shard_size, on_event, options, is_asynchronous=True)
+
+
+def _reports(
+    dask_client: Any,
+    batch: str,
+    shard_size: int,
+    on_event: EventHook | None,
+    options: ShardOptions,
+    *,
+    is_asynchronous: bool,
+) -> AsyncGenerator[ShardReport]:
+    """Return what runs the batch, on the event loop of *dask_client*."""
     distributed = _distributed()
-    _check_ledger(dask_client, ledger)
-    template = ShardSpec(
-        batch=batch,
-        ledger=ledger,
-        output=output,
-        exclusive=exclusive,
-        max_in_flight=max_in_flight,
-        settle_times=settle_times,
-        base_url=base_url,
-    )
-    async with AsyncCoreClaw(base_url=base_url) as client, client.batch(batch, ledger=ledger) as planned:
-        shards = await planned.shards(shard_size)
-    work = _Work(distributed, dask_client, shards, template)
-    completed = distributed.as_completed(work.submit_all(), loop=dask_client.loop)
-    async for future in completed:
-        again = work.ended(future, await future.exception())
-        if again is not None:
-            completed.add(again)
-        else:
-            yield await future.result()
+    if dask_client.asynchronous is not is_asynchronous:
+        raise TypeError(
+            "run_batch takes a blocking Dask client outside of its event loop, and arun_batch an asynchronous one"
+        )
+    spec = _everywhere(ShardSpec(batch=batch, **options))
+    driver = _Driver(distributed, dask_client, spec, check_int("shard_size", shard_size, lowest=1), on_event)
+    return driver.reports()
 
 
-class _Work:
-    """The shards of a batch on their way through a cluster."""
+async def _sum(reports: AsyncGenerator[ShardReport]) -> ShardReport | None:
+    total: ShardReport | None = None
+    async with aclosing(reports):
+        async for report in reports:
+            total = report if total is None else total + report
+    return total
 
-    def __init__(self, distributed: Any, dask_client: Any, shards: list[Shard], template: ShardSpec) -> None:
+
+class _Driver:
+    """One call that runs a batch; others may do so at the same time."""
+
+    def __init__(
+        self, distributed: Any, dask_client: Any, spec: ShardSpec, shard_size: int, on_event: EventHook | None
+    ) -> None:
+        self._as_completed = distributed.as_completed
         self._killed: type[Exception] = distributed.KilledWorker
         self._client = dask_client
-        self._specs = [attrs.evolve(template, shard=shard) for shard in shards]
-        self._submits = [0] * len(shards)
-        self._numbers: dict[str, int] = {}
-        self.reports: list[ShardReport] = []
+        self._spec = spec
+        self._size = shard_size
+        self._on_event = on_event
+        # What other calls have submitted, and what has failed earlier, must not be taken for this call's.
+        self._token = secrets.token_hex(8)
+        self._given: dict[str, tuple[ShardSpec, int]] = {}
+        self._futures: dict[str, Any] = {}
+        self._last = -1
+        self._total: ShardReport | None = None
+        self._failures: list[Exception] = []
 
-    def submit_all(self) -> list[Any]:
-        """Return the futures of all shards."""
-        return [self._submit(number) for number in range(len(self._specs))]
+    async def reports(self) -> AsyncGenerator[ShardReport]:
+        """Run all there is to run, and yield the report of each shard; raise at the end where that is not all."""
+        await _check_ledger(self._client, self._spec.ledger)
+        with self._listening():
+            while shards := await self._next_shards():
+                async with aclosing(self._run(shards)) as reports:
+                    async for report in reports:
+                        self._total = report if self._total is None else self._total + report
+                        yield report
+        if self._given:
+            await self._check()
 
-    def ended(self, future: Any, error: BaseException | None) -> Any:
-        """Return the future of another try where a worker has died once too often for Dask; else None."""
-        number = self._numbers[future.key]
-        if not isinstance(error, self._killed) or self._submits[number] >= _MOST_SUBMITS:
-            return None
-        return self._submit(number)
+    async def _next_shards(self) -> list[Shard]:
+        """Return what is open, or was planned after what was returned before."""
+        async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
+            await report_of(batch)
+            found = await batch.shards(self._size, unwritten=self._spec.output is not None)
+        # The budget is in the ledger now, and may be changed there while shards go on.
+        self._spec = attrs.evolve(self._spec, max_spend=None)
+        last, self._last = self._last, max([self._last, *(shard.last for shard in found)])
+        return [attrs.evolve(shard, first=max(shard.first, last + 1)) for shard in found if shard.last > last]
 
-    def _submit(self, number: int) -> Any:
-        spec = self._specs[number]
-        key = f"cc-{spec.batch}-{number}-{self._submits[number]}"
-        self._submits[number] += 1
-        self._numbers[key] = number
-        return self._client.submit(_run_on_worker, spec, key=key, pure=False)
+    async def _run(self, shards: list[Shard]) -> AsyncGenerator[ShardReport]:
+        try:
+            for shard in shards:
+                self._submit(attrs.evolve(self._spec, shard=shard), 1)
+            completed = self._as_completed(list(self._futures.values()), loop=self._client.loop)
+            async for future in completed:
+                report, again = await self._ended(future)
+                if again is not None:
+                    completed.add(again)
+                elif report is not None:
+                    yield report
+        finally:
+            for future in self._futures.values():
+                future.release()
+            self._futures.clear()
+
+    def _submit(self, spec: ShardSpec, attempt: int) -> Any:
+        key = f"cc-{spec.batch}-{self._token}-{len(self._given)}"
+        self._given[key] = spec, attempt
+        topic = None if self._on_event is None else self._topic
+        future = self._client.submit(_run_on_worker, spec, topic, key=key, pure=False)
+        self._futures[key] = future
+        return future
+
+    async def _ended(self, future: Any) -> tuple[ShardReport | None, Any]:
+        """Return the report of a shard, or the future of another try where workers have died; note what failed."""
+        del self._futures[future.key]
+        try:
+            report: ShardReport = await future.result()
+        except self._killed as error:
+            spec, attempt = self._given[future.key]
+            if attempt < _MOST_SUBMITS:
+                return None, self._submit(spec, attempt + 1)
+            self._failures.append(error)
+        except Exception as error:  # noqa: BLE001 - the others go on, and it is told when they have ended
+            self._failures.append(error)
+        else:
+            return report, None
+        finally:
+            future.release()
+        return None, None
+
+    async def _check(self) -> None:
+        """Raise unless the batch is finished, as its ledger has it: a shard that has failed tells nothing."""
+        async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
+            now = await report_of(batch)
+        if self._total is not None:
+            now = attrs.evolve(now, stopped=self._total.stopped, reasons=self._total.reasons, error=self._total.error)
+        cause = self._failures[0] if self._failures else None
+        if cause is not None:
+            now = attrs.evolve(now, error=f"{len(self._failures)} shards have failed: {type(cause).__name__}: {cause}")
+        try:
+            now.check()
+        except BatchIncompleteError as error:
+            raise error from cause
+
+    @property
+    def _topic(self) -> str:
+        return f"coreclaw-{self._spec.batch}-{self._token}"
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Hand on what the workers tell of items, which the scheduler keeps in order."""
+        on_event = self._on_event
+        if on_event is None:
+            yield
+            return
+
+        def hear(event: tuple[float, dict[str, dict[str, Any]]]) -> None:
+            try:
+                on_event(BatchItemChanged(**event[1]["item"]))
+            except Exception:  # It would end the client's connection to the scheduler.
+                logger.exception("the on_event hook failed on BatchItemChanged")
+
+        self._client.subscribe_topic(self._topic, hear)
+        try:
+            yield
+        finally:
+            if self._client.status == "running":
+                self._client.unsubscribe_topic(self._topic)
 
 
-def _run_on_worker(spec: ShardSpec) -> ShardReport:
+def _run_on_worker(spec: ShardSpec, topic: str | None) -> ShardReport:
     """Run a shard in a thread of a Dask worker, on a loop of its own: the worker's is for Dask alone."""
-    return run_shard(spec, on_event=_progress(spec.batch, _distributed().get_worker().log_event))
+    log_event = _distributed().get_worker().log_event
+    progress = _progress(spec.batch, log_event)
+
+    def note(event: Event) -> None:
+        if isinstance(event, BatchItemChanged):
+            progress(event)
+            if topic is not None:
+                log_event(topic, {"item": attrs.asdict(event)})  # Dask adds a member of its own.
+
+    return run_shard(spec, on_event=note)
 
 
-def _progress(batch: str, log_event: Callable[[str, Any], None]) -> Callable[[Event], None]:
+def _progress(batch: str, log_event: Callable[[str, Any], None]) -> Callable[[BatchItemChanged], None]:
     """Return a hook that tells the cluster, once a second at most, how many items have come to which state."""
     counts: dict[str, int] = {}
     told = float("-inf")
 
-    def note(event: Event) -> None:
+    def note(event: BatchItemChanged) -> None:
         nonlocal told
-        if not isinstance(event, BatchItemChanged):
-            return
         counts[event.state] = counts.get(event.state, 0) + 1
         now = time.monotonic()
         if now - told >= _EVENT_SECONDS:
@@ -183,14 +280,23 @@ def _distributed() -> Any:
         raise ConfigurationError('a batch on Dask needs the extra: pip install "coreclaw-async[dask]"') from None
 
 
-def _check_ledger(dask_client: Any, ledger: str) -> None:
+def _everywhere(spec: ShardSpec) -> ShardSpec:
+    """Return *spec* with paths that mean the same in the folder of another process."""
+    store_at(spec.ledger)
+    if spec.ledger == MEMORY:
+        raise ConfigurationError("a ledger in memory cannot be shared: take postgresql://, or a file on one machine")
+    if not is_postgres(spec.ledger):
+        spec = attrs.evolve(spec, ledger=Path(os.fspath(spec.ledger).removeprefix("sqlite:///")).absolute())
+    return spec if spec.output is None else attrs.evolve(spec, output=Path(spec.output).absolute())
+
+
+async def _check_ledger(dask_client: Any, ledger: str | os.PathLike[str]) -> None:
     """Raise where the workers cannot share the ledger."""
     if is_postgres(ledger):
         return
-    if ledger == MEMORY:
-        raise ConfigurationError("a ledger in memory cannot be shared: take postgresql://, or a file on one machine")
-    workers: dict[str, dict[str, Any]] = dask_client.scheduler_info(n_workers=-1)["workers"]
-    others = sorted({worker["host"] for worker in workers.values() if not _is_here(worker["host"])})
+    # `Client.scheduler_info` of an asynchronous client knows of no workers.
+    identity: dict[str, dict[str, Any]] = await dask_client.scheduler.identity(n_workers=-1)
+    others = sorted({worker["host"] for worker in identity["workers"].values() if not _is_here(worker["host"])})
     if others:
         raise ConfigurationError(
             f"a SQLite file is for workers on this machine, and there are some on {', '.join(others)}: "

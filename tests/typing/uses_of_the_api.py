@@ -284,7 +284,9 @@ def run_a_batch_blocking(client: CoreClaw) -> None:
         assert_type(batch, Batch)
         for outcome in batch.run():
             assert_type(outcome, BatchOutcome)
-        assert_type(run_shard(ShardSpec(batch="b", ledger="x", shard=batch.shards(5)[0])), ShardReport)
+        report = run_shard(ShardSpec(batch="b", ledger="x", shard=batch.shards(5, unwritten=True)[0], patience=60))
+        assert_type(report, ShardReport)
+        assert_type(report.check() + report, ShardReport)
 
 
 async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
