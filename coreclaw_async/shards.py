@@ -39,6 +39,7 @@ class ShardOptions(TypedDict):
     settle_times: NotRequired[SettleTimes | None]
     max_spend: NotRequired[Decimal | None]
     patience: NotRequired[float]
+    account: NotRequired[str | None]
     max_in_flight: NotRequired[int | None]
     base_url: NotRequired[str | None]
 
@@ -70,6 +71,7 @@ class ShardSpec:
             each time that a part begins. None for what the ledger says.
         patience: For how many seconds since the first failure in a row to go on while the service cannot be used; 0 or
             more.
+        account: What the account is called, where the batch was planned with such a name; or None.
         max_in_flight: Most runs of this part that go on at once, 1 or more; None for what the plan bears.
         base_url: Where the service is; None for the environment's ``CORECLAW_BASE_URL``.
 
@@ -87,6 +89,7 @@ class ShardSpec:
     settle_times: SettleTimes | None = None
     max_spend: Decimal | None = None
     patience: float = 1800.0
+    account: str | None = None
     max_in_flight: int | None = attrs.field(default=None, validator=_most)
     base_url: str | None = None
 
@@ -101,6 +104,7 @@ class ShardSpec:
             shard=self.shard,
             max_spend=self.max_spend,
             patience=self.patience,
+            account=self.account,
         )
 
 

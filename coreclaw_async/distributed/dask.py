@@ -56,9 +56,10 @@ def run_batch(
             client's event loop, before the shard counts as ended. What a worker had not told yet when it was killed is
             missing; the ledger has it. Other events stay on the workers.
         **options: ``ledger``, which is required, ``output``, ``exclusive``, ``on_ambiguous``, ``settle_times``,
-            ``max_spend``, ``patience``, ``max_in_flight`` and ``base_url``, as in `ShardSpec`. The ledger is one that
-            all workers reach, a SQLite file only where all of them run on this machine. *max_in_flight* is that of one
-            shard; *max_spend* that of the whole batch, written to the ledger once. Relative paths are this process's.
+            ``max_spend``, ``patience``, ``account``, ``max_in_flight`` and ``base_url``, as in `ShardSpec`. The ledger
+            is one that all workers reach, a SQLite file only where all of them run on this machine. *max_in_flight* is
+            that of one shard; *max_spend* that of the whole batch, written to the ledger once. Relative paths are this
+            process's.
             The key comes from ``CORECLAW_API_KEY``, here and on each worker.
 
     Raises:

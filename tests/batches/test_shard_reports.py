@@ -247,7 +247,7 @@ async def test_each_member_of_a_part_reaches_its_batch(
     await plan(service, ledger)
     wrong: dict[str, Any] = {
         "on_ambiguous": "guess", "settle_times": 5, "max_spend": Decimal(-1), "patience": -1.0, "ledger": "mysql://x",
-        "batch": "",
+        "batch": "", "account": "",
     }  # fmt: skip
     for name, value in wrong.items():
         with pytest.raises((ValueError, TypeError), match="key" if name == "batch" else name):
