@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
@@ -223,7 +223,7 @@ class _Driver:
         return f"coreclaw-{self._spec.batch}-{self._token}"
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _listening(self) -> Generator[None]:
         """Hand on what the workers tell of items, which the scheduler keeps in order."""
         on_event = self._on_event
         if on_event is None:
