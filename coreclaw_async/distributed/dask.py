@@ -13,12 +13,15 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
+import anyio
 import attrs
 
+from coreclaw_async._batches.manifest import write_manifest
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.stores import MEMORY, is_postgres, store_at
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._wire.request import check_int
+from coreclaw_async.batch import AsyncBatch
 from coreclaw_async.errors import BatchIncompleteError, ConfigurationError
 from coreclaw_async.events import BatchItemChanged, Event, EventHook
 from coreclaw_async.shards import ShardOptions, ShardReport, ShardSpec, report_of, run_shard
@@ -59,7 +62,7 @@ def run_batch(
             ``max_spend``, ``patience``, ``account``, ``max_in_flight`` and ``base_url``, as in `ShardSpec`. The ledger
             is one that all workers reach, a SQLite file only where all of them run on this machine. *max_in_flight* is
             that of one shard; *max_spend* that of the whole batch, written to the ledger once. Relative paths are this
-            process's.
+            process's. ``manifest.jsonl`` is written to *output* at the end if this process reaches that folder.
             The key comes from ``CORECLAW_API_KEY``, here and on each worker.
 
     Raises:
@@ -208,15 +211,26 @@ class _Driver:
         """Raise unless the batch is finished, as its ledger has it: a shard that has failed tells nothing."""
         async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
             now = await report_of(batch)
+            await self._write_manifest(batch)
         if self._total is not None:
             now = attrs.evolve(now, stopped=self._total.stopped, reasons=self._total.reasons, error=self._total.error)
         cause = self._failures[0] if self._failures else None
         if cause is not None:
-            now = attrs.evolve(now, error=f"{len(self._failures)} shards have failed: {type(cause).__name__}: {cause}")
+            now = attrs.evolve(now, error=f"{len(self._failures)} failures: {type(cause).__name__}: {cause}")
         try:
             now.check()
         except BatchIncompleteError as error:
             raise error from cause
+
+    async def _write_manifest(self, batch: AsyncBatch) -> None:
+        """Write the manifest of the whole batch, of which no shard knows all, where the folder can be reached here."""
+        folder = self._spec.output
+        if folder is None or not await anyio.Path(folder).is_dir():
+            return
+        try:
+            await write_manifest(Path(folder), batch.items())
+        except OSError as error:
+            self._failures.append(error)
 
     @property
     def _topic(self) -> str:

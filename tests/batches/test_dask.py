@@ -312,7 +312,7 @@ async def test_the_loss_of_the_scheduler_is_told_and_the_same_call_goes_on(
         wait_until(lambda: service.runs_created > 20, "runs go on")
         cluster.kill("scheduler")
 
-    with pytest.raises(BatchIncompleteError, match=r"shards have failed: FutureCancelledError: .*scheduler") as caught:
+    with pytest.raises(BatchIncompleteError, match=r"failures: FutureCancelledError: .*scheduler") as caught:
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.to_thread.run_sync, crash)
             try:

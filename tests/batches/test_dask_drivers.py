@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ async def test_an_exception_of_a_shard_is_the_cause_of_what_is_told_at_the_end(
     """A worker without a key: it cannot even open the batch."""
     await plan(service, ledger)
     client = Changed(dask_client, lambda number: without_key if number == 0 else None)
-    with pytest.raises(BatchIncompleteError, match=r"4 planned; 1 shards have failed: ConfigurationError") as caught:
+    with pytest.raises(BatchIncompleteError, match=r"4 planned; 1 failures: ConfigurationError") as caught:
         await run(client, ledger)
 
     assert isinstance(caught.value.__cause__, ConfigurationError)
@@ -191,7 +192,7 @@ async def test_a_shard_whose_workers_keep_dying_is_given_up_in_the_end(
 ) -> None:
     await plan(service, ledger, 2)
     client = Changed(dask_client, lambda number: die if number != 1 else None)
-    with pytest.raises(BatchIncompleteError, match="1 shards have failed: KilledWorker") as caught:
+    with pytest.raises(BatchIncompleteError, match="1 failures: KilledWorker") as caught:
         await run(client, ledger)
 
     assert isinstance(caught.value.__cause__, distributed.KilledWorker)
@@ -261,7 +262,21 @@ async def test_rows_that_nobody_has_written_are_written_by_a_later_call(
     assert report is not None
     assert report.counts["done"] == 4
     assert len(list((tmp_path / "out").glob("part-*.jsonl"))) == 4
+    manifest = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [(one["key"], one["rows"]) for one in manifest] == [(f"k{number}", 1) for number in range(4)]
     assert await run(dask_client, ledger, output=tmp_path / "out") is None
+
+
+async def test_a_manifest_that_cannot_be_written_is_told(
+    service: FakeService, ledger: str, dask_client: Any, tmp_path: Path
+) -> None:
+    await plan(service, ledger, 2)
+    (tmp_path / "out" / "manifest.jsonl" / "in-the-way").mkdir(parents=True)
+    with pytest.raises(BatchIncompleteError, match=r"a part of it has failed; 1 failures: .*manifest") as caught:
+        await run(dask_client, ledger, output=tmp_path / "out")
+
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.counts == {}
 
 
 async def test_a_budget_is_that_of_all_shards_and_may_be_changed_in_the_ledger(
