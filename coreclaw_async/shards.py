@@ -252,22 +252,21 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
     stopped: str | None = None
     reasons: Mapping[str, str] = {}
     failure: str | None = None
+    is_incomplete = False
     async with spec.batch_of(client) as batch:
         try:
             async for _ in batch.run(max_in_flight=spec.max_in_flight, output=spec.output):
                 pass
         except BatchIncompleteError as error:
             stopped = error.reason if isinstance(error, BatchStoppedError) else None
-            reasons = error.reasons
+            reasons, is_incomplete, failure = error.reasons, True, error.message
         except (CoreClawError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
-        return attrs.evolve(
-            await report_of(batch),
-            seconds=time.monotonic() - began,
-            stopped=stopped,
-            reasons=dict(reasons),
-            error=failure,
+        report = attrs.evolve(
+            await report_of(batch), seconds=time.monotonic() - began, stopped=stopped, reasons=dict(reasons)
         )
+    # What is no open item and no missing row, such as a plan that broke off, must not look finished either.
+    return report if is_incomplete and not report.is_finished else attrs.evolve(report, error=failure)
 
 
 async def report_of(batch: AsyncBatch) -> ShardReport:

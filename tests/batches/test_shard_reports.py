@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,22 @@ async def test_a_part_that_its_ledger_does_not_know_is_an_error(
         with pytest.raises(LedgerError, match="the ledger has no items of AsyncBatch"):
             await run_with(client, spec)
     assert service.runs_created == 0
+
+
+async def test_a_plan_that_broke_off_is_told(service: FakeService, client: AsyncCoreClaw, ledger: str) -> None:
+    def broken() -> Iterator[RunSpec]:
+        yield from specs(3)
+        raise ZeroDivisionError
+
+    await plan(service, ledger)
+    async with opened(service, ledger) as batch:
+        with pytest.raises(ZeroDivisionError):
+            await batch.plan(broken())
+    told = await run_with(client, ShardSpec(batch="nightly", ledger=ledger))
+
+    assert (told.open_counts, told.reasons, told.is_finished) == ({}, {}, False)
+    with pytest.raises(BatchIncompleteError, match="its plan broke off"):
+        told.check()
 
 
 async def test_a_budget_that_is_used_up_is_told(service: FakeService, client: AsyncCoreClaw, ledger: str) -> None:
