@@ -1810,8 +1810,9 @@ class CoreClaw:
             shard: The part of the batch to run; None for all of it.
             max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started: it
                 is kept in the ledger, and counts from the first run of the batch. A run counts as much as the dearest
-                so far while its cost is unknown; before any is known to have cost something there is one at a time. So
-                only runs that cost more than any before exceed it. None for what an earlier call has said.
+                so far while its cost is unknown, and no more go on at once than have ended before with a known cost. So
+                it is exceeded only by what those in flight cost more than the dearest before. None for what an earlier
+                call has said.
             patience: For how many seconds since the first failure in a row the batch goes on trying while the service
                 cannot be used, or its ledger in Postgres; 0 or more. The default outlasts the outages that its
                 operators tell of.

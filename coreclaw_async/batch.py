@@ -262,7 +262,7 @@ class AsyncBatch:
         self._opened()
         options = _RunOptions(
             None if max_in_flight is None else check_int("max_in_flight", max_in_flight, lowest=1),
-            None if output is None else Path(output).absolute(),
+            None if output is None else _folder(output),
             self._check_width(width),
         )
         budget = None if max_spend is None else _check_spend(max_spend)
@@ -273,7 +273,12 @@ class AsyncBatch:
             while True:
                 if engine is None:
                     engine = await self._begin(options, budget)
-                outcome = await engine.next()
+                try:
+                    outcome = await engine.next()
+                except BaseException:
+                    if engine.is_over:  # Whoever iterates on tries again.
+                        engine = None
+                    raise
                 if outcome is not None or not (engine.has_more or await self._has_planned()):
                     return outcome
                 engine = None  # What was planned since it has come to its end is started too.
@@ -650,6 +655,12 @@ def _states(state: BatchItemState | str | Iterable[BatchItemState | str] | None)
         return tuple(BatchItemState(one) for one in given)
     except ValueError:
         raise ValueError(f"state must be one of {', '.join(BatchItemState)}, not {state!r}") from None
+
+
+def _folder(output: str | os.PathLike[str]) -> Path:
+    if not os.fspath(output):
+        raise ValueError("output must name a folder, not ''")
+    return Path(output).absolute()
 
 
 def _check_spend(amount: Decimal) -> Decimal:

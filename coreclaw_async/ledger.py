@@ -235,6 +235,10 @@ class BatchItem:
         """Return the item whose rows were brought to a file after its end."""
         return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, path=path, row_count=row_count)
 
+    def costed(self, cost: Decimal) -> BatchItem:
+        """Return the item whose run has ended, and of which it has become known what that has cost."""
+        return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, cost=cost)
+
     def retried(self, error: str) -> BatchItem:
         """Return the item whose run has failed and that waits for another one."""
         self._step({BatchItemState.SUBMITTED}, BatchItemState.FAILED)

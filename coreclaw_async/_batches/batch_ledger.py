@@ -32,7 +32,7 @@ from coreclaw_async._clock import Clock
 from coreclaw_async.errors import BatchConflictError, LedgerError
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError
 
-_BUDGET = "max_spend, spent, highest, open_runs, unknown_costs"
+_BUDGET = "max_spend, spent, highest, known_costs, open_runs, unknown_costs"
 _NO_BUDGET = "NOT EXISTS (SELECT 1 FROM budget WHERE batch = ?)"
 _NOT_PAUSED = "NOT EXISTS (SELECT 1 FROM batch WHERE name = ? AND is_paused = 1)"
 _MOST_VALUES = 500
@@ -90,13 +90,12 @@ class BatchLedger:
         )
         await claim(self.store, self.batch, self._owner, clock)
 
-    async def plan(self, specs: Sequence[PlannedSpec], first: int, *, is_half_planned: bool) -> int:
+    async def plan(self, specs: Sequence[PlannedSpec], *, is_half_planned: bool) -> int:
         """
-        Add the items that are not there yet, from position *first* on, and return how many that were.
+        Add the items that are not there yet behind those that are, and return how many that were.
 
         Args:
             specs: What is planned.
-            first: The position of the first that is new.
             is_half_planned: Whether the batch is half planned then, which becomes durable together with the items.
 
         Raises:
@@ -109,9 +108,14 @@ class BatchLedger:
         while True:
             present = await self._hashes(specs)
             added = [spec for spec in specs if spec.key not in present]
-            rows = [self._planned(spec, first + number) for number, spec in enumerate(added)]
+
+            def behind_the_last(rows: list[Row], added: Sequence[PlannedSpec] = added) -> list[Statement]:
+                first = 0 if rows[0][0] is None else int(rows[0][0]) + 1
+                return [Statement(insert, [self._planned(spec, first + number) for number, spec in enumerate(added)])]
+
+            last = Choice("SELECT MAX(position) FROM item WHERE batch = ?", (self.batch,), behind_the_last)
             # The row of the batch comes first: plans of several processes take turns there, and never wait in a circle.
-            steps = [*self._mark(is_half_planned=is_half_planned), *([Statement(insert, rows)] if rows else [])]
+            steps = [*self._mark(is_half_planned=is_half_planned), *([last] if added else [])]
             try:
                 await self.store.write(*steps)
             except StaleError:  # Another plan has added one of the keys meanwhile, perhaps with another input.
@@ -170,11 +174,6 @@ class BatchLedger:
                     )
                 present.add(key)
         return present
-
-    async def next_position(self) -> int:
-        """Return the first position that no item has."""
-        ((last,),) = await self.store.read("SELECT MAX(position) FROM item WHERE batch = ?", self.batch)
-        return 0 if last is None else int(last) + 1
 
     async def counts(self) -> dict[BatchItemState, int]:
         """Return how many items there are in each state."""
@@ -258,8 +257,8 @@ class BatchLedger:
         self,
         *states: BatchItemState,
         worker_id: str | None = None,
-        after: int = -1,
-        is_unwritten: bool = False,
+        after: BatchItem | None = None,
+        has_unknown_cost: bool = False,
         most: int | None = None,
     ) -> list[BatchItem]:
         """
@@ -268,8 +267,8 @@ class BatchLedger:
         Args:
             *states: Only those in one of these states.
             worker_id: Only those of this worker, as planned; None for all.
-            after: Only those behind this position.
-            is_unwritten: Only those with a run whose rows are in no file.
+            after: Only those behind this item.
+            has_unknown_cost: Only those with a run whose cost is not known.
             most: Most items to return; None for all.
         """
         sql, values = f"SELECT {COLUMNS} FROM item WHERE batch = ? AND {self._where}", [self.batch, *self._values]
@@ -279,12 +278,13 @@ class BatchLedger:
         if worker_id is not None:
             sql += " AND worker_id = ?"
             values.append(worker_id)
-        if after >= 0:
-            sql += " AND position > ?"
-            values.append(after)
-        if is_unwritten:
-            sql += " AND path IS NULL AND run_id IS NOT NULL"
-        sql += " ORDER BY position"
+        if after is not None:
+            # Several processes that planned at once with an older version may have given a position twice.
+            sql += " AND position >= ? AND (position > ? OR key > ?)"
+            values += [after.position, after.position, after.key]
+        if has_unknown_cost:
+            sql += " AND cost IS NULL AND run_id IS NOT NULL"
+        sql += " ORDER BY position, key"
         if most is not None:
             sql += f" LIMIT {most:d}"
         return [item_of(row) for row in await self.store.read(sql, *values)]
@@ -478,8 +478,9 @@ class BatchLedger:
             else:
                 costs.append((Decimal(value), count))
         highest = max((cost for cost, _ in costs), default=Decimal(0))
-        spending = attrs.evolve(spending, spent=exact_sum(costs), highest=highest)
-        sql = f"INSERT INTO budget (batch, {_BUDGET}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (batch) DO NOTHING"
+        known = sum(count for _, count in costs)
+        spending = attrs.evolve(spending, spent=exact_sum(costs), highest=highest, known_costs=known)
+        sql = f"INSERT INTO budget (batch, {_BUDGET}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch) DO NOTHING"
         return Statement.of(sql, self.batch, *spending.to_row())
 
     async def cancel(self, *, abort: bool) -> int:

@@ -89,9 +89,8 @@ class Engine:
         """Return the next outcome, or None after the last one."""
         outcome = await self.outcomes.take(lambda: self.is_over)
         if outcome is None:
-            failure, self.failure = self.failure, None
-            if failure is not None:
-                raise failure
+            if self.failure is not None:
+                raise self.failure
             return None
         self.admission.changed()
         return outcome
@@ -103,6 +102,7 @@ class Engine:
                 await self.files.prepare()
             # An answer first: it tells the service's clock, and that the key is right.
             await self.means.patience.call(lambda: read_runs(self.means.context, 0, 1))
+            await self._ends.read_costs()
             async with anyio.create_task_group() as self._group:
                 self._group.start_soon(self._watch_runs)
                 self._group.start_soon(self._times.run)
@@ -289,7 +289,7 @@ class Engine:
             return None
         parts = [f"{count} {state.value}" for state, count in left.items()]
         if is_half_planned:
-            parts.append("its plan broke off, so that items may be missing")
+            parts.append("its plan is not whole: it broke off, or is still under way")
         what = ", ".join(parts) or "rows are missing"
         first = "".join(f"; {key!r}: {why}" for key, why in list(reasons.items())[:1])
         return errors.BatchIncompleteError(
@@ -312,6 +312,8 @@ class Engine:
             why = f"the budget of {spending.max_spend if spending else 0} US dollars does not cover another run"
             if spent.unknown_costs:
                 why += f", as the service does not tell what {spent.unknown_costs} of the runs have cost"
+            if spending and spending.open_runs:
+                why += f"; {spending.open_runs} runs of open or held items may come to cost as much as the dearest"
         return errors.BatchStoppedError(
             f"{why}; {left[BatchItemState.PLANNED]} items are left as planned, {spent.cost} US dollars were spent",
             reason=reason,

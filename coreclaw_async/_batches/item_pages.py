@@ -36,7 +36,7 @@ class ItemPages:
     means: Means
     states: Sequence[BatchItemState]
     worker_id: str | None
-    _after: int = attrs.field(default=-1, init=False)
+    _after: BatchItem | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Page[BatchItem] | None:
         """Return the next items, or None after the last."""
@@ -45,7 +45,7 @@ class ItemPages:
         )
         if not items:
             return None
-        self._after = items[-1].position
+        self._after = items[-1]
         return Page(items=tuple(items))
 
 

@@ -69,6 +69,7 @@ class Outcomes:
     def wake(self) -> None:
         """Have whoever waits look again."""
         self._news.set()
+        self._news = anyio.Event()
 
     async def take(self, is_over: Callable[[], bool]) -> BatchOutcome | None:
         """Return the next outcome, or None when there is none and *is_over* returns True."""
@@ -76,5 +77,4 @@ class Outcomes:
             if is_over():
                 return None
             await self._news.wait()
-            self._news = anyio.Event()
         return self._waiting.popleft()

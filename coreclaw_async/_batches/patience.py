@@ -43,6 +43,7 @@ class Patience:
         self._clock = clock
         self._since: float | None = None
         self._in_a_row = 0
+        self._failing = 0
         self._pause = _FIRST_PAUSE
         self._turn = anyio.Lock()
         self._warned_at = float("-inf")
@@ -62,29 +63,42 @@ class Patience:
         """
         began: float | None = None
         pause = _FIRST_PAUSE
-        while True:
-            is_probe = self._is_outage and await self._take_turn()
-            if began is not None and not is_probe:
-                await self._sleep(pause)
-                pause = min(pause * 2, _MOST_PAUSE)
-            try:
-                result = await function()
-            except CoreClawError as error:
-                now = self._clock.monotonic()
-                if not passes(error):
-                    raise
-                began = now if began is None else began
-                self._since = now if self._since is None else self._since
-                self._in_a_row += 1
-                if now - min(began, self._since) >= self.seconds:
-                    raise
-                self._tell(error, now)
-            else:
-                self._since, self._in_a_row, self._pause = None, 0, _FIRST_PAUSE
-                return result
-            finally:
-                if is_probe:
-                    self._turn.release()
+        try:
+            while True:
+                is_probe = self._is_outage and await self._take_turn()
+                if began is not None and not is_probe:
+                    await self._sleep(pause)
+                    pause = min(pause * 2, _MOST_PAUSE)
+                try:
+                    result = await function()
+                except CoreClawError as error:
+                    now = self._clock.monotonic()
+                    if not passes(error):
+                        if is_service_speaking(error):
+                            self._end_row()
+                        raise
+                    if began is None:
+                        began = now
+                        self._failing += 1
+                    self._since = now if self._since is None else self._since
+                    self._in_a_row += 1
+                    if now - min(began, self._since) >= self.seconds:
+                        raise
+                    self._tell(error, now)
+                else:
+                    self._end_row()
+                    return result
+                finally:
+                    if is_probe:
+                        self._turn.release()
+        finally:
+            if began is not None:
+                self._failing -= 1
+                if not self._failing:  # Nobody is left of those whose failures made the row.
+                    self._end_row()
+
+    def _end_row(self) -> None:
+        self._since, self._in_a_row, self._pause = None, 0, _FIRST_PAUSE
 
     def _tell(self, error: CoreClawError, now: float) -> None:
         """Log what is tried again, once a minute for all to see."""

@@ -30,7 +30,6 @@ class Planning:
     ledger: BatchLedger
     on_added: Callable[[], None]
     added: int = attrs.field(default=0, init=False)
-    _position: int = attrs.field(default=0, init=False)
     _was_half_planned: bool = attrs.field(default=False, init=False)
     _is_empty: bool = attrs.field(default=True, init=False)
     _chunk: dict[str, PlannedSpec] = attrs.field(factory=dict[str, PlannedSpec], init=False)
@@ -44,7 +43,6 @@ class Planning:
             LedgerError: The ledger cannot be written to.
         """
         self._was_half_planned = await self.ledger.is_half_planned()
-        self._position = await self.ledger.next_position()
         await self.ledger.mark_half_planned()
 
     def take(self, spec: RunSpec) -> bool:
@@ -95,7 +93,7 @@ class Planning:
         specs = list(self._chunk.values())
         self._chunk.clear()
         self._letters = 0
-        added = await self.ledger.plan(specs, self._position + self.added, is_half_planned=is_half_planned)
+        added = await self.ledger.plan(specs, is_half_planned=is_half_planned)
         self.added += added
         if added:
             self.on_added()

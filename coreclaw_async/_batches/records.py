@@ -45,7 +45,7 @@ class RecordPages:
 
     ledger: BatchLedger
     with_inputs: bool
-    _after: int = attrs.field(default=-1, init=False)
+    _after: BatchItem | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Page[BatchRecord] | None:
         """Return the next records, or None after the last."""
@@ -53,7 +53,7 @@ class RecordPages:
         items = await self.ledger.items(after=self._after, most=most)
         if not items:
             return None
-        self._after = items[-1].position
+        self._after = items[-1]
         keys = [item.key for item in items]
         runs = await self.ledger.histories(keys)
         inputs = await self.ledger.inputs(keys) if self.with_inputs else {}

@@ -59,5 +59,5 @@ class BatchReport:
 
     @property
     def is_finished(self) -> bool:
-        """Whether `AsyncBatch.run` would find nothing to do."""
-        return not any(count for state, count in self.counts.items() if state.is_open)
+        """Whether all items have come to an end, and the plan is whole."""
+        return not self.is_half_planned and not any(count for state, count in self.counts.items() if state.is_open)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import attrs
 
 from coreclaw_async import errors
@@ -24,6 +26,10 @@ _AT_ONCE = 8
 # What is wrong with rows themselves is given so many seconds to pass; an outage gets all the patience of the batch.
 _READ_AGAIN = (2.0, 5.0, 15.0)
 _COST_SECONDS = 10.0
+# Where there is a budget, a cost that is told late keeps other runs from being started.
+_COST_AGAIN = (2.0, 5.0, 15.0)
+_READ_AT_ONCE = 1_000
+_ENDED = (BatchItemState.DONE, BatchItemState.FAILED)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -77,18 +83,47 @@ class RunEnds:
         self.outcomes.tell(item, run=run, error=why)
 
     async def write_earlier(self) -> None:
-        """Write the rows of items that had ended when nobody asked for files."""
-        after, states = -1, (BatchItemState.DONE, BatchItemState.FAILED)
-        while items := await self.means.ledger.items(*states, after=after, is_unwritten=True, most=_AT_ONCE):
-            after = items[-1].position
+        """Write the rows of items that had ended when nobody asked for files, or whose files are gone."""
+        after: BatchItem | None = None
+        while items := await self.means.ledger.items(*_ENDED, after=after, most=_READ_AT_ONCE):
+            after = items[-1]
+            unwritten = await anyio.to_thread.run_sync(_without_file, items)
             async with anyio.create_task_group() as group:
-                for item in items:
-                    if item.state is BatchItemState.DONE or item.result_count:
-                        group.start_soon(self._write_later, item)
+                for item in unwritten:
+                    group.start_soon(self._write_later, item)
+
+    async def read_costs(self) -> None:
+        """
+        Read what runs have cost of which that was not known when they ended, where there is a budget.
+
+        Raises:
+            CoreClawError: The ledger cannot be used, or nobody can wait any longer.
+        """
+        if await self.means.ledger.spending() is None:
+            return
+        for item in await self.means.ledger.items(*_ENDED, has_unknown_cost=True, most=_READ_AT_ONCE):
+            try:
+                run = await self._read(item)
+            except errors.CoreClawError as error:
+                if ends_every_wait(error):
+                    raise
+                logger.debug("what run %s has cost could not be read: %s", item.run_id, error)
+                continue
+            cost = known_cost(run.usage) if run.is_finished else None
+            if cost is not None:
+                with contextlib.suppress(IllegalStepError):  # Another process has done so.
+                    await self.means.step(item, item.costed(cost))
+
+    async def _read(self, item: BatchItem) -> Run:
+        async def read() -> Run:
+            async with self._slots:
+                return await read_run(self.means.context, item.run_id or "")
+
+        return await self.means.patience.call(read)
 
     async def _write_later(self, item: BatchItem) -> None:
         try:
-            run = await self.means.patience.call(lambda: read_run(self.means.context, item.run_id or ""))
+            run = await self._read(item)
             path, row_count = await self._write_rows(item, run)
         except errors.CoreClawError as error:
             if ends_every_wait(error):
@@ -138,17 +173,22 @@ class RunEnds:
 
     async def _with_cost(self, run: Run) -> Run:
         """Return *run* with what it cost, which the service may tell a moment after its end."""
-        if known_cost(run.usage) is not None or not run.is_finished:
-            return run
-        try:
-            deadline = self.means.clock.monotonic() + _COST_SECONDS
-            found = await read_run(self.means.context, run.run_id, deadline=deadline)
-        except errors.CoreClawError as error:
-            if ends_every_wait(error):
-                raise
-            logger.debug("what run %s has cost could not be read: %s", run.run_id, error)
-            return run
-        return found if found.is_finished else run
+        waits = iter(_COST_AGAIN if await self.means.ledger.spending() is not None else ())
+        while known_cost(run.usage) is None and run.is_finished:
+            try:
+                deadline = self.means.clock.monotonic() + _COST_SECONDS
+                found = await read_run(self.means.context, run.run_id, deadline=deadline)
+            except errors.CoreClawError as error:
+                if ends_every_wait(error):
+                    raise
+                logger.debug("what run %s has cost could not be read: %s", run.run_id, error)
+            else:
+                run = found if found.is_finished else run
+            wait = next(waits, None)
+            if wait is None:
+                break
+            await self.means.clock.sleep(wait)
+        return run
 
     async def _write_rows(self, item: BatchItem, run: Run) -> tuple[Path | None, int | None]:
         files = self.files
@@ -174,6 +214,17 @@ class RunEnds:
                     raise
                 logger.debug("the rows of run %s could not be read, which is tried again: %s", item.run_id, error)
                 await self.means.clock.sleep(wait)
+
+
+def _without_file(items: Sequence[BatchItem]) -> list[BatchItem]:
+    """Return those of *items* whose runs have rows that are in no file."""
+    return [
+        item
+        for item in items
+        if item.run_id is not None
+        and (item.state is BatchItemState.DONE or item.result_count)
+        and (item.path is None or not item.path.exists())
+    ]
 
 
 def why_failed(run: Run) -> str:

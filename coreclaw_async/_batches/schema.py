@@ -83,7 +83,7 @@ _SECOND: Sequence[str] = (
     (
         "CREATE TABLE budget ("
         "batch TEXT PRIMARY KEY, max_spend TEXT NOT NULL, spent TEXT NOT NULL, highest TEXT NOT NULL, "
-        "open_runs BIGINT NOT NULL, unknown_costs BIGINT NOT NULL)"
+        "known_costs BIGINT NOT NULL, open_runs BIGINT NOT NULL, unknown_costs BIGINT NOT NULL)"
     ),
 )
 MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)

@@ -40,6 +40,7 @@ class Spending:
         max_spend: What its runs may cost in all.
         spent: What those have cost of which it is known.
         highest: What the dearest of them has cost; 0 while no run is known to have cost anything.
+        known_costs: How many those are.
         open_runs: Runs that go on or may do so, starts under way included.
         unknown_costs: Runs that have ended, or may have, and whose cost nobody knows.
     """
@@ -47,18 +48,20 @@ class Spending:
     max_spend: Decimal
     spent: Decimal = Decimal(0)
     highest: Decimal = Decimal(0)
+    known_costs: int = 0
     open_runs: int = 0
     unknown_costs: int = 0
 
     @classmethod
     def of_row(cls, row: Row) -> Spending:
         """Return what a row of the table ``budget`` says, its batch apart."""
-        max_spend, spent, highest, open_runs, unknown_costs = row
-        return cls(Decimal(max_spend), Decimal(spent), Decimal(highest), int(open_runs), int(unknown_costs))
+        max_spend, spent, highest, *counts = row
+        return cls(Decimal(max_spend), Decimal(spent), Decimal(highest), *(int(count) for count in counts))
 
     def to_row(self) -> Row:
         """Return the row."""
-        return str(self.max_spend), str(self.spent), str(self.highest), self.open_runs, self.unknown_costs
+        amounts = (str(self.max_spend), str(self.spent), str(self.highest))
+        return *amounts, self.known_costs, self.open_runs, self.unknown_costs
 
     @property
     def allows_start(self) -> bool:
@@ -66,11 +69,14 @@ class Spending:
         Whether one more run is covered even if each run of unknown cost costs as much as the dearest so far.
 
         Before any run is known to have cost something, there is one at a time; if it ends and its cost is unknown,
-        there is no other.
+        there is no other. After that no more go on at once than have ended before, for a first one that was cheap says
+        little of the others.
         """
-        if not self.highest:
-            return not self.open_runs and not self.unknown_costs
         runs = 1 + self.open_runs + self.unknown_costs
+        if not self.highest:
+            return runs == 1
+        if runs > max(self.known_costs, 1):
+            return False
         return _EXACT.add(self.spent, _EXACT.multiply(self.highest, Decimal(runs))) <= self.max_spend
 
     def after(self, before: BatchItem, after: BatchItem) -> Spending:
@@ -94,6 +100,7 @@ class Spending:
             self,
             spent=_EXACT.add(self.spent, times * item.cost),
             highest=max(self.highest, item.cost),
+            known_costs=self.known_costs + times,
         )
 
 

@@ -169,3 +169,45 @@ class TestPatience:
         with pytest.raises(InvalidArgumentError):
             await Patience(FakeClock(), 1_000.0).call(call)
         assert calls == 1
+
+    async def test_a_failure_long_ago_does_not_count_once_the_service_has_spoken(self) -> None:
+        clock = FakeClock()
+        patience = Patience(clock, 600.0)
+        answers: list[Exception | None] = [
+            ServiceError("away", status_code=502),
+            InvalidArgumentError("no", status_code=400, code=11000),
+            ServiceError("away", status_code=502),
+            None,
+        ]
+
+        async def call() -> str:
+            answer = answers.pop(0)
+            if answer is not None:
+                raise answer
+            return "here"
+
+        with pytest.raises(InvalidArgumentError):
+            await patience.call(call)
+        await clock.sleep(3_000)
+        assert await patience.call(call) == "here"
+
+    async def test_a_failure_of_a_call_that_was_cancelled_does_not_count_either(self) -> None:
+        clock = FakeClock()
+        patience = Patience(clock, 600.0)
+        is_away = True
+
+        async def call() -> str:
+            if is_away:
+                raise ServiceError("away", status_code=502)
+            return "here"
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(patience.call, call)
+            await clock.sleep(100)
+            group.cancel_scope.cancel()
+        await clock.sleep(3_000)
+        with anyio.move_on_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(patience.call, call)
+                await clock.sleep(100)
+                is_away = False

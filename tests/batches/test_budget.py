@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 from typing import Any
 
@@ -183,3 +184,32 @@ async def test_many_large_counts_of_rows_do_not_overflow(service: FakeService, l
         report = await batch.report()
 
     assert report.result_count == 3 * (2**63 - 1)
+
+
+async def test_a_cost_that_is_told_late_is_read_again_and_then_others_start(service: FakeService) -> None:
+    tell(service, None, times=20)
+    async with opened(service, "memory", count=6) as batch:
+        with contextlib.suppress(BatchStoppedError):
+            await finish(batch, max_spend=Decimal(50))
+        service.faults.clear()
+        await finish(batch)
+        report = await batch.report()
+
+    assert (report.cost, report.unknown_costs, report.counts[BatchItemState.DONE]) == (Decimal(6), 0, 6)
+
+
+async def test_a_stop_for_the_budget_names_what_may_still_cost(service: FakeService) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with opened(service, "memory", count=2, max_spend=Decimal(100), patience=300.0) as batch:
+        with pytest.raises(BatchStoppedError, match="1 runs of open or held items may come to cost"):
+            await finish(batch)
+
+
+async def test_a_first_run_that_is_cheap_lets_no_crowd_of_dear_ones_start(service: FakeService) -> None:
+    service.next_script = RunScript(usage="0.01")
+    async with opened(service, "memory", count=200, max_spend=Decimal(3)) as batch:
+        with pytest.raises(BatchStoppedError):
+            await finish(batch)
+        report = await batch.report()
+
+    assert report.cost <= 4

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from batches.batches import WORKER, finish, opened, specs
 
@@ -201,3 +203,75 @@ async def test_items_need_an_open_batch(service: FakeService) -> None:
         batch.items()
     with pytest.raises(LedgerError, match="closed"):
         await pager.first()
+
+
+async def test_plans_that_are_made_at_once_give_each_item_a_place_of_its_own(service: FakeService, ledger: str) -> None:
+    if ledger == "memory":
+        pytest.skip("a ledger in memory has one process")
+    async with opened(service, ledger, count=1) as first, opened(service, ledger) as second:
+
+        async def slowly(number: int) -> AsyncIterator[RunSpec]:
+            for spec in specs(600, first=1_000 * number):
+                await anyio.lowlevel.checkpoint()
+                yield spec
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first.plan, slowly(1))
+            group.start_soon(second.plan, slowly(2))
+        items = await first.items().collect()
+        shards = await first.shards(100)
+
+    assert len({item.key for item in items}) == len(items) == 1_201
+    assert sorted(item.position for item in items) == list(range(1_201))
+    assert sum(shard.last - shard.first + 1 for shard in shards) == 1_201
+
+
+async def test_two_iterators_at_once_share_the_outcomes_and_both_end(service: FakeService) -> None:
+    seen: list[list[str]] = [[], []]
+    async with opened(service, "memory", count=40) as batch:
+
+        async def iterate(keys: list[str]) -> None:
+            keys.extend([outcome.key async for outcome in batch.run()])
+
+        async with anyio.create_task_group() as group:
+            for keys in seen:
+                group.start_soon(iterate, keys)
+
+    assert sorted(seen[0] + seen[1]) == sorted(f"k{number}" for number in range(40))
+
+
+async def test_what_is_left_open_is_told_to_each_iterator(service: FakeService, tmp_path: Path) -> None:
+    service.faults.add(faults.error(60001, 404), operation="listWorkerRunResults", times=1_000)
+    told: list[str] = []
+    async with opened(service, "memory", count=3) as batch:
+
+        async def iterate() -> None:
+            try:
+                async for _ in batch.run(output=tmp_path):
+                    pass
+            except BatchIncompleteError as error:
+                told.append(str(error))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(iterate)
+
+    assert len(told) == 3
+
+
+async def test_files_that_are_gone_are_written_again(service: FakeService, tmp_path: Path) -> None:
+    async with opened(service, "memory", count=5) as batch:
+        outcomes = await finish(batch, output=tmp_path)
+        for outcome in outcomes[:3]:
+            assert outcome.path is not None
+            outcome.path.unlink()
+        await finish(batch, output=tmp_path)
+
+    assert len(list(tmp_path.glob("part-*.jsonl"))) == 5
+    assert service.runs_created == 5
+
+
+async def test_rows_go_into_a_folder_that_is_named(service: FakeService) -> None:
+    async with opened(service, "memory", count=1) as batch:
+        with pytest.raises(ValueError, match="output must name a folder, not ''"):
+            batch.run(output="")

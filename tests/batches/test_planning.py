@@ -210,7 +210,7 @@ async def test_of_two_inputs_that_come_for_a_key_at_the_same_time_one_is_a_confl
                 PlannedSpec.of(RunSpec(key="k", worker_id=WORKER, input={"keywords": [f"{number}"]})),
             ]
             try:
-                outcomes.append(await book.plan(chunk, 0, is_half_planned=False))
+                outcomes.append(await book.plan(chunk, is_half_planned=False))
             except BatchConflictError as error:
                 outcomes.append(error.key)
 
@@ -357,7 +357,7 @@ async def test_a_batch_whose_plan_broke_off_is_not_complete(service: FakeService
         await batch.plan(specs(1))
         with pytest.raises(ZeroDivisionError):
             await batch.plan(breaking(3, ZeroDivisionError()))
-        with pytest.raises(BatchIncompleteError, match="its plan broke off, so that items may be missing"):
+        with pytest.raises(BatchIncompleteError, match="its plan is not whole"):
             await finish(batch)
         await batch.plan(specs(3))
         await finish(batch)

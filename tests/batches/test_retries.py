@@ -20,6 +20,8 @@ def spec(key: str, **members: object) -> RunSpec:
     return RunSpec(key=key, worker_id=WORKER, input={"keywords": [key]}, **members)  # type: ignore[arg-type]
 
 
+# A virtual clock does not wait for Postgres.
+@pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
 async def test_a_failed_run_is_followed_by_others_and_each_is_counted(service: FakeService, ledger: str) -> None:
     service.default_script = RunScript(outcome="failed", error_message="blocked", usage="0.5")
     changes: list[tuple[str, str]] = []
@@ -99,6 +101,8 @@ async def test_what_somebody_has_aborted_is_not_retried(service: FakeService) ->
     assert (outcome.state, service.runs_created) == ("failed", 1)
 
 
+# A virtual clock does not wait for Postgres.
+@pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
 async def test_a_run_that_takes_longer_than_its_spec_allows_is_aborted(service: FakeService, ledger: str) -> None:
     service.default_script = RunScript(duration=10_000)
     async with opened(service, ledger) as batch:
@@ -164,6 +168,7 @@ async def test_a_run_that_ended_before_its_abort_keeps_its_end(service: FakeServ
     assert outcome.state == "done"
 
 
+@pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
 async def test_what_has_priority_is_started_first(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger) as batch:
         await batch.plan([spec("last", priority=-5), *specs(3), spec("first", priority=9), spec("second", priority=2)])
