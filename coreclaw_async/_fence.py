@@ -93,6 +93,8 @@ class FencedBody(httpx.AsyncByteStream):
         self._check(self.window.last, f"its {len(self._content)} bytes had not left in time:")
         last = len(self._content) - 1
         if start == last:
+            if self.is_whole:  # A transport that sends again by itself would have it accepted twice.
+                raise TooLateError("its last byte has left once, and does not leave again")
             self.is_whole = True
             return self._content[start:]
         return self._content[start : min(start + _PIECE, last)]

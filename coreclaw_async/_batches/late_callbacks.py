@@ -36,12 +36,14 @@ class LateCallbacks:
         joined = self._means.context.joined
         if joined is None:
             return
-        for item in await self._means.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
-            if item.callback_url is not None:
-                joined.hub.restore(item.callback_url)
         self._loop = current_loop()
         self._news = anyio.Event()
         joined.hub.join(self)
+        for item in await self._means.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
+            if item.callback_url is not None:
+                joined.hub.restore(item.callback_url)
+                # It may have come while nobody listened.
+                self.called_back(item.callback_url, joined.hub.run_id_of(item.callback_url))
         group.start_soon(self._serve)
 
     def leave(self) -> None:

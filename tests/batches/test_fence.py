@@ -291,6 +291,47 @@ class Passing(httpx.AsyncBaseTransport):
         return await self._service.handle_async_request(request)
 
 
+class Repeating(httpx.AsyncBaseTransport):
+    """A transport that sends again by itself after a failure, as some do."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._send(request)
+        except httpx.TransportError:
+            return await self._send(request)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send what the stream gives out, as a transport does that has sockets."""
+        stream = request.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        content = b"".join([piece async for piece in stream])
+        again = httpx.Request(request.method, request.url, headers=request.headers, content=content)
+        return await self._service.handle_async_request(again)
+
+
+@pytest.mark.parametrize("is_client_given", [False, True])
+async def test_a_transport_that_sends_again_by_itself_sends_no_start_twice(
+    service: FakeService, is_client_given: bool
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    transport = Repeating(service)
+    given: dict[str, Any] = (
+        {"http_client": httpx.AsyncClient(transport=transport)} if is_client_given else {"transport": transport}
+    )
+    async with (
+        AsyncCoreClaw(service.api_key, clock=service.clock, **given) as client,
+        client.batch("nightly", ledger="memory", exclusive=True) as batch,
+    ):
+        await batch.plan(specs(2))
+        outcomes = await finish(batch)
+
+    assert [outcome.state for outcome in outcomes] == ["done", "done"]
+    assert set(runs_by_key(service).values()) == {1}
+
+
 async def test_a_large_input_may_take_its_time_and_one_that_takes_longer_is_told(service: FakeService) -> None:
     large = RunSpec(key="large", worker_id=WORKER, input={"keywords": ["x" * 3_000_000]})
     for seconds, wanted in ((0.7, BatchItemState.DONE), (1.5, BatchItemState.PLANNED)):

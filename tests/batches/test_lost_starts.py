@@ -571,3 +571,27 @@ async def test_a_wrong_clock_rules_no_run_out_where_the_service_tells_no_time(se
 
     assert [outcome.attempt for outcome in outcomes] == [1, 1]
     assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_a_callback_that_comes_while_the_batch_is_closed_settles_its_item_at_the_next_opening(
+    hub: CallbackHub, tmp_path: Path
+) -> None:
+    ledger = f"sqlite:///{tmp_path / 'runs.db'}"
+    service = FakeService(callback_transport=httpx.ASGITransport(app=hub))
+    service.callback_plan = CallbackPlan(delay=500.0)
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with (
+        delivering(service),
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, callbacks=hub) as client,
+    ):
+        async with client.batch("nightly", ledger=ledger) as batch:
+            await batch.plan(specs(1))
+            (held,) = await finish(batch)
+        await service.clock.sleep(600)
+        async with client.batch("nightly", ledger=ledger) as batch:
+            while (await batch.get("k0")).state == "ambiguous":
+                await service.clock.sleep(1)
+            (outcome,) = await finish(batch)
+
+    assert (held.state, outcome.state, outcome.run_id in held.candidates) == ("ambiguous", "done", True)
+    assert service.runs_created == 1
