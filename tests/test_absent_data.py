@@ -20,6 +20,8 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, faults
 
+pytestmark = pytest.mark.endurance
+
 WORKER = "coreclaw/google-maps-scraper"
 WORKER_LISTS = ["listStore", "listWorkers"]
 COUNTED_LISTS = [

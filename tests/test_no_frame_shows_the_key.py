@@ -22,6 +22,8 @@ from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
 
+pytestmark = pytest.mark.endurance
+
 KEY = "scraper_api_S3cr3tOfMine"
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}

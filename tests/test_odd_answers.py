@@ -40,6 +40,8 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, faults
 
+pytestmark = pytest.mark.endurance
+
 WORKER = "coreclaw/google-maps-scraper"
 LEFT_OUT = object()
 # 13 members of a run, less its identity and its status.

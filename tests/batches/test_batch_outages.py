@@ -14,6 +14,8 @@ from coreclaw_async import AsyncCoreClaw, BatchIncompleteError, BatchItemState, 
 from coreclaw_async._batches.patience import Patience
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 
+pytestmark = pytest.mark.endurance
+
 _MINUTES = 60.0
 
 

@@ -143,6 +143,7 @@ async def test_costs_are_added_up_exactly(service: FakeService, ledger: str) -> 
     assert [str(item.cost) for item in items] == costs
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     ("member", "value"),
     [

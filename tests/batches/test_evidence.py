@@ -26,6 +26,8 @@ from coreclaw_async.ledger import BatchItem
 from coreclaw_async.models import Run
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+pytestmark = pytest.mark.endurance
+
 JSON = {"content-type": "application/json"}
 HTML = {"content-type": "text/html"}
 

@@ -46,6 +46,8 @@ from coreclaw_async.ledger import BatchItemState
 from coreclaw_async.models import StartedRun
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
+pytestmark = pytest.mark.endurance
+
 LARGE = 12_000_000  # More than the two ends of a connection hold.
 PATIENCE = 60.0
 

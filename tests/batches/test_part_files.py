@@ -205,6 +205,7 @@ ABSENCES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("page", [1, 2, 3])
 @pytest.mark.parametrize("absence", ABSENCES)
 async def test_a_page_that_lacks_its_rows_once_costs_none(
@@ -221,6 +222,7 @@ async def test_a_page_that_lacks_its_rows_once_costs_none(
     assert (len(lines), len(set(lines))) == (250, 250)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("rows", [5, 250])
 @pytest.mark.parametrize("absence", ABSENCES)
 async def test_rows_that_never_come_whole_are_not_written_and_the_item_stays_submitted(
@@ -250,6 +252,7 @@ async def test_rows_that_never_come_whole_are_not_written_and_the_item_stays_sub
     assert service.runs_created == 1
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     "absence",
     ["data is null", "no data", "data is empty", "data is a list", "list is null without a count", "a row is null"],

@@ -16,7 +16,7 @@ from coreclaw_async._batches.postgres_session import _number_of
 from coreclaw_async._batches.postgres_store import PostgresStore
 from coreclaw_async._batches.store import Statement
 
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+pytestmark = [pytest.mark.endurance, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
 
 ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
 REFUSAL = "pooler in transaction mode.* use a direct connection, or the pooler's session mode"

@@ -27,6 +27,8 @@ from coreclaw_async import (
 from coreclaw_async.shards import run_with
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
+pytestmark = pytest.mark.endurance
+
 OTHER = "me/other"
 
 

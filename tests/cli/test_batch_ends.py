@@ -21,7 +21,7 @@ from coreclaw_async.testing import FakeService, RunScript, faults
 # Rows that cannot be read are asked for again for some twenty seconds.
 _LONG = 90.0
 
-pytestmark = pytest.mark.usefixtures("ledger")
+pytestmark = [pytest.mark.endurance, pytest.mark.usefixtures("ledger")]
 
 
 def test_all_done_is_zero(served: FakeService, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from coreclaw_async import InvalidResponseError, PaginationError
 from coreclaw_async._paging.offsets import Mode, OffsetCache
 from coreclaw_async.testing import FakeClock
 
+pytestmark = pytest.mark.endurance
+
 
 def append(count: int) -> Any:
     def change(model: ModelList) -> None:
