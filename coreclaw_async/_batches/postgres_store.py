@@ -113,7 +113,7 @@ class PostgresStore(Store):
     async def _commit(self, jobs: Sequence[Job]) -> None:
         session = self._session
         try:
-            await self._write([job for job in jobs if self._may_be_done(job)])
+            await self._write(self._opened(), [job for job in jobs if self._may_be_done(job)])
         except LedgerError as error:
             self._end(jobs, error)
         except BaseException:
@@ -123,28 +123,29 @@ class PostgresStore(Store):
             self._end(jobs, PassingError("the write was cut off", session, session.commits))
             raise
 
-    async def _write(self, jobs: list[Job]) -> None:
+    async def _write(self, session: Session, jobs: list[Job]) -> None:
         """Do *jobs* in one transaction, and end them."""
         if not jobs:
             return
-        session = self._opened()
         missing = await session.begin({job.lane for job in jobs if job.lane is not None})
         if missing:
             self._lanes -= missing
-            await self._write([job for job in jobs if self._may_be_done(job)])
+            await self._write(session, [job for job in jobs if self._may_be_done(job)])
             return
         try:
-            failures = [await _attempt(session, job.steps) for job in jobs] if len(jobs) > 1 else []
             if len(jobs) == 1:
                 await _do(session, jobs[0].steps)
+            else:
+                for job in jobs:  # Kept with the job: it is so too where the commit is not answered, and was made.
+                    job.refusal = await _attempt(session, job.steps)
         except (StaleError, LedgerError) as error:
             await session.roll_back()
             self._end(jobs, error)
             return
         await session.commit()
         self._failing_since = None
-        for job, failure in zip(jobs, failures or [None], strict=True):
-            job.end(failure)
+        for job in jobs:
+            job.end(job.refusal)
 
     def _may_be_done(self, job: Job) -> bool:
         """Return whether the store holds the lane that a write is for; end the job if not."""

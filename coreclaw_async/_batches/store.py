@@ -74,12 +74,14 @@ class Job:
     Attributes:
         steps: What is done as a whole or not at all.
         lane: The lane that must be held when it is done, or None.
+        refusal: Why it is no part of the transaction in which it was tried, or None. True if that is durable.
         error: Why it was not done, or None.
         is_done: Whether it is durable, or has failed.
     """
 
     steps: Sequence[Step]
     lane: str | None = None
+    refusal: Exception | None = None
     error: Exception | None = None
     is_done: bool = False
 
@@ -124,7 +126,11 @@ class Store(ABC):
                     while not job.is_done:
                         jobs, self._jobs = self._jobs, []
                         await self._commit(jobs)
-            if job.error is None or await self._was_applied(job.error):
+            if job.error is None:
+                return
+            if await self._was_applied(job.error):
+                if job.refusal is not None:
+                    raise job.refusal
                 return
 
     async def read(self, sql: str, *values: Any) -> list[Row]:
@@ -143,7 +149,7 @@ class Store(ABC):
 
     async def _was_applied(self, error: Exception) -> bool:
         """
-        Return whether what has failed with *error* was done all the same; if not, it is to be tried again.
+        Return whether the transaction that ended with *error* is durable all the same; if not, it is to be made again.
 
         Raises *error*, or what it has come to, when it is not. May wait for the database, and may be cancelled.
         """

@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 
 import anyio
 import postgres_server
@@ -17,7 +18,8 @@ from unreliable_way import UnreliableWay
 from coreclaw_async import BatchItemState, LedgerError
 from coreclaw_async._batches import postgres_driver, postgres_session
 from coreclaw_async._batches.postgres_store import PostgresStore
-from coreclaw_async._batches.store import LaneLostError, StaleError, Statement
+from coreclaw_async._batches.spending import OverBudgetError, Spending
+from coreclaw_async._batches.store import Choice, LaneLostError, Row, StaleError, Statement, Step
 from coreclaw_async.events import BatchItemChanged, Event
 from coreclaw_async.testing import FakeService
 
@@ -601,6 +603,58 @@ async def test_what_was_refused_stays_so_when_the_session_is_lost(
 
         assert len(refused) == 1
         assert await store.read(NAMES) == [("b",)]
+        await store.aclose()
+
+
+@pytest.mark.parametrize("lost", ["nothing", "answer", "commit"])
+async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_answered(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, lost: str
+) -> None:
+    def refuse(rows: list[Row]) -> list[Statement]:
+        raise OverBudgetError(Spending(Decimal(1)))
+
+    refused: dict[str, Step] = {
+        "StaleError": Statement.of("UPDATE batch SET created = 2 WHERE name = ?", "nobody", changes=1),
+        "OverBudgetError": Choice("SELECT 1", (), refuse),
+        "LedgerError": batch("\ud800"),
+        # Refused because of a write beside it: if that was not made, only another try can tell.
+        "written": batch("same"),
+    }
+    async with UnreliableWay.to(postgres.port) as way:
+        store = await opened(way.dsn)
+        await store.write(batch("before"))
+
+        async def end_of(step: Step, into: list[str]) -> None:
+            try:
+                await store.write(step)
+                into.append("written")
+            except (StaleError, LedgerError) as error:
+                into.append(type(error).__name__)
+
+        async def write_all(suffix: str) -> list[str]:
+            ends: list[str] = []
+            async with anyio.create_task_group() as group, store._turn:
+                group.start_soon(end_of, batch(f"good{suffix}"), ends)
+                for step in refused.values():
+                    group.start_soon(end_of, step, ends)
+                group.start_soon(end_of, batch("same"), ends)
+                await anyio.sleep(0.05)
+                if suffix == "2" and lost == "answer":
+                    way.cut_at = way.answers + answers
+                if suffix == "2" and lost == "commit":
+                    way.cut_before = b"COMMIT"
+            return sorted(ends)
+
+        await write_all("0")  # So that all is prepared.
+        await store.write(Statement.of("DELETE FROM batch WHERE name = 'same'"))
+        before = way.answers
+        expected = await write_all("1")
+        answers = way.answers - before
+        await store.write(Statement.of("DELETE FROM batch WHERE name = 'same'"))
+
+        assert expected == ["LedgerError", "OverBudgetError", "StaleError", "StaleError", "written", "written"]
+        assert await write_all("2") == expected
+        assert await store.read(NAMES) == [(name,) for name in ("before", "good0", "good1", "good2", "same")]
         await store.aclose()
 
 
