@@ -70,7 +70,8 @@ class SqliteStore(Store):
                 await self._in_thread(held[0].close)
 
     async def _commit(self, jobs: Sequence[Job]) -> None:
-        await self._in_thread(lambda: self._write(jobs))
+        # Where asyncio has cut a writer off, its thread may have done some of them by now.
+        await self._in_thread(lambda: self._write([job for job in jobs if not job.is_done]))
 
     async def _query(self, sql: str, values: Row) -> list[Row]:
         return await self._in_thread(lambda: self._opened().execute(sql, values).fetchall())

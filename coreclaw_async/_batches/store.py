@@ -125,7 +125,11 @@ class Store(ABC):
                 async with self._turn:
                     while not job.is_done:
                         jobs, self._jobs = self._jobs, []
-                        await self._commit(jobs)
+                        try:
+                            await self._commit(jobs)
+                        except BaseException:  # asyncio cancels through shields: the others must not wait for this one.
+                            self._jobs[:0] = [other for other in jobs if not (other is job or other.is_done)]
+                            raise
             if job.error is None:
                 return
             if await self._was_applied(job.error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -282,4 +283,21 @@ async def test_a_lock_file_that_cannot_be_used_is_a_clear_error(store: SqliteSto
     with pytest.raises(LedgerError, match="not a database"):
         await store.take_lane("y")
 
+    await store.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(store: SqliteStore) -> None:
+    for number in range(60):
+        first = asyncio.create_task(store.write(batch(f"first{number}")))
+        others = [asyncio.create_task(store.write(batch(f"other{number}-{name}"))) for name in "abc"]
+        for _ in range(number % 20):
+            await asyncio.sleep(0)
+        if number >= 20:
+            await asyncio.sleep(number % 4 / 2_000)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await asyncio.wait_for(asyncio.gather(*others), 5)
+
+    assert await store.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(180,)]
     await store.aclose()
