@@ -271,8 +271,9 @@ class AsyncCoreClaw:
         Args:
             name: Name of the batch in its ledger: printable, 1 to 500 letters.
             ledger: ``sqlite:///runs.db`` or a path (a file of this machine, any number of processes),
-                ``postgresql://...`` (several machines; extra ``postgres``; not on trio), or ``memory`` (gone with the
-                block). Holds the inputs, and of the key a hash only.
+                ``postgresql://...`` (several machines; extra ``postgres``; not on trio; a failover needs synchronous
+                replication, else it loses runs), or ``memory`` (gone with the block). Holds the inputs, and of the key
+                a hash only.
             exclusive: Whether nobody else starts runs of these workers: a start whose answer was lost is then settled
                 by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
                 explains.

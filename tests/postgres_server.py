@@ -114,6 +114,25 @@ class PostgresServer:
             for pid in pids.split():
                 os.kill(int(pid), signal.SIGCONT)
 
+    def backup(self) -> Path:
+        """Return a copy of all that was written up to now: what a standby that is behind has."""
+        copy = self._folder / "copy"
+        subprocess.run(
+            [self._programs / "pg_basebackup", "-D", copy, "-d", self.dsn, "-X", "stream", "-c", "fast", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=self._folder,
+            **_as_owner(),
+        )
+        return copy
+
+    def replace_with(self, copy: Path) -> None:
+        """Let a copy take the server's place, as a failover or the restoring of a backup does."""
+        self.stop()
+        shutil.rmtree(self._folder / "data")
+        copy.rename(self._folder / "data")
+        self.start()
+
     def stop(self) -> None:
         """Stop at once, as when the machine goes."""
         if self._process is not None:

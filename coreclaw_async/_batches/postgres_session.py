@@ -55,6 +55,11 @@ _POOLER = (
     "the ledger in Postgres is reached through a pooler in transaction mode, whose sessions, and the locks that keep "
     "two processes apart, change hands between transactions: use a direct connection, or the pooler's session mode"
 )
+_LOST = (
+    "the ledger in Postgres has lost what it had acknowledged: it was restored, or has failed over to a standby that "
+    "was behind. Nothing more is started: runs of its items may go on of which it knows nothing, so look for them at the "
+    "service before the batch goes on. A failover keeps all that was acknowledged only with synchronous replication"
+)
 _LOCKS = (
     "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -95,6 +100,7 @@ class Session:
         token: What tells this session from all others.
         pid: Its process on the server.
         commits: Number of its last transaction.
+        acknowledged: Number of the last transaction that the server has said is durable.
         applied: Number of the last transaction that was committed, once a later session has asked; or None.
     """
 
@@ -103,6 +109,7 @@ class Session:
     token: str = attrs.field(factory=lambda: secrets.token_hex(16))
     pid: int = 0
     commits: int = 0
+    acknowledged: int = 0
     applied: int | None = None
 
     @classmethod
@@ -193,6 +200,7 @@ class Session:
             raise
         if status != "COMMIT":
             raise LedgerError(f"the ledger in Postgres cannot be used: COMMIT was answered with {status}")
+        self.acknowledged = self.commits
 
     async def roll_back(self) -> None:
         """Undo the transaction; a session in which that cannot be done is over, which undoes it too."""
@@ -221,14 +229,17 @@ class Session:
 
         Raises:
             PassingError: It has not ended yet.
-            LedgerError: Nobody can tell.
+            LedgerError: Nobody can tell, or what the server had acknowledged is not there.
         """
         await self.fetch(_END_HOLDER, _number_of(f"session {earlier.token}"))
         # Its row is locked by a transaction that may still be committed; then this waits for it, or fails.
         rows = await self.fetch("SELECT value FROM coreclaw.coreclaw_ledger WHERE name = ? FOR UPDATE", earlier._row)
         if not rows:
             raise LedgerError(_replaced("while it did not answer"))
-        earlier.applied = int(rows[0][0].partition(" ")[0])
+        applied = int(rows[0][0].partition(" ")[0])
+        if applied < earlier.acknowledged:
+            raise LedgerError(_LOST)
+        earlier.applied = applied
 
     def end(self) -> None:
         """Cut the connection off."""

@@ -27,8 +27,10 @@ class PostgresStore(Store):
 
     All goes over one connection. A lane is an advisory lock of its session. When the session is lost, another one is
     begun: what was asked for waits for it, and is asked for again. Whether a commit was made whose answer did not come
-    is found out first. The lanes are not taken again: somebody else may have had them meanwhile, so that whoever
-    writes in one of them gets a `LaneLostError`, takes it anew, and looks at what is open in it.
+    is found out first, and that none is missing which was acknowledged: a failover to a standby that is behind ends in
+    a `LedgerError`, so a standby that may take over needs synchronous replication. The lanes are not taken again:
+    somebody else may have had them meanwhile, so that whoever writes in one of them gets a `LaneLostError`, takes it
+    anew, and looks at what is open in it.
 
     Args:
         dsn: Where the server is.

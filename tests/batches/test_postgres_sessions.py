@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import postgres_server
@@ -21,7 +22,7 @@ from coreclaw_async._batches.postgres_store import PostgresStore
 from coreclaw_async._batches.spending import OverBudgetError, Spending
 from coreclaw_async._batches.store import Choice, LaneLostError, Row, StaleError, Statement, Step
 from coreclaw_async.events import BatchItemChanged, Event
-from coreclaw_async.testing import FakeService
+from coreclaw_async.testing import FakeService, RunScript
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 
@@ -715,4 +716,57 @@ async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_
         (outcome,) = await batches.finish(running)
 
     assert (outcome.run_id, outcome.state) == (run_id, "done")
+    assert set(batches.runs_by_key(service).values()) == {1}
+
+
+async def test_a_failover_to_a_standby_that_is_behind_is_noticed(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    current, behind = await opened(postgres_dsn), await opened(postgres_dsn)
+    for store in (current, behind):
+        await store.write(batch(f"{id(store)}"))
+    copy = await anyio.to_thread.run_sync(postgres.backup)
+    await behind.write(batch("lost"))
+    assert await behind.take_lane("x")
+    await anyio.to_thread.run_sync(postgres.replace_with, copy)
+
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"has lost what it had acknowledged.*synchronous replication"):
+            await behind.write(batch("after"))
+        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+            await behind.read(NAMES)
+        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+            await behind.take_lane("y")
+        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+            await behind.write(batch("after"), lane="x")
+    # The control: a session of which nothing is missing goes on.
+    await current.write(batch("after"))
+    await current.aclose()
+    await behind.aclose()
+
+
+@pytest.mark.endurance
+async def test_a_batch_whose_ledger_has_lost_what_it_acknowledged_starts_nothing_more(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, service: FakeService
+) -> None:
+    service.default_script = RunScript(duration=3600.0)
+    copies: list[Path] = []
+    seen: list[str] = []
+
+    def fail_over(event: Event) -> None:
+        if isinstance(event, BatchItemChanged):
+            seen.append(event.state)
+            if seen.count("submitted") == 3 and copies:
+                postgres.replace_with(copies.pop())
+
+    async with batches.opened(service, postgres_dsn, count=6, on_event=fail_over) as running:
+        copies.append(postgres.backup())
+        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+            await batches.finish(running, max_in_flight=4)
+        paid = service.runs_created
+        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+            await batches.finish(running, max_in_flight=4)
+
+    assert not copies
+    assert service.runs_created == paid <= 4
     assert set(batches.runs_by_key(service).values()) == {1}
