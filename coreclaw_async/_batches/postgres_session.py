@@ -20,7 +20,15 @@ from coreclaw_async._batches.postgres_driver import (
     pieces_of,
     secrets_of,
 )
-from coreclaw_async._batches.schema import META, VERSION, pending_statements
+from coreclaw_async._batches.schema import (
+    LANE_LOCKS,
+    META,
+    READ_VERSION,
+    VERSION,
+    check_version,
+    pending_statements,
+    still_in_use,
+)
 from coreclaw_async._batches.store import Row, StaleError
 from coreclaw_async.errors import LedgerError
 
@@ -41,8 +49,10 @@ _SETTINGS = (
     "SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '12s'; "
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
-# Which lock is held while the tables are made; any number will do that nobody else takes.
+# Which lock is held alone while the tables are made, and shared by writes; any number will do that nobody else takes.
 _TABLES_LOCK = 0x436F7265436C6177
+# A statement of its own, so that the next one sees what has become of the tables while this one waited.
+_KEEP_VERSION = f"SELECT pg_advisory_xact_lock_shared({_TABLES_LOCK})"
 # Rows of sessions that have not been closed, by which a lost commit could be found out, are deleted after that.
 _KEPT_SECONDS = 30 * 86_400.0
 # The server ends, has no room, starts, or is a standby by now: it, or the one that takes its place, will do later.
@@ -57,8 +67,8 @@ _POOLER = (
 )
 _LOST = (
     "the ledger in Postgres has lost what it had acknowledged: it was restored, or has failed over to a standby that "
-    "was behind. Nothing more is started: runs of its items may go on of which it knows nothing, so look for them at the "
-    "service before the batch goes on. A failover keeps all that was acknowledged only with synchronous replication"
+    "was behind. Nothing more is started: runs of its items may go on of which it knows nothing, so look for them at "
+    "the service before the batch goes on. A failover keeps all that was acknowledged only with synchronous replication"
 )
 _LOCKS = (
     "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
@@ -91,7 +101,8 @@ class Session:
 
     A pooler in transaction mode gives each transaction a session of its own choice, and a restart ends all of them;
     with the session go its advisory locks, which are the lanes. So each transaction starts with a proof: the session
-    must still know the token that was put into it, and hold the locks. The proof also numbers the transaction in a row
+    must still know the token that was put into it, and hold the locks, and the tables must be of the version that this
+    process knows; they are not renewed while a transaction goes on. The proof also numbers the transaction in a row
     of this session's own, by which can be told later whether a commit was made whose answer did not come.
 
     Attributes:
@@ -158,13 +169,16 @@ class Session:
 
         Raises:
             PassingError: The session is over.
-            LedgerError: A pooler has handed out another session, or the ledger is another one by now.
+            LedgerError: A pooler has handed out another session, or the ledger is another one or of another version
+                by now.
         """
         self.commits += 1
         numbers = ", ".join(str(_number_of(lane)) for lane in lanes)
         try:
             # By name and without the driver's statements, which a pooler may have left in another session.
-            proof = f"BEGIN; EXECUTE {self._proof} ('{self.commits} {time.time():.0f}', '{{{numbers}}}')"
+            proof = (
+                f"BEGIN; {_KEEP_VERSION}; EXECUTE {self._proof} ('{self.commits} {time.time():.0f}', '{{{numbers}}}')"
+            )
             if count_of(await self.run(proof)) == 1:
                 return set()
             missing = await self._missing(lanes)
@@ -277,8 +291,10 @@ class Session:
         await self.run(
             f"PREPARE {self._proof} (text, bigint[]) AS UPDATE coreclaw.coreclaw_ledger SET value = $1 "  # noqa: S608 - all of it is ours
             f"WHERE name = '{self._row}' AND current_setting('coreclaw.session', true) = '{self.token}' "
-            f"AND pg_backend_pid() = {self.pid} AND CASE WHEN cardinality($2) = 0 THEN true ELSE "
-            f"cardinality($2) = (SELECT count(*) FROM ({_HELD} AND {_NUMBER} = ANY ($2)) AS held) END"
+            f"AND pg_backend_pid() = {self.pid} "
+            f"AND '{VERSION}' = (SELECT value FROM coreclaw.coreclaw_ledger WHERE name = 'version') "
+            f"AND CASE WHEN cardinality($2) = 0 THEN true ELSE cardinality($2) = "
+            f"(SELECT count(*) FROM ({_HELD} AND {_NUMBER} = ANY ($2)) AS held) END"
         )
         await self.fetch("INSERT INTO coreclaw.coreclaw_ledger VALUES (?, ?)", self._row, f"0 {time.time():.0f}")
         await self.fetch(
@@ -297,7 +313,11 @@ class Session:
         )
         await self.fetch("SELECT pg_advisory_xact_lock(?)", _TABLES_LOCK, seconds=_RENEWAL_SECONDS)
         await self.run(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}; {META}")
-        for statement in pending_statements("in Postgres", await self._version()):
+        version = await self._version()
+        pending = pending_statements("in Postgres", version)
+        if version is not None and pending and await self._are_lanes_held():
+            raise still_in_use("in Postgres", version)
+        for statement in pending:
             await self._answer(self._connected().execute(statement), _RENEWAL_SECONDS)
         await self.fetch(
             "INSERT INTO coreclaw_ledger VALUES ('version', ?) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
@@ -305,10 +325,14 @@ class Session:
         )
         await self.commit()
 
+    async def _are_lanes_held(self) -> bool:
+        held = {number for (number,) in await self.fetch(f"SELECT {_NUMBER} {_LOCKS}")}
+        return any(_number_of(name) in held for (name,) in await self.fetch(LANE_LOCKS, seconds=_RENEWAL_SECONDS))
+
     async def _version(self) -> str | None:
         if await self.fetch("SELECT 1 WHERE to_regclass('coreclaw.coreclaw_ledger') IS NULL"):
             return None
-        rows = await self.fetch("SELECT value FROM coreclaw.coreclaw_ledger WHERE name = 'version'")
+        rows = await self.fetch(READ_VERSION.replace("coreclaw_ledger", "coreclaw.coreclaw_ledger"))
         return str(rows[0][0]) if rows else None
 
     async def _missing(self, lanes: Collection[str]) -> set[str]:
@@ -316,6 +340,7 @@ class Session:
         await self.check_same()
         if not await self.fetch("SELECT 1 FROM coreclaw.coreclaw_ledger WHERE name = ?", self._row):
             raise LedgerError(_replaced("while it was open"))
+        check_version("in Postgres", await self._version())
         held = {number for (number,) in await self.fetch(_HELD)}
         return {lane for lane in lanes if _number_of(lane) not in held}
 

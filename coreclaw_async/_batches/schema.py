@@ -90,6 +90,13 @@ MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
 """For each version of the tables, from 1, the statements that make it of the one before."""
 
 VERSION = len(MIGRATIONS)
+READ_VERSION = "SELECT value FROM coreclaw_ledger WHERE name = 'version'"
+LANE_LOCKS = (
+    "SELECT account || '/' || slug FROM lane "
+    "UNION SELECT batch.account || '/' || item.worker_id FROM item JOIN batch ON batch.name = item.batch"
+)
+"""The names of all locks of lanes, in each version."""
+
 META = "CREATE TABLE IF NOT EXISTS coreclaw_ledger (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
 """The table by which a ledger is told from any other database."""
 
@@ -107,3 +114,25 @@ def pending_statements(name: str, version: str | None) -> list[str]:
             f"the ledger {name} has version {present}, and this version of coreclaw_async knows {VERSION}: update it"
         )
     return [statement for migration in MIGRATIONS[present:] for statement in migration]
+
+
+def check_version(name: str, version: object) -> None:
+    """
+    See that a ledger that is written to still has the *version* that this process knows.
+
+    Raises:
+        LedgerError: It has another one.
+    """
+    if version != str(VERSION):
+        raise LedgerError(
+            f"the ledger {name} has version {version} by now, and this version of coreclaw_async knows {VERSION}: "
+            "another process has renewed or restored it. Nothing more is started; go on with the version that it is for"
+        )
+
+
+def still_in_use(name: str, version: str | None) -> LedgerError:
+    """Return the error of who would renew the tables of *version* while others count on them."""
+    return LedgerError(
+        f"the ledger {name} has version {version} and cannot become one of version {VERSION}, which this version of "
+        "coreclaw_async needs, while another process starts items of it: open it again when that has ended"
+    )

@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 import anyio.to_thread
 
-from coreclaw_async._batches.schema import META, VERSION, pending_statements
+from coreclaw_async._batches.schema import META, READ_VERSION, VERSION, check_version, pending_statements, still_in_use
 from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
 from coreclaw_async.errors import LedgerError
 
@@ -124,7 +124,7 @@ class SqliteStore(Store):
             check_same_thread=False,
         )
         try:
-            _make_tables(connection, self._name)
+            self._make_tables(connection)
         except BaseException:
             connection.close()
             raise
@@ -150,6 +150,28 @@ class SqliteStore(Store):
                 "or renamed while it was in use. Put the file back, or end that process first"
             )
 
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        """Make the tables of this version, of nothing or of an older one."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if tables and "coreclaw_ledger" not in tables:
+                raise LedgerError(f"{self._name} is a database of something else, no ledger")
+            connection.execute(META)
+            (version,) = connection.execute(READ_VERSION).fetchone() or (None,)
+            pending = pending_statements(self._name, version)
+            if pending and self._path is not None and any(map(_is_locked, self._folder(self._path).glob("*.lock"))):
+                raise still_in_use(self._name, version)
+            for statement in pending:
+                connection.execute(statement)
+            connection.execute("INSERT OR REPLACE INTO coreclaw_ledger VALUES ('version', ?)", (str(VERSION),))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
+
     def _close(self) -> None:
         for connection, _ in self._lanes.values():
             connection.close()
@@ -165,6 +187,7 @@ class SqliteStore(Store):
                 connection = self._opened()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    check_version(self._name, *connection.execute(READ_VERSION).fetchone() or (None,))
                     failures = [self._why_lost(job) or _attempt(connection, job.steps) for job in jobs]
                     self._opened()  # The last look before what is sent counts on it.
                     connection.execute("COMMIT")
@@ -257,26 +280,6 @@ def _change(connection: sqlite3.Connection, statement: Statement) -> None:
     changed = connection.executemany(statement.sql, statement.rows).rowcount
     if statement.changes is not None and changed != statement.changes:
         raise StaleError(statement.sql)
-
-
-def _make_tables(connection: sqlite3.Connection, name: str) -> None:
-    """Make the tables of this version, of nothing or of an older one."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and "coreclaw_ledger" not in tables:
-            raise LedgerError(f"{name} is a database of something else, no ledger")
-        connection.execute(META)
-        row = connection.execute("SELECT value FROM coreclaw_ledger WHERE name = 'version'").fetchone()
-        for statement in pending_statements(name, None if row is None else row[0]):
-            connection.execute(statement)
-        connection.execute("INSERT OR REPLACE INTO coreclaw_ledger VALUES ('version', ?)", (str(VERSION),))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
 
 
 def _refuse_shared_file_system(path: Path) -> None:

@@ -770,3 +770,29 @@ async def test_a_batch_whose_ledger_has_lost_what_it_acknowledged_starts_nothing
     assert not copies
     assert service.runs_created == paid <= 4
     assert set(batches.runs_by_key(service).values()) == {1}
+
+
+async def test_a_write_waits_while_the_tables_are_renewed_and_is_then_not_made(postgres_dsn: str) -> None:
+    store, newer = await opened(postgres_dsn), await opened(postgres_dsn)
+    assert newer._session is not None
+    await newer._session.run(
+        f"BEGIN; SELECT pg_advisory_xact_lock({postgres_session._TABLES_LOCK}); "
+        "UPDATE coreclaw_ledger SET value = '3' WHERE name = 'version'"
+    )
+    ends: list[str] = []
+
+    async def write() -> None:
+        with pytest.raises(LedgerError, match="has version 3 by now"):
+            await store.write(batch("a"))
+        ends.append("refused")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        await anyio.sleep(0.3)
+        assert not ends
+        await newer._session.commit()
+
+    assert ends == ["refused"]
+    assert await store.read(NAMES) == []
+    await store.aclose()
+    await newer.aclose()

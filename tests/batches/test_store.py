@@ -13,9 +13,9 @@ import postgres_server
 import pytest
 
 from coreclaw_async import ConfigurationError, LedgerError
-from coreclaw_async._batches import schema, sqlite_store
+from coreclaw_async._batches import postgres_session, schema, sqlite_store
 from coreclaw_async._batches.batch_ledger import BatchLedger
-from coreclaw_async._batches.ownership import Owner
+from coreclaw_async._batches.ownership import Owner, lane_lock
 from coreclaw_async._batches.postgres_store import PostgresStore
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.sqlite_store import SqliteStore
@@ -226,6 +226,59 @@ async def test_an_older_ledger_becomes_a_newer_one(kind: str, request: pytest.Fi
         assert list(totals.by_worker) == ["w"]
         assert item is not None
         assert (item.cost, item.priority, item.cancel_requested, item.path) == (Decimal("1.234"), 0, 0, None)
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("version", ["1", "3"])
+async def test_nothing_is_written_once_the_ledger_has_another_version(ledger: str, version: str) -> None:
+    store, other = store_at(ledger), store_at(ledger)
+    await store.open()
+    await other.open()
+    assert await store.take_lane("x")
+    # The control: until then both write.
+    await store.write(batch("a"), lane="x")
+    await other.write(Statement.of("UPDATE coreclaw_ledger SET value = ? WHERE name = 'version'", version))
+
+    for lane in ("x", None):
+        with pytest.raises(LedgerError, match=rf"has version {version} by now.*knows 2") as caught:
+            await store.write(batch("b"), lane=lane)
+        assert type(caught.value) is LedgerError
+
+    assert await store.read(NAMES) == [("a",)]
+    await store.aclose()
+    await other.aclose()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("slug", ["listed", "guessed"])
+async def test_a_ledger_is_not_renewed_while_a_lane_is_held(
+    ledger: str, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, newer = store_at(ledger), store_at(ledger)
+    await worker.open()
+    await worker.write(
+        batch("a"),
+        Statement.of("INSERT INTO lane VALUES ('account', 'me~w', 'listed', 0)"),
+        Statement.of(
+            "INSERT INTO item (batch, key, position, worker_id, input_sha256, input, state, attempt, candidates) "
+            "VALUES ('a', 'k', 0, 'guessed', '00', '{}', 'planned', 0, '[]')"
+        ),
+    )
+    lane = lane_lock("account", slug)
+    assert await worker.take_lane(lane)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("ALTER TABLE batch ADD COLUMN more TEXT",)))
+    for module in (schema, sqlite_store, postgres_session):
+        monkeypatch.setattr(module, "VERSION", 3)
+
+    with pytest.raises(LedgerError, match=r"version 2 .* version 3, .* while another process starts items of it"):
+        await newer.open()
+    assert await worker.read("SELECT value FROM coreclaw_ledger WHERE name = 'version'") == [("2",)]
+
+    await worker.leave_lane(lane)
+    await newer.open()
+    assert await newer.read("SELECT more FROM batch") == [(None,)]
+    await newer.aclose()
+    await worker.aclose()
 
 
 async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
