@@ -35,7 +35,9 @@ class SettleTimes:
     A start leaves within *send_window* or never, whatever stops its process meanwhile: the end of its body is held
     back. A large input takes time on its way, so its end may leave later, by a second for each 64 KiB and by half of
     *post_timeout* at most; the service then has the other half to accept it. Give a longer *post_timeout* where
-    connections are too slow for that.
+    connections are too slow for that. After a start was given up the kernel may still deliver what it had taken over
+    by then: Linux tries for about 100 seconds after the first byte where the network fails. *post_timeout* and
+    *list_lag* together must exceed that where a network may fail for so long; the defaults, 70 seconds, do not.
 
     Attributes:
         send_window: How long after its intent a start may leave.
