@@ -16,6 +16,7 @@ import httpx
 
 from coreclaw_async._lanes import Lanes
 from coreclaw_async._leftovers import client_has_leftovers, has_leftovers
+from coreclaw_async._wire.moments import SeenDate
 from coreclaw_async.errors import ConfigurationError
 
 _KEEP_ALIVE_SECONDS = 30.0
@@ -157,8 +158,8 @@ class Connections:
         self.max_connections = max_connections
         self.is_closed = False
         self.foreign_transport = transport
-        self.last_date: tuple[str, float] = ("", 0.0)
-        """The ``Date`` of the service's latest answer, and when it came by this machine's clock, in Unix seconds."""
+        self.last_date = SeenDate()
+        """The ``Date`` of the service's latest answer, and when it came."""
         self.given_client = http_client
         self._making = threading.Lock()
         self._lanes: Lanes | None = None

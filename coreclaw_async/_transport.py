@@ -23,7 +23,6 @@ from coreclaw_async._redaction import hide_in_logs
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.error_codes import is_service_code
-from coreclaw_async._wire.moments import clock_difference
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
 from coreclaw_async._wire.retry import RetryPolicy
@@ -121,8 +120,13 @@ class Transport:
 
     def service_time(self) -> float:
         """Return what the service's clock shows, in Unix seconds, as far as its answers told; else this machine's."""
-        difference = clock_difference(*self.connections.last_date)
-        return self.clock.time() + (difference or 0.0)
+        now = self.connections.last_date.service_time(self.clock.monotonic())
+        return self.clock.time() if now is None else now
+
+    @property
+    def knows_service_time(self) -> bool:
+        """Whether an answer has told the service's clock, and no clock of this machine was set since then."""
+        return self.connections.last_date.is_trusted(self.clock.time(), self.clock.monotonic())
 
     def emit(self, event: Event) -> None:
         """Tell the hook; an error of its own is logged and changes nothing."""
@@ -232,7 +236,7 @@ class Transport:
         try:
             reply = await self._exchange(request, flight, ticket, deadline)
             answer = read_answer(request, reply, self.settings.credentials)
-            self.connections.last_date = (reply.date, reply.received_at)
+            self.connections.last_date = reply.seen_date
             if is_repeat:
                 answer = attrs.evolve(answer, is_repeat=True)
             self._note_taken()
@@ -240,7 +244,7 @@ class Transport:
         except errors.CoreClawError as error:
             failure = error
             if isinstance(error, errors.ApiError) and error.code is not None and reply is not None:
-                self.connections.last_date = (reply.date, reply.received_at)
+                self.connections.last_date = reply.seen_date
             if reply is not None and isinstance(error, errors.RateLimitedError):
                 self.gate.note_refused(self.settings.retry, left_at=flight.admitted_at, retry_after=error.retry_after)
             if is_open_question(request, error):
@@ -407,6 +411,7 @@ class Transport:
             headers=response.headers,
             body=body,
             received_at=self.clock.time(),
+            monotonic=self.clock.monotonic(),
             date=raw_header(response, b"date"),
         )
 

@@ -14,7 +14,6 @@ from coreclaw_async._batches.patience import Patience
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._clock import Clock
 from coreclaw_async._resources.context import Context
-from coreclaw_async._wire.moments import clock_difference
 from coreclaw_async.events import BatchItemChanged
 from coreclaw_async.ledger import BatchItem
 
@@ -73,8 +72,8 @@ class Means:
 
     @property
     def knows_service_time(self) -> bool:
-        """Whether an answer has told the service's clock; else this machine's stands for it."""
-        return clock_difference(*self.context.transport.connections.last_date) is not None
+        """Whether an answer has told the service's clock, and no clock of this machine was set since then."""
+        return self.context.transport.knows_service_time
 
     async def step(
         self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, lane: str | None = None

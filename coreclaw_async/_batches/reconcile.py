@@ -104,7 +104,7 @@ def look_at(
     rivals: Sequence[float] = (),
 ) -> Look:
     """
-    Return what the list shows; the time in a run's id only ever rules a run out.
+    Return what the list shows; the time in a run's id rules a run out that is older than all starts, and nothing else.
 
     Args:
         runs: The list.
@@ -125,10 +125,11 @@ def look_at(
         created = creation_time(run.run_id)
         if created is not None and created < first:
             continue
-        # Started by hand, or when none of these starts was under way any more.
-        if run.origin == "web" or (created is not None and created > last):
-            is_foreign = True
-        else:
+        is_by_hand = run.origin == "web"
+        # No start was under way any more, unless the clock by which they are dated was behind: the machine may have
+        # stood still before. So such a run is foreign, and nevertheless no proof that there is none of these starts.
+        is_foreign = is_foreign or is_by_hand or (created is not None and created > last)
+        if not is_by_hand:
             candidates.append(run.run_id)
     rivals = tuple(at for at in rivals if any(_may_be_of(run_id, at, skew) for run_id in candidates))
     is_foreign = is_foreign or len(candidates) > len(items) + len(rivals)

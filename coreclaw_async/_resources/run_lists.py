@@ -13,7 +13,6 @@ from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.moments import (
     check_aware,
-    clock_difference,
     creation_time,
     moment_of,
     month_of,
@@ -90,7 +89,7 @@ async def _end_of(
     transport = context.transport
     if until is not None and until <= moment_of(transport.clock.time()):
         return until
-    if not transport.connections.last_date[0]:
+    if not transport.knows_service_time:
         # Which month is the newest one is for the service's clock to say, and any answer tells what it shows.
         await read_runs(context, 0, 1, worker_id=worker_id, status=status)
     now = moment_of(transport.service_time())
@@ -190,7 +189,7 @@ async def report_started(
     page = await current.next_page()
     # Both moments are this machine's; the ids and months are the service's. Where nobody can tell how far the two
     # clocks are apart, no time rules a run out.
-    difference = clock_difference(*transport.connections.last_date)
+    difference = transport.connections.last_date.difference
     first = float("-inf") if difference is None else began + difference - _SKEW_SECONDS
     last = float("inf") if difference is None else ended + difference + _SKEW_SECONDS
     look = _StartedLook(context, first, last, found)

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+import attrs
+
 SERVICE_ZONE = dt.timezone(dt.timedelta(hours=8))
 """The list of runs is cut into calendar months of this zone (docs, api/worker-runs/list)."""
 
@@ -24,6 +26,9 @@ _LAST_SECOND = LAST_MOMENT.timestamp()
 # A certificate is good for 398 days at most (CA/Browser Forum, baseline requirements 6.3.2): a machine whose clock is
 # wrong by more could not have reached the service over TLS.
 _MAX_CLOCK_DIFFERENCE = 398 * 86_400.0
+
+# How far the two clocks of a machine may drift apart between two answers; by more, one was set or stood still.
+_MOST_DRIFT = 5.0
 
 _BASE32 = {letter: value for value, letter in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _TIME_LETTERS = 10
@@ -120,6 +125,41 @@ def creation_time(run_id: str) -> float | None:
 def date_of(headers: Mapping[str, str]) -> float | None:
     """Return the ``Date`` of an answer in Unix seconds; None without one that a clock of the service can have shown."""
     return _service_date(headers.get("date", ""))
+
+
+@attrs.frozen
+class SeenDate:
+    """
+    The ``Date`` of an answer, and when it came by both clocks of this machine.
+
+    The monotonic clock tells how long ago that was, whoever sets the other one meanwhile. It may stand still while the
+    machine does, so that the service's clock may be ahead of what it tells, and never behind by more than the answer
+    took to come.
+
+    Attributes:
+        date: The header, or an empty string.
+        received_at: When the answer came, in Unix seconds.
+        monotonic: The same by the monotonic clock.
+    """
+
+    date: str = ""
+    received_at: float = 0.0
+    monotonic: float = 0.0
+
+    @property
+    def difference(self) -> float | None:
+        """How many seconds the service's clock was ahead of this machine's then, or None when nobody can tell."""
+        return clock_difference(self.date, self.received_at)
+
+    def service_time(self, monotonic: float) -> float | None:
+        """Return what the service's clock shows at a moment of the monotonic clock; None when nobody can tell."""
+        difference = self.difference
+        return None if difference is None else self.received_at + difference + monotonic - self.monotonic
+
+    def is_trusted(self, now: float, monotonic: float) -> bool:
+        """Return whether both clocks of this machine say that the same time has passed since then."""
+        passed = monotonic - self.monotonic
+        return self.difference is not None and abs(now - self.received_at - passed) <= _MOST_DRIFT
 
 
 def clock_difference(date: str, received_at: float) -> float | None:

@@ -13,7 +13,7 @@ from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.error_codes import error_class, is_refusal
 from coreclaw_async._wire.exact_numbers import load_exact, load_usual
 from coreclaw_async._wire.json_types import is_array, is_object
-from coreclaw_async._wire.moments import date_of, http_date
+from coreclaw_async._wire.moments import SeenDate, date_of, http_date
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async.errors import (
     ApiError,
@@ -48,6 +48,7 @@ class Reply:
         headers: Headers with lower-case names.
         body: The decoded content.
         received_at: Unix seconds; what a ``Retry-After`` date is compared with.
+        monotonic: The same moment by the monotonic clock.
         date: The ``Date`` header, or an empty string.
     """
 
@@ -55,7 +56,13 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     received_at: float
+    monotonic: float = 0.0
     date: str = ""
+
+    @property
+    def seen_date(self) -> SeenDate:
+        """The ``Date``, with when it came."""
+        return SeenDate(self.date, self.received_at, self.monotonic)
 
 
 @attrs.frozen

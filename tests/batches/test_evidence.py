@@ -362,3 +362,18 @@ def test_a_start_of_another_account_is_a_rival_where_the_run_may_be_of_it(
 
     assert look.rivals == ((created + later,) if is_rival else ())
     assert verdict is (Verdict.HOLD if is_rival else Verdict.ADOPT)
+
+
+def test_a_run_that_is_newer_than_the_starts_is_no_proof_that_there_is_none_of_theirs() -> None:
+    run_id = "01M01T76G0XW9MYAGR1EG5VT8T"
+    created = creation_time(run_id)
+    assert created is not None
+    item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 100_000)
+
+    look = look_at([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0)
+
+    assert (look.candidates, look.is_foreign, look.is_empty) == ((run_id,), True, False)
+    assert judge(look, [item], is_exclusive=True, was_empty=True, may_wait=False) is Verdict.HOLD
+
+    by_hand = look_at([Run(run_id=run_id, origin="web")], set(), [item], SettleTimes(), skew=5.0)
+    assert (by_hand.candidates, by_hand.is_foreign, by_hand.is_empty) == ((), True, True)

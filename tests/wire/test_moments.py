@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from coreclaw_async._wire.moments import (
     FIRST_MOMENT,
     LAST_MOMENT,
+    SeenDate,
     check_aware,
     check_unix,
     clock_difference,
@@ -350,3 +351,31 @@ def _east_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_east_of_greenwich")
 def test_http_date_is_gmt_when_it_comes_in_the_oldest_form() -> None:
     assert http_date("Sun Nov  6 08:49:37 1994") == 784111777.0
+
+
+class TestSeenDate:
+    seen = SeenDate("Sat, 15 Aug 2026 04:00:00 GMT", 1_786_766_000.0, 50.0)
+
+    def test_service_time_goes_on_with_the_monotonic_clock(self) -> None:
+        assert self.seen.difference == 400.0
+        assert self.seen.service_time(50.0) == 1_786_766_400.0
+        assert self.seen.service_time(65.0) == 1_786_766_415.0
+
+    def test_it_is_unknown_without_a_date_that_can_be_right(self) -> None:
+        assert SeenDate().service_time(0.0) is None
+        assert not SeenDate().is_trusted(0.0, 0.0)
+        assert SeenDate(self.seen.date, 0.0, 50.0).service_time(50.0) is None
+
+    @pytest.mark.parametrize(
+        ("passed", "passed_here", "is_trusted"),
+        [
+            (0.0, 0.0, True),
+            (9.0, 9.0, True),
+            (9.0, 14.0, True),
+            (9.0, 14.1, False),
+            (9.0, 3.9, False),
+            (0.0, -6.0, False),
+        ],
+    )
+    def test_it_is_trusted_while_both_clocks_agree(self, passed: float, passed_here: float, is_trusted: bool) -> None:
+        assert self.seen.is_trusted(1_786_766_000.0 + passed, 50.0 + passed_here) is is_trusted
