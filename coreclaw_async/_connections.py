@@ -16,7 +16,7 @@ import httpx
 
 from coreclaw_async._lanes import Lanes
 from coreclaw_async._leftovers import client_has_leftovers, has_leftovers
-from coreclaw_async._wire.moments import SeenDate
+from coreclaw_async._wire.moments import ClockSteps, SeenDate
 from coreclaw_async.errors import ConfigurationError
 
 _KEEP_ALIVE_SECONDS = 30.0
@@ -160,6 +160,8 @@ class Connections:
         self.foreign_transport = transport
         self.last_date = SeenDate()
         """The ``Date`` of the service's latest answer, and when it came."""
+        self.clock_steps = ClockSteps()
+        """By how much this machine's clock was set while the client was used."""
         self.given_client = http_client
         self._making = threading.Lock()
         self._lanes: Lanes | None = None

@@ -111,6 +111,7 @@ class Transport:
             "pool": None,
         }
         hide_in_logs(settings.credentials)
+        self.local_time()
 
     def with_settings(self, settings: Settings) -> Transport:
         """Return another transport on the same connections; another key has a rate of its own."""
@@ -127,6 +128,12 @@ class Transport:
     def knows_service_time(self) -> bool:
         """Whether an answer has told the service's clock, and no clock of this machine was set since then."""
         return self.connections.last_date.is_trusted(self.clock.time(), self.clock.monotonic())
+
+    def local_time(self) -> float:
+        """Return what this machine's clock shows, in Unix seconds, and take note whether it was set."""
+        now = self.clock.time()
+        self.connections.clock_steps.note(now, self.clock.monotonic())
+        return now
 
     def emit(self, event: Event) -> None:
         """Tell the hook; an error of its own is logged and changes nothing."""

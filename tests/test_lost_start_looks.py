@@ -21,6 +21,7 @@ from coreclaw_async import (
     RetryPolicy,
     RunStatus,
 )
+from coreclaw_async.events import RequestSent
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
@@ -420,3 +421,41 @@ async def test_long_list_that_is_newest_first_is_read_back_to_the_start_alone() 
 
     assert await lost_candidates(listed_runs(runs)) == ()
     assert len(reads) == 1
+
+
+class _SetClock:
+    """A clock of which the wall time can be set."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.step = 0.0
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def time(self) -> float:
+        return self._clock.time() + self.step
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+
+@pytest.mark.parametrize("step", [-3_600.0, -60.0, 60.0, 3_600.0])
+async def test_a_clock_that_is_set_while_a_start_is_under_way_hides_no_run(step: float) -> None:
+    service = FakeService()
+    clock = _SetClock(service.clock)
+
+    def hook(event: object) -> None:
+        if isinstance(event, RequestSent) and event.operation == "runWorker":
+            clock.step += step
+
+    service.faults.add(LOST, operation="runWorker")
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=clock, retry=QUICK, on_event=hook) as client:
+        since = dt.datetime.fromtimestamp(clock.time(), dt.UTC)
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+        until = dt.datetime.fromtimestamp(clock.time(), dt.UTC)
+        found = await client.runs.find_started(worker_id=WORKER, since=since, until=until)
+
+    assert caught.value.candidates == tuple(service.runs)
+    assert [run.run_id for run in found] == list(service.runs)

@@ -24,7 +24,7 @@ _INACTIVE = "inactive"
 
 def lost_runs(context: Context, worker_id: str | None) -> Look:
     """Return a look for runs of the worker (None: of any) that are started from now on."""
-    since = moment_of(context.transport.clock.time())
+    since = moment_of(context.transport.local_time())
 
     async def look(found: Found) -> None:
         await report_started(context, worker_id, since, None, lambda run: found(run.run_id))

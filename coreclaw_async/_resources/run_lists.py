@@ -183,15 +183,17 @@ async def report_started(
     """
     transport = context.transport
     began = check_aware("since", since).timestamp()
-    ended = transport.clock.time() if until is None else check_aware("until", until).timestamp()
+    now_here, steps = transport.local_time(), transport.connections.clock_steps
+    ended = now_here if until is None else check_aware("until", until).timestamp()
     options = PagerOptions(page_size=MAX_LIMIT)
     current = runs_pager(context, options, worker_id=worker_id)
     page = await current.next_page()
     # Both moments are this machine's; the ids and months are the service's. Where nobody can tell how far the two
-    # clocks are apart, no time rules a run out.
+    # clocks are apart, no time rules a run out. Whoever told the moments may have done so before the clock was set.
+    transport.local_time()
     difference = transport.connections.last_date.difference
-    first = float("-inf") if difference is None else began + difference - _SKEW_SECONDS
-    last = float("inf") if difference is None else ended + difference + _SKEW_SECONDS
+    first = float("-inf") if difference is None else began + difference - steps.back - _SKEW_SECONDS
+    last = float("inf") if difference is None else ended + difference + steps.ahead + _SKEW_SECONDS
     look = _StartedLook(context, first, last, found)
     await look.read(current, page)
     now = moment_of(transport.service_time())

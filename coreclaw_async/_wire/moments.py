@@ -162,6 +162,30 @@ class SeenDate:
         return self.difference is not None and abs(now - self.received_at - passed) <= _MOST_DRIFT
 
 
+@attrs.define
+class ClockSteps:
+    """By how much the clock of this machine was set, as far as it was looked at; moments that it told are off by it."""
+
+    _now: float = 0.0
+    _least: float = float("inf")
+    _most: float = float("-inf")
+
+    def note(self, now: float, monotonic: float) -> None:
+        """Take note of what both clocks of this machine show."""
+        self._now = now - monotonic
+        self._least, self._most = min(self._least, self._now), max(self._most, self._now)
+
+    @property
+    def back(self) -> float:
+        """By how many seconds the clock may be behind what it would show had nobody set it, 0 or more."""
+        return self._most - self._now
+
+    @property
+    def ahead(self) -> float:
+        """By how many seconds it may be ahead, 0 or more."""
+        return self._now - self._least
+
+
 def clock_difference(date: str, received_at: float) -> float | None:
     """
     Return how many seconds the service's clock is ahead of this machine's, or None when the answer does not tell.

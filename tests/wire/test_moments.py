@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from coreclaw_async._wire.moments import (
     FIRST_MOMENT,
     LAST_MOMENT,
+    ClockSteps,
     SeenDate,
     check_aware,
     check_unix,
@@ -379,3 +380,15 @@ class TestSeenDate:
     )
     def test_it_is_trusted_while_both_clocks_agree(self, passed: float, passed_here: float, is_trusted: bool) -> None:
         assert self.seen.is_trusted(1_786_766_000.0 + passed, 50.0 + passed_here) is is_trusted
+
+
+def test_steps_of_a_clock_are_counted_from_all_that_it_has_shown() -> None:
+    steps = ClockSteps()
+    steps.note(1_000.0, 10.0)
+    assert (steps.back, steps.ahead) == (0.0, 0.0)
+    steps.note(1_007.0, 17.0)
+    assert (steps.back, steps.ahead) == (0.0, 0.0)
+    steps.note(1_108.0, 18.0)
+    assert (steps.back, steps.ahead) == (0.0, 100.0)
+    steps.note(1_060.0, 20.0)
+    assert (steps.back, steps.ahead) == (50.0, 50.0)
