@@ -23,6 +23,7 @@ from coreclaw_async._fence import SendWindow
 from coreclaw_async._resources.run_lists import read_runs
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._watch import ends_every_wait
+from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async.events import StartUnknown
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 
@@ -198,7 +199,7 @@ class Lane:
         )
 
     async def _accepted(self, intent: BatchItem, run_id: str) -> None:
-        self._unsent_since, self._longer_pause = None, 0.0
+        self._was_answered()
         self.admission.limits.accepted(self.means.clock.monotonic())
         try:
             accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
@@ -219,6 +220,10 @@ class Lane:
         if item.cancel_requested == ABORT:
             await abort_patiently(self.means, item)
 
+    def _was_answered(self) -> None:
+        """Count anew for how long nothing could be sent: the service has just answered a start."""
+        self._unsent_since, self._longer_pause = None, 0.0
+
     async def _settled_elsewhere(self, intent: BatchItem, run_id: str) -> BatchItem:
         """
         Return an item that another process or a person has given its run before the answer was written down here.
@@ -236,6 +241,8 @@ class Lane:
 
     async def _not_answered(self, intent: BatchItem, error: errors.CoreClawError) -> None:
         """Do what the failure of a start asks for."""
+        if isinstance(error, errors.RateLimitedError) or is_service_code(error.code):
+            self._was_answered()
         if not error.may_have_taken_effect:
             await self._refused(intent, error)
         elif error.run_id is not None:  # The broken answer still named it.

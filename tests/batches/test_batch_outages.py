@@ -76,6 +76,47 @@ async def test_twenty_minutes_of_outage_at_each_step_end_nothing(
     assert len(list(tmp_path.glob("part-*"))) == 8
 
 
+class TwiceAway(httpx.AsyncBaseTransport):
+    """The service, which two starts do not reach; between them it refuses others for 40 minutes."""
+
+    def __init__(self, service: FakeService) -> None:
+        self.service = service
+        self.starts = 0
+        self.cut_off: list[float] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        now = self.service.clock.monotonic()
+        if request.method == "POST" and request.url.path.endswith("/runs"):
+            self.starts += 1
+            is_late = len(self.cut_off) == 1 and now > 40 * _MINUTES
+            if self.starts == 2 or is_late:
+                self.cut_off.append(now)
+                raise httpx.ConnectError("unreachable", request=request)
+        return await self.service.handle_async_request(request)
+
+
+@pytest.mark.parametrize("refusal", ["30003", "429", "13000"])
+async def test_a_refusal_of_the_service_shows_that_the_way_is_open(service: FakeService, refusal: str) -> None:
+    transport = TwiceAway(service)
+    service.default_script = RunScript(duration=41 * _MINUTES)
+    if refusal == "30003":
+        service.plan_limit = 1
+    else:
+        fault = faults.status(429) if refusal == "429" else faults.error(13000, 429)
+        limited = {"match": lambda _: transport.starts > 1 and service.clock.monotonic() < 40 * _MINUTES}
+        service.faults.add(fault, operation="runWorker", times=10_000, **limited)
+    async with (
+        AsyncCoreClaw(service.api_key, transport=transport, clock=service.clock) as client,
+        client.batch("b", ledger="memory", exclusive=True) as batch,
+    ):
+        await batch.plan(specs(3))
+        outcomes = await finish(batch)
+
+    first, second = transport.cut_off
+    assert second - first > 30 * _MINUTES
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3
+
+
 async def test_without_patience_the_batch_says_what_is_left(service: FakeService) -> None:
     service.default_script = RunScript(duration=100)
     async with opened(service, "memory", count=3, patience=120.0) as batch:
