@@ -13,11 +13,11 @@ from coreclaw_async._resources.context import Context
 from coreclaw_async._resources.run_calls import abort_run
 from coreclaw_async.ledger import BatchItem
 
-_AT_ONCE = 8
+AT_ONCE = 8
 ABORT = 2
-_HAS_ENDED = 70002
+HAS_ENDED = 70002
 # The service may not know for some seconds of a run that it has just started.
-_WAITS = (1.0, 2.0, 5.0, 10.0)
+WAITS = (1.0, 2.0, 5.0, 10.0)
 
 
 async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int) -> None:
@@ -27,7 +27,7 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
     Raises:
         BatchAbortError: Some could not be aborted.
     """
-    slots = anyio.CapacityLimiter(_AT_ONCE)
+    slots = anyio.CapacityLimiter(AT_ONCE)
     left: dict[str, str] = {}
 
     async def abort(item: BatchItem) -> None:
@@ -54,16 +54,17 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
         )
 
 
-async def abort_patiently(means: Means, item: BatchItem) -> None:
-    """Abort the run of an item that was cancelled before its run was known; what cannot be aborted is logged."""
+async def abort_patiently(means: Means, item: BatchItem) -> bool:
+    """Abort the run of an item that was cancelled before its run was known; return whether that was done."""
     reason = await _abort(means.context, item)
-    for wait in _WAITS:
+    for wait in WAITS:
         if reason is None:
-            return
+            return True
         await means.clock.sleep(wait)
         reason = await _abort(means.context, item)
     if reason is not None:
         logger.warning("run %s of item %r was not aborted, and may go on: %s", item.run_id, item.key, reason)
+    return reason is None
 
 
 async def _abort(context: Context, item: BatchItem) -> str | None:
@@ -72,5 +73,5 @@ async def _abort(context: Context, item: BatchItem) -> str | None:
     try:
         await abort_run(context, item.run_id)
     except errors.CoreClawError as error:
-        return None if error.code == _HAS_ENDED else str(error)
+        return None if error.code == HAS_ENDED else str(error)
     return None

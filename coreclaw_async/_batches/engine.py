@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Callable
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ import anyio.abc
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._batches.aborting import ABORT, abort_patiently
+from coreclaw_async._batches.aborting import ABORT
 from coreclaw_async._batches.admission import Admission, Limits
 from coreclaw_async._batches.item_pages import ItemPages
 from coreclaw_async._batches.lane import Lane
@@ -19,6 +20,7 @@ from coreclaw_async._batches.manifest import write_manifest
 from coreclaw_async._batches.means import Means
 from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.part_files import PartFiles
+from coreclaw_async._batches.run_aborts import RunAborts
 from coreclaw_async._batches.run_ends import RunEnds
 from coreclaw_async._batches.timekeeper import Timekeeper
 from coreclaw_async._poller import Waiter, first_of
@@ -65,6 +67,7 @@ class Engine:
     _items: dict[str, BatchItem] = attrs.field(factory=dict[str, BatchItem], init=False)
     _waiter: Waiter = attrs.field(init=False)
     _ends: RunEnds = attrs.field(init=False)
+    _aborts: RunAborts = attrs.field(init=False)
     _times: Timekeeper = attrs.field(init=False)
     _group: anyio.abc.TaskGroup | None = attrs.field(default=None, init=False)
     _lanes: set[str] = attrs.field(factory=set[str], init=False)
@@ -83,7 +86,8 @@ class Engine:
             on_retry=self.wake,
         )
         self._is_writing = self.files is not None
-        self._times = Timekeeper(means=self.means, waiter=self._waiter, on_unseen=self._unseen)
+        self._aborts = RunAborts(means=self.means)
+        self._times = Timekeeper(means=self.means, waiter=self._waiter, aborts=self._aborts, on_unseen=self._unseen)
 
     async def next(self) -> BatchOutcome | None:
         """Return the next outcome, or None after the last one."""
@@ -151,8 +155,15 @@ class Engine:
 
     def _abort_if_asked(self, item: BatchItem) -> None:
         """Abort a run that nobody could abort when its item was cancelled."""
-        if item.cancel_requested == ABORT and self._group is not None:
-            self._group.start_soon(abort_patiently, self.means, item)
+        if item.cancel_requested == ABORT:
+            self._abort(item)
+
+    def _abort(self, item: BatchItem) -> None:
+        """Abort the run of a cancelled item, for as long as there is patience and the run goes on."""
+        if self._group is not None and item.run_id is not None:
+            self._group.start_soon(
+                functools.partial(self._aborts.abort, item.run_id, seconds=self.means.patience.seconds)
+            )
 
     async def _supervise(self, group: anyio.abc.TaskGroup) -> None:
         """Return when nothing is left that could be done, also for what was planned or started by others meanwhile."""
@@ -200,6 +211,7 @@ class Engine:
             width=self.width,
             on_change=self._changed,
             on_settled=self._settled,
+            on_unaborted=self._abort,
         )
         try:
             await lane.run()
@@ -253,10 +265,13 @@ class Engine:
         self._group.start_soon(self._end, watch)
 
     async def _end(self, watch: Watch) -> None:
+        why_not_aborted = await self._aborts.ended(watch.run_id)
         try:
             await self._ends.end(self._items[watch.run_id], watch.run, watch.error)
         finally:
             item = self._items.pop(watch.run_id)
+            if item.key in self._ends.left and why_not_aborted is not None:
+                self._ends.left[item.key] += f"; it could not be aborted: {why_not_aborted}"
             self.limits.unfollowed += item.key in self._ends.left
             self.limits.ended()
             self.admission.changed()

@@ -45,6 +45,7 @@ class Lane:
         width: Starts that may be under way at once; above 1 only where each carries a URL of its own.
         on_change: Called with each item that was started, refused, or given back.
         on_settled: Called with each item whose start had been lost.
+        on_unaborted: Called with each item that was cancelled during its start, and whose run could not be aborted.
     """
 
     means: Means
@@ -54,6 +55,7 @@ class Lane:
     width: int
     on_change: Callable[[BatchItem], None]
     on_settled: Callable[[BatchItem], None]
+    on_unaborted: Callable[[BatchItem], None]
     _ahead: deque[tuple[BatchItem, str]] = attrs.field(factory=deque[tuple[BatchItem, str]], init=False)
     _under_way: int = attrs.field(default=0, init=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -217,8 +219,8 @@ class Lane:
         if item.state is not BatchItemState.SUBMITTED:
             self.admission.limits.ended()
         self.on_change(item)
-        if item.cancel_requested == ABORT:
-            await abort_patiently(self.means, item)
+        if item.cancel_requested == ABORT and not await abort_patiently(self.means, item):
+            self.on_unaborted(item)
 
     def _was_answered(self) -> None:
         """Count anew for how long nothing could be sent: the service has just answered a start."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from heapq import heappop, heappush
 
 import anyio
 import attrs
 
-from coreclaw_async import errors
-from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.run_aborts import RunAborts
 from coreclaw_async._poller import Waiter
-from coreclaw_async._resources.run_calls import abort_run
 from coreclaw_async._watch import Watch
 from coreclaw_async.ledger import BatchItem
 
 _LONGEST_NAP = 60.0
-_ABORT_AGAIN = 30.0
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -27,12 +26,14 @@ class Timekeeper:
     Attributes:
         means: The batch's.
         waiter: Who waits for the runs.
+        aborts: What aborts runs.
         on_unseen: Called with each run that nobody has seen for longer than patience allows.
-        timed_out: Runs that were aborted because they took longer than their spec allows.
+        timed_out: Runs whose abort the service has accepted because they took longer than their spec allows.
     """
 
     means: Means
     waiter: Waiter
+    aborts: RunAborts
     on_unseen: Callable[[Watch], None]
     timed_out: set[str] = attrs.field(factory=set[str], init=False)
     _due: list[tuple[float, str]] = attrs.field(factory=list[tuple[float, str]], init=False)
@@ -52,32 +53,26 @@ class Timekeeper:
 
     async def run(self) -> None:
         """Keep time for ever."""
-        clock = self.means.clock
-        while True:
-            if not self.waiter.watches:
-                await self._news.wait()
-                self._news = anyio.Event()
-            now = clock.monotonic()
-            nap = min(_LONGEST_NAP, self._due[0][0] - now if self._due else _LONGEST_NAP)
-            with anyio.CancelScope() as self._nap:
-                await clock.sleep(max(nap, 0.0))
-            self._nap = None
-            now = clock.monotonic()
-            while self._due and self._due[0][0] <= now:
-                _, run_id = heappop(self._due)
-                if run_id in self.waiter.watches:
-                    await self._abort(run_id)
-            self._give_up(now)
+        async with anyio.create_task_group() as group:
+            while True:
+                await self._nap_until_due()
+                now = self.means.clock.monotonic()
+                while self._due and self._due[0][0] <= now:
+                    _, run_id = heappop(self._due)
+                    if run_id in self.waiter.watches:
+                        abort = functools.partial(self.aborts.abort, on_accepted=self.timed_out.add)
+                        group.start_soon(abort, run_id)
+                self._give_up(now)
 
-    async def _abort(self, run_id: str) -> None:
-        self.timed_out.add(run_id)
-        try:
-            await abort_run(self.means.context, run_id)
-        except errors.RunOperationError:  # It has ended.
-            return
-        except errors.CoreClawError as error:
-            logger.warning("run %s takes too long and could not be aborted, which is tried again: %s", run_id, error)
-            heappush(self._due, (self.means.clock.monotonic() + _ABORT_AGAIN, run_id))
+    async def _nap_until_due(self) -> None:
+        """Return when a run may have taken too long, or after a minute."""
+        if not self.waiter.watches:
+            await self._news.wait()
+            self._news = anyio.Event()
+        nap = min(_LONGEST_NAP, self._due[0][0] - self.means.clock.monotonic() if self._due else _LONGEST_NAP)
+        with anyio.CancelScope() as self._nap:
+            await self.means.clock.sleep(max(nap, 0.0))
+        self._nap = None
 
     def _give_up(self, now: float) -> None:
         patience = self.means.patience.seconds

@@ -103,8 +103,11 @@ async def test_a_refusal_of_the_service_shows_that_the_way_is_open(service: Fake
         service.plan_limit = 1
     else:
         fault = faults.status(429) if refusal == "429" else faults.error(13000, 429)
-        limited = {"match": lambda _: transport.starts > 1 and service.clock.monotonic() < 40 * _MINUTES}
-        service.faults.add(fault, operation="runWorker", times=10_000, **limited)
+
+        def is_limited(_: object) -> bool:
+            return transport.starts > 1 and service.clock.monotonic() < 40 * _MINUTES
+
+        service.faults.add(fault, operation="runWorker", times=10_000, match=is_limited)
     async with (
         AsyncCoreClaw(service.api_key, transport=transport, clock=service.clock) as client,
         client.batch("b", ledger="memory", exclusive=True) as batch,

@@ -19,6 +19,7 @@ from coreclaw_async import (
     AsyncBatch,
     AsyncCoreClaw,
     BatchAbortError,
+    BatchIncompleteError,
     BatchItem,
     BatchItemState,
     BatchOutcome,
@@ -174,12 +175,60 @@ async def test_a_run_that_cannot_be_aborted_after_its_start_is_followed_and_told
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.default_script = RunScript(duration=500)
-    service.faults.add(GONE, operation="abortWorkerRun", times=5)
+    service.faults.add(GONE, operation="abortWorkerRun", times=10_000)
     with caplog.at_level(logging.WARNING, "coreclaw_async"):
         story = await cancel_while_starting(service, "memory", abort=True)
 
     assert story.states == ["done", "cancelled", "cancelled"]
     assert f"run {story.items[0].run_id} of item 'k0' was not aborted, and may go on" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [faults.status(502), GONE], ids=["502", "gone"])
+async def test_a_run_is_aborted_as_soon_as_it_can_be_for_as_long_as_the_batch_has_patience(
+    service: FakeService, ledger: str, fault: Fault
+) -> None:
+    if ledger.startswith("postgres"):
+        pytest.skip("a virtual clock does not wait for sockets")
+    service.default_script = RunScript(duration=10_000)
+    service.faults.add(
+        fault, operation="abortWorkerRun", times=10_000, match=lambda _: service.clock.monotonic() < 1_200
+    )
+    story = await cancel_while_starting(service, ledger, abort=True)
+
+    assert story.states == ["failed", "cancelled", "cancelled"]
+    assert 1_200 <= service.clock.monotonic() < 1_600
+
+
+async def test_patience_for_an_abort_ends(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    service.default_script = RunScript(duration=5_000)
+    service.faults.add(faults.status(502), operation="abortWorkerRun", times=10_000)
+    with caplog.at_level(logging.WARNING, "coreclaw_async"):
+        story = await cancel_while_starting(service, "memory", abort=True, patience=600)
+
+    assert story.states == ["done", "cancelled", "cancelled"]
+    assert f"run {story.items[0].run_id} was not aborted, and may go on" in caplog.text
+
+
+async def test_a_run_that_can_neither_be_aborted_nor_seen_is_told_as_both(service: FakeService, tmp_path: Path) -> None:
+    ledger = str(tmp_path / "runs.db")
+    service.default_script = RunScript(duration=100_000)
+    async with process(service, ledger) as batch:
+        await batch.plan(specs(1))
+        async with anyio.create_task_group() as group:
+            group.start_soon(finish, batch)
+            await service.clock.sleep(60)
+            group.cancel_scope.cancel()
+        assert await batch._means.ledger.cancel(abort=True) == 0
+    service.faults.add(faults.status(502), operation="abortWorkerRun", times=10_000)
+    service.faults.add(faults.status(502), operation="getWorkerRun", times=10_000)
+    service.faults.add(faults.status(502), operation="listWorkerRuns", times=10_000, after=1)
+    async with process(service, ledger, patience=600) as batch:
+        with pytest.raises(BatchIncompleteError) as caught:
+            await finish(batch)
+
+    (why,) = caught.value.reasons.values()
+    assert "its run cannot be read" in why
+    assert "it could not be aborted: " in why
 
 
 @pytest.mark.parametrize("abort", [False, True])
