@@ -20,6 +20,7 @@ from coreclaw_async._batches.reconciling import Reconciler
 from coreclaw_async._batches.spending import OverBudgetError, Spending
 from coreclaw_async._batches.store import LaneLostError
 from coreclaw_async._fence import SendWindow
+from coreclaw_async._poller import WARN_SECONDS
 from coreclaw_async._resources.run_lists import read_runs
 from coreclaw_async._resources.starting import once_request, send_start
 from coreclaw_async._watch import ends_every_wait
@@ -93,8 +94,19 @@ class Lane:
 
     async def _take(self) -> None:
         """Return when the lane is this process's: nobody else then starts runs of the worker through this ledger."""
+        clock = self.means.clock
+        began = told_at = clock.monotonic()
         while not await self.means.ledger.store.take_lane(self._lock_name):
-            await self.means.clock.sleep(_TAKE_AGAIN)
+            await clock.sleep(_TAKE_AGAIN)
+            now = clock.monotonic()
+            if now - told_at >= WARN_SECONDS:
+                told_at = now
+                logger.warning(
+                    "another process has been starting runs of worker %s through this ledger for %.0f s, or stands "
+                    "still; no other may do so meanwhile, so this one waits for it",
+                    self.slug,
+                    now - began,
+                )
 
     async def _burst(self) -> None:
         """Start items for as long as the gate is open, all is settled, and there are any."""
