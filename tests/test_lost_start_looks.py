@@ -426,7 +426,7 @@ async def test_long_list_that_is_newest_first_is_read_back_to_the_start_alone() 
 class _SetClock:
     """A clock of which the wall time can be set."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.step = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -248,6 +249,11 @@ class Lane:
         item = await self.means.ledger.item(intent.key)
         if item is not None and item.run_id == run_id:
             return item
+        if item is not None and item.state is BatchItemState.AMBIGUOUS and item.attempt == intent.attempt:
+            # It was held there because nobody could tell: the answer can.
+            accepted = item.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
+            with contextlib.suppress(IllegalStepError):
+                return await self.means.step(item, accepted)
         raise errors.LedgerError(
             f"item {intent.key!r} was settled before its start was answered, and its run {run_id} is no item's",
             run_id=run_id,

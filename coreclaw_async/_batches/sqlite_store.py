@@ -83,7 +83,10 @@ class SqliteStore(Store):
 
         if self._path is None:  # Nothing there takes time.
             return call()
-        return await anyio.to_thread.run_sync(call)
+        try:
+            return await anyio.to_thread.run_sync(call)
+        except RuntimeError as error:  # No thread can be begun.
+            raise LedgerError(f"the ledger {self._name} cannot be used: {error}") from error
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Generator[None]:

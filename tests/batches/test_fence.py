@@ -416,6 +416,21 @@ async def test_a_run_whose_item_another_process_has_settled_otherwise_is_told(
     assert [caught.value.run_id] == list(service.runs)
 
 
+async def test_an_answer_settles_what_another_process_only_held(service: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    def be_quicker(event: Event) -> None:
+        if isinstance(event, RequestSent) and event.operation == "runWorker" and service.runs_created == 1:
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE item SET state = 'ambiguous', candidates = '[\"R\"]' WHERE key = 'k0'")
+
+    async with opened(service, str(path), count=2, on_event=be_quicker) as batch:
+        outcomes = {outcome.key: outcome for outcome in await finish(batch, max_in_flight=1)}
+
+    assert [outcomes[key].state for key in ("k0", "k1")] == ["done", "done"]
+    assert set(runs_by_key(service).values()) == {1}
+
+
 async def test_a_refusal_whose_item_another_process_has_settled_changes_nothing(
     service: FakeService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

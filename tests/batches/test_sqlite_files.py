@@ -301,3 +301,20 @@ async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(s
 
     assert await store.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(180,)]
     await store.aclose()
+
+
+async def test_a_machine_that_can_begin_no_thread_is_a_ledger_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("anyio.to_thread.run_sync", refuse)
+        with pytest.raises(LedgerError, match="can't start new thread"):
+            await store.read("SELECT 1")
+    assert await store.read("SELECT 1") == [(1,)]
+    await store.aclose()
