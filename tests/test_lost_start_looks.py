@@ -21,6 +21,7 @@ from coreclaw_async import (
     RetryPolicy,
     RunStatus,
 )
+from coreclaw_async._clock import Clock
 from coreclaw_async.events import RequestSent
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
