@@ -12,6 +12,7 @@ import pytest
 from batches.batches import WORKER, finish, opened, runs_by_key, specs
 
 from coreclaw_async import AsyncCoreClaw, BatchStoppedError, ItemOrigin, RunSpec, events
+from coreclaw_async._batches.run_aborts import RunAborts
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
@@ -341,3 +342,28 @@ async def test_an_abort_that_one_run_refuses_holds_up_no_other(
     assert [state for state, _ in ends] == ["failed"] * 10 + ["done"] * 10
     assert ends[9][1] - ends[0][1] < 30
     assert sum(request.operation == "abortWorkerRun" for request in service.requests) < 200
+
+
+async def test_a_run_that_ended_in_time_is_not_aborted_while_others_go_on(service: FakeService) -> None:
+    service.next_script = RunScript(duration=10)
+    service.default_script = RunScript(duration=300)
+    async with opened(service, "memory") as batch:
+        await batch.plan([spec("a", run_timeout=60), spec("b")])
+        outcomes = await finish(batch)
+
+    assert [outcome.state for outcome in outcomes] == ["done", "done"]
+    assert not any(request.operation == "abortWorkerRun" for request in service.requests)
+
+
+async def test_a_run_that_is_to_be_aborted_for_two_reasons_is_aborted_once(service: FakeService) -> None:
+    service.default_script = RunScript(duration=10_000)
+    service.faults.add(faults.delay(5), operation="abortWorkerRun")
+    async with opened(service, "memory", count=1) as batch, anyio.create_task_group() as group:
+        group.start_soon(finish, batch)
+        await service.clock.sleep(60)
+        aborts = RunAborts(means=batch._means)
+        (run_id,) = service.runs
+        for _ in range(2):
+            group.start_soon(aborts.abort, run_id)
+
+    assert sum(request.operation == "abortWorkerRun" for request in service.requests) == 1
