@@ -106,7 +106,8 @@ def test_class_and_its_methods_are_documented(kind: type) -> None:
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_members_of_a_model_are_described_by_name(kind: Any) -> None:
     if hasattr(kind, "__attrs_attrs__") and kind is not events.RunStarted:
-        described = set(re.findall(r"^ {4}(\w+): ", inspect.getdoc(kind) or "", re.MULTILINE))
+        members, _, _ = (inspect.getdoc(kind) or "").partition("\nRaises:")
+        described = set(re.findall(r"^ {4}(\w+): ", members, re.MULTILINE))
         inherited = {field.name for field in kind.__attrs_attrs__ if field.inherited}
 
         assert {field.name for field in kind.__attrs_attrs__} - inherited == described
