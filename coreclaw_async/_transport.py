@@ -180,8 +180,16 @@ class Transport:
         attempt = 1
         while True:
             self.connections.check_open()
-            flight = self._flight(request, deadline - self.clock.monotonic(), window)
-            outcome = await self._attempt(request, read, flight, ticket, deadline, attempt, is_repeat=may_have_worked)
+            outcome = await self._attempt(
+                request,
+                read,
+                # In no local of this frame, which an error shows: it holds what came of the answer.
+                self._flight(request, deadline - self.clock.monotonic(), window),
+                ticket,
+                deadline,
+                attempt,
+                is_repeat=may_have_worked,
+            )
             if not isinstance(outcome, errors.CoreClawError):
                 return outcome
             failure = outcome

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from coreclaw_async import NoReplyError, PaginationError, RetryPolicy
 from coreclaw_async.testing import FakeService, faults
 
+pytestmark = pytest.mark.endurance
+
 Dialect = Literal["page", "row", "aligned"]
 DIALECTS: list[Dialect] = ["page", "row", "aligned"]
 WORKER = "coreclaw/google-maps-scraper"

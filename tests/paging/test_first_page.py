@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from paging.list_model import DIALECTS, Dialect, Item, ModelList, nameless, numbered, pager_of, read
 
+pytestmark = pytest.mark.endurance
+
 
 def grown(model: ModelList, rows: list[Item], steps: list[int]) -> Any:
     """Return a wait that shows the next step of *rows* and ends with the last one."""

@@ -9,6 +9,8 @@ from paging.list_model import DIALECTS, Dialect, ModelList, nameless, numbered, 
 
 from coreclaw_async import InvalidResponseError
 
+pytestmark = pytest.mark.endurance
+
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("prefetch", [0, 4, 16])

@@ -11,6 +11,8 @@ from paging.list_model import DIALECTS, Dialect, ModelList, numbered, pager_of, 
 
 from coreclaw_async._paging.offsets import PROBE_OFFSET, Mode, possible_modes
 
+pytestmark = pytest.mark.endurance
+
 MEANINGS = {"row": Mode.ROW, "aligned": Mode.ROW, "page": Mode.PAGE}
 
 

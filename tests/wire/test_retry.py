@@ -22,7 +22,12 @@ LIMITED = errors.RateLimitedError("slow down")
 
 
 # What a batch says of itself is no outcome of a request.
-OF_BATCHES = {errors.BatchConflictError, errors.BatchIncompleteError, errors.BatchStoppedError}
+OF_BATCHES = {
+    errors.BatchAbortError,
+    errors.BatchConflictError,
+    errors.BatchIncompleteError,
+    errors.BatchStoppedError,
+}
 ERRORS = [
     kind
     for kind in vars(errors).values()
