@@ -56,15 +56,14 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
 
 async def abort_patiently(means: Means, item: BatchItem) -> bool:
     """Abort the run of an item that was cancelled before its run was known; return whether that was done."""
-    reason = await _abort(means.context, item)
-    for wait in WAITS:
-        if reason is None:
-            return True
+    reason: str | None = None
+    for wait in (0.0, *WAITS):
         await means.clock.sleep(wait)
         reason = await _abort(means.context, item)
-    if reason is not None:
-        logger.warning("run %s of item %r was not aborted, and may go on: %s", item.run_id, item.key, reason)
-    return reason is None
+        if reason is None:
+            return True
+    logger.warning("run %s of item %r was not aborted, and may go on: %s", item.run_id, item.key, reason)
+    return False
 
 
 async def _abort(context: Context, item: BatchItem) -> str | None:

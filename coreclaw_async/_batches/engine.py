@@ -160,7 +160,8 @@ class Engine:
 
     def _abort(self, item: BatchItem) -> None:
         """Abort the run of a cancelled item, for as long as there is patience and the run goes on."""
-        if self._group is not None and item.run_id is not None:
+        # What is settled before the work has begun is taken up, and asked about, when it begins.
+        if self._group is not None and item.run_id is not None:  # pragma: no branch
             self._group.start_soon(
                 functools.partial(self._aborts.abort, item.run_id, seconds=self.means.patience.seconds)
             )
@@ -279,9 +280,7 @@ class Engine:
                 self.wake()
 
     def _may_retry(self, item: BatchItem, run: Run) -> bool:
-        """Return whether the run has failed by itself, or by its time limit, and starts are still wanted."""
-        if self.admission.stopped_by == "cancelled":
-            return False
+        """Return whether the run has failed by itself, or by its time limit."""
         return run.outcome is RunOutcome.FAILED or item.run_id in self._times.timed_out
 
     def _were_all_seen(self) -> bool:

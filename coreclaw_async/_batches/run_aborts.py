@@ -78,7 +78,7 @@ class RunAborts:
             seconds: For how long it is tried.
             on_accepted: Called when the service has accepted the abort; not where the run had ended before.
         """
-        if run_id in self._under_way:
+        if run_id in self._under_way:  # pragma: no cover - there are two reasons at the same moment
             return
         abort = self._under_way[run_id] = _Abort()
         self._given_up.pop(run_id, None)

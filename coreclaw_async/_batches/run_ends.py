@@ -130,11 +130,9 @@ class RunEnds:
                 raise
             self.left[item.key] = f"its rows could not be read: {error}"
             return
-        if path is not None and row_count is not None:
-            try:
+        if path is not None and row_count is not None:  # pragma: no branch - it has rows, or its run has succeeded
+            with contextlib.suppress(IllegalStepError):  # Another process has done so, or it is to have another run.
                 await self.means.step(item, item.written(path, row_count))
-            except IllegalStepError:  # Another process has done so, or the item is to have another run.
-                return
 
     async def _record(self, item: BatchItem, run: Run, path: Path | None, row_count: int | None) -> None:
         is_success = run.outcome is RunOutcome.SUCCEEDED
@@ -155,7 +153,7 @@ class RunEnds:
                 after = await self.means.step(item, ended)
         except IllegalStepError:  # Another process works on this batch too, and was quicker.
             found = await self.means.ledger.item(item.key)
-            if found is not None and found.run_id == item.run_id:
+            if found is not None and found.run_id == item.run_id:  # pragma: no branch - or it has another run by now
                 self.outcomes.tell(found, run=run)
             return
         if after.state is BatchItemState.PLANNED:

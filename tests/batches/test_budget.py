@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from batches.batches import finish, opened, specs
 
-from coreclaw_async import BatchItemState, BatchOutcome, BatchStoppedError
+from coreclaw_async import AuthenticationError, BatchItemState, BatchOutcome, BatchStoppedError, events
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 
@@ -214,3 +215,61 @@ async def test_a_first_run_that_is_cheap_lets_no_crowd_of_dear_ones_start(servic
         report = await batch.report()
 
     assert report.cost <= 4
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_runs_of_unknown_cost_count_also_when_the_budget_is_set_later(
+    service: FakeService, is_lost: bool
+) -> None:
+    tell(service, None)
+    async with opened(service, "memory", count=3, patience=60.0) as batch:
+        await finish(batch)
+        await batch.plan(specs(3, first=3))
+        if is_lost:
+            service.faults.clear()
+            service.faults.add(faults.error(70001, 404), operation="getWorkerRun", times=1_000)
+        with pytest.raises(BatchStoppedError, match="does not tell what 3 of the runs have cost"):
+            await finish(batch, max_spend=Decimal(100))
+
+    assert service.runs_created == 3
+
+
+@pytest.mark.parametrize("is_key_refused", [False, True])
+async def test_a_cost_that_cannot_be_read_is_unknown_unless_nobody_can_read_any_more(
+    service: FakeService, is_key_refused: bool
+) -> None:
+    has_ended = False
+
+    def note(event: events.Event) -> None:
+        nonlocal has_ended
+        has_ended |= isinstance(event, events.RunChanged) and event.run.is_finished
+
+    service.faults.add(
+        faults.error(12002, 401) if is_key_refused else faults.error(16000, 400),
+        operation="getWorkerRun",
+        times=1_000,
+        match=lambda _: has_ended,
+    )
+    tell(service, None)
+    async with opened(service, "memory", count=1, on_event=note) as batch:
+        if is_key_refused:
+            with pytest.raises(AuthenticationError):
+                await finish(batch, max_spend=Decimal(5))
+        else:
+            (outcome,) = await finish(batch, max_spend=Decimal(5))
+            assert outcome.state is BatchItemState.DONE
+
+    assert service.runs_created == 1
+
+
+@pytest.mark.parametrize("is_for_costs", [False, True])
+async def test_a_key_that_is_refused_when_ended_runs_are_read_ends_the_batch(
+    service: FakeService, is_for_costs: bool, tmp_path: Path
+) -> None:
+    tell(service, None)
+    async with opened(service, "memory", count=1) as batch:
+        await finish(batch)
+        service.faults.clear()
+        service.faults.add(faults.error(12002, 401), operation="getWorkerRun", times=1_000)
+        with pytest.raises(AuthenticationError):
+            await finish(batch, **({"max_spend": Decimal(5)} if is_for_costs else {"output": tmp_path}))

@@ -275,3 +275,11 @@ async def test_rows_go_into_a_folder_that_is_named(service: FakeService) -> None
     async with opened(service, "memory", count=1) as batch:
         with pytest.raises(ValueError, match="output must name a folder, not ''"):
             batch.run(output="")
+
+
+async def test_an_iterator_that_has_ended_goes_on_with_what_is_planned_then(service: FakeService) -> None:
+    async with opened(service, "memory", count=1) as batch:
+        stream = batch.run()
+        assert [outcome.key async for outcome in stream] == ["k0"]
+        await batch.plan(specs(1, first=1))
+        assert [outcome.key async for outcome in stream] == ["k1"]

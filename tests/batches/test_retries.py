@@ -367,3 +367,14 @@ async def test_a_run_that_is_to_be_aborted_for_two_reasons_is_aborted_once(servi
             group.start_soon(aborts.abort, run_id)
 
     assert sum(request.operation == "abortWorkerRun" for request in service.requests) == 1
+
+
+async def test_a_run_that_has_ended_in_time_is_not_aborted(service: FakeService) -> None:
+    service.default_script = RunScript(duration=200)
+    service.next_script = RunScript(duration=5)
+    async with opened(service, "memory") as batch:
+        await batch.plan([spec("a", run_timeout=60, priority=1), spec("b")])
+        outcomes = await finish(batch)
+
+    assert [outcome.state for outcome in outcomes] == ["done", "done"]
+    assert not [request for request in service.requests if request.operation == "abortWorkerRun"]

@@ -289,8 +289,11 @@ def test_runs_that_cannot_be_aborted_are_named(served: FakeService, ledger: str,
     first, last = objects(outcome)
     assert outcome.exit_code == last["exit_code"] == 3
     assert set(first["not_aborted"].values()) == set(served.runs)
+    in_words = batch("cancel", "--abort")
+    assert in_words.exit_code == 3
     for run_id in served.runs:
         assert f"run {run_id}: " in outcome.stderr
+        assert f"run {run_id}: " in in_words.stderr
 
 
 def test_what_is_held_is_told_and_can_be_adopted(served: FakeService, ledger: str) -> None:

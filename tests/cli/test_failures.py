@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from coreclaw_async import (
+    BatchIncompleteError,
     ConfigurationError,
     CoreClawError,
     DownloadError,
@@ -22,7 +23,7 @@ from coreclaw_async import (
     ServiceError,
     WaitTimeoutError,
 )
-from coreclaw_async.cli.failures import tell_error
+from coreclaw_async.cli.failures import ExitCode, exit_code_of, tell_error
 from coreclaw_async.cli.screen import Screen
 
 RUN_ID = "01K2M0000000000000000000AB"
@@ -94,3 +95,10 @@ def test_aborted_run_comes_with_its_cost() -> None:
 
 def test_run_id_is_named_when_the_wait_was_too_short() -> None:
     assert RUN_ID in told(WaitTimeoutError("too short", run_id=RUN_ID))[1]
+
+
+def test_a_batch_that_is_not_complete_is_six() -> None:
+    error = BatchIncompleteError("open", counts={"planned": 1}, reasons={})
+
+    assert exit_code_of(error) is ExitCode.INCOMPLETE
+    assert int(ExitCode.INCOMPLETE) == 6
