@@ -605,7 +605,8 @@ class AsyncBatch:
                 is_told = True
                 count = len(self._means.sending)
                 logger.warning("batch %r waits for the answers to %d starts before it is closed", self._name, count)
-            await clock.sleep(min(longest - passed, 0.05))
+            # Never for less than a clock that counts in floats can tell apart.
+            await clock.sleep(max(min(longest - passed, 0.05), 0.001))
 
     def _check_width(self, width: int | None) -> int:
         has_hub = self._means.context.joined is not None

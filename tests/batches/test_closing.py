@@ -134,3 +134,9 @@ async def test_what_ends_a_program_in_a_hook_leaves_a_batch_as_it_is(service: Fa
         async with opened(service, "memory", count=2, on_event=leave) as batch:
             await finish(batch)
     assert service.runs_created >= 1
+
+
+async def test_a_wait_that_is_over_but_for_a_rounding_error_ends(service: FakeService, tmp_path: Path) -> None:
+    service.faults.add(faults.stall(), operation="runWorker")
+    await service.clock.sleep(2**24 + 1 / 3)  # At this height a float cannot tell tiny waits apart.
+    await leave_while_starting(service, str(tmp_path / "runs.db"), settle_times=SettleTimes(post_timeout=0.3))
