@@ -61,21 +61,21 @@ class RowPages:
 
     means: Means
     items: AsyncPager[BatchItem]
-    _key: str = attrs.field(default="", init=False)
+    _item: BatchItem | None = attrs.field(default=None, init=False)
     _pages: AsyncIterator[Page[Row]] | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Page[tuple[str, Row]] | None:
         """Return the next rows, or None after the last."""
         while True:
+            # An item stays until its rows were read, so that after an error iterating again goes on with it.
+            self._item = self._item or await self.items.first()
+            if self._item is None:
+                return None
             if self._pages is None:
-                item = await self.items.first()
-                if item is None:
-                    return None
-                self._pages = await self._open(item)
-                self._key = item.key
+                self._pages = await self._open(self._item)
             async for page in self._pages:
-                return Page(items=tuple((self._key, row) for row in page.items))
-            self._pages = None
+                return Page(items=tuple((self._item.key, row) for row in page.items))
+            self._pages = self._item = None
 
     async def _open(self, item: BatchItem) -> AsyncIterator[Page[Row]]:
         if item.path is not None and await anyio.to_thread.run_sync(item.path.is_file):

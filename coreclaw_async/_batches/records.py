@@ -53,10 +53,10 @@ class RecordPages:
         items = await self.ledger.items(after=self._after, most=most)
         if not items:
             return None
-        self._after = items[-1]
         keys = [item.key for item in items]
         runs = await self.ledger.histories(keys)
         inputs = await self.ledger.inputs(keys) if self.with_inputs else {}
+        self._after = items[-1]  # Only now: what fails before is read again.
         return Page(
             items=tuple(
                 BatchRecord(

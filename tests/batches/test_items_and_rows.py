@@ -17,6 +17,7 @@ from coreclaw_async import (
     BatchOutcome,
     CoreClaw,
     LedgerError,
+    NotFoundError,
     RunSpec,
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -283,3 +284,15 @@ async def test_an_iterator_that_has_ended_goes_on_with_what_is_planned_then(serv
         assert [outcome.key async for outcome in stream] == ["k0"]
         await batch.plan(specs(1, first=1))
         assert [outcome.key async for outcome in stream] == ["k1"]
+
+
+async def test_after_an_error_rows_go_on_with_the_item_that_could_not_be_read(service: FakeService) -> None:
+    async with opened(service, "memory", count=3) as batch:
+        await finish(batch)
+        rows = batch.rows()
+        service.faults.add(faults.error(70001, 404), operation="getWorkerRun", after=1)
+        with pytest.raises(NotFoundError):
+            await rows.collect()
+        keys = [key for key, _ in await rows.collect()]
+
+    assert keys == ["k0"] * 3 + ["k1"] * 3 + ["k2"] * 3
