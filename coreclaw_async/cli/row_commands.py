@@ -11,7 +11,6 @@ import typer
 
 from coreclaw_async._resources.run_rows import must_be_finished
 from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async.cli.following import print_rows
 from coreclaw_async.cli.options import (
     STDIO,
     AsJson,
@@ -27,6 +26,7 @@ from coreclaw_async.cli.options import (
     run_of,
 )
 from coreclaw_async.cli.output import cell, print_json
+from coreclaw_async.cli.row_files import print_rows
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.cli.transfer_progress import TransferProgress

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async.cli.following import follow_run, follow_runs, write_rows
+from coreclaw_async.cli.following import follow_run, follow_runs
 from coreclaw_async.cli.options import (
     STDIO,
     AbortOnInterrupt,
@@ -25,6 +25,7 @@ from coreclaw_async.cli.options import (
     run_of,
 )
 from coreclaw_async.cli.output import print_json
+from coreclaw_async.cli.row_files import write_rows
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.models import StartedRun
