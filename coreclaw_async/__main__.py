@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 _EXTRA_OF = {"rich": "cli", "typer": "cli", "uvicorn": "emulator"}
 
@@ -10,16 +11,25 @@ _EXTRA_OF = {"rich": "cli", "typer": "cli", "uvicorn": "emulator"}
 def main() -> None:
     """Run the command that the arguments name; a missing extra is named in one line, with exit code 2."""
     try:
-        from coreclaw_async.cli.app import app
-
-        app(prog_name="coreclaw-async")
+        from coreclaw_async.cli.entry import start
     except ImportError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRA_OF:
-            raise
-        extra = _EXTRA_OF[missing]
-        sys.stderr.write(f'coreclaw-async: {missing} is not installed; run: pip install "coreclaw-async[{extra}]"\n')
-        sys.exit(2)
+        _name_extra(error)
+    except KeyboardInterrupt:  # Nothing has begun.
+        sys.exit(130)
+    try:
+        code = start(sys.argv[1:])
+    except ImportError as error:
+        _name_extra(error)
+    sys.exit(code)
+
+
+def _name_extra(error: ImportError) -> NoReturn:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in _EXTRA_OF:
+        raise error
+    extra = _EXTRA_OF[missing]
+    sys.stderr.write(f'coreclaw-async: {missing} is not installed; run: pip install "coreclaw-async[{extra}]"\n')
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,17 @@ class Bar:
         word: What is going on.
         total: How much is to come, or None when nobody knows: the bar then only shows that something happens.
         is_hidden: Whether to show nothing.
+        found: What else there is by now, for columns that show it.
     """
 
     def __init__(
-        self, screen: Screen, *columns: ProgressColumn, word: str, total: int | None, is_hidden: bool = False
+        self,
+        screen: Screen,
+        *columns: ProgressColumn,
+        word: str,
+        total: int | None,
+        is_hidden: bool = False,
+        found: str = "",
     ) -> None:
         self._bar = Progress(
             *columns,
@@ -35,7 +42,7 @@ class Bar:
             # Else what goes to a file or another program would be printed above the bar.
             redirect_stdout=False,
         )
-        self._task = self._bar.add_task(plain(word), total=total)
+        self._task = self._bar.add_task(plain(word), total=total, found=found)
 
     def __enter__(self) -> Self:
         if not self._bar.disable:

@@ -11,7 +11,6 @@ from coreclaw_async.cli.batch_session import (
     Account,
     Ledger,
     Name,
-    batch_command,
     existing,
     must_be_there,
     open_batch,
@@ -20,11 +19,11 @@ from coreclaw_async.cli.batch_session import (
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.output import print_json, show_list
 from coreclaw_async.cli.screen import Screen
-from coreclaw_async.cli.session import open_client
+from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.errors import BatchAbortError, LedgerError
 
 
-@batch_command
+@guarded
 def rerun(
     name: Name,
     keys: Annotated[
@@ -46,7 +45,7 @@ def rerun(
         tell_result({"batch": name, "planned": count}, f"{count} items are planned again.", as_json=json)
 
 
-@batch_command
+@guarded
 def cancel(
     name: Name,
     *,
@@ -73,7 +72,7 @@ def cancel(
         tell_result({"batch": name, "cancelled": count}, f"{count} items were taken out.{asked}", as_json=json)
 
 
-@batch_command
+@guarded
 def pause(
     name: Name,
     *,
@@ -89,7 +88,7 @@ def pause(
         tell_result({"batch": name, "is_paused": True}, f"{name} is paused.", as_json=json)
 
 
-@batch_command
+@guarded
 def resume(
     name: Name,
     *,
@@ -105,7 +104,7 @@ def resume(
         tell_result({"batch": name, "is_paused": False}, f"{name} goes on.", as_json=json)
 
 
-@batch_command
+@guarded
 def resolve(
     name: Name,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The item that is held.")],
@@ -141,7 +140,7 @@ def resolve(
         )
 
 
-@batch_command
+@guarded
 def prune(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which batches; else all.")] = None,
     *,
@@ -182,7 +181,7 @@ def prune(
                 screen.tell(f"Deleted {name}: {pruned.items} items with {pruned.runs} runs, finished on {since}.")
 
 
-@batch_command
+@guarded
 def reset_foreign(
     name: Name,
     worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, as it was planned.")],

@@ -20,7 +20,6 @@ from coreclaw_async.cli.batch_session import (
     OfWorker,
     RowsFile,
     States,
-    batch_command,
     open_batch,
 )
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
@@ -28,10 +27,11 @@ from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, check_folder
 from coreclaw_async.cli.output import json_line, print_json, show_list, whole_file
 from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.cli.session import guarded
 from coreclaw_async.ledger import BatchItemState
 
 
-@batch_command
+@guarded
 def report(
     name: Name,
     *,
@@ -67,7 +67,7 @@ def _tell(screen: Screen, told: BatchReport) -> None:
     tell_held(screen, told)
 
 
-@batch_command
+@guarded
 def items(
     name: Name,
     *,
@@ -95,7 +95,7 @@ def items(
         )
 
 
-@batch_command
+@guarded
 def rows(
     name: Name,
     *,
@@ -151,7 +151,7 @@ def _is_missing_some(batch: Batch) -> bool:
     return any(state.is_open or state is BatchItemState.AMBIGUOUS for state in missing)
 
 
-@batch_command
+@guarded
 def export(
     name: Name,
     *,

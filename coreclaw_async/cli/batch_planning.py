@@ -11,14 +11,14 @@ from typing import Annotated, TextIO
 import typer
 
 from coreclaw_async._batches.stores import shown_ledger
-from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, names_in, tell_result
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, names_in, tell_result
 from coreclaw_async.cli.batch_specs import FORMATS, SpecReader
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.screen import Screen
-from coreclaw_async.cli.session import open_client
+from coreclaw_async.cli.session import guarded, open_client
 
 
-@batch_command
+@guarded
 def plan(
     name: Name,
     *,

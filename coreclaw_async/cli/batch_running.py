@@ -17,13 +17,14 @@ from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync_generated import Batch
 from coreclaw_async.cli.batch_progress import BatchProgress
-from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, must_be_there
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, must_be_there
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.output import print_json
+from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.screen import Screen
-from coreclaw_async.cli.session import drop_stdout, open_client
+from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerError
 from coreclaw_async.ledger import BatchItemState
 
@@ -71,7 +72,7 @@ class _Stop:
     reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
-@batch_command
+@guarded
 def run(
     name: Name,
     *,
@@ -124,6 +125,7 @@ def run(
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"--output: {output} is no folder")
     must_be_there(name, ledger)
+    current().has_paid = True  # Or soon will have; of which runs, the ledger tells.
     screen = Screen()
     progress = BatchProgress(screen)
     with (
@@ -154,7 +156,7 @@ def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchProgres
         with progress.following(batch.report):
             for outcome in outcomes:
                 if as_json:
-                    _print(outcome)
+                    print_json([outcome])
     except KeyboardInterrupt:
         return _Stop(ExitCode.INTERRUPTED, "Interrupted. Runs that were started go on and cost what they cost.")
     except BatchIncompleteError as error:
@@ -169,14 +171,6 @@ def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchProgres
     return None
 
 
-def _print(value: object) -> None:
-    try:
-        print_json([value])
-    except OSError:
-        drop_stdout()
-        raise
-
-
 def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool) -> int:
     """Say where the batch stands and why it has ended, and return the exit code."""
     try:
@@ -188,7 +182,8 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool
     code = _code_of(told, stop)
     if told is not None:
         if not as_json:
-            tell_standing(screen, told)
+            with contextlib.suppress(OSError):  # The end of the command looks at the stream.
+                tell_standing(screen, told)
         tell_failures(screen, told)
         tell_held(screen, told)
     if stop is not None:
@@ -201,7 +196,7 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool
         screen.complain("  the same command goes on with them, and starts nothing twice")
     if as_json and code:
         with contextlib.suppress(OSError):  # All of it is on standard error too.
-            _print(_summary(batch.name, code, told, stop, left))
+            print_json([_summary(batch.name, code, told, stop, left)])
     return code
 
 

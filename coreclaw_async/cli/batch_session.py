@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import anyio
 import typer
@@ -14,14 +13,10 @@ import typer
 from coreclaw_async._batches.ledger_lookup import batches_in
 from coreclaw_async._batches.stores import MEMORY, shown_ledger
 from coreclaw_async._sync_generated import Batch
-from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
-from coreclaw_async.cli.session import guarded, open_client
-from coreclaw_async.errors import CoreClawError
+from coreclaw_async.cli.session import open_client
 from coreclaw_async.ledger import BatchItemState
-
-P = ParamSpec("P")
 
 _MOST_NAMES = 20
 
@@ -47,25 +42,6 @@ OfWorker: TypeAlias = Annotated[
 RowsFile: TypeAlias = Annotated[
     Path, typer.Option("--output", "--out", "-o", metavar="FILE", help="Write a file, whole or not at all.")
 ]
-
-
-def batch_command(command: Callable[P, None]) -> Callable[P, None]:
-    """Return *command* with its failures told in words, and as an object too where ``--json`` was given."""
-
-    @guarded
-    @functools.wraps(command)
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except BrokenPipeError:
-            raise
-        except (CoreClawError, OSError, ValueError, typer.BadParameter) as error:
-            if kwargs.get("json"):
-                code = exit_code_of(error) if isinstance(error, CoreClawError) else ExitCode.USAGE
-                print_json([{"exit_code": int(code), "error": str(error)}])
-            raise
-
-    return call
 
 
 def names_in(ledger: str) -> Sequence[str] | None:

@@ -1,10 +1,13 @@
-"""How a command that fails says so: a message on standard error, and an exit code by outcome."""
+"""How a command that fails says so: words on standard error, an object for programs, and an exit code by outcome."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 from coreclaw_async import errors
+from coreclaw_async.cli.output import print_json
+from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.screen import Screen, money
 
 
@@ -23,23 +26,46 @@ class ExitCode(IntEnum):
     INCOMPLETE = 6
     """A batch has items that are open or held."""
     NOT_WRITTEN = 7
-    """The runs are paid for, and what they have found could not be written."""
+    """What was asked for could not be written; runs are paid for all the same."""
     INTERRUPTED = 130
+
+
+_WORST_FIRST = (
+    ExitCode.INTERRUPTED,
+    ExitCode.OUTCOME_UNKNOWN,
+    ExitCode.NOT_WRITTEN,
+    ExitCode.SERVICE,
+    ExitCode.WAIT_TIMEOUT,
+    ExitCode.RUN_FAILED,
+)
+
+
+def worst(codes: set[ExitCode]) -> int:
+    """Return the exit code of a command that has done several things."""
+    return next((code for code in _WORST_FIRST if code in codes), 0)
 
 
 def tell_error(screen: Screen, error: errors.CoreClawError) -> ExitCode:
     """Print what happened, with all that is known about runs that may exist, and return the exit code."""
-    if error.may_have_taken_effect:
+    if _may_be_a_run(error):
         screen.complain(error.message)
         _tell_candidates(screen, error)
     else:
         screen.complain(str(error))
+        if error.may_have_taken_effect:
+            screen.complain("It may have been done all the same.")
     if isinstance(error, errors.RunFailedError):
         for line in error.log:
             screen.complain(f"  log: {line}")
     if isinstance(error, errors.RunFailedError | errors.RunAbortedError) and error.run is not None:
         screen.complain(f"It cost {money(error.run.usage)}.")
     return exit_code_of(error)
+
+
+def _may_be_a_run(error: errors.CoreClawError) -> bool:
+    """Return whether a run may have been started: a call that only stops one can be uncertain too."""
+    unknown = isinstance(error, errors.OutcomeUnknownError)
+    return unknown or (error.may_have_taken_effect and current().is_unknown)
 
 
 def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
@@ -51,18 +77,49 @@ def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
         screen.complain("  no look at the list of runs could be made")
     else:
         screen.complain("  no run was found that could be it, which is no proof that there is none")
+    screen.complain("  to look:  coreclaw-async runs --since 1h")
+
+
+def tell_failure(screen: Screen, error: errors.CoreClawError, *, name: str | None = None, as_json: bool) -> ExitCode:
+    """
+    Tell people, and programs too, what became of one run of several; return its exit code.
+
+    Args:
+        screen: Where people are told.
+        error: What happened.
+        name: What the run was called, where *error* does not name it.
+        as_json: Whether programs are told.
+    """
+    code = tell_error(screen, error)
+    if as_json:
+        print_json([failure_object(error, code, name)])
+    return code
+
+
+def failure_object(error: errors.CoreClawError, code: int, name: str | None = None) -> dict[str, Any]:
+    """Return a failure as programs read it: one object, with the run where there is one."""
+    return {
+        "run_id": error.run_id or name,
+        "exit_code": int(code),
+        "error": error.message,
+        "type": type(error).__name__,
+        "status": error.status_code,
+        "code": error.code,
+        "request_id": error.request_id,
+        "candidates": None if error.candidates is None else list(error.candidates),
+    }
 
 
 def exit_code_of(error: errors.CoreClawError) -> ExitCode:
     """Return the exit code of a command that an error has ended."""
     if isinstance(error, errors.RunFailedError | errors.RunAbortedError):
         return ExitCode.RUN_FAILED
-    if isinstance(error, errors.OutcomeUnknownError):
+    if _may_be_a_run(error):
         return ExitCode.OUTCOME_UNKNOWN
     if isinstance(error, errors.WaitTimeoutError | errors.RunNotFinishedError):
         return ExitCode.WAIT_TIMEOUT
     if isinstance(error, errors.BatchIncompleteError):
         return ExitCode.INCOMPLETE
     if isinstance(error, errors.ConfigurationError | errors.LedgerError | errors.BatchConflictError):
-        return ExitCode.USAGE
+        return ExitCode.SERVICE if current().has_paid else ExitCode.USAGE
     return ExitCode.SERVICE

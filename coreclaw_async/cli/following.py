@@ -2,116 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import shlex
+from collections.abc import Iterator, Sequence
 
+import attrs
 import typer
 
 from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async.cli.failures import ExitCode, tell_error
+from coreclaw_async.cli.failures import ExitCode, tell_error, tell_failure
+from coreclaw_async.cli.interrupts import exit_code
 from coreclaw_async.cli.output import print_json, run_sentence
-from coreclaw_async.cli.row_progress import RowProgress
+from coreclaw_async.cli.run_progress import RunProgress
 from coreclaw_async.cli.screen import Screen
-from coreclaw_async.errors import CoreClawError, WaitTimeoutError
-from coreclaw_async.models import Run, RunOutcome
+from coreclaw_async.errors import CoreClawError, RunAbortedError, RunFailedError, WaitTimeoutError
+from coreclaw_async.models import Run
 
 _LOOK_SECONDS = 5.0
 
 
-def follow_run(
-    client: CoreClaw,
-    run_id: str,
-    *,
-    timeout: float | None,
-    abort: bool,
-    as_json: bool,
-    quiet: bool = False,
-) -> Run:
+@attrs.frozen(kw_only=True)
+class Following:
     """
-    Wait for the end of a run, with a bar, and say how it ended.
+    How runs are followed to their ends, and where each end is told.
 
-    Raises:
-        RunFailedError: It failed.
-        RunAbortedError: It was aborted.
-        typer.Exit: The wait was interrupted or took too long; what becomes of the run was said.
+    Attributes:
+        client: The client.
+        timeout: Seconds for all of them, or None.
+        abort: Whether they are aborted when the wait ends before them.
+        as_json: Whether ends are told to programs.
+        is_quiet: Whether ends are told to people on standard error, as standard output is for rows.
     """
-    screen = Screen()
-    on_cancel: Literal["leave", "abort"] = "abort" if abort else "leave"
-    try:
-        with RowProgress(screen, "waiting", total=None) as bar:
-            ended = client.runs.wait(
-                run_id,
-                timeout=timeout,
-                on_cancel=on_cancel,
-                on_update=lambda now: bar.show(str(now.status or ""), now.result_count or 0),
-            )
-    except WaitTimeoutError as error:
-        code = tell_error(screen, error)
-        _tell_left(client, screen, [run_id], abort=abort)
-        raise typer.Exit(code) from None
-    except KeyboardInterrupt:
-        screen.complain("Interrupted.")
-        _tell_left(client, screen, [run_id], abort=abort)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    _tell_end(screen, ended, as_json=as_json, to_stderr=quiet)
-    return ended
+
+    client: CoreClaw
+    timeout: float | None
+    abort: bool
+    as_json: bool
+    is_quiet: bool = False
+    _screen: Screen = attrs.field(factory=Screen, init=False)
+
+    def follow(self, run_ids: Sequence[str]) -> tuple[list[Run], set[ExitCode]]:
+        """
+        Wait for the ends of runs, with a bar, and say how each ended as it does.
+
+        Returns:
+            The runs that succeeded, and the exit codes of the others; what became of each was said.
+
+        Raises:
+            typer.Exit: The wait was interrupted; what becomes of the runs was said.
+        """
+        left = dict.fromkeys(run_ids)
+        succeeded: list[Run] = []
+        codes: set[ExitCode] = set()
+        try:
+            with RunProgress(self._screen, len(left)) as bar:
+                for found in self._ends(list(left), bar):
+                    left.pop(found.run_id or "", None)
+                    bar.end()
+                    with bar.aside():
+                        if isinstance(found, Run):
+                            self._tell_end(found)
+                            succeeded.append(found)
+                        else:
+                            codes.add(self._tell_failure(found))
+        except WaitTimeoutError as error:
+            codes.add(tell_error(self._screen, error))
+            self._leave(error.pending, ExitCode.WAIT_TIMEOUT, error.message)
+        except KeyboardInterrupt as interrupt:
+            self._screen.complain("Interrupted.")
+            self._leave(list(left), exit_code(interrupt), "interrupted")
+            raise typer.Exit(exit_code(interrupt)) from None
+        return succeeded, codes
+
+    def _ends(self, run_ids: Sequence[str], bar: RunProgress) -> Iterator[Run | CoreClawError]:
+        """Yield each run that succeeded, and for each other what became of it: one that cannot be seen ends no wait."""
+        stream = self.client.runs.wait_many(
+            run_ids,
+            timeout=self.timeout,
+            check=True,
+            on_update=bar.update,
+            on_cancel="abort" if self.abort else "leave",
+        )
+        while True:
+            try:
+                yield next(stream)
+            except StopIteration:
+                return
+            except WaitTimeoutError:
+                raise
+            except CoreClawError as error:
+                yield error
+
+    def _tell_end(self, run: Run) -> None:
+        if self.as_json:
+            print_json([run])
+        elif self.is_quiet:
+            self._screen.complain(run_sentence(run))
+        else:
+            self._screen.tell(run_sentence(run))
+
+    def _tell_failure(self, error: CoreClawError) -> ExitCode:
+        """Tell a bad end as any other, and why it is bad on standard error."""
+        run = error.run if isinstance(error, RunFailedError | RunAbortedError) else None
+        if run is None:
+            return tell_failure(self._screen, error, as_json=self.as_json)
+        self._tell_end(run)
+        code = tell_error(self._screen, error)
+        self._screen.hint("its log", next_command("log", run.run_id))
+        return code
+
+    def _leave(self, run_ids: Sequence[str], code: int, why: str) -> None:
+        """Say what becomes of runs whose ends nobody saw."""
+        if self.as_json:
+            print_json({"run_id": run_id, "exit_code": int(code), "error": why} for run_id in run_ids)
+        if self.abort:
+            for run_id in run_ids:
+                self._screen.complain(f"Asked to abort run {run_id}: {self._state(run_id)}.")
+            self._screen.complain(f"  to see the end:  {next_command('wait', *run_ids)}")
+            return
+        one = len(run_ids) == 1
+        it_goes_on = "goes on and costs what it costs" if one else "go on and cost what they cost"
+        self._screen.complain(f"{'Run' if one else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
+        self._screen.complain(f"  to wait again:  {next_command('wait', *run_ids)}")
+        self._screen.complain(f"  to stop:        {next_command('abort', *run_ids)}")
+
+    def _state(self, run_id: str) -> str:
+        """Look once more: that the service agrees does not mean that the run has stopped."""
+        try:
+            return f"it is {self.client.with_options(timeout=_LOOK_SECONDS).runs.get(run_id).status}"
+        except CoreClawError:
+            return "its state could not be read"
 
 
-def follow_runs(client: CoreClaw, run_ids: Sequence[str], *, timeout: float | None, abort: bool, as_json: bool) -> None:
-    """Wait for the ends of several runs, and say how each ended as it does; exit with the worst."""
-    screen = Screen()
-    on_cancel: Literal["leave", "abort"] = "abort" if abort else "leave"
-    left = set(run_ids)
-    is_success = True
-    try:
-        with RowProgress(screen, "waiting", total=None) as bar:
-            for run in client.runs.wait_many(run_ids, timeout=timeout, on_cancel=on_cancel):
-                left.discard(run.run_id)
-                bar.show(f"{len(left)} left", run.result_count or 0)
-                is_success = is_success and run.outcome is RunOutcome.SUCCEEDED
-                with bar.aside():
-                    _tell_end(screen, run, as_json=as_json)
-    except WaitTimeoutError as error:
-        code = tell_error(screen, error)
-        _tell_left(client, screen, error.pending, abort=abort)
-        raise typer.Exit(code) from None
-    except KeyboardInterrupt:
-        screen.complain("Interrupted.")
-        _tell_left(client, screen, sorted(left), abort=abort)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if not is_success:
-        raise typer.Exit(ExitCode.RUN_FAILED)
-
-
-def _tell_end(screen: Screen, run: Run, *, as_json: bool, to_stderr: bool = False) -> None:
-    if to_stderr:
-        screen.complain(run_sentence(run))
-    elif as_json:
-        print_json([run])
-    else:
-        screen.tell(run_sentence(run))
-
-
-def _tell_left(client: CoreClaw, screen: Screen, run_ids: Sequence[str], *, abort: bool) -> None:
-    """Say what becomes of runs whose ends nobody saw."""
-    if abort:
-        for run_id in run_ids:
-            screen.complain(f"Asked to abort run {run_id}: {_state(client, run_id)}.")
-        screen.complain(f"  to see the end:  {_command('wait', run_ids)}")
-        return
-    it_goes_on = "goes on and costs what it costs" if len(run_ids) == 1 else "go on and cost what they cost"
-    screen.complain(f"{'Run' if len(run_ids) == 1 else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
-    screen.complain(f"  to wait again:  {_command('wait', run_ids)}")
-    screen.complain(f"  to stop:        {_command('abort', run_ids)}")
-
-
-def _state(client: CoreClaw, run_id: str) -> str:
-    """Look once more: that the service agrees does not mean that the run has stopped."""
-    try:
-        return f"it is {client.with_options(timeout=_LOOK_SECONDS).runs.get(run_id).status}"
-    except CoreClawError:
-        return "its state could not be read"
-
-
-def _command(name: str, run_ids: Sequence[str]) -> str:
-    return f"coreclaw-async {name} {' '.join(run_ids)}"
+def next_command(*words: str) -> str:
+    """Return a command as it can be typed."""
+    return f"coreclaw-async {shlex.join(words)}"

@@ -8,10 +8,22 @@ from typing import Annotated
 import typer
 
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, Limit, RunName, Seconds, Status, run_of, time_of
+from coreclaw_async.cli.options import (
+    AbortOnInterrupt,
+    AsJson,
+    BaseUrl,
+    Format,
+    KeyFile,
+    Limit,
+    RunName,
+    Seconds,
+    Status,
+    run_of,
+    time_of,
+)
 from coreclaw_async.cli.output import Column, show_list, show_one
-from coreclaw_async.cli.run_commands import Waits, start_task
 from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.starting import Output, Starting, Waits
 from coreclaw_async.models import QueueAction
 
 Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]
@@ -173,14 +185,20 @@ def run_task(
     task: TaskName,
     *,
     wait: Waits = False,
+    output: Output = None,
+    format: Format = None,
     timeout: Seconds = None,
+    abort_on_interrupt: AbortOnInterrupt = False,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Start a run of a saved task, which costs money, and print its id."""
+    """Start a run of a saved task, which costs money, and print its id; options and exit codes as of run."""
+    starting = Starting.of(
+        wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
+    )
     with open_client(api_key_file, base_url) as client:
-        start_task(client, task, waits=wait, timeout=timeout, as_json=json)
+        starting.perform(client, lambda: client.tasks.start_run(task))
 
 
 @queue_app.command("list")

@@ -17,6 +17,7 @@ import attrs
 
 from coreclaw_async._file_target import replaced_file
 from coreclaw_async.cli.options import STDIO
+from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.models import Row, Run
 
@@ -50,8 +51,10 @@ def print_json(values: Iterable[Any]) -> None:
     """Print one line of JSON for each of *values*, each as soon as it is there."""
     stream = _json_stream()
     for value in values:
-        stream.write(json_line(value) + "\n")
+        line = json_line(value)
+        stream.write(line + "\n")
         stream.flush()
+        current().was_written(line)
 
 
 def _json_stream() -> TextIO:

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from coreclaw_async.cli import streams
+from coreclaw_async.cli.receipts import current
 from coreclaw_async.models import Row
 
 _LABEL_WIDTH = 8
@@ -22,11 +25,18 @@ _GAP = 2
 _MAX_CELL_WIDTH = 32
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command hear of it: rich would end the process, and with it what it has to tell."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the error
+
+
 class Screen:
     """
     Standard output for results, standard error for progress and complaints.
 
-    All text is printed as it is: no markup is read in it, and nothing in it can control the terminal.
+    All text is printed as it is: no markup is read in it, and nothing in it can control the terminal. What cannot be
+    printed to standard output is an OSError.
     """
 
     def __init__(self) -> None:
@@ -34,8 +44,8 @@ class Screen:
             if isinstance(stream, io.TextIOWrapper):
                 # A character that the terminal lacks must not end a command that has paid for a run.
                 stream.reconfigure(errors="replace")
-        self._out = Console(highlight=False)
-        self.err = Console(stderr=True, highlight=False)
+        self._out = _Console(highlight=False)
+        self.err = ERR.get() or error_console()
 
     @property
     def shows_progress(self) -> bool:
@@ -46,10 +56,12 @@ class Screen:
         """Print a line, behind a *label* or indented like those that have one."""
         line = Text.assemble((f"{label:{_LABEL_WIDTH}}", "bold cyan"), plain(text))
         self._out.print(line, soft_wrap=True)
+        current().was_written(text)
 
     def tell(self, text: str) -> None:
         """Print a line as it is."""
         self._out.print(Text(plain(text)), soft_wrap=True)
+        current().was_written(text)
 
     def say_log(self, moment: str, level: str, text: str) -> None:
         """Print an entry of a log, which may have several lines."""
@@ -103,9 +115,29 @@ class Screen:
         if len(shown) < len(columns):
             self.say(f"not shown: {', '.join(list(columns)[len(shown) :])}")
 
-    def complain(self, text: str) -> None:
-        """Print a line to standard error."""
-        self.err.print(Text(plain(text)), soft_wrap=True)
+    def complain(self, text: str) -> bool:
+        """Print a line to standard error, and return whether it got there: that it did not must not end a command."""
+        try:
+            self.err.print(Text(plain(text)), soft_wrap=True)
+        except OSError:
+            streams.give_up("stderr")
+            return False
+        current().was_written(text)
+        return True
+
+    def hint(self, what: str, command: str) -> None:
+        """Show somebody who looks which command comes next."""
+        if self.shows_progress:
+            self.complain(f"  {what}:  {command}")
+
+
+def error_console() -> Console:
+    """Return what writes to standard error: one for a command, so that its bar and its words know of each other."""
+    return _Console(stderr=True, highlight=False)
+
+
+ERR: ContextVar[Console | None] = ContextVar("coreclaw_async_error_console", default=None)
+"""That of the command under way."""
 
 
 def plain(text: str) -> str:

