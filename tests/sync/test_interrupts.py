@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import anyio
+import anyio.to_thread
 import pytest
 from interrupting import interrupt_once
 
@@ -105,7 +106,7 @@ def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeSe
 
 def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, service: FakeService) -> None:
     run = client.workers.start_run(worker_of(client), INPUT)
-    is_cleaning, is_clean = threading.Event(), threading.Event()
+    is_cleaning, may_end, is_clean = threading.Event(), threading.Event(), threading.Event()
 
     async def linger(run: Run) -> None:
         try:
@@ -113,7 +114,7 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, ser
         finally:
             with anyio.CancelScope(shield=True):
                 is_cleaning.set()
-                await anyio.sleep(0.3)
+                await anyio.to_thread.run_sync(may_end.wait, 4)
                 is_clean.set()
 
     with (
@@ -125,6 +126,7 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, ser
 
     assert "cleans up in the background" in raised.value.__notes__[0]
     assert not is_clean.is_set()
+    may_end.set()
     assert is_clean.wait(5)
 
 
