@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
+import attrs
 import httpx
 
 from coreclaw_async._lanes import Lanes
@@ -42,22 +43,46 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment names for *url*; a proxy elsewhere could not reach a loopback address."""
+@attrs.frozen
+class ProxyChoice:
+    """
+    Which proxy of the environment is used for an address.
+
+    Attributes:
+        name: What the environment calls it, such as ``https_proxy``; None when it names none.
+        url: The proxy; None when the address is reached without it. May hold a password.
+    """
+
+    name: str | None = None
+    url: httpx.URL | None = attrs.field(default=None, repr=False)
+
+
+def choose_proxy(url: httpx.URL) -> ProxyChoice:
+    """
+    Return the proxy that the environment names for *url*; a proxy elsewhere could not reach a loopback address.
+
+    Raises:
+        ConfigurationError: It is no URL that httpx can use.
+    """
     proxies = getproxies()
     name = url.scheme if proxies.get(url.scheme) else "all"
     proxy = proxies.get(name)
-    if proxy is None or _is_loopback(url.host) or proxy_bypass(url.host):
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        httpx.Proxy(proxy)
-    except (httpx.InvalidURL, ValueError):
-        # A password with a sign that is not escaped breaks the URL, and would stand in the error.
-        proxy = None
     if proxy is None:
-        raise ConfigurationError(f"the proxy that the environment names in {name}_proxy is no URL that httpx can use")
-    return proxy
+        return ProxyChoice()
+    name = f"{name}_proxy"
+    if _is_loopback(url.host) or proxy_bypass(url.host):
+        return ProxyChoice(name)
+    try:
+        found = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+        httpx.Proxy(found)
+        # A password with a sign that is not escaped may leave a URL, whose host is the user.
+        is_usable = bool(found.host) and not found.query and not found.fragment and "@" not in found.path
+    except (httpx.InvalidURL, ValueError):
+        is_usable, found = False, url  # It would stand in the error.
+    if not is_usable:
+        del found, proxy, proxies
+        raise ConfigurationError(f"the proxy that the environment names in {name} is no URL that httpx can use")
+    return ProxyChoice(name, found)
 
 
 def _tells_what_leaves(transport: object) -> bool:
@@ -65,13 +90,25 @@ def _tells_what_leaves(transport: object) -> bool:
 
 
 def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
-    """Return a new one-connection transport for the origin of *url*."""
-    return httpx.AsyncHTTPTransport(
-        verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-        proxy=_proxy_for(url),
-    )
+    """
+    Return a new one-connection transport for the origin of *url*.
+
+    Raises:
+        ConfigurationError: The environment names a proxy that httpx cannot use.
+    """
+    choice = choose_proxy(url)
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
+            proxy=choice.url,
+        )
+    except ImportError:  # Which no second attempt mends.
+        raise ConfigurationError(
+            f"the proxy that the environment names in {choice.name} is a SOCKS proxy, which needs another package: "
+            'pip install "httpx[socks]"'
+        ) from None
 
 
 class MaskedURL(httpx.URL):

@@ -609,22 +609,23 @@ async def test_a_cancelled_read_is_told_as_such(service: FakeService) -> None:
 def test_the_proxy_of_the_environment_is_used(
     monkeypatch: pytest.MonkeyPatch, names: dict[str, str], bypass: str, expected: str | None
 ) -> None:
-    from coreclaw_async._connections import _proxy_for
+    from coreclaw_async._connections import choose_proxy
 
     for name, value in names.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("no_proxy", bypass)
 
-    assert _proxy_for(httpx.URL("http://service.test/")) == expected
+    proxy = choose_proxy(httpx.URL("http://service.test/")).url
+    assert (None if proxy is None else str(proxy)) == expected
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
 def test_a_loopback_address_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    from coreclaw_async._connections import _proxy_for
+    from coreclaw_async._connections import choose_proxy
 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:3128")
 
-    assert _proxy_for(httpx.URL(f"http://{host}:8787/")) is None
+    assert choose_proxy(httpx.URL(f"http://{host}:8787/")).url is None
 
 
 async def test_a_tls_connection_is_prepared_with_one_context() -> None:

@@ -85,11 +85,18 @@ class ListSource(Generic[T]):
 
     def reading(self, number: int, page: Page[T], known_count: int | None = None) -> Reading[T]:
         """Return *page* with the keys of its items."""
-        keys = [self.identity(item) for item in page.items]
-        is_named = None not in keys
-        if not is_named:
-            keys = [
-                Nameless(json.dumps(item, sort_keys=True, default=repr)) if key is None else key
-                for item, key in zip(page.items, keys, strict=True)
-            ]
-        return Reading(number=number, page=page, keys=keys, is_named=is_named, known_count=known_count)
+        return reading_of(self.identity, number, page, known_count)
+
+
+def reading_of(
+    identity: Callable[[T], Hashable | None], number: int, page: Page[T], known_count: int | None = None
+) -> Reading[T]:
+    """Return *page* with the keys of its items, which *identity* gives to those that have one."""
+    keys = [identity(item) for item in page.items]
+    is_named = None not in keys
+    if not is_named:
+        keys = [
+            Nameless(json.dumps(item, sort_keys=True, default=repr)) if key is None else key
+            for item, key in zip(page.items, keys, strict=True)
+        ]
+    return Reading(number=number, page=page, keys=keys, is_named=is_named, known_count=known_count)
