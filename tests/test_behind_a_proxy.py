@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from either_client import AsyncCoreClaw
 from raw_server import RawServer, http, read_request, reset, serve_sockets
 from tls_tunnel import HOST, https_proxy_to
 
-from coreclaw_async import OutcomeUnknownError, RequestNotSentError, RetryPolicy, SendTimeoutError
+from coreclaw_async import ConfigurationError, OutcomeUnknownError, RequestNotSentError, RetryPolicy, SendTimeoutError
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
@@ -91,6 +92,26 @@ async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
 
     assert not caught.value.may_have_taken_effect
     assert [request.method for request in proxy.requests] == ["CONNECT"]
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="SOCKS proxies can be used here")
+async def test_a_socks_proxy_without_its_package_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:pa55@127.0.0.1:1080")
+    async with AsyncCoreClaw("key", base_url=f"https://{HOST}") as client:
+        with anyio.fail_after(5), pytest.raises(ConfigurationError, match="all_proxy is a SOCKS proxy") as caught:
+            await client.store.list_page()
+
+    assert "pa55" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://me:12#pa55@127.0.0.1:9", "http://me:12/pa55@127.0.0.1:9"])
+async def test_a_proxy_whose_host_is_not_what_was_meant_is_refused(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    async with AsyncCoreClaw("key", base_url=f"https://{HOST}") as client:
+        with anyio.fail_after(5), pytest.raises(ConfigurationError, match="no URL that httpx can use") as caught:
+            await client.store.list_page()
+
+    assert "pa55" not in str(caught.value)
 
 
 async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,13 +77,13 @@ def check_runs(examination: Examination) -> Iterator[Finding]:
         yield Finding("runs", "OK", "there are none this month, so what they would show is not checked")
     else:
         yield Finding("runs", "OK", "the list of runs can be read")
-        yield from looked("paging", _offset_of_runs(examination, first))
+        yield from looked(examination, "paging", _offset_of_runs(examination, first))
         yield check_echo(first)
         yield check_ids(runs)
         yield check_order(runs)
         yield check_statuses(runs)
-        yield from looked("rows", _rows(examination, runs))
-    yield from looked("months", _months(examination, first))
+        yield from looked(examination, "rows", _rows(examination, runs))
+    yield from looked(examination, "months", _months(examination, first))
 
 
 def _offset_of_runs(examination: Examination, first: Page[Run]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.moments import SeenDate, http_date
 from coreclaw_async.cli.doctor_assumptions import check_offset, check_runs
 from coreclaw_async.cli.doctor_looks import Examination, Finding, OutOfTimeError, looked, trouble, way_trouble
-from coreclaw_async.models import Page, WorkerSummary
+from coreclaw_async.models import Account, Page, WorkerSummary
 
 _SKEW_TO_MENTION = 30.0
 
@@ -100,7 +100,7 @@ def _service(examination: Examination, *, has_key: bool) -> Iterator[Finding]:
     if is_its_word:
         yield check_clock(examination.way.seen)
     if workers is not None:
-        yield from looked("paging", _store(examination, workers))
+        yield from looked(examination, "paging", _store(examination, workers))
     if has_key:
         yield from _account(examination)
 
@@ -134,19 +134,20 @@ def _store(examination: Examination, first: Page[WorkerSummary]) -> Iterator[Fin
 
 def _account(examination: Examination) -> Iterator[Finding]:
     try:
-        account = examination.client.account.get()
-    except errors.AuthenticationError as error:
-        if is_service_code(error.code):
-            yield Finding("account", "FAIL", f"the key is refused: {trouble(error)}")
-            return
-        yield Finding("account", "FAIL", trouble(error))
+        yield check_balance(examination.client.account.get())
     except errors.CoreClawError as error:
-        yield Finding("account", "FAIL", trouble(error))
-    else:
-        if account.balance is None:
-            yield Finding("account", "WARN", "the key is accepted; the balance cannot be read")
-        elif account.balance <= 0:
-            yield Finding("account", "WARN", "the key is accepted; the balance is used up: no run can be started")
-        else:
-            yield Finding("account", "OK", "the key is accepted; the balance is above 0")
-    yield from looked("runs", check_runs(examination))
+        examination.check_time()
+        is_refused = isinstance(error, errors.AuthenticationError) and is_service_code(error.code)
+        yield Finding("account", "FAIL", f"{'the key is refused: ' if is_refused else ''}{trouble(error)}")
+        if is_refused:
+            return
+    yield from looked(examination, "runs", check_runs(examination))
+
+
+def check_balance(account: Account) -> Finding:
+    """Tell whether a run can be paid for, and not how many."""
+    if account.balance is None:
+        return Finding("account", "WARN", "the key is accepted; the balance cannot be read")
+    if account.balance <= 0:
+        return Finding("account", "WARN", "the key is accepted; the balance is used up: no run can be started")
+    return Finding("account", "OK", "the key is accepted; the balance is above 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from typing import Literal
 
 import attrs
@@ -90,9 +91,9 @@ class Examination:
         look_seconds: How long one request may take.
     """
 
-    _client: CoreClaw
+    _client: CoreClaw = attrs.field(alias="client")
     way: NotingTransport
-    meanings: set[Mode] = attrs.field(factory=set["Mode"], init=False)
+    meanings: set[Mode] = attrs.field(factory=set[Mode], init=False)
     seconds: float = _TOTAL_SECONDS
     look_seconds: float = _LOOK_SECONDS
     _began: float = attrs.field(factory=time.monotonic, init=False)
@@ -105,10 +106,22 @@ class Examination:
         Raises:
             OutOfTimeError: There is none left.
         """
-        left = self._began + self.seconds - time.monotonic()
-        if left < _LEAST_SECONDS:
+        self.check_time()
+        return self._client.with_options(timeout=min(self._left, self.look_seconds))
+
+    def check_time(self) -> None:
+        """
+        Go on while there is time.
+
+        Raises:
+            OutOfTimeError: There is none left.
+        """
+        if self._left < _LEAST_SECONDS:
             raise OutOfTimeError
-        return self._client.with_options(timeout=min(left, self.look_seconds))
+
+    @property
+    def _left(self) -> float:
+        return self._began + self.seconds - time.monotonic()
 
     @property
     def service_time(self) -> float:
@@ -117,11 +130,17 @@ class Examination:
         return time.time() if now is None else now
 
 
-def looked(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield *findings*, and a failure of *check* when the service ends them."""
+def looked(examination: Examination, check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """
+    Yield *findings*, and a failure of *check* when the service ends them.
+
+    Raises:
+        OutOfTimeError: What ended them is that there is no time left.
+    """
     try:
         yield from findings
     except errors.CoreClawError as error:
+        examination.check_time()
         yield Finding(check, "FAIL", trouble(error))
 
 
@@ -136,7 +155,7 @@ def trouble(error: errors.CoreClawError) -> str:
     if isinstance(error, errors.ResponseTooLargeError):
         return f"{status} and more data than the client reads"
     if isinstance(error, errors.InvalidResponseError):
-        is_envelope = error.code == 0 and error.status_code == httpx.codes.OK
+        is_envelope = error.code == 0 and error.status_code == HTTPStatus.OK
         what = "data that the client cannot read" if is_envelope else "no envelope of the service: another server?"
         return f"{status} and {what}"
     if isinstance(error, TimeoutError):
