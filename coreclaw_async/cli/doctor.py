@@ -35,9 +35,14 @@ def doctor(*, json: AsJson = False, api_key_file: KeyFile = None, base_url: Base
     """
     key, address = find_key(api_key_file, may_ask=False), find_base_url(base_url)
     way, screen, has_failed = NotingTransport(), Screen(), False
-    # What the environment says the client finds by itself, and names in its errors.
-    given_key = key.value if api_key_file is not None else None
-    with CoreClaw(given_key, base_url=base_url, transport=way, retry=_RETRY, on_event=way.note) as client:
+    with CoreClaw(
+        # What the environment says the client finds by itself, and names in its errors. In no local variable.
+        None if api_key_file is None else key.value,
+        base_url=base_url,
+        transport=way,
+        retry=_RETRY,
+        on_event=way.note,
+    ) as client:
         hide = Credentials(key.value).hide
         settings = Settings(
             url=httpx.URL((address.value or "").strip().rstrip("/")),
