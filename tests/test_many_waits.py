@@ -217,7 +217,7 @@ def test_every_end_is_seen_one_step_late_at_most(
 
 
 @pytest.mark.endurance
-async def test_ten_thousand_cancellations_leave_nobody_behind(service: FakeService) -> None:
+async def test_thousands_of_cancellations_leave_nobody_behind(service: FakeService) -> None:
     dice = random.Random(3)
     ids = [add_run(service, 5_000) for _ in range(40)]
     ended: Counter[str] = Counter()
@@ -231,7 +231,7 @@ async def test_ten_thousand_cancellations_leave_nobody_behind(service: FakeServi
 
         async def come_and_go() -> None:
             nonlocal done
-            for _ in range(200):
+            for _ in range(60):
                 with anyio.CancelScope() as scope:
                     async with anyio.create_task_group() as group:
                         group.start_soon(client.runs.wait, dice.choice(ids))
@@ -249,7 +249,7 @@ async def test_ten_thousand_cancellations_leave_nobody_behind(service: FakeServi
                 group.start_soon(stay, run_id)
         (room,) = client._context.watcher._rooms.values()
 
-        assert done == 10_000
+        assert done == 3_000
         assert ended == Counter(ids)
         assert (room.leader, len(room.present)) == (None, 0)
         assert client.lanes_in_use == 0

@@ -82,7 +82,7 @@ def some_lives(count: int) -> list[float]:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [*((kind, count) for kind in FAULTS for count in (1, 5, 30)), ("502", 200)],
+    [*((kind, 5) for kind in FAULTS), ("502", 1), ("502", 30), ("502", 200)],
 )
 @pytest.mark.endurance
 async def test_an_outage_costs_no_more_than_a_healthy_service_and_ends_are_seen_one_probe_late(

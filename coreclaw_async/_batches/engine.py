@@ -105,7 +105,7 @@ class Engine:
             if self.files is not None:
                 await self.files.prepare()
             # An answer first: it tells the service's clock, and that the key is right.
-            await self.means.patience.call(lambda: read_runs(self.means.context, 0, 1))
+            await self.means.patience.call(lambda: read_runs(self.means.probes, 0, 1))
             await self._ends.read_costs()
             async with anyio.create_task_group() as self._group:
                 self._group.start_soon(self._watch_runs)

@@ -66,10 +66,6 @@ class _Sleeper:
     event: anyio.Event = field(factory=anyio.Event)
 
 
-def _threads_work() -> bool:
-    return anyio.to_thread.current_default_thread_limiter().borrowed_tokens > 0
-
-
 def _wakes_first(sleeper: _Sleeper) -> tuple[float, int]:
     return sleeper.deadline, sleeper.order
 
@@ -95,7 +91,7 @@ class FakeClock:
         quiet_cycles: Rounds of the event loop without activity before a jump, 1 or more.
     """
 
-    def __init__(self, start: float = FAKE_START, *, autojump: bool = True, quiet_cycles: int = 50) -> None:
+    def __init__(self, start: float = FAKE_START, *, autojump: bool = True, quiet_cycles: int = 25) -> None:
         if quiet_cycles < 1:
             raise ValueError(f"quiet_cycles must be 1 or more, not {quiet_cycles}")
         self._wall_offset = start
@@ -183,20 +179,23 @@ class FakeClock:
             with anyio.move_on_after(_LOOK_AGAIN):
                 await sleeper.event.wait()
             return
-        quiet, seen, held, before = 0, self._activity, 0.0, time.monotonic()
+        threads = anyio.to_thread.current_default_thread_limiter()
+        quiet, seen, held = 0, self._activity, 0.0
         while self._now < sleeper.deadline and self._queues[thread][0] is sleeper:
-            # A loop that never rests would hardly let the threads work.
-            await (anyio.sleep(_REST) if _threads_work() else checkpoint())
-            now = time.monotonic()
-            # A machine that stood still for a while has not given the threads that time.
-            held += min(now - before, _LONGEST_ROUND)
-            before = now
+            if threads.borrowed_tokens:
+                # A loop that never rests would hardly let the threads work.
+                before = time.monotonic()
+                await anyio.sleep(_REST)
+                # A machine that stood still for a while has not given the threads that time.
+                held += min(time.monotonic() - before, _LONGEST_ROUND)
+            else:
+                await checkpoint()
             if self._activity != seen:
                 quiet, seen, held = 0, self._activity, 0.0
-            elif not _threads_work() or held > _THREAD_LIMIT:
+            elif not threads.borrowed_tokens or held > _THREAD_LIMIT:
                 quiet += 1
-            if quiet >= self._quiet_cycles:
-                self._jump()
+                if quiet >= self._quiet_cycles:
+                    self._jump()
 
     def _jump(self) -> None:
         with self._lock:

@@ -52,7 +52,7 @@ def lives(draw: st.DrawFn) -> dict[str, Any]:
     return {"losses": draw(starts), "outcomes": draw(st.integers(0, KEYS)), "is_stalled": draw(st.booleans())}
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     processes=st.lists(lives(), min_size=1, max_size=3),
     exclusive=st.booleans(),

@@ -237,7 +237,7 @@ async def test_rows_that_never_come_whole_are_not_written_and_the_item_stays_sub
         return ABSENCES[absence](envelope) if is_last else envelope
 
     service.faults.add(faults.edit(last_page_lacks), operation="listWorkerRunResults", times=100_000)
-    async with opened(service, "memory", count=1) as batch:
+    async with opened(service, "memory", count=1, patience=120) as batch:
         with contextlib.suppress(CoreClawError):
             await finish(batch, output=tmp_path)
         item = await batch.get("k0")

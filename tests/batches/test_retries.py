@@ -109,7 +109,7 @@ async def test_what_somebody_has_aborted_is_not_retried(service: FakeService) ->
 # A virtual clock does not wait for Postgres.
 @pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
 async def test_a_run_that_takes_longer_than_its_spec_allows_is_aborted(service: FakeService, ledger: str) -> None:
-    service.default_script = RunScript(duration=10_000)
+    service.default_script = RunScript(duration=1_000)
     async with opened(service, ledger) as batch:
         await batch.plan([spec("short", run_timeout=30), spec("long", run_timeout=300), spec("any")])
         began = service.clock.monotonic()
