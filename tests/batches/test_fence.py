@@ -566,11 +566,6 @@ async def test_a_process_that_was_stopped_while_sending_does_not_pay_again(
     service = FakeService(clock=RealClock(), balance=10_000, default_script=RunScript(rows=1, duration=0.1))
     worker = service.add_worker("me/one")
     size = LARGE if stage == "body" else 3_000_000
-    async with (
-        AsyncCoreClaw(service.api_key, transport=service) as client,
-        client.batch("paused", ledger=ledger) as batch,
-    ):
-        await batch.plan([RunSpec(key="k", worker_id=worker, input={"keywords": ["k"], "x": "x" * size})])
 
     def end_session() -> None:
         """Have the stopped process lose its lane without knowing it."""
@@ -583,10 +578,24 @@ async def test_a_process_that_was_stopped_while_sending_does_not_pay_again(
             (lock,) = (tmp_path / "runs.db-lanes").glob("*.lock")
             lock.unlink()
 
-    with gateway(service) as gate:
-        await anyio.to_thread.run_sync(
-            lambda: pause_and_take_over(gate, ledger, stage, end_session, has_fence=has_fence)
-        )
+    async def paid_for(key: str) -> int:
+        async with (
+            AsyncCoreClaw(service.api_key, transport=service) as client,
+            client.batch("paused", ledger=ledger) as batch,
+        ):
+            await batch.plan([RunSpec(key=key, worker_id=worker, input={"keywords": [key], "x": "x" * size})])
+        with gateway(service) as gate:
+            await anyio.to_thread.run_sync(
+                lambda: pause_and_take_over(gate, ledger, stage, end_session, has_fence=has_fence)
+            )
+        assert runs_by_key(service)[key] == gate.starts
+        return gate.starts
 
-    paid = runs_by_key(service)
-    assert paid["k"] == gate.starts == (1 if has_fence else 2)
+    if has_fence:
+        assert await paid_for("k") == 1
+        return
+    # That it can pay twice is what makes the test one; a busy machine may let the connection time out.
+    for number in range(3):
+        if await paid_for(f"k{number}") == 2:
+            return
+    pytest.fail("nothing was paid for twice")

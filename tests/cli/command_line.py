@@ -90,8 +90,14 @@ def run_in_pipes(*arguments: str) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def run_in_terminal(*arguments: str, **settings: str) -> tuple[int, str]:
-    """Run a command in a pseudo-terminal, with *settings* in its environment; return exit code and output."""
+def run_in_terminal(
+    *arguments: str, react: tuple[str, Callable[[], object]] | None = None, **settings: str
+) -> tuple[int, str]:
+    """
+    Run a command in a pseudo-terminal, with *settings* in its environment; return exit code and output.
+
+    *react* is what to do once certain words are shown.
+    """
     ours, theirs = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
     env = {**kept, "TERM": "xterm-256color", "COLUMNS": "100", **settings}
@@ -105,6 +111,9 @@ def run_in_terminal(*arguments: str, **settings: str) -> tuple[int, str]:
             with contextlib.suppress(OSError):
                 chunk = os.read(ours, 65536)
                 written += chunk
+                if react is not None and react[0] in without_escapes(written.decode(errors="replace")):
+                    react[1]()
+                    react = None
                 if chunk:
                     continue
             break

@@ -11,9 +11,8 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -398,9 +397,9 @@ def test_ctrl_c_leaves_the_runs_and_the_same_command_goes_on(served: FakeService
     assert (done.exit_code, served.runs_created) == (0, 3)
 
 
-def in_terminal(*arguments: str) -> tuple[int, str]:
+def in_terminal(*arguments: str, react: tuple[str, Callable[[], object]] | None = None) -> tuple[int, str]:
     names = ("CORECLAW_API_KEY", "CORECLAW_BASE_URL", "CORECLAW_LEDGER")
-    code, text = run_in_terminal(*arguments, COLUMNS="200", **{name: os.environ[name] for name in names})
+    code, text = run_in_terminal(*arguments, react=react, COLUMNS="200", **{name: os.environ[name] for name in names})
     return code, without_escapes(text)
 
 
@@ -421,10 +420,9 @@ def test_a_terminal_shows_where_it_stands(served: FakeService, tmp_path: Path) -
 def test_a_terminal_shows_that_a_batch_is_paused_and_what_others_have_done(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path, 2)
     batch("pause")
-    timer = threading.Timer(5.0, batch, ("resume",))
-    timer.start()
-    code, shown = in_terminal("batch", "run", "nightly")
-    timer.join()
+    code, shown = in_terminal(
+        "batch", "run", "nightly", react=("paused, 2 planned, 0 running", lambda: batch("resume"))
+    )
 
     assert code == 0, shown
     assert "paused, 2 planned, 0 running" in shown
