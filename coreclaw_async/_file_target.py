@@ -87,6 +87,20 @@ class FileTarget:
             descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
             self._file = os.fdopen(descriptor, "w+b")
 
+    def check_place(self) -> None:
+        """
+        Raise when the file would not get its place, as far as that can be told without opening a pipe or device.
+
+        Raises:
+            OSError: It would not.
+        """
+        if self._is_replaced:
+            _check_replaceable(self._final)
+        elif self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.write(self._descriptor, b"")
+        elif not os.access(self._final, os.W_OK):
+            raise PermissionError(errno.EACCES, "It may not be written to", str(self.path))
+
     def write(self, data: bytes) -> None:
         """Add *data* at the end."""
         with self._lock:
@@ -206,6 +220,23 @@ def replaced_file(path: Path) -> Generator[BinaryIO]:
         target.discard()
 
 
+def check_target(path: Path) -> None:
+    """
+    Raise when no file can be written to *path*; nothing is changed there.
+
+    A disk that is full, or that is taken away later, cannot be foreseen.
+
+    Raises:
+        OSError: No file can be written.
+    """
+    target = FileTarget(path)
+    try:
+        target.create()
+        target.check_place()
+    finally:
+        target.discard()
+
+
 def leftovers_in(folder: Path) -> dict[str, list[Path]]:
     """
     Return the temporary files in *folder*, of processes that were killed or still write, by the names of their targets.
@@ -242,6 +273,22 @@ def _mode_of(path: Path) -> int | None:
     if stat.S_ISSOCK(mode):
         raise OSError(errno.ENXIO, "It is a socket, which no file can be written to", str(path))
     return mode
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise when a file is there that no other may take the place of, although others can be made in its folder."""
+    if not path.exists():
+        return
+    try:
+        os.close(os.open(path, os.O_WRONLY | _NON_BLOCKING))
+    except OSError as error:
+        # A file with a mode that lets nobody write (EACCES) can be replaced all the same, an immutable one cannot.
+        if error.errno in {errno.EPERM, errno.EROFS}:
+            raise
+    folder, owner = path.parent.stat(), path.stat().st_uid
+    folder = path.parent.stat()
+    if folder.st_mode & stat.S_ISVTX and hasattr(os, "geteuid") and os.geteuid() not in {0, owner, folder.st_uid}:
+        raise PermissionError(errno.EPERM, "The file is another user's", str(path))
 
 
 def _own_descriptor(path: Path) -> int | None:

@@ -1136,6 +1136,7 @@ class SyncRuns:
         *,
         partial: bool = False,
         follow: bool = False,
+        timeout: float | None = None,
         page_size: int = 100,
         max_items: int | None = None,
         prefetch: int = 0,
@@ -1156,6 +1157,7 @@ class SyncRuns:
             partial: Whether the rows that a run has by now are enough while it goes on.
             follow: Whether to wait for the rows of a run that goes on, and return them as they come, until it has
                 ended; the run is looked at by the client's `PollSchedule`. Excludes *partial*.
+            timeout: With *follow*: seconds for which the run is waited for, above 0; None until it has ended.
             page_size: Rows a page, 1 to 100.
             max_items: Most rows in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
@@ -1164,8 +1166,10 @@ class SyncRuns:
             RunNotFinishedError: The run goes on, and neither *partial* nor *follow* is true.
             PaginationError: The pages that came do not add up to one list, or to fewer rows than the run has.
             RunAbortedError: With *follow*: the run stays ``aborting`` beyond the grace time, after its last row.
+            WaitTimeoutError: *timeout* has passed, after the last row that there was by then; the run goes on.
             NotFoundError: There is no such run.
-            ValueError: A number is out of range, the id cannot be one, or *partial* and *follow* are both true.
+            ValueError: A number is out of range, the id cannot be one, *partial* and *follow* are both true, or
+                *timeout* is given without *follow*.
         """
         return Pager(
             self._bridge,
@@ -1173,6 +1177,7 @@ class SyncRuns:
                 run,
                 partial=partial,
                 follow=follow,
+                timeout=timeout,
                 page_size=page_size,
                 max_items=max_items,
                 prefetch=prefetch,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from coreclaw_async._file_target import FileTarget, leftovers_in, replaced_file
+from coreclaw_async._file_target import FileTarget, check_target, leftovers_in, replaced_file
 
 
 def test_a_file_that_was_given_up_before_its_thread_began_is_not_made(tmp_path: Path) -> None:
@@ -141,3 +147,132 @@ def test_leftovers_are_told_by_the_names_of_their_targets(tmp_path: Path) -> Non
 
     for target in targets:
         target.discard()
+
+
+def test_a_target_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    old = tmp_path / "old.csv"
+    old.write_text("old")
+    old.chmod(0o400)
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "not-there-yet")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    before = sorted(tmp_path.iterdir())
+
+    for path in (old, link, pipe, tmp_path / "new.csv", Path("/dev/null"), Path("/dev/full"), Path("/dev/stdout")):
+        check_target(path)
+
+    assert sorted(tmp_path.iterdir()) == before
+    assert old.read_text() == "old"
+
+
+def _loop(folder: Path) -> Path:
+    (folder / "loop").symlink_to(folder / "loop")
+    return folder / "loop"
+
+
+def _into_nowhere(folder: Path) -> Path:
+    (folder / "link").symlink_to(folder / "no" / "such" / "file")
+    return folder / "link"
+
+
+def _socket(folder: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(folder / "s"))
+    return folder / "s"
+
+
+def _below_a_file(folder: Path) -> Path:
+    (folder / "file").touch()
+    return folder / "file" / "rows.csv"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _loop,
+        _into_nowhere,
+        _socket,
+        _below_a_file,
+        lambda folder: folder,
+        lambda folder: folder / "no" / "rows.csv",
+        lambda folder: folder / ("x" * 300),
+        lambda _: Path("/proc/rows.csv"),
+        lambda _: Path("/proc/self/fd/9999"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_refused_and_nothing_is_left(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    with pytest.raises(OSError):
+        check_target(path)
+
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_descriptor_that_is_open_for_reading_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            check_target(Path(f"/dev/fd/{descriptor}"))
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may look into, as they may not into those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_what_only_others_may_write_is_refused(open_folder: Path) -> None:
+    """Root may write anything, so a process that is nobody tries."""
+    shared, private, pipe = open_folder / "shared", open_folder / "private", open_folder / "pipe"
+    shared.mkdir()
+    private.mkdir()
+    shared.chmod(0o1777)
+    private.chmod(0o755)
+    (shared / "theirs.csv").touch()
+    os.mkfifo(pipe)
+    pipe.chmod(0o600)
+    code = """
+import os, sys
+from pathlib import Path
+from coreclaw_async._file_target import check_target
+os.setgid(65534), os.setuid(65534)
+for name in ("shared/mine.csv", "shared/theirs.csv", "private/rows.csv", "pipe"):
+    try:
+        check_target(Path(sys.argv[1]) / name)
+        print(name)
+    except PermissionError as error:
+        print("-", error.strerror)
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(open_folder)], check=True, capture_output=True, text=True)
+
+    assert ended.stdout.splitlines() == [
+        "shared/mine.csv",
+        "- The file is another user's",
+        "- Permission denied",
+        "- It may not be written to",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("chattr") is None, reason="only root can use chattr")
+def test_a_file_that_nothing_may_take_the_place_of_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.touch()
+    if subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True).returncode:
+        pytest.skip("this file system has no immutable files")
+    try:
+        with pytest.raises(PermissionError):
+            check_target(path)
+    finally:
+        subprocess.run(["chattr", "-i", str(path)], check=True)
+    assert list(tmp_path.iterdir()) == [path]

@@ -22,6 +22,7 @@ from coreclaw_async import (
     PaginationError,
     RunAbortedError,
     RunNotFinishedError,
+    WaitTimeoutError,
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -513,3 +514,27 @@ async def test_file_of_an_ended_run_needs_no_look_at_it(
     await client.runs.download(run, tmp_path / "rows.csv", partial=partial)
 
     assert asked(service)[0] == "exportWorkerRunResults"
+
+
+async def test_following_rows_ends_when_the_time_is_up(client: AsyncCoreClaw, service: FakeService) -> None:
+    run_id = going_run(service)
+    pager = client.runs.iterate_results(run_id, follow=True, timeout=40.0)
+    rows: list[Any] = []
+    began = service.clock.monotonic()
+
+    with pytest.raises(WaitTimeoutError, match="within 40 s") as caught:
+        async for row in pager:
+            rows.append(row)
+
+    assert caught.value.run_id == run_id
+    assert service.clock.monotonic() - began <= 45
+    assert 8 < len(rows) < 25
+    assert ranks(rows + await pager.collect()) == list(range(1, 26))
+
+
+async def test_a_time_for_rows_is_checked_before_anything_is_sent(client: AsyncCoreClaw, service: FakeService) -> None:
+    with pytest.raises(ValueError, match="timeout is for follow=True"):
+        client.runs.iterate_results("R", timeout=3.0)
+    with pytest.raises(ValueError, match="timeout"):
+        client.runs.iterate_results("R", follow=True, timeout=0.0)
+    assert service.requests == []

@@ -83,6 +83,7 @@ class RunRows:
         run: How the run is named.
         partial: Whether the rows so far are enough, of a run that goes on too.
         follow: Whether to wait for further rows until the run has ended.
+        timeout: Seconds for which *follow* waits, or None until the run has ended.
         keeps_numbers: Whether numbers of rows stay as they are written (`ExactNumber`).
     """
 
@@ -90,6 +91,7 @@ class RunRows:
     run: RunRef
     partial: bool
     follow: bool
+    timeout: float | None = None
     keeps_numbers: bool = False
     _run_id: str = attrs.field(default="", init=False)
     _state: Run | None = attrs.field(default=None, init=False)
@@ -196,7 +198,7 @@ class RunRows:
             ended, self._ended, self._wait = self._ended, None, None
             raise_without_end(ended)
         if self._wait is None:
-            self._wait = Wait.begin(self.context, [self._run_id], timeout=None, tells_all=True)
+            self._wait = Wait.begin(self.context, [self._run_id], timeout=self.timeout, tells_all=True)
         try:
             while True:
                 watch = await self._wait.next_watch()

@@ -447,6 +447,7 @@ class AsyncRuns:
         *,
         partial: bool = False,
         follow: bool = False,
+        timeout: float | None = None,
         page_size: int = 100,
         max_items: int | None = None,
         prefetch: int = 0,
@@ -467,6 +468,7 @@ class AsyncRuns:
             partial: Whether the rows that a run has by now are enough while it goes on.
             follow: Whether to wait for the rows of a run that goes on, and return them as they come, until it has
                 ended; the run is looked at by the client's `PollSchedule`. Excludes *partial*.
+            timeout: With *follow*: seconds for which the run is waited for, above 0; None until it has ended.
             page_size: Rows a page, 1 to 100.
             max_items: Most rows in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
@@ -475,15 +477,21 @@ class AsyncRuns:
             RunNotFinishedError: The run goes on, and neither *partial* nor *follow* is true.
             PaginationError: The pages that came do not add up to one list, or to fewer rows than the run has.
             RunAbortedError: With *follow*: the run stays ``aborting`` beyond the grace time, after its last row.
+            WaitTimeoutError: *timeout* has passed, after the last row that there was by then; the run goes on.
             NotFoundError: There is no such run.
-            ValueError: A number is out of range, the id cannot be one, or *partial* and *follow* are both true.
+            ValueError: A number is out of range, the id cannot be one, *partial* and *follow* are both true, or
+                *timeout* is given without *follow*.
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         run_id_of(run)
         check_bool("partial", partial)
         if check_bool("follow", follow) and partial:
             raise ValueError("partial and follow exclude each other, and both are True")
-        return self._context.pager(RunRows(self._context, run, partial=partial, follow=follow).open, options)
+        check_wait(timeout, None, "leave")
+        if timeout is not None and not follow:
+            raise ValueError("timeout is for follow=True: nothing else waits for the run")
+        rows = RunRows(self._context, run, partial=partial, follow=follow, timeout=timeout)
+        return self._context.pager(rows.open, options)
 
     async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """

@@ -12,7 +12,7 @@ from coreclaw_async._batches.records import BatchRecord
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync_generated import Batch
 from coreclaw_async.cli.batch_page import write_page
-from coreclaw_async.cli.batch_rows import ROW_FORMATS, RowWriter
+from coreclaw_async.cli.batch_rows import write_keyed_rows
 from coreclaw_async.cli.batch_session import (
     Account,
     Ledger,
@@ -24,7 +24,7 @@ from coreclaw_async.cli.batch_session import (
 )
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, check_folder
+from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, RowFormat, check_writable, row_format_of
 from coreclaw_async.cli.output import json_line, print_json, show_list, whole_file
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.cli.session import guarded
@@ -46,7 +46,7 @@ def report(
     base_url: BaseUrl = None,
 ) -> None:
     """Say where a batch stands, what it has cost, and what a person must decide; sends nothing."""
-    check_folder(html, option="--html")
+    check_writable(html, option="--html")
     with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         told = batch.report()
         screen = Screen()
@@ -102,15 +102,7 @@ def rows(
     ledger: Ledger,
     account: Account = None,
     output: RowsFile = STDIO,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            autocompletion=lambda: list(ROW_FORMATS),
-            help="jsonl or csv; else the ending of the file.",
-        ),
-    ] = None,
+    format: RowFormat = None,
     state: States = None,
     worker: OfWorker = None,
     json: AsJson = False,
@@ -120,21 +112,16 @@ def rows(
     """
     Print all rows that a batch has found, each with the key of its item, from the files of batch run or the service.
 
-    Lines of JSON with the members key and row; or CSV, whose first column is the key, with all columns of all rows.
+    Lines of JSON, or one JSON array, with the members key and row; or CSV, whose first column is the key, with all
+    columns of all rows.
 
     Exit codes: 0 success, 2 usage, 3 the service refused or failed, 6 items are open or held, whose rows are missing,
     7 the rows could not be read from their files, or not be written.
     """
-    check_folder(output)
-    writer = RowWriter.of(output, "jsonl" if json else format)
+    check_writable(output)
+    wanted = row_format_of(output, "jsonl" if json else format)
     with open_batch(name, ledger, account, api_key_file, base_url) as batch:
-        try:
-            count = writer.write(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            Screen().complain(f"The rows could not be read or written: {error}")
-            raise typer.Exit(ExitCode.NOT_WRITTEN) from None
+        count = write_keyed_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
         if output != STDIO:
             Screen().complain(f"{output} ({count} rows)")
         if not state and _is_missing_some(batch):
@@ -164,7 +151,7 @@ def export(
     base_url: BaseUrl = None,
 ) -> None:
     """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
-    check_folder(output)
+    check_writable(output)
     with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
         count = 0
         for record in batch.export(with_inputs=inputs):

@@ -7,17 +7,20 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import typer
 
+from coreclaw_async._file_target import check_target
 from coreclaw_async._resources.downloads import ExportFormat
 from coreclaw_async._wire.request import build_body
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 
 STDIO = Path("-")
+ROW_FORMATS = ("csv", "json", "jsonl")
 _AGES = {"m": 60, "h": 3600, "d": 86_400}
 
 
@@ -65,6 +68,15 @@ Format: TypeAlias = Annotated[
         "--format", metavar="FORMAT", autocompletion=_formats, help=f"One of {', '.join(_formats())}; else the ending."
     ),
 ]
+RowFormat: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        autocompletion=lambda: list(ROW_FORMATS),
+        help=f"One of {', '.join(ROW_FORMATS)}; else the ending, else jsonl.",
+    ),
+]
 Status: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="STATUS", autocompletion=_statuses, help=f"Only runs that are {', '.join(_statuses())}."),
@@ -77,24 +89,67 @@ def run_of(name: str) -> RunRef:
 
 
 def fields_of(text: str | None) -> list[str] | None:
-    """Return the names in a list that is separated by commas."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    """
+    Return the names in a list that is separated by commas.
+
+    Raises:
+        typer.BadParameter: A name is empty, or comes twice.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise typer.BadParameter(f"--fields: a name is empty in {text!r}")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise typer.BadParameter(f"--fields: {', '.join(twice)} is named more than once")
+    return names
 
 
 def format_of(path: Path, given: str | None) -> ExportFormat:
     """Return the format that was asked for, or that the ending of *path* names."""
-    name = given or path.suffix.lower().removeprefix(".")
+    name = _named_format(path, given)
     if name not in _formats():
         raise typer.BadParameter(f"the format must be one of {', '.join(_formats())}, not {name!r}; give --format")
     return cast("ExportFormat", name)
 
 
-def check_folder(path: Path | None, *, option: str = "--output") -> None:
-    """Refuse a file that cannot be written, before anything is paid for."""
+def row_format_of(path: Path, given: str | None, *, instead: str = "") -> str:
+    """
+    Return the format of rows that was asked for, or that the ending of *path* names; without an ending ``jsonl``.
+
+    Args:
+        path: The file to write.
+        given: What ``--format`` says.
+        instead: The command that writes further formats, which is named where one of those was asked for.
+
+    Raises:
+        typer.BadParameter: Rows are not written in this format.
+    """
+    name = _named_format(path, given) or "jsonl"
+    if name in ROW_FORMATS:
+        return name
+    way = f"; for {name}: {instead}" if instead and name in _formats() else "; give --format"
+    raise typer.BadParameter(f"rows are written as {', '.join(ROW_FORMATS)}, not as {name!r}{way}")
+
+
+def _named_format(path: Path, given: str | None) -> str:
+    name = given or path.suffix.lower().removeprefix(".")
+    return "jsonl" if name == "ndjson" else name
+
+
+def check_writable(path: Path | None, *, option: str = "--output") -> None:
+    """
+    Refuse a file that cannot be written, before anything is paid for or read.
+
+    Raises:
+        typer.BadParameter: It cannot be written.
+    """
     if path is None or path == STDIO:
         return
-    if path.is_dir() or not path.parent.is_dir():
-        raise typer.BadParameter(f"{option}: {path} is a folder, or its folder does not exist")
+    try:
+        check_target(path)
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: {path} cannot be written: {error.strerror or error}") from None
 
 
 def read_input(text: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import attrs
 from coreclaw_async._file_target import replaced_file
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.receipts import current
-from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.cli.screen import Screen, escaped, money
 from coreclaw_async.models import Row, Run
 
 # What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
@@ -50,8 +51,9 @@ def _as_text(value: object) -> Any:
 def print_json(values: Iterable[Any]) -> None:
     """Print one line of JSON for each of *values*, each as soon as it is there."""
     stream = _json_stream()
+    show: Callable[[str], str] = escaped if stream.isatty() else str
     for value in values:
-        line = json_line(value)
+        line = show(json_line(value))
         stream.write(line + "\n")
         stream.flush()
         current().was_written(line)
@@ -116,11 +118,40 @@ def run_result(run: Run) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Generator[TextIO]:
-    """Write a file that takes the place of *path* when the block has ended well; standard output for ``-``."""
+    """
+    Write a file that takes the place of *path* when the block has ended well; standard output for ``-``.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     if path == STDIO:
-        yield _json_stream()
+        stream = _json_stream()
+        yield stream
+        stream.flush()
         return
-    with replaced_file(path) as raw:
-        file = io.TextIOWrapper(raw, encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n")
-        yield file
-        file.detach()
+    try:
+        with replaced_file(path) as raw:
+            file = io.TextIOWrapper(raw, encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n")
+            yield file
+            file.detach()
+    except OSError as error:
+        # Some errors of the service are a TimeoutError, and so an OSError, but not one of the system's.
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def is_terminal(path: Path) -> bool:
+    """Return whether what is written to *path* is shown by a terminal."""
+    if path == STDIO:
+        return sys.stdout.isatty()
+    if not path.is_char_device():
+        return False
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:  # Whoever writes to it will say so.
+        return False
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)

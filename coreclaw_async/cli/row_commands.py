@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 
 from coreclaw_async._resources.run_rows import must_be_finished
 from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async.cli.failures import ExitCode, tell_failure
 from coreclaw_async.cli.options import (
     STDIO,
     AsJson,
@@ -18,22 +21,26 @@ from coreclaw_async.cli.options import (
     Fields,
     Format,
     KeyFile,
+    RowFormat,
     RunName,
     Seconds,
-    check_folder,
+    check_writable,
     fields_of,
     format_of,
+    row_format_of,
     run_of,
 )
-from coreclaw_async.cli.output import cell, print_json
-from coreclaw_async.cli.row_files import print_rows
+from coreclaw_async.cli.output import cell, print_json, run_sentence
+from coreclaw_async.cli.row_fields import columns_of, must_be_there
+from coreclaw_async.cli.row_files import print_rows, write_export
+from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
-from coreclaw_async.cli.transfer_progress import TransferProgress
-from coreclaw_async.errors import NotFoundError
-from coreclaw_async.models import LastRun, LogEntry, RunRef
+from coreclaw_async.errors import NotFoundError, RunNotFinishedError, WaitTimeoutError
+from coreclaw_async.models import LastRun, LogEntry, Run, RunOutcome
 
 Partial = Annotated[bool, typer.Option("--partial", help="Take the rows so far of a run that goes on.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
 
 
 @guarded
@@ -42,8 +49,10 @@ def rows(
     *,
     limit: Annotated[int | None, typer.Option(min=1, help="Print this many rows at most.")] = None,
     fields: Fields = None,
+    format: RowFormat = None,
     partial: Partial = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    follow: Follow = False,
+    timeout: Seconds = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
     ] = STDIO,
@@ -51,29 +60,86 @@ def rows(
     base_url: BaseUrl = None,
 ) -> None:
     """
-    Print the rows of a run as lines of JSON, every row once or an error.
+    Print the rows of a run, every row once or an error: as lines of JSON, as one JSON array, or as CSV.
 
     A run that goes on is an error (exit code 5), unless --partial or --follow says what to do.
     """
-    if partial and follow:
-        raise typer.BadParameter("give either --partial or --follow")
-    check_folder(output)
+    _check_waiting(partial=partial, follow=follow, timeout=timeout)
+    names = fields_of(fields)
+    instead = f"coreclaw-async export {shlex.quote(name)} -o {shlex.quote(str(output))}"
+    wanted = row_format_of(output, format, instead="coreclaw-async export RUN -o FILE" if output == STDIO else instead)
+    check_writable(output)
     with open_client(api_key_file, base_url) as client:
         run = _run_or_newest(client, name)
-        print_rows(client, run, output, limit=limit, fields=fields_of(fields), partial=partial, follow=follow)
+        with _telling_next("rows", run.run_id, output, follow=follow):
+            print_rows(
+                client,
+                run,
+                output,
+                format=wanted,
+                limit=limit,
+                fields=names,
+                partial=partial,
+                follow=follow,
+                timeout=timeout,
+            )
 
 
-def _run_or_newest(client: CoreClaw, name: str) -> RunRef:
+def _check_waiting(*, partial: bool = False, follow: bool, timeout: float | None) -> None:
+    if partial and follow:
+        raise typer.BadParameter("give either --partial or --follow")
+    if timeout is not None and not follow:
+        raise typer.BadParameter("--timeout is for --follow: nothing else waits")
+
+
+def _run_or_newest(client: CoreClaw, name: str) -> Run:
     """Return the run of this name, or the newest run of the worker of this name: their ids look alike."""
     if re.search(r"[/~]", name):
         return client.runs.get(LastRun(name))
     try:
         return client.runs.get(run_of(name))
     except NotFoundError as error:
+        if name == "last":
+            raise
         try:
             return client.runs.get(LastRun(name))
         except NotFoundError:
             raise error from None
+
+
+@contextmanager
+def _telling_next(
+    command: str, run_id: str, path: Path | None, *, follow: bool, as_json: bool = False
+) -> Generator[None]:
+    """Say how to go on where a run has not ended, or where nobody has waited for its end."""
+    screen = Screen()
+    to_file = "" if path in {None, STDIO} else f" -o {shlex.quote(str(path))}"
+    again = f"coreclaw-async {command} {run_id}{to_file}"
+    try:
+        yield
+    except RunNotFinishedError as error:
+        status = "" if error.run is None else f" (its status is {error.run.status})"
+        screen.complain(f"Run {run_id} has not ended{status}: its rows so far may not be all.")
+        _tell_commands(
+            screen,
+            ("to wait for its end", f"coreclaw-async wait {run_id}"),
+            ("all, once it has ended", f"{again} --follow"),
+            ("what there is by now", f"{again} --partial"),
+        )
+        raise typer.Exit(ExitCode.WAIT_TIMEOUT) from None
+    except WaitTimeoutError as error:
+        code = tell_failure(screen, error, as_json=as_json)
+        _tell_commands(screen, ("to go on", f"{again} --follow"), ("to stop it", f"coreclaw-async abort {run_id}"))
+        raise typer.Exit(code) from None
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"to try again:  {again}{' --follow' if follow else ''}")
+        raise
+
+
+def _tell_commands(screen: Screen, *commands: tuple[str, str]) -> None:
+    width = max(len(what) for what, _ in commands) + 1
+    for what, command in commands:
+        screen.complain(f"  {f'{what}:':{width}}  {command}")
 
 
 @guarded
@@ -86,6 +152,8 @@ def export(
     format: Format = None,
     fields: Fields = None,
     partial: Partial = False,
+    follow: Follow = False,
+    timeout: Seconds = None,
     url: Annotated[
         bool, typer.Option("--url", help="Print a temporary URL instead, by which anybody can read the rows.")
     ] = False,
@@ -95,47 +163,79 @@ def export(
     """
     Write the rows of a run to a file in one of the service's formats, by default the one that its ending names.
 
-    A run that goes on is an error (exit code 5), unless --partial says to take its rows so far.
+    A run that goes on is an error (exit code 5), unless --partial says to take its rows so far, or --follow to wait.
     """
     if (output is None) != url:
         raise typer.BadParameter("give either --output FILE or --url")
-    check_folder(output)
+    if output == STDIO:
+        raise typer.BadParameter("export writes files; for standard output: coreclaw-async rows RUN --format csv")
+    _check_waiting(partial=partial, follow=follow, timeout=timeout)
+    names = fields_of(fields)
     wanted = format_of(output or Path("rows.csv"), format)
+    check_writable(output)
     with open_client(api_key_file, base_url) as client:
-        if output is None:
+        found = client.runs.get(run_of(run))  # What is called the last run may be another one with each request.
+        with _telling_next("export", found.run_id, output, follow=follow):
+            if follow:
+                found = _ended(client, found, timeout)
             if not partial:
-                must_be_finished(client.runs.get(run_of(run)))
-            found = client.runs.export(run_of(run), format=wanted, fields=fields_of(fields))
-            Screen().tell(found.download_url)
-            return
-        screen = Screen()
-        with TransferProgress(screen, output.name) as bar:
-            path = client.runs.download(
-                run_of(run), output, format=wanted, fields=fields_of(fields), partial=partial, on_progress=bar.show
-            )
-        screen.complain(f"{path} ({path.stat().st_size:,} bytes)")
+                must_be_finished(found)
+            if names is not None:
+                _check_fields(client, found, names)
+            if output is None:
+                Screen().tell(client.runs.export(found, format=wanted, fields=names).download_url)
+            else:
+                write_export(client, found, output, wanted, fields=names, partial=partial)
+
+
+def _ended(client: CoreClaw, run: Run, timeout: float | None) -> Run:
+    """Wait for the end of a run, whose rows are there also when it has failed."""
+    if run.is_finished:
+        return run
+    screen = Screen()
+    with RowProgress(screen, "waiting", total=None) as bar:
+        ended = client.runs.wait(
+            run,
+            timeout=timeout,
+            check=False,
+            on_update=lambda now: bar.show(str(now.status or ""), now.result_count or 0),
+        )
+    if ended.outcome is not RunOutcome.SUCCEEDED:
+        screen.complain(run_sentence(ended))
+    return ended
+
+
+def _check_fields(client: CoreClaw, run: Run, fields: Sequence[str]) -> None:
+    """Refuse columns that there are not; those of a run without rows that names none the service must judge."""
+    if columns := columns_of(client.runs.list_results_page(run, limit=100)):
+        must_be_there(fields, columns)
 
 
 @guarded
 def log(
     run: RunName,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    follow: Follow = False,
     timeout: Seconds = None,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
     """Print the recent part of a run's log; with --follow, what comes until the run has ended too."""
+    _check_waiting(follow=follow, timeout=timeout)
     with open_client(api_key_file, base_url) as client:
-        entries: Iterable[LogEntry]
-        if follow:
-            entries = client.runs.follow_log(run_of(run), timeout=timeout)
-        else:
-            entries = client.runs.get_log(run_of(run)).entries
-        if json:
-            print_json(entries)
+        if not follow:
+            _print_log(client.runs.get_log(run_of(run)).entries, as_json=json)
             return
-        screen = Screen()
-        for entry in entries:
-            screen.say_log(cell(entry.timestamp), str(entry.level or ""), entry.content)
+        run_id = client.runs.get(run_of(run)).run_id if run == "last" else run
+        with _telling_next("log", run_id, None, follow=True, as_json=json):
+            _print_log(client.runs.follow_log(run_id, timeout=timeout), as_json=json)
+
+
+def _print_log(entries: Iterable[LogEntry], *, as_json: bool) -> None:
+    if as_json:
+        print_json(entries)
+        return
+    screen = Screen()
+    for entry in entries:
+        screen.say_log(cell(entry.timestamp), str(entry.level or ""), entry.content)

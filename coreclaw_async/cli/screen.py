@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
@@ -67,7 +68,7 @@ class Screen:
         """Print an entry of a log, which may have several lines."""
         style = {"error": "red", "warn": "yellow", "debug": "dim"}.get(level, "")
         for line in text.splitlines() or [""]:
-            words = Text.assemble((f"{moment} ", "dim"), (f"{level:5} ", style), plain(line))
+            words = Text.assemble((f"{moment} ", "dim"), (f"{plain(level):5} ", style), plain(line))
             self._out.print(words, soft_wrap=True)
 
     def say_table(self, rows: Sequence[Row]) -> None:
@@ -143,6 +144,18 @@ ERR: ContextVar[Console | None] = ContextVar("coreclaw_async_error_console", def
 def plain(text: str) -> str:
     """Return *text* without line breaks and control characters, which could do anything to a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def escaped(line: str) -> str:
+    """Return a line of JSON with escapes in place of the characters that could do anything to a terminal."""
+    if line.isprintable():
+        return line
+    return "".join(json.dumps(one)[1:-1] if _controls(one) else one for one in line)
+
+
+def _controls(character: str) -> bool:
+    # Two of the invisible ones only join letters, or keep them apart, as some scripts and emoji need it.
+    return unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in "\u200c\u200d"
 
 
 def money(amount: Decimal | None) -> str:

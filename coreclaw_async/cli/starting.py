@@ -9,12 +9,11 @@ from typing import Annotated, Self, TypeAlias
 import attrs
 import typer
 
-from coreclaw_async._resources.downloads import ExportFormat
 from coreclaw_async._sync_generated import CoreClaw
 from coreclaw_async.cli import streams
 from coreclaw_async.cli.failures import ExitCode, failure_object, worst
 from coreclaw_async.cli.following import Following, next_command
-from coreclaw_async.cli.options import STDIO, check_folder, format_of
+from coreclaw_async.cli.options import STDIO, check_writable, format_of, row_format_of
 from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.row_files import write_rows
@@ -47,7 +46,7 @@ class Starting:
 
     waits: bool
     output: Path | None
-    format: ExportFormat | None
+    format: str | None
     timeout: float | None
     abort: bool
     as_json: bool
@@ -65,12 +64,18 @@ class Starting:
         """
         if output is None and format is not None:
             raise typer.BadParameter("--format is for --output FILE")
-        check_folder(output)
+        check_writable(output)
         waits = wait or output is not None
         if not waits and (timeout is not None or abort):
             raise typer.BadParameter("--timeout and --abort-on-interrupt are for a wait: give --wait or --output")
-        file_format = None if output is None or output == STDIO else format_of(output, format)
-        return cls(waits=waits, output=output, format=file_format, timeout=timeout, abort=abort, as_json=as_json)
+        return cls(
+            waits=waits,
+            output=output,
+            format=_format_of(output, format),
+            timeout=timeout,
+            abort=abort,
+            as_json=as_json,
+        )
 
     def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
         """Start a run, which costs money, and do with it what the options say."""
@@ -134,3 +139,9 @@ class Starting:
         form = [] if self.format is None else ["--format", self.format]
         command = "rows" if path == STDIO else "export"
         self._screen.complain(f"  to get them:  {next_command(command, run.run_id, '-o', str(path), *form)}")
+
+
+def _format_of(output: Path | None, given: str | None) -> str | None:
+    if output is None or (output == STDIO and given is None):
+        return None
+    return row_format_of(output, given) if output == STDIO else format_of(output, given)

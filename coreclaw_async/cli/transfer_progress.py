@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+from rich.table import Column
 
 from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.screen import Screen
+
+# So that all fits 80 columns.
+_NAME_WIDTH = 20
+_BAR_WIDTH = 20
 
 
 class TransferProgress(Bar):
@@ -20,8 +25,8 @@ class TransferProgress(Bar):
     def __init__(self, screen: Screen, name: str) -> None:
         super().__init__(
             screen,
-            TextColumn("{task.description}", markup=False),
-            BarColumn(complete_style="cyan", finished_style="green"),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=_NAME_WIDTH)),
+            BarColumn(_BAR_WIDTH, complete_style="cyan", finished_style="green"),
             DownloadColumn(),
             TransferSpeedColumn(),
             word=name,

@@ -114,8 +114,8 @@ def test_run_prints_its_rows_as_lines_and_nothing_else(service: FakeService) -> 
         (("--input", '{"a":'), "not JSON that can be sent"),
         (("--input", r'{"a": ["\ud83d"]}'), "input.a[0]"),
         (("--output", "rows.doc"), "the format must be one of"),
-        (("--output", "no/such/folder/rows.csv"), "its folder does not exist"),
-        (("--output", "."), "is a folder"),
+        (("--output", "no/such/folder/rows.csv"), "rows.csv cannot be written: There is no such folder"),
+        (("--output", "."), "It is a folder"),
         (("--timeout", "-1", "--wait"), "must be above 0 and finite, not -1"),
         (("--timeout", "nan", "--wait"), "must be above 0 and finite, not nan"),
         (("--api-key-file", "no-key"), "no-key"),
@@ -366,11 +366,11 @@ def test_rows_can_be_limited_and_cut(service: FakeService, tmp_path: Path) -> No
     run_id = service.add_run(WORKER, rows=250)
     path = tmp_path / "rows.jsonl"
 
-    outcome = done(service, "rows", run_id, "--limit", "2", "--fields", "rank, title,nothing", "-o", str(path))
+    outcome = done(service, "rows", run_id, "--limit", "2", "--fields", "rank, title", "-o", str(path))
 
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
-        {"rank": 1, "title": "Result 1", "nothing": None},
-        {"rank": 2, "title": "Result 2", "nothing": None},
+        {"rank": 1, "title": "Result 1"},
+        {"rank": 2, "title": "Result 2"},
     ]
     assert outcome.stderr == f"{path} (2 rows)\n"
 

@@ -11,6 +11,7 @@ from cli.command_line import without_escapes
 
 from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli.transfer_progress import TransferProgress
 
 
 class Terminal(io.StringIO):
@@ -35,6 +36,34 @@ def test_bar_in_a_terminal_shows_the_last_word_as_it_came_and_the_rows(
 
     assert re.search(r"\[b\]done .* 7 rows", without_escapes(text))
     assert "\x1b[8m" not in text
+
+
+@pytest.mark.parametrize("total", [4500, None])
+def test_bar_shows_how_many_rows_there_are_once_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, total: int | None
+) -> None:
+    stream = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    with contextlib.redirect_stderr(stream), RowProgress(Screen(), "reading", total=None) as progress:
+        progress.show("reading", 123, total)
+
+    assert ("123 of 4,500 rows" if total else "123 rows") in without_escapes(stream.getvalue())
+
+
+def test_bars_fit_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.redirect_stderr(stream):
+        with RowProgress(Screen(), "reading", total=None) as progress:
+            progress.show("reading", 12_345_678, 123_456_789)
+        with TransferProgress(Screen(), "a-name-that-has-no-end-" * 5) as transfer:
+            transfer.show(999_000_000, 1_234_000_000)
+
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", without_escapes(stream.getvalue()))]
+    assert max(map(len, lines)) <= 80
+    assert any("12,345,678 of 123,456,789 rows" in line for line in lines)
+    assert any("a-name-that-has-no-" in line and "GB" in line for line in lines)
 
 
 def test_bar_is_gone_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
