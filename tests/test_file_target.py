@@ -187,6 +187,26 @@ def _below_a_file(folder: Path) -> Path:
     return folder / "file" / "rows.csv"
 
 
+def _itself(folder: Path) -> Path:
+    return folder
+
+
+def _without_folder(folder: Path) -> Path:
+    return folder / "no" / "rows.csv"
+
+
+def _long_name(folder: Path) -> Path:
+    return folder / ("x" * 300)
+
+
+def _no_process(_: Path) -> Path:
+    return Path("/proc/rows.csv")
+
+
+def _no_descriptor(_: Path) -> Path:
+    return Path("/proc/self/fd/9999")
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -194,11 +214,11 @@ def _below_a_file(folder: Path) -> Path:
         _into_nowhere,
         _socket,
         _below_a_file,
-        lambda folder: folder,
-        lambda folder: folder / "no" / "rows.csv",
-        lambda folder: folder / ("x" * 300),
-        lambda _: Path("/proc/rows.csv"),
-        lambda _: Path("/proc/self/fd/9999"),
+        _itself,
+        _without_folder,
+        _long_name,
+        _no_process,
+        _no_descriptor,
     ],
 )
 def test_a_target_that_cannot_be_written_is_refused_and_nothing_is_left(

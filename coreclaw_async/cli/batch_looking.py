@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,8 @@ from coreclaw_async.cli.batch_session import (
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, RowFormat, check_writable, row_format_of
-from coreclaw_async.cli.output import json_line, print_json, show_list, whole_file
-from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.cli.output import is_terminal, json_line, print_json, show_list, whole_file
+from coreclaw_async.cli.screen import Screen, escaped, money
 from coreclaw_async.cli.session import guarded
 from coreclaw_async.ledger import BatchItemState
 
@@ -152,10 +153,11 @@ def export(
 ) -> None:
     """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
     check_writable(output)
+    show: Callable[[str], str] = escaped if is_terminal(output) else str
     with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
         count = 0
         for record in batch.export(with_inputs=inputs):
-            file.write(json_line(_exported(record, with_input=inputs)) + "\n")
+            file.write(show(json_line(_exported(record, with_input=inputs))) + "\n")
             count += 1
         file.flush()
     if output != STDIO:

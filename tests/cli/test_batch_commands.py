@@ -218,7 +218,7 @@ def test_rows_that_cannot_be_written_are_seven(served: FakeService, tmp_path: Pa
     outcome = batch("rows", "-o", "/dev/full", "--format", format)
 
     assert outcome.exit_code == 7
-    assert "The rows could not be read or written: [Errno 28]" in outcome.stderr
+    assert "[Errno 28] No space left on device: '/dev/full'" in outcome.stderr
 
 
 def test_a_reader_of_rows_who_has_had_enough_is_no_failure(served: FakeService, tmp_path: Path) -> None:

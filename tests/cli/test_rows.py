@@ -16,7 +16,7 @@ from interrupting import interrupt_once
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"b": 'x,\r"y"', "a": 1, "n": {"k": [1, "\u6771"]}},
     {"a": True, "late": 0.1, "b": None},
 ]
@@ -375,7 +375,7 @@ CONTROLS = "\x1b[8m\x9b8m\x7f\u2028\u202e\u2066\U000e0041"
         (("log", "--json"), r"\u001b[8m\u009b8m\u007f\u2028\u202e\u2066\udb40\udc41é"),
         (("log",), " 8m"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    ids=["lines", "array", "device", "csv", "log lines", "log"],
 )
 def test_a_terminal_is_not_controlled_by_what_the_service_sends(
     served: FakeService, command: tuple[str, ...], shown: str
@@ -400,3 +400,40 @@ def test_what_the_service_sends_is_as_it_was_where_nobody_looks(
     assert "\x9b\u2028\u202e" in done("rows", run_id, "--format", format).stdout
     done("rows", run_id, "--format", format, "-o", str(tmp_path / "rows"))
     assert "\x9b\u2028\u202e" in (tmp_path / "rows").read_text("utf-8")
+
+
+def test_a_run_that_is_started_prints_its_rows_in_the_format_asked_for(served: FakeService) -> None:
+    run = ("run", WORKER, "-i", '{"keywords": ["coffee"]}', "-o", "-", "--format")
+
+    assert done(*run, "csv").stdout.splitlines()[0].startswith("title,rank,")
+    assert len(json.loads(done(*run, "json").stdout)) == 2
+    assert invoke(*run, "xlsx").exit_code == 2
+    assert served.runs_created == 2
+
+
+def test_a_log_that_is_followed_for_too_long_tells_programs(served: FakeService) -> None:
+    run_id = going(served)
+
+    outcome = invoke("log", run_id, "--follow", "--timeout", "0.3", "--json")
+
+    assert outcome.exit_code == 5
+    told = json.loads(outcome.stdout.splitlines()[-1])
+    assert (told["run_id"], told["exit_code"], told["type"]) == (run_id, 5, "WaitTimeoutError")
+
+
+@pytest.mark.parametrize("command", [("rows",), ("rows", "--format", "csv"), ("export", "--inputs")], ids=" ".join)
+def test_a_terminal_is_not_controlled_by_rows_and_inputs_of_a_batch(
+    served: FakeService, ledger: str, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    assert ledger
+    served.default_script = RunScript(rows=[{"a": CONTROLS}], duration=0)
+    (tmp_path / "specs.jsonl").write_text(json.dumps({"key": "k", "input": {"keywords": [CONTROLS]}}))
+    done("batch", "plan", "nightly", "-i", str(tmp_path / "specs.jsonl"), "--worker", WORKER)
+    done("batch", "run", "nightly")
+
+    code, written = run_in_terminal("batch", command[0], "nightly", *command[1:], COLUMNS="300")
+
+    assert code == 0
+    assert "8m" in written
+    assert not set("\x9b\x7f\u2028\u202e\u2066\U000e0041") & set(written)
+    assert "\x1b[8m" not in written

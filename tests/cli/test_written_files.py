@@ -26,7 +26,7 @@ COMMANDS = [
     ("batch", "rows", "nightly", "--format", "csv"),
     ("batch", "export", "nightly"),
 ]
-each_command = pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:2] + words[3:5]))
+each_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 
 
 @pytest.fixture
@@ -172,10 +172,18 @@ def _a_link_into_nowhere(folder: Path) -> Path:
     return folder / "rows.csv"
 
 
+def _a_long_name(folder: Path) -> Path:
+    return folder / ("x" * 300)
+
+
+def _no_process(_: Path) -> Path:
+    return Path("/proc/rows.csv")
+
+
 @each_command
 @pytest.mark.parametrize(
     "make",
-    [_a_folder, _a_loop, _a_link_into_nowhere, lambda folder: folder / ("x" * 300), lambda _: Path("/proc/rows.csv")],
+    [_a_folder, _a_loop, _a_link_into_nowhere, _a_long_name, _no_process],
 )
 def test_what_cannot_be_written_is_two_before_anything_is_sent(
     service: FakeService, folder: Path, words: tuple[str, ...], make: Callable[[Path], Path]
@@ -197,7 +205,7 @@ def test_a_page_of_a_batch_is_checked_as_well(service: FakeService, folder: Path
     assert len(service.requests) == before
 
 
-@pytest.mark.parametrize("words", COMMANDS[:5], ids=lambda words: " ".join(words[:2] + words[3:5]))
+@pytest.mark.parametrize("words", COMMANDS[:5], ids=" ".join)
 def test_a_disk_that_is_full_before_the_end_is_seven_and_leaves_what_was_there(
     service: FakeService, folder: Path, words: tuple[str, ...]
 ) -> None:
