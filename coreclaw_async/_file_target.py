@@ -98,7 +98,7 @@ class FileTarget:
             _check_replaceable(self._final)
         elif self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             os.write(self._descriptor, b"")
-        elif not os.access(self._final, os.W_OK):
+        elif not os.access(self._final, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise PermissionError(errno.EACCES, "It may not be written to", str(self.path))
 
     def write(self, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import json
@@ -145,13 +146,11 @@ def is_terminal(path: Path) -> bool:
     """Return whether what is written to *path* is shown by a terminal."""
     if path == STDIO:
         return sys.stdout.isatty()
-    if not path.is_char_device():
-        return False
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:  # Whoever writes to it will say so.
-        return False
-    try:
-        return os.isatty(descriptor)
-    finally:
-        os.close(descriptor)
+    if path.is_char_device():
+        with contextlib.suppress(OSError):  # Whoever writes to it will say so.
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            try:
+                return os.isatty(descriptor)
+            finally:
+                os.close(descriptor)
+    return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.command_line import Outcome, invoke, run_in_terminal, without_escapes
+from cli.command_line import LIMIT, Outcome, first_line, invoke, run_in_terminal, running, without_escapes
 from interrupting import interrupt_once
 
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -284,7 +284,7 @@ def test_rows_of_a_run_that_goes_on_are_refused_with_what_can_be_done(
 
     outcome = invoke(command[0], "last", *command[1:])
 
-    target = " -o 'a b.csv'" if len(command) > 1 else ""
+    target = "" if command == ("rows",) else " -o 'a b.csv'"
     assert outcome.exit_code == 5
     assert outcome.stderr.splitlines() == [
         f"Run {run_id} has not ended (its status is running): its rows so far may not be all.",
@@ -437,3 +437,16 @@ def test_a_terminal_is_not_controlled_by_rows_and_inputs_of_a_batch(
     assert "8m" in written
     assert not set("\x9b\x7f\u2028\u202e\u2066\U000e0041") & set(written)
     assert "\x1b[8m" not in written
+
+
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_a_reader_that_has_had_enough_of_rows_is_no_failure(served: FakeService, format: str) -> None:
+    run_id = served.add_run(WORKER, rows=2000)
+
+    with running("rows", run_id, "--format", format) as process:
+        assert first_line(process)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(LIMIT) == 0
