@@ -450,3 +450,14 @@ def test_a_reader_that_has_had_enough_of_rows_is_no_failure(served: FakeService,
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(LIMIT) == 0
+
+
+def test_a_terminal_shows_how_many_of_how_many_rows_were_read(served: FakeService, tmp_path: Path) -> None:
+    run_id = served.add_run(WORKER, rows=1250)
+    served.faults.add(faults.delay(0.5), operation="listWorkerRunResults", after=2)
+
+    code, written = run_in_terminal("rows", run_id, "-o", str(tmp_path / "rows.csv"), COLUMNS="80")
+
+    assert code == 0
+    assert "200 of 1,250 rows" in without_escapes(written)
+    assert "rows.csv (1,250 rows)" in without_escapes(written)
