@@ -106,9 +106,10 @@ def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeSe
 
 def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, service: FakeService) -> None:
     run = client.workers.start_run(worker_of(client), INPUT)
-    is_cleaning, may_end, is_clean = threading.Event(), threading.Event(), threading.Event()
+    is_told, is_cleaning, may_end, is_clean = (threading.Event() for _ in range(4))
 
     async def linger(run: Run) -> None:
+        is_told.set()
         try:
             await anyio.sleep_forever()
         finally:
@@ -118,7 +119,7 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, ser
                 is_clean.set()
 
     with (
-        interrupt_once(lambda: requests_of(service, "getWorkerRun")),
+        interrupt_once(is_told.is_set),
         interrupt_once(is_cleaning.is_set),
         pytest.raises(KeyboardInterrupt) as raised,
     ):
