@@ -101,9 +101,9 @@ async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
                 return
             connection.sendall(ACCOUNT)
 
-    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.3)
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=1.0)
     with serve_sockets(handle) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=20) as client:
             await client.account.get()
             began = time.monotonic()
             await client.account.get()
