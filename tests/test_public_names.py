@@ -74,7 +74,7 @@ def test_names_are_sorted_and_all_there() -> None:
 
 def test_a_name_that_is_not_offered_is_an_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'batches'"):
-        coreclaw_async.batches  # noqa: B018 - it is looked up
+        coreclaw_async.batches  # type: ignore[attr-defined]  # noqa: B018 - it is looked up
 
 
 def test_every_model_and_error_is_offered_at_the_top() -> None:

@@ -63,11 +63,13 @@ _MODULE_OF = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_MODULE_OF.get(name, name)}")
-    return getattr(module, name, module)
+if not TYPE_CHECKING:  # To type checkers any name would be one of these.
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_MODULE_OF.get(name, name)}")
+        return getattr(module, name, module)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ def test_a_module_can_be_had_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        _ = testing.Nothing
+        _ = testing.Nothing  # type: ignore[attr-defined]
 
 
 def test_the_package_is_a_second_reading_and_takes_nothing_from_the_first() -> None:

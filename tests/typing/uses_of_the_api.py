@@ -12,6 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
+import coreclaw_async
+import coreclaw_async.testing
 from coreclaw_async import (
     AbortedRun,
     Account,
@@ -305,3 +307,8 @@ async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
     run.finished_at.timestamp()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
     RetryPolicy(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     WaitTimeoutError("late")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def misspell_names() -> None:
+    coreclaw_async.AsyncCoreclaw()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    coreclaw_async.testing.FakeServices()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
