@@ -17,9 +17,10 @@ from coreclaw_async.cli.batch_session import (
     tell_result,
 )
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
-from coreclaw_async.cli.output import print_json, show_list
+from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.tables import Column, show_list
 from coreclaw_async.errors import BatchAbortError, LedgerError
 
 
@@ -130,11 +131,11 @@ def resolve(
         show_list(
             [item],
             [
-                ("key", lambda item: item.key),
-                ("state", lambda item: item.state.value),
-                ("run", lambda item: item.run_id),
-                ("candidates", lambda item: " ".join(item.candidates)),
-                ("error", lambda item: item.error),
+                Column("key", lambda item: item.key, "id"),
+                Column("state", lambda item: item.state.value),
+                Column("run", lambda item: item.run_id, "id"),
+                Column("candidates", lambda item: item.candidates, "id"),
+                Column("error", lambda item: item.error, "prose"),
             ],
             as_json=json,
         )

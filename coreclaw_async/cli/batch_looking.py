@@ -25,10 +25,11 @@ from coreclaw_async.cli.batch_session import (
 )
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, RowFormat, check_writable, row_format_of
-from coreclaw_async.cli.output import is_terminal, json_line, print_json, show_list, whole_file
-from coreclaw_async.cli.screen import Screen, escaped, money
+from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, RowFormat, Wide, check_writable, row_format_of
+from coreclaw_async.cli.output import is_terminal, json_line, print_json, whole_file
+from coreclaw_async.cli.screen import Screen, escaped
 from coreclaw_async.cli.session import guarded
+from coreclaw_async.cli.tables import Column, show_list
 from coreclaw_async.ledger import BatchItemState
 
 
@@ -76,6 +77,7 @@ def items(
     account: Account = None,
     state: States = None,
     worker: OfWorker = None,
+    wide: Wide = False,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
@@ -85,14 +87,15 @@ def items(
         show_list(
             batch.items(state=state or None, worker_id=worker),
             [
-                ("key", lambda item: item.key),
-                ("state", lambda item: item.state.value),
-                ("run", lambda item: item.run_id or " ".join(item.candidates)),
-                ("rows", lambda item: item.result_count),
-                ("cost", lambda item: "" if item.cost is None else money(item.cost)),
-                ("error", lambda item: item.error),
+                Column("key", lambda item: item.key, "id"),
+                Column("state", lambda item: item.state.value),
+                Column("run", lambda item: item.run_id or item.candidates, "id"),
+                Column("rows", lambda item: item.result_count, "number"),
+                Column("cost", lambda item: item.cost, "money"),
+                Column("error", lambda item: item.error),
             ],
             as_json=json,
+            wide=wide,
         )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.totals import RunTotals
 from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.cli.tables import Column, say_table
 from coreclaw_async.ledger import BatchItemState
 
 _MOST_DAYS = 14
@@ -15,9 +14,9 @@ _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
 
 def tell_standing(screen: Screen, told: BatchReport) -> None:
     """Print how many items are where, and a line of sums."""
-    rows = [{"state": state.value, "items": count} for state, count in told.counts.items() if count]
-    if rows:
-        screen.say_table(rows)
+    counts = [(state.value, count) for state, count in told.counts.items() if count]
+    if counts:
+        say_table(screen, counts, _STATE_COLUMNS)
     screen.complain(f"{told.total} items, {told.runs} runs with {told.result_count} rows; {spent(told)}.")
     if told.is_paused:
         screen.complain(f"Paused: nothing is started until coreclaw-async batch resume {told.name}.")
@@ -31,21 +30,24 @@ def tell_sums(screen: Screen, told: BatchReport) -> None:
     for name, sums in (("worker", told.by_worker), ("day", days)):
         if sums:
             screen.tell("")
-            screen.say_table(_rows_of(name, sums))
+            say_table(screen, list(sums.items()), [Column(name, lambda entry: entry[0], "id"), *_SUM_COLUMNS])
 
 
-def _rows_of(name: str, sums: Mapping[str, RunTotals]) -> list[dict[str, object]]:
-    return [
-        {
-            name: key,
-            "runs": total.runs,
-            "done": total.done,
-            "failed": total.failed,
-            "rows": total.result_count,
-            "cost": money(total.cost) + (f" and {total.unknown_costs} unknown" if total.unknown_costs else ""),
-        }
-        for key, total in sums.items()
-    ]
+def _cost(total: RunTotals) -> str:
+    return money(total.cost) + (f" and {total.unknown_costs} unknown" if total.unknown_costs else "")
+
+
+_STATE_COLUMNS = [
+    Column("state", lambda entry: entry[0]),
+    Column("items", lambda entry: entry[1], "number"),
+]
+_SUM_COLUMNS = [
+    Column("runs", lambda entry: entry[1].runs, "number"),
+    Column("done", lambda entry: entry[1].done, "number"),
+    Column("failed", lambda entry: entry[1].failed, "number"),
+    Column("rows", lambda entry: entry[1].result_count, "number"),
+    Column("cost", lambda entry: _cost(entry[1]), "number"),
+]
 
 
 def spent(told: BatchReport) -> str:

@@ -18,12 +18,14 @@ from coreclaw_async.cli.options import (
     RunName,
     Seconds,
     Status,
+    Wide,
     run_of,
     time_of,
 )
-from coreclaw_async.cli.output import Column, show_list, show_one
+from coreclaw_async.cli.output import show_one
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.cli.starting import Output, Starting, Waits
+from coreclaw_async.cli.tables import Column, show_list
 from coreclaw_async.models import QueueAction
 
 Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]
@@ -31,42 +33,42 @@ WorkerName = Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slu
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's slug.")]
 Moment = Annotated[str | None, typer.Option(metavar="TIME", help="An age like 12h or 7d, or ISO 8601.")]
 
-_RUN_COLUMNS: list[Column] = [
-    ("run", lambda run: run.run_id),
-    ("status", lambda run: run.status),
-    ("rows", lambda run: run.result_count),
-    ("cost", lambda run: run.usage),
-    ("started", lambda run: run.started_at),
-    ("seconds", lambda run: run.duration),
-    ("worker", lambda run: run.worker_title or run.worker_id),
+_RUN_COLUMNS = [
+    Column("run", lambda run: run.run_id, "id"),
+    Column("status", lambda run: run.status),
+    Column("rows", lambda run: run.result_count, "number"),
+    Column("cost", lambda run: run.usage, "money"),
+    Column("started", lambda run: run.started_at, "moment"),
+    Column("worker", lambda run: run.worker_title or run.worker_id),
+    Column("seconds", lambda run: run.duration, "number"),
 ]
-_WORKER_COLUMNS: list[Column] = [
-    ("worker", lambda worker: worker.path or worker.worker_id),
-    ("title", lambda worker: worker.title),
-    ("slug", lambda worker: worker.worker_id),
+_WORKER_COLUMNS = [
+    Column("worker", lambda worker: worker.path or worker.worker_id, "id"),
+    Column("title", lambda worker: worker.title),
+    Column("slug", lambda worker: worker.worker_id, "id"),
 ]
-_TASK_COLUMNS: list[Column] = [
-    ("task", lambda task: task.task_id),
-    ("title", lambda task: task.title),
-    ("worker", lambda task: task.worker_path or task.worker_id),
-    ("runs", lambda task: task.run_times),
-    ("scheduled", lambda task: "yes" if task.schedule_enabled else "no"),
+_TASK_COLUMNS = [
+    Column("task", lambda task: task.task_id, "id"),
+    Column("title", lambda task: task.title),
+    Column("worker", lambda task: task.worker_path or task.worker_id, "id"),
+    Column("runs", lambda task: task.run_times, "number"),
+    Column("scheduled", lambda task: "yes" if task.schedule_enabled else "no"),
 ]
-_QUEUE_COLUMNS: list[Column] = [
-    ("item", lambda item: item.queue_id),
-    ("status", lambda item: item.status),
+_QUEUE_COLUMNS = [
+    Column("item", lambda item: item.queue_id, "id"),
+    Column("status", lambda item: item.status),
 ]
-_ACTION_COLUMNS: list[Column] = [
-    ("item", lambda action: action.queue_id),
-    ("done", lambda action: "perhaps, by this call" if action.may_be_ours else "yes" if action.success else "no"),
-    ("reason", lambda action: action.error),
+_ACTION_COLUMNS = [
+    Column("item", lambda action: action.queue_id, "id"),
+    Column("done", lambda action: "perhaps, by this call" if action.may_be_ours else "yes" if action.success else "no"),
+    Column("reason", lambda action: action.error, "prose"),
 ]
-_INPUT_COLUMNS: list[Column] = [
-    ("name", lambda entry: entry.name),
-    ("type", lambda entry: entry.type),
-    ("required", lambda entry: "yes" if entry.required else "no"),
-    ("default", lambda entry: entry.default),
-    ("title", lambda entry: entry.title),
+_INPUT_COLUMNS = [
+    Column("name", lambda entry: entry.name, "id"),
+    Column("type", lambda entry: entry.type),
+    Column("required", lambda entry: "yes" if entry.required else "no"),
+    Column("default", lambda entry: entry.default),
+    Column("title", lambda entry: entry.title),
 ]
 
 workers_app = typer.Typer(no_args_is_help=True, help="The account's own workers; and the details of any.")
@@ -82,6 +84,7 @@ def runs(
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 20,
+    wide: Wide = False,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
@@ -96,7 +99,7 @@ def runs(
             page_size=min(limit, 100),
             max_items=limit,
         )
-        show_list(found, _RUN_COLUMNS, as_json=json)
+        show_list(found, _RUN_COLUMNS, as_json=json, wide=wide)
 
 
 @guarded
@@ -107,11 +110,13 @@ def show(run: RunName, *, json: AsJson = False, api_key_file: KeyFile = None, ba
 
 
 @guarded
-def store(keyword: Keyword = None, *, limit: Limit = 20, json: AsJson = False, base_url: BaseUrl = None) -> None:
+def store(
+    keyword: Keyword = None, *, limit: Limit = 20, wide: Wide = False, json: AsJson = False, base_url: BaseUrl = None
+) -> None:
     """List workers of the public store, which needs no key."""
     with open_client(None, base_url, is_public=True) as client:
         found = client.store.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
-        show_list(found, _WORKER_COLUMNS, as_json=json)
+        show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide)
 
 
 @guarded
@@ -127,6 +132,7 @@ def list_workers(
     keyword: Keyword = None,
     *,
     limit: Limit = 20,
+    wide: Wide = False,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
@@ -134,7 +140,7 @@ def list_workers(
     """List the account's own workers."""
     with open_client(api_key_file, base_url) as client:
         found = client.workers.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
-        show_list(found, _WORKER_COLUMNS, as_json=json)
+        show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide)
 
 
 @workers_app.command("show")
@@ -149,10 +155,10 @@ def show_worker(
 
 @workers_app.command("input")
 @guarded
-def show_input(worker: WorkerName, *, json: AsJson = False, base_url: BaseUrl = None) -> None:
+def show_input(worker: WorkerName, *, wide: Wide = False, json: AsJson = False, base_url: BaseUrl = None) -> None:
     """Show what a worker takes as its input, which needs no key."""
     with open_client(None, base_url, is_public=True) as client:
-        show_list(client.workers.get_input_schema(worker).properties, _INPUT_COLUMNS, as_json=json)
+        show_list(client.workers.get_input_schema(worker).properties, _INPUT_COLUMNS, as_json=json, wide=wide)
 
 
 @tasks_app.command("list")
@@ -161,6 +167,7 @@ def list_tasks(
     *,
     worker: Annotated[str | None, typer.Option(metavar="WORKER", help="Only tasks of this worker.")] = None,
     limit: Limit = 20,
+    wide: Wide = False,
     json: AsJson = False,
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
@@ -168,7 +175,7 @@ def list_tasks(
     """List saved tasks."""
     with open_client(api_key_file, base_url) as client:
         found = client.tasks.iterate(worker_id=worker, page_size=min(limit, 100), max_items=limit)
-        show_list(found, _TASK_COLUMNS, as_json=json)
+        show_list(found, _TASK_COLUMNS, as_json=json, wide=wide)
 
 
 @tasks_app.command("show")
@@ -204,12 +211,17 @@ def run_task(
 @queue_app.command("list")
 @guarded
 def list_queue(
-    *, limit: Limit = 20, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
+    *,
+    limit: Limit = 20,
+    wide: Wide = False,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
 ) -> None:
     """List what waits to be activated."""
     with open_client(api_key_file, base_url) as client:
         found = client.run_queue.iterate(page_size=min(limit, 100), max_items=limit)
-        show_list(found, _QUEUE_COLUMNS, as_json=json)
+        show_list(found, _QUEUE_COLUMNS, as_json=json, wide=wide)
 
 
 @queue_app.command("activate")

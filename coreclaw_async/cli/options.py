@@ -51,6 +51,7 @@ Input: TypeAlias = Annotated[
     str, typer.Option("--input", "-i", metavar="FILE|JSON|-", help="The input: a file, a JSON object, or - for stdin.")
 ]
 Limit: TypeAlias = Annotated[int, typer.Option(min=1, help="Show this many at most.")]
+Wide: TypeAlias = Annotated[bool, typer.Option("--wide", help="Show all columns whole, however long the lines get.")]
 RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run id; last for the newest run.")]
 Seconds: TypeAlias = Annotated[
     float | None,

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum
@@ -21,15 +21,13 @@ from coreclaw_async._file_target import replaced_file
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.screen import Screen, escaped, money
-from coreclaw_async.models import Row, Run
+from coreclaw_async.models import Run
 
 # What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
 _JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
 
 # What this version does not know, and what is as good as a password.
 _NOT_SHOWN = frozenset({"extra", "raw", "callback_url"})
-
-Column = tuple[str, Callable[[Any], object]]
 
 
 def json_line(value: Any) -> str:
@@ -68,18 +66,6 @@ def _json_stream() -> TextIO:
     return sys.stdout
 
 
-def show_list(values: Iterable[Any], columns: Sequence[Column], *, as_json: bool) -> None:
-    """Print models as lines of JSON or as a table."""
-    if as_json:
-        print_json(values)
-        return
-    rows: list[Row] = [{name: cell(read(value)) for name, read in columns} for value in values]
-    if rows:
-        Screen().say_table(rows)
-    else:
-        Screen().complain("Nothing found.")
-
-
 def show_one(value: Any, *, as_json: bool) -> None:
     """Print one model as a line of JSON, or a line for each of its members that is set."""
     if as_json:
@@ -98,9 +84,11 @@ def cell(value: object) -> str:
         return ""
     if isinstance(value, dt.datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, str | int | Decimal):
+    if isinstance(value, str | int):
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=_as_text)
 

@@ -11,19 +11,15 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from coreclaw_async.cli import streams
 from coreclaw_async.cli.receipts import current
+from coreclaw_async.cli.table_layout import Kind, LaidColumn, Layout, lay_out
 from coreclaw_async.models import Row
 
 _LABEL_WIDTH = 8
-_GAP = 2
-_MAX_CELL_WIDTH = 32
 
 
 class _Console(Console):
@@ -71,19 +67,28 @@ class Screen:
             words = Text.assemble((f"{moment} ", "dim"), (f"{plain(level):5} ", style), plain(line))
             self._out.print(words, soft_wrap=True)
 
-    def say_table(self, rows: Sequence[Row]) -> None:
-        """Print a table; whole and separated by tabs when nobody looks."""
-        if not self._out.is_terminal:
-            for cells in (list(rows[0]), *(list(row.values()) for row in rows)):
-                sys.stdout.write("\t".join(map(_cell, cells)) + "\n")
-            return
-        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold")
-        for name in rows[0]:
-            is_id = name == next(iter(rows[0]))
-            table.add_column(Text(name), no_wrap=is_id, overflow="fold" if is_id else "ellipsis")
-        for row in rows:
-            table.add_row(*(Text(_cell(value)) for value in row.values()))
-        self._out.print(table)
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether standard output is a terminal, whatever the environment says about colours."""
+        return sys.stdout.isatty()
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._out.width
+
+    def tell_cells(self, cells: Iterable[str]) -> None:
+        """Print a line of cells for programs, with tabs between them."""
+        sys.stdout.write("\t".join(map(plain, cells)) + "\n")
+
+    def say_layout(self, layout: Layout, *, hint: str = "", indent: int = 0) -> None:
+        """Print a table, and what it leaves out to standard error."""
+        for style, line in (("bold", layout.header), *(("", line) for line in layout.lines)):
+            self._out.print(Text(" " * indent + line, style=style), soft_wrap=True)
+        parts = [("Not shown", layout.missing), ("Shortened", layout.shortened)]
+        left_out = [f"{what}: {', '.join(names)}." for what, names in parts if names]
+        if left_out:
+            self.complain(" ".join([*left_out, hint]).rstrip(), style="dim")
 
     def say_heading(self, text: str) -> None:
         """Print a line that stands out."""
@@ -98,28 +103,17 @@ class Screen:
 
     def say_rows(self, rows: Sequence[Row]) -> None:
         """Print *rows* as a table of the columns for which there is room."""
-        columns = {name: [_cell(row.get(name)) for row in rows] for row in rows for name in row if name[:2] != "__"}
-        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold")
-        shown: list[list[str]] = []
-        room = self._out.width - _LABEL_WIDTH
-        for name, cells in columns.items():
-            width = min(_MAX_CELL_WIDTH, max(map(cell_len, [plain(name), *cells])))
-            room -= width + _GAP
-            if room < 0:
-                break
-            table.add_column(Text(plain(name)), width=width, no_wrap=True, overflow="ellipsis")
-            shown.append(cells)
-        for line in zip(*shown, strict=True):
-            table.add_row(*map(Text, line))
-        if shown:
-            self._out.print(Padding(table, (0, 0, 0, _LABEL_WIDTH)))
-        if len(shown) < len(columns):
-            self.say(f"not shown: {', '.join(list(columns)[len(shown) :])}")
+        names = dict.fromkeys(name for row in rows for name in row if name[:2] != "__")
+        columns = [
+            LaidColumn(plain(name), _kind(rows, name), [[_cell(row.get(name))] for row in rows]) for name in names
+        ]
+        if columns:
+            self.say_layout(lay_out(columns, self.width - _LABEL_WIDTH), indent=_LABEL_WIDTH)
 
-    def complain(self, text: str) -> bool:
+    def complain(self, text: str, *, style: str = "") -> bool:
         """Print a line to standard error, and return whether it got there: that it did not must not end a command."""
         try:
-            self.err.print(Text(plain(text)), soft_wrap=True)
+            self.err.print(Text(plain(text), style=style), soft_wrap=True)
         except OSError:
             streams.give_up("stderr")
             return False
@@ -164,6 +158,12 @@ def money(amount: Decimal | None) -> str:
         return "an unknown amount"
     cents = f"{amount:.2f}"
     return f"${cents}" if Decimal(cents) == amount else f"${amount:f}"
+
+
+def _kind(rows: Sequence[Row], name: str) -> Kind:
+    """Return how a column of rows is laid out: numbers to the right."""
+    cells = [row.get(name) for row in rows]
+    return "number" if all(type(value) in {int, float, type(None)} for value in cells) else "text"
 
 
 def _cell(value: Any) -> str:

@@ -475,7 +475,7 @@ def test_runs_are_a_table_with_tabs_when_nobody_looks(service: FakeService) -> N
 
     header, row = cells(done(service, "runs", "--worker", WORKER, "--status", "succeeded", "--limit", "5"))
 
-    assert header == ["run", "status", "rows", "cost", "started", "seconds", "worker"]
+    assert header == ["run", "status", "rows", "cost", "started", "worker", "seconds"]
     assert row[:3] == [run_id, "succeeded", "3"]
 
 
