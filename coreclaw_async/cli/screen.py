@@ -82,12 +82,12 @@ class Screen:
         sys.stdout.write("\t".join(map(plain, cells)) + "\n")
 
     def say_layout(self, layout: Layout, *, hint: str = "", indent: int = 0) -> None:
-        """Print a table, and what it leaves out to standard error."""
+        """Print a table, and to standard error what it leaves out, for whoever looks at it."""
         for style, line in (("bold", layout.header), *(("", line) for line in layout.lines)):
             self._out.print(Text(" " * indent + line, style=style), soft_wrap=True)
         parts = [("Not shown", layout.missing), ("Shortened", layout.shortened)]
         left_out = [f"{what}: {', '.join(names)}." for what, names in parts if names]
-        if left_out:
+        if left_out and self.is_looked_at:
             self.complain(" ".join([*left_out, hint]).rstrip(), style="dim")
 
     def say_heading(self, text: str) -> None:

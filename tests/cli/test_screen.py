@@ -16,9 +16,16 @@ from coreclaw_async.cli.output import run_sentence
 from coreclaw_async.cli.screen import Screen, money, plain
 
 
-def written(write: Callable[[Screen], object], *, width: int = 60) -> str:
+class Looked(io.StringIO):
+    """What somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def written(write: Callable[[Screen], object], *, width: int = 60, out: io.StringIO | None = None) -> str:
     """Return what *write* puts on standard output."""
-    out = io.StringIO()
+    out = io.StringIO() if out is None else out
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setenv("COLUMNS", str(width))
         write(Screen())
@@ -70,9 +77,11 @@ def test_table_leaves_out_and_names_the_columns_for_which_there_is_no_room() -> 
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
         rows = [{"name": "n" * 20, "place": "p" * 20, "opinion": "o" * 20}]
-        lines = written(lambda screen: screen.say_rows(rows), width=40).splitlines()
+        piped = written(lambda screen: screen.say_rows(rows), width=40).splitlines()
+        assert err.getvalue() == ""
+        looked_at = written(lambda screen: screen.say_rows(rows), width=40, out=Looked()).splitlines()
 
-    assert lines[0].split() == ["name", "place"]
+    assert piped[0].split() == looked_at[0].split() == ["name", "place"]
     assert err.getvalue() == "Not shown: opinion. Shortened: name, place.\n"
 
 
