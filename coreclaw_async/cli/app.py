@@ -1,39 +1,66 @@
-"""The commands by name."""
+"""The commands by name, each with an example."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from coreclaw_async._version import __version__
 from coreclaw_async.cli.batch_commands import batch_app
 from coreclaw_async.cli.demo import demo
 from coreclaw_async.cli.doctor import doctor
 from coreclaw_async.cli.emulate import emulate
+from coreclaw_async.cli.epilogs import GOES_ON, RUN_FAILED, STARTED, WORKER, epilog, group_epilog
 from coreclaw_async.cli.list_commands import account, queue_app, runs, show, store, tasks_app, workers_app
 from coreclaw_async.cli.row_commands import export, log, rows
 from coreclaw_async.cli.run_commands import abort, rerun, run, wait
 
+_WAITED = {**RUN_FAILED, **GOES_ON}
+_FIND_YESTERDAY = "runs --since yesterday --until today"
+
 app = typer.Typer(
     help="Run CoreClaw workers and get their rows. The key comes from CORECLAW_API_KEY or --api-key-file.",
+    epilog=group_epilog(f"run {WORKER} -i input.json -o rows.csv", _FIND_YESTERDAY, "emulate"),
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     # A traceback that shows variables would show the key.
     pretty_exceptions_enable=False,
 )
-app.command(rich_help_panel="Runs")(run)
-app.command(rich_help_panel="Runs")(runs)
-app.command(rich_help_panel="Runs")(show)
-app.command(rich_help_panel="Runs")(wait)
-app.command(rich_help_panel="Runs")(rows)
-app.command(rich_help_panel="Runs")(export)
-app.command(rich_help_panel="Runs")(log)
-app.command(rich_help_panel="Runs")(abort)
-app.command(rich_help_panel="Runs")(rerun)
+
+
+def _print_version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"coreclaw-async {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command(rich_help_panel="Runs", epilog=epilog(f"run {WORKER} -i input.json -o rows.csv", codes=STARTED))(run)
+app.command(rich_help_panel="Runs", epilog=epilog(_FIND_YESTERDAY, "runs --status failed --wide"))(runs)
+app.command(rich_help_panel="Runs", epilog=epilog("show last"))(show)
+app.command(rich_help_panel="Runs", epilog=epilog("wait last --timeout 600", codes=_WAITED))(wait)
+app.command(rich_help_panel="Runs", epilog=epilog("rows last --limit 5", codes=GOES_ON))(rows)
+app.command(rich_help_panel="Runs", epilog=epilog("export last -o rows.xlsx", codes=GOES_ON))(export)
+app.command(rich_help_panel="Runs", epilog=epilog("log last --follow --timeout 600", codes=GOES_ON))(log)
+app.command(rich_help_panel="Runs", epilog=epilog("abort last"))(abort)
+app.command(rich_help_panel="Runs", epilog=epilog("rerun last --wait", codes=STARTED))(rerun)
 app.add_typer(batch_app, name="batch", rich_help_panel="Runs")
-app.command(rich_help_panel="Account")(store)
+app.command(rich_help_panel="Account", epilog=epilog("store maps --limit 5"))(store)
 app.add_typer(workers_app, name="workers", rich_help_panel="Account")
 app.add_typer(tasks_app, name="tasks", rich_help_panel="Account")
 app.add_typer(queue_app, name="queue", rich_help_panel="Account")
-app.command(rich_help_panel="Account")(account)
-app.command(rich_help_panel="This machine")(doctor)
-app.command(rich_help_panel="This machine")(demo)
-app.command(rich_help_panel="This machine")(emulate)
+app.command(rich_help_panel="Account", epilog=epilog("account"))(account)
+app.command(rich_help_panel="This machine", epilog=epilog("doctor"))(doctor)
+app.command(rich_help_panel="This machine", epilog=epilog("demo --rows 50 -o demo.csv", codes=STARTED))(demo)
+app.command(rich_help_panel="This machine", epilog=group_epilog("emulate --port 0 --run-seconds 10"))(emulate)

@@ -8,26 +8,33 @@ from coreclaw_async.cli.batch_deciding import cancel, pause, prune, rerun, reset
 from coreclaw_async.cli.batch_looking import export, items, report, rows
 from coreclaw_async.cli.batch_planning import plan
 from coreclaw_async.cli.batch_running import run
+from coreclaw_async.cli.epilogs import WORKER, epilog, group_epilog
 
 _LEDGER = "--ledger runs.db"
+_FAILED = {1: "some runs failed or were refused"}
+_OPEN = {6: "items are open or held, also as balance or budget are used up"}
 
-batch_app = typer.Typer(help="Many runs under one name, each paid for once, through crashes.", no_args_is_help=True)
+_PLAN = f"batch plan nightly {_LEDGER} -i places.csv \\\n    --worker {WORKER} --key-from place"
+_RUN = f"batch run nightly {_LEDGER} -o rows --max-spend 20"
 
+batch_app = typer.Typer(
+    help="Many runs under one name, each paid for once, through crashes.",
+    epilog=group_epilog(_PLAN, _RUN),
+    no_args_is_help=True,
+)
 
-def _example(arguments: str) -> str:
-    return f"Example: `coreclaw-async batch {arguments}`"
-
-
-batch_app.command(epilog=_example(f"plan nightly {_LEDGER} -i places.csv --worker me/maps --key-from url"))(plan)
-batch_app.command(epilog=_example(f"run nightly {_LEDGER} -o rows --max-spend 20"))(run)
-batch_app.command(epilog=_example(f"report nightly {_LEDGER} --html report.html"))(report)
-batch_app.command(epilog=_example(f"items nightly {_LEDGER} --state failed --state rejected"))(items)
-batch_app.command(epilog=_example(f"rows nightly {_LEDGER} -o all.csv"))(rows)
-batch_app.command(epilog=_example(f"rerun nightly {_LEDGER}"))(rerun)
-batch_app.command(epilog=_example(f"cancel nightly {_LEDGER} --abort"))(cancel)
-batch_app.command(epilog=_example(f"pause nightly {_LEDGER}"))(pause)
-batch_app.command(epilog=_example(f"resume nightly {_LEDGER}"))(resume)
-batch_app.command(epilog=_example(f"resolve nightly k17 {_LEDGER} --json"))(resolve)
-batch_app.command(epilog=_example(f"export nightly {_LEDGER} -o nightly.jsonl --inputs"))(export)
-batch_app.command(epilog=_example(f"prune {_LEDGER} --older-than 30"))(prune)
-batch_app.command("reset-foreign", epilog=_example(f"reset-foreign nightly me/maps {_LEDGER}"))(reset_foreign)
+batch_app.command(epilog=epilog(_PLAN))(plan)
+batch_app.command(epilog=epilog(_RUN, codes={**_FAILED, **_OPEN}))(run)
+batch_app.command(epilog=epilog(f"batch report nightly {_LEDGER} --html report.html"))(report)
+batch_app.command(epilog=epilog(f"batch items nightly {_LEDGER} --state failed"))(items)
+batch_app.command(epilog=epilog(f"batch rows nightly {_LEDGER} -o all.csv", codes=_OPEN))(rows)
+batch_app.command(epilog=epilog(f"batch rerun nightly {_LEDGER}"))(rerun)
+batch_app.command(epilog=epilog(f"batch cancel nightly {_LEDGER} --abort"))(cancel)
+batch_app.command(epilog=epilog(f"batch pause nightly {_LEDGER}"))(pause)
+batch_app.command(epilog=epilog(f"batch resume nightly {_LEDGER}"))(resume)
+batch_app.command(epilog=epilog(f"batch resolve nightly k17 {_LEDGER} --json"))(resolve)
+batch_app.command(epilog=epilog(f"batch export nightly {_LEDGER} -o nightly.jsonl --inputs"))(export)
+batch_app.command(epilog=epilog(f"batch prune {_LEDGER} --older-than 30"))(prune)
+batch_app.command("reset-foreign", epilog=epilog(f"batch reset-foreign nightly {WORKER} \\\n    {_LEDGER}"))(
+    reset_foreign
+)

@@ -118,9 +118,6 @@ def rows(
 
     Lines of JSON, or one JSON array, with the members key and row; or CSV, whose first column is the key, with all
     columns of all rows.
-
-    Exit codes: 0 success, 2 usage, 3 the service refused or failed, 6 items are open or held, whose rows are missing,
-    7 the rows could not be read from their files, or not be written.
     """
     check_writable(output)
     wanted = row_format_of(output, "jsonl" if json else format)

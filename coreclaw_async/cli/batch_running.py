@@ -79,7 +79,7 @@ def run(
     ledger: Ledger,
     account: Account = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "--out", "-o", metavar="FOLDER", help="A file of rows for each run.")
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="A file of rows for each run.")
     ] = None,
     max_in_flight: Annotated[int | None, typer.Option(min=1, help="Most runs that go on at once.")] = None,
     width: Annotated[
@@ -118,9 +118,6 @@ def run(
     Start what is planned, wait for all of it, and go on where an earlier process has stopped.
 
     With --json, an outcome a line, and a last object without a key where the exit code is not 0.
-
-    Exit codes: 0 all done, 1 some failed or were refused, 2 usage or the ledger, 3 the service refused or failed,
-    6 items are open or held, also as balance or budget are used up, 7 rows could not be written, 130 interrupted.
     """
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"--output: {output} is no folder")

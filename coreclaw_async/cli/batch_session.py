@@ -40,7 +40,7 @@ OfWorker: TypeAlias = Annotated[
     str | None, typer.Option("--worker", metavar="WORKER", help="Only items of this worker, as it was planned.")
 ]
 RowsFile: TypeAlias = Annotated[
-    Path, typer.Option("--output", "--out", "-o", metavar="FILE", help="Write a file, whole or not at all.")
+    Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
 ]
 
 

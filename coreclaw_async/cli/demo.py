@@ -33,6 +33,8 @@ def demo(
     output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             metavar="FILE",
             dir_okay=False,
             show_default="a CSV file in a temporary folder",
@@ -49,7 +51,9 @@ def demo(
     ] = None,
     input: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="The live worker's input, a JSON object."),
+        typer.Option(
+            "--input", "-i", metavar="FILE", exists=True, dir_okay=False, help="The live worker's input, a JSON object."
+        ),
     ] = None,
     timeout: Annotated[
         int | None,
@@ -65,9 +69,6 @@ def demo(
     Show one run from start to file: store, start, progress, pages of rows, export, cost.
 
     Without --live it needs no key and no network: it runs against an emulator on this machine.
-
-    Exit codes: 0 success, 1 the run failed, 2 usage, 3 the service refused or failed, 4 a run may have been started and
-    nobody can tell, 5 the run goes on after the timeout, 130 interrupted.
     """
     _check_together(rows=rows, live=live, input=input, timeout=timeout)
     format = _format_of(output)

@@ -31,7 +31,7 @@ def doctor(*, json: AsJson = False, api_key_file: KeyFile = None, base_url: Base
     Say which key, address and proxy are used, and whether the service is what the client takes it for.
 
     Reads only, starts nothing, takes half a minute at most, and never shows the key. What it prints can be sent to the
-    maintainers. Exit code 3 when something fails.
+    maintainers. When something fails, the exit code is 3.
     """
     key, address = find_key(api_key_file, may_ask=False), find_base_url(base_url)
     way, screen, has_failed = NotingTransport(), Screen(), False

@@ -65,12 +65,16 @@ def emulate(
     offset_dialect: Annotated[
         OffsetDialect,
         typer.Option(
+            metavar="DIALECT",
             help="What `offset` counts: pages from 1 (`page`), rows from 0 (`row`), or rows, cut to whole pages "
-            "(`aligned`). The service has had all three."
+            "(`aligned`). The service has had all three.",
         ),
     ] = "page",
-    echo_page_index: Annotated[bool, typer.Option(help="Whether lists tell `page_index` and `page_size`.")] = True,
-    log_entries: Annotated[LogShape, typer.Option(help="The form of log entries.")] = "objects",
+    page_index: Annotated[bool, typer.Option(help="Whether lists tell `page_index` and `page_size`.")] = True,
+    log_entries: Annotated[
+        LogShape,
+        typer.Option(metavar="SHAPE", help="The form of log entries: `objects`, `words`, `strings` or `mixed`."),
+    ] = "objects",
     plan_limit: Annotated[
         int | None, typer.Option(min=0, help="Runs that may go on at once; a further start gets code 30003.")
     ] = None,
@@ -84,13 +88,13 @@ def emulate(
     """
     Serve the CoreClaw API from this machine, until Ctrl-C.
 
-    All 39 operations, from memory: nothing leaves this machine and nothing costs money.
+    All 39 operations, from memory: nothing leaves this machine and nothing costs money. The end has exit code 0.
     """
     service = FakeService(
         api_key=api_key,
         clock=RealClock(),
         offset_dialect=offset_dialect,
-        echo_page_index=echo_page_index,
+        echo_page_index=page_index,
         log_entries=log_entries,
         plan_limit=plan_limit,
         rate_limit=rate_limit,

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async.cli.epilogs import MAY_HAVE_STARTED, STARTED, WORKER, epilog, group_epilog
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import (
+    TIMES,
     AbortOnInterrupt,
     AsJson,
     BaseUrl,
@@ -31,7 +33,8 @@ from coreclaw_async.models import QueueAction
 Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]
 WorkerName = Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slug or owner/name.")]
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's slug.")]
-Moment = Annotated[str | None, typer.Option(metavar="TIME", help="An age like 12h or 7d, or ISO 8601.")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only runs that were created then or later: {TIMES}.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs that were created before; needs --since.")]
 
 _RUN_COLUMNS = [
     Column("run", lambda run: run.run_id, "id"),
@@ -71,9 +74,21 @@ _INPUT_COLUMNS = [
     Column("title", lambda entry: entry.title),
 ]
 
-workers_app = typer.Typer(no_args_is_help=True, help="The account's own workers; and the details of any.")
-tasks_app = typer.Typer(no_args_is_help=True, help="Saved tasks.")
-queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait until somebody activates them.")
+_ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
+
+workers_app = typer.Typer(
+    no_args_is_help=True,
+    help="The account's own workers; and the details of any.",
+    epilog=group_epilog("workers list", f"workers input {WORKER}"),
+)
+tasks_app = typer.Typer(
+    no_args_is_help=True, help="Saved tasks.", epilog=group_epilog("tasks list", f"tasks run {_ID} --wait")
+)
+queue_app = typer.Typer(
+    no_args_is_help=True,
+    help="Runs that wait until somebody activates them.",
+    epilog=group_epilog("queue list", f"queue activate {_ID}"),
+)
 
 
 @guarded
@@ -81,8 +96,8 @@ def runs(
     *,
     worker: Annotated[str | None, typer.Option(metavar="WORKER", help="Only runs of this worker.")] = None,
     status: Status = None,
-    since: Moment = None,
-    until: Moment = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 20,
     wide: Wide = False,
     json: AsJson = False,
@@ -90,6 +105,8 @@ def runs(
     base_url: BaseUrl = None,
 ) -> None:
     """List runs, the newest first; without --since those of the current month in UTC+8, as the service counts it."""
+    if until is not None and since is None:
+        raise typer.BadParameter("--until needs --since")
     with open_client(api_key_file, base_url) as client:
         found = client.runs.iterate(
             worker_id=worker,
@@ -126,7 +143,7 @@ def account(*, json: AsJson = False, api_key_file: KeyFile = None, base_url: Bas
         show_one(client.account.get(), as_json=json)
 
 
-@workers_app.command("list")
+@workers_app.command("list", epilog=epilog("workers list maps"))
 @guarded
 def list_workers(
     keyword: Keyword = None,
@@ -143,7 +160,7 @@ def list_workers(
         show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide)
 
 
-@workers_app.command("show")
+@workers_app.command("show", epilog=epilog(f"workers show {WORKER}"))
 @guarded
 def show_worker(
     worker: WorkerName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
@@ -153,7 +170,7 @@ def show_worker(
         show_one(client.workers.get(worker), as_json=json)
 
 
-@workers_app.command("input")
+@workers_app.command("input", epilog=epilog(f"workers input {WORKER}"))
 @guarded
 def show_input(worker: WorkerName, *, wide: Wide = False, json: AsJson = False, base_url: BaseUrl = None) -> None:
     """Show what a worker takes as its input, which needs no key."""
@@ -161,7 +178,7 @@ def show_input(worker: WorkerName, *, wide: Wide = False, json: AsJson = False, 
         show_list(client.workers.get_input_schema(worker).properties, _INPUT_COLUMNS, as_json=json, wide=wide)
 
 
-@tasks_app.command("list")
+@tasks_app.command("list", epilog=epilog(f"tasks list --worker {WORKER}"))
 @guarded
 def list_tasks(
     *,
@@ -178,7 +195,7 @@ def list_tasks(
         show_list(found, _TASK_COLUMNS, as_json=json, wide=wide)
 
 
-@tasks_app.command("show")
+@tasks_app.command("show", epilog=epilog(f"tasks show {_ID} --json"))
 @guarded
 def show_task(task: TaskName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
     """Show one task, its saved input included, which may hold credentials."""
@@ -186,7 +203,7 @@ def show_task(task: TaskName, *, json: AsJson = False, api_key_file: KeyFile = N
         show_one(client.tasks.get(task), as_json=json)
 
 
-@tasks_app.command("run")
+@tasks_app.command("run", epilog=epilog(f"tasks run {_ID} --wait", codes=STARTED))
 @guarded
 def run_task(
     task: TaskName,
@@ -200,7 +217,7 @@ def run_task(
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Start a run of a saved task, which costs money, and print its id; options and exit codes as of run."""
+    """Start a run of a saved task, which costs money, and print its id; with the options of run."""
     starting = Starting.of(
         wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
@@ -208,7 +225,7 @@ def run_task(
         starting.perform(client, lambda: client.tasks.start_run(task))
 
 
-@queue_app.command("list")
+@queue_app.command("list", epilog=epilog("queue list"))
 @guarded
 def list_queue(
     *,
@@ -224,7 +241,7 @@ def list_queue(
         show_list(found, _QUEUE_COLUMNS, as_json=json, wide=wide)
 
 
-@queue_app.command("activate")
+@queue_app.command("activate", epilog=epilog(f"queue activate {_ID}", codes=MAY_HAVE_STARTED))
 @guarded
 def activate(
     items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items.")],
@@ -238,7 +255,7 @@ def activate(
         _show_actions(client.run_queue.activate(items), as_json=json)
 
 
-@queue_app.command("release")
+@queue_app.command("release", epilog=epilog(f"queue release {_ID} --reason late"))
 @guarded
 def release(
     items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items.")],

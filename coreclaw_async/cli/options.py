@@ -22,6 +22,8 @@ from coreclaw_async.models import LastRun, RunRef, RunStatus
 STDIO = Path("-")
 ROW_FORMATS = ("csv", "json", "jsonl")
 _AGES = {"m": 60, "h": 3600, "d": 86_400}
+_DAYS = {"today": 0, "yesterday": 1}
+TIMES = "today, yesterday, an age like 12h or 7d, or a date or time in ISO 8601"
 
 
 def _formats() -> list[str]:
@@ -177,13 +179,24 @@ def read_input(text: str) -> Mapping[str, Any]:
 
 
 def time_of(name: str, text: str | None) -> dt.datetime | None:
-    """Return a moment that is given as an age (``90m``, ``12h``, ``7d``) or in ISO 8601, local when it has no zone."""
+    """
+    Return the moment that was given.
+
+    An age (``90m``, ``12h``, ``7d``), ISO 8601, or ``today`` or ``yesterday`` for the first moment of that day. It is
+    local time where it names no zone.
+
+    Raises:
+        typer.BadParameter: It is none of them, or beyond the calendar.
+    """
     if text is None:
         return None
-    age = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    age = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
     try:
         if age is not None:
             return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=int(age[1]) * _AGES[age[2]])
+        if text in _DAYS:
+            day = dt.datetime.now().astimezone().date() - dt.timedelta(days=_DAYS[text])
+            return dt.datetime.combine(day, dt.time()).astimezone()
         return dt.datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):  # No calendar goes back so far.
-        raise typer.BadParameter(f"{name} must be an age like 12h or 7d, or ISO 8601, not {text!r}") from None
+        raise typer.BadParameter(f"{name} must be {TIMES}, not {text!r}") from None

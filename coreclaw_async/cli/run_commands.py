@@ -44,12 +44,7 @@ def run(
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """
-    Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end.
-
-    Exit codes: 0 success, 1 the run failed or was aborted, 2 usage, 3 the service refused or failed, 4 a run may have
-    been started and nobody can tell, 5 the run goes on after the timeout, 130 interrupted.
-    """
+    """Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end."""
     starting = Starting.of(
         wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
@@ -68,7 +63,7 @@ def wait(
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Wait for runs to end, and say how each did; exit code 0 when all succeeded, 1 when one did not."""
+    """Wait for runs to end, and say how each did; of several exit codes the worst."""
     _check(runs)
     with open_client(api_key_file, base_url) as client:
         screen, codes = Screen(), set[ExitCode]()

@@ -24,9 +24,7 @@ from coreclaw_async.models import Run, StartedRun
 Waits: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the run.")]
 Output: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "--out", "-o", metavar="FILE", help="Wait, and write the rows to this file; - for lines of JSON."
-    ),
+    typer.Option("--output", "-o", metavar="FILE", help="Wait, and write the rows to this file; - for lines of JSON."),
 ]
 
 

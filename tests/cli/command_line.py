@@ -47,12 +47,12 @@ class ReactingText(io.StringIO):
         return written
 
 
-def invoke(*arguments: str, stdout: io.StringIO | None = None) -> Outcome:
+def invoke(*arguments: str, stdout: io.StringIO | None = None, columns: int = 200) -> Outcome:
     """Run a command in this process, as the console script does."""
     out, err = io.StringIO() if stdout is None else stdout, io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["coreclaw-async", *arguments])
-        patch.setenv("COLUMNS", "200")
+        patch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as ended:
             main()
     return Outcome(ended.value.code, without_escapes(out.getvalue()), without_escapes(err.getvalue()))

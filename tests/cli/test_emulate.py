@@ -172,7 +172,7 @@ def test_offset_counts_what_the_dialect_says(dialect: str, ranks: list[int]) -> 
     assert [row["rank"] for row in data["list"]] == ranks
 
 
-@pytest.mark.parametrize(("options", "told"), [((), True), (("--no-echo-page-index",), False)])
+@pytest.mark.parametrize(("options", "told"), [((), True), (("--no-page-index",), False)])
 def test_lists_tell_their_page_unless_that_is_switched_off(options: tuple[str, ...], told: bool) -> None:
     data = answers(*options, path="/api/v2/worker-tasks")
 

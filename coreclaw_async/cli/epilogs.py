@@ -1,0 +1,44 @@
+"""What stands below the help of a command: examples that can be pasted, and what its exit codes mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+WORKER = "coreclaw/google-maps-scraper"
+"""The worker of the examples: it is in the store, and in the emulator."""
+
+_ALWAYS = {
+    0: "success",
+    2: "usage: nothing was done",
+    3: "the service refused, failed or cannot be reached",
+    7: "what was asked for could not be written",
+    130: "Ctrl-C",
+}
+RUN_FAILED = {1: "the run failed or was aborted"}
+MAY_HAVE_STARTED = {4: "a run may have been started"}
+GOES_ON = {5: "the wait timed out or the run goes on"}
+STARTED = {**RUN_FAILED, **MAY_HAVE_STARTED, **GOES_ON}
+INCOMPLETE = {6: "a batch has open items"}
+
+
+def epilog(*examples: str, codes: Mapping[int, str] | None = None) -> str:
+    """
+    Return the text below the help of a command, as Markdown.
+
+    Args:
+        examples: Commands without their first word. All lines but the last end with a backslash.
+        codes: The exit codes that not every command has, with their meanings.
+    """
+    meanings = sorted({**_ALWAYS, **(codes or {})}.items())
+    return f"{_code(examples)}\n\nExit codes: {'; '.join(f'{code} {meaning}' for code, meaning in meanings)}."
+
+
+def group_epilog(*examples: str) -> str:
+    """Return the text below the help of a group of commands, as Markdown."""
+    return _code(examples)
+
+
+def _code(examples: Sequence[str]) -> str:
+    lines = [line for example in examples for line in f"coreclaw-async {example}".split("\n")]
+    heading = "Example:" if len(examples) == 1 else "Examples:"
+    return "  \n".join([heading, *(f"`{line}`" for line in lines)])
