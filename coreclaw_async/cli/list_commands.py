@@ -78,7 +78,7 @@ _ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 
 workers_app = typer.Typer(
     no_args_is_help=True,
-    help="The account's own workers; and the details of any.",
+    help="Workers of this account, and the details of any worker.",
     epilog=group_epilog("workers list", f"workers input {WORKER}"),
 )
 tasks_app = typer.Typer(

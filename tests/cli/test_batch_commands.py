@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -454,32 +454,6 @@ def test_a_ledger_that_cannot_be_read_now_is_read_again_by_the_line(served: Fake
 
     assert len(answers) == 3
     assert "paused, 3 planned" in without_escapes(err.getvalue())
-
-
-def examples() -> Iterator[tuple[str, str]]:
-    """Yield each command about batches, with the example that its help shows."""
-    group = typer.main.get_command(app).commands["batch"]  # type: ignore[attr-defined]
-    for name in group.commands:
-        shown = invoke("batch", name, "--help").stdout
-        (example,) = re.findall(r"Example: (coreclaw-async batch .*?)\s*$", shown, re.MULTILINE)
-        yield name, example
-
-
-def test_each_example_in_a_help_runs(served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CORECLAW_LEDGER")
-    monkeypatch.chdir(tmp_path)
-    served.add_worker("me/maps")
-    Path("places.csv").write_text("url,depth:json\nk17,3\nk18,\n")
-    found = dict(examples())
-    assert len(found) == 13
-    order = [*found, "resume", "report", "run"]
-    for name in order:
-        outcome = invoke(*shlex.split(found[name])[1:])
-        assert outcome.exit_code == 0, (name, outcome.stderr)
-
-    assert served.runs_created == 2
-    assert Path("report.html").stat().st_size > 1_000
-    assert len(Path("all.csv").read_text().splitlines()) == 5
 
 
 def test_the_commands_of_the_readme_run_as_they_stand_there(
