@@ -123,7 +123,7 @@ def rerun(
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Start a new run with the input of another, which costs money; options and exit codes are those of run."""
+    """Start a new run with the input of another, which costs money; with the options of run."""
     starting = Starting.of(
         wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )

@@ -121,7 +121,7 @@ def test_options_of_one_meaning_have_one_name_and_one_letter() -> None:
 
 
 # What these print is JSON anyway, a file, or a story for people.
-WITHOUT_JSON = {("rows",), ("export",), ("abort",), ("demo",), ("emulate",)}
+WITHOUT_JSON = {("rows",), ("export",), ("demo",), ("emulate",)}
 
 
 def test_json_is_there_wherever_something_is_printed_for_people() -> None:

@@ -77,17 +77,6 @@ def test_every_text_is_json_in_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert json.loads(raw.getvalue()) == {"title": text}
 
 
-def test_a_table_in_a_terminal_keeps_its_ids_whole(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "40")
-
-    Screen().say_table([{"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "title": "a long title that cannot be shown whole"}])
-
-    assert "01ARZ3NDEKTSV4RRFFQ69G5FAV" in capsys.readouterr().out
-
-
 def test_bytes_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(sys, "stderr", Tty())
