@@ -51,7 +51,7 @@ class Screen:
 
     def say(self, text: str, *, label: str = "") -> None:
         """Print a line, behind a *label* or indented like those that have one."""
-        line = Text.assemble((f"{label:{_LABEL_WIDTH}}", "bold cyan"), plain(text))
+        line = Text.assemble((f"{label:{_LABEL_WIDTH}}", "bold"), plain(text))
         self._out.print(line, soft_wrap=True)
         current().was_written(text)
 
@@ -62,7 +62,7 @@ class Screen:
 
     def say_log(self, moment: str, level: str, text: str) -> None:
         """Print an entry of a log, which may have several lines."""
-        style = {"error": "red", "warn": "yellow", "debug": "dim"}.get(level, "")
+        style = {"error": "red", "warn": "magenta", "debug": "dim"}.get(level, "")
         for line in text.splitlines() or [""]:
             words = Text.assemble((f"{moment} ", "dim"), (f"{plain(level):5} ", style), plain(line))
             self._out.print(words, soft_wrap=True)

@@ -46,6 +46,11 @@ class LaidColumn:
             return min(self.whole, max(_LEAST_TEXT, cell_len(self.name)))
         return min(self.whole, _LEAST_ID) if is_first else self.whole
 
+    def widest_within(self, room: int) -> int:
+        """Return the width of the widest cell that fits; what is wider has a line of its own."""
+        lengths = [cell_len(line) for lines in ((self.name,), *self.cells) for line in lines]
+        return max((length for length in lengths if length <= room), default=room)
+
 
 @attrs.frozen
 class Layout:
@@ -101,6 +106,9 @@ def _widths(columns: Sequence[LaidColumn], room: int | None) -> list[int]:
     widths = [column.least(is_first=place == 0) for place, column in enumerate(columns)]
     while len(widths) > 1 and _total(widths) > room:
         widths.pop()
+    if columns[0].kind == "id":
+        widths[0] = columns[0].widest_within(room - _total(widths[1:]) - _GAP * (len(widths) > 1))
+        whole[0] = widths[0]
     for _ in range(room - _total(widths)):
         wanting = [place for place, width in enumerate(widths) if width < whole[place]]
         if not wanting:

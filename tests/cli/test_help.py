@@ -264,3 +264,14 @@ def test_help_in_a_terminal_fits_it(columns: int) -> None:
 
     assert code == 0
     assert max(map(cell_len, text.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("words", [("--help",), ("batch", "plan", "--help"), ("emulate", "--help")])
+def test_help_has_no_colour_that_cannot_be_read_on_white_or_black(words: tuple[str, ...]) -> None:
+    """No yellow and no cyan, and no background; only the titles of the frames are dimmed."""
+    code, written = run_in_terminal(*words, COLUMNS="80")
+    styles = re.findall(r"\x1b\[([0-9;]*)m(?=[^\x1b]*[\w])", written)
+
+    assert code == 0
+    assert {"1", "31"} & {part for style in styles for part in style.split(";")}
+    assert not {"33", "36", "40", "93", "96"} & {part for style in styles for part in style.split(";")}

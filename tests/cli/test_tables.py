@@ -265,7 +265,13 @@ def test_columns_that_do_not_fit_are_left_out_from_the_right() -> None:
 def test_an_id_that_is_wider_than_its_column_has_a_line_of_its_own() -> None:
     columns = [column("id", "id", "x" * 50, "short", "u" * 50), column("n", "number", "1", "22", "")]
 
-    assert lay_out(columns, 40).lines == ["x" * 50, " " * 39 + "1", "short" + " " * 33 + "22", "u" * 50]
+    assert lay_out(columns, 40).lines == ["x" * 50, " " * 8 + "1", "short  22", "u" * 50]
+
+
+def test_an_id_has_room_before_a_text() -> None:
+    columns = [column("id", "id", "i" * 30, "j" * 60), column("text", "text", "t" * 60)]
+
+    assert lay_out(columns, 50).lines[0] == "i" * 30 + "  " + "t" * 17 + "…"
 
 
 def test_an_id_is_whole_also_where_it_is_wider_than_the_terminal() -> None:

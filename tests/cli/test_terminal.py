@@ -155,10 +155,8 @@ def test_a_table_fits_its_terminal_and_keeps_ids_whole(service: FakeService) -> 
 
 
 def test_no_color_means_no_color(service: FakeService) -> None:
-    run_id = service.add_run(WORKER, rows=3)
-
-    assert re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("show", run_id)[1])
-    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("show", run_id, NO_COLOR="1")[1])
+    assert re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("run", "--help")[1])
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("run", "--help", NO_COLOR="1")[1])
 
 
 def test_a_bar_is_shown_in_a_terminal_only(service: FakeService, tmp_path: Path) -> None:
