@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 _GAP = 2
 _LEAST_TEXT = 12
 _LEAST_ID = 26
-"""The width of a run's id; the first column gets no narrower, and what is longer has a line of its own."""
+"""The width of a run's id; what is wider and does not fit into the first column has a line of its own."""
 
 Kind: TypeAlias = Literal["id", "number", "text", "prose"]
 """
@@ -44,7 +44,7 @@ class LaidColumn:
         """Return the width below which the column is not worth showing."""
         if self.kind in {"text", "prose"}:
             return min(self.whole, max(_LEAST_TEXT, cell_len(self.name)))
-        return min(self.whole, _LEAST_ID) if is_first else self.whole
+        return self.widest_within(_LEAST_ID) if is_first and self.kind == "id" else self.whole
 
     def widest_within(self, room: int) -> int:
         """Return the width of the widest cell that fits; what is wider has a line of its own."""
@@ -80,9 +80,11 @@ def lay_out(columns: Sequence[LaidColumn], room: int | None) -> Layout:
     Lay out a table.
 
     Args:
-        columns: At least one. Columns that do not fit are left out from the right.
+        columns: At least one. Those that do not fit are left out from the right, and before them those without cells.
         room: The width of the terminal, or None to show all.
     """
+    if room is not None and needed(columns) > room:
+        columns = [columns[0], *(column for column in columns[1:] if any(map(any, column.cells)))]
     widths = _widths(columns, room)
     shown = columns[: len(widths)]
     lines = [line for row in zip(*(column.cells for column in shown), strict=True) for line in _row(shown, widths, row)]
