@@ -122,7 +122,6 @@ def run(
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"--output: {output} is no folder")
     must_be_there(name, ledger)
-    current().has_paid = True  # Or soon will have; of which runs, the ledger tells.
     screen = Screen()
     progress = BatchProgress(screen)
     with (
@@ -141,6 +140,7 @@ def run(
         outcomes = batch.run(max_in_flight=max_in_flight, output=output, width=width)
         if batch.report().is_paused:
             screen.complain(f"Paused: nothing is started until coreclaw-async batch resume {name}.")
+        current().has_paid = True  # Or soon will have; of which runs, the ledger tells.
         stop = _work(batch, outcomes, progress, as_json=json)
         code = _tell_end(screen, batch, stop, as_json=json)
     if code:
