@@ -18,7 +18,7 @@ from report import Report, Row, at_least, at_most, cost_row, parser, rate_row
 from stub_server import Stub, forget_proxies
 
 from coreclaw_async import AsyncCoreClaw
-from coreclaw_async._connections import make_transport
+from coreclaw_async._http.connections import make_transport
 
 _ROUNDS = 30
 _LATENCY = 0.02

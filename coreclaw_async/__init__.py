@@ -3,29 +3,31 @@ Async-first Python SDK for the CoreClaw web-scraping API v2.
 
 How the package is laid out; imports point down the list and never up:
 
-* `_sync_generated`, `_sync_batches`, `_sync_iterators`, `_sync_runtime`: `CoreClaw`, the same for callers who block
+* ``_sync``: `CoreClaw`, the same for callers who block, generated from the async classes
 * `coreclaw_async._client`: `AsyncCoreClaw`, the entry point
 * `batch`, `ledger`, ``_batches``: many runs, one payment each
 * ``_resources``: one module per group of endpoints, one method per operation
-* `_paging`, `_poller`, `_download`, `callbacks`: lists to their end, runs to theirs, files whole
-* `_transport`, `_connections`, `_lanes`, `_body`: sending; the modules that know httpx
+* ``_operations``: what several groups share: starting, waiting, lists, rows, exports
+* ``_paging``, ``_polling``, `callbacks`: lists to their end, and runs to theirs
+* ``_http``: sending and receiving; the modules that know httpx
+* ``_concurrency``, ``_files``: event loops and time; files that are whole or not there
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
 
 Above them stand `shards` and ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel``
-(tracing) and ``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes `_sync_generated`.
+(tracing) and ``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes ``_sync/generated.py``.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from coreclaw_async._client import AsyncCoreClaw
-from coreclaw_async._clock import Clock
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._paging.pager import AsyncPager
-from coreclaw_async._streams import AsyncStream
-from coreclaw_async._sync_generated import Batch, CoreClaw
-from coreclaw_async._sync_iterators import Pager, Stream
+from coreclaw_async._polling.tracked_run import PollSchedule
+from coreclaw_async._sync.generated import Batch, CoreClaw
+from coreclaw_async._sync.iterators import Pager, Stream
 from coreclaw_async._version import __version__
-from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import (

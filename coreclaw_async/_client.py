@@ -12,24 +12,24 @@ from urllib.parse import urlsplit
 import attrs
 import httpx
 
-from coreclaw_async._clock import Clock, SystemClock
-from coreclaw_async._connections import Connections
-from coreclaw_async._known import KnownIds
+from coreclaw_async._concurrency.clock import Clock, SystemClock
+from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.rate_gate import RateGate
+from coreclaw_async._http.transport import Settings, Transport
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.hub_link import JoinedHub
+from coreclaw_async._operations.known_ids import KnownIds
+from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
-from coreclaw_async._poller import RunWatcher
-from coreclaw_async._rate_gate import RateGate
+from coreclaw_async._polling.poller import RunWatcher
+from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async._resources.account import AsyncAccount
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.joined_hub import JoinedHub
 from coreclaw_async._resources.proxies import AsyncProxies
 from coreclaw_async._resources.run_queue import AsyncRunQueue
 from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
-from coreclaw_async._slot_line import SlotLine
-from coreclaw_async._transport import Settings, Transport
-from coreclaw_async._watch import PollSchedule
 from coreclaw_async._wire.credentials import AuthMode, Credentials
 from coreclaw_async._wire.request import check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy

@@ -21,49 +21,23 @@ MODULES = {
 LAYERS = [
     {"_version", "errors", "events", "models"},
     {"_wire"},
-    {
-        "_body",
-        "_causes",
-        "_clock",
-        "_connections",
-        "_event_loops",
-        "_fence",
-        "_file_target",
-        "_known",
-        "_lanes",
-        "_leftovers",
-        "_rate_gate",
-        "_redaction",
-        "_transport",
-    },
-    {
-        "_download",
-        "_export_contents",
-        "_list_shape",
-        "_outage",
-        "_paging",
-        "_poller",
-        "_run_survey",
-        "_slot_line",
-        "_storage_host",
-        "_streams",
-        "_watch",
-        "callbacks",
-    },
+    {"_concurrency", "_files"},
+    {"_http"},
+    {"_paging", "_polling", "callbacks"},
+    {"_operations"},
     {"_resources"},
     {"_batches", "batch", "ledger"},
     {"_client"},
-    {"_sync_batches", "_sync_generated", "_sync_iterators", "_sync_runtime"},
+    {"_sync"},
     {"shards"},
     {""},  # The package itself, which offers the names.
     {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
-HTTPX_IS_FOR = {"_causes", "_transport", "_connections", "_lanes", "_leftovers", "_body", "_fence", "_download"}
-HTTPX_IS_FOR |= {"_storage_host", "testing", "cli"}
-HTTPX_IS_FOR |= {"_client", "_sync_generated"}  # Whose callers may bring an httpx client of their own.
+HTTPX_IS_FOR = {"_http", "testing", "cli"}
+HTTPX_IS_FOR |= {"_client", "_sync"}  # Whose callers may bring an httpx client of their own.
 ASYNCIO_IS_FOR = {
-    "coreclaw_async._sync_runtime",
+    "coreclaw_async._sync.runtime",
     "coreclaw_async._batches.postgres_driver",
 }  # asyncpg is for it alone.
 EXTRAS_ARE_FOR = {

@@ -22,7 +22,7 @@ from coreclaw_async import (
     RetryPolicy,
     ServiceError,
 )
-from coreclaw_async._resources.run_lists import list_reader
+from coreclaw_async._operations.run_lists import list_reader
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"

@@ -8,9 +8,9 @@ import anyio
 
 from coreclaw_async import errors
 from coreclaw_async._batches.means import Means, logger
-from coreclaw_async._poller import first_of
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import abort_run
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.runs import abort_run
+from coreclaw_async._polling.poller import first_of
 from coreclaw_async.ledger import BatchItem
 
 AT_ONCE = 8

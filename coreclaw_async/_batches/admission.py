@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 import attrs
 
-from coreclaw_async._clock import Clock
+from coreclaw_async._concurrency.clock import Clock
 
 # While nobody knows the plan's limit, so many starts may be under way at once: those beyond it are wasted.
 _UNPROVEN = 8

@@ -28,7 +28,7 @@ from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.spending import OverBudgetError, Spending, exact_sum
 from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Step, Store
 from coreclaw_async._batches.totals import Totals
-from coreclaw_async._clock import Clock
+from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async.errors import BatchConflictError, LedgerError
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, IllegalStepError
 

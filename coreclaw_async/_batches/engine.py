@@ -23,11 +23,11 @@ from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.run_aborts import RunAborts
 from coreclaw_async._batches.run_ends import RunEnds
 from coreclaw_async._batches.timekeeper import Timekeeper
-from coreclaw_async._poller import Waiter, first_of
+from coreclaw_async._operations.run_lists import read_runs
+from coreclaw_async._operations.wait import poll_hook, run_source
+from coreclaw_async._polling.poller import Waiter, first_of
+from coreclaw_async._polling.tracked_run import Watch, ends_every_wait
 from coreclaw_async._resources.account import AsyncAccount
-from coreclaw_async._resources.run_lists import read_runs
-from coreclaw_async._resources.waiting import poll_hook, run_source
-from coreclaw_async._watch import Watch, ends_every_wait
 from coreclaw_async.events import RunChanged
 from coreclaw_async.ledger import BatchItem, BatchItemState
 from coreclaw_async.models import Run, RunOutcome

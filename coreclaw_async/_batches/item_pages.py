@@ -11,8 +11,8 @@ import anyio.to_thread
 import attrs
 
 from coreclaw_async._batches.means import Means
+from coreclaw_async._operations.runs import read_run
 from coreclaw_async._paging.pager import AsyncPager
-from coreclaw_async._resources.run_calls import read_run
 from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._wire.exact_numbers import load_usual
 from coreclaw_async.ledger import BatchItem, BatchItemState

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coreclaw_async._batches.store import Row
 from coreclaw_async._batches.totals import RunsAlike
-from coreclaw_async._wire.moments import moment_of
+from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.errors import printable
 from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 

@@ -8,9 +8,9 @@ from coreclaw_async import errors
 from coreclaw_async._batches.lane_ledger import is_path
 from coreclaw_async._batches.means import Means
 from coreclaw_async._batches.patience import is_passing
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.worker_lists import workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.worker_lists import workers_pager
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.models import WorkerSummary
 

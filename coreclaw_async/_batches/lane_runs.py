@@ -11,8 +11,8 @@ from coreclaw_async import errors
 from coreclaw_async._batches.lane_ledger import is_path
 from coreclaw_async._batches.lane_names import current_slug, may_pass
 from coreclaw_async._batches.means import Means
+from coreclaw_async._operations.run_lists import runs_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.run_lists import runs_pager
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.models import Run

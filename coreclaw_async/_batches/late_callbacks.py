@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 
 from coreclaw_async._batches.means import Means, logger
-from coreclaw_async._event_loops import EventLoop, call_soon, current_loop
+from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
 from coreclaw_async.errors import LedgerError
 from coreclaw_async.events import StartReconciled
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin

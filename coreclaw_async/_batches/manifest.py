@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from coreclaw_async._file_target import FileTarget
+from coreclaw_async._files.target import FileTarget
 from coreclaw_async.ledger import BatchItem
 
 MANIFEST = "manifest.jsonl"

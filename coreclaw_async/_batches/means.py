@@ -12,8 +12,8 @@ import attrs
 from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.patience import Patience
 from coreclaw_async._batches.reconcile import SettleTimes
-from coreclaw_async._clock import Clock
-from coreclaw_async._resources.context import Context
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._operations.context import Context
 from coreclaw_async.events import BatchItemChanged
 from coreclaw_async.ledger import BatchItem
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 import attrs
 
 from coreclaw_async._batches.store import StaleError, Statement, Store
-from coreclaw_async._clock import Clock
+from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import LedgerError
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from coreclaw_async._batches.manifest import MANIFEST
-from coreclaw_async._file_target import FileTarget, leftovers_in
+from coreclaw_async._files.target import FileTarget, leftovers_in
 from coreclaw_async._wire.exact_numbers import json_lines
 from coreclaw_async.models import Page, Row
 

@@ -12,7 +12,7 @@ import anyio
 from coreclaw_async._batches.postgres_driver import load_asyncpg
 from coreclaw_async._batches.postgres_session import PassingError, Session
 from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
-from coreclaw_async._event_loops import current_loop
+from coreclaw_async._concurrency.loops import current_loop
 from coreclaw_async.errors import ConfigurationError, LedgerError
 
 logger = logging.getLogger("coreclaw_async")

@@ -7,8 +7,8 @@ from enum import Enum, auto
 
 import attrs
 
-from coreclaw_async._wire.moments import creation_time
 from coreclaw_async._wire.request import check_seconds
+from coreclaw_async._wire.timestamps import creation_time
 from coreclaw_async.ledger import BatchItem
 from coreclaw_async.models import Run
 

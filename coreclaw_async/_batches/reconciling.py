@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from coreclaw_async._batches.lane_runs import read_lane
 from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.reconcile import Look, Verdict, judge, look_at
-from coreclaw_async._wire.moments import moment_of
+from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.events import StartReconciled
 from coreclaw_async.ledger import BatchItem, IllegalStepError, ItemOrigin
 

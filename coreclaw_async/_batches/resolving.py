@@ -5,7 +5,7 @@ from __future__ import annotations
 from coreclaw_async._batches.lane_ledger import is_path
 from coreclaw_async._batches.lane_names import find_slug
 from coreclaw_async._batches.means import Means
-from coreclaw_async._resources.run_calls import read_run
+from coreclaw_async._operations.runs import read_run
 from coreclaw_async._wire.request import check_id
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.models import Run

@@ -13,9 +13,9 @@ from coreclaw_async import errors
 from coreclaw_async._batches.aborting import AT_ONCE, HAS_ENDED, WAITS
 from coreclaw_async._batches.means import Means, logger
 from coreclaw_async._batches.patience import Patience, is_passing
-from coreclaw_async._poller import WARN_SECONDS
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.run_calls import abort_run
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.runs import abort_run
+from coreclaw_async._polling.poller import WARN_SECONDS
 
 _LATER_WAITS, _MOST_WAIT = (30.0, 60.0, 120.0, 240.0), 300.0
 _ATTEMPTS = 2

@@ -16,9 +16,9 @@ from coreclaw_async._batches.outcomes import Outcomes
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.patience import is_passing
 from coreclaw_async._batches.spending import known_cost
-from coreclaw_async._resources.run_calls import read_run
-from coreclaw_async._resources.run_rows import exact_pages
-from coreclaw_async._watch import ends_every_wait
+from coreclaw_async._operations.run_rows import exact_pages
+from coreclaw_async._operations.runs import read_run
+from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError
 from coreclaw_async.models import Run, RunOutcome
 

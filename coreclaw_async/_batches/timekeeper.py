@@ -11,8 +11,8 @@ import attrs
 
 from coreclaw_async._batches.means import Means
 from coreclaw_async._batches.run_aborts import RunAborts
-from coreclaw_async._poller import Waiter
-from coreclaw_async._watch import Watch
+from coreclaw_async._polling.poller import Waiter
+from coreclaw_async._polling.tracked_run import Watch
 from coreclaw_async.ledger import BatchItem
 
 _LONGEST_NAP = 60.0

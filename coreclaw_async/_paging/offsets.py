@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
-from coreclaw_async._clock import Clock
+from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, Nameless, Reading
 from coreclaw_async.models import Page
 

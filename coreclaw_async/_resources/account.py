@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from coreclaw_async._resources.context import Context
+from coreclaw_async._operations.context import Context
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import Request, build_path
 from coreclaw_async.models import Account

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Sequence
 
 import attrs
 
+from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.context import Context
 from coreclaw_async._wire.converter import read_models, read_object
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import (

@@ -8,25 +8,25 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.downloads import ExportFormat, download_export, read_export
-from coreclaw_async._resources.following import Changes, Completions, LogEntries
-from coreclaw_async._resources.lookups import lost_runs
-from coreclaw_async._resources.run_calls import (
+from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._operations.candidates import lost_runs
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.exports import ExportFormat, download_export, read_export
+from coreclaw_async._operations.run_lists import find_started, read_runs, runs_pager
+from coreclaw_async._operations.run_rows import RunRows
+from coreclaw_async._operations.run_streams import Changes, Completions, LogEntries
+from coreclaw_async._operations.runs import (
     abort_run,
     read_log,
     read_results,
     read_run,
 )
-from coreclaw_async._resources.run_lists import find_started, read_runs, runs_pager
-from coreclaw_async._resources.run_rows import RunRows
-from coreclaw_async._resources.starting import reading_time, run_members, start, start_members
-from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
-from coreclaw_async._streams import AsyncStream
-from coreclaw_async._wire.moments import check_aware, check_unix
+from coreclaw_async._operations.start import reading_time, run_members, start, start_members
+from coreclaw_async._operations.wait import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset, check_worker_id
-from coreclaw_async._wire.run_reference import run_id_of, run_request
+from coreclaw_async._wire.run_paths import run_id_of, run_request
+from coreclaw_async._wire.timestamps import check_aware, check_unix
 from coreclaw_async.models import (
     AbortedRun,
     Export,

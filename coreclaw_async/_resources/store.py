@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.worker_lists import read_workers, workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.worker_lists import read_workers, workers_pager
 from coreclaw_async.models import Page, WorkerSummary
 
 

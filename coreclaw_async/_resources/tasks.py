@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Literal
 
 from coreclaw_async import errors
-from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.lookups import lost_runs, lost_tasks
-from coreclaw_async._resources.slots import start_in_slot
-from coreclaw_async._resources.starting import (
+from coreclaw_async._operations.candidates import lost_runs, lost_tasks
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.slots import start_in_slot
+from coreclaw_async._operations.start import (
     create,
     once_request,
     read_created,
@@ -19,7 +18,8 @@ from coreclaw_async._resources.starting import (
     start,
     start_members,
 )
-from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._operations.wait import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import (

@@ -6,11 +6,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._resources.context import Context
-from coreclaw_async._resources.lookups import lost_queue_items, lost_runs
-from coreclaw_async._resources.slots import start_in_slot
-from coreclaw_async._resources.starting import (
+from coreclaw_async._operations.candidates import lost_queue_items, lost_runs
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.slots import start_in_slot
+from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
     once_request,
@@ -19,8 +18,9 @@ from coreclaw_async._resources.starting import (
     start,
     start_members,
 )
-from coreclaw_async._resources.waiting import UpdateHook, check_wait, wait_for_run
-from coreclaw_async._resources.worker_lists import read_workers, workers_pager
+from coreclaw_async._operations.wait import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._operations.worker_lists import read_workers, workers_pager
+from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
 from coreclaw_async._wire.request import Request, build_path, check_text, check_worker_id, worker_input

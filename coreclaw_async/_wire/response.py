@@ -13,8 +13,8 @@ from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.error_codes import error_class, is_refusal
 from coreclaw_async._wire.exact_numbers import load_exact, load_usual
 from coreclaw_async._wire.json_types import is_array, is_object
-from coreclaw_async._wire.moments import SeenDate, date_of, http_date
 from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async._wire.timestamps import SeenDate, date_of, http_date
 from coreclaw_async.errors import (
     ApiError,
     CoreClawError,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreclaw_async._wire.moments import moment_of
+from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.cli.batch_session import (
     Account,
     Ledger,

@@ -11,7 +11,7 @@ import typer
 
 from coreclaw_async._batches.records import BatchRecord
 from coreclaw_async._batches.reports import BatchReport
-from coreclaw_async._sync_generated import Batch
+from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.batch_page import write_page
 from coreclaw_async.cli.batch_rows import write_keyed_rows
 from coreclaw_async.cli.batch_session import (

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.totals import RunTotals
-from coreclaw_async._sync_generated import Batch
+from coreclaw_async._sync.generated import Batch
 from coreclaw_async._version import __version__
-from coreclaw_async._wire.moments import moment_of
+from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.cli.batch_standing import spent
 from coreclaw_async.cli.batch_story import BatchStory, Point
 from coreclaw_async.cli.output import whole_file

@@ -15,7 +15,7 @@ from coreclaw_async._batches.means import OnAmbiguous
 from coreclaw_async._batches.outcomes import BatchOutcome
 from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
-from coreclaw_async._sync_generated import Batch
+from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.batch_progress import BatchProgress
 from coreclaw_async.cli.batch_session import Account, Ledger, Name, must_be_there
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing

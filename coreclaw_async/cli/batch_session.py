@@ -12,7 +12,7 @@ import typer
 
 from coreclaw_async._batches.ledger_lookup import batches_in
 from coreclaw_async._batches.stores import MEMORY, shown_ledger
-from coreclaw_async._sync_generated import Batch
+from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import open_client

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import anyio
 import typer
 
-from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._wire.request import build_body, check_worker_id
 from coreclaw_async.cli.demo_scenes import emulated_scene, live_scene
 from coreclaw_async.cli.demo_tour import Scene, Tour

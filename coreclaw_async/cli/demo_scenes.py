@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from coreclaw_async._client import DEFAULT_BASE_URL, AsyncCoreClaw
-from coreclaw_async._watch import PollSchedule
+from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async.cli.demo_tour import Scene
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 

@@ -12,7 +12,7 @@ import anyio
 import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
-from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async.cli.output import run_result
 from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen, money

@@ -7,7 +7,7 @@ import textwrap
 import httpx
 import typer
 
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.cli.doctor_findings import Settings, examine

@@ -8,11 +8,18 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
+from coreclaw_async._operations.run_rows import row_identity
+from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, reading_of
 from coreclaw_async._paging.offsets import PROBE_OFFSET, Mode, Unclear, decide_mode
-from coreclaw_async._resources.run_rows import row_identity
-from coreclaw_async._resources.starting import is_usable_id
-from coreclaw_async._wire.moments import SERVICE_ZONE, creation_time, moment_of, month_of, month_window, month_windows
+from coreclaw_async._wire.timestamps import (
+    SERVICE_ZONE,
+    creation_time,
+    moment_of,
+    month_of,
+    month_window,
+    month_windows,
+)
 from coreclaw_async.cli.doctor_looks import Examination, Finding, looked
 from coreclaw_async.models import Page, Run, RunStatus
 from coreclaw_async.models.runs import outcome_of

@@ -11,11 +11,11 @@ import attrs
 import httpx
 
 from coreclaw_async import errors
-from coreclaw_async._connections import choose_proxy
+from coreclaw_async._http.connections import choose_proxy
 from coreclaw_async._paging.offsets import SETTLING_SIZE
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.error_codes import is_service_code
-from coreclaw_async._wire.moments import SeenDate, http_date
+from coreclaw_async._wire.timestamps import SeenDate, http_date
 from coreclaw_async.cli.doctor_assumptions import check_offset, check_runs
 from coreclaw_async.cli.doctor_looks import Examination, Finding, OutOfTimeError, looked, trouble, way_trouble
 from coreclaw_async.models import Account, Page, WorkerSummary

@@ -11,12 +11,12 @@ import attrs
 import httpx
 
 from coreclaw_async import errors
-from coreclaw_async._body import raw_header
-from coreclaw_async._connections import make_transport
+from coreclaw_async._http.body import raw_header
+from coreclaw_async._http.connections import make_transport
 from coreclaw_async._paging.offsets import Mode
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.error_codes import is_service_code
-from coreclaw_async._wire.moments import SeenDate
+from coreclaw_async._wire.timestamps import SeenDate
 from coreclaw_async.events import Event, RetryScheduled
 
 _TOTAL_SECONDS = 28.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 import typer
 
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli.failures import ExitCode, tell_error, tell_failure
 from coreclaw_async.cli.interrupts import exit_code
 from coreclaw_async.cli.output import print_json, run_sentence

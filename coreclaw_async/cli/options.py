@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import typer
 
-from coreclaw_async._file_target import check_target
-from coreclaw_async._resources.downloads import ExportFormat
+from coreclaw_async._files.target import check_target
+from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._wire.request import build_body
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 

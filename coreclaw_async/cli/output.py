@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import attrs
 
-from coreclaw_async._file_target import replaced_file
+from coreclaw_async._files.target import replaced_file
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.screen import Screen, escaped, money

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from coreclaw_async._resources.run_rows import must_be_finished
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._operations.run_rows import must_be_finished
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli.failures import ExitCode, tell_failure
 from coreclaw_async.cli.options import (
     STDIO,

@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from coreclaw_async._resources.downloads import ExportFormat
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._operations.exports import ExportFormat
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.output import is_terminal, whole_file
 from coreclaw_async.cli.row_fields import checked_rows, columns_of, must_be_there

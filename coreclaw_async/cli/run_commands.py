@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from coreclaw_async._sync_generated import CoreClaw
-from coreclaw_async._wire.run_reference import run_id_of
+from coreclaw_async._sync.generated import CoreClaw
+from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.cli.failures import ExitCode, tell_failure, worst
 from coreclaw_async.cli.following import Following, next_command
 from coreclaw_async.cli.options import (

@@ -9,7 +9,7 @@ from typing import Annotated, Self, TypeAlias
 import attrs
 import typer
 
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli import streams
 from coreclaw_async.cli.failures import ExitCode, failure_object, worst
 from coreclaw_async.cli.following import Following, next_command

@@ -21,7 +21,7 @@ from coreclaw_async import (
     SettleTimes,
 )
 from coreclaw_async._batches.reconcile import Verdict, judge, look_at
-from coreclaw_async._wire.moments import creation_time
+from coreclaw_async._wire.timestamps import creation_time
 from coreclaw_async.ledger import BatchItem
 from coreclaw_async.models import Run
 from coreclaw_async.testing import FakeService, RunScript, faults

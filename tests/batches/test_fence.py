@@ -38,8 +38,8 @@ from coreclaw_async import (
     RunSpec,
     SettleTimes,
 )
-from coreclaw_async._fence import FencedBody, SendWindow, TooLateError
-from coreclaw_async._resources.starting import once_request, send_start
+from coreclaw_async._http.fence import FencedBody, SendWindow, TooLateError
+from coreclaw_async._operations.start import once_request, send_start
 from coreclaw_async.errors import SendTimeoutError
 from coreclaw_async.events import BatchItemChanged, Event, RequestSent
 from coreclaw_async.ledger import BatchItemState

@@ -8,7 +8,7 @@ import pytest
 from batches.batches import finish, runs_by_key, specs
 
 from coreclaw_async import AsyncCoreClaw, BatchOutcome, events
-from coreclaw_async._clock import Clock
+from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async.testing import FakeService, faults
 
 

@@ -18,7 +18,7 @@ from cli.doctor_reports import KEY, PASSWORD, Report, only, report, report_of
 from raw_server import RawRequest, RawServer, answering, envelope, http, read_request, serve_sockets
 
 from coreclaw_async import CoreClaw, RetryPolicy
-from coreclaw_async._wire.moments import SeenDate
+from coreclaw_async._wire.timestamps import SeenDate
 from coreclaw_async.cli.doctor_findings import Settings, check_clock, examine
 from coreclaw_async.cli.doctor_looks import Examination, Finding, NotingTransport
 from coreclaw_async.testing import FakeService, RealClock, faults

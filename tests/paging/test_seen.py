@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreclaw_async._known import KnownIds
+from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._paging.listing import Nameless
 from coreclaw_async._paging.seen import SeenKeys
 

@@ -19,7 +19,7 @@ from coreclaw_async import AsyncBatch, AsyncCoreClaw, AsyncPager, AsyncStream, B
 from coreclaw_async._tools import generate_sync
 
 PACKAGE = Path(coreclaw_async.__file__).parent
-GENERATED = PACKAGE / "_sync_generated.py"
+GENERATED = PACKAGE / "_sync" / "generated.py"
 GROUPS = [name for name in vars(AsyncCoreClaw("key")) if not name.startswith("_")]
 # What is called otherwise, and for which reason.
 OTHER_NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
@@ -127,8 +127,10 @@ def package(tmp_path: Path) -> Path:
     """A copy of what the generator reads and writes."""
     copy = tmp_path / "coreclaw_async"
     shutil.copytree(PACKAGE / "_resources", copy / "_resources")
-    for name in ("_client.py", "batch.py", "_sync_generated.py"):
+    for name in ("_client.py", "batch.py"):
         shutil.copy(PACKAGE / name, copy)
+    (copy / "_sync").mkdir()
+    shutil.copy(GENERATED, copy / "_sync")
     return copy
 
 
@@ -141,12 +143,12 @@ def change(package: Path, name: str, before: str, after: str) -> int:
 
 
 def test_check_accepts_what_was_written(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (package / "_sync_generated.py").unlink()
+    (package / "_sync" / "generated.py").unlink()
 
     assert generate_sync.main([], package) == 0
     assert generate_sync.main(["--check"], package) == 0
     assert capsys.readouterr().out == ""
-    assert (package / "_sync_generated.py").read_bytes() == GENERATED.read_bytes()
+    assert (package / "_sync" / "generated.py").read_bytes() == GENERATED.read_bytes()
 
 
 def test_check_shows_what_differs_and_leaves_it_alone(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,11 +158,11 @@ def test_check_shows_what_differs_and_leaves_it_alone(package: Path, capsys: pyt
     shown = capsys.readouterr().out
     assert "-    def get(self) -> Account:" in shown
     assert "+    def read(self) -> Account:" in shown
-    assert (package / "_sync_generated.py").read_bytes() == GENERATED.read_bytes()
+    assert (package / "_sync" / "generated.py").read_bytes() == GENERATED.read_bytes()
 
 
 def test_check_misses_no_text_at_the_end(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with (package / "_sync_generated.py").open("a") as file:
+    with (package / "_sync" / "generated.py").open("a") as file:
         file.write("# more\n")
 
     assert generate_sync.main(["--check"], package) == 1
@@ -168,7 +170,7 @@ def test_check_misses_no_text_at_the_end(package: Path, capsys: pytest.CaptureFi
 
 
 def test_check_of_a_file_that_is_not_there_fails(package: Path) -> None:
-    (package / "_sync_generated.py").unlink()
+    (package / "_sync" / "generated.py").unlink()
 
     assert generate_sync.main(["--check"], package) == 1
 
@@ -191,7 +193,7 @@ def test_a_new_method_gets_a_twin(package: Path) -> None:
         'def set(self, account: Account, note: str | None = None, *, mode: str = "a") -> None:\n'
         '        """Change it."""\n'
         "        return self._bridge.run(self._inner.set, account, note, mode=mode).result()\n"
-    ) in (package / "_sync_generated.py").read_text("utf-8")
+    ) in (package / "_sync" / "generated.py").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_what_has_no_rule_stops_the_generator_with_file_line_and_reason(
     told = re.fullmatch(rf"coreclaw_async/_resources/{name}\.py:(\d+): {re.escape(why)}.*\n", capsys.readouterr().err)
     assert told is not None
     assert abs(int(told[1]) - line) <= 25
-    assert (package / "_sync_generated.py").read_bytes() == GENERATED.read_bytes()
+    assert (package / "_sync" / "generated.py").read_bytes() == GENERATED.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -272,8 +274,8 @@ def test_the_script_ends_with_what_it_found(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_script_runs_by_path_and_needs_nothing_of_the_package(package: Path) -> None:
     script = shutil.copytree(PACKAGE / "_tools", package / "_tools") / "generate_sync.py"
-    (package / "_sync_generated.py").write_text("broken (", "utf-8")
+    (package / "_sync" / "generated.py").write_text("broken (", "utf-8")
 
     subprocess.run([sys.executable, "-I", str(script)], check=True)
 
-    assert (package / "_sync_generated.py").read_bytes() == GENERATED.read_bytes()
+    assert (package / "_sync" / "generated.py").read_bytes() == GENERATED.read_bytes()

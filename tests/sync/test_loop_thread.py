@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from coreclaw_async import ConfigurationError
-from coreclaw_async._sync_runtime import _Call, _explain, _LoopThread, _Process
+from coreclaw_async._sync.runtime import _Call, _explain, _LoopThread, _Process
 
 
 @pytest.fixture

@@ -127,11 +127,11 @@ def test_closing_in_an_exit_handler_works_before_the_loop_has_ended_and_after(ma
     program = machine.start(
         """
         import atexit
-        from coreclaw_async import _sync_runtime
+        from coreclaw_async._sync import runtime
         atexit.register(client.close)
         late = CoreClaw()
         late.account.get()
-        atexit.register(lambda: (_sync_runtime._PROCESS.exit(), late.close(), client.close()))
+        atexit.register(lambda: (runtime._PROCESS.exit(), late.close(), client.close()))
         say("ready")
         """
     )

@@ -22,7 +22,7 @@ import pytest
 from sync.child_calls import get_no_run, start_run
 
 from coreclaw_async import AsyncCoreClaw, ConfigurationError, CoreClaw, NotFoundError, PollSchedule, Run, errors
-from coreclaw_async._sync_runtime import Hosted
+from coreclaw_async._sync.runtime import Hosted
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 WHO = contextvars.ContextVar("WHO", default="nobody")
@@ -184,8 +184,8 @@ def test_a_traceback_shows_the_callers_line_and_the_coroutines_but_not_the_bridg
         client.runs.get("01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
     files = [frame.filename.rpartition("/")[2] for frame in traceback.extract_tb(raised.value.__traceback__)]
-    assert files[:3] == ["test_runtime.py", "_sync_generated.py", "runs.py"]
-    assert not {"_sync_runtime.py", "tasks.py", "base_events.py"} & set(files)
+    assert files[:3] == ["test_runtime.py", "generated.py", "runs.py"]
+    assert not {"runtime.py", "tasks.py", "base_events.py"} & set(files)
 
 
 def test_a_bad_argument_is_told_where_it_was_given(client: CoreClaw, service: FakeService) -> None:

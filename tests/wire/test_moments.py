@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coreclaw_async._wire.moments import (
+from coreclaw_async._wire.timestamps import (
     FIRST_MOMENT,
     LAST_MOMENT,
     ClockSteps,

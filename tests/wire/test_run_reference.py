@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from coreclaw_async._wire.request import Safety
-from coreclaw_async._wire.run_reference import RunAction, run_id_of, run_request
+from coreclaw_async._wire.run_paths import RunAction, run_id_of, run_request
 from coreclaw_async.models import LastRun, Run, RunRef, StartedRun
 
 OPERATIONS: dict[RunAction, dict[str, str]] = {

@@ -1,0 +1,1 @@
+"""Sending requests and receiving answers. What an operation means stands above, in ``_operations``."""

@@ -1,0 +1,277 @@
+"""What a client and its light copies share: the httpx client, the admission limiter, and whether all is closed."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import ssl
+import threading
+from collections.abc import Callable
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.lowlevel
+import attrs
+import httpx
+
+from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
+from coreclaw_async._http.pool import Lanes
+from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
+from coreclaw_async.errors import ConfigurationError
+
+_KEEP_ALIVE_SECONDS = 30.0
+_FIRST_WIDTH = 24
+_SLOW_ANSWER = 0.25
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """Return the one TLS context of the process: making one takes longer than a call."""
+    return httpx.create_ssl_context()
+
+
+@functools.cache
+def _no_tls_context() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@attrs.frozen
+class ProxyChoice:
+    """
+    Which proxy of the environment is used for an address.
+
+    Attributes:
+        name: What the environment calls it, such as ``https_proxy``; None when it names none.
+        url: The proxy; None when the address is reached without it. May hold a password.
+    """
+
+    name: str | None = None
+    url: httpx.URL | None = attrs.field(default=None, repr=False)
+
+
+def choose_proxy(url: httpx.URL) -> ProxyChoice:
+    """
+    Return the proxy that the environment names for *url*; a proxy elsewhere could not reach a loopback address.
+
+    Raises:
+        ConfigurationError: It is no URL that httpx can use.
+    """
+    proxies = getproxies()
+    name = url.scheme if proxies.get(url.scheme) else "all"
+    proxy = proxies.get(name)
+    if proxy is None:
+        return ProxyChoice()
+    name = f"{name}_proxy"
+    if _is_loopback(url.host) or proxy_bypass(url.host):
+        return ProxyChoice(name)
+    try:
+        found = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+        httpx.Proxy(found)
+        # A password with a sign that is not escaped may leave a URL, whose host is the user.
+        is_usable = bool(found.host) and not found.query and not found.fragment and "@" not in found.path
+    except (httpx.InvalidURL, ValueError):
+        is_usable, found = False, url  # It would stand in the error.
+    if not is_usable:
+        del found, proxy, proxies
+        raise ConfigurationError(f"the proxy that the environment names in {name} is no URL that httpx can use")
+    return ProxyChoice(name, found)
+
+
+def _tells_what_leaves(transport: object) -> bool:
+    return type(transport) is httpx.AsyncHTTPTransport or getattr(transport, "tells_what_leaves", False) is True
+
+
+def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    """
+    Return a new one-connection transport for the origin of *url*.
+
+    Raises:
+        ConfigurationError: The environment names a proxy that httpx cannot use.
+    """
+    choice = choose_proxy(url)
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
+            proxy=choice.url,
+        )
+    except ImportError:  # Which no second attempt mends.
+        raise ConfigurationError(
+            f"the proxy that the environment names in {choice.name} is a SOCKS proxy, which needs another package: "
+            'pip install "httpx[socks]"'
+        ) from None
+
+
+class MaskedURL(httpx.URL):
+    """A URL whose text leaves out the query, because that is secret and httpx logs each URL it sends to."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc.decode('ascii')}{self.path}?<hidden>"
+
+    def __repr__(self) -> str:
+        return f"URL({str(self)!r})"
+
+
+class _NoCookies(httpx.Cookies):
+    """A jar that stays empty: looking for cookies in each answer costs a tenth of a call, and none is ever sent."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take nothing."""
+
+
+class _ApiClient(httpx.AsyncClient):
+    """An httpx client without cookies."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The empty jar."""
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:  # noqa: ARG002 - the name is httpx's
+        raise AttributeError("this client keeps no cookies")
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class Limiter:
+    """
+    How many requests of one event loop may be under way.
+
+    A few at first, and one more with each answer, or for each that has waited a moment, up to the client's
+    ``max_connections``: a service that limits the rate must be able to say so before hundreds have left.
+    """
+
+    def __init__(self, most: int) -> None:
+        first = min(most, _FIRST_WIDTH)
+        self._semaphore = anyio.Semaphore(first, fast_acquire=True)
+        self._room = most - first
+
+    async def __aenter__(self) -> None:
+        while self._room and not self._semaphore.value:
+            with anyio.move_on_after(_SLOW_ANSWER) as moment:
+                await self._semaphore.acquire()
+            if not moment.cancelled_caught:
+                return
+            self.widen()  # Those under way may be answered late by contract.
+        await self._semaphore.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._semaphore.release()
+
+    def widen(self) -> None:
+        """Let one more request be under way from now on, if there may be more."""
+        if self._room:
+            self._room -= 1
+            self._semaphore.release()
+
+
+class Connections:
+    """
+    The way out: one `httpx.AsyncClient` and a limiter for each event loop in front of it.
+
+    Nothing is opened before the first request.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: httpx.URL,
+        max_connections: int,
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.max_connections = max_connections
+        self.is_closed = False
+        self.foreign_transport = transport
+        self.last_date = SeenDate()
+        """The ``Date`` of the service's latest answer, and when it came."""
+        self.clock_steps = ClockSteps()
+        """By how much this machine's clock was set while the client was used."""
+        self.given_client = http_client
+        self._making = threading.Lock()
+        self._lanes: Lanes | None = None
+        self._client = http_client
+        # Keyed by the event loop itself, as anyio keys its own variables.
+        self._limiters: WeakKeyDictionary[object, Limiter] = WeakKeyDictionary()
+
+    @property
+    def lanes_in_use(self) -> int:
+        """Lanes that a request holds now; 0 when the caller brought his own client or transport."""
+        return 0 if self._lanes is None else self._lanes.in_use
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """The httpx client that every API request goes through."""
+        self.check_open()
+        if self._client is None:
+            self._make_client()
+        client = self._client
+        if client is None or (client is self.given_client and client.is_closed):
+            raise ConfigurationError("the httpx client that was given as http_client is closed")
+        return client
+
+    def _make_client(self) -> None:
+        with self._making:  # Several threads may each have an event loop.
+            if self._client is not None:  # pragma: no cover - another thread was quicker
+                return
+            transport = self.foreign_transport
+            if transport is None:
+                transport = self._lanes = Lanes(functools.partial(make_transport, self.base_url), self.max_connections)
+            self._client = _ApiClient(transport=transport, trust_env=False)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether nothing can send a request without telling httpcore's ``trace`` extension of it."""
+        if self.given_client is not None:
+            # A class of the caller's own may send what it likes.
+            transports = [getattr(self.given_client, "_transport", None)]
+            transports += getattr(self.given_client, "_mounts", {}).values()
+            is_plain = type(self.given_client) is httpx.AsyncClient
+            return is_plain and all(map(_tells_what_leaves, filter(None, transports)))
+        return self.foreign_transport is None or _tells_what_leaves(self.foreign_transport)
+
+    @property
+    def has_leftovers(self) -> Callable[[], bool] | None:
+        """Return what looks for bytes beyond an answer on connections that are not chosen here, or None."""
+        if self.given_client is not None:
+            return functools.partial(client_has_leftovers, self.given_client)
+        if self.foreign_transport is not None:
+            return functools.partial(has_leftovers, self.foreign_transport)
+        return None
+
+    def limiter(self) -> Limiter:
+        """Return the limiter of the running event loop."""
+        loop = anyio.lowlevel.current_token().native_token
+        limiter = self._limiters.get(loop)
+        if limiter is None:
+            limiter = self._limiters[loop] = Limiter(self.max_connections)
+        return limiter
+
+    async def close_idle(self) -> None:
+        """Close the own connections of this event loop that no request holds: what silenced one may have all."""
+        if self._lanes is not None:
+            await self._lanes.close_idle()
+
+    def check_open(self) -> None:
+        """Raise when the client was closed."""
+        if self.is_closed:
+            raise ConfigurationError("the client is closed; make a new one")
+
+    async def aclose(self) -> None:
+        """Close what this client opened; a caller's own httpx client stays open. A second call does nothing."""
+        self.is_closed = True
+        if self._client is not None and self.given_client is None:
+            client, self._client = self._client, None
+            await client.aclose()

@@ -1,0 +1,234 @@
+"""A file from a storage host: fetched into a temporary file, resumed, checked, and given its place."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import NoReturn, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+import attrs
+import httpx
+
+from coreclaw_async import errors
+from coreclaw_async._files.contents import read_contents
+from coreclaw_async._files.target import FileTarget
+from coreclaw_async._http.body import Chunks
+from coreclaw_async._http.storage_host import AttemptError, StorageHost, open_storage_host, parse_url
+from coreclaw_async._http.transport import Transport
+from coreclaw_async.models import Export
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_EXPIRED = (HTTPStatus.FORBIDDEN, HTTPStatus.GONE)
+# A part that is not there, a host that is busy.
+_TRY_AGAIN = (
+    *_EXPIRED,
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+# Formats that show their end themselves; a workbook does too, but a table in HTML passes for one.
+_WITH_END = ("json", "xml", "rss", "html")
+# A host that is silent for the whole of a client's timeout gets so many chances to be less so.
+_MIN_ATTEMPTS = 4
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+# A page for people, or a refusal in XML, instead of the file; formats that are such pages themselves.
+_PAGES = {"text/html": ("html", "xls"), "application/xml": ("xml", "rss"), "text/xml": ("xml", "rss")}
+
+
+@attrs.define(kw_only=True)
+class Download:
+    """
+    One file on its way.
+
+    Attributes:
+        transport: Whose clock, timeout, retry policy and connections are used; its key is not.
+        run_id: The run whose rows they are, which every error names.
+        fresh_export: Asks for a new signed URL.
+        target: Where the file is to stand.
+        format: Its format; rows are counted in ``csv``, ``jsonl`` and ``json``.
+        expected_rows: Rows that must be in it at least, or None when nobody knows.
+        on_progress: Called with the bytes written and the bytes in all, or None.
+    """
+
+    transport: Transport
+    run_id: str
+    fresh_export: Callable[[], Awaitable[Export]]
+    target: FileTarget
+    format: str
+    expected_rows: int | None
+    on_progress: Callable[[int, int | None], None] | None
+    _written: int = attrs.field(default=0, init=False)
+    _total: int | None = attrs.field(default=None, init=False)
+    _version: str | None = attrs.field(default=None, init=False)
+    _has_end: bool = attrs.field(default=False, init=False)
+
+    async def run(self) -> None:
+        """
+        Fetch the file.
+
+        Raises:
+            DownloadError: It did not come whole.
+            OSError: It cannot be written.
+        """
+        try:
+            await self._on_disk(self.target.create)
+            await self._fetch()
+            await self._check_contents()
+            while (wait := await self._on_disk(self.target.place)) is not None:
+                await self.transport.clock.sleep(wait)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self.target.discard)
+
+    async def _on_disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what waits for the disk in a thread, and have its errors name the run: its rows were paid for."""
+        try:
+            return await anyio.to_thread.run_sync(functools.partial(function, *args, **kwargs))
+        except OSError as error:
+            what = f"{error.strerror or error}; the rows of run {self.run_id} are not written"
+            raise OSError(error.errno, what, str(self.target.path)) from error
+
+    async def _fetch(self) -> None:
+        clock, settings = self.transport.clock, self.transport.settings
+        delays, since, attempts = settings.retry.waits(), clock.monotonic(), 0
+        most = 0
+        export: Export | None = None
+        while True:
+            if export is None:
+                export = await self.fresh_export()
+            try:
+                await self._attempt(export)
+                return
+            except AttemptError as error:
+                failure = error
+            # The same URL as long as it works: another export is another file, and no rest of this.
+            if failure.reason == "expired":
+                export = self._version = None
+            if self._written > most:  # It gets on; only what does not is counted.
+                most = self._written
+                delays, since, attempts = settings.retry.waits(), clock.monotonic(), 0
+            attempts += 1
+            delay = None if failure.is_final else next(delays, None)
+            is_late = delay is not None and clock.monotonic() + delay - since > settings.timeout
+            if delay is None or (is_late and attempts >= _MIN_ATTEMPTS):
+                self._give_up(failure)
+            await clock.sleep(delay)
+
+    def _give_up(self, failure: AttemptError) -> NoReturn:
+        text = str(failure) if failure.is_final else f"the file could not be fetched: {failure}"
+        raise errors.DownloadError(
+            text,
+            reason=failure.reason,
+            status_code=failure.status_code,
+            run_id=self.run_id,
+            bytes_received=self._written,
+        ) from failure
+
+    async def _attempt(self, export: Export) -> None:
+        api = self.transport.connections
+        url = parse_url(export.download_url, allow_http=api.base_url.scheme == "http")
+        async with open_storage_host(api, url, self.transport.settings.timeout) as host:
+            headers: dict[str, str] = {}
+            if self._written and self._version is not None:
+                headers = {"Range": f"bytes={self._written}-", "If-Range": self._version}
+            response = await host.get(headers)
+            async with Chunks(response) as chunks:
+                await self._begin(response)
+                await self._receive(host, chunks)
+
+    async def _receive(self, host: StorageHost, chunks: Chunks) -> None:
+        while (data := await host.read(chunks)) is not None:
+            await self._on_disk(self.target.write, data)
+            self._written += len(data)
+            if self.on_progress is not None:
+                self.on_progress(self._written, self._total)
+        if self._total is not None and self._written != self._total:
+            raise AttemptError(f"{self._written} of {self._total} bytes came", reason="incomplete")
+
+    async def _begin(self, response: httpx.Response) -> None:
+        """Take note of what the answer promises, and of where it begins."""
+        status = response.status_code
+        if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                await self._start_over()
+            reason: errors.DownloadReason = "expired" if status in _EXPIRED else "refused"
+            raise AttemptError(f"the storage host answered HTTP {status}", reason=reason, status_code=status)
+        if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            raise AttemptError(
+                f"the storage host answered HTTP {status}", reason="refused", status_code=status, is_final=True
+            )
+        self._check_kind(response)
+        if status == HTTPStatus.PARTIAL_CONTENT:
+            await self._go_on(response)
+        else:
+            await self._start_over()
+            length = response.headers.get("content-length", "")
+            self._total = int(length) if _LENGTH.fullmatch(length) else None
+            self._version = _version_of(response)
+            self._has_end = self._total is not None or "chunked" in response.headers.get("transfer-encoding", "")
+
+    def _check_kind(self, response: httpx.Response) -> None:
+        """Raise when an answer is certainly not the file."""
+        status = response.status_code
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise AttemptError(
+                "the storage host packed the file although it was asked not to",
+                reason="wrong-content",
+                status_code=status,
+                is_final=True,
+            )
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type in _PAGES and self.format not in _PAGES[media_type]:
+            raise AttemptError(
+                f"the storage host answered with {media_type}, which is no {self.format}",
+                reason="wrong-content",
+                status_code=status,
+                is_final=True,
+            )
+
+    async def _go_on(self, response: httpx.Response) -> None:
+        """Take a part as the rest of what is there, or begin anew when it is not."""
+        said = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        is_rest = (
+            said is not None
+            and int(said[1]) == self._written
+            and int(said[2]) + 1 == int(said[3])
+            and self._total in {None, int(said[3])}
+        )
+        if said is None or not is_rest or _version_of(response) != self._version:
+            await self._start_over()
+            raise AttemptError("the storage host sent another part than was asked for", reason="wrong-content")
+        self._total = int(said[3])
+        self._has_end = True
+
+    async def _start_over(self) -> None:
+        await self._on_disk(self.target.start_over)
+        self._written = 0
+        self._version = None
+
+    async def _check_contents(self) -> None:
+        """Raise when the file does not end where it must, or when an ended run has more rows than the file."""
+        await self._on_disk(self.target.flush)
+        found = await self._on_disk(read_contents, self.target.temporary, self.format)
+        if not found.is_closed and (not self._has_end or self.format in _WITH_END):
+            message = f"the file ends in the middle, or is no {self.format}"
+            self._give_up(AttemptError(message, reason="incomplete", is_final=True))
+        if self._written == 0 and self.expected_rows:
+            message = f"the file is empty, and the run has {self.expected_rows} rows"
+            self._give_up(AttemptError(message, reason="rows-missing", is_final=True))
+        if found.rows is not None and self.expected_rows is not None and found.rows < self.expected_rows:
+            message = f"the file holds {found.rows} of {self.expected_rows} rows"
+            self._give_up(AttemptError(message, reason="rows-missing", is_final=True))
+
+
+def _version_of(response: httpx.Response) -> str | None:
+    """Return what tells this version of the file from another of the same length, or None: a weak tag does not."""
+    tag = response.headers.get("etag", "")
+    date: str | None = response.headers.get("last-modified")
+    return tag if tag and not tag.startswith("W/") else date

@@ -1,0 +1,314 @@
+"""
+Lanes: one-connection httpx transports in a LIFO free list, a list of its own for each event loop.
+
+httpx's pool looks at every connection on every request, and leaks a slot when a request that queues in it is cancelled
+(encode/httpcore#1093). A transport that may hold one connection has nothing to search, and because the admission
+limiter stands in front of the lanes, nothing ever queues inside one.
+
+A request that costs money shares its connection with nothing: it gets a new one, which is closed after the answer. So
+no close by the server can leave its outcome open, and nothing that came beyond another answer can be taken for its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+import httpx
+
+from coreclaw_async._http.fence import FencedBody
+from coreclaw_async._http.leftovers import has_leftovers
+
+FLIGHT = "coreclaw_flight"
+# The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
+_SETTING_UP = ("connection.", "proxy.", "socks.", "http2.send_connection_init.")
+# A step that comes after any other, also after a tunnel that was refused; it tells nothing.
+_CLOSING = ("http11.response_closed.", "http2.response_closed.")
+
+
+class TimeLimit:
+    """
+    When an attempt is given up: at its deadline, after a silence, or when no connection is made in time.
+
+    Attributes:
+        scope: What is cancelled then.
+    """
+
+    __slots__ = ("_connecting", "_ends_at", "_is_connecting", "_silence", "scope")
+
+    def __init__(self, seconds: float = math.inf, *, silence: float = math.inf, connecting: float = math.inf) -> None:
+        self._ends_at = math.inf if seconds == math.inf else anyio.current_time() + seconds
+        self._silence = silence
+        self._connecting = connecting
+        self._is_connecting = False
+        self.scope = anyio.CancelScope(deadline=self._ends_at)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the deadline itself has passed."""
+        return anyio.current_time() >= self._ends_at
+
+    def hear(self) -> None:
+        """Begin to count silence anew: something was sent or came."""
+        if self._silence != math.inf:
+            self.scope.deadline = min(self._ends_at, anyio.current_time() + self._silence)
+
+    def begin_connecting(self) -> None:
+        """Begin to count the time that a connection takes, if that has not begun."""
+        if not self._is_connecting:
+            self._is_connecting = True
+            self.scope.deadline = min(self._ends_at, anyio.current_time() + self._connecting)
+
+    def lift(self) -> None:
+        """Leave the deadline alone in force: the connection is made, and the request on its way."""
+        self.scope.deadline = self._ends_at
+
+
+class Flight:
+    """
+    How far one attempt has come, as far as there is evidence.
+
+    That a request has not left is never inferred from the name of an exception: another transport may use the same
+    names for other things, and a caller's own hook may fail after the answer. It is known while the request was not
+    handed to a transport; and where each transport that may send it tells httpcore's ``trace`` extension of all that it
+    does, while that has told of nothing but setting up a connection. Only the beginning of a step counts: httpcore does
+    not say of the end which request it belongs to, and the end of asking a proxy for a tunnel would look like the end
+    of sending the request.
+
+    It is known too while a transport has not asked for the last byte of a body that holds it back.
+
+    Attributes:
+        is_exclusive: Whether the request must have a connection of its own.
+        is_traced: Whether nothing can send it without telling.
+        is_spoiled: Returns whether the connection that it is about to leave on may hold what is not its answer.
+        fenced: The body, where it may leave within a window only; or None.
+        time_limit: Ends the attempt when it takes too long, or a part of it does.
+        is_admitted: Whether it got past the gate and the limiter.
+        admitted_at: When it did, on the client's clock.
+        parts: What has come of the body of the answer, unpacked.
+    """
+
+    __slots__ = (
+        "_has_left",
+        "_is_handed_over",
+        "admitted_at",
+        "fenced",
+        "is_admitted",
+        "is_exclusive",
+        "is_spoiled",
+        "is_traced",
+        "lanes",
+        "parts",
+        "time_limit",
+    )
+
+    def __init__(
+        self,
+        *,
+        is_exclusive: bool = False,
+        is_traced: bool = True,
+        is_spoiled: Callable[[], bool] | None = None,
+        fenced: FencedBody | None = None,
+        time_limit: TimeLimit | None = None,
+    ) -> None:
+        self.is_exclusive = is_exclusive
+        self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice is worth being told of.
+        self.is_spoiled = is_spoiled
+        self.fenced = fenced
+        self.time_limit = TimeLimit() if time_limit is None else time_limit
+        self.is_admitted = False
+        self.admitted_at = 0.0
+        self.parts: list[bytes] = []
+        self.lanes: _LoopLanes | None = None
+        self._is_handed_over = False
+        self._has_left = False
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether the request may have left this machine, whole or in part; a part is nothing without its end."""
+        if self.fenced is not None and not self.fenced.is_whole:
+            return False
+        return self._has_left or (self._is_handed_over and not self.is_traced)
+
+    def hand_over(self) -> None:
+        """Record that a transport has the request now."""
+        self._is_handed_over = True
+
+    def take_back(self) -> None:
+        """Record that nobody has the request yet: our own lanes are still choosing."""
+        self._is_handed_over = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Record what httpcore tells its ``trace`` extension, and stop a request that must not leave."""
+        if self._has_left or not event.endswith(".started") or event.startswith(_CLOSING):
+            return
+        # CONNECT asks a proxy for a tunnel; the request itself comes after it.
+        is_tunnel = getattr(info.get("request"), "method", None) == b"CONNECT"
+        if is_tunnel or event.startswith(_SETTING_UP):
+            if self.is_traced:
+                self.time_limit.begin_connecting()
+            return
+        if self.lanes is not None and self.lanes.is_closed:
+            raise RuntimeError("the client was closed")
+        if self.is_spoiled is not None and self.is_spoiled():
+            raise RuntimeError("the connection holds bytes that belong to no request")
+        if self.fenced is not None:
+            self.fenced.begin()
+        self.time_limit.lift()
+        self._has_left = True
+
+
+@attrs.define(eq=False)
+class _Lane:
+    transport: httpx.AsyncBaseTransport
+    is_exclusive: bool
+    network_stream: Any = None
+
+
+@attrs.define(eq=False)
+class _LoopLanes:
+    """The lanes of one event loop."""
+
+    free: list[_Lane] = attrs.field(factory=list[_Lane])
+    all: set[_Lane] = attrs.field(factory=set[_Lane])
+    keeper: AsyncGenerator[None, None] | None = None
+    is_closed: bool = False
+
+    async def discard(self, lane: _Lane) -> None:
+        self.all.discard(lane)
+        with anyio.CancelScope(shield=True):
+            await lane.transport.aclose()
+            if self.is_closed and lane.network_stream is not None:
+                # The transport was closed before, while it connected, and knows nothing of this connection any more.
+                await lane.network_stream.aclose()
+
+
+class Lanes(httpx.AsyncBaseTransport):
+    """An httpx transport that gives each request a lane of its own and takes the lane back after the answer."""
+
+    def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
+        self._make_transport = make_transport
+        self._max_connections = max_connections
+        self._loops: dict[object, _LoopLanes] = {}
+
+    @property
+    def in_use(self) -> int:
+        """Lanes that a request holds now, in all event loops."""
+        return sum(len(lanes.all) - len(lanes.free) for lanes in list(self._loops.values()))
+
+    @property
+    def open(self) -> int:
+        """Lanes that exist now, in all event loops."""
+        return sum(len(lanes.all) for lanes in list(self._loops.values()))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send *request* on the lane that was used last, or on one of its own where it must not share any."""
+        flight: Flight = request.extensions[FLIGHT]
+        flight.take_back()
+        lanes = await self._here()
+        lane = await self._take(lanes, is_exclusive=flight.is_exclusive)
+        flight.lanes = lanes
+        flight.hand_over()
+        try:
+            response = await lane.transport.handle_async_request(request)
+        except BaseException:
+            await lanes.discard(lane)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        lane.network_stream = response.extensions.get("network_stream")
+        response.stream = _LaneStream(response.stream, lanes, lane)
+        return response
+
+    async def _here(self) -> _LoopLanes:
+        token = anyio.lowlevel.current_token().native_token
+        lanes = self._loops.get(token)
+        if lanes is None:
+            self._forget_closed_loops()
+            lanes = self._loops[token] = _LoopLanes()
+            lanes.keeper = _keep(self._loops, token, lanes)
+            await anext(lanes.keeper)
+        return lanes
+
+    def _forget_closed_loops(self) -> None:
+        """Let go of loops that were closed without ending their async generators: nothing of theirs works any more."""
+        for loop in tuple(self._loops):
+            is_closed = getattr(loop, "is_closed", None)  # asyncio's have it, trio's do not.
+            if is_closed is not None and is_closed():
+                del self._loops[loop]
+
+    async def _take(self, lanes: _LoopLanes, *, is_exclusive: bool) -> _Lane:
+        if lanes.free and not is_exclusive:
+            return lanes.free.pop()
+        if lanes.free and len(lanes.all) >= self._max_connections:
+            await lanes.discard(lanes.free.pop(0))
+        lane = _Lane(self._make_transport(), is_exclusive)
+        lanes.all.add(lane)
+        return lane
+
+    async def close_idle(self) -> None:
+        """Close the lanes of this event loop that no request holds."""
+        lanes = self._loops.get(anyio.lowlevel.current_token().native_token)
+        while lanes is not None and lanes.free:  # None: the client was closed meanwhile.
+            await lanes.discard(lanes.free.pop())
+
+    async def aclose(self) -> None:
+        """Close the lanes of this event loop; those of others close with their loops."""
+        lanes = self._loops.get(anyio.lowlevel.current_token().native_token)
+        if lanes is not None and lanes.keeper is not None:
+            await lanes.keeper.aclose()
+        self._loops.clear()
+
+
+async def _keep(loops: dict[object, _LoopLanes], token: object, lanes: _LoopLanes) -> AsyncGenerator[None, None]:
+    """
+    Close the lanes when their event loop ends.
+
+    asyncio and trio close the async generators that are still suspended before a loop ends, so a client that outlives
+    its loop (one for two calls of `asyncio.run`) leaves no open socket behind.
+    """
+    try:
+        yield
+    finally:
+        loops.pop(token, None)
+        lanes.is_closed = True
+        for lane in tuple(lanes.all):
+            await lanes.discard(lane)
+        lanes.free.clear()
+
+
+class _LaneStream(httpx.AsyncByteStream):
+    """The body of an answer; closing it gives the lane back."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, lanes: _LoopLanes, lane: _Lane) -> None:
+        self._stream = stream
+        self._lanes = lanes
+        self._lane: _Lane | None = lane
+        self._is_whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._is_whole = True
+
+    async def aclose(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is None:
+            return
+        is_reusable = False
+        try:
+            await self._stream.aclose()
+            is_reusable = (
+                self._is_whole
+                and not self._lanes.is_closed
+                and not lane.is_exclusive
+                and not has_leftovers(lane.transport)
+            )
+        finally:
+            if is_reusable:
+                self._lanes.free.append(lane)
+            else:
+                await self._lanes.discard(lane)

@@ -1,0 +1,233 @@
+"""Asking a storage host for a file: without credentials, with patience for silence only, and not elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import unquote_plus, urljoin, urlsplit
+
+import anyio
+import httpx
+
+from coreclaw_async._http.body import Chunks
+from coreclaw_async._http.connections import Connections, MaskedURL, make_transport
+from coreclaw_async._version import __version__
+from coreclaw_async.errors import DownloadReason, printable
+
+T = TypeVar("T")
+
+_USER_AGENT = f"coreclaw-async/{__version__}"
+_NO_HTTPX_TIMEOUT = {"connect": None, "read": None, "write": None, "pool": None}
+_MAX_REDIRECTS = 5
+_REDIRECTS = (
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+)
+_NO_CONNECTION = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+# A shorter value in a query is no secret, and stands in any text by chance.
+_MIN_SECRET = 6
+
+
+class AttemptError(Exception):
+    """
+    An attempt to fetch a file has failed. Its text holds nothing of the URL but the host.
+
+    Attributes:
+        reason: As in `coreclaw_async.DownloadError`.
+        status_code: HTTP status of the answer, where that was the trouble.
+        is_final: Whether another attempt would end the same way.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: DownloadReason,
+        status_code: int | None = None,
+        is_final: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.reason: DownloadReason = reason
+        self.status_code = status_code
+        self.is_final = is_final
+
+
+def parse_url(text: str, *, allow_http: bool) -> MaskedURL:
+    """
+    Return the URL of a file, whose query nothing shows.
+
+    Raises:
+        AttemptError: It is no URL, or without TLS where that is not allowed.
+    """
+    url = _parse(text)
+    if url is None:
+        # Not with the text in sight, which may be as good as a password.
+        del text
+        raise AttemptError(
+            "the service named a file to fetch by something that is no URL", reason="not-a-url", is_final=True
+        )
+    del text
+    if url.scheme != "https" and not (url.scheme == "http" and allow_http):
+        raise AttemptError(
+            f"the service named a file to fetch by {url.scheme!r}, not https", reason="insecure", is_final=True
+        )
+    return url
+
+
+def _parse(text: str, base: str = "") -> MaskedURL | None:
+    try:
+        text = urljoin(base, text)
+        url = MaskedURL(text)
+        _ = url.host, urlsplit(text).port  # Stricter about brackets, ports and names.
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return url
+
+
+class StorageHost:
+    """
+    The host that one URL leads to.
+
+    Args:
+        client: What requests are sent with; nothing of its own goes along.
+        url: The URL of the file.
+        timeout: Seconds that the host may be silent for.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, url: MaskedURL, timeout: float) -> None:
+        self._client = client
+        self._url = url
+        self._timeout = timeout
+
+    async def get(self, headers: Mapping[str, str]) -> httpx.Response:
+        """
+        Return the answer for the file, with its body unread; redirects that stay on the host are followed.
+
+        Args:
+            headers: All headers but ``Host``, ``User-Agent`` and ``Accept-Encoding``.
+
+        Raises:
+            AttemptError: There is none.
+        """
+        url = self._url
+        followed = 0
+        while True:
+            response = await self._send(url, headers)
+            if response.status_code not in _REDIRECTS or "location" not in response.headers:
+                return response
+            async with Chunks(response):
+                pass
+            if followed == _MAX_REDIRECTS:
+                raise AttemptError(
+                    f"the storage host redirects more than {_MAX_REDIRECTS} times",
+                    reason="redirected",
+                    status_code=response.status_code,
+                    is_final=True,
+                )
+            followed += 1
+            url = self._target_of(url, response)
+
+    async def read(self, chunks: Chunks) -> bytes | None:
+        """
+        Return the next bytes of a body, or None at its end.
+
+        Raises:
+            AttemptError: There are none.
+        """
+        return await self._attempt(anext(chunks, None))
+
+    async def _send(self, url: MaskedURL, headers: Mapping[str, str]) -> httpx.Response:
+        # Built by hand: what a caller's own client adds to each request must not go to a foreign host.
+        request = httpx.Request(
+            "GET",
+            httpx.URL(url),
+            headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers},
+            extensions={"timeout": _NO_HTTPX_TIMEOUT},
+        )
+        request.url = url
+        return await self._attempt(self._client.send(request, stream=True, auth=None, follow_redirects=False))
+
+    async def _attempt(self, step: Awaitable[T]) -> T:
+        failure: AttemptError | None = None
+        with anyio.move_on_after(self._timeout):
+            try:
+                return await step
+            except Exception as error:  # noqa: BLE001 - httpx, anyio, a caller's own transport
+                failure = self._failure(error)
+            except BaseException as error:
+                error.__traceback__ = None  # The frames below hold the URL.
+                raise
+        if failure is None:
+            failure = AttemptError(f"the storage host was silent for {self._timeout:.3g} s", reason="stalled")
+        # Raised here, where no exception is handled that would hang on to it and hold the URL.
+        raise failure
+
+    def _failure(self, error: Exception) -> AttemptError:
+        text = str(error)
+        is_told = isinstance(error, httpx.TransportError) and text and not any(map(text.__contains__, self._secrets()))
+        what = f"{type(error).__name__}: {printable(text)}" if is_told else type(error).__name__
+        reason: DownloadReason = "unreachable" if isinstance(error, _NO_CONNECTION) else "incomplete"
+        return AttemptError(what, reason=reason)
+
+    def _secrets(self) -> set[str]:
+        query = self._url.query.decode("ascii")
+        values = {part.partition("=")[2] for part in query.split("&")}
+        values |= {unquote_plus(value) for value in values}
+        return {query or "?", "?", self._url.password or "?"} | {v for v in values if len(v) >= _MIN_SECRET}
+
+    def _target_of(self, url: MaskedURL, response: httpx.Response) -> MaskedURL:
+        target = _parse(response.headers["location"], base=httpx.URL.__str__(url))
+        if target is not None and _origin_of(target) == _origin_of(self._url):
+            # No credentials: those that httpx would make of the user information least of all.
+            return MaskedURL(target.copy_with(userinfo=b""))
+        where = "something that is no URL" if target is None else f"{target.scheme}://{target.netloc.decode('ascii')}"
+        raise AttemptError(
+            f"the storage host redirects to {where}, where no file of its is fetched from",
+            reason="redirected",
+            status_code=response.status_code,
+            is_final=True,
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_storage_host(
+    connections: Connections, url: MaskedURL, timeout: float
+) -> AsyncGenerator[StorageHost, None]:
+    """
+    Give the way to the storage host: other connections than the API's, unless the caller gave those.
+
+    Raises:
+        AttemptError: There is none.
+    """
+    if connections.given_client is not None:
+        yield StorageHost(connections.given_client, url, timeout)
+    elif connections.foreign_transport is not None:
+        # Not closed here: it is the caller's, and the API is reached through it too.
+        client = httpx.AsyncClient(transport=connections.foreign_transport, trust_env=False)
+        yield StorageHost(client, url, timeout)
+    else:
+        async with httpx.AsyncClient(transport=_transport_to(url), trust_env=False) as client:
+            yield StorageHost(client, url, timeout)
+
+
+def _transport_to(url: MaskedURL) -> httpx.AsyncHTTPTransport:
+    try:
+        return make_transport(url)
+    except Exception as error:  # noqa: BLE001 - whatever the proxy of the environment is
+        failure = AttemptError(type(error).__name__, reason="unreachable")
+    raise failure
+
+
+def _origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

@@ -1,0 +1,88 @@
+"""A client's side of a `CallbackHub`: what a callback tells a client, and which starts wait to be told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from weakref import WeakSet
+
+import anyio
+
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._concurrency.loops import call_soon, current_loop
+from coreclaw_async._operations.known_ids import KnownIds
+from coreclaw_async._polling.poller import RunWatcher
+from coreclaw_async.callbacks import CallbackHub
+from coreclaw_async.events import StartReconciled
+
+_MAX_UNKNOWN = 10_000
+
+
+class JoinedHub:
+    """
+    The hub of a client and of its light copies.
+
+    A callback wakes the waits for its run, makes the run known, so that it is a candidate for no unknown start, and
+    settles the one start whose URL it came to.
+    """
+
+    def __init__(self, hub: CallbackHub, known: KnownIds, clock: Clock) -> None:
+        self.hub = hub
+        self._known = known
+        self._clock = clock
+        self._watchers: WeakSet[RunWatcher] = WeakSet()
+        # Both by URL.
+        self._waiting: dict[str, tuple[object, anyio.CancelScope]] = {}
+        self._unknown: dict[str, Callable[[StartReconciled], None]] = {}
+        self._lock = threading.Lock()
+        hub.join(self)
+
+    def serve(self, watcher: RunWatcher) -> None:
+        """Wake the waits of *watcher* too."""
+        with self._lock:
+            self._watchers.add(watcher)
+
+    def called_back(self, url: str, run_id: str | None) -> None:
+        """Take note of a callback; the hub calls this in a thread of its own."""
+        if run_id is None:
+            return
+        self._known.add(run_id)
+        with self._lock:
+            watchers = list(self._watchers)
+            waiting = self._waiting.get(url)
+            tell = self._unknown.pop(url, None)
+        for watcher in watchers:
+            watcher.wake(run_id)
+        if waiting is not None:
+            loop, scope = waiting
+            call_soon(loop, scope.cancel)
+        if tell is not None:
+            tell(StartReconciled(run_id=run_id))
+
+    async def run_started_with(
+        self, url: str, *, seconds: float, tell_later: Callable[[StartReconciled], None]
+    ) -> str | None:
+        """Return the run whose callback came to *url* within *seconds*; if none did, tell of it when one does."""
+        with anyio.CancelScope() as scope:
+            with self._lock:
+                self._waiting[url] = current_loop(), scope
+            try:
+                if self.hub.run_id_of(url) is None:
+                    await self._clock.sleep(seconds)
+            finally:
+                with self._lock:
+                    del self._waiting[url]
+        with self._lock:
+            self._unknown[url] = tell_later
+            if len(self._unknown) > _MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
+        # Asked after that, so that no callback falls between the two.
+        run_id = self.hub.run_id_of(url)
+        if run_id is not None:
+            with self._lock:
+                self._unknown.pop(url, None)
+        return run_id
+
+    def leave(self) -> None:
+        """Listen no longer."""
+        self.hub.leave(self)

@@ -1,0 +1,257 @@
+"""The rows of a run: whole when it has ended, as they are so far, or as they come."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
+
+import anyio
+import attrs
+
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.runs import concrete_id, id_of_last, read_results, read_run
+from coreclaw_async._operations.wait import Wait, raise_without_end
+from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.pager import PagerOptions
+from coreclaw_async._polling.tracked_run import Watch
+from coreclaw_async._wire.pages import LastPageError
+from coreclaw_async.errors import PaginationError, RunNotFinishedError
+from coreclaw_async.models import LastRun, Page, ResultPage, Row, Run, RunRef
+
+T = TypeVar("T")
+
+_ROW_ID = "__coreclaw_data_id__"
+# Rows are read from replicas, which may show the last ones some seconds after the run says how many there are.
+_LAG_SECONDS = 30.0
+
+
+def must_be_finished(run: Run) -> Run:
+    """
+    Return *run*, which has ended.
+
+    Raises:
+        RunNotFinishedError: It has not.
+    """
+    if not run.is_finished:
+        raise RunNotFinishedError(
+            f"run {run.run_id} has not ended (its status is {run.status}), so its rows so far may not be all: wait for"
+            " its end, or ask for partial=True",
+            run_id=run.run_id,
+            run=run,
+        )
+    return run
+
+
+async def finished_run(context: Context, run: RunRef, *, partial: bool = False) -> Run:
+    """
+    Return the run as it is now; a `Run` that has ended is returned as it is.
+
+    Args:
+        context: The client's means.
+        run: How it is named; `LastRun` is resolved here.
+        partial: Whether it may go on.
+
+    Raises:
+        RunNotFinishedError: It goes on, and *partial* is false.
+    """
+    found = await _state_of(context, run)
+    return found if partial else must_be_finished(found)
+
+
+async def _state_of(context: Context, run: RunRef) -> Run:
+    if isinstance(run, Run) and run.is_finished:
+        return run
+    found = await read_run(context, run)
+    if isinstance(run, LastRun):
+        id_of_last(found)
+    return found
+
+
+def row_identity(row: Row) -> Hashable | None:
+    """Return what tells a row from all others of its run, or None."""
+    identity = row.get(_ROW_ID)
+    return identity if isinstance(identity, str | int) and identity != "" else None
+
+
+@attrs.define
+class RunRows:
+    """
+    The list of the rows of one run, for a pager.
+
+    Attributes:
+        context: The client's means.
+        run: How the run is named.
+        partial: Whether the rows so far are enough, of a run that goes on too.
+        follow: Whether to wait for further rows until the run has ended.
+        timeout: Seconds for which *follow* waits, or None until the run has ended.
+        keeps_numbers: Whether numbers of rows stay as they are written (`ExactNumber`).
+    """
+
+    context: Context
+    run: RunRef
+    partial: bool
+    follow: bool
+    timeout: float | None = None
+    keeps_numbers: bool = False
+    _run_id: str = attrs.field(default="", init=False)
+    _state: Run | None = attrs.field(default=None, init=False)
+    _is_begun: bool = attrs.field(default=False, init=False)
+    _wait: Wait | None = attrs.field(default=None, init=False)
+    _ended: Watch | None = attrs.field(default=None, init=False)
+    _delays: Iterator[float] | None = attrs.field(default=None, init=False)
+    _gives_up_at: float = attrs.field(default=0.0, init=False)
+    _rows_before: int = attrs.field(default=0, init=False)
+    _count: int = attrs.field(default=0, init=False)
+
+    async def open(self) -> Sequence[ListSource[Row]]:
+        """Return the list; asks which run is meant where it is named as the last."""
+        if isinstance(self.run, LastRun) and not self.partial and not self.follow:
+            self._state = await finished_run(self.context, self.run)
+            self._run_id = self._state.run_id
+        else:
+            self._run_id = await concrete_id(self.context, self.run)
+            if isinstance(self.run, Run) and self.run.is_finished:
+                self._state = self.run
+        source = self.context.listing(
+            "listWorkerRunResults",
+            self._fetch,
+            row_identity,
+            expects_count=True,
+            run_id=self._run_id,
+            goes_on=self._goes_on,
+        )
+        return (source,)
+
+    async def _fetch(self, offset: int, limit: int) -> Page[Row]:
+        if not self._is_begun and self._state is None and not self.partial:
+            if self.follow:
+                await self._wait_for_news(0)
+            else:
+                return await self._read_first(offset, limit)
+        self._is_begun = True
+        return await self._read(offset, limit)
+
+    async def _read(self, offset: int, limit: int) -> Page[Row]:
+        try:
+            page = await read_results(self.context, self._run_id, offset, limit, keeps_numbers=self.keeps_numbers)
+        except LastPageError as error:
+            # It came so again and again. To the scan it is empty, which ends no list that lacks a row of its count.
+            page = ResultPage(count=error.count, offset=offset, limit=limit)
+        self._count = page.count or 0
+        return page
+
+    async def _read_first(self, offset: int, limit: int) -> Page[Row]:
+        """Return the first page of a run that has ended; its state is read at the same time."""
+        state, page = await _both(
+            lambda: finished_run(self.context, self._run_id),
+            lambda: self._read(offset, limit),
+        )
+        self._state = state
+        self._is_begun = True
+        if page.count is not None and state.result_count and page.count >= state.result_count:
+            return page
+        # It may have been read before the last rows were there, and the run have ended in between.
+        return await self._read(offset, limit)
+
+    async def _goes_on(self, rows: int) -> bool:
+        """
+        Wait for further rows, and return whether there may be any.
+
+        Raises:
+            PaginationError: The run, or the last page that came, told of more rows than came for half a minute.
+        """
+        if self.follow and self._state is None:
+            await self._wait_for_news(rows)
+            return True
+        # The rows so far need not be all that the run has; its pages must hold what they count in any case.
+        told = 0 if self._state is None or self.partial else self._state.result_count or 0
+        if rows >= max(told, self._count):
+            return False
+        await self._wait_for_lag(rows, told)
+        return True
+
+    async def _wait_for_lag(self, rows: int, told: int) -> None:
+        """Wait a little, for rows that the run (*told*) or its pages say there are and that did not come yet."""
+        clock = self.context.transport.clock
+        now = clock.monotonic()
+        if self._delays is None or rows > self._rows_before:
+            self._delays, self._gives_up_at, self._rows_before = self.context.schedule.waits(), now + _LAG_SECONDS, rows
+        if now >= self._gives_up_at:
+            self._delays = None  # Whoever asks again waits again.
+            expected = max(told, self._count)
+            says = f"has ended with {told} rows" if told == expected else f"has pages that count {expected} rows"
+            raise PaginationError(
+                f"run {self._run_id} {says}, and only {rows} came",
+                collected=rows,
+                expected=expected,
+                run_id=self._run_id,
+            )
+        await clock.sleep(min(next(self._delays), self._gives_up_at - now))
+
+    async def _wait_for_news(self, rows: int) -> None:
+        """
+        Follow the run until it has more than *rows* rows, or may have them, or has ended.
+
+        The pages are read on after its end, too: what it says of its rows may be behind them.
+        """
+        if self._ended is not None:
+            ended, self._ended, self._wait = self._ended, None, None
+            raise_without_end(ended)
+        if self._wait is None:
+            self._wait = Wait.begin(self.context, [self._run_id], timeout=self.timeout, tells_all=True)
+        try:
+            while True:
+                watch = await self._wait.next_watch()
+                assert watch is not None, "only the last run has to be found out"
+                await self._wait.settle(watch)
+                run = watch.run
+                if watch.is_over:
+                    if run is not None and run.is_finished:
+                        self._state = run
+                    else:  # It stays ``aborting``: what it has by now, and then the error.
+                        self._ended = watch
+                    return
+                if run is not None and (run.result_count is None or run.result_count > rows):
+                    return
+        except Exception:
+            self._wait = None  # The wait for this run is over; whoever goes on begins another one.
+            raise
+
+
+def exact_pages(context: Context, run: Run, *, partial: bool) -> AsyncIterator[Page[Row]]:
+    """
+    Return the pages of a run's rows, as `AsyncRuns.iterate_results` does, for `json_lines` to write down.
+
+    Numbers that an `int` or a `float` would change are `ExactNumber` in them.
+    """
+    rows = RunRows(context, run, partial=partial, follow=False, keeps_numbers=True)
+    return context.pager(rows.open, PagerOptions()).pages()
+
+
+async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable[Page[Row]]]) -> tuple[Run, Page[Row]]:
+    """Return the state of a run and a page of its rows, read at the same time; without the state, no page."""
+    found: list[Run | Exception] = []
+    pages: list[Page[Row] | Exception] = []
+
+    async def read_page() -> None:
+        try:
+            pages.append(await read())
+        except Exception as error:  # noqa: BLE001 - raised below, unless the state says more
+            pages.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read_page)
+        try:
+            found.append(await look())
+        except Exception as error:  # noqa: BLE001 - raised below
+            found.append(error)
+            group.cancel_scope.cancel()
+    return _value_of(found), _value_of(pages)
+
+
+def _value_of(outcomes: Sequence[T | Exception]) -> T:
+    """Return what came, or raise what came instead."""
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

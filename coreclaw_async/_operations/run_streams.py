@@ -1,0 +1,211 @@
+"""What comes by and by: runs in the order in which they end, the changes of one run, the entries of its log."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import anyio
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.runs import read_log
+from coreclaw_async._operations.wait import (
+    OnCancel,
+    UpdateHook,
+    Wait,
+    abort_all,
+    check_wait,
+    leave,
+    raise_unless_succeeded,
+    raise_without_end,
+)
+from coreclaw_async._polling.outage import MAX_RETRY_AFTER
+from coreclaw_async._polling.poller import WARN_SECONDS
+from coreclaw_async._polling.tracked_run import Watch, ends_every_wait, is_service_speaking
+from coreclaw_async._wire.log_window import LogWindow
+from coreclaw_async._wire.run_paths import run_id_of
+from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
+
+logger = logging.getLogger("coreclaw_async")
+
+# Who follows a log wants to read along.
+_LONGEST_DELAY = 5.0
+
+
+@attrs.define
+class Completions:
+    """Many runs, each returned when it ends."""
+
+    context: Context
+    runs: Sequence[RunRef]
+    timeout: float | None
+    check: bool
+    on_update: UpdateHook | None
+    on_cancel: OnCancel
+    _wait: Wait | None = attrs.field(default=None, init=False)
+    _current: Watch | None = attrs.field(default=None, init=False)
+
+    @classmethod
+    def of(
+        cls,
+        context: Context,
+        runs: Iterable[RunRef],
+        *,
+        timeout: float | None,
+        check: bool,
+        on_update: UpdateHook | None,
+        on_cancel: OnCancel,
+    ) -> Completions:
+        """Return what `AsyncRuns.wait_many` iterates over; wrong arguments are errors here."""
+        check_wait(timeout, on_update, on_cancel)
+        if isinstance(runs, str | Run | LastRun):
+            raise TypeError(f"runs must be several runs, for one there is wait(); not {type(runs).__name__}")
+        named = list(runs)
+        for run in named:
+            run_id_of(run)
+        return cls(context, named, timeout, check, on_update, on_cancel)
+
+    async def next(self) -> Run | None:
+        """Return the next run that has ended, or None when there is none left."""
+        if self._wait is None:
+            self._wait = Wait.begin(self.context, self.runs, timeout=self.timeout, on_update=self.on_update)
+        try:
+            return await self._next(self._wait)
+        except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
+            # What was begun with the current run goes on with it next time.
+            await leave(self.context, error, self._wait.pending, self.on_cancel)
+            raise
+
+    async def _next(self, wait: Wait) -> Run | None:
+        while self._current is not None or wait.is_unfinished:
+            if self._current is None:
+                self._current = await wait.next_watch()
+            watch = self._current
+            if watch is None:
+                continue
+            try:
+                await wait.settle(watch)
+                run = watch.run if watch.is_over else None
+                if run is not None and self.check:
+                    await raise_unless_succeeded(self.context, run)
+            except Exception as error:
+                # Its end was told, or the caller's own function has ended the wait for it: on with the others.
+                self._current = None
+                is_going = wait.waiter.watches.pop(watch.run_id, None) is not None
+                if is_going and self.on_cancel == "abort":
+                    await abort_all(self.context, error, [watch.run_id])
+                raise
+            self._current = None
+            if run is not None:
+                return run
+        return None
+
+
+@attrs.define
+class Changes:
+    """Each change of one run, and then its end."""
+
+    context: Context
+    run: RunRef
+    timeout: float | None
+    _wait: Wait | None = attrs.field(default=None, init=False)
+    _watch: Watch | None = attrs.field(default=None, init=False)
+
+    async def next(self) -> Run | None:
+        """Return the run after its next change, or None after its end."""
+        if self._wait is None:
+            self._wait = Wait.begin(self.context, [self.run], timeout=self.timeout)
+        while True:
+            if self._watch is not None and self._watch.changes:
+                return self._wait.take_change(self._watch)
+            if not self._wait.is_unfinished:
+                break
+            self._watch = await self._wait.next_watch()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            raise_without_end(watch)
+        return None
+
+
+@attrs.define
+class LogEntries:
+    """The entries of one run's log as they come, and then its end."""
+
+    context: Context
+    run: RunRef
+    timeout: float | None
+    _wait: Wait | None = attrs.field(default=None, init=False)
+    _window: LogWindow = attrs.field(factory=LogWindow, init=False)
+    _entries: deque[LogEntry] = attrs.field(factory=deque[LogEntry], init=False)
+    _last_look: Watch | None = attrs.field(default=None, init=False)
+    _ended: Watch | None = attrs.field(default=None, init=False)
+    _warns_at: float | None = attrs.field(default=None, init=False)
+
+    async def next(self) -> LogEntry | None:
+        """Return the next entry, or None after the last one of a run that has ended."""
+        if self._wait is None:
+            schedule = self.context.schedule
+            delays = [min(delay, _LONGEST_DELAY) for delay in schedule.delays]
+            self._wait = Wait.begin(
+                self.context,
+                [self.run],
+                timeout=self.timeout,
+                schedule=attrs.evolve(schedule, delays=delays),
+                tells_all=True,
+            )
+        while not self._entries:
+            if self._last_look is None:
+                if not self._wait.is_unfinished:
+                    ended, self._ended = self._ended, None
+                    if ended is not None:
+                        raise_without_end(ended)
+                    return None
+                self._last_look = await self._wait.next_watch()
+            watch = self._last_look
+            if watch is None:
+                continue
+            if watch.error is None:
+                await self._wait.settle(watch)
+                await self._read(watch, self._wait)
+            self._last_look = None
+            if watch.is_over:
+                self._ended = watch
+        return self._entries.popleft()
+
+    async def _read(self, watch: Watch, wait: Wait) -> None:
+        """Take the entries that are new; a log that cannot be read while the run goes on is read next time."""
+        delays = self.context.schedule.waits()
+        while True:
+            try:
+                log = await read_log(self.context, watch.run_id, is_probe=True)
+                break
+            except errors.CoreClawError as error:
+                if ends_every_wait(error):
+                    raise
+                logger.debug("the log of run %s could not be read, which is tried again: %s", watch.run_id, error)
+                if not watch.is_over:
+                    return
+                if is_service_speaking(error):
+                    raise
+                await self._pause(error, next(delays), wait)
+        self._window, entries, is_gap = self._window.advance(log.entries)
+        if is_gap:
+            logger.warning("entries of the log of run %s may have been missed; all_logs_url has all", watch.run_id)
+        self._entries.extend(entries)
+
+    async def _pause(self, error: errors.CoreClawError, delay: float, wait: Wait) -> None:
+        """Sleep before the end of the log is asked for again, or raise *error* when there is no time for that."""
+        clock = self.context.transport.clock
+        now = clock.monotonic()
+        delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
+        if now + delay >= wait.waiter.deadline:
+            raise error
+        if self._warns_at is None:
+            self._warns_at = now + WARN_SECONDS
+        elif now >= self._warns_at:
+            self._warns_at = now + WARN_SECONDS
+            logger.warning("the end of a log cannot be read, which is tried again: %s", error)
+        await clock.sleep(delay)

@@ -1,0 +1,109 @@
+"""The plain operations on one run, for whatever stands above them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Generator
+from typing import Any
+
+from coreclaw_async import errors
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.start import is_usable_id, reading_time
+from coreclaw_async._wire.converter import read_model, read_named
+from coreclaw_async._wire.json_types import is_object
+from coreclaw_async._wire.pages import read_result_page
+from coreclaw_async._wire.request import Request, Safety, build_body, build_query, check_id
+from coreclaw_async._wire.response import Answer, named_run
+from coreclaw_async._wire.run_paths import run_id_of, run_request
+from coreclaw_async.models import AbortedRun, LastRun, ResultPage, Run, RunLog, RunRef
+
+
+@contextlib.contextmanager
+def errors_about(run: RunRef) -> Generator[None]:
+    """Have the errors of the block carry the run's id, where it is known."""
+    try:
+        yield
+    except errors.CoreClawError as error:
+        error.run_id = error.run_id or run_id_of(run)
+        raise
+
+
+async def read_run(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> Run:
+    """Return the run as it is now."""
+    request = run_request("get", run)
+    with errors_about(run):
+        read = functools.partial(read_named, model=Run, name="run_id", asked=run_id_of(run))
+        return await context.transport.call(request, read, deadline=deadline, is_probe=is_probe)
+
+
+async def concrete_id(context: Context, run: RunRef, *, deadline: float | None = None) -> str:
+    """Return the id of *run*; asks once which one it is where it is named as the last."""
+    run_id = run_id_of(run)
+    if run_id is not None:
+        return run_id
+    return id_of_last(await read_run(context, run, deadline=deadline))
+
+
+def id_of_last(run: Run) -> str:
+    """
+    Return the id of what the service called the last run.
+
+    Raises:
+        InvalidResponseError: It cannot be the id of a run.
+    """
+    try:
+        return check_id("slug", run.run_id)
+    except ValueError as error:  # It came from the service, not from the caller.
+        raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
+
+
+async def abort_run(context: Context, run: RunRef, *, deadline: float | None = None, **members: Any) -> AbortedRun:
+    """
+    Ask the service to abort the run and return which one it is.
+
+    Always sends an object, as the contract's own page requires a body.
+    """
+    request = run_request(
+        "abort",
+        run,
+        method="POST",
+        is_urgent=True,
+        body=build_body(**members),
+        # The last run may be another one when the request goes again.
+        safety=Safety.ONCE if isinstance(run, LastRun) else Safety.REPEATABLE,
+        reads_for=reading_time(is_async=members.get("is_async")),
+        settled_by=errors.RunOperationError,
+    )
+    with errors_about(run):
+        reader = functools.partial(_read_aborted, given_id=run_id_of(run))
+        return await context.transport.call(request, reader, deadline=deadline)
+
+
+def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> AbortedRun:
+    """Return what the service says of the run; whatever it says, it has accepted the abort."""
+    members = answer.data if is_object(answer.data) else {}
+    named = named_run(members)
+    run_id = named if named is not None and is_usable_id(named) else given_id
+    aborted = read_model(request, answer, AbortedRun, {**members, "run_slug": run_id})
+    object.__setattr__(aborted, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+    return aborted
+
+
+async def read_log(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> RunLog:
+    """Return the recent part of the run's log."""
+    request = run_request("log", run)
+    with errors_about(run):
+        return await context.transport.call(
+            request, functools.partial(read_model, model=RunLog), deadline=deadline, is_probe=is_probe
+        )
+
+
+async def read_results(
+    context: Context, run: RunRef, offset: int, limit: int, *, keeps_numbers: bool = False
+) -> ResultPage:
+    """Return one page of the run's rows; *keeps_numbers* is that of `Request`."""
+    query = build_query(offset=offset, limit=limit)
+    request = run_request("result", run, query=query, keeps_numbers=keeps_numbers)
+    with errors_about(run):
+        return await context.transport.call(request, functools.partial(read_result_page, offset=offset, limit=limit))

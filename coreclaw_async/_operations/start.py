@@ -1,0 +1,242 @@
+"""Calls that may cost money: sent once, and what they may have brought about when nobody can tell."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import anyio
+
+from coreclaw_async import errors
+from coreclaw_async._http.fence import SendWindow
+from coreclaw_async._operations.context import Context
+from coreclaw_async._wire.converter import read_model, read_object
+from coreclaw_async._wire.request import (
+    Request,
+    Safety,
+    build_body,
+    build_path,
+    check_bool,
+    check_id,
+    check_limit,
+    check_offset,
+    check_text,
+    check_url,
+)
+from coreclaw_async._wire.response import Answer, named_run, wrong_shape
+from coreclaw_async.events import RunStarted, StartUnknown
+from coreclaw_async.models import StartedRun
+
+logger = logging.getLogger("coreclaw_async")
+
+T = TypeVar("T")
+
+Found = Callable[[str], None]
+"""Takes the id of something that a lost answer may be about."""
+
+Look = Callable[[Found], Awaitable[None]]
+"""Reports ids as it finds them, so that they are kept when it breaks; raises when it could not see everything."""
+
+_LOOK_SECONDS = 5.0
+_LOOK_SECONDS_WHEN_CANCELLED = 1.0
+# A start that waits answers after five minutes at the latest (docs, api/workers/run); half a minute is for the way.
+_SYNC_SECONDS = 330.0
+
+
+def once_request(operation: str, *segments: str, reads_for: float = 0.0, **members: Any) -> Request:
+    """Return the request of a call that must not be sent twice."""
+    return Request(
+        operation=operation,
+        method="POST",
+        path=build_path(*segments),
+        body=build_body(**members),
+        safety=Safety.ONCE,
+        reads_for=reads_for,
+        callback_url=members.get("callback_url"),
+    )
+
+
+def start_members(
+    context: Context,
+    *,
+    callback_url: str | None,
+    is_async: bool | None,
+    offset: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Return the checked body members that every start takes; with a hub joined, each has a URL of its own."""
+    members = run_members(context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
+    if callback_url is None and context.joined is not None:
+        members["callback_url"] = context.joined.hub.new_url()
+    return members
+
+
+def run_members(
+    context: Context,
+    *,
+    callback_url: str | None,
+    is_async: bool | None,
+    offset: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Return the checked body members that starting and aborting take."""
+    if callback_url is not None:
+        check_callback_url(context, callback_url)
+    return {
+        "callback_url": callback_url,
+        "is_async": None if is_async is None else check_bool("is_async", is_async),
+        "offset": None if offset is None else check_offset(offset),
+        "limit": None if limit is None else check_limit(limit),
+    }
+
+
+def reading_time(*, is_async: bool | None) -> float:
+    """Return the least seconds an answer may take."""
+    return _SYNC_SECONDS if is_async is False else 0.0
+
+
+def check_callback_url(context: Context, url: str) -> str:
+    """Return *url* when it can be called and does not give the key away."""
+    if context.transport.settings.credentials.are_in(check_text("callback_url", url)):
+        raise ValueError("callback_url must not hold the API key")
+    return check_url("callback_url", url)
+
+
+async def start(context: Context, request: Request, look: Look) -> StartedRun:
+    """
+    Send a request that starts a run, at most once as far as the service can tell.
+
+    Raises:
+        OutcomeUnknownError: A run may have been started; its candidates are what *look* finds.
+    """
+    return _accepted(context, request, await create(context, request, look, _read_started))
+
+
+async def send_start(context: Context, request: Request, *, deadline: float, window: SendWindow) -> StartedRun:
+    """
+    Send a request that starts a run, within *window*, and look for nothing when its answer is not there by *deadline*.
+
+    For those who know better where to look, and when.
+    """
+    try:
+        started = await context.transport.call(request, _read_started, deadline=deadline, window=window)
+    except errors.CoreClawError as error:
+        _remember(context, request, error.run_id)
+        raise
+    return _accepted(context, request, started)
+
+
+async def create(context: Context, request: Request, look: Look, read: Callable[[Request, Answer], T]) -> T:
+    """Send a request that brings something about and return what *read* makes of the answer."""
+    try:
+        return await context.transport.call(request, read)
+    except errors.CoreClawError as error:
+        if not error.may_have_taken_effect:
+            raise
+        _remember(context, request, error.run_id)
+        if error.candidates is None:
+            await _look_for(context, request, error, look)
+        context.transport.emit(
+            StartUnknown(operation=request.operation, candidates=error.candidates, run_id=error.run_id)
+        )
+        raise
+
+
+async def _look_for(context: Context, request: Request, error: errors.CoreClawError, look: Look) -> None:
+    """Put into *error* what it may have brought about: the one run whose callback came in time, else candidates."""
+    seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
+    clock = context.transport.clock
+    began = clock.monotonic()
+    error.candidates = await _look_in_time(look, seconds)
+    url, joined = request.callback_url, context.joined
+    if url is None or joined is None or not joined.hub.owns(url):
+        return
+    if isinstance(error, errors.OutcomeUnknownError):
+        error.callback_url = url
+    left = max(seconds - (clock.monotonic() - began), 0.0)
+    run_id: str | None = None
+    # When asyncio cancels the task once more, the error that is on its way says more than that.
+    with contextlib.suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
+        run_id = await joined.run_started_with(url, seconds=left, tell_later=context.transport.emit)
+    if run_id is not None:
+        error.run_id, error.candidates = run_id, (run_id,)
+
+
+def bind_callbacks(
+    context: Context, request: Request, *, run_id: str | None = None, queue_id: str | None = None
+) -> None:
+    """Tell the hub what the start that carried its URL was answered with."""
+    if context.joined is not None and request.callback_url is not None:
+        context.joined.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
+
+
+def read_created(request: Request, answer: Answer, model: type[T]) -> T:
+    """Return the answer as *model*, which has a ``request_id``, when it names what was made."""
+    made = read_model(request, answer, model)
+    object.__setattr__(made, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+    return made
+
+
+def _read_started(request: Request, answer: Answer) -> StartedRun:
+    data = read_object(request, answer)
+    run_id = named_run(data)
+    if run_id is None:
+        raise wrong_shape(request, answer, "run_slug is missing")
+    if not is_usable_id(run_id):
+        raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run", run_id=run_id)
+    # Whatever else came: a start that names its run is none whose outcome is unknown.
+    started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
+    object.__setattr__(started, "request_id", answer.request_id)  # Nobody has seen the new object yet.
+    return started
+
+
+def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:
+    _remember(context, request, started.run_id)
+    try:
+        context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
+    except BaseException as error:  # A hook may end the program; the run goes on.
+        error.add_note(f"run {started.run_id} was started")
+        raise
+    return started
+
+
+def _remember(context: Context, request: Request, run_id: str | None) -> None:
+    """Let nobody else take the run for the outcome of another call, and the hub know whose callbacks its URL gets."""
+    if run_id is not None:
+        context.known.add(run_id)
+        bind_callbacks(context, request, run_id=run_id)
+
+
+def is_usable_id(run_id: str) -> bool:
+    """Return whether an id that the service gave can stand in a path."""
+    try:
+        check_id("run_slug", run_id)
+    except ValueError:
+        return False
+    return True
+
+
+def _was_cancelled(error: BaseException) -> bool:
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, anyio.get_cancelled_exc_class()):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+async def _look_in_time(look: Look, seconds: float) -> tuple[str, ...] | None:
+    """Return what one bounded look found; None when it found nothing and did not see everything."""
+    found: dict[str, None] = {}
+    is_whole = False
+    try:
+        with anyio.move_on_after(seconds, shield=True):
+            await look(found.setdefault)
+            is_whole = True
+    except anyio.get_cancelled_exc_class():
+        pass  # When asyncio cancels the task once more, the error that is on its way says more than that.
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not replace the error of the start
+        logger.debug("the look for what a lost answer may be about broke: %s", type(error).__name__)
+    return tuple(found) if found or is_whole else None

@@ -1,0 +1,1 @@
+"""Following runs to their ends in few requests. Which requests those are stands above, in ``_operations``."""

@@ -1,0 +1,173 @@
+"""What the lists of runs looked like when they were last read, and what looking at runs would cost by each means."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from operator import neg
+
+import attrs
+
+from coreclaw_async._wire.timestamps import creation_time
+from coreclaw_async.models import Page, Run, RunOutcome, RunStatus
+
+PAGE = 100
+"""Runs a page, the most that the service gives."""
+
+# Up to so many runs are asked for one by one: a list is a hundred times as long as one run.
+FEW = 3
+
+Month = tuple[int, int]
+
+_MONTHS_KEPT = 12
+_EXPECTED_TO_LEAVE = 0.1
+_MAX_LIST_FAILURES = 2
+_SECONDS_WITHOUT_LISTS = 60.0
+
+
+class Means(Enum):
+    """How to find out about runs."""
+
+    DETAILS = "details"
+    """One request a run."""
+    NEWEST = "newest"
+    """The next page of the list of all, whose records carry the end."""
+    STATES = "states"
+    """The lists of running and of ready runs; whoever is in neither is asked for."""
+
+
+@attrs.define
+class ListShape:
+    """
+    The list of runs of one month.
+
+    Attributes:
+        borders: Creation time of the last run on each page that was read, from page 1 on, in Unix seconds.
+        newest: Creation time of the first run of page 1.
+        is_sorted: Whether the newest come first, as they always have; nobody has promised it.
+        is_whole: Whether the last page was among those that were read.
+        count: Runs in the list, or None when the service does not say.
+        running_pages: Pages of the list of running runs, or None when it was not read.
+        leaving: Share of runs that had left both lists of states when they were last read.
+    """
+
+    borders: list[float] = attrs.field(factory=list[float])
+    newest: float = 0.0
+    is_sorted: bool = True
+    is_whole: bool = False
+    count: int | None = None
+    running_pages: int | None = None
+    leaving: float = _EXPECTED_TO_LEAVE
+
+    def learn_newest(self, number: int, page: Page[Run]) -> None:
+        """Take note of page *number* of the list of all."""
+        times = [time for time in (creation_time(run.run_id) for run in page.items) if time is not None]
+        self.count = page.count
+        self.is_whole = page.count is not None and number * PAGE >= page.count
+        if not times:
+            self.is_sorted = False
+            return
+        if number == 1:
+            self.newest = times[0]
+        previous = self.borders[number - 2] if 1 < number <= len(self.borders) + 1 else math.inf
+        self.is_sorted = times == sorted(times, reverse=True) and times[0] <= previous
+        self.borders[number - 1 : number] = [times[-1]]
+        if len(self.borders) > number and self.borders[number] > times[-1]:
+            del self.borders[number:]  # What was read earlier does not go with it any more.
+
+    def learn_states(self, running: Page[Run] | None, before: int, absent: int) -> None:
+        """Take note of the first page of running runs, and how many of those looked for were in neither list."""
+        size = 0 if running is None else len(running.items) if running.count is None else running.count
+        self.running_pages = max(1, math.ceil(size / PAGE))
+        self.leaving = (self.leaving + absent / before) / 2
+
+    def choose(self, left: Mapping[str, Run | None], *, total: int, pages_read: int, has_states: bool) -> Means:
+        """
+        Return the cheapest means to go on with.
+
+        Args:
+            left: The runs that are still to be found, each as it was last seen.
+            total: How many were to be found.
+            pages_read: Pages of the list of all that were read just now.
+            has_states: Whether the lists of states were read just now.
+        """
+        # Pages that hold nobody must not go on being read for the sake of those that may come.
+        if len(left) <= FEW or pages_read > total:
+            return Means.DETAILS
+        costs = {Means.NEWEST: self._cost_of_newest(list(left), pages_read), Means.DETAILS: len(left)}
+        if not has_states:
+            costs[Means.STATES] = self._cost_of_states(left.values())
+        return min(costs, key=lambda means: costs[means])
+
+    def _cost_of_newest(self, run_ids: Sequence[str], pages_read: int) -> float:
+        """Return the requests for reading on as far as it pays, and asking for who is not found by then."""
+        if not self.borders and not pages_read:
+            return math.ceil(len(run_ids) / PAGE)
+        pages = sorted(self._page_of(creation_time(run_id), pages_read) for run_id in run_ids)
+        costs = [page - pages_read + len(pages) - place for place, page in enumerate(pages, 1)]
+        return min(costs)
+
+    def _page_of(self, created: float | None, pages_read: int) -> float:
+        """Return the page on which a run can still be expected, infinity for none."""
+        if created is None or not self.is_sorted:
+            return math.inf if pages_read else 1
+        known = len(self.borders)
+        first = bisect_left(self.borders, -created, key=neg) + 1
+        if first > known:
+            return math.inf if self.is_whole else max(self._page_beyond(created), pages_read + 1)
+        # Runs of the same millisecond may go on where the next page begins.
+        last = min(bisect_right(self.borders, -created, key=neg) + 1, known if self.is_whole else known + 1)
+        page = max(first, pages_read + 1)
+        return page if page <= last else math.inf
+
+    def _page_beyond(self, created: float) -> float:
+        """Return the page of a run that is older than all that were read."""
+        known, oldest = len(self.borders), self.borders[-1]
+        pace = (self.newest - oldest) / known
+        page = known + (math.ceil((oldest - created) / pace) if pace > 0 else 1)
+        return page if self.count is None else min(page, math.ceil(self.count / PAGE))
+
+    def _cost_of_states(self, runs: Iterable[Run | None]) -> float:
+        statuses = [(None if run is None else run.status, run) for run in runs]
+        alone = sum(1 for _, run in statuses if run is not None and run.outcome is RunOutcome.ABORTING)
+        going = len(statuses) - alone
+        waiting = sum(1 for status, _ in statuses if status != RunStatus.RUNNING) - alone
+        running = math.ceil(going / PAGE) if self.running_pages is None else self.running_pages
+        return running + (waiting > 0) + self.leaving * going + alone
+
+
+@attrs.define
+class ListMemory:
+    """The lists of runs as one client knows them."""
+
+    _shapes: dict[Month, ListShape] = attrs.field(factory=dict[Month, ListShape])
+    _failures: int = 0
+    _off_until: float = 0.0
+
+    def shape(self, month: Month) -> ListShape:
+        """Return the shape of the list of *month*."""
+        if month not in self._shapes and len(self._shapes) >= _MONTHS_KEPT:
+            del self._shapes[next(iter(self._shapes))]
+        return self._shapes.setdefault(month, ListShape())
+
+    def may_list(self, now: float) -> bool:
+        """Return whether lists are worth a try."""
+        return now >= self._off_until
+
+    def note_success(self) -> None:
+        """A list was read."""
+        self._failures = 0
+
+    def note_failure(self, now: float, *, is_lasting: bool) -> None:
+        """A list could not be read; after two such failures, or a lasting one, ask one by one for a minute."""
+        self._failures += 1
+        if is_lasting or self._failures >= _MAX_LIST_FAILURES:
+            self._failures = 0
+            self._off_until = now + _SECONDS_WITHOUT_LISTS
+
+    def forgive(self) -> None:
+        """Try lists again: what failed was the service as a whole."""
+        self._failures = 0
+        self._off_until = 0.0

@@ -1,0 +1,268 @@
+"""One run that somebody waits for: when to look at it, and what each look means. No I/O."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import random
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._polling.outage import MAX_RETRY_AFTER
+from coreclaw_async._wire.error_codes import is_service_code
+from coreclaw_async._wire.request import check_seconds
+from coreclaw_async.models import Run, RunOutcome
+
+logger = logging.getLogger("coreclaw_async")
+
+LAST_LOOK = 1.0
+"""Seconds before its deadline at which a wait looks once more."""
+
+# What is seen once or twice may be an answer that came late.
+_MIN_SAMPLES = 3
+# Looks that are due within this share of their delay come along, so that jitter does not part what began together.
+_TOGETHER = 0.2
+
+
+def _as_tuple(delays: Iterable[float]) -> tuple[float, ...]:
+    return tuple(delays)
+
+
+def _delays(_: object, attribute: attrs.Attribute[tuple[float, ...]], value: tuple[float, ...]) -> None:
+    if not value:
+        raise ValueError(f"{attribute.name} must hold at least one number of seconds, not {value!r}")
+    for delay in value:
+        check_seconds(attribute.name, delay)
+
+
+def _share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{attribute.name} must be a number, not {value!r}")
+    if not 0 <= value < 1:
+        raise ValueError(f"{attribute.name} must be from 0 to below 1, not {value!r}")
+
+
+def _grace(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    check_seconds(attribute.name, value, allow_zero=True)
+
+
+@attrs.frozen(kw_only=True)
+class PollSchedule:
+    """
+    When a run that is waited for is looked at.
+
+    Runs that are due together are looked at together, so a run may be looked at up to a fifth of its delay early.
+
+    Attributes:
+        delays: Seconds between the looks; the last one goes on for ever (docs, api/run-lifecycle: 2, 5, 10, 15).
+        jitter: By which share of itself each delay is made shorter or longer at random, from 0 to below 1.
+        abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation: from the first
+            look in a row that shows it, and for three looks at least.
+        not_found_grace: Seconds that the service may say of a run that there is none: from the first such answer in a
+            row, and for three of them at least. The 404 of a gateway is no such answer. A look that failed otherwise
+            ends either row.
+    """
+
+    delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
+    jitter: float = attrs.field(default=0.1, validator=_share)
+    abort_grace: float = attrs.field(default=60.0, validator=_grace)
+    not_found_grace: float = attrs.field(default=60.0, validator=_grace)
+
+    def waits(self) -> Iterator[float]:
+        """Yield the seconds between one look and the next, for ever."""
+        for delay in self.delays:
+            yield self._spread(delay)
+        while True:
+            yield self._spread(self.delays[-1])
+
+    def _spread(self, delay: float) -> float:
+        return delay * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - it spreads load
+
+
+@attrs.frozen
+class Change:
+    """
+    A run in another state than before.
+
+    Attributes:
+        run: The run now.
+        before: The run as it was seen before, or None.
+    """
+
+    run: Run
+    before: Run | None
+
+
+@attrs.define
+class _Row:
+    """
+    The same answer several times in a row; a look that failed ends the row.
+
+    Attributes:
+        since: When it came first, or None.
+        samples: How often it came.
+    """
+
+    since: float | None = None
+    samples: int = 0
+
+    def is_proof_with(self, now: float, grace: float) -> bool:
+        """Take the answer once more, and return whether it lasts for *grace* seconds and is no single sample."""
+        self.since = now if self.since is None else self.since
+        self.samples += 1
+        return self.samples >= _MIN_SAMPLES and now - self.since >= grace
+
+
+@attrs.define(eq=False, kw_only=True)
+class Watch:
+    """
+    A run that somebody waits for.
+
+    Attributes:
+        run_id: The run, or the name of the last run, which stands for it until it was seen (`last_run_name`).
+        schedule: When to look.
+        began: When the wait began, on the monotonic clock.
+        deadline: When it is given up; infinity for never.
+        tells_all: Whether each look counts as news, and not changes alone.
+        is_name: Whether *run_id* is a name; the first look that shows which run it is ends the watch.
+        run: The run as it was last seen.
+        error: Why it cannot be waited for any longer.
+        is_over: Whether the run has ended, was ``aborting`` for too long, or cannot be waited for.
+        next_look: When to look next.
+        delay: Seconds between the last look and the next one.
+        not_before: When the service wants to be asked again at the earliest.
+        looked_at: When the last look began, whatever came of it.
+        changes: What happened and nobody was told of yet.
+        is_queued: Whether somebody is about to be told.
+        seen_at: When the run was last seen, or the wait began.
+        unseen_since: When the first of the looks in a row failed, or None.
+        failure: What the last look failed with, or None.
+    """
+
+    run_id: str
+    schedule: PollSchedule
+    began: float
+    deadline: float = float("inf")
+    tells_all: bool = False
+    is_name: bool = False
+    run: Run | None = attrs.field(default=None, init=False)
+    error: errors.CoreClawError | None = attrs.field(default=None, init=False)
+    is_over: bool = attrs.field(default=False, init=False)
+    next_look: float = attrs.field(init=False)
+    delay: float = attrs.field(default=0.0, init=False)
+    not_before: float = attrs.field(default=float("-inf"), init=False)
+    looked_at: float = attrs.field(default=float("-inf"), init=False)
+    changes: deque[Change] = attrs.field(factory=deque[Change], init=False)
+    is_queued: bool = attrs.field(default=False, init=False)
+    seen_at: float = attrs.field(init=False)
+    unseen_since: float | None = attrs.field(default=None, init=False)
+    failure: errors.CoreClawError | None = attrs.field(default=None, init=False)
+    _waits: Iterator[float] = attrs.field(init=False)
+    _aborting: _Row = attrs.field(factory=_Row, init=False)
+    _unknown: _Row = attrs.field(factory=_Row, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.next_look = self.seen_at = self.began
+        self._waits = self.schedule.waits()
+
+    def is_due(self, now: float) -> bool:
+        """Return whether it is time to look."""
+        return self.next_look <= now
+
+    def is_nearly_due(self, now: float) -> bool:
+        """Return whether a look that others need anyhow counts as one of the schedule."""
+        return self.next_look - _TOGETHER * self.delay <= now
+
+    def unseen_for(self, now: float) -> float:
+        """Return for how many seconds looks have failed; 0 when the last one did not."""
+        return 0.0 if self.unseen_since is None else now - self.unseen_since
+
+    def wake(self, at: float) -> None:
+        """Make the run due because something happened to it, and look often again: it may not show at once."""
+        self.next_look = at
+        self._waits = self.schedule.waits()
+
+    def take(self, found: Run | errors.CoreClawError, *, now: float, began: float) -> bool:
+        """
+        Record a look that began at *began*, and return whether that is news.
+
+        A look that came by chance does not count as one of the schedule; it only puts off the next one.
+        """
+        if self.is_over:
+            return False
+        self.looked_at = began
+        if isinstance(found, Run):
+            is_news = self._see(found, now)
+        else:
+            is_news = self._miss(found, now)
+            self.not_before = now + min(found.retry_after or 0.0, MAX_RETRY_AFTER)
+        if self.is_nearly_due(began):
+            self.delay = next(self._waits)
+        self.next_look = max(self._before_deadline(now, now + self.delay), self.not_before)
+        return is_news
+
+    def _see(self, run: Run, now: float) -> bool:
+        self.seen_at = now
+        self.unseen_since = self.failure = None
+        self._unknown = _Row()
+        if run.outcome is not RunOutcome.ABORTING:
+            self._aborting = _Row()
+        before, self.run = self.run, run
+        is_stuck = run.outcome is RunOutcome.ABORTING and self._aborting.is_proof_with(now, self.schedule.abort_grace)
+        self.is_over = self.is_name or run.is_finished or is_stuck
+        if self.is_name:
+            return True
+        if before is None or (before.status, before.result_count) != (run.status, run.result_count):
+            self.changes.append(Change(run, before))
+            return True
+        return self.is_over or self.tells_all
+
+    def _miss(self, error: errors.CoreClawError, now: float) -> bool:
+        self.failure = error
+        if self.unseen_since is None:
+            self.unseen_since = now
+        self._aborting = _Row()
+        if isinstance(error, errors.NotFoundError) and is_service_code(error.code):
+            # No source promises that a new run can be read at once (contract, read-after-write).
+            is_lost = self._unknown.is_proof_with(now, self.schedule.not_found_grace)
+        else:
+            self._unknown = _Row()
+            is_lost = ends_every_wait(error)
+        if is_lost:
+            self.error = _copy_for(None if self.is_name else self.run_id, error)
+            self.is_over = True
+        else:
+            logger.debug("a look at run %s failed, the wait goes on: %s", self.run_id, error)
+        return is_lost
+
+    def _before_deadline(self, now: float, wanted: float) -> float:
+        """Return *wanted*, or shortly before the deadline, so that a run that has just ended is not given up on."""
+        last = self.deadline - LAST_LOOK
+        return last if now < last < wanted else wanted
+
+
+def ends_every_wait(error: errors.CoreClawError) -> bool:
+    """Return whether nobody can wait any longer: the client is closed, or the service itself refuses the key."""
+    if isinstance(error, errors.AuthenticationError):
+        return is_service_code(error.code)
+    return isinstance(error, errors.ConfigurationError)
+
+
+def is_service_speaking(found: errors.CoreClawError) -> bool:
+    """Return whether the service itself has answered, for better or worse, and not a gateway or nobody."""
+    if isinstance(found, errors.ServiceError | errors.RateLimitedError):
+        return False
+    return isinstance(found, errors.PaginationError) or (
+        isinstance(found, errors.ApiError) and is_service_code(found.code)
+    )
+
+
+def _copy_for(run_id: str | None, error: errors.CoreClawError) -> errors.CoreClawError:
+    """Return an error of its own for one wait: several may end by the same look, each in a task of its own."""
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    own.run_id = run_id
+    return own

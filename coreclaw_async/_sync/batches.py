@@ -1,0 +1,98 @@
+"""What the blocking `Batch` has beside its generated methods: its block, and a plan that is read by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from coreclaw_async._sync.runtime import Bridge, Hosted
+
+if TYPE_CHECKING:
+    from coreclaw_async._batches.specs import RunSpec
+    from coreclaw_async.batch import AsyncBatch
+
+
+class BatchBlock:
+    """
+    The block of a blocking batch.
+
+    What the async one has going on lives in a task of its own, between the calls and during them.
+    """
+
+    def __init__(self, inner: AsyncBatch, bridge: Bridge) -> None:
+        self._inner = inner
+        self._bridge = bridge
+        self._host: Hosted | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._inner).removeprefix("Async")
+
+    @property
+    def name(self) -> str:
+        """Name of the batch."""
+        return self._inner.name
+
+    def __enter__(self) -> Self:
+        """
+        Open the ledger.
+
+        Raises:
+            LedgerError: It cannot be used, or the batch is another account's.
+            ConfigurationError: There is no API key, or an extra is missing.
+        """
+        host = Hosted(self._inner)
+        self._bridge.run(host.open).result()
+        self._host = host
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """
+        Start no more runs, let the starts under way be answered, and close the ledger.
+
+        A start may take as long as the batch's settle times let it, `SettleTimes.send_window` and
+        `SettleTimes.post_timeout` together; what its answer says is written down, whatever ends the block. Ctrl-C does
+        not cut that short the first time, and does the second time: a start whose answer was not awaited is settled by
+        the next `run`. The runs go on.
+        """
+        host, self._host = self._host, None
+        if host is None:
+            return
+        try:
+            self._bridge.run(host.close).result()
+        except (KeyboardInterrupt, SystemExit):
+            self._bridge.run(host.close).result()
+            raise
+
+    def plan(self, specs: Iterable[RunSpec]) -> int:
+        """
+        Add items to the batch, and return how many are new; sends nothing.
+
+        Reads *specs* in chunks of a thousand, or of four megabytes of inputs where that is less, so that neither many
+        nor large ones take much memory. What is there already with the same input stays as it is, so the same plan may
+        be made any number of times.
+
+        A plan that breaks off (an exception of *specs*, one of those below, Ctrl-C, a killed process) leaves in the
+        batch what it had written, and `BatchReport.is_half_planned` is true until the next plan of at least one item
+        has come to its end. It is true while a plan is under way, too.
+
+        Args:
+            specs: What is to be run; any iterable, which is read in the caller's thread.
+
+        Raises:
+            BatchConflictError: A key is there with another worker, version or input.
+            LedgerError: The ledger cannot be written to.
+            TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
+            ValueError: A member of a spec is out of range.
+        """
+        begin = self._inner._begin_plan  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no part of what callers see
+        planning = self._bridge.run(begin).result()
+        for spec in specs:
+            if planning.take(spec):
+                self._bridge.run(planning.write).result()
+        return self._bridge.run(planning.end).result()

@@ -1,0 +1,122 @@
+"""Pager and Stream: the blocking twins of the async iterators, one hop to the loop for a page or an item."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._paging.pager import AsyncPager, reader_of
+from coreclaw_async._sync.runtime import Bridge
+from coreclaw_async._wire.request import check_int
+from coreclaw_async.errors import PaginationError
+from coreclaw_async.models import Page
+
+T = TypeVar("T")
+
+
+class Pager(Iterator[T], Generic[T]):
+    """
+    An iterator over the items of a list, read page by page.
+
+    It is right under all three meanings that the service's ``offset`` has had, or it raises `PaginationError`; a short
+    list is never passed off as a whole one. Items that others insert while it reads are not returned twice.
+
+    Nothing is read before the first item is asked for, and nothing goes on in the background. After an error, also
+    after Ctrl-C, it stands where it stood, so iterating again goes on there.
+    """
+
+    def __init__(self, bridge: Bridge, pager: AsyncPager[T]) -> None:
+        self._bridge = bridge
+        # What came of a page is kept there by the loop, so that an interrupt between two lines here loses none.
+        self._reader = reader_of(pager)
+
+    def __next__(self) -> T:
+        reader = self._reader
+        while True:
+            for item in reader.items:
+                return item
+            if not self._bridge.run(reader.turn).result():
+                raise StopIteration
+
+    def pages(self) -> Iterator[Page[T]]:
+        """Return an iterator over whole pages; what was taken of the current one by item is left out."""
+        return _Pages(self)
+
+    def next_page(self) -> Page[T] | None:
+        """Return the next page, or what is left of the current one; None after the last."""
+        page = self._reader.take_rest()
+        if page is None and self._bridge.run(self._reader.turn).result():
+            page = self._reader.take_rest()
+        return page
+
+    def collect(self, limit: int | None = None) -> list[T]:
+        """
+        Return the items that are left, at most *limit* of them.
+
+        Args:
+            limit: Most items to return, 1 or more; None for all, which are then all in memory.
+
+        Raises:
+            PaginationError: The pages do not add up. Its ``items`` are what was collected, and come again when this
+                is called again.
+        """
+        if limit is not None:
+            check_int("limit", limit, lowest=1)
+        items: list[T] = []
+        try:
+            while limit is None or len(items) < limit:
+                items.append(next(self))
+        except StopIteration:
+            return items
+        except BaseException as error:
+            # The items would be lost with this list; asked again, they come again.
+            self._reader.put_back(items)
+            if isinstance(error, PaginationError):
+                error.items = tuple(items)
+            raise
+        return items
+
+    def first(self) -> T | None:
+        """Return the next item, or None when there is none."""
+        return next(self, None)
+
+
+class _Pages(Iterator[Page[T]]):
+    """The pages of a pager, one after another."""
+
+    def __init__(self, pager: Pager[T]) -> None:
+        self._pager = pager
+
+    def __next__(self) -> Page[T]:
+        page = self._pager.next_page()
+        if page is None:
+            raise StopIteration
+        return page
+
+
+class Stream(Iterator[T], Generic[T]):
+    """
+    An iterator over items as they come: ``for item in stream``.
+
+    Nothing goes on between two items, so leaving the loop early leaves nothing behind. After an error, also after
+    Ctrl-C, iterating again goes on where it stopped. One thread at a time.
+    """
+
+    def __init__(self, bridge: Bridge, stream: AsyncStream[T]) -> None:
+        self._bridge = bridge
+        self._stream = stream
+        # What has come and was not returned: an interrupt can fall between the two.
+        self._items: deque[T] = deque()
+
+    def __next__(self) -> T:
+        if not self._items and not self._bridge.run(self._advance).result():
+            raise StopIteration
+        return self._items.popleft()
+
+    async def _advance(self) -> bool:
+        async for item in self._stream:
+            self._items.append(item)
+            return True
+        return False
