@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
 _EXTRA_OF = {"rich": "cli", "typer": "cli", "uvicorn": "emulator"}
 
 
+def script() -> None:
+    """As `main`, in a process of its own: whoever interrupts what has ended changes neither its words nor its code."""
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def main() -> None:
     """Run the command that the arguments name; a missing extra is named in one line, with exit code 2."""
     try:
         from coreclaw_async.cli.entry import start
-    except ImportError as error:
-        _name_extra(error)
-    except KeyboardInterrupt:  # Nothing has begun.
-        sys.exit(130)
-    try:
+
         code = start(sys.argv[1:])
     except ImportError as error:
         _name_extra(error)
+    except KeyboardInterrupt:  # Nothing has begun, or all has ended.
+        sys.exit(130)
     sys.exit(code)
 
 
@@ -33,4 +40,4 @@ def _name_extra(error: ImportError) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    script()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,6 +13,7 @@ import typer.rich_utils
 from coreclaw_async.cli import streams
 from coreclaw_async.cli.app import app
 from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.interrupts import exit_code
 from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import USAGE_ERROR
@@ -19,34 +21,49 @@ from coreclaw_async.cli.session import USAGE_ERROR
 
 def start(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
+    # The first call imports it else, and an interrupt there would leave half of it to all further calls.
+    importlib.import_module("asyncio")
     streams.prepare()
     try:
         return _exit_code(arguments)
+    except KeyboardInterrupt as interrupt:
+        return exit_code(interrupt)
     finally:
         streams.leave()
 
 
 def _exit_code(arguments: Sequence[str]) -> int:
+    stdout, stderr = sys.stdout, sys.stderr
     try:
         code = app(list(arguments), prog_name="coreclaw-async", standalone_mode=False)
         sys.stdout.flush()
     except USAGE_ERROR as error:
         return _tell_usage(error, as_json="--json" in arguments)
-    except KeyboardInterrupt:
+    except typer.Abort:  # What the parser makes of an interrupt that no command has seen.
         return ExitCode.INTERRUPTED
     except OSError as error:  # Of a help, for commands tell theirs.
-        streams.give_up("stdout")
-        if isinstance(error, BrokenPipeError):
-            return 0
-        Screen().complain(f"Standard output cannot be written: {error.strerror or error}.")
-        return ExitCode.NOT_WRITTEN
+        return _not_written(error)
+    except SystemExit:  # What the parser, or rich, makes of a pipe that nobody reads; or the end of a completion.
+        sys.stdout, sys.stderr = stdout, stderr
+        broken = streams.failure_of("stdout")
+        if broken is None:
+            raise
+        return _not_written(broken)
     return code if isinstance(code, int) else 0
+
+
+def _not_written(error: OSError) -> int:
+    streams.give_up("stdout")
+    if isinstance(error, BrokenPipeError):
+        return 0  # Whoever read has had enough.
+    Screen().complain(f"Standard output cannot be written: {error.strerror or error}.")
+    return ExitCode.NOT_WRITTEN
 
 
 def _tell_usage(error: Exception, *, as_json: bool) -> int:
     if as_json:
         with contextlib.suppress(OSError):
             print_json([{"run_id": None, "exit_code": int(ExitCode.USAGE), "error": str(error)}])
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, SystemExit):  # The latter is what rich makes of a pipe that nobody reads.
         typer.rich_utils.rich_format_error(cast("Any", error))
     return ExitCode.USAGE

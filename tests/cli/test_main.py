@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,11 +75,17 @@ def test_module_runs_the_same_commands_when_called_with_dash_m(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["coreclaw-async", "--help"])
 
-    # By path: pytest rewrites the modules of an installed plugin, and runpy cannot run a rewritten one by name.
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(coreclaw_async.__main__.__file__, run_name="__main__")
+    taken = signal.getsignal(signal.SIGINT)
+    try:
+        # By path: pytest rewrites the modules of an installed plugin, and runpy cannot run a rewritten one by name.
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(coreclaw_async.__main__.__file__, run_name="__main__")
+        at_the_end = signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, taken)
 
     assert ended.value.code == 0
+    assert at_the_end is signal.SIG_IGN  # Else an interrupt of the interpreter's end is told with a traceback.
     assert "emulate" in capsys.readouterr().out
 
 
