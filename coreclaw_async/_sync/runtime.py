@@ -28,6 +28,9 @@ _EXIT_SECONDS = 1.0
 _PARK_SECONDS = 1.0
 _NOTE_LENGTH = 300
 
+NOT_ENDED = "the interrupted call has not ended: it cleans up in the background, and may have taken effect"
+"""What an interrupt says of a call that was not waited for any longer."""
+
 
 @attrs.define(eq=False)
 class _Call:
@@ -203,7 +206,7 @@ def _explain(error: BaseException, task: asyncio.Task[Any] | None) -> None:
     if task is None:
         return
     if not task.done():
-        error.add_note("the interrupted call has not ended: it cleans up in the background, and may have taken effect")
+        error.add_note(NOT_ENDED)
         return
     try:
         failure = task.exception()

@@ -20,12 +20,15 @@ from coreclaw_async.cli.batch_progress import BatchProgress
 from coreclaw_async.cli.batch_session import Account, Ledger, Name, must_be_there
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
+from coreclaw_async.cli.interrupts import exit_code
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
+from coreclaw_async.cli.outage_news import current_news
 from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerError
+from coreclaw_async.events import Event
 from coreclaw_async.ledger import BatchItemState
 
 _MOST_SHOWN = 100
@@ -67,7 +70,7 @@ class _Stop:
         reasons: Why items are open, by key.
     """
 
-    code: ExitCode
+    code: int
     why: str
     reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
@@ -123,10 +126,15 @@ def run(
         raise typer.BadParameter(f"--output: {output} is no folder")
     must_be_there(name, ledger)
     screen = Screen()
-    progress = BatchProgress(screen)
+    progress, news = BatchProgress(screen), current_news()
+
+    def note(event: Event) -> None:
+        progress.note(event)
+        news.note(event)
+
     with (
         open_client(api_key_file, base_url) as client,
-        client.with_options(on_event=progress.note).batch(
+        client.with_options(on_event=note).batch(
             name,
             ledger=ledger,
             exclusive=exclusive,
@@ -154,8 +162,8 @@ def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchProgres
             for outcome in outcomes:
                 if as_json:
                     print_json([outcome])
-    except KeyboardInterrupt:
-        return _Stop(ExitCode.INTERRUPTED, "Interrupted. Runs that were started go on and cost what they cost.")
+    except KeyboardInterrupt as interrupt:
+        return _Stop(exit_code(interrupt), "Interrupted. Runs that were started go on and cost what they cost.")
     except BatchIncompleteError as error:
         return _Stop(ExitCode.INCOMPLETE, str(error), error.reasons)
     except LedgerError as error:  # Not a mistake of the caller's any more: runs may have been started.
@@ -189,7 +197,7 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool
         for key, run_id in left.items():
             screen.complain(f"Open: {key}: run {run_id} goes on, or its rows are still to be read.")
         screen.complain(stop.why)
-    if code == ExitCode.INTERRUPTED or stop is not None:
+    if stop is not None:
         screen.complain("  the same command goes on with them, and starts nothing twice")
     if as_json and code:
         with contextlib.suppress(OSError):  # All of it is on standard error too.

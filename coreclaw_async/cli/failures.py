@@ -7,7 +7,7 @@ from typing import Any
 
 from coreclaw_async import errors
 from coreclaw_async.cli.output import print_json
-from coreclaw_async.cli.receipts import current
+from coreclaw_async.cli.receipts import MAY_BE_A_RUN, current
 from coreclaw_async.cli.screen import Screen, money
 
 
@@ -69,12 +69,12 @@ def _may_be_a_run(error: errors.CoreClawError) -> bool:
 
 
 def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
-    screen.complain("A run may have been started, and may cost money. Look before you start another one:")
+    screen.complain(f"{MAY_BE_A_RUN}, and may cost money. Look before you start another one:")
     if error.candidates:
         for run_id in error.candidates:
             screen.complain(f"  candidate: run {run_id}")
     elif error.candidates is None:
-        screen.complain("  no look at the list of runs could be made")
+        screen.complain("  no look at the list of runs was made")
     else:
         screen.complain("  no run was found that could be it, which is no proof that there is none")
     screen.complain("  to look:  coreclaw-async runs --since 1h")

@@ -25,8 +25,9 @@ from coreclaw_async.cli.options import (
     time_of,
 )
 from coreclaw_async.cli.output import show_one
+from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.session import guarded, open_client
-from coreclaw_async.cli.starting import Output, Starting, Waits
+from coreclaw_async.cli.starting import Output, Starting, Waits, activated
 from coreclaw_async.cli.tables import Column, show_list
 from coreclaw_async.models import QueueAction
 
@@ -250,9 +251,9 @@ def activate(
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
 ) -> None:
-    """Let items run, which costs money."""
+    """Let items run, which costs money; exit code 4 where some may run and nobody can tell."""
     with open_client(api_key_file, base_url) as client:
-        _show_actions(client.run_queue.activate(items), as_json=json)
+        _show_actions(activated(client, items), as_json=json)
 
 
 @queue_app.command("release", epilog=epilog(f"queue release {_ID} --reason late"))
@@ -274,4 +275,4 @@ def _show_actions(actions: Sequence[QueueAction], *, as_json: bool) -> None:
     """Show what became of each item; the service agrees also when single ones failed."""
     show_list(actions, _ACTION_COLUMNS, as_json=as_json)
     if not all(action.success for action in actions):
-        raise typer.Exit(ExitCode.SERVICE)
+        raise typer.Exit(ExitCode.OUTCOME_UNKNOWN if current().is_unknown else ExitCode.SERVICE)

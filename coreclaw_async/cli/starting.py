@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Self, TypeAlias
 
@@ -19,7 +19,7 @@ from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.row_files import write_rows
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.errors import CoreClawError
-from coreclaw_async.models import Run, StartedRun
+from coreclaw_async.models import QueueAction, Run, StartedRun
 
 Waits: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the run.")]
 Output: TypeAlias = Annotated[
@@ -39,7 +39,7 @@ class Starting:
         format: The format of a file, or None.
         timeout: Seconds for the wait, or None.
         abort: Whether it is aborted when the wait ends before it.
-        as_json: Whether programs read what is told.
+        as_json: Whether programs read what is told on standard output.
     """
 
     waits: bool
@@ -66,18 +66,22 @@ class Starting:
         waits = wait or output is not None
         if not waits and (timeout is not None or abort):
             raise typer.BadParameter("--timeout and --abort-on-interrupt are for a wait: give --wait or --output")
+        # Among rows nothing stands that is none.
         return cls(
             waits=waits,
             output=output,
             format=_format_of(output, format),
             timeout=timeout,
             abort=abort,
-            as_json=as_json,
+            as_json=as_json and output != STDIO,
         )
 
     def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
         """Start a run, which costs money, and do with it what the options say."""
+        receipts = current()
+        receipts.is_starting = True
         started = start()
+        receipts.is_starting = False
         if not self.waits:
             if self.as_json:
                 print_json([started])
@@ -90,7 +94,7 @@ class Starting:
             client=client,
             timeout=self.timeout,
             abort=self.abort,
-            as_json=self.as_json and self.output != STDIO,
+            as_json=self.as_json,
             is_quiet=self.output is not None,
         )
         succeeded, codes = following.follow([started.run_id])
@@ -106,7 +110,7 @@ class Starting:
         """Say the id at once: it is what must not be lost when the terminal is."""
         if self._screen.complain(f"Run {started.run_id} started."):
             return
-        if self.as_json and self.output != STDIO:
+        if self.as_json:
             print_json([started])
         else:
             current().tell_left(is_stdout_free=self.output != STDIO)
@@ -143,3 +147,19 @@ def _format_of(output: Path | None, given: str | None) -> str | None:
     if output is None or (output == STDIO and given is None):
         return None
     return row_format_of(output, given) if output == STDIO else format_of(output, given)
+
+
+def activated(client: CoreClaw, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
+    """Let items of the queue run, which costs money, and take note of those that may run and nobody can tell."""
+    try:
+        actions = client.run_queue.activate(queue_ids)
+    except KeyboardInterrupt:
+        current().may_have_paid()
+        raise
+    except CoreClawError as error:
+        if error.may_have_taken_effect:
+            current().may_have_paid()
+        raise
+    if any(action.may_be_ours for action in actions):
+        current().may_have_paid()
+    return actions

@@ -251,7 +251,10 @@ def test_an_interrupt_is_130_and_ends_with_json(served: FakeService, tmp_path: P
     assert "Runs that were started go on and cost what they cost." in ran.stderr
 
 
-def test_a_signal_to_the_process_is_130(served: FakeService, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_the_process_has_its_own_code(
+    served: FakeService, tmp_path: Path, number: int, code: int
+) -> None:
     served.default_script = RunScript(rows=1, duration=30.0)
     plan(tmp_path, 1)
     with running("batch", "run", "nightly") as process:
@@ -259,10 +262,10 @@ def test_a_signal_to_the_process_is_130(served: FakeService, tmp_path: Path) -> 
         while not served.runs_created and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.3)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, stderr = process.communicate(timeout=LIMIT)
 
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "the same command goes on with them" in stderr
 
 

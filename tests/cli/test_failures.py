@@ -81,8 +81,8 @@ def test_a_call_that_starts_nothing_and_is_uncertain_is_not_told_as_a_start() ->
     assert text == "abortWorkerRun: busy\nIt may have been done all the same.\n"
 
 
-def test_reader_is_told_when_no_look_for_candidates_could_be_made() -> None:
-    assert "no look at the list of runs could be made" in told(OutcomeUnknownError("lost"))[1]
+def test_reader_is_told_when_no_look_for_candidates_was_made() -> None:
+    assert "no look at the list of runs was made" in told(OutcomeUnknownError("lost"))[1]
 
 
 def test_reader_is_told_that_no_candidate_is_no_proof() -> None:

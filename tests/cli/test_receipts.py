@@ -1,0 +1,219 @@
+"""Runs that were paid for are told of somewhere, whatever the streams of a command are and whoever interrupts it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import typer
+
+from coreclaw_async import OutcomeUnknownError, ServiceError, events
+from coreclaw_async._sync_runtime import NOT_ENDED
+from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.interrupts import TerminatedError
+from coreclaw_async.cli.options import STDIO
+from coreclaw_async.cli.receipts import Receipts, current
+from coreclaw_async.cli.session import guarded
+from coreclaw_async.cli.streams import Unwritable
+
+STARTED = events.RunStarted(operation="runWorker", run_id="01A")
+UNKNOWN = events.StartUnknown(operation="runWorker", candidates=None)
+LOOK = "A run may have been started, and may cost money; to look:  coreclaw-async runs --since 1h\n"
+
+
+@pytest.fixture(autouse=True)
+def last_resort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "coreclaw-async" / "untold-runs.txt"
+
+
+class Interrupted(io.StringIO):
+    """A stream that takes nothing, until somebody presses Ctrl-C."""
+
+    def write(self, text: str) -> int:
+        raise KeyboardInterrupt
+
+
+def ended(command: Callable[..., None], *, json: bool = False, output: Path | None = None) -> int:
+    """Run a command as the command line does; return its exit code."""
+    try:
+        guarded(command)(json=json, output=output)
+    except typer.Exit as left:
+        return left.exit_code
+    return 0
+
+
+def test_a_run_is_told_of_on_standard_output_where_standard_error_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Unwritable("stderr"))
+    receipts = Receipts()
+    receipts.note(STARTED)
+
+    receipts.tell_left()
+    receipts.tell_left()
+
+    assert capsys.readouterr().out == "Run 01A was started, and costs what it costs.\n"
+    assert not receipts.is_told_elsewhere
+
+
+def test_programs_read_an_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stderr", Unwritable("stderr"))
+    receipts = Receipts(as_json=True)
+    receipts.note(STARTED)
+    receipts.may_have_paid()
+
+    receipts.tell_left()
+
+    assert [json.loads(line)["run_id"] for line in capsys.readouterr().out.splitlines()] == ["01A", None]
+
+
+def test_an_interrupt_does_not_keep_a_run_from_being_told_of(
+    monkeypatch: pytest.MonkeyPatch, last_resort: Path
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Interrupted())
+    receipts = Receipts()
+    receipts.note(STARTED)
+
+    receipts.tell_left()
+
+    # At the terminal of whoever runs the tests, where there is one.
+    assert receipts.is_told_elsewhere
+    assert not last_resort.exists() or "01A" in last_resort.read_text()
+
+
+def test_each_candidate_is_told_of_and_one_without_a_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    receipts = Receipts()
+    receipts.note(attrs.evolve(UNKNOWN, candidates=["01B", "01C"], run_id="01A"))
+    receipts.note(UNKNOWN)
+
+    receipts.tell_left()
+
+    assert capsys.readouterr().err == (
+        "".join(f"Run {run_id} may have been started by this command.\n" for run_id in ("01A", "01B", "01C")) + LOOK
+    )
+    assert receipts.is_unknown
+
+
+def test_nobody_is_told_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    receipts = Receipts()
+    receipts.note(STARTED)
+    receipts.may_have_paid()
+    receipts.was_written("run 01A")
+    receipts.was_written("A run may have been started, and may cost money. Look before you start another one:")
+
+    receipts.tell_left()
+
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_right_after_the_answer_names_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        current().is_starting = True
+        current().note(STARTED)
+        raise KeyboardInterrupt
+
+    assert ended(command, json=True) == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"run_id": "01A", "exit_code": 130, "error": "interrupted"}
+    assert err == "Interrupted.\n"
+
+
+def test_an_interrupt_before_the_start_has_left_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        current().is_starting = True
+        raise TerminatedError(15)
+
+    assert ended(command) == 143
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_a_start_that_nobody_waits_for_any_more_may_have_brought_about_a_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command(**_: object) -> None:
+        current().is_starting = True
+        interrupt = KeyboardInterrupt()
+        interrupt.add_note(NOT_ENDED)
+        raise interrupt
+
+    assert ended(command, json=True) == 4
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == 4
+    assert err == f"Interrupted.\n  {NOT_ENDED}\n{LOOK}"
+
+
+def test_two_interrupts_leave_a_start_open(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        current().is_starting = True
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise KeyboardInterrupt
+
+    assert ended(command) == 4
+    assert LOOK in capsys.readouterr().err
+
+
+def test_the_second_interrupt_does_not_hide_what_the_first_has_found(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        current().is_starting = True
+        try:
+            raise KeyboardInterrupt from OutcomeUnknownError("lost", candidates=["01B"])
+        finally:
+            raise KeyboardInterrupt
+
+    assert ended(command, json=True) == 4
+    out, err = capsys.readouterr()
+    assert json.loads(out)["candidates"] == ["01B"]
+    assert "candidate: run 01B" in err
+
+
+def test_an_interrupt_of_the_words_about_an_interrupt_ends_them_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, last_resort: Path
+) -> None:
+    def command(**_: object) -> None:
+        current().note(UNKNOWN)
+        monkeypatch.setattr(sys, "stderr", Interrupted())
+        raise KeyboardInterrupt
+
+    assert ended(command) == 4
+    assert not last_resort.exists() or LOOK.strip() in last_resort.read_text()
+
+
+def test_what_fails_after_an_interrupt_is_told_as_the_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        try:
+            raise TerminatedError(1)
+        finally:
+            raise OSError(5, "Input/output error")
+
+    assert ended(command, json=True) == 129
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"run_id": None, "exit_code": 129, "error": "interrupted"}
+    assert err == "Interrupted.\n"
+
+
+def test_a_failure_after_a_start_names_the_run_and_is_no_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        current().note(STARTED)
+        raise ValueError("odd")
+
+    assert ended(command, json=True) == ExitCode.SERVICE
+    assert json.loads(capsys.readouterr().out) == {"run_id": "01A", "exit_code": 3, "error": "odd"}
+
+
+def test_nothing_but_rows_stands_among_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: object) -> None:
+        current().note(STARTED)
+        raise ServiceError("busy")
+
+    assert ended(command, json=True, output=STDIO) == ExitCode.SERVICE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "busy\nRun 01A was started, and costs what it costs.\n"
