@@ -9,6 +9,7 @@ from typing import Self
 
 from rich.progress import Progress, ProgressColumn
 
+from coreclaw_async.cli import streams
 from coreclaw_async.cli.screen import Screen, plain
 
 
@@ -34,6 +35,7 @@ class Bar:
         is_hidden: bool = False,
         found: str = "",
     ) -> None:
+        self._screen = screen
         self._bar = Progress(
             *columns,
             console=screen.err,
@@ -45,9 +47,15 @@ class Bar:
         self._task = self._bar.add_task(plain(word), total=total, found=found)
 
     def __enter__(self) -> Self:
-        if not self._bar.disable:
-            self._bar.start()
+        if self._is_shown:
+            with _gone_unless_seen():
+                self._bar.start()
         return self
+
+    @property
+    def _is_shown(self) -> bool:
+        # Some versions of rich write an empty line when a bar stops that was never shown.
+        return not self._bar.disable and self._screen.shows_progress
 
     @contextmanager
     def aside(self) -> Generator[None]:
@@ -64,6 +72,15 @@ class Bar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Some versions of rich write an empty line when a bar stops that was never shown.
-        if not self._bar.disable:
-            self._bar.stop()
+        if self._is_shown:
+            with _gone_unless_seen():
+                self._bar.stop()
+
+
+@contextmanager
+def _gone_unless_seen() -> Generator[None]:
+    """Let no command end because its terminal has gone away, with which its bar has."""
+    try:
+        yield
+    except OSError:
+        streams.give_up("stderr")

@@ -20,12 +20,16 @@ class _Watched(io.TextIOWrapper):
 
     Attributes:
         failure: What writing has failed with, or None.
+        is_given_up: Whether nothing is written any more, which is an error and not a silence.
     """
 
     failure: OSError | None = None
+    is_given_up: bool = False
 
     def write(self, text: str, /) -> int:
         """Write, and remember a failure."""
+        if self.is_given_up:
+            raise self.failure or OSError(errno.EIO, "the stream was given up")
         try:
             return super().write(text)
         except OSError as error:
@@ -39,6 +43,10 @@ class _Watched(io.TextIOWrapper):
         except OSError as error:
             self.failure = error
             raise
+
+    def isatty(self) -> bool:
+        """Return whether somebody looks."""
+        return not self.is_given_up and super().isatty()
 
 
 class Unwritable:
@@ -99,14 +107,18 @@ def prepare() -> None:
 def give_up(name: Name) -> None:
     """Have what is still in the buffer of a stream not complain at exit, and whatever comes later fail."""
     stream = getattr(sys, name)
+    # Before which a bar may stand, that puts it back when it ends.
+    stream = getattr(stream, "rich_proxied_file", stream)
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(devnull, stream.fileno())
         finally:
             os.close(devnull)
-    _unwatch(stream)
-    setattr(sys, name, Unwritable(name))
+    if isinstance(stream, _Watched):
+        stream.is_given_up = True
+    else:
+        setattr(sys, name, Unwritable(name))
 
 
 def failure_of(name: Name) -> OSError | None:

@@ -239,7 +239,7 @@ def test_an_interrupted_wait_for_several_runs_names_those_that_go_on(service: Fa
         outcome = invoke("wait", *runs)
 
     assert outcome.exit_code == 130
-    assert f"Runs {', '.join(sorted(runs))} go on and cost what they cost." in outcome.stderr
+    assert f"Runs {', '.join(runs)} go on and cost what they cost." in outcome.stderr
 
 
 def test_an_interrupted_start_has_exit_code_4_and_candidates(service: FakeService) -> None:

@@ -1,0 +1,133 @@
+"""Standard streams that are closed, full, or given up: what is not taken is an error, and nothing complains at exit."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coreclaw_async.cli import streams
+from coreclaw_async.cli.run_progress import RunProgress
+from coreclaw_async.cli.screen import Screen
+
+
+@pytest.fixture(autouse=True)
+def _streams_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("stdin", "stdout", "stderr", "__stdout__", "__stderr__"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    yield
+    streams.leave()
+
+
+def full(name: streams.Name, monkeypatch: pytest.MonkeyPatch) -> io.TextIOWrapper:
+    """Put a full disk behind a stream."""
+    stream = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - the test closes it
+    monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, f"__{name}__", stream)
+    streams.prepare()
+    return stream
+
+
+def test_a_full_disk_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = full("stdout", monkeypatch)
+    sys.stdout.write("x")
+
+    with pytest.raises(OSError, match="No space left"):
+        sys.stdout.flush()
+    failure = streams.failure_of("stdout")
+    streams.give_up("stdout")
+    raw.close()
+
+    assert isinstance(failure, OSError)
+    assert failure.strerror == "No space left on device"
+
+
+def test_long_text_fails_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = full("stdout", monkeypatch)
+
+    with pytest.raises(OSError, match="No space left"):
+        sys.stdout.write("x" * 100_000)
+    assert streams.failure_of("stdout") is not None
+    streams.give_up("stdout")
+    raw.close()
+
+
+def test_what_was_given_up_takes_nothing_and_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = full("stdout", monkeypatch)
+    assert not sys.stdout.isatty()
+    streams.give_up("stdout")
+
+    with pytest.raises(OSError, match="given up"):
+        sys.stdout.write("x")
+    assert not sys.stdout.isatty()
+    streams.leave()
+    assert sys.stdout is raw
+    raw.close()  # What is below was never the watcher's to close, and its buffer has somewhere to go.
+
+
+def test_a_stream_that_is_no_file_is_given_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+    streams.give_up("stderr")
+
+    assert not Screen().complain("x")
+
+
+def test_a_closed_stream_is_an_error_and_not_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    streams.prepare()
+
+    assert sys.stdin.read() == ""
+    assert sys.stdout.write("") == 0
+    assert not sys.stdout.isatty()
+    with pytest.raises(io.UnsupportedOperation):
+        sys.stdout.fileno()
+    assert streams.failure_of("stdout") is None  # Nobody has tried.
+    with pytest.raises(OSError, match="standard output is closed"):
+        sys.stdout.write("x")
+    assert streams.failure_of("stdout") is not None
+
+
+def test_a_terminal_that_goes_away_while_a_bar_is_shown_ends_no_command_and_swallows_no_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path, the test closes it
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    streams.prepare()
+    screen = Screen()
+
+    with RunProgress(screen, 1) as bar:
+        os.close(ours)
+        with bar.aside():
+            assert not screen.complain("Run 01A goes on")
+        assert not screen.complain("Run 01A goes on")
+    assert not screen.complain("Run 01A goes on")
+    with RunProgress(screen, 1):
+        pass
+    terminal.close()
+
+
+def test_words_behind_a_bar_whose_terminal_has_gone_are_not_taken_for_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path, the test closes it
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    streams.prepare()
+    screen = Screen()
+
+    with RunProgress(screen, 1):
+        os.close(ours)
+        assert not screen.complain("Run 01A goes on")
+        assert not screen.complain("Run 01A goes on")
+    assert not screen.complain("Run 01A goes on")
+    terminal.close()
