@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
@@ -92,7 +93,8 @@ def tell_failure(screen: Screen, error: errors.CoreClawError, *, name: str | Non
     """
     code = tell_error(screen, error)
     if as_json:
-        print_json([failure_object(error, code, name)])
+        with suppress(OSError):  # The others are treated all the same; the end of the command looks at the stream.
+            print_json([failure_object(error, code, name)])
     return code
 
 

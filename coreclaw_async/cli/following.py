@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import attrs
 import typer
 
 from coreclaw_async._sync.generated import CoreClaw
-from coreclaw_async.cli.failures import ExitCode, tell_error, tell_failure
+from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error, tell_failure
 from coreclaw_async.cli.interrupts import exit_code
 from coreclaw_async.cli.output import print_json, run_sentence
+from coreclaw_async.cli.receipts import current
 from coreclaw_async.cli.run_progress import RunProgress
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.errors import CoreClawError, RunAbortedError, RunFailedError, WaitTimeoutError
@@ -39,6 +42,7 @@ class Following:
     as_json: bool
     is_quiet: bool = False
     _screen: Screen = attrs.field(factory=Screen, init=False)
+    _seen: set[str] = attrs.field(factory=set[str], init=False)
 
     def follow(self, run_ids: Sequence[str]) -> tuple[list[Run], set[ExitCode]]:
         """
@@ -65,21 +69,27 @@ class Following:
                         else:
                             codes.add(self._tell_failure(found))
         except WaitTimeoutError as error:
-            codes.add(tell_error(self._screen, error))
-            self._leave(error.pending, ExitCode.WAIT_TIMEOUT, error.message)
+            code = tell_error(self._screen, error)
+            codes.add(code)
+            self._leave(error.pending, failure_object(error, code))
         except KeyboardInterrupt as interrupt:
             self._screen.complain("Interrupted.")
-            self._leave(list(left), exit_code(interrupt), "interrupted")
+            self._leave(list(left), {"exit_code": exit_code(interrupt), "error": "interrupted"})
             raise typer.Exit(exit_code(interrupt)) from None
         return succeeded, codes
 
     def _ends(self, run_ids: Sequence[str], bar: RunProgress) -> Iterator[Run | CoreClawError]:
         """Yield each run that succeeded, and for each other what became of it: one that cannot be seen ends no wait."""
+
+        def update(run: Run) -> None:
+            self._seen.add(run.run_id)
+            bar.update(run)
+
         stream = self.client.runs.wait_many(
             run_ids,
             timeout=self.timeout,
             check=True,
-            on_update=bar.update,
+            on_update=update,
             on_cancel="abort" if self.abort else "leave",
         )
         while True:
@@ -93,12 +103,16 @@ class Following:
                 yield error
 
     def _tell_end(self, run: Run) -> None:
-        if self.as_json:
-            print_json([run])
-        elif self.is_quiet:
+        if self.is_quiet and not self.as_json:
             self._screen.complain(run_sentence(run))
-        else:
-            self._screen.tell(run_sentence(run))
+            return
+        with suppress(
+            OSError
+        ):  # The other runs are waited for all the same; the end of the command looks at the stream.
+            if self.as_json:
+                print_json([run])
+            else:
+                self._screen.tell(run_sentence(run))
 
     def _tell_failure(self, error: CoreClawError) -> ExitCode:
         """Tell a bad end as any other, and why it is bad on standard error."""
@@ -110,20 +124,29 @@ class Following:
         self._screen.hint("its log", next_command("log", run.run_id))
         return code
 
-    def _leave(self, run_ids: Sequence[str], code: int, why: str) -> None:
+    def _leave(self, run_ids: Sequence[str], failure: Mapping[str, Any]) -> None:
         """Say what becomes of runs whose ends nobody saw."""
         if self.as_json:
-            print_json({"run_id": run_id, "exit_code": int(code), "error": why} for run_id in run_ids)
+            with suppress(OSError):
+                print_json({**failure, "run_id": run_id} for run_id in run_ids)
         if self.abort:
             for run_id in run_ids:
                 self._screen.complain(f"Asked to abort run {run_id}: {self._state(run_id)}.")
             self._screen.complain(f"  to see the end:  {next_command('wait', *run_ids)}")
             return
+        unseen = [run_id for run_id in run_ids if run_id not in self._seen and run_id != current().run_id]
+        if unseen:
+            self._screen.complain(f"Nothing was seen of {', '.join(unseen)}: whether that goes on is not known.")
+        self._tell_going_on([run_id for run_id in run_ids if run_id not in unseen])
+        self._screen.complain(f"  to wait again:  {next_command('wait', *run_ids)}")
+        self._screen.complain(f"  to stop:        {next_command('abort', *run_ids)}")
+
+    def _tell_going_on(self, run_ids: Sequence[str]) -> None:
+        if not run_ids:
+            return
         one = len(run_ids) == 1
         it_goes_on = "goes on and costs what it costs" if one else "go on and cost what they cost"
         self._screen.complain(f"{'Run' if one else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
-        self._screen.complain(f"  to wait again:  {next_command('wait', *run_ids)}")
-        self._screen.complain(f"  to stop:        {next_command('abort', *run_ids)}")
 
     def _state(self, run_id: str) -> str:
         """Look once more: that the service agrees does not mean that the run has stopped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -105,7 +106,8 @@ def abort(
                 continue
             screen.complain(f"Asked to abort {'the last run' if aborted.run_id is None else f'run {aborted.run_id}'}.")
             if json:
-                print_json([aborted])
+                with suppress(OSError):  # The others are stopped all the same; the end looks at the stream.
+                    print_json([aborted])
     if codes:
         raise typer.Exit(worst(codes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Self, TypeAlias
@@ -111,7 +112,8 @@ class Starting:
         if self._screen.complain(f"Run {started.run_id} started."):
             return
         if self.as_json:
-            print_json([started])
+            with contextlib.suppress(OSError):  # It is waited for all the same; the end looks at the stream.
+                print_json([started])
         else:
             current().tell_left(is_stdout_free=self.output != STDIO)
 

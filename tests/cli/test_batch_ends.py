@@ -252,9 +252,7 @@ def test_an_interrupt_is_130_and_ends_with_json(served: FakeService, tmp_path: P
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_to_the_process_has_its_own_code(
-    served: FakeService, tmp_path: Path, number: int, code: int
-) -> None:
+def test_a_signal_to_the_process_has_its_own_code(served: FakeService, tmp_path: Path, number: int, code: int) -> None:
     served.default_script = RunScript(rows=1, duration=30.0)
     plan(tmp_path, 1)
     with running("batch", "run", "nightly") as process:

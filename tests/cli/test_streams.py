@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from coreclaw_async.__main__ import main
 from coreclaw_async.cli import streams
 from coreclaw_async.cli.run_progress import RunProgress
 from coreclaw_async.cli.screen import Screen
+from coreclaw_async.testing import FakeService, RunScript
+
+WORKER = "coreclaw/google-maps-scraper"
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +135,56 @@ def test_words_behind_a_bar_whose_terminal_has_gone_are_not_taken_for_written(mo
         assert not screen.complain("Run 01A goes on")
     assert not screen.complain("Run 01A goes on")
     terminal.close()
+
+
+def told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[object, str]:
+    """Run a command whose standard output is closed; return its exit code and what stands on standard error."""
+    err = io.StringIO()
+    monkeypatch.setattr(sys, "argv", ["coreclaw-async", *arguments])
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", err)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, err.getvalue()
+
+
+def test_all_runs_are_stopped_also_where_nothing_can_be_printed(
+    served: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [served.add_run(WORKER, script=RunScript(duration=600)) for _ in range(2)]
+
+    code, err = told(["abort", *runs, "01M8B1QYTYP0TYP0TYP0TYP0TY", "--json"], monkeypatch)
+
+    assert code == 3
+    assert [f"Asked to abort run {run_id}." in err for run_id in runs] == [True, True]
+    assert "Standard output cannot be written" in err
+
+
+def test_all_runs_are_waited_for_also_where_nothing_can_be_printed(
+    served: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [served.add_run(WORKER, script=RunScript(duration=0, outcome="failed")) for _ in range(2)]
+
+    code, err = told(["wait", *runs], monkeypatch)
+
+    assert code == 1
+    assert [f"run {run_id} ended as failed" in err for run_id in runs] == [True, True]
+
+
+def test_a_run_that_nobody_has_seen_is_not_said_to_go_on(served: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, unseen = served.add_run(WORKER, script=RunScript(duration=600)), "01M8B1QYTYP0TYP0TYP0TYP0TY"
+
+    code, err = told(["wait", seen, unseen, "--timeout", "1.5", "--json"], monkeypatch)
+
+    assert code == 5
+    assert f"Nothing was seen of {unseen}: whether that goes on is not known.\n" in err
+    assert f"Run {seen} goes on and costs what it costs.\n" in err
+
+
+def test_a_wait_for_a_run_that_nobody_has_seen_says_no_more(
+    served: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, err = told(["wait", "01M8B1QYTYP0TYP0TYP0TYP0TY", "--timeout", "1"], monkeypatch)
+
+    assert code == 5
+    assert "goes on and costs" not in err
