@@ -25,7 +25,7 @@ def main() -> None:
         code = start(sys.argv[1:])
     except ImportError as error:
         _name_extra(error)
-    except KeyboardInterrupt:  # Nothing has begun, or all has ended.
+    except KeyboardInterrupt:  # pragma: no cover - nothing has begun, or all has ended
         sys.exit(130)
     sys.exit(code)
 

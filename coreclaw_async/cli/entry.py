@@ -26,7 +26,7 @@ def start(arguments: Sequence[str]) -> int:
     streams.prepare()
     try:
         return _exit_code(arguments)
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt as interrupt:  # pragma: no cover - between two lines that are no command's
         return exit_code(interrupt)
     finally:
         streams.leave()
@@ -39,7 +39,7 @@ def _exit_code(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except USAGE_ERROR as error:
         return _tell_usage(error, as_json="--json" in arguments)
-    except typer.Abort:  # What the parser makes of an interrupt that no command has seen.
+    except typer.Abort:  # pragma: no cover - what some parsers make of an interrupt that no command has seen
         return ExitCode.INTERRUPTED
     except OSError as error:  # Of a help, for commands tell theirs.
         return _not_written(error)

@@ -188,3 +188,19 @@ def test_a_wait_for_a_run_that_nobody_has_seen_says_no_more(
 
     assert code == 5
     assert "goes on and costs" not in err
+
+
+def test_a_bar_whose_terminal_has_gone_ends_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path, the test closes it
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    streams.prepare()
+    screen = Screen()
+
+    with RunProgress(screen, 1):
+        os.close(ours)
+
+    assert not screen.shows_progress
+    terminal.close()

@@ -235,7 +235,7 @@ def test_an_interrupted_wait_can_abort_its_run(service: FakeService) -> None:
 def test_an_interrupted_wait_for_several_runs_names_those_that_go_on(service: FakeService) -> None:
     runs = [service.add_run(WORKER, script=RunScript(duration=600)) for _ in range(2)]
 
-    with interrupt_once(lambda: requests_of(service, "getWorkerRun") + requests_of(service, "listWorkerRuns")):
+    with interrupt_once(lambda: requests_of(service, "getWorkerRun") + requests_of(service, "listWorkerRuns") > 3):
         outcome = invoke("wait", *runs)
 
     assert outcome.exit_code == 130
@@ -274,3 +274,43 @@ def test_a_reader_that_is_gone_from_the_beginning_is_no_error(service: FakeServi
     )
 
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("key", "code", "words"), [("\x03", 130, "Interrupted."), ("\x04", 2, "there is no key")])
+def test_who_leaves_the_prompt_for_the_key_has_paid_for_nothing(
+    service: FakeService, terminals: list[Terminal], monkeypatch: pytest.MonkeyPatch, key: str, code: int, words: str
+) -> None:
+    monkeypatch.delenv("CORECLAW_API_KEY")
+    terminal = open_terminal(terminals, *RUN)
+    terminal.read_until("API key: ")
+    terminal.type(key)
+
+    ended, text = terminal.end()
+
+    assert ended == code
+    assert words in text
+    assert not service.runs
+
+
+def test_a_run_is_told_of_at_the_terminal_where_both_streams_are_closed(service: FakeService) -> None:
+    ours, theirs = pty.openpty()
+    code = (
+        "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.close(1); os.close(2);"
+        "os.execv(os.sys.executable, [os.sys.executable, '-m', 'coreclaw_async', *os.sys.argv[1:]])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *RUN],
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    terminal = Terminal(process, ours)
+    text = terminal.read_until("costs what it costs.")
+    ended = process.wait(LIMIT)
+    os.close(theirs)
+    os.close(ours)
+
+    (run_id,) = service.runs
+    assert ended == 7
+    assert f"Run {run_id} was started, and costs what it costs." in text

@@ -24,7 +24,7 @@ import pytest
 from cli.command_line import command
 
 from coreclaw_async import RunSpec
-from coreclaw_async._sync_generated import CoreClaw
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
