@@ -36,6 +36,7 @@ class Bar:
         found: str = "",
     ) -> None:
         self._screen = screen
+        self._is_shown = False
         self._bar = Progress(
             *columns,
             console=screen.err,
@@ -47,15 +48,11 @@ class Bar:
         self._task = self._bar.add_task(plain(word), total=total, found=found)
 
     def __enter__(self) -> Self:
-        if self._is_shown:
+        if not self._bar.disable and self._screen.shows_progress:
+            self._is_shown = True
             with _gone_unless_seen():
                 self._bar.start()
         return self
-
-    @property
-    def _is_shown(self) -> bool:
-        # Some versions of rich write an empty line when a bar stops that was never shown.
-        return not self._bar.disable and self._screen.shows_progress
 
     @contextmanager
     def aside(self) -> Generator[None]:
@@ -72,7 +69,9 @@ class Bar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # Some versions of rich write an empty line when a bar stops that was never shown.
         if self._is_shown:
+            self._is_shown = False
             with _gone_unless_seen():
                 self._bar.stop()
 

@@ -86,3 +86,13 @@ def test_bytes_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert isinstance(sys.stderr, Tty)
     assert "512/1,024" in sys.stderr.getvalue() or "0.5/1.0" in sys.stderr.getvalue()
+
+
+def test_a_key_file_that_holds_no_key_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "key"
+    empty.write_text("\n")
+
+    with pytest.raises(typer.BadParameter, match="is empty"):
+        find_key(empty, may_ask=False)
+    with pytest.raises(typer.BadParameter, match="No such file"):
+        find_key(tmp_path / "none", may_ask=False)
