@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import sys
-from typing import Literal, cast
+from typing import Literal
 
 Name = Literal["stdout", "stderr"]
 
@@ -91,7 +91,9 @@ def prepare() -> None:
                 os.fstat(number)
             except OSError:
                 os.open(os.devnull, os.O_RDWR)  # Gets the lowest free number, which a socket or file would get else.
-            setattr(sys, name, io.StringIO() if name == "stdin" else Unwritable(cast("Name", name)))
+            setattr(
+                sys, name, io.StringIO() if name == "stdin" else Unwritable("stdout" if name == "stdout" else "stderr")
+            )
         elif name != "stdin" and type(stream) is io.TextIOWrapper:
             watched = _Watched(
                 stream.buffer,
