@@ -1,4 +1,4 @@
-"""What can be run for this project: `nox -s tests lowest generate lint types package bench demo`."""
+"""What can be run for this project: `nox -s tests endurance lowest generate lint types package bench demo`."""
 
 from __future__ import annotations
 
@@ -42,24 +42,30 @@ def versions() -> list[str]:
 
 @nox.session(python=versions())
 def tests(session: nox.Session) -> None:
-    """
-    Run the tests against the installed wheel.
-
-    The lowest Python runs all of them and holds the coverage of branches at 100 %; the others leave out those that take
-    long whatever Python they run on.
-    """
+    """Run the tests that are quick, against the installed wheel; on the lowest Python what they cover is kept."""
     session.install(EXTRAS, *group("test"))
     # Not `python -m pytest`, which would put the checkout before the installed package.
     if session.posargs:
         session.run("pytest", *session.posargs)
-        return
-    if session.python != versions()[0]:
+    elif session.python == versions()[0]:
+        session.run("coverage", "erase")
+        session.run("coverage", "run", f"{session.bin}/pytest", "-m", "not endurance", *AT_ONCE)
+    else:
         session.run("pytest", "-m", "not endurance", *AT_ONCE)
+
+
+@nox.session(python=versions()[:1])
+def endurance(session: nox.Session) -> None:
+    """Run the tests that take long or kill processes; after `tests`, all branches must be covered."""
+    session.install(EXTRAS, *group("test"))
+    if session.posargs:
+        session.run("pytest", "-m", "endurance", *session.posargs)
         return
-    session.run("coverage", "erase")
-    session.run("coverage", "run", f"{session.bin}/pytest", *AT_ONCE)
+    tests_were_run = any(Path().glob(".coverage.*"))
+    session.run("coverage", "run", f"{session.bin}/pytest", "-m", "endurance", *AT_ONCE)
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    if tests_were_run:
+        session.run("coverage", "report")
 
 
 @nox.session(python="3.11")

@@ -412,6 +412,7 @@ def test_the_operations_are_those_of_the_published_specification() -> None:
         assert len(ours.path.split("/")) == len(path.removeprefix("/api/v2").split("/"))
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_each_operation_over_a_real_socket(name: str) -> None:
     operation = OPERATIONS[name]

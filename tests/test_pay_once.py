@@ -163,6 +163,7 @@ async def test_one_call_pays_at_most_once_and_names_what_it_paid_for(
 
 
 # A busy machine takes its time for a connection with TLS; only silence has to run out.
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     ("fault", "timeout"),
     [

@@ -33,6 +33,7 @@ def planned(lanes: int) -> list[RunSpec]:
     return [RunSpec(key=f"k{lane}", worker_id=f"me/w{lane}", input={"keywords": [f"k{lane}"]}) for lane in range(lanes)]
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("outage", OUTAGES)
 @pytest.mark.parametrize("minutes", [5, 20])
 async def test_a_lost_start_is_looked_for_through_an_outage(service: FakeService, outage: str, minutes: int) -> None:

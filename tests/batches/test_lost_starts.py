@@ -361,6 +361,7 @@ async def test_starts_of_one_lane_go_at_once_where_callbacks_tell_them_apart(hub
     )
 
 
+@pytest.mark.endurance
 async def test_without_a_callback_it_is_held_and_a_late_one_settles_it(hub: CallbackHub) -> None:
     reconciled: list[str] = []
 
@@ -383,6 +384,7 @@ async def test_without_a_callback_it_is_held_and_a_late_one_settles_it(hub: Call
     assert service.runs_created == 2
 
 
+@pytest.mark.endurance
 async def test_a_callback_that_comes_while_no_process_lives_is_understood_by_a_hub_of_the_next_one(
     hub: CallbackHub, tmp_path: Path
 ) -> None:
@@ -421,6 +423,7 @@ async def test_a_person_who_is_quicker_than_a_callback_is_obeyed(hub: CallbackHu
     assert outcome.run_id == held.candidates[0]
 
 
+@pytest.mark.endurance
 async def test_a_lost_start_of_another_batch_of_the_lane_is_settled_first(service: FakeService, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     service.faults.add(faults.stall(), operation="runWorker")
@@ -468,6 +471,7 @@ async def test_a_callback_that_names_another_items_run_is_not_believed(hub: Call
     assert set(runs_by_key(service).values()) == {1}
 
 
+@pytest.mark.endurance
 async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     hub: CallbackHub, service: FakeService, tmp_path: Path
 ) -> None:

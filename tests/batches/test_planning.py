@@ -76,6 +76,7 @@ async def test_a_batch_without_a_plan_and_one_with_a_whole_one_are_not_half_plan
             assert not await is_half_planned(batch)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("good", [0, 3, 1_000, 1_500])
 async def test_a_plan_whose_iterable_breaks_is_half_a_plan_until_a_whole_one_is_made(
     service: FakeService, ledger: str, good: int

@@ -333,6 +333,7 @@ async def test_a_store_that_is_closed_while_others_wait_for_the_server_says_so(
                 await store.aclose()
 
 
+@pytest.mark.endurance
 async def test_writes_that_lock_each_other_are_made_again(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
@@ -555,6 +556,7 @@ async def test_a_waiter_that_the_driver_has_cancelled_is_a_lost_session(postgres
     assert session.is_over
 
 
+@pytest.mark.endurance
 async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(postgres_dsn: str) -> None:
     store = await opened(postgres_dsn)
     for number in range(40):

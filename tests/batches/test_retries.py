@@ -107,6 +107,7 @@ async def test_what_somebody_has_aborted_is_not_retried(service: FakeService) ->
 
 
 # A virtual clock does not wait for Postgres.
+@pytest.mark.endurance
 @pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
 async def test_a_run_that_takes_longer_than_its_spec_allows_is_aborted(service: FakeService, ledger: str) -> None:
     service.default_script = RunScript(duration=1_000)
@@ -306,6 +307,7 @@ async def test_many_runs_that_take_too_long_are_aborted_at_once(service: FakeSer
     assert service.clock.monotonic() - began < 60 + 40 / 8 * 5 + 40
 
 
+@pytest.mark.endurance
 async def test_aborts_that_nobody_answers_go_further_and_further_apart_and_are_told_once_a_minute(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:

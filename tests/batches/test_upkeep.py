@@ -40,6 +40,7 @@ def kept(ledger: str) -> str:
     return ledger
 
 
+@pytest.mark.endurance
 async def test_an_export_has_each_item_with_its_runs(service: FakeService, ledger: str) -> None:
     service.script_next(RunScript(outcome="failed", error_message="no luck", duration=1.0))
     async with opened(service, ledger, count=3) as batch:

@@ -122,6 +122,7 @@ def test_items_are_listed_by_state_and_worker(served: FakeService, tmp_path: Pat
     assert batch("items", "--state", "lost").exit_code == 2
 
 
+@pytest.mark.endurance
 def test_more_held_items_than_a_report_names_can_be_listed(served: FakeService, ledger: str) -> None:
     with CoreClaw() as client, client.batch("nightly", ledger=ledger) as opened:
         opened.plan(RunSpec(key=f"k{number}", worker_id=WORKER, input={}) for number in range(103))
@@ -221,6 +222,7 @@ def test_rows_that_cannot_be_written_are_seven(served: FakeService, tmp_path: Pa
     assert "[Errno 28] No space left on device: '/dev/full'" in outcome.stderr
 
 
+@pytest.mark.endurance
 def test_a_reader_of_rows_who_has_had_enough_is_no_failure(served: FakeService, tmp_path: Path) -> None:
     served.default_script = RunScript(rows=500, duration=0.0)
     plan(tmp_path, 3)
@@ -403,6 +405,7 @@ def in_terminal(*arguments: str, react: tuple[str, Callable[[], object]] | None 
     return code, without_escapes(text)
 
 
+@pytest.mark.endurance
 def test_a_terminal_shows_where_it_stands(served: FakeService, tmp_path: Path) -> None:
     served.default_script = RunScript(rows=1, duration=0.5)
     plan(tmp_path, 6)
@@ -456,6 +459,7 @@ def test_a_ledger_that_cannot_be_read_now_is_read_again_by_the_line(served: Fake
     assert "paused, 3 planned" in without_escapes(err.getvalue())
 
 
+@pytest.mark.endurance
 def test_the_commands_of_the_readme_run_as_they_stand_there(
     served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

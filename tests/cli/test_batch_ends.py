@@ -24,6 +24,7 @@ _LONG = 90.0
 pytestmark = [pytest.mark.endurance, pytest.mark.usefixtures("ledger")]
 
 
+@pytest.mark.endurance
 def test_all_done_is_zero(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path)
     code, stdout, stderr = run_in_pipes("batch", "run", "nightly", "-o", str(tmp_path / "rows"))
@@ -65,6 +66,7 @@ def test_rows_that_cannot_be_read_are_six_and_never_silence(served: FakeService,
     assert set(last["runs_left"].values()) == set(served.runs)
 
 
+@pytest.mark.endurance
 def test_held_items_are_six(served: FakeService, ledger: str) -> None:
     (lost,) = hold(served, ledger)
     code, stdout, stderr = run_in_pipes("batch", "run", "nightly", "--json")
@@ -166,6 +168,7 @@ def test_options_of_a_run_reach_the_batch(served: FakeService, tmp_path: Path) -
     assert "Failed: k0: a run may have been started, nobody can tell" in ran.stderr
 
 
+@pytest.mark.endurance
 def test_a_folder_that_becomes_unusable_is_seven_and_names_the_runs(served: FakeService, tmp_path: Path) -> None:
     served.default_script = RunScript(rows=2, duration=2.0)
     plan(tmp_path, 1)
@@ -185,6 +188,7 @@ def test_a_folder_that_becomes_unusable_is_seven_and_names_the_runs(served: Fake
     assert "submitted\t1" in stdout
 
 
+@pytest.mark.endurance
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_behind_standard_output_is_seven(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path, 2)
@@ -203,6 +207,7 @@ def test_a_full_disk_behind_standard_output_is_seven(served: FakeService, tmp_pa
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.endurance
 def test_a_reader_who_is_gone_is_told_of_in_the_exit_code(served: FakeService, tmp_path: Path) -> None:
     served.default_script = RunScript(rows=1, duration=1.0)
     plan(tmp_path, 2)
@@ -219,6 +224,7 @@ def test_a_reader_who_is_gone_is_told_of_in_the_exit_code(served: FakeService, t
     assert "Exception ignored" not in text
 
 
+@pytest.mark.endurance
 def test_a_ledger_that_goes_away_while_runs_go_on_is_no_usage_error(
     served: FakeService, ledger: str, tmp_path: Path
 ) -> None:
@@ -251,6 +257,7 @@ def test_an_interrupt_is_130_and_ends_with_json(served: FakeService, tmp_path: P
     assert "Runs that were started go on and cost what they cost." in ran.stderr
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_to_the_process_has_its_own_code(served: FakeService, tmp_path: Path, number: int, code: int) -> None:
     served.default_script = RunScript(rows=1, duration=30.0)
@@ -281,6 +288,7 @@ def test_overlapping_runs_of_one_batch_both_end_when_all_is_done(served: FakeSer
     assert batch("report").stdout.splitlines()[1] == "done\t12"
 
 
+@pytest.mark.endurance
 def test_a_paused_batch_says_so_and_goes_on_when_it_is_resumed(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path, 1)
     assert batch("pause").exit_code == 0

@@ -123,6 +123,7 @@ def test_given_number_of_rows_goes_to_the_given_file_in_the_format_of_its_ending
     assert len(path.read_text().splitlines()) == 5
 
 
+@pytest.mark.endurance
 def test_process_writes_no_escapes_into_pipes(processes: Processes) -> None:
     code, stdout, stderr = processes.piped.result()
 
@@ -130,6 +131,7 @@ def test_process_writes_no_escapes_into_pipes(processes: Processes) -> None:
     assert "\x1b" not in stdout
 
 
+@pytest.mark.endurance
 def test_terminal_shows_a_progress_bar_with_status_and_rows(processes: Processes) -> None:
     code, text = processes.in_terminal.result()
 
@@ -141,6 +143,7 @@ def test_terminal_shows_a_progress_bar_with_status_and_rows(processes: Processes
     assert text.rstrip().endswith("print(row)")
 
 
+@pytest.mark.endurance
 def test_terminal_gets_no_colour_when_no_color_is_set(processes: Processes) -> None:
     code, text = processes.without_colour.result()
 
@@ -149,6 +152,7 @@ def test_terminal_gets_no_colour_when_no_color_is_set(processes: Processes) -> N
     assert not COLOUR.search(text)
 
 
+@pytest.mark.endurance
 def test_dumb_terminal_gets_no_progress_bar(processes: Processes) -> None:
     code, text = processes.in_dumb_terminal.result()
 

@@ -59,6 +59,7 @@ def url() -> Iterator[str]:
         yield address_in(first_line(process))
 
 
+@pytest.mark.endurance
 def test_plain_http_client_reaches_the_emulator_of_a_process(url: str) -> None:
     answer = httpx.get(f"{url}/api/v2/users/account", headers={"api-key": "test-key"}, trust_env=False)
 
@@ -73,6 +74,7 @@ async def test_client_runs_a_worker_on_the_emulator_of_a_process(url: str) -> No
     assert len(rows) == 120
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_process_ends_with_0_soon_when_it_is_told_to_stop(number: signal.Signals) -> None:
     with running("emulate", "--port", "0") as process:
@@ -90,6 +92,7 @@ def test_process_ends_with_0_soon_when_it_is_told_to_stop(number: signal.Signals
     assert took < 10
 
 
+@pytest.mark.endurance
 def test_process_ends_soon_when_a_client_still_waits_for_an_answer() -> None:
     with running("emulate", "--port", "0", "--run-seconds", "60") as process:
         url = address_in(first_line(process))
@@ -128,6 +131,7 @@ def test_signals_mean_what_they_meant_before_when_the_emulator_has_ended() -> No
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.endurance
 def test_printed_settings_and_command_line_can_be_pasted_into_a_shell() -> None:
     outcome = emulate("--api-key", "a$key'1", key="a$key'1")
     url = address_in(outcome.stdout)

@@ -179,6 +179,7 @@ def _prepare(service: FakeService, words: list[str]) -> list[str]:
     return [EXAMPLE_ID.sub(made, word) for word in words]
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("example", ALL_EXAMPLES)
 def test_example_runs_as_it_stands_in_the_help(scene: FakeService, example: str) -> None:
     words = _prepare(scene, shlex.split(example))
@@ -266,6 +267,7 @@ def test_help_in_a_terminal_fits_it(columns: int) -> None:
     assert max(map(cell_len, text.splitlines())) <= columns
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("words", [("--help",), ("batch", "plan", "--help"), ("emulate", "--help")])
 def test_help_has_no_colour_that_cannot_be_read_on_white_or_black(words: tuple[str, ...]) -> None:
     """No yellow and no cyan, and no background; only the titles of the frames are dimmed."""

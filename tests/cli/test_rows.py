@@ -364,6 +364,7 @@ def test_following_that_is_interrupted_says_how_to_go_on_with_this_run(served: F
 CONTROLS = "\x1b[8m\x9b8m\x7f\u2028\u202e\u2066\U000e0041"
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
@@ -420,6 +421,7 @@ def test_a_log_that_is_followed_for_too_long_tells_programs(served: FakeService)
     assert (told["run_id"], told["exit_code"], told["type"]) == (run_id, 5, "WaitTimeoutError")
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("command", [("rows",), ("rows", "--format", "csv"), ("export", "--inputs")], ids=" ".join)
 def test_a_terminal_is_not_controlled_by_rows_and_inputs_of_a_batch(
     served: FakeService, ledger: str, tmp_path: Path, command: tuple[str, ...]
@@ -438,6 +440,7 @@ def test_a_terminal_is_not_controlled_by_rows_and_inputs_of_a_batch(
     assert "\x1b[8m" not in written
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("format", ["csv", "json"])
 def test_a_reader_that_has_had_enough_of_rows_is_no_failure(served: FakeService, format: str) -> None:
     run_id = served.add_run(WORKER, rows=2000)
@@ -451,6 +454,7 @@ def test_a_reader_that_has_had_enough_of_rows_is_no_failure(served: FakeService,
         assert process.wait(LIMIT) == 0
 
 
+@pytest.mark.endurance
 def test_a_terminal_shows_how_many_of_how_many_rows_were_read(served: FakeService, tmp_path: Path) -> None:
     run_id = served.add_run(WORKER, rows=1250)
     served.faults.add(faults.delay(0.5), operation="listWorkerRunResults", after=2)

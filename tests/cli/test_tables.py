@@ -84,6 +84,7 @@ def titled(served: FakeService) -> Callable[[str], str]:
     return add
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("title", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize(
@@ -100,6 +101,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_in_it_controls_it(
     assert max(cell_len(line) for line in lines if not line.startswith("Not shown: ")) <= columns
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("title", TEXTS.values(), ids=TEXTS)
 def test_ids_of_runs_are_whole_and_rows_stay_one_line(
@@ -114,6 +116,7 @@ def test_ids_of_runs_are_whole_and_rows_stay_one_line(
     assert len(lines) <= 4
 
 
+@pytest.mark.endurance
 def test_runs_show_their_worker_and_cost_in_80_columns_and_say_what_is_left_out(served: FakeService) -> None:
     served.add_run(WORKER, rows=3)
 
@@ -124,6 +127,7 @@ def test_runs_show_their_worker_and_cost_in_80_columns_and_say_what_is_left_out(
     assert aside == "Not shown: seconds. Shortened: worker. --wide shows all."
 
 
+@pytest.mark.endurance
 def test_wide_shows_all_columns_whole(served: FakeService, titled: Callable[[str], str]) -> None:
     run_id = titled(TEXTS["long"])
 
@@ -136,6 +140,7 @@ def test_wide_shows_all_columns_whole(served: FakeService, titled: Callable[[str
     assert in_terminal("store", "--wide", columns=60)[1][0].split() == ["worker", "title", "slug"]
 
 
+@pytest.mark.endurance
 def test_numbers_are_at_the_right_edge_of_their_column(served: FakeService) -> None:
     served.add_run(WORKER, rows=3)
     served.add_run(WORKER, rows=1234)
@@ -163,6 +168,7 @@ def test_a_pipe_gets_every_column_whole_with_tabs_between(
     assert outcome.stderr == ""
 
 
+@pytest.mark.endurance
 def test_a_time_of_another_year_is_a_date(served: FakeService) -> None:
     _edit_times(served, 1_551_700_800)
     served.add_run(WORKER, rows=3)
@@ -179,6 +185,7 @@ def _edit_times(service: FakeService, moment: int) -> None:
     service.faults.add(faults.edit(edit), operation="listWorkerRuns", times=1)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.usefixtures("ledger")
 def test_keys_and_runs_of_items_are_whole(served: FakeService, tmp_path: Path, columns: int) -> None:
@@ -199,6 +206,7 @@ def test_keys_and_runs_of_items_are_whole(served: FakeService, tmp_path: Path, c
     assert max(cell_len(line) for line in lines if line != key) <= columns
 
 
+@pytest.mark.endurance
 @pytest.mark.usefixtures("ledger")
 def test_candidates_are_one_below_the_other_and_whole(served: FakeService, ledger: str) -> None:
     served.add_run(WORKER, status="running", age=0.0)
@@ -213,6 +221,7 @@ def test_candidates_are_one_below_the_other_and_whole(served: FakeService, ledge
     assert max(map(cell_len, lines)) <= 80
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.usefixtures("ledger")
 def test_a_report_fits(served: FakeService, tmp_path: Path, columns: int) -> None:
@@ -229,6 +238,7 @@ def test_a_report_fits(served: FakeService, tmp_path: Path, columns: int) -> Non
     assert max(cell_len(line) for line in shown if not line.startswith("somebody")) <= columns
 
 
+@pytest.mark.endurance
 def test_what_an_action_could_not_do_is_told_whole(served: FakeService) -> None:
     item = served.add_queue_item(WORKER, INPUT)
     invoke("queue", "release", item)

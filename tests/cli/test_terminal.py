@@ -98,6 +98,7 @@ def open_terminal(terminals: list[Terminal], *arguments: str) -> Terminal:
     return terminals[-1]
 
 
+@pytest.mark.endurance
 def test_ctrl_c_while_waiting_says_that_the_run_goes_on_and_what_can_be_done(
     service: FakeService, terminals: list[Terminal]
 ) -> None:
@@ -118,6 +119,7 @@ def test_ctrl_c_while_waiting_says_that_the_run_goes_on_and_what_can_be_done(
     assert "Traceback" not in text
 
 
+@pytest.mark.endurance
 def test_the_id_of_a_run_is_on_the_screen_before_the_wait_begins(
     service: FakeService, terminals: list[Terminal]
 ) -> None:
@@ -129,6 +131,7 @@ def test_the_id_of_a_run_is_on_the_screen_before_the_wait_begins(
     assert terminal.end()[0] == 130
 
 
+@pytest.mark.endurance
 def test_a_key_is_asked_for_and_not_shown(
     service: FakeService, terminals: list[Terminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +147,7 @@ def test_a_key_is_asked_for_and_not_shown(
     assert service.api_key not in text
 
 
+@pytest.mark.endurance
 def test_a_table_fits_its_terminal_and_keeps_ids_whole(service: FakeService) -> None:
     run_id = service.add_run(WORKER, rows=3)
 
@@ -154,11 +158,13 @@ def test_a_table_fits_its_terminal_and_keeps_ids_whole(service: FakeService) -> 
     assert max(map(len, without_escapes(written).splitlines())) <= 60
 
 
+@pytest.mark.endurance
 def test_no_color_means_no_color(service: FakeService) -> None:
     assert re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("run", "--help")[1])
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("run", "--help", NO_COLOR="1")[1])
 
 
+@pytest.mark.endurance
 def test_a_bar_is_shown_in_a_terminal_only(service: FakeService, tmp_path: Path) -> None:
     run_id = service.add_run(WORKER, rows=3)
     export = ("export", run_id, "-o", str(tmp_path / "rows.csv"))
@@ -170,6 +176,7 @@ def test_a_bar_is_shown_in_a_terminal_only(service: FakeService, tmp_path: Path)
     assert "━" not in invoke(*export).stderr
 
 
+@pytest.mark.endurance
 def test_rows_in_a_terminal_are_not_mixed_with_a_bar(service: FakeService) -> None:
     run_id = service.add_run(WORKER, rows=3)
 
@@ -178,6 +185,7 @@ def test_rows_in_a_terminal_are_not_mixed_with_a_bar(service: FakeService) -> No
     assert "━" not in written
 
 
+@pytest.mark.endurance
 def test_a_reader_that_has_had_enough_is_no_error(service: FakeService) -> None:
     run_id = service.add_run(WORKER, rows=2000)
     with subprocess.Popen(command("rows", run_id), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -191,6 +199,7 @@ def test_a_reader_that_has_had_enough_is_no_error(service: FakeService) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.endurance
 def test_results_go_where_they_were_sent_while_a_bar_is_shown(service: FakeService) -> None:
     runs = [service.add_run(WORKER, script=RunScript(duration=0)) for _ in range(2)]
     ours, theirs = pty.openpty()
@@ -203,6 +212,7 @@ def test_results_go_where_they_were_sent_while_a_bar_is_shown(service: FakeServi
     assert sorted(json.loads(line)["run_id"] for line in printed.splitlines()) == sorted(runs)
 
 
+@pytest.mark.endurance
 def test_what_is_said_of_each_run_stays_above_the_bar(service: FakeService) -> None:
     runs = [service.add_run(WORKER, script=RunScript(duration=0)) for _ in range(2)]
 
@@ -262,6 +272,7 @@ def test_an_interrupted_log_says_what_was_left(service: FakeService) -> None:
     assert outcome.stderr.startswith("Interrupted.\n")
 
 
+@pytest.mark.endurance
 def test_a_reader_that_is_gone_from_the_beginning_is_no_error(service: FakeService) -> None:
     run_id = service.add_run(WORKER, rows=3)
     code = (
@@ -276,6 +287,7 @@ def test_a_reader_that_is_gone_from_the_beginning_is_no_error(service: FakeServi
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(("key", "code", "words"), [("\x03", 130, "Interrupted."), ("\x04", 2, "there is no key")])
 def test_who_leaves_the_prompt_for_the_key_has_paid_for_nothing(
     service: FakeService, terminals: list[Terminal], monkeypatch: pytest.MonkeyPatch, key: str, code: int, words: str
@@ -292,6 +304,7 @@ def test_who_leaves_the_prompt_for_the_key_has_paid_for_nothing(
     assert not service.runs
 
 
+@pytest.mark.endurance
 def test_a_run_is_told_of_at_the_terminal_where_both_streams_are_closed(service: FakeService) -> None:
     ours, theirs = pty.openpty()
     code = (

@@ -137,6 +137,7 @@ def test_a_full_device_is_seven_and_one_that_takes_all_is_zero(service: FakeServ
     assert Path("/dev/null").is_char_device()
 
 
+@pytest.mark.endurance
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [("rows", "last"), ("rows", "last", "--format", "csv"), ("batch", "rows", "nightly")])
 def test_standard_output_that_is_full_is_seven(service: FakeService, words: tuple[str, ...]) -> None:
@@ -150,6 +151,7 @@ def test_standard_output_that_is_full_is_seven(service: FakeService, words: tupl
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.endurance
 def test_standard_output_can_be_named_as_a_device(service: FakeService) -> None:
     code, written, _ = run_in_pipes("rows", "last", "-o", "/dev/stdout", "--format", "csv")
 
@@ -205,6 +207,7 @@ def test_a_page_of_a_batch_is_checked_as_well(service: FakeService, folder: Path
     assert len(service.requests) == before
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("words", COMMANDS[:5], ids=" ".join)
 def test_a_disk_that_is_full_before_the_end_is_seven_and_leaves_what_was_there(
     service: FakeService, folder: Path, words: tuple[str, ...]

@@ -557,6 +557,7 @@ async def outcome_of(host: StorageHost, target: Path) -> DownloadError | None:
     return None
 
 
+@pytest.mark.endurance
 @pytest.mark.async_client_only
 @given(st.lists(BEHAVIOURS, max_size=12))
 async def test_whatever_a_host_does_the_file_is_the_export_or_the_target_is_untouched(

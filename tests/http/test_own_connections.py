@@ -128,6 +128,7 @@ async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_read(surplus:
     assert balances == ["1.00", "2.00", "3.00"]
 
 
+@pytest.mark.endurance
 @pytest.mark.async_client_only
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="needs to hold a packet back until it is whole")
 @pytest.mark.parametrize("surplus", [SURPLUS["a refusal for the rate"], SURPLUS["a success with another run"]])

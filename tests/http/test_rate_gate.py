@@ -48,6 +48,7 @@ async def call_at_once(service: FakeService, callers: int, *, starts: bool = Fal
     return failures, refusals
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     ("callers", "rate", "burst"), [(300, 50, 20), (500, 50, 20), (200, 20, 5), (200, 20, 20), (100, 5, 5)]
 )

@@ -261,6 +261,7 @@ async def test_a_retry_after_beyond_the_policy_ends_the_call(service: FakeServic
     assert caught.value.retry_after == 40
 
 
+@pytest.mark.endurance
 async def test_a_thousand_calls_at_once_with_latency() -> None:
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER)
@@ -278,6 +279,7 @@ async def test_a_thousand_calls_at_once_with_latency() -> None:
     assert len(service.requests) == 1000
 
 
+@pytest.mark.endurance
 async def test_cancelling_calls_at_random_moments_leaks_no_lane() -> None:
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER)

@@ -117,6 +117,7 @@ async def test_many_tasks_make_one_probe_at_a_time_too(service: FakeService) -> 
     assert len([request for request in service.requests if 100 <= request.at < 1300]) < 60
 
 
+@pytest.mark.endurance
 async def test_who_begins_to_wait_in_an_outage_does_not_cost_a_request(service: FakeService) -> None:
     lives = add_runs(service, [2_000.0] * 60)
     break_between(service, faults.status(502), 100, 100 + 20 * MINUTE)

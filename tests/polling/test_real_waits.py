@@ -20,6 +20,7 @@ def add_runs(service: FakeService, count: int, seconds: float) -> list[str]:
     return [service.add_run(WORKER, script=RunScript(duration=seconds), age=0.0) for _ in range(count)]
 
 
+@pytest.mark.endurance
 async def test_a_server_that_is_gone_for_a_while_costs_a_few_requests_and_no_run() -> None:
     service = FakeService(clock=RealClock())
     ids = add_runs(service, 20, 2.5)

@@ -251,6 +251,7 @@ def is_at_fault(part: Any) -> bool:
 HALF = re.compile("[\ud800-\udfff]")
 
 
+@pytest.mark.endurance
 @given(MIXTURES)
 def test_any_mixture_with_something_else_is_refused_by_the_path_of_it(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
