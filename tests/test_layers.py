@@ -136,3 +136,23 @@ def test_wire_reads_no_clock_and_awaits_nothing() -> None:
             assert foreign_imports(module).isdisjoint({"time", "anyio", "socket", "random", "os", "threading"})
             tree = ast.parse(path.read_text("utf-8"))
             assert not any(isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncFor) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("folder", [module for module, path in MODULES.items() if path.stem == "__init__"][1:])
+def test_folder_says_what_may_live_there_and_what_may_not(folder: str) -> None:
+    told = ast.get_docstring(ast.parse(MODULES[folder].read_text("utf-8"))) or ""
+
+    for opening in ("Belongs here: ", "Does not belong here: "):
+        assert re.search(f"^{opening}\\S.{{20,}}$", told, re.MULTILINE), f"{MODULES[folder]} has no line '{opening}...'"
+
+
+def test_package_describes_each_of_its_modules_and_folders_and_none_that_is_not_there() -> None:
+    quoted = re.findall(r"`+(?:coreclaw_async\.)?([\w./]+)`+", coreclaw_async.__doc__ or "")
+    named = {name for name in quoted if not name[0].isupper()}
+    # `testing.FakeService` is a name in a module, `_sync/generated.py` a file.
+    tops = {re.split(r"[./]", name)[0] for name in named}
+
+    assert tops - set(LEVELS) == set(), "these are described and not there"
+    assert set(LEVELS) - tops == {"", "__main__", "_version"}, "these are there and not described"
+    assert [name for name in quoted if name[0].isupper() and name not in coreclaw_async.__all__] == []
+    assert [name for name in named if "/" in name and not (PACKAGE / name).exists()] == []

@@ -46,11 +46,25 @@ def test_a_snippet_runs(emulator: dict[str, str], number: int, tmp_path: Path) -
     assert ended.returncode == 0, ended.stderr
 
 
-def test_the_layout_names_what_is_there() -> None:
-    layout = README.read_text(encoding="utf-8").partition("## Layout")[2]
-    root = README.parent
-    named = re.findall(r"(?<!\S)((?:_|models|events|errors|testing|cli)[\w.]*/?)(?=\s)", layout.partition("tests/")[0])
+def layout() -> list[str]:
+    """Return the lines of the block under "Layout", and check that there is one."""
+    block = re.search(r"## Layout\n\n```\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    return block[1].splitlines()
 
-    assert named
-    for name in named:
-        assert (root / "coreclaw_async" / name.rstrip("/")).exists(), name
+
+def test_the_layout_names_what_is_there() -> None:
+    paths = [path for line in layout() for path in re.findall(r"(?<!\S)[\w/]+(?:\.py|/)(?![\w/])", line)]
+    places = (README.parent, README.parent / "coreclaw_async")
+
+    assert paths
+    assert [path for path in paths if not any((place / path).exists() for place in places)] == []
+
+
+def test_the_layout_names_each_folder_and_module_of_the_package() -> None:
+    package = README.parent / "coreclaw_async"
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py", "_version.py"}
+    named = set(re.findall(r"(?<![\w/])\w+(?:\.py|/)", "\n".join(layout())))
+
+    assert folders | modules <= named, sorted((folders | modules) - named)

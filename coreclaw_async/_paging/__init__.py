@@ -1,5 +1,6 @@
 """
-Reading lists to their end: what ``offset`` means, which page comes next, and whether the sum is right.
+Reading lists to their end.
 
-Knows pages and plain callables that fetch them; no resource, no transport, no HTTP.
+Belongs here: what ``offset`` means, which page comes next, and whether pages add up; callables fetch them.
+Does not belong here: resources, the transport and HTTP; which list is read is said in ``_operations``.
 """

@@ -1,6 +1,6 @@
 """
-The command line, on typer and rich.
+The command line, on typer and rich: `app` lists the commands, `failures` turns an error into an exit code.
 
-`app` lists the commands; each has a module of its own. They share `screen` (text and tables), `row_progress` (the bar)
-and `failures` (how an error becomes a message and an exit code).
+Belongs here: commands, their options, and how results and errors are shown to people and programs.
+Does not belong here: what a program could need too: that is a method of the client, which a command calls.
 """

@@ -1,6 +1,9 @@
 """
 The CoreClaw service as a state machine, to test programs against.
 
+Belongs here: a second reading of the API's contract, its faults, its clock, and the pytest plugin.
+Does not belong here: anything taken from the client, so that one misreading cannot pass on both sides.
+
 Import from here, and faults from `coreclaw_async.testing.faults`; the other modules are how it
 is done. Names load when they are first used, because the pytest plugin of this package is
 imported by every run of pytest.
