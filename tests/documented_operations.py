@@ -1,4 +1,4 @@
-"""The 39 operations: the call that makes each, and the data of the answer that the service documents."""
+"""The operations of the API, once for all tests: request, call, and the data of the documented answer of each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ WORKER = "demo-worker"
 TASK_ID = "demo-task"
 QUEUE_ID = "123456"
 INPUT = {"keyword": "coffee"}
+_PARAMETERS = {RUN_ID: "{runId}", WORKER: "{workerId}", TASK_ID: "{workerTaskId}", QUEUE_ID: "{queueId}"}
 
 RUN: dict[str, Any] = {
     "duration": 10,
@@ -117,15 +118,22 @@ class Operation:
 
     Attributes:
         name: Its operationId.
-        path: Behind ``/api/v2``.
+        method: GET, POST, PUT or DELETE.
+        path: Behind ``/api/v2``, with ids put in.
         data: The data of its documented answer.
         call: Makes it.
     """
 
     name: str
+    method: str
     path: str
     data: Any
     call: Callable[[AsyncCoreClaw], Awaitable[Any]]
+
+    @property
+    def endpoint(self) -> str:
+        """Method and path as docstrings name them, with the ids in braces."""
+        return f"{self.method} {'/'.join(_PARAMETERS.get(part, part) for part in self.path.split('/'))}"
 
 
 LAST = LastRun()
@@ -133,83 +141,103 @@ LAST_OF_WORKER = LastRun(WORKER)
 BY_ID, BY_LAST, BY_WORKER = f"/worker-runs/{RUN_ID}", "/worker-runs/last", f"/workers/{WORKER}/runs/last"
 
 OPERATIONS = (
-    Operation("listProxyRegions", "/proxy/region", REGIONS, lambda c: c.proxies.list_regions()),
-    Operation("listStore", "/store", WORKERS, lambda c: c.store.list_page()),
+    Operation("listProxyRegions", "GET", "/proxy/region", REGIONS, lambda c: c.proxies.list_regions()),
+    Operation("listStore", "GET", "/store", WORKERS, lambda c: c.store.list_page()),
     Operation(
         "getAccount",
+        "GET",
         "/users/account",
         {"balance": "100.00", "balance_expiration_at": 1782091200},
         lambda c: c.account.get(),
     ),
-    Operation("listWorkers", "/workers", WORKERS, lambda c: c.workers.list_page()),
-    Operation("getWorker", f"/workers/{WORKER}", WORKER_DETAIL, lambda c: c.workers.get(WORKER)),
+    Operation("listWorkers", "GET", "/workers", WORKERS, lambda c: c.workers.list_page()),
+    Operation("getWorker", "GET", f"/workers/{WORKER}", WORKER_DETAIL, lambda c: c.workers.get(WORKER)),
     Operation(
         "getWorkerInputSchema",
+        "GET",
         f"/workers/{WORKER}/input-schema",
         SCHEMA,
         lambda c: c.workers.get_input_schema(WORKER),
     ),
-    Operation("runWorker", f"/workers/{WORKER}/runs", STARTED, lambda c: c.workers.start_run(WORKER, INPUT)),
-    Operation("listWorkerTasks", "/worker-tasks", listed(TASK), lambda c: c.tasks.list_page()),
-    Operation("runWorkerTask", f"/worker-tasks/{TASK_ID}/runs", STARTED, lambda c: c.tasks.start_run(TASK_ID)),
+    Operation("runWorker", "POST", f"/workers/{WORKER}/runs", STARTED, lambda c: c.workers.start_run(WORKER, INPUT)),
+    Operation("listWorkerTasks", "GET", "/worker-tasks", listed(TASK), lambda c: c.tasks.list_page()),
+    Operation("runWorkerTask", "POST", f"/worker-tasks/{TASK_ID}/runs", STARTED, lambda c: c.tasks.start_run(TASK_ID)),
     Operation(
         "createWorkerTask",
+        "POST",
         "/worker-tasks",
         {"slug": TASK_ID},
         lambda c: c.tasks.create(worker_id=WORKER, title="Demo Task", input=INPUT),
     ),
-    Operation("getWorkerTask", f"/worker-tasks/{TASK_ID}", TASK, lambda c: c.tasks.get(TASK_ID)),
-    Operation("updateWorkerTask", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.update(TASK_ID, title="t")),
-    Operation("deleteWorkerTask", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.delete(TASK_ID)),
+    Operation("getWorkerTask", "GET", f"/worker-tasks/{TASK_ID}", TASK, lambda c: c.tasks.get(TASK_ID)),
+    Operation(
+        "updateWorkerTask", "PUT", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.update(TASK_ID, title="t")
+    ),
+    Operation("deleteWorkerTask", "DELETE", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.delete(TASK_ID)),
     Operation(
         "getWorkerTaskInput",
+        "GET",
         f"/worker-tasks/{TASK_ID}/input",
         {"input": {"parameters": {"custom": INPUT}}, "version": "latest"},
         lambda c: c.tasks.get_input(TASK_ID),
     ),
     Operation(
         "updateWorkerTaskInput",
+        "PUT",
         f"/worker-tasks/{TASK_ID}/input",
         NOTHING,
         lambda c: c.tasks.update_input(TASK_ID, INPUT),
     ),
-    Operation("listWorkerRuns", "/worker-runs", listed(RUN), lambda c: c.runs.list_page()),
-    Operation("getLastWorkerRun", BY_LAST, RUN, lambda c: c.runs.get(LAST)),
-    Operation("abortLastWorkerRun", f"{BY_LAST}/abort", NOTHING, lambda c: c.runs.abort(LAST)),
-    Operation("exportLastWorkerRunResults", f"{BY_LAST}/export", EXPORT, lambda c: c.runs.export(LAST)),
-    Operation("getLastWorkerRunLog", f"{BY_LAST}/log", LOG, lambda c: c.runs.get_log(LAST)),
-    Operation("rerunLastWorkerRun", f"{BY_LAST}/rerun", STARTED, lambda c: c.runs.rerun(LAST)),
-    Operation("listLastWorkerRunResults", f"{BY_LAST}/result", RESULTS, lambda c: c.runs.list_results_page(LAST)),
-    Operation("getWorkerRun", BY_ID, RUN, lambda c: c.runs.get(RUN_ID)),
-    Operation("abortWorkerRun", f"{BY_ID}/abort", NOTHING, lambda c: c.runs.abort(RUN_ID)),
-    Operation("getWorkerRunLog", f"{BY_ID}/log", LOG, lambda c: c.runs.get_log(RUN_ID)),
-    Operation("rerunWorkerRun", f"{BY_ID}/rerun", STARTED, lambda c: c.runs.rerun(RUN_ID)),
-    Operation("listWorkerRunResults", f"{BY_ID}/result", RESULTS, lambda c: c.runs.list_results_page(RUN_ID)),
-    Operation("exportWorkerRunResults", f"{BY_ID}/result/export", EXPORT, lambda c: c.runs.export(RUN_ID)),
-    Operation("getWorkerLastRun", BY_WORKER, RUN, lambda c: c.runs.get(LAST_OF_WORKER)),
-    Operation("abortWorkerLastRun", f"{BY_WORKER}/abort", NOTHING, lambda c: c.runs.abort(LAST_OF_WORKER)),
-    Operation("exportWorkerLastRunResults", f"{BY_WORKER}/export", EXPORT, lambda c: c.runs.export(LAST_OF_WORKER)),
-    Operation("getWorkerLastRunLog", f"{BY_WORKER}/log", LOG, lambda c: c.runs.get_log(LAST_OF_WORKER)),
-    Operation("rerunWorkerLastRun", f"{BY_WORKER}/rerun", STARTED, lambda c: c.runs.rerun(LAST_OF_WORKER)),
+    Operation("listWorkerRuns", "GET", "/worker-runs", listed(RUN), lambda c: c.runs.list_page()),
+    Operation("getLastWorkerRun", "GET", BY_LAST, RUN, lambda c: c.runs.get(LAST)),
+    Operation("abortLastWorkerRun", "POST", f"{BY_LAST}/abort", NOTHING, lambda c: c.runs.abort(LAST)),
+    Operation("exportLastWorkerRunResults", "GET", f"{BY_LAST}/export", EXPORT, lambda c: c.runs.export(LAST)),
+    Operation("getLastWorkerRunLog", "GET", f"{BY_LAST}/log", LOG, lambda c: c.runs.get_log(LAST)),
+    Operation("rerunLastWorkerRun", "POST", f"{BY_LAST}/rerun", STARTED, lambda c: c.runs.rerun(LAST)),
+    Operation(
+        "listLastWorkerRunResults", "GET", f"{BY_LAST}/result", RESULTS, lambda c: c.runs.list_results_page(LAST)
+    ),
+    Operation("getWorkerRun", "GET", BY_ID, RUN, lambda c: c.runs.get(RUN_ID)),
+    Operation("abortWorkerRun", "POST", f"{BY_ID}/abort", NOTHING, lambda c: c.runs.abort(RUN_ID)),
+    Operation("getWorkerRunLog", "GET", f"{BY_ID}/log", LOG, lambda c: c.runs.get_log(RUN_ID)),
+    Operation("rerunWorkerRun", "POST", f"{BY_ID}/rerun", STARTED, lambda c: c.runs.rerun(RUN_ID)),
+    Operation("listWorkerRunResults", "GET", f"{BY_ID}/result", RESULTS, lambda c: c.runs.list_results_page(RUN_ID)),
+    Operation("exportWorkerRunResults", "GET", f"{BY_ID}/result/export", EXPORT, lambda c: c.runs.export(RUN_ID)),
+    Operation("getWorkerLastRun", "GET", BY_WORKER, RUN, lambda c: c.runs.get(LAST_OF_WORKER)),
+    Operation("abortWorkerLastRun", "POST", f"{BY_WORKER}/abort", NOTHING, lambda c: c.runs.abort(LAST_OF_WORKER)),
+    Operation(
+        "exportWorkerLastRunResults", "GET", f"{BY_WORKER}/export", EXPORT, lambda c: c.runs.export(LAST_OF_WORKER)
+    ),
+    Operation("getWorkerLastRunLog", "GET", f"{BY_WORKER}/log", LOG, lambda c: c.runs.get_log(LAST_OF_WORKER)),
+    Operation("rerunWorkerLastRun", "POST", f"{BY_WORKER}/rerun", STARTED, lambda c: c.runs.rerun(LAST_OF_WORKER)),
     Operation(
         "listWorkerLastRunResults",
+        "GET",
         f"{BY_WORKER}/result",
         RESULTS,
         lambda c: c.runs.list_results_page(LAST_OF_WORKER),
     ),
     Operation(
         "queuedRunWorker",
+        "POST",
         f"/workers/{WORKER}/queued-runs",
         {"queued": True, "queue_ref": QUEUE_ID, "queue_status": "waiting"},
         lambda c: c.workers.queue_run(WORKER, INPUT),
     ),
-    Operation("listRunQueueItems", "/run-queue/items", QUEUE, lambda c: c.run_queue.list_page()),
+    Operation("listRunQueueItems", "GET", "/run-queue/items", QUEUE, lambda c: c.run_queue.list_page()),
     Operation(
-        "activateRunQueueItems", "/run-queue/items/activate", ACTIONS, lambda c: c.run_queue.activate([QUEUE_ID])
+        "activateRunQueueItems",
+        "POST",
+        "/run-queue/items/activate",
+        ACTIONS,
+        lambda c: c.run_queue.activate([QUEUE_ID]),
     ),
-    Operation("releaseRunQueueItems", "/run-queue/items/release", ACTIONS, lambda c: c.run_queue.release([QUEUE_ID])),
+    Operation(
+        "releaseRunQueueItems", "POST", "/run-queue/items/release", ACTIONS, lambda c: c.run_queue.release([QUEUE_ID])
+    ),
     Operation(
         "releaseRunQueueItem",
+        "POST",
         f"/run-queue/items/{QUEUE_ID}/release",
         ACTIONS,
         lambda c: c.run_queue.release(QUEUE_ID),

@@ -43,9 +43,8 @@ def by_name(operation: Operation) -> str:
     return operation.name
 
 
-def test_table_holds_every_operation() -> None:
-    assert len(BY_NAME) == len(OPERATIONS) == 39
-    assert len(TALKING) == 39 - 6 - 3
+def test_no_operation_is_twice_in_the_table() -> None:
+    assert len(BY_NAME) == len(OPERATIONS)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=by_name)

@@ -1,4 +1,4 @@
-"""The 39 operations: method, path, whether a key is needed, which query and which body they take."""
+"""The operations of the API: method, path, whether a key is needed, which query and which body they take."""
 
 from __future__ import annotations
 

@@ -6,67 +6,30 @@ from typing import Any
 
 import httpx
 import pytest
+from documented_operations import BY_NAME, Operation
 from testing.api_session import API, GOOD_INPUT, STORE_WORKER, ApiSession
 
-from coreclaw_async.testing import FakeService, faults
+from coreclaw_async.testing import FakeService, _routes, faults
 
-OPERATIONS = [
-    ("listProxyRegions", "GET", "/proxy/region"),
-    ("listStore", "GET", "/store"),
-    ("getAccount", "GET", "/users/account"),
-    ("listWorkers", "GET", "/workers"),
-    ("getWorker", "GET", "/workers/w"),
-    ("getWorkerInputSchema", "GET", "/workers/w/input-schema"),
-    ("runWorker", "POST", "/workers/w/runs"),
-    ("listWorkerTasks", "GET", "/worker-tasks"),
-    ("runWorkerTask", "POST", "/worker-tasks/t/runs"),
-    ("createWorkerTask", "POST", "/worker-tasks"),
-    ("getWorkerTask", "GET", "/worker-tasks/t"),
-    ("updateWorkerTask", "PUT", "/worker-tasks/t"),
-    ("deleteWorkerTask", "DELETE", "/worker-tasks/t"),
-    ("getWorkerTaskInput", "GET", "/worker-tasks/t/input"),
-    ("updateWorkerTaskInput", "PUT", "/worker-tasks/t/input"),
-    ("listWorkerRuns", "GET", "/worker-runs"),
-    ("getLastWorkerRun", "GET", "/worker-runs/last"),
-    ("abortLastWorkerRun", "POST", "/worker-runs/last/abort"),
-    ("exportLastWorkerRunResults", "GET", "/worker-runs/last/export"),
-    ("getLastWorkerRunLog", "GET", "/worker-runs/last/log"),
-    ("rerunLastWorkerRun", "POST", "/worker-runs/last/rerun"),
-    ("listLastWorkerRunResults", "GET", "/worker-runs/last/result"),
-    ("getWorkerRun", "GET", "/worker-runs/r"),
-    ("abortWorkerRun", "POST", "/worker-runs/r/abort"),
-    ("getWorkerRunLog", "GET", "/worker-runs/r/log"),
-    ("rerunWorkerRun", "POST", "/worker-runs/r/rerun"),
-    ("listWorkerRunResults", "GET", "/worker-runs/r/result"),
-    ("exportWorkerRunResults", "GET", "/worker-runs/r/result/export"),
-    ("getWorkerLastRun", "GET", "/workers/w/runs/last"),
-    ("abortWorkerLastRun", "POST", "/workers/w/runs/last/abort"),
-    ("exportWorkerLastRunResults", "GET", "/workers/w/runs/last/export"),
-    ("getWorkerLastRunLog", "GET", "/workers/w/runs/last/log"),
-    ("rerunWorkerLastRun", "POST", "/workers/w/runs/last/rerun"),
-    ("listWorkerLastRunResults", "GET", "/workers/w/runs/last/result"),
-    ("queuedRunWorker", "POST", "/workers/w/queued-runs"),
-    ("listRunQueueItems", "GET", "/run-queue/items"),
-    ("activateRunQueueItems", "POST", "/run-queue/items/activate"),
-    ("releaseRunQueueItems", "POST", "/run-queue/items/release"),
-    ("releaseRunQueueItem", "POST", "/run-queue/items/7/release"),
-]
 PUBLIC = {"listProxyRegions", "listStore", "getWorkerInputSchema"}
 
 
-def test_there_are_39_operations() -> None:
-    assert len({name for name, _, _ in OPERATIONS}) == 39
+def test_the_service_offers_the_documented_operations_and_no_other() -> None:
+    offered = {operation.name for operation in _routes.OPERATIONS}
+
+    assert offered - BY_NAME.keys() == set(), "these are in testing/_routes.py and not in documented_operations.py"
+    assert BY_NAME.keys() - offered == set(), "these are in documented_operations.py and not in testing/_routes.py"
 
 
-@pytest.mark.parametrize(("name", "method", "path"), OPERATIONS, ids=str)
+@pytest.mark.parametrize("operation", BY_NAME.values(), ids=lambda operation: operation.name)
 async def test_an_operation_is_found_and_asks_for_a_key_unless_it_is_public(
-    service: FakeService, name: str, method: str, path: str
+    service: FakeService, operation: Operation
 ) -> None:
     async with httpx.AsyncClient(transport=service, base_url=API) as client:
-        response = await client.request(method, path)
+        response = await client.request(operation.method, operation.path)
 
-    assert service.requests[0].operation == name
-    assert (response.json()["code"] == 12001) is (name not in PUBLIC)
+    assert service.requests[0].operation == operation.name
+    assert (response.json()["code"] == 12001) is (operation.name not in PUBLIC)
 
 
 @pytest.mark.parametrize(
