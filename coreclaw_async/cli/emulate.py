@@ -88,7 +88,7 @@ def emulate(
     """
     Serve the CoreClaw API from this machine, until Ctrl-C.
 
-    All 39 operations, from memory: nothing leaves this machine and nothing costs money. The end has exit code 0.
+    All operations, from memory: nothing leaves this machine and nothing costs money. The end has exit code 0.
     """
     service = FakeService(
         api_key=api_key,
