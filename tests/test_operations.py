@@ -15,7 +15,8 @@ from documented_operations import BY_NAME
 from either_client import AsyncCoreClaw
 
 import coreclaw_async as cc
-from coreclaw_async import LastRun
+from coreclaw_async import LastRun, RetryPolicy
+from coreclaw_async.events import Event, RequestSent
 from coreclaw_async.testing import FakeService, RealClock, RecordedRequest
 
 CONTRACT = Path(__file__).parent.parent.parent / "shared" / "contract" / "openapi.json"
@@ -426,14 +427,17 @@ async def test_each_operation_over_a_real_socket(name: str) -> None:
     )
     if "export" in name.lower():
         service.finish(world.run_id)
+    events: list[Event] = []
 
     with service.serve() as server:
-        async with AsyncCoreClaw(service.api_key, base_url=server.url) as client:
+        once = RetryPolicy(max_attempts=1)
+        async with AsyncCoreClaw(service.api_key, base_url=server.url, retry=once, on_event=events.append) as client:
             result = await operation.call(client, world)
 
     assert len(service.requests) == 1
     request = service.requests[0]
     assert request.operation == name
+    assert [event.operation for event in events if isinstance(event, RequestSent)] == [name]
     assert (request.method, request.path) == (operation.method, "/api/v2" + filled(operation.path, world))
     assert request.query == operation.query
     assert request.body == filled(operation.body, world)

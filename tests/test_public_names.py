@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -68,6 +70,15 @@ def test_every_model_and_error_is_offered_at_the_top() -> None:
 
     assert set(models.__all__) <= set(OFFERED)
     assert {name for name in public_errors if not name.startswith("_")} <= set(OFFERED)
+
+
+@pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(models.__path__)])
+def test_every_class_of_models_is_offered_there(module: str) -> None:
+    name = f"{models.__name__}.{module}"
+    members = inspect.getmembers(importlib.import_module(name), inspect.isclass)
+    own = {kind.__name__ for _, kind in members if kind.__module__ == name}
+
+    assert own - set(models.__all__) == set(), f"these are in {name} and not in models.__all__"
 
 
 def test_every_annotation_of_a_public_call_can_be_had() -> None:

@@ -169,6 +169,8 @@ def _prepare(service: FakeService, words: list[str]) -> list[str]:
         made = service.add_queue_item(WORKER, SAVED)
     elif words[1] == "abort":
         service.add_run(WORKER, status="running")
+    elif any(EXAMPLE_ID.fullmatch(word) for word in words):
+        made = service.add_run(WORKER, rows=3)
     elif words[1] == "batch" and words[2] != "plan":
         with CoreClaw() as client, client.batch("nightly", ledger="runs.db", settle_times=QUICK) as batch:
             batch.plan([RunSpec(key="k17", worker_id=WORKER, input={"keywords": ["tea"]})])
