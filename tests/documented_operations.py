@@ -246,6 +246,16 @@ OPERATIONS = (
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 STARTS = {"runWorker", "runWorkerTask", "rerunWorkerRun", "rerunLastWorkerRun", "rerunWorkerLastRun"}
 PAID_ONCE = {*STARTS, "createWorkerTask", "queuedRunWorker", "abortLastWorkerRun", "abortWorkerLastRun"}
+# What changes something, and is the same when it is done twice.
+REPEATABLE = {
+    "updateWorkerTask",
+    "updateWorkerTaskInput",
+    "deleteWorkerTask",
+    "abortWorkerRun",
+    "activateRunQueueItems",
+    "releaseRunQueueItems",
+    "releaseRunQueueItem",
+}
 
 
 @attrs.define

@@ -11,6 +11,7 @@ import attrs
 import httpx
 import pytest
 import trustme
+from documented_operations import BY_NAME, OPERATIONS, PAID_ONCE, REPEATABLE, envelope
 from either_client import AsyncCoreClaw
 from ways import WAYS, client_by
 
@@ -139,6 +140,30 @@ def paid_service() -> FakeService:
     service.add_task(WORKER, title="saved", input={"parameters": {"custom": INPUT}})
     service.add_run(WORKER, origin="web", age=3600.0)
     return service
+
+
+def test_each_operation_that_changes_something_is_said_to_be_paid_once_or_repeatable() -> None:
+    changing = {operation.name for operation in OPERATIONS if operation.method != "GET"}
+
+    assert set() == PAID_ONCE & REPEATABLE
+    assert changing ^ (PAID_ONCE | REPEATABLE) == set(), "see PAID_ONCE and REPEATABLE in documented_operations.py"
+
+
+@pytest.mark.parametrize("name", sorted(PAID_ONCE | REPEATABLE))
+async def test_what_may_have_worked_is_sent_again_only_where_that_is_the_same(name: str) -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":  # A look for the run of a lost start.
+            return httpx.Response(200, content=envelope({"count": 0, "list": []}))
+        sent.append(request.url.path)
+        return httpx.Response(502)
+
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(answer), retry=QUICK) as client:
+        with pytest.raises(CoreClawError):
+            await BY_NAME[name].call(client)
+
+    assert len(sent) == (1 if name in PAID_ONCE else QUICK.max_attempts)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
