@@ -36,6 +36,8 @@ LISTS = [*WORKER_LISTS, *COUNTED_LISTS, "listProxyRegions"]
 # What may say nothing at all: aborts, deletions, updates, and what became of items of the queue.
 SILENT = {operation.name for operation in OPERATIONS if operation.data is NOTHING}
 ACTIONS = {"activateRunQueueItems", "releaseRunQueueItems", "releaseRunQueueItem"}
+# There is one account, and a worker need not have a schema: nothing in these answers names what they are about.
+UNNAMED = {"getAccount", "getWorkerInputSchema"}
 TALKING = [operation for operation in OPERATIONS if operation.name not in SILENT | ACTIONS]
 
 
@@ -65,6 +67,12 @@ async def test_success_without_data_is_a_broken_answer(operation: Operation, dat
 async def test_data_without_members_is_a_broken_answer(operation: Operation) -> None:
     with pytest.raises((InvalidResponseError, OutcomeUnknownError)):
         await answered(operation, envelope({}))
+
+
+@pytest.mark.parametrize("operation", [op for op in TALKING if op.name not in UNNAMED], ids=by_name)
+async def test_data_that_does_not_say_what_it_is_about_is_a_broken_answer(operation: Operation) -> None:
+    with pytest.raises((InvalidResponseError, OutcomeUnknownError)):
+        await answered(operation, envelope({"other": 1}))
 
 
 async def test_worker_without_a_schema_has_an_empty_one() -> None:
