@@ -53,12 +53,14 @@ def _seconds(text: str) -> float:
 
 def emulate(
     *,
-    host: Annotated[str, typer.Option(help="Name or IPv4 address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8787,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Name or IPv4 address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port of the API; 0 takes a free one.")
+    ] = 8787,
     api_key: Annotated[
         str, typer.Option(parser=_key, metavar="KEY", help="The one key that is accepted; it is no secret.")
     ] = "test-key",
-    rows: Annotated[int, typer.Option(min=0, help="Rows that each run produces.")] = 25,
+    rows: Annotated[int, typer.Option(min=0, metavar="COUNT", help="Rows that each run produces.")] = 25,
     run_seconds: Annotated[
         float, typer.Option(parser=_seconds, metavar="SECONDS", help="How long each run takes.")
     ] = 3.0,
@@ -70,16 +72,19 @@ def emulate(
             "(`aligned`). The service has had all three.",
         ),
     ] = "page",
-    page_index: Annotated[bool, typer.Option(help="Whether lists tell `page_index` and `page_size`.")] = True,
+    no_page_index: Annotated[
+        bool, typer.Option("--no-page-index", help="Leave `page_index` and `page_size` out of lists.")
+    ] = False,
     log_entries: Annotated[
         LogShape,
         typer.Option(metavar="SHAPE", help="The form of log entries: `objects`, `words`, `strings` or `mixed`."),
     ] = "objects",
     plan_limit: Annotated[
-        int | None, typer.Option(min=0, help="Runs that may go on at once; a further start gets code 30003.")
+        int | None,
+        typer.Option(min=0, metavar="COUNT", help="Runs that may go on at once; a further start gets code 30003."),
     ] = None,
     rate_limit: Annotated[
-        float | None, typer.Option(min=0.001, help="Requests a second; a further one gets code 13000.")
+        float | None, typer.Option(min=0.001, metavar="RATE", help="Requests a second; a further one gets code 13000.")
     ] = None,
     balance: Annotated[
         Decimal, typer.Option(parser=_amount, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
@@ -94,7 +99,7 @@ def emulate(
         api_key=api_key,
         clock=RealClock(),
         offset_dialect=offset_dialect,
-        echo_page_index=page_index,
+        echo_page_index=not no_page_index,
         log_entries=log_entries,
         plan_limit=plan_limit,
         rate_limit=rate_limit,

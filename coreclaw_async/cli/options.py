@@ -166,8 +166,10 @@ def read_input(text: str) -> Mapping[str, Any]:
         where = text
         try:
             source = Path(text).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"--input: {text} cannot be read: {error}") from None
+        except OSError as error:
+            raise typer.BadParameter(f"--input: {text} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter(f"--input: {text} is not UTF-8: {error}") from None
     try:
         given = json.loads(source)
         build_body(input=given)

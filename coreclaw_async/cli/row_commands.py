@@ -122,9 +122,9 @@ def _telling_next(
         screen.complain(f"Run {run_id} has not ended{status}: its rows so far may not be all.")
         _tell_commands(
             screen,
-            ("to wait for its end", f"coreclaw-async wait {run_id}"),
-            ("all, once it has ended", f"{again} --follow"),
-            ("what there is by now", f"{again} --partial"),
+            ("to wait", f"coreclaw-async wait {run_id}"),
+            ("all", f"{again} --follow"),
+            ("so far", f"{again} --partial"),
         )
         raise typer.Exit(ExitCode.WAIT_TIMEOUT) from None
     except WaitTimeoutError as error:

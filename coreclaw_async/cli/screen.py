@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
@@ -111,9 +112,16 @@ class Screen:
             self.say_layout(lay_out(columns, self.width - _LABEL_WIDTH), indent=_LABEL_WIDTH)
 
     def complain(self, text: str, *, style: str = "") -> bool:
-        """Print a line to standard error, and return whether it got there: that it did not must not end a command."""
+        """
+        Print a line to standard error, and return whether it got there: that it did not must not end a command.
+
+        At a terminal a sentence is broken between words. An indented line stays whole, as it holds what can be pasted.
+        """
+        shown = plain(text)
+        if self.shows_progress and not shown.startswith(" "):
+            shown = _broken_between_words(shown, self.err.width)
         try:
-            self.err.print(Text(plain(text), style=style), soft_wrap=True)
+            self.err.print(Text(shown, style=style), soft_wrap=True)
         except OSError:
             streams.give_up("stderr")
             return False
@@ -124,6 +132,10 @@ class Screen:
         """Show somebody who looks which command comes next."""
         if self.shows_progress:
             self.complain(f"  {what}:  {command}")
+
+
+def _broken_between_words(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True))
 
 
 def error_console() -> Console:

@@ -84,6 +84,11 @@ def test_help_fits_80_columns_cuts_nothing_and_has_an_example_of_the_command(com
     assert help_of(*command.words, flag="-h") == text
 
 
+@pytest.mark.parametrize("command", TREE, ids=_named)
+def test_help_names_no_type_of_an_option_without_a_value(command: Command) -> None:
+    assert "<bool>" not in help_of(*command.words)
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=_named)
 def test_help_names_the_exit_codes_once(command: Command) -> None:
     text = " ".join(help_of(*command.words).split())

@@ -288,9 +288,9 @@ def test_rows_of_a_run_that_goes_on_are_refused_with_what_can_be_done(
     assert outcome.exit_code == 5
     assert outcome.stderr.splitlines() == [
         f"Run {run_id} has not ended (its status is running): its rows so far may not be all.",
-        f"  to wait for its end:     coreclaw-async wait {run_id}",
-        f"  all, once it has ended:  coreclaw-async {command[0]} {run_id}{target} --follow",
-        f"  what there is by now:    coreclaw-async {command[0]} {run_id}{target} --partial",
+        f"  to wait:  coreclaw-async wait {run_id}",
+        f"  all:      coreclaw-async {command[0]} {run_id}{target} --follow",
+        f"  so far:   coreclaw-async {command[0]} {run_id}{target} --partial",
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -463,4 +463,4 @@ def test_a_terminal_shows_how_many_of_how_many_rows_were_read(served: FakeServic
 
     assert code == 0
     assert "200 of 1,250 rows" in without_escapes(written)
-    assert "rows.csv (1,250 rows)" in without_escapes(written)
+    assert "rows.csv (1,250 rows)" in " ".join(without_escapes(written).split())

@@ -112,6 +112,36 @@ def test_complaints_go_to_standard_error() -> None:
     assert (out, err.getvalue()) == ("", "no [b]luck[/b] \n")
 
 
+def complained(text: str, err: io.StringIO) -> str:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(err):
+        patch.setenv("COLUMNS", "40")
+        Screen().complain(text)
+    return without_escapes(err.getvalue())
+
+
+def test_a_sentence_is_broken_between_words_where_somebody_looks_and_nowhere_else() -> None:
+    run_id, url = "01M8B4RMZ7SG60F9S5Q28QR1N2", f"https://example.test/{'folder/' * 8}"
+    text = f"Run {run_id} has not ended: its rows so far may not be all, see {url} and so on"
+
+    looked_at = complained(text, Looked()).splitlines()
+
+    assert looked_at == [
+        f"Run {run_id} has not",
+        "ended: its rows so far may not be all,",
+        "see",
+        url,
+        "and so on",
+    ]
+    assert complained(text, io.StringIO()) == f"{text}\n"
+
+
+@pytest.mark.parametrize("err", [io.StringIO(), Looked()], ids=["pipe", "terminal"])
+def test_a_command_to_paste_stays_one_line(err: io.StringIO) -> None:
+    line = "  to get them:  coreclaw-async rows 01M8B4RMZ7SG60F9S5Q28QR1N2 -o rows.csv"
+
+    assert complained(line, err) == f"{line}\n"
+
+
 @pytest.mark.parametrize(
     ("amount", "text"),
     [
