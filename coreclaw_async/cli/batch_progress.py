@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -15,12 +15,15 @@ from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.batch_standing import spent
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.errors import CoreClawError
-from coreclaw_async.events import BatchItemChanged, Event, RequestSent, RunsPolled
+from coreclaw_async.events import BatchItemChanged, Event
 from coreclaw_async.ledger import BatchItemState
 
 _MINUTE = 60.0
 _LOOK_SECONDS = 3.0
 _JOIN_SECONDS = 1.0
+_BAR_WIDTH = 10
+_ELAPSED_WIDTH = 8
+_GAPS = 2
 
 
 class BatchProgress(Bar):
@@ -36,16 +39,16 @@ class BatchProgress(Bar):
     def __init__(self, screen: Screen) -> None:
         super().__init__(
             screen,
-            BarColumn(bar_width=20, complete_style="cyan", finished_style="green"),
+            BarColumn(bar_width=_BAR_WIDTH, complete_style="cyan", finished_style="green"),
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             word="",
             total=None,
         )
+        self._screen = screen
         self._report: BatchReport | None = None
         self._is_paused = False
         self._counts: dict[BatchItemState, int] = {}
-        self._requests = 0
         self._started: deque[float] = deque(maxlen=10_000)
         self._is_over = threading.Event()
 
@@ -67,18 +70,13 @@ class BatchProgress(Bar):
 
     def note(self, event: Event) -> None:
         """Take note of an event; the client calls this in another thread."""
-        if isinstance(event, RequestSent):
-            self._requests += 1
-        elif isinstance(event, RunsPolled):
-            self._requests += event.details + event.pages
-        elif isinstance(event, BatchItemChanged) and self._counts:
-            self._counts[BatchItemState(event.previous)] -= 1
-            self._counts[BatchItemState(event.state)] += 1
-            self._is_paused = self._is_paused and event.state != BatchItemState.INTENT
-            if event.state == BatchItemState.SUBMITTED:
-                self._started.append(time.monotonic())
-        else:
+        if not isinstance(event, BatchItemChanged) or not self._counts:
             return
+        self._counts[BatchItemState(event.previous)] -= 1
+        self._counts[BatchItemState(event.state)] += 1
+        self._is_paused = self._is_paused and event.state != BatchItemState.INTENT
+        if event.state == BatchItemState.SUBMITTED:
+            self._started.append(time.monotonic())
         self._show()
 
     def _look(self, read: Callable[[], BatchReport]) -> None:
@@ -97,16 +95,40 @@ class BatchProgress(Bar):
     def _show(self) -> None:
         if self._report is None:
             return
+        room = self._screen.err.width - _BAR_WIDTH - _ELAPSED_WIDTH - _GAPS
+        ended = sum(count for state, count in self._counts.items() if not state.is_open)
+        self._bar.update(
+            self._task,
+            description=_fitting(self._parts(self._report), room),
+            completed=ended,
+            total=sum(self._counts.values()),
+        )
+
+    def _parts(self, report: BatchReport) -> list[str]:
+        """Return what there is to say, the most important first."""
         counts = self._counts
-        running = counts[BatchItemState.INTENT] + counts[BatchItemState.SUBMITTED]
         failed = counts[BatchItemState.FAILED] + counts[BatchItemState.REJECTED]
+        held = counts[BatchItemState.AMBIGUOUS]
         since = time.monotonic() - _MINUTE
         recent = sum(1 for started in tuple(self._started) if started > since)
-        done, held = counts[BatchItemState.DONE], counts[BatchItemState.AMBIGUOUS]
-        words = (
-            f"{'paused, ' if self._is_paused else ''}"
-            f"{counts[BatchItemState.PLANNED]} planned, {running} running, {done} done, {failed} failed, {held} held, "
-            f"{spent(self._report)}, {self._requests} requests, {recent} starts/min"
-        )
-        ended = sum(count for state, count in counts.items() if not state.is_open)
-        self._bar.update(self._task, description=words, completed=ended, total=sum(counts.values()))
+        return [
+            *(["paused"] if self._is_paused else []),
+            f"{counts[BatchItemState.PLANNED]} planned",
+            f"{counts[BatchItemState.INTENT] + counts[BatchItemState.SUBMITTED]} running",
+            f"{counts[BatchItemState.DONE]} done",
+            *([f"{failed} failed"] if failed else []),
+            *([f"{held} held"] if held else []),
+            spent(report),
+            f"{report.result_count:,} rows",
+            f"{recent} starts/min",
+        ]
+
+
+def _fitting(parts: Sequence[str], room: int) -> str:
+    """Return as many of *parts* as there is *room* for: a line that is too long would push the bar and the time out."""
+    shown = parts[0]
+    for part in parts[1:]:
+        if len(shown) + len(", ") + len(part) > room:
+            break
+        shown += f", {part}"
+    return shown

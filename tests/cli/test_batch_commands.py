@@ -399,9 +399,13 @@ def test_ctrl_c_leaves_the_runs_and_the_same_command_goes_on(served: FakeService
     assert (done.exit_code, served.runs_created) == (0, 3)
 
 
-def in_terminal(*arguments: str, react: tuple[str, Callable[[], object]] | None = None) -> tuple[int, str]:
+def in_terminal(
+    *arguments: str, react: tuple[str, Callable[[], object]] | None = None, columns: int = 200
+) -> tuple[int, str]:
     names = ("CORECLAW_API_KEY", "CORECLAW_BASE_URL", "CORECLAW_LEDGER")
-    code, text = run_in_terminal(*arguments, react=react, COLUMNS="200", **{name: os.environ[name] for name in names})
+    code, text = run_in_terminal(
+        *arguments, react=react, COLUMNS=str(columns), **{name: os.environ[name] for name in names}
+    )
     return code, without_escapes(text)
 
 
@@ -412,11 +416,21 @@ def test_a_terminal_shows_where_it_stands(served: FakeService, tmp_path: Path) -
     code, shown = in_terminal("batch", "run", "nightly", "--max-in-flight", "3", "--max-spend", "2")
 
     assert code == 0, shown
-    words = (
-        r"[1-5] planned, [123] running, \d done, 0 failed, 0 held, \$0\.\d+ of \$2\.00, \d+ requests, [1-6] starts/min"
-    )
+    words = r"[1-5] planned, [123] running, \d done, \$0\.\d+ of \$2\.00, \d rows, [1-6] starts/min"
     assert re.search(words, shown), shown
     assert "6 items, 6 runs with 6 rows; $0.006 of $2.00." in shown
+
+
+def test_a_line_at_80_columns_has_room_for_its_bar_and_the_time(served: FakeService, tmp_path: Path) -> None:
+    served.default_script = RunScript(rows=1, duration=0.5)
+    served.script_next(RunScript(outcome="failed", duration=0.0))
+    plan(tmp_path, 4)
+    code, shown = in_terminal("batch", "run", "nightly", "--max-spend", "1234.56", columns=80)
+
+    assert code == 1, shown
+    words = r"━{10} \d planned, \d running, \d done, 1 failed, \$0\.\d+ of \$1234\.56 +0:00:\d\d"
+    assert re.search(words, shown.replace("╸", "━").replace("╺", "━")), shown
+    assert "…" not in shown
 
 
 @pytest.mark.endurance
