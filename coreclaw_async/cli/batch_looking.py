@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import attrs
 import typer
 
 from coreclaw_async._batches.records import BatchRecord
 from coreclaw_async._batches.reports import BatchReport
+from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.batch_page import write_page
 from coreclaw_async.cli.batch_rows import write_keyed_rows
@@ -21,6 +22,7 @@ from coreclaw_async.cli.batch_session import (
     OfWorker,
     RowsFile,
     States,
+    batch_command,
     open_batch,
 )
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing, tell_sums
@@ -59,14 +61,18 @@ def report(
         if json:
             print_json([told])
         elif html != STDIO:
-            _tell(screen, told)
+            _tell(screen, told, ledger)
 
 
-def _tell(screen: Screen, told: BatchReport) -> None:
-    tell_standing(screen, told)
+def _tell(screen: Screen, told: BatchReport, ledger: str) -> None:
+    tell_standing(screen, told, ledger)
     tell_sums(screen, told)
-    tell_failures(screen, told)
-    tell_held(screen, told)
+    tell_failures(screen, told, ledger)
+    tell_held(screen, told, ledger)
+    if told.is_finished:
+        screen.hint("the rows", batch_command("rows", told.name, ledger, "-o rows.csv"))
+    else:
+        screen.hint("to go on", batch_command("run", told.name, ledger, "-o rows"))
 
 
 @guarded
@@ -120,7 +126,8 @@ def rows(
     columns of all rows.
     """
     check_writable(output)
-    wanted = row_format_of(output, "jsonl" if json else format)
+    one_run = "coreclaw-async export RUN -o FILE, for one run"
+    wanted = row_format_of(output, "jsonl" if json else format, instead=one_run)
     with open_batch(name, ledger, account, api_key_file, base_url) as batch:
         count = write_keyed_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
         if output != STDIO:
@@ -152,6 +159,7 @@ def export(
     base_url: BaseUrl = None,
 ) -> None:
     """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
+    _check_ending(output)
     check_writable(output)
     show: Callable[[str], str] = escaped if is_terminal(output) else str
     with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
@@ -162,6 +170,16 @@ def export(
         file.flush()
     if output != STDIO:
         Screen().complain(f"{output} ({count} items)")
+
+
+def _check_ending(path: Path) -> None:
+    """Refuse the ending of another format: lines of JSON in a file named rows.xlsx are opened by nothing."""
+    ending = path.suffix.lower().removeprefix(".")
+    if ending in set(get_args(ExportFormat)) - {"jsonl", "json"}:
+        raise typer.BadParameter(
+            f"--output: what is exported are lines of JSON, not {ending}: name it {path.with_suffix('.jsonl')}; "
+            "the rows as CSV: coreclaw-async batch rows"
+        )
 
 
 def _exported(record: BatchRecord, *, with_input: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from coreclaw_async._batches.stores import shown_ledger
-from coreclaw_async.cli.batch_session import Account, Ledger, Name, names_in, tell_result
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch_specs import FORMATS, SpecReader
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.screen import Screen
@@ -75,6 +75,8 @@ def plan(
         added = batch.plan(reader.read(lines, wanted))
         total = batch.report().total
     tell_result({"batch": name, "added": added, "total": total}, f"{added} new items; {total} in all.", as_json=json)
+    if added and not json:
+        Screen().hint("to start them", batch_command("run", name, ledger, "-o rows"))
 
 
 def _format_of(path: Path, given: str | None) -> str:

@@ -17,7 +17,7 @@ from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.batch_progress import BatchProgress
-from coreclaw_async.cli.batch_session import Account, Ledger, Name, must_be_there
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, must_be_there
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.interrupts import exit_code
@@ -147,10 +147,10 @@ def run(
     ):
         outcomes = batch.run(max_in_flight=max_in_flight, output=output, width=width)
         if batch.report().is_paused:
-            screen.complain(f"Paused: nothing is started until coreclaw-async batch resume {name}.")
+            screen.complain(f"Paused: nothing is started until {batch_command('resume', name, ledger)}.")
         current().has_paid = True  # Or soon will have; of which runs, the ledger tells.
         stop = _work(batch, outcomes, progress, as_json=json)
-        code = _tell_end(screen, batch, stop, as_json=json)
+        code = _tell_end(screen, batch, stop, ledger, as_json=json)
     if code:
         raise typer.Exit(code)
 
@@ -176,7 +176,7 @@ def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchProgres
     return None
 
 
-def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool) -> int:
+def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, ledger: str, *, as_json: bool) -> int:
     """Say where the batch stands and why it has ended, and return the exit code."""
     try:
         told = batch.report()
@@ -188,9 +188,9 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool
     if told is not None:
         if not as_json:
             with contextlib.suppress(OSError):  # The end of the command looks at the stream.
-                tell_standing(screen, told)
-        tell_failures(screen, told)
-        tell_held(screen, told)
+                tell_standing(screen, told, ledger)
+        tell_failures(screen, told, ledger)
+        tell_held(screen, told, ledger)
     if stop is not None:
         for key, why in stop.reasons.items():
             screen.complain(f"Open: {key}: {why}")
@@ -199,6 +199,8 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, *, as_json: bool
         screen.complain(stop.why)
     if stop is not None:
         screen.complain("  the same command goes on with them, and starts nothing twice")
+    elif told is not None and told.result_count:
+        screen.hint("the rows", batch_command("rows", told.name, ledger, "-o rows.csv"))
     if as_json and code:
         with contextlib.suppress(OSError):  # All of it is on standard error too.
             print_json([_summary(batch.name, code, told, stop, left)])

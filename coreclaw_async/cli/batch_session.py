@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +21,15 @@ from coreclaw_async.cli.session import open_client
 from coreclaw_async.ledger import BatchItemState
 
 _MOST_NAMES = 20
+_LEDGER_VARIABLE = "CORECLAW_LEDGER"
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the batch.")]
 Ledger: TypeAlias = Annotated[
     str,
     typer.Option(
-        metavar="FILE|URL", envvar="CORECLAW_LEDGER", help="The ledger: a file, sqlite:///FILE, or postgresql://..."
+        metavar="FILE|URL",
+        envvar=_LEDGER_VARIABLE,
+        help="Where the batch is kept: a file, such as runs.db, sqlite:///FILE, or postgresql://...",
     ),
 ]
 Account: TypeAlias = Annotated[
@@ -82,6 +87,16 @@ def existing(ledger: str) -> Sequence[str]:
     if names is None:
         raise typer.BadParameter(f"there is no ledger {shown_ledger(ledger)}; coreclaw-async batch plan makes one")
     return names
+
+
+def batch_command(words: str, name: str, ledger: str, *options: str) -> str:
+    """Return a command for this batch as it can be typed; the ledger is left out where the environment names it."""
+    shown = shown_ledger(ledger)
+    if os.environ.get(_LEDGER_VARIABLE) == ledger:
+        named: list[str] = []
+    else:
+        named = ["--ledger", shlex.quote(shown) if shown == ledger else "..."]  # Without a password it is another one.
+    return " ".join(["coreclaw-async batch", words, shlex.quote(name), *named, *options])
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.totals import RunTotals
+from coreclaw_async.cli.batch_session import batch_command
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.cli.tables import Column, say_table
 from coreclaw_async.ledger import BatchItemState
@@ -12,14 +13,14 @@ _MOST_DAYS = 14
 _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
 
 
-def tell_standing(screen: Screen, told: BatchReport) -> None:
+def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
     """Print how many items are where, and a line of sums."""
     counts = [(state.value, count) for state, count in told.counts.items() if count]
     if counts:
         say_table(screen, counts, _STATE_COLUMNS)
     screen.complain(f"{told.total} items, {told.runs} runs with {told.result_count} rows; {spent(told)}.")
     if told.is_paused:
-        screen.complain(f"Paused: nothing is started until coreclaw-async batch resume {told.name}.")
+        screen.complain(f"Paused: nothing is started until {batch_command('resume', told.name, ledger)}.")
     if told.is_half_planned:
         screen.complain("The last plan has not come to its end, so items may be missing: plan it again.")
 
@@ -57,25 +58,27 @@ def spent(told: BatchReport) -> str:
     return f"{money(told.cost)}{budget}{unknown}"
 
 
-def tell_failures(screen: Screen, told: BatchReport) -> None:
+def tell_failures(screen: Screen, told: BatchReport, ledger: str) -> None:
     """Print why items have failed or were refused."""
     for item in told.failures:
         screen.complain(f"{_WORDS[item.state]}: {item.key}: {item.error or 'for an unknown reason'}")
     count = sum(told.counts[state] for state in _WORDS)
-    _tell_more(screen, told, count - len(told.failures), "--state failed --state rejected")
+    more = batch_command("items", told.name, ledger, "--state failed --state rejected")
+    _tell_more(screen, count - len(told.failures), more)
 
 
-def tell_held(screen: Screen, told: BatchReport) -> None:
+def tell_held(screen: Screen, told: BatchReport, ledger: str) -> None:
     """Print what a person must decide on, and how."""
     for item in told.held:
         candidates = " or ".join(item.candidates)
         screen.complain(f"Held: {item.key}, which may be run {candidates}, or none.")
-    _tell_more(screen, told, told.counts[BatchItemState.AMBIGUOUS] - len(told.held), "--state ambiguous")
+    more = batch_command("items", told.name, ledger, "--state ambiguous")
+    _tell_more(screen, told.counts[BatchItemState.AMBIGUOUS] - len(told.held), more)
     if told.held:
-        screen.complain(f"  to decide:  coreclaw-async batch resolve {told.name} KEY --ledger ... --adopt RUN")
+        screen.complain(f"  to decide:  {batch_command('resolve', told.name, ledger, 'KEY --adopt RUN')}")
         screen.complain("              or --resubmit, which pays again if it has a run")
 
 
-def _tell_more(screen: Screen, told: BatchReport, count: int, states: str) -> None:
+def _tell_more(screen: Screen, count: int, command: str) -> None:
     if count > 0:
-        screen.complain(f"  and {count} more:  coreclaw-async batch items {told.name} --ledger ... {states}")
+        screen.complain(f"  and {count} more:  {command}")

@@ -32,6 +32,7 @@ from interrupting import interrupt_once
 from coreclaw_async import BatchReport, CoreClaw, LedgerError, RunSpec
 from coreclaw_async.cli.app import app
 from coreclaw_async.cli.batch_progress import BatchProgress
+from coreclaw_async.cli.batch_session import batch_command
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -131,7 +132,7 @@ def test_more_held_items_than_a_report_names_can_be_listed(served: FakeService, 
     told = batch("report")
 
     assert told.stderr.count("Held: ") == 100
-    assert "and 3 more:  coreclaw-async batch items nightly --ledger ... --state ambiguous" in told.stderr
+    assert "and 3 more:  coreclaw-async batch items nightly --state ambiguous" in told.stderr
     assert len(objects(batch("items", "--state", "ambiguous", "--json"))) == 103
 
 
@@ -306,7 +307,7 @@ def test_what_is_held_is_told_and_can_be_adopted(served: FakeService, ledger: st
 
     assert ran.exit_code == 6
     assert f"Held: k0, which may be run {lost}, or none." in ran.stderr
-    assert "coreclaw-async batch resolve nightly KEY --ledger ... --adopt RUN" in ran.stderr
+    assert "coreclaw-async batch resolve nightly KEY --adopt RUN" in ran.stderr
     assert lost in shown.stdout
     assert json.loads(adopted.stdout)["state"] == "submitted"
     assert "callback_url" not in adopted.stdout
@@ -419,6 +420,61 @@ def test_a_terminal_shows_where_it_stands(served: FakeService, tmp_path: Path) -
     words = r"[1-5] planned, [123] running, \d done, \$0\.\d+ of \$2\.00, \d rows, [1-6] starts/min"
     assert re.search(words, shown), shown
     assert "6 items, 6 runs with 6 rows; $0.006 of $2.00." in shown
+
+
+@pytest.mark.parametrize(
+    ("ledger", "shown"),
+    [
+        ("runs.db", "coreclaw-async batch run 'my batch' --ledger runs.db -o rows"),
+        ("my runs.db", "coreclaw-async batch run 'my batch' --ledger 'my runs.db' -o rows"),
+        ("postgresql://db/runs", "coreclaw-async batch run 'my batch' --ledger postgresql://db/runs -o rows"),
+        ("postgresql://me:secret@db/runs", "coreclaw-async batch run 'my batch' --ledger ... -o rows"),
+        ("postgresql://db/runs?password=secret", "coreclaw-async batch run 'my batch' --ledger ... -o rows"),
+        ("env.db", "coreclaw-async batch run 'my batch' -o rows"),
+    ],
+)
+def test_a_command_that_is_shown_can_be_typed_and_tells_no_password(
+    ledger: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORECLAW_LEDGER", "env.db")
+
+    assert batch_command("run", "my batch", ledger, "-o rows") == shown
+
+
+def test_a_terminal_is_told_which_command_comes_next(served: FakeService, tmp_path: Path) -> None:
+    given = lines(tmp_path, {"key": "k0", "worker_id": WORKER, "input": {"keywords": ["a"]}})
+    planned = in_terminal("batch", "plan", "nightly", "-i", given)
+    told = in_terminal("batch", "report", "nightly")
+    ran = in_terminal("batch", "run", "nightly")
+    ended = in_terminal("batch", "report", "nightly")
+
+    assert "to start them:  coreclaw-async batch run nightly -o rows" in planned[1]
+    assert "to go on:  coreclaw-async batch run nightly -o rows" in told[1]
+    assert "the rows:  coreclaw-async batch rows nightly -o rows.csv" in ran[1]
+    assert "the rows:  coreclaw-async batch rows nightly -o rows.csv" in ended[1]
+    assert "coreclaw-async" not in in_terminal("batch", "plan", "nightly", "-i", given)[1]
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "csv", "XML"])
+def test_an_export_is_not_written_to_a_file_with_the_ending_of_another_format(
+    served: FakeService, tmp_path: Path, ending: str
+) -> None:
+    plan(tmp_path, 1)
+    outcome = batch("export", "-o", str(tmp_path / f"ledger.{ending}"))
+
+    assert outcome.exit_code == 2
+    assert "lines of JSON" in outcome.stderr
+    assert not list(tmp_path.glob("ledger.*"))
+
+
+def test_rows_in_a_format_of_the_service_are_refused_with_the_command_that_has_it(
+    served: FakeService, tmp_path: Path
+) -> None:
+    plan(tmp_path, 1)
+    outcome = batch("rows", "-o", str(tmp_path / "all.xlsx"))
+
+    assert outcome.exit_code == 2
+    assert "coreclaw-async export RUN -o FILE" in " ".join(outcome.stderr.replace("│", " ").split())
 
 
 def test_a_line_at_80_columns_has_room_for_its_bar_and_the_time(served: FakeService, tmp_path: Path) -> None:
