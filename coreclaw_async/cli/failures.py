@@ -40,6 +40,12 @@ _WORST_FIRST = (
     ExitCode.RUN_FAILED,
 )
 
+_WAYS_TO_FIND = {
+    50001: ("to find a worker", "coreclaw-async store WORD"),
+    70001: ("to find a run", "coreclaw-async runs --since 7d"),
+}
+"""Commands that list what was not found, by the service's code."""
+
 
 def worst(codes: set[ExitCode]) -> int:
     """Return the exit code of a command that has done several things."""
@@ -55,12 +61,20 @@ def tell_error(screen: Screen, error: errors.CoreClawError) -> ExitCode:
         screen.complain(str(error))
         if error.may_have_taken_effect:
             screen.complain("It may have been done all the same.")
+        _hint_next(screen, error)
     if isinstance(error, errors.RunFailedError):
         for line in error.log:
             screen.complain(f"  log: {line}")
     if isinstance(error, errors.RunFailedError | errors.RunAbortedError) and error.run is not None:
         screen.complain(f"It cost {money(error.run.usage)}.")
     return exit_code_of(error)
+
+
+def _hint_next(screen: Screen, error: errors.CoreClawError) -> None:
+    if isinstance(error, errors.AuthenticationError):
+        screen.hint("which key that is", "coreclaw-async doctor")
+    elif isinstance(error, errors.NotFoundError) and error.code in _WAYS_TO_FIND:
+        screen.hint(*_WAYS_TO_FIND[error.code])
 
 
 def _may_be_a_run(error: errors.CoreClawError) -> bool:

@@ -28,7 +28,7 @@ from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.cli.starting import Output, Starting, Waits
-from coreclaw_async.errors import CoreClawError
+from coreclaw_async.errors import CoreClawError, NotFoundError
 
 
 @guarded
@@ -96,18 +96,23 @@ def abort(
     All are asked for, also when one of them cannot be stopped.
     """
     _check(runs)
-    screen, codes = Screen(), set[ExitCode]()
+    screen, codes, asked = Screen(), set[ExitCode](), list[str]()
     with open_client(api_key_file, base_url) as client:
         for name in runs:
             try:
                 aborted = client.runs.abort(run_of(name))
             except CoreClawError as error:
                 codes.add(tell_failure(screen, error, name=name, as_json=json))
+                if not isinstance(error, NotFoundError):
+                    screen.hint("how it is now", next_command("show", name))
                 continue
+            asked.append(aborted.run_id or name)
             screen.complain(f"Asked to abort {'the last run' if aborted.run_id is None else f'run {aborted.run_id}'}.")
             if json:
                 with suppress(OSError):  # The others are stopped all the same; the end looks at the stream.
                     print_json([aborted])
+    if asked:
+        screen.hint("to see the end", next_command("wait", *asked))
     if codes:
         raise typer.Exit(worst(codes))
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from coreclaw_async import (
+    AuthenticationError,
     BatchIncompleteError,
     ConfigurationError,
     CoreClawError,
@@ -32,8 +33,13 @@ RUN_ID = "01K2M0000000000000000000AB"
 ENDED = Run(run_id=RUN_ID, status="failed", usage=Decimal("0.125"))
 
 
-def told(error: CoreClawError) -> tuple[int, str]:
-    err = io.StringIO()
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def told(error: CoreClawError, err: io.StringIO | None = None) -> tuple[int, str]:
+    err = io.StringIO() if err is None else err
     with contextlib.redirect_stderr(err):
         code = tell_error(Screen(), error)
     return code, err.getvalue()
@@ -94,6 +100,24 @@ def test_refusal_says_nothing_about_candidates() -> None:
         3,
         "no such worker (HTTP 404; code 50001)\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (NotFoundError("worker not found", code=50001), "to find a worker:  coreclaw-async store WORD"),
+        (NotFoundError("run not found", code=70001), "to find a run:  coreclaw-async runs --since 7d"),
+        (AuthenticationError("invalid token", code=12002), "which key that is:  coreclaw-async doctor"),
+    ],
+    ids=["worker", "run", "key"],
+)
+def test_whoever_looks_is_told_how_to_find_out_more(error: CoreClawError, hint: str) -> None:
+    assert told(error, Terminal())[1].endswith(f"\n  {hint}\n")
+    assert hint not in told(error)[1]
+
+
+def test_nothing_is_hinted_at_where_nothing_lists_what_was_not_found() -> None:
+    assert "coreclaw-async" not in told(NotFoundError("task not found", code=60001), Terminal())[1]
 
 
 def test_failed_run_comes_with_its_log_and_its_cost() -> None:

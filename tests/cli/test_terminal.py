@@ -223,6 +223,19 @@ def test_what_is_said_of_each_run_stays_above_the_bar(service: FakeService) -> N
         assert re.search(rf"(^|\n|\r|\x1b\[2K)Run {run_id} succeeded after 0 s[^\r\n]*\r\n", written)
 
 
+def test_an_abort_is_followed_by_the_command_that_shows_the_end(service: FakeService) -> None:
+    running = service.add_run(WORKER, script=RunScript(duration=600))
+    ended = service.add_run(WORKER, script=RunScript(duration=0))
+
+    code, written = run_in_terminal("abort", running, ended, "nowhere")
+    lines = without_escapes(written).splitlines()
+
+    assert code == 3
+    assert f"  to see the end:  coreclaw-async wait {running}" in lines
+    assert f"  how it is now:  coreclaw-async show {ended}" in lines
+    assert "coreclaw-async show nowhere" not in written
+
+
 def test_an_interrupted_wait_in_this_process(service: FakeService) -> None:
     """As in a terminal, where nobody counts what was run."""
     with interrupt_once(lambda: requests_of(service, "getWorkerRun")):
