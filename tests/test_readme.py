@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -63,6 +65,75 @@ def layout() -> list[str]:
     block = re.search(r"## Layout\n\n```\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     return block[1].splitlines()
+
+
+TEXT = README.read_text(encoding="utf-8")
+
+
+def _make_command(folder: Path) -> None:
+    """Put the command into a folder, as an installation does."""
+    folder.mkdir(parents=True)
+    script = folder / "coreclaw-async"
+    script.write_text(
+        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(README.parent))} "
+        f'exec {shlex.quote(sys.executable)} -m coreclaw_async "$@"\n'
+    )
+    script.chmod(0o755)
+
+
+def _in_shell(line: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.endurance
+@pytest.mark.skipif(os.name != "posix" or shutil.which("jq") is None, reason="it needs a shell and jq")
+def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```sh\n(coreclaw-async store.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    _make_command(tmp_path / "bin")
+    service = FakeService(clock=RealClock(), default_script=RunScript(rows=30, duration=0.2))
+    with service.serve() as server:
+        env = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "CORECLAW_API_KEY": service.api_key,
+            "CORECLAW_BASE_URL": server.url,
+        }
+        for line in block.splitlines():
+            if " abort " in line:  # The others have ended.
+                service.add_run("coreclaw/google-maps-scraper", status="running", age=0)
+            ended = _in_shell(line, tmp_path, env)
+            assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), (line, ended.stderr)
+            if "jq" in line:
+                assert len(ended.stdout.splitlines()) == 30
+
+    for name in ("rows.csv", "again.csv"):
+        assert len((tmp_path / name).read_text(encoding="utf-8").splitlines()) == 31
+    assert b"Result 30" in (tmp_path / "rows.xlsx").read_bytes()  # A table in HTML: what the emulator has of workbooks.
+
+
+@pytest.mark.skipif(os.name != "posix" or shutil.which("flock") is None, reason="it needs a shell and flock")
+def test_the_line_for_cron_does_its_work_without_a_path_and_variables(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^15 6 \* \* \*  (.*)$", TEXT, re.MULTILINE)
+    assert "%" not in line, "cron takes it for the end of the line"
+    places = tmp_path / "places"
+    _make_command(places / ".venv/bin")
+    service = FakeService(clock=RealClock(), default_script=RunScript(rows=30, duration=0.2))
+    (places / "key").write_text(f"{service.api_key}\n", encoding="utf-8")
+    (places / "input.json").write_text('{"keywords": ["coffee"]}', encoding="utf-8")
+    with service.serve() as server:
+        env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "CORECLAW_BASE_URL": server.url}
+        ended = _in_shell(line, tmp_path, env)
+
+    (run_id,) = service.runs
+    log = (places / "log").read_text(encoding="utf-8").splitlines()
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert log[0] == f"Run {run_id} started."
+    assert log[1].startswith(f"Run {run_id} succeeded after ")
+    assert log[2].startswith("rows.csv (")
+    assert len(log) == 3
+    assert len((places / "rows.csv").read_text(encoding="utf-8").splitlines()) == 31
 
 
 def test_the_layout_names_what_is_there() -> None:

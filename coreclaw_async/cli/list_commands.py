@@ -117,7 +117,7 @@ def runs(
             page_size=min(limit, 100),
             max_items=limit,
         )
-        show_list(found, _RUN_COLUMNS, as_json=json, wide=wide)
+        show_list(found, _RUN_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @guarded
@@ -134,7 +134,7 @@ def store(
     """List workers of the public store, which needs no key."""
     with open_client(None, base_url, is_public=True) as client:
         found = client.store.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
-        show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide)
+        show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @guarded
@@ -158,7 +158,7 @@ def list_workers(
     """List the account's own workers."""
     with open_client(api_key_file, base_url) as client:
         found = client.workers.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
-        show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide)
+        show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @workers_app.command("show", epilog=epilog(f"workers show {WORKER}"))
@@ -193,7 +193,7 @@ def list_tasks(
     """List saved tasks."""
     with open_client(api_key_file, base_url) as client:
         found = client.tasks.iterate(worker_id=worker, page_size=min(limit, 100), max_items=limit)
-        show_list(found, _TASK_COLUMNS, as_json=json, wide=wide)
+        show_list(found, _TASK_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @tasks_app.command("show", epilog=epilog(f"tasks show {_ID} --json"))
@@ -239,7 +239,7 @@ def list_queue(
     """List what waits to be activated."""
     with open_client(api_key_file, base_url) as client:
         found = client.run_queue.iterate(page_size=min(limit, 100), max_items=limit)
-        show_list(found, _QUEUE_COLUMNS, as_json=json, wide=wide)
+        show_list(found, _QUEUE_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @queue_app.command("activate", epilog=epilog(f"queue activate {_ID}", codes=MAY_HAVE_STARTED))

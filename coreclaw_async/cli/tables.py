@@ -33,7 +33,14 @@ class Column:
     kind: ColumnKind = "text"
 
 
-def show_list(values: Iterable[Any], columns: Sequence[Column], *, as_json: bool, wide: bool | None = None) -> None:
+def show_list(
+    values: Iterable[Any],
+    columns: Sequence[Column],
+    *,
+    as_json: bool,
+    wide: bool | None = None,
+    limit: int | None = None,
+) -> None:
     """
     Print models as lines of JSON or as a table.
 
@@ -42,13 +49,17 @@ def show_list(values: Iterable[Any], columns: Sequence[Column], *, as_json: bool
         columns: The columns of the table.
         as_json: Whether ``--json`` was given.
         wide: Whether ``--wide`` was given; None for a command that does not have it.
+        limit: How many there are at most, which whoever looks is told where there are so many; None for all.
     """
     if as_json:
         print_json(values)
         return
     found = list(values)
     if found:
-        say_table(Screen(), found, columns, wide=wide)
+        screen = Screen()
+        say_table(screen, found, columns, wide=wide)
+        if len(found) == limit and screen.is_looked_at:
+            screen.complain(f"These are the first {limit}; --limit shows more.", style="dim")
     else:
         Screen().complain("Nothing found.")
 

@@ -158,6 +158,18 @@ def test_a_table_fits_its_terminal_and_keeps_ids_whole(service: FakeService) -> 
     assert max(map(len, without_escapes(written).splitlines())) <= 60
 
 
+@pytest.mark.parametrize(("limit", "is_told"), [("2", True), ("3", False)])
+def test_whoever_looks_at_a_list_is_told_that_there_may_be_more(
+    service: FakeService, limit: str, is_told: bool
+) -> None:
+    for _ in range(2):
+        service.add_run(WORKER, rows=3)
+    words = f"These are the first {limit}; --limit shows more."
+
+    assert (words in without_escapes(run_in_terminal("runs", "--limit", limit)[1])) is is_told
+    assert words not in invoke("runs", "--limit", limit).stderr
+
+
 @pytest.mark.endurance
 def test_no_color_means_no_color(service: FakeService) -> None:
     assert re.search(r"\x1b\[[0-9;]*3[0-7]m", run_in_terminal("run", "--help")[1])
