@@ -57,8 +57,11 @@ class Screen:
         current().was_written(text)
 
     def tell(self, text: str) -> None:
-        """Print a line as it is."""
-        self._out.print(Text(plain(text)), soft_wrap=True)
+        """Print a line as it is; at a terminal it is broken between words."""
+        shown = plain(text)
+        if self.is_looked_at:
+            shown = _broken_between_words(shown, self.width)
+        self._out.print(Text(shown), soft_wrap=True)
         current().was_written(text)
 
     def say_log(self, moment: str, level: str, text: str) -> None:
@@ -118,7 +121,7 @@ class Screen:
         At a terminal a sentence is broken between words. An indented line stays whole, as it holds what can be pasted.
         """
         shown = plain(text)
-        if self.shows_progress and not shown.startswith(" "):
+        if self.shows_progress:
             shown = _broken_between_words(shown, self.err.width)
         try:
             self.err.print(Text(shown, style=style), soft_wrap=True)
@@ -135,6 +138,8 @@ class Screen:
 
 
 def _broken_between_words(text: str, width: int) -> str:
+    if text.startswith(" "):  # What can be pasted.
+        return text
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True))
 
 

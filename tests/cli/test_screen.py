@@ -135,6 +135,15 @@ def test_a_sentence_is_broken_between_words_where_somebody_looks_and_nowhere_els
     assert complained(text, io.StringIO()) == f"{text}\n"
 
 
+def test_a_sentence_on_standard_output_is_broken_like_one_on_standard_error() -> None:
+    text = "Run 01M8B4RMZ7SG60F9S5Q28QR1N2 succeeded after 1 s with 6000 rows; it cost $6.00."
+
+    looked_at = written(lambda screen: screen.tell(text), width=80, out=Looked())
+
+    assert looked_at == f"{text[:-7]}\n$6.00.\n"
+    assert written(lambda screen: screen.tell(text), width=80) == f"{text}\n"
+
+
 @pytest.mark.parametrize("err", [io.StringIO(), Looked()], ids=["pipe", "terminal"])
 def test_a_command_to_paste_stays_one_line(err: io.StringIO) -> None:
     line = "  to get them:  coreclaw-async rows 01M8B4RMZ7SG60F9S5Q28QR1N2 -o rows.csv"
