@@ -82,9 +82,9 @@ async def one_by_one(service: FakeService, runs: int, most: int) -> None:
         async def one(number: int) -> None:
             async with slots:
                 started = await client.workers.start_run(_WORKER, {"keywords": [f"coffee in {number}"]})
-                waits = client._context.schedule.waits()
+                delays = client._context.schedule.jittered_delays()
                 while not (await client.runs.get(started.run_id)).is_finished:
-                    await service.clock.sleep(next(waits))
+                    await service.clock.sleep(next(delays))
 
         async with anyio.create_task_group() as group:
             for number in range(runs):
@@ -126,7 +126,7 @@ async def in_flight(report: Report) -> None:
         AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
         client.batch("bench", ledger="memory") as batch,
     ):
-        engine = Engine(means=batch._means, limits=Limits(), width=1, files=None)
+        engine = Engine(batch_context=batch._batch_context, limits=Limits(), width=1, files=None)
         count = 10_000
         tracemalloc.start()
         for number in range(count):
@@ -152,12 +152,13 @@ async def ledger(report: Report) -> None:
             ):
                 await batch.plan(specs(_WRITES))
                 items = [
-                    item for item, _ in await batch._means.ledger.next_planned([_WORKER.replace("/", "~")], _WRITES)
+                    item
+                    for item, _ in await batch._batch_context.ledger.next_planned([_WORKER.replace("/", "~")], _WRITES)
                 ]
                 began = time.perf_counter()
                 async with anyio.create_task_group() as group:
                     for first in range(writers):
-                        group.start_soon(_write, batch._means.ledger, items[first::writers])
+                        group.start_soon(_write, batch._batch_context.ledger, items[first::writers])
                 rates.append(_WRITES / (time.perf_counter() - began))
     report.add(
         Row(

@@ -52,9 +52,9 @@ async def one_by_one(client: AsyncCoreClaw, clock: Clock, ids: Sequence[str]) ->
     """Give each run a task and a schedule of its own, as the service's documents show it."""
 
     async def follow(run_id: str) -> None:
-        waits = client._context.schedule.waits()
+        delays = client._context.schedule.jittered_delays()
         while not (await client.runs.get(run_id)).is_finished:
-            await clock.sleep(next(waits))
+            await clock.sleep(next(delays))
 
     async with anyio.create_task_group() as group:
         for run_id in ids:

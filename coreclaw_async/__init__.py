@@ -96,9 +96,9 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
+    from coreclaw_async._batches.evidence import SettleTimes
     from coreclaw_async._batches.outcomes import BatchOutcome
     from coreclaw_async._batches.pruning import PrunedBatch
-    from coreclaw_async._batches.reconcile import SettleTimes
     from coreclaw_async._batches.records import BatchRecord
     from coreclaw_async._batches.reports import BatchReport
     from coreclaw_async._batches.shard import Shard
@@ -213,7 +213,7 @@ _LATE = {
     "BatchItemRun": "coreclaw_async.ledger",
     "BatchItemState": "coreclaw_async.ledger",
     "RunSpec": "coreclaw_async._batches.specs",
-    "SettleTimes": "coreclaw_async._batches.reconcile",
+    "SettleTimes": "coreclaw_async._batches.evidence",
     "Shard": "coreclaw_async._batches.shard",
     "ShardReport": "coreclaw_async.shards",
     "ShardSpec": "coreclaw_async.shards",

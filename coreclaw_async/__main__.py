@@ -20,9 +20,9 @@ def script() -> None:
 def main() -> None:
     """Run the command that the arguments name; a missing extra is named in one line, with exit code 2."""
     try:
-        from coreclaw_async.cli.entry import start
+        from coreclaw_async.cli.entry import run_command
 
-        code = start(sys.argv[1:])
+        code = run_command(sys.argv[1:])
     except ImportError as error:
         _name_extra(error)
     except KeyboardInterrupt:  # pragma: no cover - nothing has begun, or all has ended

@@ -17,11 +17,11 @@ from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.transport import Settings, Transport
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.hub_link import JoinedHub
+from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
-from coreclaw_async._polling.poller import RunWatcher
+from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.proxies import AsyncProxies
@@ -39,8 +39,8 @@ from coreclaw_async.events import EventHook
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches.
-    from coreclaw_async._batches.means import OnAmbiguous
-    from coreclaw_async._batches.reconcile import SettleTimes
+    from coreclaw_async._batches.batch_context import OnAmbiguous
+    from coreclaw_async._batches.evidence import SettleTimes
     from coreclaw_async._batches.shard import Shard
     from coreclaw_async.batch import AsyncBatch
 
@@ -101,7 +101,7 @@ class AsyncCoreClaw:
             auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
                 URLs).
             timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
-            retry: How often and how patiently a request goes again, where that is safe.
+            retry: How often and how patiently a request is retried, where that is safe.
             max_connections: Most requests under way at once in one event loop, 1 or more; further ones queue.
             max_response_bytes: Largest answer that is read, unpacked, 1 or more.
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
@@ -146,10 +146,10 @@ class AsyncCoreClaw:
         )
         clock = SystemClock() if clock is None else clock
         known = KnownIds()
-        watcher = RunWatcher(clock)
-        joined = None if callbacks is None else JoinedHub(callbacks, known, clock)
-        if joined is not None:
-            joined.serve(watcher)
+        poller = RunPoller(clock)
+        hub_link = None if callbacks is None else HubLink(callbacks, known, clock)
+        if hub_link is not None:
+            hub_link.serve(poller)
         self._is_copy = False
         sender = Transport(connections, settings, clock, RateGate(clock))
         dialect = _checked_dialect(offset_dialect, credentials)
@@ -160,10 +160,10 @@ class AsyncCoreClaw:
                 dialect=dialect,
                 schedule=PollSchedule() if poll_schedule is None else poll_schedule,
                 known=known,
-                watcher=watcher,
+                poller=poller,
                 shared_transport=sender,
                 shared_dialect=dialect,
-                joined=joined,
+                hub_link=hub_link,
                 slots=SlotLine(clock),
             )
         )
@@ -183,9 +183,9 @@ class AsyncCoreClaw:
         return f"AsyncCoreClaw(base_url={str(transport.connections.base_url)!r}, {transport.settings.credentials!r})"
 
     @property
-    def lanes_in_use(self) -> int:
+    def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 when nothing is under way."""
-        return self._context.transport.connections.lanes_in_use
+        return self._context.transport.connections.connections_in_use
 
     def with_options(
         self,
@@ -228,9 +228,9 @@ class AsyncCoreClaw:
         if on_event is not None:
             changes["on_event"] = on_event
         # Another key may be another account, whose lists hold other runs.
-        watcher = RunWatcher(transport.clock) if is_other_key else context.watcher
-        if context.joined is not None:
-            context.joined.serve(watcher)
+        poller = RunPoller(transport.clock) if is_other_key else context.poller
+        if context.hub_link is not None:
+            context.hub_link.serve(poller)
         settings = attrs.evolve(transport.settings, **changes)
         sender = transport.with_settings(settings)
         dialect = context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, credentials)
@@ -242,7 +242,7 @@ class AsyncCoreClaw:
                 transport=sender,
                 dialect=dialect,
                 schedule=context.schedule if poll_schedule is None else poll_schedule,
-                watcher=watcher,
+                poller=poller,
                 shared_transport=sender if is_other_key else context.shared_transport,
                 shared_dialect=dialect if is_other_key else context.shared_dialect,
                 slots=SlotLine(transport.clock) if is_other_key else context.slots,
@@ -315,8 +315,8 @@ class AsyncCoreClaw:
     async def aclose(self) -> None:
         """Close the connections; a caller's own httpx client stays open. A second call does nothing."""
         if not self._is_copy:
-            if self._context.joined is not None:
-                self._context.joined.leave()
+            if self._context.hub_link is not None:
+                self._context.hub_link.leave()
             await self._context.transport.connections.aclose()
 
     async def __aenter__(self) -> Self:

@@ -17,24 +17,24 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._batches.aborting import abort_all
 from coreclaw_async._batches.admission import Limits
+from coreclaw_async._batches.batch_context import BatchContext, OnAmbiguous, logger
 from coreclaw_async._batches.batch_ledger import BatchLedger
 from coreclaw_async._batches.engine import Engine
+from coreclaw_async._batches.evidence import SettleTimes
 from coreclaw_async._batches.item_pages import ItemPages, RowPages
 from coreclaw_async._batches.late_callbacks import LateCallbacks
-from coreclaw_async._batches.means import Means, OnAmbiguous, logger
+from coreclaw_async._batches.ledger_address import database_at, shown_ledger
 from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.patience import Patience
 from coreclaw_async._batches.planning import Planning
 from coreclaw_async._batches.pruning import PrunedBatch, prune
-from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.records import BatchRecord, RecordPages
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.resolving import resolve
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import RunSpec, check_key
-from coreclaw_async._batches.stores import shown_ledger, store_at
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.known_ids import KnownIds
@@ -95,12 +95,12 @@ class AsyncBatch:
         self._shown = shown_ledger(ledger)
         self._requests = 0
         check_seconds("patience", patience, allow_zero=True)
-        store = store_at(ledger, patience=patience)
+        database = database_at(ledger, patience=patience)
         context = self._counting(context)
-        self._means = Means(
+        self._batch_context = BatchContext(
             context=context,
             starts=_sent_once(context),
-            ledger=BatchLedger(store, name, owner, shard or Shard()),
+            ledger=BatchLedger(database, name, owner, shard or Shard()),
             times=settle_times or SettleTimes(),
             exclusive=exclusive,
             patience=Patience(context.transport.clock, patience),
@@ -113,7 +113,7 @@ class AsyncBatch:
         self._options: _RunOptions | None = None
         self._outcomes = Outcomes()
         self._plans = 0
-        self._late = LateCallbacks(self._means, self._settled)
+        self._late = LateCallbacks(self._batch_context, self._settled)
 
     def __repr__(self) -> str:
         return f"AsyncBatch({self._name!r}, ledger={self._shown!r})"
@@ -133,13 +133,13 @@ class AsyncBatch:
         """
         if self._stack is not None:
             raise RuntimeError("the batch is open already")
-        if self._means.context.transport.settings.credentials.is_missing:
+        if self._batch_context.context.transport.settings.credentials.is_missing:
             raise errors.ConfigurationError("a batch needs an API key: give api_key= or set CORECLAW_API_KEY")
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._means.ledger.store.aclose)
-            await self._means.ledger.open(self._means.clock)
+            stack.push_async_callback(self._batch_context.ledger.database.aclose)
+            await self._batch_context.ledger.open(self._batch_context.clock)
             if self._max_spend is not None:
-                await self._means.ledger.limit_spending(self._max_spend)
+                await self._batch_context.ledger.limit_spending(self._max_spend)
             self._group = await stack.enter_async_context(anyio.create_task_group())
             await self._late.listen(self._group)
             self._stack = stack.pop_all()
@@ -236,7 +236,7 @@ class AsyncBatch:
         nothing, and a second call with the same arguments goes on with it. Leaving the batch's block stops it, and the
         runs go on. An outcome that nobody has taken can be had from `items`.
 
-        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent again; lists, details and rows as often
+        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never retried; lists, details and rows as often
         as needed. While the service cannot be used it goes on trying for as long as the batch has patience.
 
         Args:
@@ -300,7 +300,7 @@ class AsyncBatch:
         assert self._group is not None, "an open batch has a group"
         self._options = options
         self._engine = Engine(
-            means=self._means,
+            batch_context=self._batch_context,
             limits=Limits(most=options.max_in_flight),
             width=options.width,
             files=None if options.output is None else PartFiles(options.output),
@@ -360,7 +360,7 @@ class AsyncBatch:
         """
         self._opened()
         pages = ItemPages(
-            means=self._means,
+            batch_context=self._batch_context,
             states=_states(state),
             worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
         )
@@ -376,7 +376,7 @@ class AsyncBatch:
         Return a pager over the rows that the runs of the batch have found, each with the key of its item.
 
         They come from the files of `run`, in the order of the plan; where there is none any more, from
-        ``GET /api/v2/worker-runs/{runId}/results``, tried again after failures.
+        ``GET /api/v2/worker-runs/{runId}/results``, retried after failures.
 
         Args:
             state: Only those of items in this state, or in one of these; None for all that have a run.
@@ -387,7 +387,7 @@ class AsyncBatch:
             OSError: A file cannot be read; raised while iterating.
             ValueError: There is no such state, or no worker can be called so.
         """
-        pages = RowPages(means=self._means, items=self.items(state=state, worker_id=worker_id))
+        pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
         return AsyncPager(PageReader(pages.next, PagerOptions()))
 
     def export(self, *, with_inputs: bool = False) -> AsyncPager[BatchRecord]:
@@ -421,7 +421,7 @@ class AsyncBatch:
             LedgerError: The ledger cannot be written to.
             ValueError: *older_than* is out of range.
         """
-        return await prune(self._opened(), older_than, self._means.clock.time())
+        return await prune(self._opened(), older_than, self._batch_context.clock.time())
 
     async def reset_foreign(self, worker_id: str) -> None:
         """
@@ -437,11 +437,11 @@ class AsyncBatch:
             LedgerError: The ledger cannot be written to.
             ValueError: No worker can be called so.
         """
-        lanes = self._opened().lanes
-        lane = await lanes.find(check_worker_id("worker_id", worker_id))
-        if lane is None:
+        start_queues = self._opened().start_queues
+        start_queue = await start_queues.find(check_worker_id("worker_id", worker_id))
+        if start_queue is None:
             raise KeyError(worker_id)
-        await lanes.forget_foreign(lane)
+        await start_queues.forget_foreign(start_queue)
 
     async def pause(self) -> None:
         """
@@ -523,7 +523,7 @@ class AsyncBatch:
         if (adopt is None) is not resubmit:
             raise ValueError("either adopt or resubmit must be given")
         self._opened()
-        after = await resolve(self._means, await self.get(key), adopt)
+        after = await resolve(self._batch_context, await self.get(key), adopt)
         self._settled(after)
         return after
 
@@ -547,7 +547,7 @@ class AsyncBatch:
             if item.state not in {BatchItemState.FAILED, BatchItemState.REJECTED, BatchItemState.CANCELLED}:
                 raise ValueError(f"item {item.key!r} is {item.state}, and only what has failed can be run again")
         for item in items:
-            await self._means.step(item, item.planned_again(ItemOrigin.PERSON))
+            await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
         return len(items)
 
     async def cancel(self, *, abort: bool = False) -> int:
@@ -557,7 +557,7 @@ class AsyncBatch:
         An item whose start is under way is not among them: if that brings nothing about, it is taken out too, and else
         its run is followed as any other. The request is kept in the ledger, so it holds for all processes that work on
         the batch, and for those that go on with it later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*;
-        sent again after a failure.
+        retried after a failure.
 
         Args:
             abort: Whether the runs that go on are aborted too, also those of starts under way when they are known;
@@ -573,13 +573,13 @@ class AsyncBatch:
             self._engine.admission.stop("cancelled")
         cancelled = await ledger.cancel(abort=abort)
         if abort:
-            await abort_all(self._means.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
+            await abort_all(self._batch_context.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
         return cancelled
 
     def _opened(self) -> BatchLedger:
         if self._stack is None:
             raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
-        return self._means.ledger
+        return self._batch_context.ledger
 
     def _check_options(self, options: _RunOptions) -> None:
         if self._engine is not None and not self._engine.is_over and options != self._options:
@@ -591,25 +591,25 @@ class AsyncBatch:
             self._engine.take_up(item)
 
     async def _let_starts_end(self) -> None:
-        clock, times = self._means.clock, self._means.times
+        clock, times = self._batch_context.clock, self._batch_context.times
         began = clock.monotonic()
         longest = times.send_window + times.post_timeout
         is_told = False
-        while self._means.sending:
+        while self._batch_context.sending:
             passed = clock.monotonic() - began
             if passed >= longest:
-                for scope in self._means.sending:
+                for scope in self._batch_context.sending:
                     scope.cancel()
                 return
             if passed >= _SHORT and not is_told:
                 is_told = True
-                count = len(self._means.sending)
+                count = len(self._batch_context.sending)
                 logger.warning("batch %r waits for the answers to %d starts before it is closed", self._name, count)
             # Never for less than a clock that counts in floats can tell apart.
             await clock.sleep(max(min(longest - passed, 0.05), 0.001))
 
     def _check_width(self, width: int | None) -> int:
-        has_hub = self._means.context.joined is not None
+        has_hub = self._batch_context.context.hub_link is not None
         if width is None:
             return _MOST_WIDTH if has_hub else 1
         check_int("width", width, lowest=1, highest=_MOST_WIDTH)
@@ -674,7 +674,7 @@ def _check_spend(amount: Decimal) -> Decimal:
 
 def _sent_once(context: Context) -> Context:
     """
-    Return *context* for starts: what may be sent again is decided here, after a look into the ledger.
+    Return *context* for starts: what may be retried is decided here, after a look into the ledger.
 
     It remembers no ids: what an answer has named and the ledger does not know must stay a candidate.
     """

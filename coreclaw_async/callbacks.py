@@ -36,7 +36,7 @@ class CallbackListener(Protocol):
     """A client that is joined to a hub."""
 
     def called_back(self, url: str, run_id: str | None) -> None:
-        """Take note of a callback to *url* about the run, if it is known; called in any thread, must return soon."""
+        """Record a callback to *url* about the run, if it is known; called in any thread, must return soon."""
         ...
 
 
@@ -127,7 +127,7 @@ class CallbackHub:
 
     def bind(self, url: str, *, run_id: str | None = None, queue_id: str | None = None) -> None:
         """
-        Take note of what the start that carried *url* was answered with; clients do this.
+        Record what the start that carried *url* was answered with; clients do this.
 
         That outranks what callbacks say. A URL of somebody else's is left alone.
         """

@@ -9,7 +9,7 @@ Every error of the package: one tree, plain data, picklable.
     │   └── SendTimeoutError        also a TimeoutError: the deadline came first
     ├── NoReplyError                it left, and no whole answer came
     │   ├── RequestTimeoutError     also a TimeoutError: the deadline came first
-    │   └── OutcomeUnknownError     it may have taken effect and must not be sent again blindly
+    │   └── OutcomeUnknownError     it may have taken effect and must not be retried blindly
     ├── InvalidResponseError        an answer that is not the service's
     │   └── ResponseTooLargeError   it is larger than the client reads
     ├── ApiError                    the service said no
@@ -169,7 +169,7 @@ class InvalidResponseError(CoreClawError):
     """
     The answer is not what the service promises: no JSON, no envelope, no data where there must be some.
 
-    A read that is answered like this is sent again, for a gateway may have broken this one answer.
+    A read that is answered like this is retried, for a gateway may have broken this one answer.
     """
 
 

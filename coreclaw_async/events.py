@@ -41,7 +41,7 @@ class RequestSent:
 @attrs.frozen(kw_only=True)
 class RetryScheduled:
     """
-    A request will go again.
+    A request will be retried.
 
     Attributes:
         operation: operationId of the published specification.
@@ -67,7 +67,7 @@ class RunStarted:
 @attrs.frozen(kw_only=True)
 class StartUnknown:
     """
-    A call that starts, queues or creates something may have taken effect, and is not sent again.
+    A call that starts, queues or creates something may have taken effect, and is not retried.
 
     Attributes:
         operation: operationId of the published specification.

@@ -78,7 +78,7 @@ class OpenTelemetryHook:
         }
 
     def __call__(self, event: events.Event) -> None:
-        """Take note of *event*."""
+        """Record *event*."""
         self._takers[type(event)](event)
 
     def _take_request(self, event: events.RequestSent) -> None:

@@ -11,8 +11,8 @@ from typing import NotRequired, Self, TypedDict
 import anyio
 import attrs
 
-from coreclaw_async._batches.means import OnAmbiguous
-from coreclaw_async._batches.reconcile import SettleTimes
+from coreclaw_async._batches.batch_context import OnAmbiguous
+from coreclaw_async._batches.evidence import SettleTimes
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.spending import exact_sum
 from coreclaw_async._client import AsyncCoreClaw
@@ -225,7 +225,7 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
 
     A report comes back also where not all could be done, so that an engine that runs many parts loses none of them to
     the failure of one. It then says what is open and why, and is not ``is_finished``: call `ShardReport.check` where an
-    exception is wanted, such as in a task that is to be tried again.
+    exception is wanted, such as in a task that is to be retried.
 
     Args:
         spec: The part.

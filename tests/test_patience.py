@@ -108,7 +108,7 @@ async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
             began = time.monotonic()
             await client.account.get()
             assert time.monotonic() - began < 5
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
 
     assert len(server.requests) == 3
 

@@ -150,7 +150,7 @@ def test_each_operation_that_changes_something_is_said_to_be_paid_once_or_repeat
 
 
 @pytest.mark.parametrize("name", sorted(PAID_ONCE | REPEATABLE))
-async def test_what_may_have_worked_is_sent_again_only_where_that_is_the_same(name: str) -> None:
+async def test_what_may_have_worked_is_retried_only_where_that_is_the_same(name: str) -> None:
     sent: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -212,7 +212,7 @@ async def test_one_call_pays_once_over_a_real_socket(
     async with client_by(way, service, trusted, monkeypatch, retry=QUICK, timeout=timeout) as client:
         with pytest.raises(OutcomeUnknownError) as caught:
             await call.make(client, service)
-        assert client.lanes_in_use == 0
+        assert client.connections_in_use == 0
 
     assert call.count(service) == 1
     assert list(caught.value.candidates or ()) == call.made(service)
@@ -231,7 +231,7 @@ async def test_cancelling_a_call_that_has_left_names_what_it_paid_for(call: Call
         async with AsyncCoreClaw(service.api_key, base_url=server.url, on_event=events.append) as client:
             with pytest.raises(OutcomeUnknownError) as caught, anyio.move_on_after(0.3):
                 await call.make(client, service)
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
 
     assert call.count(service) == 1
     assert list(caught.value.candidates or ()) == call.made(service)
@@ -286,7 +286,7 @@ async def test_a_second_cancellation_during_the_look_does_not_lose_the_error() -
     ids=["refused connection", "429", "429 with Retry-After", "13000 in a 200"],
 )
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.operation)
-async def test_what_certainly_did_nothing_is_sent_again(
+async def test_what_certainly_did_nothing_is_retried(
     paid_service: FakeService, call: Call, fault: Fault, sends: int
 ) -> None:
     service = paid_service
@@ -299,7 +299,7 @@ async def test_what_certainly_did_nothing_is_sent_again(
     assert service.faults.pending == 0
 
 
-async def test_a_refused_connection_is_sent_again_and_then_an_error_of_its_own() -> None:
+async def test_a_refused_connection_is_retried_and_then_an_error_of_its_own() -> None:
     async with AsyncCoreClaw("key", base_url="http://127.0.0.1:9", retry=QUICK) as client:
         with pytest.raises(RequestNotSentError) as caught:
             await client.workers.start_run(WORKER, INPUT)
@@ -536,7 +536,7 @@ async def test_a_rate_limit_that_is_longer_than_the_deadline_fails_at_once(servi
     assert service.runs_created == 0
 
 
-async def test_a_failing_read_is_sent_again_until_it_succeeds(service: FakeService) -> None:
+async def test_a_failing_read_is_retried_until_it_succeeds(service: FakeService) -> None:
     for fault in (faults.status(503), faults.commit_then_drop(), faults.error(10000, status=500)):
         service.faults.add(fault, operation="getAccount")
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
@@ -710,7 +710,7 @@ async def test_a_start_that_waits_is_not_sent_after_the_client_was_closed(servic
 
 
 @pytest.mark.async_client_only
-async def test_closing_a_client_discards_the_lanes_of_calls_under_way() -> None:
+async def test_closing_a_client_discards_the_connections_of_calls_under_way() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.delay(0.2), operation="runWorker")
     with service.serve() as server:
@@ -727,7 +727,7 @@ async def test_closing_a_client_discards_the_lanes_of_calls_under_way() -> None:
             group.start_soon(start)
             await anyio.sleep(0.1)
             await client.aclose()
-        assert client.lanes_in_use == 0
+        assert client.connections_in_use == 0
 
     assert service.runs_created <= 1
     assert all(error.may_have_taken_effect for error in failures if isinstance(error, CoreClawError))

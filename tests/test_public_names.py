@@ -36,7 +36,7 @@ CALLS = {
 # Calls that are made of others, whose docstrings say what they make of which.
 COMPOSED = {"workers.run": "start_run", "tasks.run": "start_run", "runs.download": "export"}
 ENDPOINT = re.compile(r"``(?:(GET|POST|PUT|DELETE) )?(/api/v2/[\w/{}-]+)``")
-REPEATING = re.compile(r"sent again|Looks that fail do not end the wait", re.IGNORECASE)
+REPEATING = re.compile(r"retried|Looks that fail do not end the wait", re.IGNORECASE)
 
 
 def endpoints_of(call: Callable[..., Any]) -> set[str]:
@@ -118,7 +118,7 @@ def test_group_is_documented_and_named_by_the_client(group: str) -> None:
     "name",
     CALLS,
 )
-def test_call_names_its_endpoint_and_says_whether_it_is_sent_again(name: str) -> None:
+def test_call_names_its_endpoint_and_says_whether_it_is_retried(name: str) -> None:
     doc = inspect.getdoc(CALLS[name]) or ""
 
     if name in COMPOSED:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import anyio
 
 from coreclaw_async import errors
-from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._batches.batch_context import BatchContext, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
 from coreclaw_async._polling.poller import first_of
@@ -54,12 +54,12 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
         )
 
 
-async def abort_patiently(means: Means, item: BatchItem) -> bool:
+async def abort_patiently(batch_context: BatchContext, item: BatchItem) -> bool:
     """Abort the run of an item that was cancelled before its run was known; return whether that was done."""
     reason: str | None = None
     for wait in (0.0, *WAITS):
-        await means.clock.sleep(wait)
-        reason = await _abort(means.context, item)
+        await batch_context.clock.sleep(wait)
+        reason = await _abort(batch_context.context, item)
         if reason is None:
             return True
     logger.warning("run %s of item %r was not aborted, and may go on: %s", item.run_id, item.key, reason)

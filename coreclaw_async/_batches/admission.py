@@ -79,7 +79,7 @@ class Limits:
         return max(self._not_before - now, 0.0)
 
     def send(self, now: float) -> None:
-        """Take note that a start is about to leave."""
+        """Record that a start is about to leave."""
         if self.learned is not None and self.in_flight >= self.learned:
             self._is_probing = True
         self.in_flight += 1
@@ -93,7 +93,7 @@ class Limits:
             self._not_before = max(self._not_before, now) + 1 / self._rate
 
     def accepted(self, now: float) -> None:
-        """Take note that a run goes on, or may do so."""
+        """Record that a run goes on, or may do so."""
         self.sending -= 1
         if self.learned is not None and self.in_flight > self.learned:
             self.learned = self.in_flight
@@ -102,13 +102,13 @@ class Limits:
         self._is_probing = False
 
     def not_started(self) -> None:
-        """Take note that a start has brought nothing about."""
+        """Record that a start has brought nothing about."""
         self.sending -= 1
         self.in_flight -= 1
         self._is_probing = False
 
     def refused_for_plan(self, now: float) -> None:
-        """Take note that the plan bears no further run: so many as go on now are its limit."""
+        """Record a concurrency refusal: the number in flight now is the plan's limit."""
         if self._is_probing:
             self._probe_seconds = min(self._probe_seconds * 2, _MOST_PROBE)
         self.not_started()
@@ -118,7 +118,7 @@ class Limits:
         self._next_probe = now + self._probe_seconds
 
     def refused_for_rate(self, now: float, retry_after: float | None) -> None:
-        """Take note that starts came too fast."""
+        """Record that starts came too fast."""
         self.not_started()
         self.wasted += 1
         recent = sum(1 for sent in self._sent if now - sent <= 1)
@@ -127,7 +127,7 @@ class Limits:
         self._not_before = max(self._not_before, now + (retry_after or _PAUSE_SECONDS))
 
     def resumed(self) -> None:
-        """Take note of a run that went on already."""
+        """Record a run that went on already."""
         self.in_flight += 1
 
     def paused(self, now: float) -> None:
@@ -168,7 +168,7 @@ class Limits:
 
 class Admission:
     """
-    The gate that all lanes of a batch go through.
+    The gate that all start queues of a batch go through.
 
     Args:
         limits: What was learned.

@@ -1,4 +1,4 @@
-"""What a batch reads from its ledger and writes to it, whatever store that is in."""
+"""What a batch reads from its ledger and writes to it, whatever database that is in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import attrs
 
+from coreclaw_async._batches.database import Choice, Database, SqlRow, StaleError, Statement, Step
 from coreclaw_async._batches.item_rows import (
     CHANGES,
     COLUMNS,
@@ -21,12 +22,11 @@ from coreclaw_async._batches.item_rows import (
     runs_alike,
     text_of,
 )
-from coreclaw_async._batches.lane_ledger import LaneLedger
 from coreclaw_async._batches.ownership import Owner, account_of, claim, wrong_account
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
 from coreclaw_async._batches.spending import OverBudgetError, Spending, exact_sum
-from coreclaw_async._batches.store import Choice, Row, StaleError, Statement, Step, Store
+from coreclaw_async._batches.start_queue_ledger import StartQueueLedger
 from coreclaw_async._batches.totals import Totals
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async.errors import BatchConflictError, LedgerError
@@ -47,21 +47,21 @@ class BatchLedger:
     The part of a ledger that is one batch's.
 
     Args:
-        store: Where it is.
+        database: Where it is.
         batch: Name of the batch.
         owner: Whose it is.
         shard: The part of the batch that is worked on, reported and changed.
 
     Attributes:
-        lanes: What all batches of the account share.
+        start_queues: What all batches of the account share.
         is_whole: Whether the shard is all of the batch.
     """
 
-    def __init__(self, store: Store, batch: str, owner: Owner, shard: Shard) -> None:
-        self.store = store
+    def __init__(self, database: Database, batch: str, owner: Owner, shard: Shard) -> None:
+        self.database = database
         self.batch = batch
         self.account = owner.account
-        self.lanes = LaneLedger(store, owner.account)
+        self.start_queues = StartQueueLedger(database, owner.account)
         self._owner = owner
         self.is_whole = shard == Shard()
         self._has_budget = False
@@ -79,8 +79,8 @@ class BatchLedger:
         Raises:
             LedgerError: It cannot be used, the batch is another account's, or it cannot be renamed now.
         """
-        await self.store.open()
-        await self.store.write(
+        await self.database.open()
+        await self.database.write(
             Statement.of(
                 "INSERT INTO batch (name, account, created) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
                 self.batch,
@@ -88,7 +88,7 @@ class BatchLedger:
                 clock.time(),
             )
         )
-        await claim(self.store, self.batch, self._owner, clock)
+        await claim(self.database, self.batch, self._owner, clock)
 
     async def plan(self, specs: Sequence[PlannedSpec], *, is_half_planned: bool) -> int:
         """
@@ -109,7 +109,7 @@ class BatchLedger:
             present = await self._hashes(specs)
             added = [spec for spec in specs if spec.key not in present]
 
-            def behind_the_last(rows: list[Row], added: Sequence[PlannedSpec] = added) -> list[Statement]:
+            def behind_the_last(rows: list[SqlRow], added: Sequence[PlannedSpec] = added) -> list[Statement]:
                 first = 0 if rows[0][0] is None else int(rows[0][0]) + 1
                 return [Statement(insert, [self._planned(spec, first + number) for number, spec in enumerate(added)])]
 
@@ -117,14 +117,14 @@ class BatchLedger:
             # The row of the batch comes first: plans of several processes take turns there, and never wait in a circle.
             steps = [*self._mark(is_half_planned=is_half_planned), *([last] if added else [])]
             try:
-                await self.store.write(*steps)
+                await self.database.write(*steps)
             except StaleError:  # Another plan has added one of the keys meanwhile, perhaps with another input.
                 continue
             return len(added)
 
     async def mark_half_planned(self) -> None:
         """Record that a plan has begun, so that items may be missing until one has come to its end."""
-        await self.store.write(*self._mark(is_half_planned=True))
+        await self.database.write(*self._mark(is_half_planned=True))
 
     async def is_half_planned(self) -> bool:
         """
@@ -132,7 +132,7 @@ class BatchLedger:
 
         Of plans that are made at the same time the last one to write decides.
         """
-        rows = await self.store.read("SELECT is_half_planned FROM batch WHERE name = ?", self.batch)
+        rows = await self.database.read("SELECT is_half_planned FROM batch WHERE name = ?", self.batch)
         return bool(rows and rows[0][0])
 
     def _mark(self, *, is_half_planned: bool) -> list[Step]:
@@ -141,7 +141,7 @@ class BatchLedger:
     def _changed(self, column: str, value: bool) -> list[Step]:  # noqa: FBT001 - the value of a column
         """Return what changes the row of the batch, and undoes its write where the batch was pruned."""
 
-        def must_be_there(rows: list[Row]) -> Sequence[Statement]:
+        def must_be_there(rows: list[SqlRow]) -> Sequence[Statement]:
             if not rows:
                 raise LedgerError(f"the batch {self.batch!r} was pruned while it was open; open it again")
             return []
@@ -151,7 +151,7 @@ class BatchLedger:
             Choice("SELECT name FROM batch WHERE name = ?", (self.batch,), must_be_there),
         ]
 
-    def _planned(self, spec: PlannedSpec, position: int) -> Row:
+    def _planned(self, spec: PlannedSpec, position: int) -> SqlRow:
         return (
             self.batch, spec.key, position, spec.worker_id, spec.version, spec.priority, spec.retries,
             spec.run_timeout, spec.sha256, spec.input,
@@ -163,7 +163,7 @@ class BatchLedger:
         present: set[str] = set()
         for keys in _chunks(given):
             sql = f"SELECT key, input_sha256 FROM item WHERE batch = ? AND key IN ({_marks(keys)})"
-            for key, sha256 in await self.store.read(sql, self.batch, *keys):
+            for key, sha256 in await self.database.read(sql, self.batch, *keys):
                 if sha256 != given[key]:
                     raise BatchConflictError(
                         f"key {key!r} of batch {self.batch!r} was planned with another worker, version or input: "
@@ -177,7 +177,7 @@ class BatchLedger:
 
     async def counts(self) -> dict[BatchItemState, int]:
         """Return how many items there are in each state."""
-        rows = await self.store.read(
+        rows = await self.database.read(
             f"SELECT state, COUNT(*) FROM item WHERE batch = ? AND {self._where} GROUP BY state",
             self.batch,
             *self._values,
@@ -188,7 +188,7 @@ class BatchLedger:
     async def going_on(self) -> int:
         """Return how many items of the batch, all of its shards, have a run that goes on, or may have."""
         sql = "SELECT COUNT(*) FROM item WHERE batch = ? AND state IN ('intent', 'submitted')"
-        ((count,),) = await self.store.read(sql, self.batch)
+        ((count,),) = await self.database.read(sql, self.batch)
         return int(count)
 
     async def totals(self) -> Totals:
@@ -197,12 +197,12 @@ class BatchLedger:
             f"SELECT worker_id, day, state, cost, COUNT(*), SUM(result_count / {HALF}), SUM(result_count % {HALF}) "
             "FROM run WHERE batch = ?"
         )
-        values: Row = (self.batch,)
+        values: SqlRow = (self.batch,)
         if not self.is_whole:
             sql += f" AND key IN (SELECT key FROM item WHERE batch = ? AND {self._where})"
             values += (self.batch, *self._values)
         sql += " GROUP BY worker_id, day, state, cost"
-        return Totals.of([runs_alike(row) for row in await self.store.read(sql, *values)])
+        return Totals.of([runs_alike(row) for row in await self.database.read(sql, *values)])
 
     async def shards(self, size: int, *, is_unwritten: bool = False) -> list[Shard]:
         """
@@ -215,7 +215,7 @@ class BatchLedger:
         states = "state IN ('planned', 'intent', 'submitted')"
         if is_unwritten:
             states = f"({states} OR (path IS NULL AND (state = 'done' OR (state = 'failed' AND result_count > 0))))"
-        rows = await self.store.read(
+        rows = await self.database.read(
             "SELECT worker_id, MIN(position), MAX(position) FROM ("
             "SELECT worker_id, position, "
             "(ROW_NUMBER() OVER (PARTITION BY worker_id ORDER BY position) - 1) / ? AS part "
@@ -229,7 +229,7 @@ class BatchLedger:
 
     async def workers(self, *states: BatchItemState) -> list[str]:
         """Return the workers, as planned, of which items are in one of *states*."""
-        rows = await self.store.read(
+        rows = await self.database.read(
             f"SELECT DISTINCT worker_id FROM item WHERE batch = ? AND state IN ({_marks(states)}) "
             f"AND {self._where} ORDER BY worker_id",
             self.batch,
@@ -239,10 +239,10 @@ class BatchLedger:
         return [worker_id for (worker_id,) in rows]
 
     async def next_planned(self, worker_ids: Sequence[str], most: int) -> list[tuple[BatchItem, str]]:
-        """Return the next items of a lane with their inputs as JSON."""
-        rows: list[Row] = []
+        """Return the next items of a start queue with their inputs as JSON."""
+        rows: list[SqlRow] = []
         for worker_id in worker_ids:
-            rows += await self.store.read(
+            rows += await self.database.read(
                 f"SELECT {COLUMNS}, input FROM item WHERE batch = ? AND state = 'planned' AND worker_id = ? "
                 f"AND {self._where} ORDER BY priority DESC, position LIMIT ?",
                 self.batch,
@@ -287,15 +287,15 @@ class BatchLedger:
         sql += " ORDER BY position, key"
         if most is not None:
             sql += f" LIMIT {most:d}"
-        return [item_of(row) for row in await self.store.read(sql, *values)]
+        return [item_of(row) for row in await self.database.read(sql, *values)]
 
     async def item(self, key: str) -> BatchItem | None:
         """Return the item with *key*, of whatever shard, or None."""
-        rows = await self.store.read(f"SELECT {COLUMNS} FROM item WHERE batch = ? AND key = ?", self.batch, key)
+        rows = await self.database.read(f"SELECT {COLUMNS} FROM item WHERE batch = ? AND key = ?", self.batch, key)
         return item_of(rows[0]) if rows else None
 
     async def step(
-        self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, lane: str | None = None
+        self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, start_queue: str | None = None
     ) -> BatchItem:
         """
         Write down that an item has gone on, if it still is as it was.
@@ -304,10 +304,10 @@ class BatchLedger:
             before: What it was.
             after: What it is.
             ended: What it was between, where it waits for another run: how its run has ended.
-            lane: The lane that must be held at that moment, or None.
+            start_queue: The start queue that must be held at that moment, or None.
 
         Raises:
-            LaneLostError: The lane is not held any more.
+            StartQueueLostError: The start queue is not held any more.
             IllegalStepError: It is not: somebody else was quicker, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.
@@ -318,7 +318,7 @@ class BatchLedger:
         """
         while True:
             try:
-                return await self._step(before, after, ended, lane)
+                return await self._step(before, after, ended, start_queue)
             except IllegalStepError:
                 requested = await self._cancel_requested(before)
                 if requested is None or requested == before.cancel_requested:
@@ -328,7 +328,7 @@ class BatchLedger:
 
     async def _cancel_requested(self, item: BatchItem) -> int | None:
         """Return whether an item was cancelled, if it is as it was in all else; else None."""
-        rows = await self.store.read(
+        rows = await self.database.read(
             "SELECT cancel_requested FROM item WHERE batch = ? AND key = ? AND state = ? AND attempt = ?",
             item.batch,
             item.key,
@@ -337,13 +337,15 @@ class BatchLedger:
         )
         return rows[0][0] if rows else None
 
-    async def _step(self, before: BatchItem, after: BatchItem, ended: BatchItem | None, lane: str | None) -> BatchItem:
+    async def _step(
+        self, before: BatchItem, after: BatchItem, ended: BatchItem | None, start_queue: str | None
+    ) -> BatchItem:
         try:
             if not self._has_budget:
-                await self.store.write(
+                await self.database.write(
                     *self._change(before, after, _NO_BUDGET, after.batch),
                     *self._runs(before, ended or after),
-                    lane=lane,
+                    start_queue=start_queue,
                 )
                 return after
         except StaleError:
@@ -351,7 +353,7 @@ class BatchLedger:
             if not self._has_budget:
                 raise await self._why_not(before, after) from None
         try:
-            await self.store.write(
+            await self.database.write(
                 # Nobody else changes the budget between the look at it and its change.
                 Statement.of("UPDATE budget SET spent = spent WHERE batch = ?", after.batch),
                 Choice(
@@ -361,7 +363,7 @@ class BatchLedger:
                 ),
                 *self._change(before, after, "1 = 1"),
                 *self._runs(before, ended or after),
-                lane=lane,
+                start_queue=start_queue,
             )
         except OverBudgetError:
             raise
@@ -424,7 +426,7 @@ class BatchLedger:
 
     async def _why_not(self, before: BatchItem, after: BatchItem) -> IllegalStepError | PausedError | LedgerError:
         if after.state is BatchItemState.INTENT:
-            account = await account_of(self.store, after.batch)
+            account = await account_of(self.database, after.batch)
             if account != self.account:
                 return wrong_account(after.batch, account, self.account)
             if await self.is_paused():
@@ -435,16 +437,16 @@ class BatchLedger:
 
     async def is_paused(self) -> bool:
         """Return whether no run of the batch may be started, in any process."""
-        rows = await self.store.read("SELECT is_paused FROM batch WHERE name = ?", self.batch)
+        rows = await self.database.read("SELECT is_paused FROM batch WHERE name = ?", self.batch)
         return bool(rows and rows[0][0])
 
     async def pause(self, *, is_paused: bool) -> None:
         """Have no process start a run of the batch any more, or let them again."""
-        await self.store.write(*self._changed("is_paused", is_paused))
+        await self.database.write(*self._changed("is_paused", is_paused))
 
     async def spending(self, batch: str | None = None) -> Spending | None:
         """Return where the batch stands with its budget, or None where it has none."""
-        rows = await self.store.read(f"SELECT {_BUDGET} FROM budget WHERE batch = ?", batch or self.batch)
+        rows = await self.database.read(f"SELECT {_BUDGET} FROM budget WHERE batch = ?", batch or self.batch)
         return Spending.of_row(rows[0]) if rows else None
 
     async def limit_spending(self, max_spend: Decimal) -> None:
@@ -452,11 +454,11 @@ class BatchLedger:
         self._has_budget = True
         limit = Statement.of("UPDATE budget SET max_spend = ? WHERE batch = ?", str(max_spend), self.batch)
         if await self.spending() is not None:
-            await self.store.write(limit)
+            await self.database.write(limit)
             return
         # What it has come to so far is added up while no item changes.
-        await self.store.write(
-            *(Statement.of(sql) for sql in self.store.LOCK_ITEMS),
+        await self.database.write(
+            *(Statement.of(sql) for sql in self.database.LOCK_ITEMS),
             Choice(
                 "SELECT cost, COUNT(*) FROM run WHERE batch = ? AND state IN ('done', 'failed') GROUP BY cost "
                 "UNION ALL SELECT state, COUNT(*) FROM item WHERE batch = ? AND (state IN ('intent', 'submitted', "
@@ -467,7 +469,7 @@ class BatchLedger:
             limit,
         )
 
-    def _first_spending(self, max_spend: Decimal, rows: Sequence[Row]) -> Statement:
+    def _first_spending(self, max_spend: Decimal, rows: Sequence[SqlRow]) -> Statement:
         spending = Spending(max_spend)
         costs: list[tuple[Decimal, int]] = []
         for value, count in rows:
@@ -519,12 +521,12 @@ class BatchLedger:
         )
         counts: list[int] = []
 
-        def count(rows: Sequence[Row]) -> Sequence[Statement]:
+        def count(rows: Sequence[SqlRow]) -> Sequence[Statement]:
             counts[:] = [int(rows[0][0])]
             return (change, *further)
 
-        await self.store.write(
-            *(Statement.of(sql) for sql in self.store.LOCK_ITEMS),
+        await self.database.write(
+            *(Statement.of(sql) for sql in self.database.LOCK_ITEMS),
             Choice(f"SELECT COUNT(*) FROM item WHERE {where}", (self.batch, *self._values), count),
         )
         return counts[0]
@@ -537,7 +539,7 @@ class BatchLedger:
         """Return the runs that each of the items has had, oldest first; those without a run are left out."""
         found: dict[str, list[BatchItemRun]] = {}
         for chunk in _chunks(keys):
-            rows = await self.store.read(
+            rows = await self.database.read(
                 f"SELECT key, {RUN_COLUMNS} FROM run WHERE batch = ? AND key IN ({_marks(chunk)}) ORDER BY attempt",
                 self.batch,
                 *chunk,
@@ -551,7 +553,7 @@ class BatchLedger:
         found: dict[str, str] = {}
         for chunk in _chunks(keys):
             sql = f"SELECT key, input FROM item WHERE batch = ? AND key IN ({_marks(chunk)})"
-            found.update((key, text) for key, text in await self.store.read(sql, self.batch, *chunk))
+            found.update((key, text) for key, text in await self.database.read(sql, self.batch, *chunk))
         return found
 
 
@@ -565,7 +567,7 @@ def _marks(values: Iterable[object]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def _charge(before: BatchItem, after: BatchItem, ended: BatchItem | None, row: Row) -> Statement:
+def _charge(before: BatchItem, after: BatchItem, ended: BatchItem | None, row: SqlRow) -> Statement:
     """Return what a step makes of the budget, or raise where that does not cover the start."""
     spending = Spending.of_row(row)
     if after.state is BatchItemState.INTENT and not spending.allows_start:

@@ -1,4 +1,4 @@
-"""A batch at work: its lanes, the wait for its runs, and when all is done that can be done."""
+"""A batch at work: its start queues, the wait for its runs, and when all is done that can be done."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._batches.aborting import ABORT
 from coreclaw_async._batches.admission import Admission, Limits
+from coreclaw_async._batches.batch_context import BatchContext
 from coreclaw_async._batches.item_pages import ItemPages
-from coreclaw_async._batches.lane import Lane
-from coreclaw_async._batches.lane_names import slugs_of
 from coreclaw_async._batches.manifest import write_manifest
-from coreclaw_async._batches.means import Means
 from coreclaw_async._batches.outcomes import BatchOutcome, Outcomes
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.run_aborts import RunAborts
 from coreclaw_async._batches.run_ends import RunEnds
+from coreclaw_async._batches.start_queue import StartQueue
+from coreclaw_async._batches.start_queue_names import slugs_of
 from coreclaw_async._batches.timekeeper import Timekeeper
 from coreclaw_async._operations.run_lists import read_runs
-from coreclaw_async._operations.wait import poll_hook, run_source
+from coreclaw_async._operations.wait import poll_hook, run_reader
 from coreclaw_async._polling.poller import Waiter, first_of
-from coreclaw_async._polling.tracked_run import Watch, ends_every_wait
+from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async.events import RunChanged
 from coreclaw_async.ledger import BatchItem, BatchItemState
@@ -43,9 +43,9 @@ class Engine:
     One `AsyncBatch.run`.
 
     Attributes:
-        means: The batch's.
+        batch_context: The batch's.
         limits: What was learned of the service's limits.
-        width: Starts of one lane that may be under way at once.
+        width: Starts of one start queue that may be under way at once.
         files: Where rows go, or None.
         outcomes: Where the ends of items are told; those of an earlier run that nobody took come first.
         is_planning: Returns whether a plan is under way, whose items are waited for.
@@ -54,7 +54,7 @@ class Engine:
         has_more: Whether something was planned, or started by another process, when all had been done.
     """
 
-    means: Means
+    batch_context: BatchContext
     limits: Limits
     width: int
     files: PartFiles | None
@@ -70,24 +70,28 @@ class Engine:
     _aborts: RunAborts = attrs.field(init=False)
     _times: Timekeeper = attrs.field(init=False)
     _group: anyio.abc.TaskGroup | None = attrs.field(default=None, init=False)
-    _lanes: set[str] = attrs.field(factory=set[str], init=False)
+    _start_queues: set[str] = attrs.field(factory=set[str], init=False)
     _is_writing: bool = attrs.field(init=False)
     _news: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.limits.all_seen = self._were_all_seen
-        self.admission = Admission(self.limits, self.means.clock, lambda: len(self.outcomes))
-        self._waiter = Waiter.of(run_source(self.means.context), (), float("inf"), poll_hook(self.means.context))
+        self.admission = Admission(self.limits, self.batch_context.clock, lambda: len(self.outcomes))
+        self._waiter = Waiter.of(
+            run_reader(self.batch_context.context), (), float("inf"), poll_hook(self.batch_context.context)
+        )
         self._ends = RunEnds(
-            means=self.means,
+            batch_context=self.batch_context,
             files=self.files,
             outcomes=self.outcomes,
             may_retry=self._may_retry,
             on_retry=self.wake,
         )
         self._is_writing = self.files is not None
-        self._aborts = RunAborts(means=self.means)
-        self._times = Timekeeper(means=self.means, waiter=self._waiter, aborts=self._aborts, on_unseen=self._unseen)
+        self._aborts = RunAborts(batch_context=self.batch_context)
+        self._times = Timekeeper(
+            batch_context=self.batch_context, waiter=self._waiter, aborts=self._aborts, on_unseen=self._unseen
+        )
 
     async def next(self) -> BatchOutcome | None:
         """Return the next outcome, or None after the last one."""
@@ -105,15 +109,15 @@ class Engine:
             if self.files is not None:
                 await self.files.prepare()
             # An answer first: it tells the service's clock, and that the key is right.
-            await self.means.patience.call(lambda: read_runs(self.means.probes, 0, 1))
+            await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, 0, 1))
             await self._ends.read_costs()
             async with anyio.create_task_group() as self._group:
-                self._group.start_soon(self._watch_runs)
+                self._group.start_soon(self._follow_runs)
                 self._group.start_soon(self._times.run)
                 self._group.start_soon(self._write_earlier)
                 await self._supervise(self._group)
                 self._group.cancel_scope.cancel()
-            if self.files is not None and self.means.ledger.is_whole:
+            if self.files is not None and self.batch_context.ledger.is_whole:
                 await write_manifest(self.files.folder, self._all_items())
             self.failure = await self._why_incomplete()
         except Exception as error:  # noqa: BLE001 - whoever asks for the next outcome gets it
@@ -148,9 +152,9 @@ class Engine:
         """Wait for the end of an item's run."""
         assert item.run_id is not None, "a submitted item has a run"
         self._items[item.run_id] = item
-        now = self.means.clock.monotonic()
-        watch = Watch(run_id=item.run_id, schedule=self.means.context.schedule, began=now)
-        self.means.context.watcher.add(self._waiter, watch)
+        now = self.batch_context.clock.monotonic()
+        tracked = TrackedRun(run_id=item.run_id, schedule=self.batch_context.context.schedule, began=now)
+        self.batch_context.context.poller.add(self._waiter, tracked)
         self._times.keep(item)
 
     def _abort_if_asked(self, item: BatchItem) -> None:
@@ -163,7 +167,7 @@ class Engine:
         # What is settled before the work has begun is taken up, and asked about, when it begins.
         if self._group is not None and item.run_id is not None:  # pragma: no branch
             self._group.start_soon(
-                functools.partial(self._aborts.abort, item.run_id, seconds=self.means.patience.seconds)
+                functools.partial(self._aborts.abort, item.run_id, seconds=self.batch_context.patience.seconds)
             )
 
     async def _supervise(self, group: anyio.abc.TaskGroup) -> None:
@@ -172,16 +176,16 @@ class Engine:
             self._news = anyio.Event()
             await self._take_up_submitted()
             for slug, names in (await self._slugs()).items():
-                if slug not in self._lanes:
-                    self._lanes.add(slug)
-                    group.start_soon(self._run_lane, slug, names)
-            is_busy = self._lanes or self._items or self._is_writing or self.is_planning()
+                if slug not in self._start_queues:
+                    self._start_queues.add(slug)
+                    group.start_soon(self._run_start_queue, slug, names)
+            is_busy = self._start_queues or self._items or self._is_writing or self.is_planning()
             if not (is_busy or self._news.is_set()):
                 return
             await self._news.wait()
 
     async def _all_items(self) -> AsyncGenerator[BatchItem]:
-        pages = ItemPages(means=self.means, states=(), worker_id=None)
+        pages = ItemPages(batch_context=self.batch_context, states=(), worker_id=None)
         while (page := await pages.next()) is not None:
             for item in page.items:
                 yield item
@@ -189,23 +193,23 @@ class Engine:
     async def _take_up_submitted(self) -> None:
         """Take up the runs that an earlier process has started, or another one meanwhile."""
         if not self._items:
-            for item in await self.means.ledger.items(BatchItemState.SUBMITTED):
+            for item in await self.batch_context.ledger.items(BatchItemState.SUBMITTED):
                 self.take_up(item)
 
     async def _slugs(self) -> dict[str, list[str]]:
-        """Return the lanes in which there is something to start or to settle, with what the items call the worker."""
+        """Return the start queues with something to start or to settle, and what the items call the worker."""
         states = [BatchItemState.INTENT]
         if self.admission.stopped_by is None:
             states.append(BatchItemState.PLANNED)
-        names = await self.means.ledger.workers(*states)
-        lanes: dict[str, list[str]] = {}
-        for name, slug in (await slugs_of(self.means, names)).items():
-            lanes.setdefault(slug, []).append(name)
-        return dict(sorted(lanes.items()))
+        names = await self.batch_context.ledger.workers(*states)
+        start_queues: dict[str, list[str]] = {}
+        for name, slug in (await slugs_of(self.batch_context, names)).items():
+            start_queues.setdefault(slug, []).append(name)
+        return dict(sorted(start_queues.items()))
 
-    async def _run_lane(self, slug: str, names: list[str]) -> None:
-        lane = Lane(
-            means=self.means,
+    async def _run_start_queue(self, slug: str, names: list[str]) -> None:
+        start_queue = StartQueue(
+            batch_context=self.batch_context,
             admission=self.admission,
             slug=slug,
             names=names,
@@ -215,9 +219,9 @@ class Engine:
             on_unaborted=self._abort,
         )
         try:
-            await lane.run()
+            await start_queue.run()
         finally:
-            self._lanes.discard(slug)
+            self._start_queues.discard(slug)
             self.wake()
 
     async def _write_earlier(self) -> None:
@@ -228,49 +232,49 @@ class Engine:
 
     def _settled(self, item: BatchItem) -> None:
         """Go on with an item whose start had been lost, and did not count as in flight any more."""
-        if item.state is BatchItemState.SUBMITTED and self.means.ledger.owns(item):
+        if item.state is BatchItemState.SUBMITTED and self.batch_context.ledger.owns(item):
             self.limits.resumed()
             self._abort_if_asked(item)
         self._changed(item)
 
     def _changed(self, item: BatchItem) -> None:
-        """Go on with an item that a lane has started or given back."""
-        if not self.means.ledger.owns(item):  # Lanes are shared with other batches and shards.
+        """Go on with an item that a start queue has started or given back."""
+        if not self.batch_context.ledger.owns(item):  # Start queues are shared with other batches and shards.
             return
         if item.state is BatchItemState.SUBMITTED:
-            if item.run_id in self._items:  # Found in the ledger and taken up before its lane had told of it.
+            if item.run_id in self._items:  # Found in the ledger and taken up before its start queue had told of it.
                 self.limits.ended()
             else:
                 self.follow(item)
         elif not item.state.is_open and item.state is not BatchItemState.CANCELLED:
             self.outcomes.tell(item)
 
-    async def _watch_runs(self) -> None:
+    async def _follow_runs(self) -> None:
         """See to the ends of runs."""
         assert self._group is not None, "the engine is at work"
         while True:
-            watch = await self.means.context.watcher.news(self._waiter)
-            assert watch is not None, "this wait has no deadline"
-            for change in watch.changes:
+            tracked = await self.batch_context.context.poller.news(self._waiter)
+            assert tracked is not None, "this wait has no deadline"
+            for change in tracked.changes:
                 before = None if change.before is None or change.before.status is None else str(change.before.status)
-                self.means.context.transport.emit(RunChanged(run=change.run, previous=before))
-            watch.changes.clear()
-            if watch.error is not None and ends_every_wait(watch.error):
-                raise watch.error
-            if watch.is_over:
-                self._group.start_soon(self._end, watch)
+                self.batch_context.context.transport.emit(RunChanged(run=change.run, previous=before))
+            tracked.changes.clear()
+            if tracked.error is not None and ends_every_wait(tracked.error):
+                raise tracked.error
+            if tracked.is_over:
+                self._group.start_soon(self._end, tracked)
 
-    def _unseen(self, watch: Watch) -> None:
+    def _unseen(self, tracked: TrackedRun) -> None:
         assert self._group is not None, "the engine is at work"
-        watch.error = watch.failure
-        self._group.start_soon(self._end, watch)
+        tracked.error = tracked.failure
+        self._group.start_soon(self._end, tracked)
 
-    async def _end(self, watch: Watch) -> None:
-        why_not_aborted = await self._aborts.ended(watch.run_id)
+    async def _end(self, tracked: TrackedRun) -> None:
+        why_not_aborted = await self._aborts.ended(tracked.run_id)
         try:
-            await self._ends.end(self._items[watch.run_id], watch.run, watch.error)
+            await self._ends.end(self._items[tracked.run_id], tracked.run, tracked.error)
         finally:
-            item = self._items.pop(watch.run_id)
+            item = self._items.pop(tracked.run_id)
             if item.key in self._ends.left and why_not_aborted is not None:
                 self._ends.left[item.key] += f"; it could not be aborted: {why_not_aborted}"
             self.limits.unfollowed += item.key in self._ends.left
@@ -284,15 +288,15 @@ class Engine:
         return run.outcome is RunOutcome.FAILED or item.run_id in self._times.timed_out
 
     def _were_all_seen(self) -> bool:
-        watches = self._waiter.watches
-        if len(watches) > _FEW:  # One start more or less does not count among so many.
+        tracked_runs = self._waiter.tracked_runs
+        if len(tracked_runs) > _FEW:  # One start more or less does not count among so many.
             return True
-        now = self.means.clock.monotonic()
-        return all(now - watch.seen_at < _JUST_NOW for watch in watches.values())
+        now = self.batch_context.clock.monotonic()
+        return all(now - tracked.seen_at < _JUST_NOW for tracked in tracked_runs.values())
 
     async def _why_incomplete(self) -> errors.BatchIncompleteError | None:
         """Return what was left open and why, or None where nothing was."""
-        ledger, reason = self.means.ledger, self.admission.stopped_by
+        ledger, reason = self.batch_context.ledger, self.admission.stopped_by
         left = {state: count for state, count in (await ledger.counts()).items() if state.is_open and count}
         reasons = dict(list(self._ends.left.items())[:_MOST_REASONS])
         if reason in {"balance", "max_spend"} and BatchItemState.PLANNED in left:
@@ -316,8 +320,8 @@ class Engine:
         self, reason: str, left: dict[BatchItemState, int], reasons: dict[str, str]
     ) -> errors.BatchStoppedError:
         """Return what kept planned items from being started."""
-        spent = (await self.means.ledger.totals()).all
-        spending = await self.means.ledger.spending()
+        spent = (await self.batch_context.ledger.totals()).all
+        spending = await self.batch_context.ledger.spending()
         balance = None
         if reason == "balance":
             balance = await self._balance()
@@ -340,6 +344,6 @@ class Engine:
 
     async def _balance(self) -> Decimal | None:
         try:
-            return (await AsyncAccount(self.means.context).get()).balance
+            return (await AsyncAccount(self.batch_context.context).get()).balance
         except errors.CoreClawError:
             return None

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.batch_context import BatchContext
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._paging.pager import AsyncPager
 from coreclaw_async._resources.runs import AsyncRuns
@@ -28,19 +28,19 @@ class ItemPages:
     Items in the order of the plan.
 
     Attributes:
-        means: The batch's.
+        batch_context: The batch's.
         states: Only those in one of these states; empty for all.
         worker_id: Only those of this worker, as planned; None for all.
     """
 
-    means: Means
+    batch_context: BatchContext
     states: Sequence[BatchItemState]
     worker_id: str | None
     _after: BatchItem | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Page[BatchItem] | None:
         """Return the next items, or None after the last."""
-        items = await self.means.ledger.items(
+        items = await self.batch_context.ledger.items(
             *self.states, worker_id=self.worker_id, after=self._after, most=_ITEMS_AT_ONCE
         )
         if not items:
@@ -55,11 +55,11 @@ class RowPages:
     The rows of items, each with the key of its item: from its file, or else from the service.
 
     Attributes:
-        means: The batch's.
+        batch_context: The batch's.
         items: The items.
     """
 
-    means: Means
+    batch_context: BatchContext
     items: AsyncPager[BatchItem]
     _item: BatchItem | None = attrs.field(default=None, init=False)
     _pages: AsyncIterator[Page[Row]] | None = attrs.field(default=None, init=False)
@@ -82,8 +82,8 @@ class RowPages:
             return _FilePages(item.path)
         if item.run_id is None:
             return _FilePages(None)
-        run = await read_run(self.means.context, item.run_id)
-        return AsyncRuns(self.means.context).iterate_results(run, partial=not run.is_finished).pages()
+        run = await read_run(self.batch_context.context, item.run_id)
+        return AsyncRuns(self.batch_context.context).iterate_results(run, partial=not run.is_finished).pages()
 
 
 class _FilePages(AsyncIterator[Page[Row]]):

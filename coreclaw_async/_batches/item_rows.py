@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from coreclaw_async._batches.store import Row
+from coreclaw_async._batches.database import SqlRow
 from coreclaw_async._batches.totals import RunsAlike
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.errors import printable
@@ -41,7 +41,7 @@ def day_of(moment: float | None) -> str:
     return "" if moment is None else moment_of(int(moment)).date().isoformat()
 
 
-def runs_alike(row: Row) -> RunsAlike:
+def runs_alike(row: SqlRow) -> RunsAlike:
     worker_id, day, state, cost, count, high, low = row
     return RunsAlike(
         worker_id=worker_id,
@@ -53,7 +53,7 @@ def runs_alike(row: Row) -> RunsAlike:
     )
 
 
-def changing_values(item: BatchItem) -> Row:
+def changing_values(item: BatchItem) -> SqlRow:
     """Return the values of the columns that change."""
     return (
         item.state.value, item.attempt, item.callback_url, item.intent_at, item.run_id,
@@ -63,7 +63,7 @@ def changing_values(item: BatchItem) -> Row:
     )  # fmt: skip
 
 
-def item_of(row: Row) -> BatchItem:
+def item_of(row: SqlRow) -> BatchItem:
     members = dict(zip((*PLANNED, *CHANGING), row, strict=True))
     members["state"] = BatchItemState(members["state"])
     members["how"] = None if members["how"] is None else ItemOrigin(members["how"])
@@ -73,7 +73,7 @@ def item_of(row: Row) -> BatchItem:
     return BatchItem(**members)
 
 
-def run_of(row: Row) -> BatchItemRun:
+def run_of(row: SqlRow) -> BatchItemRun:
     run_id, attempt, how, state, result_count, cost, submitted_at, ended_at, error = row
     return BatchItemRun(
         run_id=run_id,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 
-from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._batches.batch_context import BatchContext, logger
 from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
 from coreclaw_async.errors import LedgerError
 from coreclaw_async.events import StartReconciled
@@ -20,12 +20,12 @@ class LateCallbacks:
     A batch's side of the client's hub.
 
     Args:
-        means: The batch's.
+        batch_context: The batch's.
         on_settled: Called with each item that a callback has settled.
     """
 
-    def __init__(self, means: Means, on_settled: Callable[[BatchItem], None]) -> None:
-        self._means = means
+    def __init__(self, batch_context: BatchContext, on_settled: Callable[[BatchItem], None]) -> None:
+        self._batch_context = batch_context
         self._on_settled = on_settled
         self._loop: EventLoop = None
         self._called: deque[tuple[str, str]] = deque()
@@ -33,26 +33,26 @@ class LateCallbacks:
 
     async def listen(self, group: anyio.abc.TaskGroup) -> None:
         """Know the URLs of open items again, and settle items for as long as *group* goes on."""
-        joined = self._means.context.joined
-        if joined is None:
+        hub_link = self._batch_context.context.hub_link
+        if hub_link is None:
             return
         self._loop = current_loop()
         self._news = anyio.Event()
-        joined.hub.join(self)
-        for item in await self._means.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
+        hub_link.hub.join(self)
+        for item in await self._batch_context.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
             if item.callback_url is not None:
-                joined.hub.restore(item.callback_url)
+                hub_link.hub.restore(item.callback_url)
                 # It may have come while nobody listened.
-                self.called_back(item.callback_url, joined.hub.run_id_of(item.callback_url))
+                self.called_back(item.callback_url, hub_link.hub.run_id_of(item.callback_url))
         group.start_soon(self._serve)
 
     def leave(self) -> None:
         """Listen no longer."""
-        if self._means.context.joined is not None:
-            self._means.context.joined.hub.leave(self)
+        if self._batch_context.context.hub_link is not None:
+            self._batch_context.context.hub_link.hub.leave(self)
 
     def called_back(self, url: str, run_id: str | None) -> None:
-        """Take note of a callback; the hub calls this in any thread."""
+        """Record a callback; the hub calls this in any thread."""
         if run_id is not None:
             self._called.append((url, run_id))
             call_soon(self._loop, self._wake)
@@ -69,11 +69,11 @@ class LateCallbacks:
 
     async def _settle(self, url: str, run_id: str) -> None:
         try:
-            held = await self._means.ledger.items(BatchItemState.AMBIGUOUS)
+            held = await self._batch_context.ledger.items(BatchItemState.AMBIGUOUS)
             for item in held:
                 if item.callback_url == url:
-                    after = await self._means.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
-                    self._means.context.transport.emit(StartReconciled(run_id=run_id))
+                    after = await self._batch_context.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
+                    self._batch_context.context.transport.emit(StartReconciled(run_id=run_id))
                     self._on_settled(after)
         except IllegalStepError:  # A person was quicker.
             return

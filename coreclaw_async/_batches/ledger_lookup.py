@@ -10,8 +10,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from coreclaw_async._batches.ledger_address import MEMORY, is_postgres, sqlite_path
 from coreclaw_async._batches.postgres_driver import load_asyncpg
-from coreclaw_async._batches.stores import MEMORY, is_postgres, sqlite_path
 from coreclaw_async.errors import LedgerError
 
 _SECONDS = 15.0

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, suppress
 
 import attrs
 
-from coreclaw_async._batches.store import StaleError, Statement, Store
+from coreclaw_async._batches.database import Database, StaleError, Statement
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import LedgerError
@@ -50,22 +50,22 @@ class Owner:
         return cls(account=account, of_key=credentials.account)
 
 
-def lane_lock(account: str, slug: str) -> str:
-    """Return the name of the lock that a lane's starts are sent under."""
+def start_queue_lock(account: str, slug: str) -> str:
+    """Return the name of the lock that a start queue's starts are sent under."""
     return f"{account}/{slug}"
 
 
-async def claim(store: Store, batch: str, owner: Owner, clock: Clock) -> None:
+async def claim(database: Database, batch: str, owner: Owner, clock: Clock) -> None:
     """
     See that a batch is the owner's; one that goes by the hash of the same key gets the owner's name.
 
     Raises:
         LedgerError: It is another account's, or other processes work on it while it is to be renamed.
     """
-    account = await account_of(store, batch)
+    account = await account_of(database, batch)
     tries = 0
     while account == owner.of_key != owner.account:
-        if not await _rename(store, batch, account, owner.account):
+        if not await _rename(database, batch, account, owner.account):
             tries += 1
             if tries == _TRIES:
                 raise LedgerError(
@@ -73,7 +73,7 @@ async def claim(store: Store, batch: str, owner: Owner, clock: Clock) -> None:
                     "or on another batch with the same worker and key: open it again when that has ended"
                 )
             await clock.sleep(_TRY_AGAIN)  # It may be about to do the same.
-        account = await account_of(store, batch)
+        account = await account_of(database, batch)
     if account != owner.account:
         raise wrong_account(batch, account, owner.account)
 
@@ -86,32 +86,32 @@ def wrong_account(batch: str, account: str, mine: str) -> LedgerError:
     )
 
 
-async def account_of(store: Store, batch: str) -> str:
+async def account_of(database: Database, batch: str) -> str:
     """Return whose a batch is."""
-    ((account,),) = await store.read("SELECT account FROM batch WHERE name = ?", batch)
+    ((account,),) = await database.read("SELECT account FROM batch WHERE name = ?", batch)
     return str(account)
 
 
-async def _rename(store: Store, batch: str, before: str, after: str) -> bool:
+async def _rename(database: Database, batch: str, before: str, after: str) -> bool:
     """
-    Give a batch, its runs and what is known of its lanes another account, while nobody can start anything.
+    Give a batch, its runs and what is known of its start queues another account, while nobody can start anything.
 
     Returns:
-        Whether it has another one now, by whomever; False while another process has one of its lanes.
+        Whether it has another one now, by whomever; False while another process has one of its start queues.
     """
     async with AsyncExitStack() as stack:
-        for slug in await _slugs_of(store, batch, before):
-            lock = lane_lock(before, slug)
-            if not await store.take_lane(lock):
+        for slug in await _slugs_of(database, batch, before):
+            lock = start_queue_lock(before, slug)
+            if not await database.take_start_queue(lock):
                 return False
-            stack.push_async_callback(store.leave_lane, lock)
+            stack.push_async_callback(database.leave_start_queue, lock)
         with suppress(StaleError):  # Another process has done it.
-            await store.write(
+            await database.write(
                 Statement.of(
                     "UPDATE batch SET account = ? WHERE name = ? AND account = ?", after, batch, before, changes=1
                 ),
                 Statement.of("UPDATE run SET account = ? WHERE batch = ? AND account = ?", after, batch, before),
-                await _copied_lanes(store, before, after),
+                await _copied_start_queues(database, before, after),
                 Statement.of(
                     "DELETE FROM lane WHERE account = ? AND NOT EXISTS (SELECT 1 FROM batch WHERE account = ?)",
                     before,
@@ -121,9 +121,9 @@ async def _rename(store: Store, batch: str, before: str, after: str) -> bool:
     return True
 
 
-async def _slugs_of(store: Store, batch: str, account: str) -> list[str]:
-    """Return the lanes of a batch."""
-    rows = await store.read(
+async def _slugs_of(database: Database, batch: str, account: str) -> list[str]:
+    """Return the start queues of a batch."""
+    rows = await database.read(
         "SELECT DISTINCT COALESCE(lane.slug, item.worker_id) FROM item "
         "LEFT JOIN lane ON lane.account = ? AND lane.worker_id = item.worker_id WHERE item.batch = ? ORDER BY 1",
         account,
@@ -132,11 +132,11 @@ async def _slugs_of(store: Store, batch: str, account: str) -> list[str]:
     return [str(slug) for (slug,) in rows]
 
 
-async def _copied_lanes(store: Store, before: str, after: str) -> Statement:
-    """Return what tells the other account what is known of the lanes; other batches may go on using the old ones."""
-    pairs = await store.read("SELECT worker_id, slug FROM lane WHERE account = ?", after)
+async def _copied_start_queues(database: Database, before: str, after: str) -> Statement:
+    """Return what copies the start queues to the other account; other batches may go on using the old ones."""
+    pairs = await database.read("SELECT worker_id, slug FROM lane WHERE account = ?", after)
     present = {str(worker_id): str(slug) for worker_id, slug in pairs}
-    known = await store.read("SELECT worker_id, slug, has_foreign FROM lane WHERE account = ?", before)
+    known = await database.read("SELECT worker_id, slug, has_foreign FROM lane WHERE account = ?", before)
     return Statement(
         "INSERT INTO lane (account, worker_id, slug, has_foreign) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (account, worker_id) DO UPDATE SET has_foreign = "

@@ -31,7 +31,7 @@ def is_passing(error: CoreClawError) -> bool:
 
 class Patience:
     """
-    The patience of one batch: while its calls fail they are tried again one at a time, further and further apart.
+    The patience of one batch: while its calls fail they are retried one at a time, further and further apart.
 
     Args:
         clock: What time it is.
@@ -101,12 +101,12 @@ class Patience:
         self._since, self._in_a_row, self._pause = None, 0, _FIRST_PAUSE
 
     def _tell(self, error: CoreClawError, now: float) -> None:
-        """Log what is tried again, once a minute for all to see."""
+        """Log what is retried, once a minute for all to see."""
         is_due = now - self._warned_at >= WARN_SECONDS
         if is_due:
             self._warned_at = now
         level = logging.WARNING if is_due else logging.DEBUG
-        logger.log(level, "a call of the batch failed, which is tried again: %s", error)
+        logger.log(level, "a call of the batch failed, which is retried: %s", error)
 
     async def _take_turn(self) -> bool:
         """Return whether this is the one call that may probe, after a pause; False when another one has succeeded."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from coreclaw_async._batches.store import Row
+from coreclaw_async._batches.database import SqlRow
 from coreclaw_async.errors import ConfigurationError
 
 _MOST_LETTERS = 4_000_000
@@ -65,7 +65,7 @@ def count_of(status: str) -> int | None:
     return int(count) if count.isdecimal() else None
 
 
-def pieces_of(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
+def pieces_of(rows: Sequence[SqlRow]) -> Iterable[Sequence[SqlRow]]:
     """Return *rows* in pieces that a slow network carries in the time of one statement."""
     first, letters = 0, 0
     for number, row in enumerate(rows):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 import anyio
 import attrs
 
+from coreclaw_async._batches.database import SqlRow, StaleError
 from coreclaw_async._batches.postgres_driver import (
     connection_class,
     count_of,
@@ -21,15 +22,14 @@ from coreclaw_async._batches.postgres_driver import (
     secrets_of,
 )
 from coreclaw_async._batches.schema import (
-    LANE_LOCKS,
     META,
     READ_VERSION,
+    START_QUEUE_LOCKS,
     VERSION,
     check_version,
     pending_statements,
     still_in_use,
 )
-from coreclaw_async._batches.store import Row, StaleError
 from coreclaw_async.errors import LedgerError
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ _SECONDS = 15.0
 _RENEWAL_SECONDS = 600.0
 _CLOSE_SECONDS = 5.0
 # A process that stands still in the middle of a write keeps the others waiting for so long, and they wait a bit longer.
-# The lanes of a machine that is gone are free after a minute.
+# The start queues of a machine that is gone are free after a minute.
 _SETTINGS = (
     f"SET search_path = {_SCHEMA}; SET synchronous_commit = on; "
     "SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '12s'; "
@@ -100,10 +100,10 @@ class Session:
     One session.
 
     A pooler in transaction mode gives each transaction a session of its own choice, and a restart ends all of them;
-    with the session go its advisory locks, which are the lanes. So each transaction starts with a proof: the session
-    must still know the token that was put into it, and hold the locks, and the tables must be of the version that this
-    process knows; they are not renewed while a transaction goes on. The proof also numbers the transaction in a row
-    of this session's own, by which can be told later whether a commit was made whose answer did not come.
+    with the session go its advisory locks, which are the start queues. So each transaction starts with a proof: the
+    session must still know the token that was put into it, and hold the locks, and the tables must be of the version
+    that this process knows; they are not renewed while a transaction goes on. The proof also numbers the transaction in
+    a row of this session's own, by which can be told later whether a commit was made whose answer did not come.
 
     Attributes:
         dsn: Where the server is.
@@ -151,11 +151,11 @@ class Session:
         """Whether nothing can be asked any more."""
         return self.connection is None or bool(self.connection.is_closed())
 
-    async def fetch(self, sql: str, *values: Any, seconds: float | None = None) -> list[Row]:
+    async def fetch(self, sql: str, *values: Any, seconds: float | None = None) -> list[SqlRow]:
         """Return the rows of a query, whose values are ``?``."""
         return [tuple(row) for row in await self._answer(self._connected().fetch(numbered(sql), *values), seconds)]
 
-    async def change(self, sql: str, rows: Sequence[Row]) -> int | None:
+    async def change(self, sql: str, rows: Sequence[SqlRow]) -> int | None:
         """Run a statement once for each of *rows*, and return how many rows it has changed where that is told."""
         if len(rows) != 1:
             for piece in pieces_of(rows):
@@ -163,9 +163,9 @@ class Session:
             return None
         return count_of(await self._answer(self._connected().execute(numbered(sql), *rows[0])))
 
-    async def begin(self, lanes: Collection[str] = ()) -> set[str]:
+    async def begin(self, start_queues: Collection[str] = ()) -> set[str]:
         """
-        Begin a transaction if the session is what it was; return the *lanes* that it does not hold: begun if none.
+        Begin a transaction if the session is what it was; return the *start_queues* it does not hold.
 
         Raises:
             PassingError: The session is over.
@@ -173,7 +173,7 @@ class Session:
                 by now.
         """
         self.commits += 1
-        numbers = ", ".join(str(_number_of(lane)) for lane in lanes)
+        numbers = ", ".join(str(_number_of(start_queue)) for start_queue in start_queues)
         try:
             # By name and without the driver's statements, which a pooler may have left in another session.
             proof = (
@@ -181,7 +181,7 @@ class Session:
             )
             if count_of(await self.run(proof)) == 1:
                 return set()
-            missing = await self._missing(lanes)
+            missing = await self._missing(start_queues)
         except LedgerError:
             await self.roll_back()
             raise
@@ -228,14 +228,14 @@ class Session:
         """Run statements without values, and return how the last one was answered."""
         return str(await self._answer(self._connected().execute(sql)))
 
-    async def take(self, lane: str) -> bool:
-        """Return whether this session has got the lock of a lane."""
-        rows = await self.fetch("SELECT pg_try_advisory_lock(?)", _number_of(lane))
+    async def take(self, start_queue: str) -> bool:
+        """Return whether this session has got the lock of a start queue."""
+        rows = await self.fetch("SELECT pg_try_advisory_lock(?)", _number_of(start_queue))
         return bool(rows[0][0])
 
-    async def leave(self, lane: str) -> None:
-        """Give the lock of a lane back."""
-        await self.fetch("SELECT pg_advisory_unlock(?)", _number_of(lane))
+    async def leave(self, start_queue: str) -> None:
+        """Give the lock of a start queue back."""
+        await self.fetch("SELECT pg_advisory_unlock(?)", _number_of(start_queue))
 
     async def learn_end_of(self, earlier: Session) -> None:
         """
@@ -315,7 +315,7 @@ class Session:
         await self.run(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}; {META}")
         version = await self._version()
         pending = pending_statements("in Postgres", version)
-        if version is not None and pending and await self._are_lanes_held():
+        if version is not None and pending and await self._are_start_queues_held():
             raise still_in_use("in Postgres", version)
         for statement in pending:
             await self._answer(self._connected().execute(statement), _RENEWAL_SECONDS)
@@ -325,9 +325,11 @@ class Session:
         )
         await self.commit()
 
-    async def _are_lanes_held(self) -> bool:
+    async def _are_start_queues_held(self) -> bool:
         held = {number for (number,) in await self.fetch(f"SELECT {_NUMBER} {_LOCKS}")}
-        return any(_number_of(name) in held for (name,) in await self.fetch(LANE_LOCKS, seconds=_RENEWAL_SECONDS))
+        return any(
+            _number_of(name) in held for (name,) in await self.fetch(START_QUEUE_LOCKS, seconds=_RENEWAL_SECONDS)
+        )
 
     async def _version(self) -> str | None:
         if await self.fetch("SELECT 1 WHERE to_regclass('coreclaw.coreclaw_ledger') IS NULL"):
@@ -335,14 +337,14 @@ class Session:
         rows = await self.fetch(READ_VERSION.replace("coreclaw_ledger", "coreclaw.coreclaw_ledger"))
         return str(rows[0][0]) if rows else None
 
-    async def _missing(self, lanes: Collection[str]) -> set[str]:
-        """Return which of *lanes* are not held, after a proof that has failed."""
+    async def _missing(self, start_queues: Collection[str]) -> set[str]:
+        """Return which of *start_queues* are not held, after a proof that has failed."""
         await self.check_same()
         if not await self.fetch("SELECT 1 FROM coreclaw.coreclaw_ledger WHERE name = ?", self._row):
             raise LedgerError(_replaced("while it was open"))
         check_version("in Postgres", await self._version())
         held = {number for (number,) in await self.fetch(_HELD)}
-        return {lane for lane in lanes if _number_of(lane) not in held}
+        return {start_queue for start_queue in start_queues if _number_of(start_queue) not in held}
 
     def _connected(self) -> Connection:
         if self.is_over:
@@ -386,8 +388,8 @@ class Session:
         raise LedgerError(message) from None
 
 
-def _number_of(lane: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"coreclaw:{lane}".encode()).digest()[:8], "big", signed=True)
+def _number_of(start_queue: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"coreclaw:{start_queue}".encode()).digest()[:8], "big", signed=True)
 
 
 def _replaced(when: str) -> str:

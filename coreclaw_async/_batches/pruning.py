@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from coreclaw_async._batches.batch_ledger import BatchLedger
-from coreclaw_async._batches.store import Choice, Row, Statement
+from coreclaw_async._batches.database import Choice, SqlRow, Statement
 
 _DAY = 86_400.0
 _MOST_DAYS = 36_500
@@ -58,8 +58,8 @@ async def prune(ledger: BatchLedger, older_than: float, now: float) -> PrunedBat
     days = _check_days(older_than)
     pruned: list[PrunedBatch] = []
 
-    def follow(rows: list[Row]) -> Sequence[Statement]:
-        pruned.clear()  # A write may be tried again.
+    def follow(rows: list[SqlRow]) -> Sequence[Statement]:
+        pruned.clear()  # A write may be retried.
         if not rows:
             return []
         items, unfinished, runs, is_half_planned, created, *moments, first_open, last_run = rows[0]
@@ -69,8 +69,8 @@ async def prune(ledger: BatchLedger, older_than: float, now: float) -> PrunedBat
         pruned.append(PrunedBatch(name=ledger.batch, items=int(items), runs=int(runs), finished_at=finished_at))
         return _deletions(ledger.batch, _forgotten_before(now, first_open, last_run))
 
-    await ledger.store.write(
-        *(Statement.of(sql) for sql in ledger.store.LOCK_ITEMS),
+    await ledger.database.write(
+        *(Statement.of(sql) for sql in ledger.database.LOCK_ITEMS),
         Choice(_STANDING, (now - _KEPT_DAYS * _DAY, ledger.batch), follow),
     )
     return pruned[0] if pruned else None

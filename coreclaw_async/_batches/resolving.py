@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from coreclaw_async._batches.lane_ledger import is_path
-from coreclaw_async._batches.lane_names import find_slug
-from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.batch_context import BatchContext
+from coreclaw_async._batches.start_queue_ledger import is_path
+from coreclaw_async._batches.start_queue_names import find_slug
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._wire.request import check_id
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.models import Run
 
 
-async def resolve(means: Means, item: BatchItem, adopt: str | None) -> BatchItem:
+async def resolve(batch_context: BatchContext, item: BatchItem, adopt: str | None) -> BatchItem:
     """
     Have an item go on with the run *adopt*, or without one (None), and return it as it is then.
 
@@ -23,12 +23,12 @@ async def resolve(means: Means, item: BatchItem, adopt: str | None) -> BatchItem
     if adopt is None:
         after = item.planned_again(ItemOrigin.PERSON)
     else:
-        run = await read_run(means.context, check_id("adopt", adopt))
+        run = await read_run(batch_context.context, check_id("adopt", adopt))
         if adopt != item.run_id:
-            await _check_worker(means, item, adopt, run)
-        after = item.submitted(adopt, ItemOrigin.PERSON, at=means.service_time())
+            await _check_worker(batch_context, item, adopt, run)
+        after = item.submitted(adopt, ItemOrigin.PERSON, at=batch_context.service_time())
     try:
-        return await means.step(item, after)
+        return await batch_context.step(item, after)
     except IllegalStepError:
         raise ValueError(f"item {item.key!r} was resolved meanwhile, or run {adopt} is another item's") from None
 
@@ -44,13 +44,13 @@ def _check_state(item: BatchItem, adopt: str | None) -> None:
         raise ValueError(f"item {item.key!r} is failed with run {item.run_id}, and only that can be adopted again")
 
 
-async def _check_worker(means: Means, item: BatchItem, adopt: str, run: Run) -> None:
+async def _check_worker(batch_context: BatchContext, item: BatchItem, adopt: str, run: Run) -> None:
     """Raise where the run is certainly one of another worker."""
-    lanes = means.ledger.lanes
-    names = await lanes.names(await lanes.find(item.worker_id) or item.worker_id)
+    start_queues = batch_context.ledger.start_queues
+    names = await start_queues.names(await start_queues.find(item.worker_id) or item.worker_id)
     if run.worker_id is None or run.worker_id in names:
         return
-    slug = await find_slug(means.context, item.worker_id)
+    slug = await find_slug(batch_context.context, item.worker_id)
     if run.worker_id == slug or (slug is None and all(map(is_path, names))):  # A new slug, or nobody knows any.
         return
     known = " or ".join(name for name in {*names, slug or ""} if name and not is_path(name))

@@ -11,7 +11,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._batches.aborting import AT_ONCE, HAS_ENDED, WAITS
-from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._batches.batch_context import BatchContext, logger
 from coreclaw_async._batches.patience import Patience, is_passing
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
@@ -47,10 +47,10 @@ class RunAborts:
     The aborts of the runs that a batch waits for.
 
     Attributes:
-        means: The batch's.
+        batch_context: The batch's.
     """
 
-    means: Means
+    batch_context: BatchContext
     _under_way: dict[str, _Abort] = attrs.field(factory=dict[str, _Abort], init=False)
     _given_up: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     _slots: anyio.Semaphore = attrs.field(factory=lambda: anyio.Semaphore(AT_ONCE), init=False)
@@ -59,13 +59,13 @@ class RunAborts:
     _warned_at: float = attrs.field(default=float("-inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
-        transport = self.means.context.transport
+        transport = self.batch_context.context.transport
         # Once more at once when an answer is lost: then the service says whether the run was aborted by it.
         retry = attrs.evolve(transport.settings.retry, max_attempts=_ATTEMPTS)
         settings = attrs.evolve(transport.settings, retry=retry)
-        self._context = attrs.evolve(self.means.context, transport=transport.with_settings(settings))
+        self._context = attrs.evolve(self.batch_context.context, transport=transport.with_settings(settings))
         # Of its own: whether runs can be aborted says nothing of whether others of the batch's calls succeed.
-        self._patience = Patience(self.means.clock, float("inf"))
+        self._patience = Patience(self.batch_context.clock, float("inf"))
 
     async def abort(
         self, run_id: str, *, seconds: float = float("inf"), on_accepted: Callable[[str], object] = _nobody
@@ -82,7 +82,7 @@ class RunAborts:
             return
         abort = self._under_way[run_id] = _Abort()
         self._given_up.pop(run_id, None)
-        clock = self.means.clock
+        clock = self.batch_context.clock
         ends_at = clock.monotonic() + seconds
         waits = chain(WAITS, _LATER_WAITS, repeat(_MOST_WAIT))
         with abort.scope:
@@ -131,8 +131,8 @@ class RunAborts:
             abort.reason = None
 
     def _tell(self, run_id: str, error: errors.CoreClawError) -> None:
-        """Log what is tried again, once a minute for all runs."""
-        now = self.means.clock.monotonic()
+        """Log what is retried, once a minute for all runs."""
+        now = self.batch_context.clock.monotonic()
         if now - self._warned_at >= WARN_SECONDS:
             self._warned_at = now
-            logger.warning("run %s could not be aborted, which is tried again: %s", run_id, error)
+            logger.warning("run %s could not be aborted, which is retried: %s", run_id, error)

@@ -11,7 +11,7 @@ import anyio.to_thread
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._batches.means import Means, logger
+from coreclaw_async._batches.batch_context import BatchContext, logger
 from coreclaw_async._batches.outcomes import Outcomes
 from coreclaw_async._batches.part_files import PartFiles
 from coreclaw_async._batches.patience import is_passing
@@ -38,7 +38,7 @@ class RunEnds:
     Brings items whose runs have ended to their end.
 
     Attributes:
-        means: The batch's.
+        batch_context: The batch's.
         files: Where rows go, or None.
         outcomes: Where each end is told.
         may_retry: Returns whether the run of an item may be followed by another one.
@@ -46,7 +46,7 @@ class RunEnds:
         left: Why items stay open, by key.
     """
 
-    means: Means
+    batch_context: BatchContext
     files: PartFiles | None
     outcomes: Outcomes
     may_retry: Callable[[BatchItem, Run], bool]
@@ -85,7 +85,7 @@ class RunEnds:
     async def write_earlier(self) -> None:
         """Write the rows of items that had ended when nobody asked for files, or whose files are gone."""
         after: BatchItem | None = None
-        while items := await self.means.ledger.items(*_ENDED, after=after, most=_READ_AT_ONCE):
+        while items := await self.batch_context.ledger.items(*_ENDED, after=after, most=_READ_AT_ONCE):
             after = items[-1]
             unwritten = await anyio.to_thread.run_sync(_without_file, items)
             async with anyio.create_task_group() as group:
@@ -99,9 +99,9 @@ class RunEnds:
         Raises:
             CoreClawError: The ledger cannot be used, or nobody can wait any longer.
         """
-        if await self.means.ledger.spending() is None:
+        if await self.batch_context.ledger.spending() is None:
             return
-        for item in await self.means.ledger.items(*_ENDED, has_unknown_cost=True, most=_READ_AT_ONCE):
+        for item in await self.batch_context.ledger.items(*_ENDED, has_unknown_cost=True, most=_READ_AT_ONCE):
             try:
                 run = await self._read(item)
             except errors.CoreClawError as error:
@@ -112,14 +112,14 @@ class RunEnds:
             cost = known_cost(run.usage) if run.is_finished else None
             if cost is not None:
                 with contextlib.suppress(IllegalStepError):  # Another process has done so.
-                    await self.means.step(item, item.costed(cost))
+                    await self.batch_context.step(item, item.costed(cost))
 
     async def _read(self, item: BatchItem) -> Run:
         async def read() -> Run:
             async with self._slots:
-                return await read_run(self.means.context, item.run_id or "")
+                return await read_run(self.batch_context.context, item.run_id or "")
 
-        return await self.means.patience.call(read)
+        return await self.batch_context.patience.call(read)
 
     async def _write_later(self, item: BatchItem) -> None:
         try:
@@ -132,7 +132,7 @@ class RunEnds:
             return
         if path is not None and row_count is not None:  # pragma: no branch - it has rows, or its run has succeeded
             with contextlib.suppress(IllegalStepError):  # Another process has done so, or it is to have another run.
-                await self.means.step(item, item.written(path, row_count))
+                await self.batch_context.step(item, item.written(path, row_count))
 
     async def _record(self, item: BatchItem, run: Run, path: Path | None, row_count: int | None) -> None:
         is_success = run.outcome is RunOutcome.SUCCEEDED
@@ -141,18 +141,18 @@ class RunEnds:
             result_count=None if run.result_count is None or run.result_count < 0 else run.result_count,
             cost=known_cost(run.usage),
             error=None if is_success else why_failed(run),
-            at=self.means.service_time(),
+            at=self.batch_context.service_time(),
             path=path,
             row_count=row_count,
         )
         is_retried = not is_success and await self._is_retried(item, run)
         try:
             if is_retried:
-                after = await self.means.step(item, item.retried(ended.error or ""), ended=ended)
+                after = await self.batch_context.step(item, item.retried(ended.error or ""), ended=ended)
             else:
-                after = await self.means.step(item, ended)
+                after = await self.batch_context.step(item, ended)
         except IllegalStepError:  # Another process works on this batch too, and was quicker.
-            found = await self.means.ledger.item(item.key)
+            found = await self.batch_context.ledger.item(item.key)
             if found is not None and found.run_id == item.run_id:  # pragma: no branch - or it has another run by now
                 self.outcomes.tell(found, run=run)
             return
@@ -164,18 +164,18 @@ class RunEnds:
     async def _is_retried(self, item: BatchItem, run: Run) -> bool:
         if not item.retries or not self.may_retry(item, run):
             return False
-        runs = await self.means.ledger.history(item.key)
-        now = await self.means.ledger.item(item.key)
+        runs = await self.batch_context.ledger.history(item.key)
+        now = await self.batch_context.ledger.item(item.key)
         failed = sum(1 for earlier in runs if earlier.state is BatchItemState.FAILED)
         return failed < item.retries and now is not None and not now.cancel_requested
 
     async def _with_cost(self, run: Run) -> Run:
         """Return *run* with what it cost, which the service may tell a moment after its end."""
-        waits = iter(_COST_AGAIN if await self.means.ledger.spending() is not None else ())
+        waits = iter(_COST_AGAIN if await self.batch_context.ledger.spending() is not None else ())
         while known_cost(run.usage) is None and run.is_finished:
             try:
-                deadline = self.means.clock.monotonic() + _COST_SECONDS
-                found = await read_run(self.means.context, run.run_id, deadline=deadline)
+                deadline = self.batch_context.clock.monotonic() + _COST_SECONDS
+                found = await read_run(self.batch_context.context, run.run_id, deadline=deadline)
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
@@ -185,7 +185,7 @@ class RunEnds:
             wait = next(waits, None)
             if wait is None:
                 break
-            await self.means.clock.sleep(wait)
+            await self.batch_context.clock.sleep(wait)
         return run
 
     async def _write_rows(self, item: BatchItem, run: Run) -> tuple[Path | None, int | None]:
@@ -200,18 +200,18 @@ class RunEnds:
 
         async def write() -> tuple[Path, int]:
             async with self._slots:
-                pages = exact_pages(self.means.context, ended, partial=not ended.is_finished)
+                pages = exact_pages(self.batch_context.context, ended, partial=not ended.is_finished)
                 return await files.write(ended.run_id, pages)
 
         while True:
             try:
-                return await self.means.patience.call(write)
+                return await self.batch_context.patience.call(write)
             except errors.CoreClawError as error:
                 wait = next(waits, None)
                 if wait is None or is_passing(error) or ends_every_wait(error):
                     raise
-                logger.debug("the rows of run %s could not be read, which is tried again: %s", item.run_id, error)
-                await self.means.clock.sleep(wait)
+                logger.debug("the rows of run %s could not be read, which is retried: %s", item.run_id, error)
+                await self.batch_context.clock.sleep(wait)
 
 
 def _without_file(items: Sequence[BatchItem]) -> list[BatchItem]:

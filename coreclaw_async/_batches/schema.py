@@ -15,7 +15,7 @@ _FIRST: Sequence[str] = (
         "callback_url TEXT, intent_at DOUBLE PRECISION, run_id TEXT, how TEXT, candidates TEXT NOT NULL, "
         "result_count BIGINT, cost BIGINT, error TEXT, PRIMARY KEY (batch, key))"
     ),
-    # What stands next in a lane, and all that a report counts, without a look into the items.
+    # What stands next in a start queue, and all that a report counts, without a look into the items.
     "CREATE INDEX item_by_state ON item (batch, state, worker_id, position)",
     "CREATE INDEX item_intent ON item (worker_id) WHERE state = 'intent'",
     # Each run that ever was an item's, so that it is never taken for another one's. Earlier attempts stay here.
@@ -74,7 +74,7 @@ _SECOND: Sequence[str] = (
         "UPDATE run SET worker_id = (SELECT worker_id FROM item WHERE item.batch = run.batch AND item.key = run.key), "
         "day = ''"
     ),
-    # What stands next in a lane, and all that a report counts, without a look into the items.
+    # What stands next in a start queue, and all that a report counts, without a look into the items.
     "CREATE INDEX item_by_state ON item (batch, state, worker_id, priority DESC, position)",
     "CREATE INDEX item_by_position ON item (batch, position)",
     "CREATE INDEX run_of_batch ON run (batch, worker_id, day, state, cost, result_count)",
@@ -91,11 +91,11 @@ MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
 
 VERSION = len(MIGRATIONS)
 READ_VERSION = "SELECT value FROM coreclaw_ledger WHERE name = 'version'"
-LANE_LOCKS = (
+START_QUEUE_LOCKS = (
     "SELECT account || '/' || slug FROM lane "
     "UNION SELECT batch.account || '/' || item.worker_id FROM item JOIN batch ON batch.name = item.batch"
 )
-"""The names of all locks of lanes, in each version."""
+"""The names of all locks of start queues, in each version."""
 
 META = "CREATE TABLE IF NOT EXISTS coreclaw_ledger (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
 """The table by which a ledger is told from any other database."""

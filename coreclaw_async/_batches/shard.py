@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from coreclaw_async._batches.store import Row
+from coreclaw_async._batches.database import SqlRow
 from coreclaw_async.ledger import BatchItem
 
 
@@ -23,7 +23,7 @@ class Shard:
     last: int = 2**62
     worker_id: str | None = None
 
-    def condition(self) -> tuple[str, Row]:
+    def condition(self) -> tuple[str, SqlRow]:
         """Return what a query must ask for, and its values."""
         if self == Shard():
             return "1 = 1", ()

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import attrs
 
-from coreclaw_async._batches.store import Row, StaleError
+from coreclaw_async._batches.database import SqlRow, StaleError
 from coreclaw_async.ledger import BatchItem, BatchItemState, ItemOrigin
 
 # Sums of amounts are exact: no run's cost has more digits than `known_cost` lets through.
@@ -53,12 +53,12 @@ class Spending:
     unknown_costs: int = 0
 
     @classmethod
-    def of_row(cls, row: Row) -> Spending:
+    def of_row(cls, row: SqlRow) -> Spending:
         """Return what a row of the table ``budget`` says, its batch apart."""
         max_spend, spent, highest, *counts = row
         return cls(Decimal(max_spend), Decimal(spent), Decimal(highest), *(int(count) for count in counts))
 
-    def to_row(self) -> Row:
+    def to_row(self) -> SqlRow:
         """Return the row."""
         amounts = (str(self.max_spend), str(self.spent), str(self.highest))
         return *amounts, self.known_costs, self.open_runs, self.unknown_costs

@@ -9,10 +9,10 @@ from heapq import heappop, heappush
 import anyio
 import attrs
 
-from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.batch_context import BatchContext
 from coreclaw_async._batches.run_aborts import RunAborts
 from coreclaw_async._polling.poller import Waiter
-from coreclaw_async._polling.tracked_run import Watch
+from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async.ledger import BatchItem
 
 _LONGEST_NAP = 60.0
@@ -24,17 +24,17 @@ class Timekeeper:
     What keeps the times of the runs in flight.
 
     Attributes:
-        means: The batch's.
+        batch_context: The batch's.
         waiter: Who waits for the runs.
         aborts: What aborts runs.
         on_unseen: Called with each run that nobody has seen for longer than patience allows.
         timed_out: Runs whose abort the service has accepted because they took longer than their spec allows.
     """
 
-    means: Means
+    batch_context: BatchContext
     waiter: Waiter
     aborts: RunAborts
-    on_unseen: Callable[[Watch], None]
+    on_unseen: Callable[[TrackedRun], None]
     timed_out: set[str] = attrs.field(factory=set[str], init=False)
     _due: list[tuple[float, str]] = attrs.field(factory=list[tuple[float, str]], init=False)
     _news: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -45,9 +45,11 @@ class Timekeeper:
         self._news.set()
         if item.run_timeout is None or item.run_id is None:
             return
-        clock = self.means.clock
-        began = self.means.service_time() if item.submitted_at is None else item.submitted_at
-        heappush(self._due, (clock.monotonic() + began + item.run_timeout - self.means.service_time(), item.run_id))
+        clock = self.batch_context.clock
+        began = self.batch_context.service_time() if item.submitted_at is None else item.submitted_at
+        heappush(
+            self._due, (clock.monotonic() + began + item.run_timeout - self.batch_context.service_time(), item.run_id)
+        )
         if self._nap is not None and self._due[0][1] == item.run_id:
             self._nap.cancel()
 
@@ -56,27 +58,27 @@ class Timekeeper:
         async with anyio.create_task_group() as group:
             while True:
                 await self._nap_until_due()
-                now = self.means.clock.monotonic()
+                now = self.batch_context.clock.monotonic()
                 while self._due and self._due[0][0] <= now:
                     _, run_id = heappop(self._due)
-                    if run_id in self.waiter.watches:
+                    if run_id in self.waiter.tracked_runs:
                         abort = functools.partial(self.aborts.abort, on_accepted=self.timed_out.add)
                         group.start_soon(abort, run_id)
                 self._give_up(now)
 
     async def _nap_until_due(self) -> None:
         """Return when a run may have taken too long, or after a minute."""
-        if not self.waiter.watches:
+        if not self.waiter.tracked_runs:
             await self._news.wait()
             self._news = anyio.Event()
-        nap = min(_LONGEST_NAP, self._due[0][0] - self.means.clock.monotonic() if self._due else _LONGEST_NAP)
+        nap = min(_LONGEST_NAP, self._due[0][0] - self.batch_context.clock.monotonic() if self._due else _LONGEST_NAP)
         with anyio.CancelScope() as self._nap:
-            await self.means.clock.sleep(max(nap, 0.0))
+            await self.batch_context.clock.sleep(max(nap, 0.0))
         self._nap = None
 
     def _give_up(self, now: float) -> None:
-        patience = self.means.patience.seconds
-        for watch in [watch for watch in self.waiter.watches.values() if watch.unseen_for(now) > patience]:
-            watch.is_over = True  # The look that is under way tells nobody any more.
-            del self.waiter.watches[watch.run_id]
-            self.on_unseen(watch)
+        patience = self.batch_context.patience.seconds
+        for tracked in [tracked for tracked in self.waiter.tracked_runs.values() if tracked.unseen_for(now) > patience]:
+            tracked.is_over = True  # The look that is under way tells nobody any more.
+            del self.waiter.tracked_runs[tracked.run_id]
+            self.on_unseen(tracked)

@@ -16,7 +16,7 @@ import attrs
 import httpx
 
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
-from coreclaw_async._http.pool import Lanes
+from coreclaw_async._http.pool import ConnectionPool
 from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
 from coreclaw_async.errors import ConfigurationError
 
@@ -201,15 +201,15 @@ class Connections:
         """By how much this machine's clock was set while the client was used."""
         self.given_client = http_client
         self._making = threading.Lock()
-        self._lanes: Lanes | None = None
+        self._pool: ConnectionPool | None = None
         self._client = http_client
         # Keyed by the event loop itself, as anyio keys its own variables.
         self._limiters: WeakKeyDictionary[object, Limiter] = WeakKeyDictionary()
 
     @property
-    def lanes_in_use(self) -> int:
-        """Lanes that a request holds now; 0 when the caller brought his own client or transport."""
-        return 0 if self._lanes is None else self._lanes.in_use
+    def connections_in_use(self) -> int:
+        """Connections that a request holds now; 0 when the caller brought his own client or transport."""
+        return 0 if self._pool is None else self._pool.in_use
 
     @property
     def client(self) -> httpx.AsyncClient:
@@ -228,7 +228,9 @@ class Connections:
                 return
             transport = self.foreign_transport
             if transport is None:
-                transport = self._lanes = Lanes(functools.partial(make_transport, self.base_url), self.max_connections)
+                transport = self._pool = ConnectionPool(
+                    functools.partial(make_transport, self.base_url), self.max_connections
+                )
             self._client = _ApiClient(transport=transport, trust_env=False)
 
     @property
@@ -261,8 +263,8 @@ class Connections:
 
     async def close_idle(self) -> None:
         """Close the own connections of this event loop that no request holds: what silenced one may have all."""
-        if self._lanes is not None:
-            await self._lanes.close_idle()
+        if self._pool is not None:
+            await self._pool.close_idle()
 
     def check_open(self) -> None:
         """Raise when the client was closed."""

@@ -96,7 +96,7 @@ class Download:
 
     async def _fetch(self) -> None:
         clock, settings = self.transport.clock, self.transport.settings
-        delays, since, attempts = settings.retry.waits(), clock.monotonic(), 0
+        delays, since, attempts = settings.retry.delays(), clock.monotonic(), 0
         most = 0
         export: Export | None = None
         while True:
@@ -112,7 +112,7 @@ class Download:
                 export = self._version = None
             if self._written > most:  # It gets on; only what does not is counted.
                 most = self._written
-                delays, since, attempts = settings.retry.waits(), clock.monotonic(), 0
+                delays, since, attempts = settings.retry.delays(), clock.monotonic(), 0
             attempts += 1
             delay = None if failure.is_final else next(delays, None)
             is_late = delay is not None and clock.monotonic() + delay - since > settings.timeout
@@ -152,7 +152,7 @@ class Download:
             raise AttemptError(f"{self._written} of {self._total} bytes came", reason="incomplete")
 
     async def _begin(self, response: httpx.Response) -> None:
-        """Take note of what the answer promises, and of where it begins."""
+        """Record what the answer promises, and where it begins."""
         status = response.status_code
         if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

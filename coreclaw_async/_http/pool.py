@@ -1,9 +1,9 @@
 """
-Lanes: one-connection httpx transports in a LIFO free list, a list of its own for each event loop.
+Pooled connections: one-connection httpx transports in a LIFO free list, a list of its own for each event loop.
 
 httpx's pool looks at every connection on every request, and leaks a slot when a request that queues in it is cancelled
 (encode/httpcore#1093). A transport that may hold one connection has nothing to search, and because the admission
-limiter stands in front of the lanes, nothing ever queues inside one.
+limiter stands in front of the connections, nothing ever queues inside one.
 
 A request that costs money shares its connection with nothing: it gets a new one, which is closed after the answer. So
 no close by the server can leave its outcome open, and nothing that came beyond another answer can be taken for its own.
@@ -23,7 +23,7 @@ import httpx
 from coreclaw_async._http.fence import FencedBody
 from coreclaw_async._http.leftovers import has_leftovers
 
-FLIGHT = "coreclaw_flight"
+SEND_PROGRESS = "coreclaw_send_progress"
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
 _SETTING_UP = ("connection.", "proxy.", "socks.", "http2.send_connection_init.")
 # A step that comes after any other, also after a tunnel that was refused; it tells nothing.
@@ -68,7 +68,7 @@ class TimeLimit:
         self.scope.deadline = self._ends_at
 
 
-class Flight:
+class SendProgress:
     """
     How far one attempt has come, as far as there is evidence.
 
@@ -101,8 +101,8 @@ class Flight:
         "is_exclusive",
         "is_spoiled",
         "is_traced",
-        "lanes",
         "parts",
+        "pool",
         "time_limit",
     )
 
@@ -123,7 +123,7 @@ class Flight:
         self.is_admitted = False
         self.admitted_at = 0.0
         self.parts: list[bytes] = []
-        self.lanes: _LoopLanes | None = None
+        self.pool: _LoopPool | None = None
         self._is_handed_over = False
         self._has_left = False
 
@@ -139,7 +139,7 @@ class Flight:
         self._is_handed_over = True
 
     def take_back(self) -> None:
-        """Record that nobody has the request yet: our own lanes are still choosing."""
+        """Record that nobody has the request yet: our own connections are still choosing."""
         self._is_handed_over = False
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class Flight:
             if self.is_traced:
                 self.time_limit.begin_connecting()
             return
-        if self.lanes is not None and self.lanes.is_closed:
+        if self.pool is not None and self.pool.is_closed:
             raise RuntimeError("the client was closed")
         if self.is_spoiled is not None and self.is_spoiled():
             raise RuntimeError("the connection holds bytes that belong to no request")
@@ -163,75 +163,75 @@ class Flight:
 
 
 @attrs.define(eq=False)
-class _Lane:
+class _PooledConnection:
     transport: httpx.AsyncBaseTransport
     is_exclusive: bool
     network_stream: Any = None
 
 
 @attrs.define(eq=False)
-class _LoopLanes:
-    """The lanes of one event loop."""
+class _LoopPool:
+    """The connections of one event loop."""
 
-    free: list[_Lane] = attrs.field(factory=list[_Lane])
-    all: set[_Lane] = attrs.field(factory=set[_Lane])
+    free: list[_PooledConnection] = attrs.field(factory=list[_PooledConnection])
+    all: set[_PooledConnection] = attrs.field(factory=set[_PooledConnection])
     keeper: AsyncGenerator[None, None] | None = None
     is_closed: bool = False
 
-    async def discard(self, lane: _Lane) -> None:
-        self.all.discard(lane)
+    async def discard(self, connection: _PooledConnection) -> None:
+        self.all.discard(connection)
         with anyio.CancelScope(shield=True):
-            await lane.transport.aclose()
-            if self.is_closed and lane.network_stream is not None:
+            await connection.transport.aclose()
+            if self.is_closed and connection.network_stream is not None:
                 # The transport was closed before, while it connected, and knows nothing of this connection any more.
-                await lane.network_stream.aclose()
+                await connection.network_stream.aclose()
 
 
-class Lanes(httpx.AsyncBaseTransport):
-    """An httpx transport that gives each request a lane of its own and takes the lane back after the answer."""
+class ConnectionPool(httpx.AsyncBaseTransport):
+    """An httpx transport that gives each request a pooled connection and takes it back after the answer."""
 
     def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
         self._make_transport = make_transport
         self._max_connections = max_connections
-        self._loops: dict[object, _LoopLanes] = {}
+        self._loops: dict[object, _LoopPool] = {}
 
     @property
     def in_use(self) -> int:
-        """Lanes that a request holds now, in all event loops."""
-        return sum(len(lanes.all) - len(lanes.free) for lanes in list(self._loops.values()))
+        """Connections that a request holds now, in all event loops."""
+        return sum(len(pool.all) - len(pool.free) for pool in list(self._loops.values()))
 
     @property
     def open(self) -> int:
-        """Lanes that exist now, in all event loops."""
-        return sum(len(lanes.all) for lanes in list(self._loops.values()))
+        """Connections that exist now, in all event loops."""
+        return sum(len(pool.all) for pool in list(self._loops.values()))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* on the lane that was used last, or on one of its own where it must not share any."""
-        flight: Flight = request.extensions[FLIGHT]
-        flight.take_back()
-        lanes = await self._here()
-        lane = await self._take(lanes, is_exclusive=flight.is_exclusive)
-        flight.lanes = lanes
-        flight.hand_over()
+        """Send *request* on the connection that was used last, or on one of its own where it must not share any."""
+        progress: SendProgress = request.extensions[SEND_PROGRESS]
+        progress.take_back()
+        pool = await self._here()
+        connection = await self._take(pool, is_exclusive=progress.is_exclusive)
+        progress.pool = pool
+        progress.hand_over()
         try:
-            response = await lane.transport.handle_async_request(request)
+            response = await connection.transport.handle_async_request(request)
         except BaseException:
-            await lanes.discard(lane)
+            await pool.discard(connection)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        lane.network_stream = response.extensions.get("network_stream")
-        response.stream = _LaneStream(response.stream, lanes, lane)
+        connection.network_stream = response.extensions.get("network_stream")
+        response.stream = _PooledStream(response.stream, pool, connection)
         return response
 
-    async def _here(self) -> _LoopLanes:
+    async def _here(self) -> _LoopPool:
         token = anyio.lowlevel.current_token().native_token
-        lanes = self._loops.get(token)
-        if lanes is None:
+        pool = self._loops.get(token)
+        if pool is None:
             self._forget_closed_loops()
-            lanes = self._loops[token] = _LoopLanes()
-            lanes.keeper = _keep(self._loops, token, lanes)
-            await anext(lanes.keeper)
-        return lanes
+            pool = self._loops[token] = _LoopPool()
+            pool.keeper = _keep(self._loops, token, pool)
+            await anext(pool.keeper)
+        return pool
 
     def _forget_closed_loops(self) -> None:
         """Let go of loops that were closed without ending their async generators: nothing of theirs works any more."""
@@ -240,32 +240,32 @@ class Lanes(httpx.AsyncBaseTransport):
             if is_closed is not None and is_closed():
                 del self._loops[loop]
 
-    async def _take(self, lanes: _LoopLanes, *, is_exclusive: bool) -> _Lane:
-        if lanes.free and not is_exclusive:
-            return lanes.free.pop()
-        if lanes.free and len(lanes.all) >= self._max_connections:
-            await lanes.discard(lanes.free.pop(0))
-        lane = _Lane(self._make_transport(), is_exclusive)
-        lanes.all.add(lane)
-        return lane
+    async def _take(self, pool: _LoopPool, *, is_exclusive: bool) -> _PooledConnection:
+        if pool.free and not is_exclusive:
+            return pool.free.pop()
+        if pool.free and len(pool.all) >= self._max_connections:
+            await pool.discard(pool.free.pop(0))
+        connection = _PooledConnection(self._make_transport(), is_exclusive)
+        pool.all.add(connection)
+        return connection
 
     async def close_idle(self) -> None:
-        """Close the lanes of this event loop that no request holds."""
-        lanes = self._loops.get(anyio.lowlevel.current_token().native_token)
-        while lanes is not None and lanes.free:  # None: the client was closed meanwhile.
-            await lanes.discard(lanes.free.pop())
+        """Close the connections of this event loop that no request holds."""
+        pool = self._loops.get(anyio.lowlevel.current_token().native_token)
+        while pool is not None and pool.free:  # None: the client was closed meanwhile.
+            await pool.discard(pool.free.pop())
 
     async def aclose(self) -> None:
-        """Close the lanes of this event loop; those of others close with their loops."""
-        lanes = self._loops.get(anyio.lowlevel.current_token().native_token)
-        if lanes is not None and lanes.keeper is not None:
-            await lanes.keeper.aclose()
+        """Close the connections of this event loop; those of others close with their loops."""
+        pool = self._loops.get(anyio.lowlevel.current_token().native_token)
+        if pool is not None and pool.keeper is not None:
+            await pool.keeper.aclose()
         self._loops.clear()
 
 
-async def _keep(loops: dict[object, _LoopLanes], token: object, lanes: _LoopLanes) -> AsyncGenerator[None, None]:
+async def _keep(loops: dict[object, _LoopPool], token: object, pool: _LoopPool) -> AsyncGenerator[None, None]:
     """
-    Close the lanes when their event loop ends.
+    Close the connections when their event loop ends.
 
     asyncio and trio close the async generators that are still suspended before a loop ends, so a client that outlives
     its loop (one for two calls of `asyncio.run`) leaves no open socket behind.
@@ -274,19 +274,19 @@ async def _keep(loops: dict[object, _LoopLanes], token: object, lanes: _LoopLane
         yield
     finally:
         loops.pop(token, None)
-        lanes.is_closed = True
-        for lane in tuple(lanes.all):
-            await lanes.discard(lane)
-        lanes.free.clear()
+        pool.is_closed = True
+        for connection in tuple(pool.all):
+            await pool.discard(connection)
+        pool.free.clear()
 
 
-class _LaneStream(httpx.AsyncByteStream):
-    """The body of an answer; closing it gives the lane back."""
+class _PooledStream(httpx.AsyncByteStream):
+    """The body of an answer; closing it gives the connection back."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, lanes: _LoopLanes, lane: _Lane) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, pool: _LoopPool, connection: _PooledConnection) -> None:
         self._stream = stream
-        self._lanes = lanes
-        self._lane: _Lane | None = lane
+        self._pool = pool
+        self._connection: _PooledConnection | None = connection
         self._is_whole = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -295,20 +295,20 @@ class _LaneStream(httpx.AsyncByteStream):
         self._is_whole = True
 
     async def aclose(self) -> None:
-        lane, self._lane = self._lane, None
-        if lane is None:
+        connection, self._connection = self._connection, None
+        if connection is None:
             return
         is_reusable = False
         try:
             await self._stream.aclose()
             is_reusable = (
                 self._is_whole
-                and not self._lanes.is_closed
-                and not lane.is_exclusive
-                and not has_leftovers(lane.transport)
+                and not self._pool.is_closed
+                and not connection.is_exclusive
+                and not has_leftovers(connection.transport)
             )
         finally:
             if is_reusable:
-                self._lanes.free.append(lane)
+                self._pool.free.append(connection)
             else:
-                await self._lanes.discard(lane)
+                await self._pool.discard(connection)

@@ -18,7 +18,7 @@ from coreclaw_async._http.causes import described, make_presentable
 from coreclaw_async._http.connections import Connections, MaskedURL
 from coreclaw_async._http.fence import FencedBody, SendWindow
 from coreclaw_async._http.log_filter import hide_in_logs
-from coreclaw_async._http.pool import FLIGHT, Flight, TimeLimit
+from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress, TimeLimit
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
@@ -58,7 +58,7 @@ class Settings:
     Attributes:
         credentials: The key and how it travels.
         timeout: Seconds one call may take: queueing, attempts and waits together.
-        retry: How often and how patiently a request goes again.
+        retry: How often and how patiently a request is retried.
         max_response_bytes: Largest answer that is read, unpacked.
         on_event: Called with each event, or None.
     """
@@ -130,7 +130,7 @@ class Transport:
         return self.connections.last_date.is_trusted(self.clock.time(), self.clock.monotonic())
 
     def local_time(self) -> float:
-        """Return what this machine's clock shows, in Unix seconds, and take note whether it was set."""
+        """Return what this machine's clock shows, in Unix seconds, and record whether it was set."""
         now = self.clock.time()
         self.connections.clock_steps.note(now, self.clock.monotonic())
         return now
@@ -159,7 +159,7 @@ class Transport:
         Args:
             request: What to send.
             read: Turns a success into its result, or raises InvalidResponseError; a read that was answered with
-                something else than the service promises is sent again.
+                something else than the service promises is retried.
             deadline: When to give up, on the client's monotonic clock; None for the client's own timeout from now on.
             window: When its bytes must have left, or never; for a request with a body that must not be sent twice.
             is_probe: Whether to try once only, because whoever asks asks again at a time of his own.
@@ -172,10 +172,10 @@ class Transport:
         policy = self.settings.retry
         began = self.clock.monotonic()
         if deadline is None:
-            deadline = began + max(self.settings.timeout, request.reads_for)
+            deadline = began + max(self.settings.timeout, request.min_timeout)
         gives_up_at = deadline if policy.max_elapsed is None else min(deadline, began + policy.max_elapsed)
         ticket = self.gate.ticket(is_urgent=request.is_urgent)
-        waits = None
+        delays = None
         may_have_worked = False
         attempt = 1
         while True:
@@ -184,7 +184,7 @@ class Transport:
                 request,
                 read,
                 # In no local of this frame, which an error shows: it holds what came of the answer.
-                self._flight(request, deadline - self.clock.monotonic(), window),
+                self._send_progress(request, deadline - self.clock.monotonic(), window),
                 ticket,
                 deadline,
                 attempt,
@@ -193,11 +193,11 @@ class Transport:
             if not isinstance(outcome, errors.CoreClawError):
                 return outcome
             failure = outcome
-            is_settled = request.settled_by is not None and isinstance(failure, request.settled_by)
+            is_settled = request.already_done_error is not None and isinstance(failure, request.already_done_error)
             if may_have_worked and is_settled and is_service_code(failure.code):  # A gateway's page settles nothing.
                 return read(request, Answer(None, failure.request_id, is_repeat=True))
-            waits = policy.waits() if waits is None else waits
-            wait = None if is_probe else policy.next_wait(request, failure, waits)
+            delays = policy.delays() if delays is None else delays
+            wait = None if is_probe else policy.next_wait(request, failure, delays)
             if wait is not None:
                 wait = self._fitted(wait, failure, gives_up_at)
             if wait is None:
@@ -205,7 +205,7 @@ class Transport:
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
             self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
-            logger.debug("%s goes again in %.2f s after %s", request.label, wait, kind)
+            logger.debug("%s is retried in %.2f s after %s", request.label, wait, kind)
             if not isinstance(failure, errors.RateLimitedError):  # Which waits at the gate.
                 await self.clock.sleep(wait)
             if self.clock.monotonic() >= gives_up_at:  # The sleep took longer than it was asked to.
@@ -230,7 +230,7 @@ class Transport:
         self,
         request: Request,
         read: Callable[[Request, Answer], T],
-        flight: Flight,
+        progress: SendProgress,
         ticket: int,
         deadline: float,
         attempt: int,
@@ -249,7 +249,7 @@ class Transport:
         failure: errors.CoreClawError | None = None
         result: T | errors.CoreClawError
         try:
-            reply = await self._exchange(request, flight, ticket, deadline)
+            reply = await self._exchange(request, progress, ticket, deadline)
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = reply.seen_date
             if is_repeat:
@@ -261,9 +261,9 @@ class Transport:
             if isinstance(error, errors.ApiError) and error.code is not None and reply is not None:
                 self.connections.last_date = reply.seen_date
             if reply is not None and isinstance(error, errors.RateLimitedError):
-                self.gate.note_refused(self.settings.retry, left_at=flight.admitted_at, retry_after=error.retry_after)
+                self.gate.note_refused(self.settings.retry, left_at=progress.admitted_at, retry_after=error.retry_after)
             if is_open_question(request, error):
-                failure = unknown_outcome(request, error, b"".join(flight.parts))
+                failure = unknown_outcome(request, error, b"".join(progress.parts))
                 failure.__cause__ = error
             for each in (failure, error):
                 redact(each, self.settings.credentials)
@@ -328,20 +328,20 @@ class Transport:
             )
         )
 
-    def _flight(self, request: Request, seconds: float, window: SendWindow | None) -> Flight:
+    def _send_progress(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:
         is_exclusive = request.safety is Safety.ONCE
         policy = self.settings.retry
         # What may take long by contract is silent meanwhile, and what must not be sent twice had better be waited for.
-        may_be_silent = is_exclusive or request.reads_for > 0
+        may_be_silent = is_exclusive or request.min_timeout > 0
         limit = TimeLimit(
             seconds,
             silence=math.inf if may_be_silent else policy.attempt_timeout,
             connecting=policy.connect_timeout,
         )
         if not is_exclusive:
-            return Flight(time_limit=limit)
+            return SendProgress(time_limit=limit)
         connections = self.connections
-        return Flight(
+        return SendProgress(
             is_exclusive=True,
             is_traced=connections.is_traced,
             is_spoiled=connections.has_leftovers,
@@ -349,13 +349,13 @@ class Transport:
             time_limit=limit,
         )
 
-    async def _exchange(self, request: Request, flight: Flight, ticket: int, deadline: float) -> Reply:
+    async def _exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> Reply:
         """Return the whole HTTP answer to one attempt that ends at *deadline* at the latest."""
         began = self.clock.monotonic()
         limiter = self.connections.limiter()
-        leaves_by = deadline if flight.fenced is None else min(deadline, flight.fenced.window.first_by)
+        leaves_by = deadline if progress.fenced is None else min(deadline, progress.fenced.window.first_by)
         try:
-            with flight.time_limit.scope:
+            with progress.time_limit.scope:
                 while True:
                     if not await self.gate.pass_through(ticket, leaves_by):
                         raise self._kept_back(request)
@@ -363,20 +363,20 @@ class Transport:
                     async with limiter:
                         if self.gate.closings != closings:  # While this one waited for the others.
                             continue
-                        flight.is_admitted = True
-                        flight.admitted_at = self.clock.monotonic()
-                        flight.time_limit.hear()
-                        return await self._send(request, flight)
+                        progress.is_admitted = True
+                        progress.admitted_at = self.clock.monotonic()
+                        progress.time_limit.hear()
+                        return await self._send(request, progress)
         except BaseException as error:
             is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
-            if not is_end or request.safety is not Safety.ONCE or not flight.may_have_left:
+            if not is_end or request.safety is not Safety.ONCE or not progress.may_have_left:
                 raise
             # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for;
             # what else ends a program would end it without a word of the run.
             raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from error
-        if flight.time_limit.is_over:
-            raise self._late(request, flight, self.clock.monotonic() - began)
-        raise await self._silent(request, flight)
+        if progress.time_limit.is_over:
+            raise self._late(request, progress, self.clock.monotonic() - began)
+        raise await self._silent(request, progress)
 
     def _kept_back(self, request: Request) -> errors.CoreClawError:
         seconds = self.gate.opens_in()
@@ -385,9 +385,9 @@ class Transport:
             retry_after=seconds or None,
         )
 
-    async def _silent(self, request: Request, flight: Flight) -> errors.CoreClawError:
+    async def _silent(self, request: Request, progress: SendProgress) -> errors.CoreClawError:
         """Return the error of an attempt that was given up before its deadline, for another one."""
-        if not flight.may_have_left:
+        if not progress.may_have_left:
             seconds = self.settings.retry.connect_timeout
             return errors.RequestNotSentError(f"{request.label} was not sent: no connection within {seconds:.3g} s")
         await self.connections.close_idle()
@@ -397,28 +397,28 @@ class Transport:
         )
 
     @staticmethod
-    def _late(request: Request, flight: Flight, seconds: float) -> errors.CoreClawError:
-        if not flight.is_admitted or not flight.may_have_left:
-            where = "it had left" if flight.is_admitted and flight.fenced is not None else "a connection was ready"
+    def _late(request: Request, progress: SendProgress, seconds: float) -> errors.CoreClawError:
+        if not progress.is_admitted or not progress.may_have_left:
+            where = "it had left" if progress.is_admitted and progress.fenced is not None else "a connection was ready"
             return errors.SendTimeoutError(f"{request.label} was not sent: {seconds:.3g} s passed before {where}")
         return errors.RequestTimeoutError(
             f"{request.label} got no whole answer within {seconds:.3g} s",
             may_have_taken_effect=request.safety is not Safety.SAFE,
         )
 
-    async def _send(self, request: Request, flight: Flight) -> Reply:
-        outgoing = self._prepare(request, flight)
+    async def _send(self, request: Request, progress: SendProgress) -> Reply:
+        outgoing = self._prepare(request, progress)
         try:
             client = self.connections.client
-            flight.hand_over()
+            progress.hand_over()
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            flight.time_limit.hear()
-            body = await self._read(request, response, flight)
+            progress.time_limit.hear()
+            body = await self._read(request, response, progress)
         except BaseException as error:
             outgoing.headers, outgoing.url = self._headers.public, httpx.URL(self._base_url + request.path)
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
                 # Nothing foreign may leave, and a start may be under way.
-                raise self._no_reply(request, flight, error) from error
+                raise self._no_reply(request, progress, error) from error
             make_presentable(error, self.settings.credentials, self._base_url)
             raise
         return Reply(
@@ -430,12 +430,12 @@ class Transport:
             date=raw_header(response, b"date"),
         )
 
-    async def _read(self, request: Request, response: httpx.Response, flight: Flight) -> bytes:
+    async def _read(self, request: Request, response: httpx.Response, progress: SendProgress) -> bytes:
         try:
-            return await read_body(response, self.settings.max_response_bytes, flight.parts, flight.time_limit.hear)
+            return await read_body(response, self.settings.max_response_bytes, progress.parts, progress.time_limit.hear)
         except (BodyTooLargeError, BodyEncodingError) as error:
             if response.is_error:  # The status says more than a body that nobody can read.
-                return b"".join(flight.parts)
+                return b"".join(progress.parts)
             kind = errors.ResponseTooLargeError if isinstance(error, BodyTooLargeError) else errors.InvalidResponseError
             raise kind(
                 f"{request.label}: {error}",
@@ -443,33 +443,33 @@ class Transport:
                 may_have_taken_effect=request.safety is not Safety.SAFE,
             ) from None
 
-    def _no_reply(self, request: Request, flight: Flight, error: Exception) -> errors.CoreClawError:
-        if flight.fenced is not None and flight.fenced.withheld is not None and not flight.may_have_left:
-            return errors.SendTimeoutError(f"{request.label} was not sent, {flight.fenced.withheld}")
+    def _no_reply(self, request: Request, progress: SendProgress, error: Exception) -> errors.CoreClawError:
+        if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
+            return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
         what = described(error)
         is_early = isinstance(error, _NOT_SENT) and request.safety is not Safety.ONCE
-        if is_early or not flight.may_have_left:
+        if is_early or not progress.may_have_left:
             return errors.RequestNotSentError(f"{request.label} was not sent: {what}")
         return errors.NoReplyError(
             f"{request.label} got no whole answer: {what}",
             may_have_taken_effect=request.safety is not Safety.SAFE,
         )
 
-    def _prepare(self, request: Request, flight: Flight) -> httpx.Request:
+    def _prepare(self, request: Request, progress: SendProgress) -> httpx.Request:
         """Return the httpx request: prepared headers, an encoded body, no timeouts but the deadline."""
         query = request.query
         key = "" if request.is_public else self.settings.credentials.query()
         if key:
             query = f"{query}&{key}" if query else key
         text = f"{self._base_url}{request.path}?{query}" if query else self._base_url + request.path
-        extensions: dict[str, Any] = {"timeout": self._httpx_timeout, FLIGHT: flight}
-        if flight.is_exclusive:  # Where it counts, httpcore tells how far the request has come.
-            extensions["trace"] = flight.trace
+        extensions: dict[str, Any] = {"timeout": self._httpx_timeout, SEND_PROGRESS: progress}
+        if progress.is_exclusive:  # Where it counts, httpcore tells how far the request has come.
+            extensions["trace"] = progress.trace
         outgoing = httpx.Request(
             request.method,
             httpx.URL(text) if key else _parse(text),
             headers=self._headers.of(request),
-            stream=WholeBody(request.body or b"") if flight.fenced is None else flight.fenced,
+            stream=WholeBody(request.body or b"") if progress.fenced is None else progress.fenced,
             extensions=extensions,
         )
         if key:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_lists import report_started
-from coreclaw_async._operations.start import Found, Look
+from coreclaw_async._operations.start import FindCandidates, Found
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
@@ -22,37 +22,37 @@ T = TypeVar("T")
 _INACTIVE = "inactive"
 
 
-def lost_runs(context: Context, worker_id: str | None) -> Look:
+def lost_runs(context: Context, worker_id: str | None) -> FindCandidates:
     """Return a look for runs of the worker (None: of any) that are started from now on."""
     since = moment_of(context.transport.local_time())
 
-    async def look(found: Found) -> None:
+    async def find_candidates(found: Found) -> None:
         await report_started(context, worker_id, since, None, lambda run: found(run.run_id))
 
-    return look
+    return find_candidates
 
 
-def lost_tasks(context: Context, worker_id: str, title: str) -> Look:
+def lost_tasks(context: Context, worker_id: str, title: str) -> FindCandidates:
     """Return a look for tasks of the worker with that title which this client was not told of."""
     titles = {title.strip(), ""}  # A title that did not come, or cannot be read, may be that one.
 
-    async def look(found: Found) -> None:
+    async def find_candidates(found: Found) -> None:
         query = functools.partial(build_query, worker_id=worker_id, keyword=title)
         tasks = _items(context, "listWorkerTasks", build_path("worker-tasks"), query, Task, _task_id)
         await _report(context, tasks, found, _task_id, lambda task: task.title.strip() in titles)
 
-    return look
+    return find_candidates
 
 
-def lost_queue_items(context: Context) -> Look:
+def lost_queue_items(context: Context) -> FindCandidates:
     """Return a look for queue items that wait, as far as they tell, and that this client was not told of."""
 
-    async def look(found: Found) -> None:
+    async def find_candidates(found: Found) -> None:
         path = build_path("run-queue", "items")
         items = _items(context, "listRunQueueItems", path, build_query, QueueItem, _queue_id)
         await _report(context, items, found, _queue_id, lambda item: item.status != _INACTIVE)
 
-    return look
+    return find_candidates
 
 
 def _task_id(task: Task) -> str | None:

@@ -8,13 +8,13 @@ from typing import TypeVar
 import attrs
 
 from coreclaw_async._http.transport import Transport
-from coreclaw_async._operations.hub_link import JoinedHub
+from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._paging.pager import AsyncPager, ListPages, PageReader, PagerOptions
-from coreclaw_async._polling.poller import RunWatcher
+from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async.events import PageRead
 from coreclaw_async.models import Page
@@ -25,7 +25,7 @@ T = TypeVar("T")
 @attrs.frozen(kw_only=True)
 class Context:
     """
-    The means of one client, or of one light copy of it.
+    What the operations of one client work with, or of one light copy of it.
 
     Attributes:
         transport: Sends requests.
@@ -33,11 +33,11 @@ class Context:
         dialect: Whether that is found out, or pinned.
         schedule: When a run that is waited for is looked at.
         known: Ids that this client was told.
-        watcher: Looks at the runs that are waited for.
-        shared_transport: Sends what is done for all who wait, with the settings of the client that the watcher was made
+        poller: Looks at the runs that are waited for.
+        shared_transport: Sends what is done for all who wait, with the settings of the client that the poller was made
             for: those of a light copy are nobody else's.
         shared_dialect: Its pin of the dialect.
-        joined: The client's side of the hub that its callbacks come to, or None.
+        hub_link: The client's side of the hub that its callbacks come to, or None.
         slots: Those who wait until the plan has room for one more run.
     """
 
@@ -46,10 +46,10 @@ class Context:
     dialect: OffsetDialect
     schedule: PollSchedule
     known: KnownIds
-    watcher: RunWatcher
+    poller: RunPoller
     shared_transport: Transport
     shared_dialect: OffsetDialect
-    joined: JoinedHub | None
+    hub_link: HubLink | None
     slots: SlotLine
 
     def pager(

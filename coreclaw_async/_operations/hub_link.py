@@ -11,14 +11,14 @@ import anyio
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.loops import call_soon, current_loop
 from coreclaw_async._operations.known_ids import KnownIds
-from coreclaw_async._polling.poller import RunWatcher
+from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.events import StartReconciled
 
 _MAX_UNKNOWN = 10_000
 
 
-class JoinedHub:
+class HubLink:
     """
     The hub of a client and of its light copies.
 
@@ -30,29 +30,29 @@ class JoinedHub:
         self.hub = hub
         self._known = known
         self._clock = clock
-        self._watchers: WeakSet[RunWatcher] = WeakSet()
+        self._pollers: WeakSet[RunPoller] = WeakSet()
         # Both by URL.
         self._waiting: dict[str, tuple[object, anyio.CancelScope]] = {}
         self._unknown: dict[str, Callable[[StartReconciled], None]] = {}
         self._lock = threading.Lock()
         hub.join(self)
 
-    def serve(self, watcher: RunWatcher) -> None:
-        """Wake the waits of *watcher* too."""
+    def serve(self, poller: RunPoller) -> None:
+        """Wake the waits of *poller* too."""
         with self._lock:
-            self._watchers.add(watcher)
+            self._pollers.add(poller)
 
     def called_back(self, url: str, run_id: str | None) -> None:
-        """Take note of a callback; the hub calls this in a thread of its own."""
+        """Record a callback; the hub calls this in a thread of its own."""
         if run_id is None:
             return
         self._known.add(run_id)
         with self._lock:
-            watchers = list(self._watchers)
+            pollers = list(self._pollers)
             waiting = self._waiting.get(url)
             tell = self._unknown.pop(url, None)
-        for watcher in watchers:
-            watcher.wake(run_id)
+        for poller in pollers:
+            poller.wake(run_id)
         if waiting is not None:
             loop, scope = waiting
             call_soon(loop, scope.cancel)

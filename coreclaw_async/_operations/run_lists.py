@@ -27,7 +27,7 @@ _MAX_LOOK_PAGES = 5
 # Between the moment of sending and the time in a run id: the network, and what is left of the difference of two clocks.
 _SKEW_SECONDS = 10.0
 
-Window = tuple[int, int]
+TimeWindow = tuple[int, int]
 
 
 async def read_runs(
@@ -37,7 +37,7 @@ async def read_runs(
     *,
     worker_id: str | None = None,
     status: str | None = None,
-    window: Window | None = None,
+    window: TimeWindow | None = None,
     deadline: float | None = None,
     is_probe: bool = False,
 ) -> Page[Run]:
@@ -70,7 +70,7 @@ def runs_pager(
 ) -> AsyncPager[Run]:
     """Return a pager over the runs of the service's current month, or over the months from *since* to *until*."""
 
-    def listing(window: Window | None) -> ListSource[Run]:
+    def listing(window: TimeWindow | None) -> ListSource[Run]:
         return _listing(context, worker_id, status, window)
 
     async def open_listings() -> Sequence[ListSource[Run]]:
@@ -97,13 +97,13 @@ async def _end_of(
 
 
 def list_reader(
-    context: Context, status: str | None, window: Window | None, *, most: int, seconds: float
+    context: Context, status: str | None, window: TimeWindow | None, *, most: int, seconds: float
 ) -> AsyncPager[Run]:
     """
     Return a pager for whoever looks again and again: each of its requests is sent once.
 
     Args:
-        context: The client's means.
+        context: The client's context.
         status: The status of the runs, None for all.
         window: The window that they were made in, None for the service's current month.
         most: Requests that it sends at most, and then raises PaginationError.
@@ -125,7 +125,7 @@ def list_reader(
     return context.pager(open_listings, PagerOptions(page_size=MAX_LIMIT))
 
 
-def _listing(context: Context, worker_id: str | None, status: str | None, window: Window | None) -> ListSource[Run]:
+def _listing(context: Context, worker_id: str | None, status: str | None, window: TimeWindow | None) -> ListSource[Run]:
     def fetch(offset: int, limit: int) -> Awaitable[Page[Run]]:
         return read_runs(context, offset, limit, worker_id=worker_id, status=status, window=window)
 

@@ -13,7 +13,7 @@ from coreclaw_async._operations.runs import concrete_id, id_of_last, read_result
 from coreclaw_async._operations.wait import Wait, raise_without_end
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import PagerOptions
-from coreclaw_async._polling.tracked_run import Watch
+from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async._wire.pages import LastPageError
 from coreclaw_async.errors import PaginationError, RunNotFinishedError
 from coreclaw_async.models import LastRun, Page, ResultPage, Row, Run, RunRef
@@ -47,7 +47,7 @@ async def finished_run(context: Context, run: RunRef, *, partial: bool = False) 
     Return the run as it is now; a `Run` that has ended is returned as it is.
 
     Args:
-        context: The client's means.
+        context: The client's context.
         run: How it is named; `LastRun` is resolved here.
         partial: Whether it may go on.
 
@@ -79,7 +79,7 @@ class RunRows:
     The list of the rows of one run, for a pager.
 
     Attributes:
-        context: The client's means.
+        context: The client's context.
         run: How the run is named.
         partial: Whether the rows so far are enough, of a run that goes on too.
         follow: Whether to wait for further rows until the run has ended.
@@ -97,7 +97,7 @@ class RunRows:
     _state: Run | None = attrs.field(default=None, init=False)
     _is_begun: bool = attrs.field(default=False, init=False)
     _wait: Wait | None = attrs.field(default=None, init=False)
-    _ended: Watch | None = attrs.field(default=None, init=False)
+    _ended: TrackedRun | None = attrs.field(default=None, init=False)
     _delays: Iterator[float] | None = attrs.field(default=None, init=False)
     _gives_up_at: float = attrs.field(default=0.0, init=False)
     _rows_before: int = attrs.field(default=0, init=False)
@@ -175,7 +175,11 @@ class RunRows:
         clock = self.context.transport.clock
         now = clock.monotonic()
         if self._delays is None or rows > self._rows_before:
-            self._delays, self._gives_up_at, self._rows_before = self.context.schedule.waits(), now + _LAG_SECONDS, rows
+            self._delays, self._gives_up_at, self._rows_before = (
+                self.context.schedule.jittered_delays(),
+                now + _LAG_SECONDS,
+                rows,
+            )
         if now >= self._gives_up_at:
             self._delays = None  # Whoever asks again waits again.
             expected = max(told, self._count)
@@ -201,15 +205,15 @@ class RunRows:
             self._wait = Wait.begin(self.context, [self._run_id], timeout=self.timeout, tells_all=True)
         try:
             while True:
-                watch = await self._wait.next_watch()
-                assert watch is not None, "only the last run has to be found out"
-                await self._wait.settle(watch)
-                run = watch.run
-                if watch.is_over:
+                tracked = await self._wait.next_tracked()
+                assert tracked is not None, "only the last run has to be found out"
+                await self._wait.settle(tracked)
+                run = tracked.run
+                if tracked.is_over:
                     if run is not None and run.is_finished:
                         self._state = run
                     else:  # It stays ``aborting``: what it has by now, and then the error.
-                        self._ended = watch
+                        self._ended = tracked
                     return
                 if run is not None and (run.result_count is None or run.result_count > rows):
                     return

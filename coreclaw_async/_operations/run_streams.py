@@ -24,7 +24,7 @@ from coreclaw_async._operations.wait import (
 )
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
 from coreclaw_async._polling.poller import WARN_SECONDS
-from coreclaw_async._polling.tracked_run import Watch, ends_every_wait, is_service_speaking
+from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait, is_service_speaking
 from coreclaw_async._wire.log_window import LogWindow
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
@@ -46,7 +46,7 @@ class Completions:
     on_update: UpdateHook | None
     on_cancel: OnCancel
     _wait: Wait | None = attrs.field(default=None, init=False)
-    _current: Watch | None = attrs.field(default=None, init=False)
+    _current: TrackedRun | None = attrs.field(default=None, init=False)
 
     @classmethod
     def of(
@@ -82,21 +82,21 @@ class Completions:
     async def _next(self, wait: Wait) -> Run | None:
         while self._current is not None or wait.is_unfinished:
             if self._current is None:
-                self._current = await wait.next_watch()
-            watch = self._current
-            if watch is None:
+                self._current = await wait.next_tracked()
+            tracked = self._current
+            if tracked is None:
                 continue
             try:
-                await wait.settle(watch)
-                run = watch.run if watch.is_over else None
+                await wait.settle(tracked)
+                run = tracked.run if tracked.is_over else None
                 if run is not None and self.check:
                     await raise_unless_succeeded(self.context, run)
             except Exception as error:
                 # Its end was told, or the caller's own function has ended the wait for it: on with the others.
                 self._current = None
-                is_going = wait.waiter.watches.pop(watch.run_id, None) is not None
+                is_going = wait.waiter.tracked_runs.pop(tracked.run_id, None) is not None
                 if is_going and self.on_cancel == "abort":
-                    await abort_all(self.context, error, [watch.run_id])
+                    await abort_all(self.context, error, [tracked.run_id])
                 raise
             self._current = None
             if run is not None:
@@ -112,21 +112,21 @@ class Changes:
     run: RunRef
     timeout: float | None
     _wait: Wait | None = attrs.field(default=None, init=False)
-    _watch: Watch | None = attrs.field(default=None, init=False)
+    _tracked: TrackedRun | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Run | None:
         """Return the run after its next change, or None after its end."""
         if self._wait is None:
             self._wait = Wait.begin(self.context, [self.run], timeout=self.timeout)
         while True:
-            if self._watch is not None and self._watch.changes:
-                return self._wait.take_change(self._watch)
+            if self._tracked is not None and self._tracked.changes:
+                return self._wait.take_change(self._tracked)
             if not self._wait.is_unfinished:
                 break
-            self._watch = await self._wait.next_watch()
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            raise_without_end(watch)
+            self._tracked = await self._wait.next_tracked()
+        tracked, self._tracked = self._tracked, None
+        if tracked is not None:
+            raise_without_end(tracked)
         return None
 
 
@@ -140,8 +140,8 @@ class LogEntries:
     _wait: Wait | None = attrs.field(default=None, init=False)
     _window: LogWindow = attrs.field(factory=LogWindow, init=False)
     _entries: deque[LogEntry] = attrs.field(factory=deque[LogEntry], init=False)
-    _last_look: Watch | None = attrs.field(default=None, init=False)
-    _ended: Watch | None = attrs.field(default=None, init=False)
+    _last_look: TrackedRun | None = attrs.field(default=None, init=False)
+    _ended: TrackedRun | None = attrs.field(default=None, init=False)
     _warns_at: float | None = attrs.field(default=None, init=False)
 
     async def next(self) -> LogEntry | None:
@@ -163,37 +163,37 @@ class LogEntries:
                     if ended is not None:
                         raise_without_end(ended)
                     return None
-                self._last_look = await self._wait.next_watch()
-            watch = self._last_look
-            if watch is None:
+                self._last_look = await self._wait.next_tracked()
+            tracked = self._last_look
+            if tracked is None:
                 continue
-            if watch.error is None:
-                await self._wait.settle(watch)
-                await self._read(watch, self._wait)
+            if tracked.error is None:
+                await self._wait.settle(tracked)
+                await self._read(tracked, self._wait)
             self._last_look = None
-            if watch.is_over:
-                self._ended = watch
+            if tracked.is_over:
+                self._ended = tracked
         return self._entries.popleft()
 
-    async def _read(self, watch: Watch, wait: Wait) -> None:
+    async def _read(self, tracked: TrackedRun, wait: Wait) -> None:
         """Take the entries that are new; a log that cannot be read while the run goes on is read next time."""
-        delays = self.context.schedule.waits()
+        delays = self.context.schedule.jittered_delays()
         while True:
             try:
-                log = await read_log(self.context, watch.run_id, is_probe=True)
+                log = await read_log(self.context, tracked.run_id, is_probe=True)
                 break
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
-                logger.debug("the log of run %s could not be read, which is tried again: %s", watch.run_id, error)
-                if not watch.is_over:
+                logger.debug("the log of run %s could not be read, which is retried: %s", tracked.run_id, error)
+                if not tracked.is_over:
                     return
                 if is_service_speaking(error):
                     raise
                 await self._pause(error, next(delays), wait)
         self._window, entries, is_gap = self._window.advance(log.entries)
         if is_gap:
-            logger.warning("entries of the log of run %s may have been missed; all_logs_url has all", watch.run_id)
+            logger.warning("entries of the log of run %s may have been missed; all_logs_url has all", tracked.run_id)
         self._entries.extend(entries)
 
     async def _pause(self, error: errors.CoreClawError, delay: float, wait: Wait) -> None:
@@ -207,5 +207,5 @@ class LogEntries:
             self._warns_at = now + WARN_SECONDS
         elif now >= self._warns_at:
             self._warns_at = now + WARN_SECONDS
-            logger.warning("the end of a log cannot be read, which is tried again: %s", error)
+            logger.warning("the end of a log cannot be read, which is retried: %s", error)
         await clock.sleep(delay)

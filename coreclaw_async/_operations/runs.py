@@ -70,10 +70,10 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
         method="POST",
         is_urgent=True,
         body=build_body(**members),
-        # The last run may be another one when the request goes again.
+        # The last run may be another one when the request is retried.
         safety=Safety.ONCE if isinstance(run, LastRun) else Safety.REPEATABLE,
-        reads_for=reading_time(is_async=members.get("is_async")),
-        settled_by=errors.RunOperationError,
+        min_timeout=reading_time(is_async=members.get("is_async")),
+        already_done_error=errors.RunOperationError,
     )
     with errors_about(run):
         reader = functools.partial(_read_aborted, given_id=run_id_of(run))

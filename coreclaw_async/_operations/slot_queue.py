@@ -41,7 +41,7 @@ class SlotLine:
                 return await start()
         await self._come_to_front(front, deadline)
         try:
-            delays = schedule.waits()
+            delays = schedule.jittered_delays()
             while True:
                 try:
                     return await start()

@@ -36,7 +36,7 @@ T = TypeVar("T")
 Found = Callable[[str], None]
 """Takes the id of something that a lost answer may be about."""
 
-Look = Callable[[Found], Awaitable[None]]
+FindCandidates = Callable[[Found], Awaitable[None]]
 """Reports ids as it finds them, so that they are kept when it breaks; raises when it could not see everything."""
 
 _LOOK_SECONDS = 5.0
@@ -45,7 +45,7 @@ _LOOK_SECONDS_WHEN_CANCELLED = 1.0
 _SYNC_SECONDS = 330.0
 
 
-def once_request(operation: str, *segments: str, reads_for: float = 0.0, **members: Any) -> Request:
+def once_request(operation: str, *segments: str, min_timeout: float = 0.0, **members: Any) -> Request:
     """Return the request of a call that must not be sent twice."""
     return Request(
         operation=operation,
@@ -53,7 +53,7 @@ def once_request(operation: str, *segments: str, reads_for: float = 0.0, **membe
         path=build_path(*segments),
         body=build_body(**members),
         safety=Safety.ONCE,
-        reads_for=reads_for,
+        min_timeout=min_timeout,
         callback_url=members.get("callback_url"),
     )
 
@@ -68,8 +68,8 @@ def start_members(
 ) -> dict[str, Any]:
     """Return the checked body members that every start takes; with a hub joined, each has a URL of its own."""
     members = run_members(context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
-    if callback_url is None and context.joined is not None:
-        members["callback_url"] = context.joined.hub.new_url()
+    if callback_url is None and context.hub_link is not None:
+        members["callback_url"] = context.hub_link.hub.new_url()
     return members
 
 
@@ -104,14 +104,14 @@ def check_callback_url(context: Context, url: str) -> str:
     return check_url("callback_url", url)
 
 
-async def start(context: Context, request: Request, look: Look) -> StartedRun:
+async def start(context: Context, request: Request, find_candidates: FindCandidates) -> StartedRun:
     """
     Send a request that starts a run, at most once as far as the service can tell.
 
     Raises:
-        OutcomeUnknownError: A run may have been started; its candidates are what *look* finds.
+        OutcomeUnknownError: A run may have been started; its candidates are what *find_candidates* finds.
     """
-    return _accepted(context, request, await create(context, request, look, _read_started))
+    return _accepted(context, request, await create(context, request, find_candidates, _read_started))
 
 
 async def send_start(context: Context, request: Request, *, deadline: float, window: SendWindow) -> StartedRun:
@@ -128,7 +128,9 @@ async def send_start(context: Context, request: Request, *, deadline: float, win
     return _accepted(context, request, started)
 
 
-async def create(context: Context, request: Request, look: Look, read: Callable[[Request, Answer], T]) -> T:
+async def create(
+    context: Context, request: Request, find_candidates: FindCandidates, read: Callable[[Request, Answer], T]
+) -> T:
     """Send a request that brings something about and return what *read* makes of the answer."""
     try:
         return await context.transport.call(request, read)
@@ -137,21 +139,23 @@ async def create(context: Context, request: Request, look: Look, read: Callable[
             raise
         _remember(context, request, error.run_id)
         if error.candidates is None:
-            await _look_for(context, request, error, look)
+            await _look_for(context, request, error, find_candidates)
         context.transport.emit(
             StartUnknown(operation=request.operation, candidates=error.candidates, run_id=error.run_id)
         )
         raise
 
 
-async def _look_for(context: Context, request: Request, error: errors.CoreClawError, look: Look) -> None:
+async def _look_for(
+    context: Context, request: Request, error: errors.CoreClawError, find_candidates: FindCandidates
+) -> None:
     """Put into *error* what it may have brought about: the one run whose callback came in time, else candidates."""
     seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
     clock = context.transport.clock
     began = clock.monotonic()
-    error.candidates = await _look_in_time(look, seconds)
-    url, joined = request.callback_url, context.joined
-    if url is None or joined is None or not joined.hub.owns(url):
+    error.candidates = await _look_in_time(find_candidates, seconds)
+    url, hub_link = request.callback_url, context.hub_link
+    if url is None or hub_link is None or not hub_link.hub.owns(url):
         return
     if isinstance(error, errors.OutcomeUnknownError):
         error.callback_url = url
@@ -159,7 +163,7 @@ async def _look_for(context: Context, request: Request, error: errors.CoreClawEr
     run_id: str | None = None
     # When asyncio cancels the task once more, the error that is on its way says more than that.
     with contextlib.suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
-        run_id = await joined.run_started_with(url, seconds=left, tell_later=context.transport.emit)
+        run_id = await hub_link.run_started_with(url, seconds=left, tell_later=context.transport.emit)
     if run_id is not None:
         error.run_id, error.candidates = run_id, (run_id,)
 
@@ -168,8 +172,8 @@ def bind_callbacks(
     context: Context, request: Request, *, run_id: str | None = None, queue_id: str | None = None
 ) -> None:
     """Tell the hub what the start that carried its URL was answered with."""
-    if context.joined is not None and request.callback_url is not None:
-        context.joined.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
+    if context.hub_link is not None and request.callback_url is not None:
+        context.hub_link.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
 
 
 def read_created(request: Request, answer: Answer, model: type[T]) -> T:
@@ -227,13 +231,13 @@ def _was_cancelled(error: BaseException) -> bool:
     return False
 
 
-async def _look_in_time(look: Look, seconds: float) -> tuple[str, ...] | None:
+async def _look_in_time(find_candidates: FindCandidates, seconds: float) -> tuple[str, ...] | None:
     """Return what one bounded look found; None when it found nothing and did not see everything."""
     found: dict[str, None] = {}
     is_whole = False
     try:
         with anyio.move_on_after(seconds, shield=True):
-            await look(found.setdefault)
+            await find_candidates(found.setdefault)
             is_whole = True
     except anyio.get_cancelled_exc_class():
         pass  # When asyncio cancels the task once more, the error that is on its way says more than that.

@@ -16,8 +16,8 @@ from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_lists import list_reader
 from coreclaw_async._operations.runs import abort_run, id_of_last, read_log, read_run
 from coreclaw_async._polling.poller import Waiter, first_of
-from coreclaw_async._polling.round import RunSource
-from coreclaw_async._polling.tracked_run import PollSchedule, Watch
+from coreclaw_async._polling.round import RunReader
+from coreclaw_async._polling.tracked_run import PollSchedule, TrackedRun
 from coreclaw_async._wire.request import check_seconds
 from coreclaw_async._wire.run_paths import last_run_name, run_id_of, run_named
 from coreclaw_async.events import RunChanged, RunsPolled
@@ -54,8 +54,8 @@ class Wait:
     A wait under way, for one run or for many.
 
     Attributes:
-        context: The client's means.
-        waiter: What the watcher knows of it.
+        context: The client's context.
+        waiter: What the poller knows of it.
         timeout: Seconds it may take, or None; for messages.
         on_update: The caller's function for changes, or None.
         schedule: When to look.
@@ -83,7 +83,7 @@ class Wait:
     ) -> Self:
         """Begin to wait for *runs*; which one is meant by the last run is asked for as all else is: patiently."""
         deadline = float("inf") if timeout is None else context.transport.clock.monotonic() + timeout
-        waiter = Waiter.of(run_source(context), (), deadline, poll_hook(context))
+        waiter = Waiter.of(run_reader(context), (), deadline, poll_hook(context))
         wait = cls(context, waiter, timeout, on_update, schedule or context.schedule, tells_all)
         for run in runs:
             if isinstance(run, LastRun):
@@ -92,12 +92,12 @@ class Wait:
                 wait._follow(run_id_of(run) or "")
         return wait
 
-    def _follow(self, run_id: str, *, is_name: bool = False) -> Watch | None:
+    def _follow(self, run_id: str, *, is_name: bool = False) -> TrackedRun | None:
         """Wait for one more run; one that was named before comes once."""
         if run_id in self._run_ids:
             return None
         self._run_ids.add(run_id)
-        watch = Watch(
+        tracked = TrackedRun(
             run_id=run_id,
             schedule=self.schedule,
             began=self.context.transport.clock.monotonic(),
@@ -105,94 +105,94 @@ class Wait:
             tells_all=self.tells_all,
             is_name=is_name,
         )
-        self.waiter.watches[run_id] = watch
-        return watch
+        self.waiter.tracked_runs[run_id] = tracked
+        return tracked
 
     @property
     def is_unfinished(self) -> bool:
         """Whether there are runs that have not ended, or news of some that have."""
-        return bool(self.waiter.watches or self.waiter.news)
+        return bool(self.waiter.tracked_runs or self.waiter.news)
 
     @property
     def pending(self) -> list[str]:
         """Ids of the runs that have not ended; a last run that nobody has seen has none."""
-        return [watch.run_id for watch in self.waiter.watches.values() if not watch.is_name]
+        return [tracked.run_id for tracked in self.waiter.tracked_runs.values() if not tracked.is_name]
 
-    async def next_watch(self) -> Watch | None:
+    async def next_tracked(self) -> TrackedRun | None:
         """
         Return the next of the runs that something happened to, or None when a last run was found out.
 
         Raises:
             WaitTimeoutError: The time is up.
         """
-        watch = await self.context.watcher.news(self.waiter)
-        if watch is None:
+        tracked = await self.context.poller.news(self.waiter)
+        if tracked is None:
             raise self._late()
-        if not watch.is_name or watch.run is None:
-            return watch
-        found = self._follow(watch.run.run_id)
-        if found is not None and found.take(watch.run, now=watch.seen_at, began=watch.looked_at):
+        if not tracked.is_name or tracked.run is None:
+            return tracked
+        found = self._follow(tracked.run.run_id)
+        if found is not None and found.take(tracked.run, now=tracked.seen_at, began=tracked.looked_at):
             self.waiter.tell(found)
         return None
 
-    async def settle(self, watch: Watch) -> None:
+    async def settle(self, tracked: TrackedRun) -> None:
         """
         Tell the changes of a run.
 
         Raises:
             CoreClawError: The run cannot be waited for any longer.
         """
-        while watch.changes:
-            run = self.take_change(watch)
+        while tracked.changes:
+            run = self.take_change(tracked)
             if self.on_update is not None:
                 pending = self.on_update(run)
                 if inspect.isawaitable(pending):
                     await pending
-        if watch.error is not None:
-            raise watch.error
+        if tracked.error is not None:
+            raise tracked.error
 
-    def take_change(self, watch: Watch) -> Run:
+    def take_change(self, tracked: TrackedRun) -> Run:
         """Tell the event hook of the next change of a run, and return the run as it is after it."""
-        change = watch.changes.popleft()
+        change = tracked.changes.popleft()
         before = None if change.before is None or change.before.status is None else str(change.before.status)
         self.context.transport.emit(RunChanged(run=change.run, previous=before))
         return change.run
 
     def _late(self) -> errors.WaitTimeoutError:
-        left = list(self.waiter.watches.values())
-        unseen = [watch for watch in left if watch.unseen_since is not None]
+        left = list(self.waiter.tracked_runs.values())
+        unseen = [tracked for tracked in left if tracked.unseen_since is not None]
         pending = self.pending
         error = errors.WaitTimeoutError(
             f"{_named(left)} not ended within {self.timeout:g} s; {'it goes' if len(left) == 1 else 'they go'} on"
             f"{self._last_seen(left, unseen)}",
             run_id=pending[0] if pending else None,
-            run=next((watch.run for watch in left if not watch.is_name), None),
+            run=next((tracked.run for tracked in left if not tracked.is_name), None),
             pending=pending,
         )
         error.__cause__ = unseen[0].failure if unseen else None
         return error
 
-    def _last_seen(self, left: Sequence[Watch], unseen: Sequence[Watch]) -> str:
+    def _last_seen(self, left: Sequence[TrackedRun], unseen: Sequence[TrackedRun]) -> str:
         """Say what was seen last, and why nothing was seen since."""
-        statuses = Counter(errors.printable(str(watch.run.status)) for watch in left if watch.run is not None)
+        statuses = Counter(errors.printable(str(tracked.run.status)) for tracked in left if tracked.run is not None)
         words = [f"{count} {status}" if len(left) > 1 else status for status, count in statuses.items()]
         text = f"; last seen as {', '.join(words)}" if words else ""
         if unseen:
             now = self.context.transport.clock.monotonic()
-            seconds = max(watch.unseen_for(now) for watch in unseen)
+            seconds = max(tracked.unseen_for(now) for tracked in unseen)
             whom = "it" if len(left) == 1 else f"{len(unseen)} of them"
             text += f"; nothing was seen of {whom} for {seconds:.3g} s: {unseen[0].failure}"
         return text
 
 
-def _named(left: Sequence[Watch]) -> str:
+def _named(left: Sequence[TrackedRun]) -> str:
     if len(left) > 1:
         return f"{len(left)} runs have"
     return "the last run has" if left[0].is_name else f"run {left[0].run_id} has"
 
 
-def run_source(context: Context) -> RunSource:
-    """Return where a watcher looks, with the settings of the client that it was made for."""
+def run_reader(context: Context) -> RunReader:
+    """Return where a poller looks, with the settings of the client that it was made for."""
     transport = context.shared_transport
     shared = attrs.evolve(context, transport=transport, dialect=context.shared_dialect)
     seconds = min(transport.settings.timeout, _LOOK_SECONDS)
@@ -203,7 +203,7 @@ def run_source(context: Context) -> RunSource:
             id_of_last(run)
         return run
 
-    return RunSource(
+    return RunReader(
         look=look,
         list_runs=lambda status, window, most: list_reader(shared, status, window, most=most, seconds=seconds),
         service_time=transport.service_time,
@@ -230,21 +230,21 @@ async def wait_for_run(
     """Wait for the end of *run*; see `AsyncRuns.wait`."""
     check_wait(timeout, on_update, on_cancel)
     wait = Wait.begin(context, [run], timeout=timeout, on_update=on_update)
-    watch: Watch | None = None
+    tracked: TrackedRun | None = None
     try:
-        while watch is None or not watch.is_over:
-            watch = await wait.next_watch()
-            if watch is not None:
-                await wait.settle(watch)
+        while tracked is None or not tracked.is_over:
+            tracked = await wait.next_tracked()
+            if tracked is not None:
+                await wait.settle(tracked)
     except BaseException as error:
         # Nothing says that a run whose looks were refused has ended.
-        refused = [watch.run_id] if watch is not None and watch.error is not None and not watch.is_name else []
+        refused = [tracked.run_id] if tracked is not None and tracked.error is not None and not tracked.is_name else []
         await leave(context, error, [*wait.pending, *refused], on_cancel)
         raise
-    assert watch.run is not None, "a run that is over without an error was seen"
+    assert tracked.run is not None, "a run that is over without an error was seen"
     if check:
-        await raise_unless_succeeded(context, watch.run)
-    return watch.run
+        await raise_unless_succeeded(context, tracked.run)
+    return tracked.run
 
 
 async def leave(context: Context, error: BaseException, run_ids: Sequence[str], on_cancel: OnCancel) -> None:
@@ -304,12 +304,12 @@ def _tell_not_aborted(error: BaseException, left: dict[str, str]) -> None:
     logger.warning("%s (%s)", what, next(iter(left.values())))
 
 
-def raise_without_end(watch: Watch) -> None:
+def raise_without_end(tracked: TrackedRun) -> None:
     """Raise what kept the end of a run from being seen, which nobody waits for any longer."""
-    if watch.error is not None:
-        raise watch.error
-    assert watch.run is not None, "a run that is over without an error was seen"
-    _raise_unless_ended(watch.run)
+    if tracked.error is not None:
+        raise tracked.error
+    assert tracked.run is not None, "a run that is over without an error was seen"
+    _raise_unless_ended(tracked.run)
 
 
 def _raise_unless_ended(run: Run) -> None:

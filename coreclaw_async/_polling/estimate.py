@@ -1,4 +1,4 @@
-"""What the lists of runs looked like when they were last read, and what looking at runs would cost by each means."""
+"""What the lists of runs looked like when they were last read, and what looking at runs would cost by each method."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_LIST_FAILURES = 2
 _SECONDS_WITHOUT_LISTS = 60.0
 
 
-class Means(Enum):
+class PollMethod(Enum):
     """How to find out about runs."""
 
     DETAILS = "details"
@@ -39,7 +39,7 @@ class Means(Enum):
 
 
 @attrs.define
-class ListShape:
+class ListEstimate:
     """
     The list of runs of one month.
 
@@ -62,7 +62,7 @@ class ListShape:
     leaving: float = _EXPECTED_TO_LEAVE
 
     def learn_newest(self, number: int, page: Page[Run]) -> None:
-        """Take note of page *number* of the list of all."""
+        """Record page *number* of the list of all."""
         times = [time for time in (creation_time(run.run_id) for run in page.items) if time is not None]
         self.count = page.count
         self.is_whole = page.count is not None and number * PAGE >= page.count
@@ -78,14 +78,14 @@ class ListShape:
             del self.borders[number:]  # What was read earlier does not go with it any more.
 
     def learn_states(self, running: Page[Run] | None, before: int, absent: int) -> None:
-        """Take note of the first page of running runs, and how many of those looked for were in neither list."""
+        """Record the first page of running runs, and how many of those looked for were in neither list."""
         size = 0 if running is None else len(running.items) if running.count is None else running.count
         self.running_pages = max(1, math.ceil(size / PAGE))
         self.leaving = (self.leaving + absent / before) / 2
 
-    def choose(self, left: Mapping[str, Run | None], *, total: int, pages_read: int, has_states: bool) -> Means:
+    def choose(self, left: Mapping[str, Run | None], *, total: int, pages_read: int, has_states: bool) -> PollMethod:
         """
-        Return the cheapest means to go on with.
+        Return the cheapest method to go on with.
 
         Args:
             left: The runs that are still to be found, each as it was last seen.
@@ -95,11 +95,11 @@ class ListShape:
         """
         # Pages that hold nobody must not go on being read for the sake of those that may come.
         if len(left) <= FEW or pages_read > total:
-            return Means.DETAILS
-        costs = {Means.NEWEST: self._cost_of_newest(list(left), pages_read), Means.DETAILS: len(left)}
+            return PollMethod.DETAILS
+        costs = {PollMethod.NEWEST: self._cost_of_newest(list(left), pages_read), PollMethod.DETAILS: len(left)}
         if not has_states:
-            costs[Means.STATES] = self._cost_of_states(left.values())
-        return min(costs, key=lambda means: costs[means])
+            costs[PollMethod.STATES] = self._cost_of_states(left.values())
+        return min(costs, key=lambda method: costs[method])
 
     def _cost_of_newest(self, run_ids: Sequence[str], pages_read: int) -> float:
         """Return the requests for reading on as far as it pays, and asking for who is not found by then."""
@@ -139,18 +139,18 @@ class ListShape:
 
 
 @attrs.define
-class ListMemory:
+class ListCache:
     """The lists of runs as one client knows them."""
 
-    _shapes: dict[Month, ListShape] = attrs.field(factory=dict[Month, ListShape])
+    _estimates: dict[Month, ListEstimate] = attrs.field(factory=dict[Month, ListEstimate])
     _failures: int = 0
     _off_until: float = 0.0
 
-    def shape(self, month: Month) -> ListShape:
-        """Return the shape of the list of *month*."""
-        if month not in self._shapes and len(self._shapes) >= _MONTHS_KEPT:
-            del self._shapes[next(iter(self._shapes))]
-        return self._shapes.setdefault(month, ListShape())
+    def estimate(self, month: Month) -> ListEstimate:
+        """Return the estimate of the list of *month*."""
+        if month not in self._estimates and len(self._estimates) >= _MONTHS_KEPT:
+            del self._estimates[next(iter(self._estimates))]
+        return self._estimates.setdefault(month, ListEstimate())
 
     def may_list(self, now: float) -> bool:
         """Return whether lists are worth a try."""

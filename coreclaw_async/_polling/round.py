@@ -12,14 +12,14 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._polling.estimate import FEW, PAGE, ListMemory, ListShape, Means, Month
+from coreclaw_async._polling.estimate import FEW, PAGE, ListCache, ListEstimate, Month, PollMethod
 from coreclaw_async._polling.outage import FEW_RUNS, LISTS, Outage
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
 from coreclaw_async._wire.timestamps import creation_time, moment_of, month_of, month_window
 from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import Page, Run, RunStatus
 
-Window = tuple[int, int]
+TimeWindow = tuple[int, int]
 Report = Callable[[str, Run | errors.CoreClawError], bool]
 
 _AT_ONCE = 8
@@ -29,7 +29,7 @@ _ONE_BY_ONE = 3
 _SPARE_REQUESTS = 5
 
 
-class PageReader(Protocol):
+class RunPages(Protocol):
     """What reads a list page by page."""
 
     async def next_page(self) -> Page[Run] | None:
@@ -38,21 +38,21 @@ class PageReader(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class RunSource:
+class RunReader:
     """
-    The means of one client; each request is sent once, for whoever asks asks again.
+    Reads runs for one client; each request is sent once, as whoever asks asks again.
 
     Attributes:
         look: Returns one run as it is now, given its id or the name of the last run.
         list_runs: Returns a reader of the runs with a status (None: all) of a window (None: the current month) that
             sends so many requests at most, and then raises PaginationError.
         service_time: Returns what the service's clock shows, in Unix seconds.
-        emit: Told of each survey.
+        emit: Told of each poll round.
         timeout: Seconds after which a request that was not answered has failed.
     """
 
     look: Callable[[str], Awaitable[Run]]
-    list_runs: Callable[[str | None, Window | None, int], PageReader]
+    list_runs: Callable[[str | None, TimeWindow | None, int], RunPages]
     service_time: Callable[[], float]
     emit: Callable[[RunsPolled], None]
     timeout: float
@@ -62,7 +62,7 @@ class _UnreadableListError(Exception):
     """A page of a list could not be read; the failure was recorded."""
 
 
-class Survey:
+class PollRound:
     """
     One look at the runs that are due.
 
@@ -73,7 +73,7 @@ class Survey:
     Args:
         source: Where to look.
         clock: What time it is.
-        memory: What the lists looked like.
+        cache: What the lists looked like.
         outage: What is known about the service as a whole.
         due: The runs, each as it was last seen.
         names: Names of last runs, which stand in no list.
@@ -81,14 +81,14 @@ class Survey:
         report: Told what was found of each run; returns whether somebody waits for it.
 
     Attributes:
-        heard_at: When the last answer or failure came, or when the survey began.
+        heard_at: When the last answer or failure came, or when the poll round began.
     """
 
     def __init__(
         self,
-        source: RunSource,
+        source: RunReader,
         clock: Clock,
-        memory: ListMemory,
+        cache: ListCache,
         outage: Outage,
         *,
         due: Mapping[str, Run | None],
@@ -98,7 +98,7 @@ class Survey:
     ) -> None:
         self._source = source
         self._clock = clock
-        self._memory = memory
+        self._cache = cache
         self._outage = outage
         self._due = due
         self._names: dict[str, Run | None] = dict.fromkeys(names)
@@ -136,11 +136,11 @@ class Survey:
         await self._probe()
         for month, left in self._months.items():
             window = month_window(month) if month < month_of(now) else None
-            await self._look_at_month(left, self._memory.shape(month), window)
+            await self._look_at_month(left, self._cache.estimate(month), window)
         await self._ask_for(self._names)
 
     def abandon(self, seconds: float) -> None:
-        """Record, after the survey was cancelled, that what had been asked so long ago was not answered."""
+        """Record, after the poll round was cancelled, that what had been asked so long ago was not answered."""
         now = self._clock.monotonic()
         late = {target: now - since for target, since in self._asking.items() if now - since >= seconds}
         self._asking.clear()
@@ -171,22 +171,24 @@ class Survey:
             left.pop(target, None)
         await self._ask(target)
 
-    async def _look_at_month(self, left: dict[str, Run | None], shape: ListShape, window: Window | None) -> None:
-        """Find the runs in *left* by the cheapest means, which is chosen anew after each page."""
-        newest: PageReader | None = None
+    async def _look_at_month(
+        self, left: dict[str, Run | None], estimate: ListEstimate, window: TimeWindow | None
+    ) -> None:
+        """Find the runs in *left* by the cheapest method, which is chosen anew after each page."""
+        newest: RunPages | None = None
         total = len(left)
         pages_read = 0
         has_states = False
         while left:
-            means = Means.DETAILS
-            if self._memory.may_list(self._clock.monotonic()):
-                means = shape.choose(left, total=total, pages_read=pages_read, has_states=has_states)
-            if means is Means.DETAILS:
+            method = PollMethod.DETAILS
+            if self._cache.may_list(self._clock.monotonic()):
+                method = estimate.choose(left, total=total, pages_read=pages_read, has_states=has_states)
+            if method is PollMethod.DETAILS:
                 await self._ask_for(left)
                 return
             try:
-                if means is Means.STATES:
-                    await self._read_states(left, shape, window)
+                if method is PollMethod.STATES:
+                    await self._read_states(left, estimate, window)
                     has_states = True
                     continue
                 if newest is None:
@@ -197,21 +199,23 @@ class Survey:
                 continue
             pages_read += 1
             if page is not None:
-                shape.learn_newest(pages_read, page)
+                estimate.learn_newest(pages_read, page)
             else:
-                shape.is_whole = True
+                estimate.is_whole = True
 
-    async def _read_states(self, left: dict[str, Run | None], shape: ListShape, window: Window | None) -> None:
+    async def _read_states(
+        self, left: dict[str, Run | None], estimate: ListEstimate, window: TimeWindow | None
+    ) -> None:
         """Take those out of *left* that are running or ready."""
         before = len(left)
         first = await self._read_status(RunStatus.RUNNING, left, window)
         # A running run does not become ready again; the ready list pays off from two other runs on.
         if sum(1 for run in left.values() if run is None or run.status != RunStatus.RUNNING) > 1:
             await self._read_status(RunStatus.READY, left, window)
-        shape.learn_states(first, before, len(left))
+        estimate.learn_states(first, before, len(left))
 
     async def _read_status(
-        self, status: RunStatus, left: dict[str, Run | None], window: Window | None
+        self, status: RunStatus, left: dict[str, Run | None], window: TimeWindow | None
     ) -> Page[Run] | None:
         """Read a list of states for as long as that is cheaper than asking, and return its first page."""
         reader = self._source.list_runs(status, window, len(left) + _SPARE_REQUESTS)
@@ -222,7 +226,7 @@ class Survey:
             rest -= 1
         return first
 
-    async def _read_page(self, reader: PageReader, left: dict[str, Run | None]) -> Page[Run] | None:
+    async def _read_page(self, reader: RunPages, left: dict[str, Run | None]) -> Page[Run] | None:
         """
         Report the runs of the next page and take them out of *left*.
 
@@ -238,7 +242,7 @@ class Survey:
             self._take_list_failure(error)
             raise _UnreadableListError from None
         del self._asking[LISTS]
-        self._memory.note_success()
+        self._cache.note_success()
         self._take_answer(LISTS)
         for run in () if page is None else page.items:
             if run.status is None:  # It tells nothing: whoever is not found in a list is asked for.
@@ -308,7 +312,7 @@ class Survey:
         is_answer = is_service_speaking(error)
         # A list that fails like this may fail for ever while single runs can be read.
         is_lasting = is_answer or isinstance(error, errors.InvalidResponseError | errors.ConfigurationError)
-        self._memory.note_failure(self._clock.monotonic(), is_lasting=is_lasting)
+        self._cache.note_failure(self._clock.monotonic(), is_lasting=is_lasting)
         if is_answer:
             self._take_answer(LISTS)
         else:
@@ -324,7 +328,7 @@ class Survey:
         now = self.heard_at = self._clock.monotonic()
         self._outage.note_failure(target, error, now=now, watched=self._watched)
         if self._outage.is_on:
-            self._memory.forgive()  # It was no trouble of the lists.
+            self._cache.forgive()  # It was no trouble of the lists.
             self._give_up(error)
 
     def _give_up(self, error: errors.CoreClawError) -> None:

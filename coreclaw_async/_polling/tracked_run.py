@@ -71,7 +71,7 @@ class PollSchedule:
     abort_grace: float = attrs.field(default=60.0, validator=_grace)
     not_found_grace: float = attrs.field(default=60.0, validator=_grace)
 
-    def waits(self) -> Iterator[float]:
+    def jittered_delays(self) -> Iterator[float]:
         """Yield the seconds between one look and the next, for ever."""
         for delay in self.delays:
             yield self._spread(delay)
@@ -97,9 +97,9 @@ class Change:
 
 
 @attrs.define
-class _Row:
+class _Streak:
     """
-    The same answer several times in a row; a look that failed ends the row.
+    The same answer several times in succession; a look that failed ends the streak.
 
     Attributes:
         since: When it came first, or None.
@@ -117,7 +117,7 @@ class _Row:
 
 
 @attrs.define(eq=False, kw_only=True)
-class Watch:
+class TrackedRun:
     """
     A run that somebody waits for.
 
@@ -127,7 +127,7 @@ class Watch:
         began: When the wait began, on the monotonic clock.
         deadline: When it is given up; infinity for never.
         tells_all: Whether each look counts as news, and not changes alone.
-        is_name: Whether *run_id* is a name; the first look that shows which run it is ends the watch.
+        is_name: Whether *run_id* is a name; the first look that shows which run it is ends the tracking of the name.
         run: The run as it was last seen.
         error: Why it cannot be waited for any longer.
         is_over: Whether the run has ended, was ``aborting`` for too long, or cannot be waited for.
@@ -160,13 +160,13 @@ class Watch:
     seen_at: float = attrs.field(init=False)
     unseen_since: float | None = attrs.field(default=None, init=False)
     failure: errors.CoreClawError | None = attrs.field(default=None, init=False)
-    _waits: Iterator[float] = attrs.field(init=False)
-    _aborting: _Row = attrs.field(factory=_Row, init=False)
-    _unknown: _Row = attrs.field(factory=_Row, init=False)
+    _jittered_delays: Iterator[float] = attrs.field(init=False)
+    _aborting: _Streak = attrs.field(factory=_Streak, init=False)
+    _unknown: _Streak = attrs.field(factory=_Streak, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.next_look = self.seen_at = self.began
-        self._waits = self.schedule.waits()
+        self._jittered_delays = self.schedule.jittered_delays()
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time to look."""
@@ -183,7 +183,7 @@ class Watch:
     def wake(self, at: float) -> None:
         """Make the run due because something happened to it, and look often again: it may not show at once."""
         self.next_look = at
-        self._waits = self.schedule.waits()
+        self._jittered_delays = self.schedule.jittered_delays()
 
     def take(self, found: Run | errors.CoreClawError, *, now: float, began: float) -> bool:
         """
@@ -200,16 +200,16 @@ class Watch:
             is_news = self._miss(found, now)
             self.not_before = now + min(found.retry_after or 0.0, MAX_RETRY_AFTER)
         if self.is_nearly_due(began):
-            self.delay = next(self._waits)
+            self.delay = next(self._jittered_delays)
         self.next_look = max(self._before_deadline(now, now + self.delay), self.not_before)
         return is_news
 
     def _see(self, run: Run, now: float) -> bool:
         self.seen_at = now
         self.unseen_since = self.failure = None
-        self._unknown = _Row()
+        self._unknown = _Streak()
         if run.outcome is not RunOutcome.ABORTING:
-            self._aborting = _Row()
+            self._aborting = _Streak()
         before, self.run = self.run, run
         is_stuck = run.outcome is RunOutcome.ABORTING and self._aborting.is_proof_with(now, self.schedule.abort_grace)
         self.is_over = self.is_name or run.is_finished or is_stuck
@@ -224,12 +224,12 @@ class Watch:
         self.failure = error
         if self.unseen_since is None:
             self.unseen_since = now
-        self._aborting = _Row()
+        self._aborting = _Streak()
         if isinstance(error, errors.NotFoundError) and is_service_code(error.code):
             # No source promises that a new run can be read at once (contract, read-after-write).
             is_lost = self._unknown.is_proof_with(now, self.schedule.not_found_grace)
         else:
-            self._unknown = _Row()
+            self._unknown = _Streak()
             is_lost = ends_every_wait(error)
         if is_lost:
             self.error = _copy_for(None if self.is_name else self.run_id, error)

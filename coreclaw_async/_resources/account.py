@@ -20,7 +20,7 @@ class AsyncAccount:
         """
         Return the account with its balance.
 
-        ``GET /api/v2/users/account``. Reads only: sent again after a failure.
+        ``GET /api/v2/users/account``. Reads only: retried after a failure.
 
         Raises:
             AuthenticationError: The key is missing or refused.

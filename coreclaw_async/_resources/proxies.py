@@ -20,7 +20,7 @@ class AsyncProxies:
         """
         Return all regions, which can change: read them when they are needed.
 
-        ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: sent again after a failure.
+        ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
             language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on

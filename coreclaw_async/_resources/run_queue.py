@@ -40,7 +40,7 @@ class AsyncRunQueue:
         """
         Return one page of the queue.
 
-        ``GET /api/v2/run-queue/items``. Reads only: sent again after a failure.
+        ``GET /api/v2/run-queue/items``. Reads only: retried after a failure.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -72,7 +72,7 @@ class AsyncRunQueue:
         """
         Return an iterator over the queue.
 
-        ``GET /api/v2/run-queue/items``, once a page. Reads only: sent again after a failure.
+        ``GET /api/v2/run-queue/items``, once a page. Reads only: retried after a failure.
 
         Args:
             status: ``waiting`` or ``inactive``; passed on unchecked.
@@ -95,7 +95,7 @@ class AsyncRunQueue:
         """
         Start the runs of waiting items; from here on they cost money.
 
-        ``POST /api/v2/run-queue/items/activate``. Sent again after a failure: an item that was activated already
+        ``POST /api/v2/run-queue/items/activate``. Retried after a failure: an item that was activated already
         answers with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an
         item has ``success`` None and ``may_be_ours`` True instead: this call may have activated it. The answer names no
         runs; a ``callback_url`` or the list of runs does.
@@ -116,7 +116,7 @@ class AsyncRunQueue:
         Take waiting items out of the queue for good; their runs will never start.
 
         ``POST /api/v2/run-queue/items/{queueId}/release`` for one item given as a str,
-        ``POST /api/v2/run-queue/items/release`` for a sequence. Sent again after a failure: an item that was released
+        ``POST /api/v2/run-queue/items/release`` for a sequence. Retried after a failure: an item that was released
         already answers with ``success`` False, or, when an earlier answer of this call was lost, has ``success`` None
         and ``may_be_ours`` True.
 
@@ -138,7 +138,7 @@ class AsyncRunQueue:
             path=build_path("run-queue", "items", check_id("queue_ids", queue_ids), "release"),
             body=build_body(reason=_reason(reason)),
             safety=Safety.REPEATABLE,
-            settled_by=_SAYS_DONE,
+            already_done_error=_SAYS_DONE,
         )
         reader = functools.partial(_read_actions, queue_ids=[queue_ids])
         return await self._context.transport.call(request, reader)
@@ -152,7 +152,7 @@ class AsyncRunQueue:
             path=build_path("run-queue", "items", action),
             body=build_body(queue_refs=queue_ids, reason=_reason(reason)),
             safety=Safety.REPEATABLE,
-            settled_by=_SAYS_DONE,
+            already_done_error=_SAYS_DONE,
         )
         reader = functools.partial(_read_actions, queue_ids=queue_ids)
         return await self._context.transport.call(request, reader)

@@ -70,8 +70,7 @@ class AsyncRuns:
         """
         Return one page of runs; without times only those of the current calendar month in UTC+8.
 
-        ``GET /api/v2/worker-runs``. Reads only: sent again after a failure. For more than one page or month use
-        `iterate`.
+        ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -117,7 +116,7 @@ class AsyncRuns:
         """
         Return an iterator over runs, from month to month, the newest month first.
 
-        ``GET /api/v2/worker-runs``, once a page and month. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-runs``, once a page and month. Reads only: retried after a failure.
 
         Args:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -155,7 +154,7 @@ class AsyncRuns:
         """
         Return the runs that a start with an unknown outcome may have brought about: a hint, never a proof.
 
-        ``GET /api/v2/worker-runs``, a few times at most. Reads only: sent again after a failure. Looks at the months in
+        ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks at the months in
         UTC+8 that the time falls into for runs whose id was made between *since* and *until* (ten seconds more at
         either end), that this client was not told of by another call, and that were not started in the console. A list
         can lag behind: nothing found does not mean nothing started.
@@ -178,8 +177,7 @@ class AsyncRuns:
         Return a run as it is now.
 
         ``GET /api/v2/worker-runs/{runId}``, ``/api/v2/worker-runs/last`` or ``/api/v2/workers/{workerId}/runs/last``.
-        Reads
-        only: sent again after a failure.
+        Reads only: retried after a failure.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -246,8 +244,8 @@ class AsyncRuns:
         Return an iterator over runs as they ended, in the order in which they do.
 
         ``GET /api/v2/worker-runs`` and ``GET /api/v2/worker-runs/{runId}``, whichever takes fewer requests. Reads only:
-        sent again after a failure. The wait begins with the first item asked for. An error about one run leaves the
-        others alone: iterating again goes on with them.
+        retried after a failure. The wait begins with the first item asked for. An error about one run leaves the others
+        alone: iterating again goes on with them.
 
         Args:
             runs: What `wait` takes, any number; a run that is named twice comes once.
@@ -279,7 +277,7 @@ class AsyncRuns:
         Return an iterator over the changes of a run: as it is at first, whenever status or rows have changed, its end.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for. Reads only: sent again after a failure. What changes twice between two looks is seen once.
+        are waited for. Reads only: retried after a failure. What changes twice between two looks is seen once.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
@@ -302,7 +300,7 @@ class AsyncRuns:
         Return an iterator over the entries of a run's log: the recent ones, new ones as they come, the last ones.
 
         ``GET /api/v2/worker-runs/{runId}/log`` and ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`
-        but at least every five seconds. Reads only: sent again after a failure. The service shows the recent part of a
+        but at least every five seconds. Reads only: retried after a failure. The service shows the recent part of a
         log only: a warning is logged where entries may have been missed between two looks.
 
         Args:
@@ -335,8 +333,8 @@ class AsyncRuns:
 
         ``POST /api/v2/worker-runs/{runId}/abort``, ``/api/v2/worker-runs/last/abort`` or
         ``/api/v2/workers/{workerId}/runs/last/abort``, with an object as body also when nothing is given. For a
-        concrete run it is sent again after a failure, and a refusal then counts as done; for `LastRun` it is not, as
-        that may be another run by then.
+        concrete run it is retried after a failure, and a refusal then counts as done; for `LastRun` it is not, as that
+        may be another run by then.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -348,7 +346,7 @@ class AsyncRuns:
 
         Returns:
             What the service says of the run, which may be nothing: its id is then the given one, and None for
-            `LastRun`. The same when the abort had to be sent again and was refused, because the run has ended by then.
+            `LastRun`. The same when the abort had to be retried and was refused, because the run has ended by then.
 
         Raises:
             RunOperationError: The run cannot be aborted, for example because it has ended.
@@ -372,7 +370,7 @@ class AsyncRuns:
         Start a new run with the input of another, which costs money, and return the new run's id.
 
         ``POST /api/v2/worker-runs/{runId}/rerun``, ``/api/v2/worker-runs/last/rerun`` or
-        ``/api/v2/workers/{workerId}/runs/last/rerun``. Starts at most one run: sent again only when the first send
+        ``/api/v2/workers/{workerId}/runs/last/rerun``. Starts at most one run: retried only when the first send
         certainly did nothing (it never left, or was refused for its rate).
 
         Args:
@@ -400,7 +398,7 @@ class AsyncRuns:
             method="POST",
             body=build_body(**members),
             safety=Safety.ONCE,
-            reads_for=reading_time(is_async=is_async),
+            min_timeout=reading_time(is_async=is_async),
             callback_url=members["callback_url"],
         )
         return await start(self._context, request, lost_runs(self._context, _worker_of(run)))
@@ -410,7 +408,7 @@ class AsyncRuns:
         Return the recent part of a run's log; the whole of it is behind ``all_logs_url``.
 
         ``GET /api/v2/worker-runs/{runId}/log``, ``/api/v2/worker-runs/last/log`` or
-        ``/api/v2/workers/{workerId}/runs/last/log``. Reads only: sent again after a failure.
+        ``/api/v2/workers/{workerId}/runs/last/log``. Reads only: retried after a failure.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -426,8 +424,8 @@ class AsyncRuns:
         Return one page of a run's rows, with its columns.
 
         ``GET /api/v2/worker-runs/{runId}/result``, ``/api/v2/worker-runs/last/result`` or
-        ``/api/v2/workers/{workerId}/runs/last/result``. Reads only: sent again after a failure. For more than one page
-        use `iterate_results`.
+        ``/api/v2/workers/{workerId}/runs/last/result``. Reads only: retried after a failure. For more than one page use
+        `iterate_results`.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -456,7 +454,7 @@ class AsyncRuns:
         Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
 
         ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
-        same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: sent again
+        same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: retried
         after a failure. Rows are told apart by ``__coreclaw_data_id__``; where they have none, equal rows are kept, and
         rows that move while they are read are an error.
 
@@ -498,8 +496,8 @@ class AsyncRuns:
         Return a signed, temporary URL under which a run's rows can be fetched as a file, by anybody who has it.
 
         ``GET /api/v2/worker-runs/{runId}/result/export``, ``/api/v2/worker-runs/last/export`` or
-        ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: sent again after a failure. Never send the key to
-        that URL; `download` does it right.
+        ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: retried after a failure. Never send the key to that
+        URL; `download` does it right.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.

@@ -18,7 +18,7 @@ class AsyncStore:
         """
         Return one page of the store.
 
-        ``GET /api/v2/store``. Needs no key and sends none. Reads only: sent again after a failure.
+        ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -42,7 +42,7 @@ class AsyncStore:
         """
         Return an iterator over all workers of the store.
 
-        ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: sent again after a failure.
+        ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
             keyword: Part of a title, slug or path.

@@ -57,7 +57,7 @@ class AsyncTasks:
         """
         Return one page of tasks.
 
-        ``GET /api/v2/worker-tasks``. Reads only: sent again after a failure. The answer holds each task's whole input.
+        ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -96,7 +96,7 @@ class AsyncTasks:
         """
         Return an iterator over tasks.
 
-        ``GET /api/v2/worker-tasks``, once a page. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-tasks``, once a page. Reads only: retried after a failure.
 
         Args:
             worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -138,7 +138,7 @@ class AsyncTasks:
         """
         Save a task; with a schedule it runs, and costs, by itself.
 
-        ``POST /api/v2/worker-tasks``. Sent again only when the first send certainly did nothing: a second task with a
+        ``POST /api/v2/worker-tasks``. Retried only when the first send certainly did nothing: a second task with a
         schedule would cost money for ever.
 
         Args:
@@ -193,7 +193,7 @@ class AsyncTasks:
         """
         Return one task.
 
-        ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: retried after a failure.
 
         Args:
             task_id: Task slug; the numbers in a task are not usable.
@@ -222,7 +222,7 @@ class AsyncTasks:
         """
         Change a task's texts and schedule; what is None stays as it is.
 
-        ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: sent again after a failure. The input is changed by
+        ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: retried after a failure. The input is changed by
         `update_input`.
 
         Args:
@@ -261,7 +261,7 @@ class AsyncTasks:
         """
         Delete a task for good.
 
-        ``DELETE /api/v2/worker-tasks/{workerTaskId}``. Repeatable: sent again after a failure; when the first send was
+        ``DELETE /api/v2/worker-tasks/{workerTaskId}``. Repeatable: retried after a failure; when the first send was
         lost and the second one finds nothing, the task is gone, and that is a success.
 
         Args:
@@ -276,7 +276,7 @@ class AsyncTasks:
             method="DELETE",
             path=_task_path(task_id),
             safety=Safety.REPEATABLE,
-            settled_by=errors.NotFoundError,
+            already_done_error=errors.NotFoundError,
         )
         await self._context.transport.call(request, no_data)
 
@@ -284,7 +284,7 @@ class AsyncTasks:
         """
         Return a task's saved input.
 
-        ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: retried after a failure.
 
         Args:
             task_id: Task slug.
@@ -308,7 +308,7 @@ class AsyncTasks:
         """
         Replace a task's saved input as a whole.
 
-        ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: sent again after a failure.
+        ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: retried after a failure.
 
         Args:
             task_id: Task slug.
@@ -342,7 +342,7 @@ class AsyncTasks:
         """
         Start a run of a saved task with its saved input, which costs money, and return the run's id.
 
-        ``POST /api/v2/worker-tasks/{workerTaskId}/runs``. Starts at most one run: sent again only when the first send
+        ``POST /api/v2/worker-tasks/{workerTaskId}/runs``. Starts at most one run: retried only when the first send
         certainly did nothing (it never left, or was refused for its rate).
 
         Args:
@@ -367,7 +367,7 @@ class AsyncTasks:
             "worker-tasks",
             check_id("task_id", task_id),
             "runs",
-            reads_for=reading_time(is_async=is_async),
+            min_timeout=reading_time(is_async=is_async),
             **start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit),
         )
         return await start(self._context, request, lost_runs(self._context, None))

@@ -37,7 +37,7 @@ class AsyncWorkers:
         """
         Return one page of the account's own workers.
 
-        ``GET /api/v2/workers``. Reads only: sent again after a failure.
+        ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -61,7 +61,7 @@ class AsyncWorkers:
         """
         Return an iterator over the account's own workers.
 
-        ``GET /api/v2/workers``, once a page. Reads only: sent again after a failure.
+        ``GET /api/v2/workers``, once a page. Reads only: retried after a failure.
 
         Args:
             keyword: Part of a title, slug or path.
@@ -80,7 +80,7 @@ class AsyncWorkers:
         """
         Return one worker.
 
-        ``GET /api/v2/workers/{workerId}``. Reads only: sent again after a failure.
+        ``GET /api/v2/workers/{workerId}``. Reads only: retried after a failure.
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
@@ -100,7 +100,7 @@ class AsyncWorkers:
         """
         Return what a worker takes as input, whichever of its two published shapes the schema has.
 
-        ``GET /api/v2/workers/{workerId}/input-schema``. Needs no key and sends none. Reads only: sent again after a
+        ``GET /api/v2/workers/{workerId}/input-schema``. Needs no key and sends none. Reads only: retried after a
         failure.
 
         Args:
@@ -134,8 +134,8 @@ class AsyncWorkers:
         """
         Start a run, which costs money, and return its id.
 
-        ``POST /api/v2/workers/{workerId}/runs``. Starts at most one run: sent again only when the first send certainly
-        did nothing (it never left, or was refused for its rate).
+        ``POST /api/v2/workers/{workerId}/runs``. Starts at most one run: retried only when the first send certainly did
+        nothing (it never left, or was refused for its rate).
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
@@ -168,7 +168,7 @@ class AsyncWorkers:
             "workers",
             worker_id,
             "runs",
-            reads_for=reading_time(is_async=is_async),
+            min_timeout=reading_time(is_async=is_async),
             input=worker_input(input, system, raw_input),
             version=None if version is None else check_text("version", version),
             **start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit),
@@ -225,7 +225,7 @@ class AsyncWorkers:
         """
         Put a run into the queue, where it waits, at no cost, until `run_queue.activate` starts it.
 
-        ``POST /api/v2/workers/{workerId}/queued-runs``. Sent again only when the first send certainly did nothing.
+        ``POST /api/v2/workers/{workerId}/queued-runs``. Retried only when the first send certainly did nothing.
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.

@@ -63,10 +63,10 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.means import OnAmbiguous
+    from coreclaw_async._batches.batch_context import OnAmbiguous
+    from coreclaw_async._batches.evidence import SettleTimes
     from coreclaw_async._batches.outcomes import BatchOutcome
     from coreclaw_async._batches.pruning import PrunedBatch
-    from coreclaw_async._batches.reconcile import SettleTimes
     from coreclaw_async._batches.records import BatchRecord
     from coreclaw_async._batches.reports import BatchReport
     from coreclaw_async._batches.shard import Shard
@@ -84,7 +84,7 @@ class SyncAccount:
         """
         Return the account with its balance.
 
-        ``GET /api/v2/users/account``. Reads only: sent again after a failure.
+        ``GET /api/v2/users/account``. Reads only: retried after a failure.
 
         Raises:
             AuthenticationError: The key is missing or refused.
@@ -103,7 +103,7 @@ class SyncProxies:
         """
         Return all regions, which can change: read them when they are needed.
 
-        ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: sent again after a failure.
+        ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
             language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on
@@ -123,7 +123,7 @@ class SyncStore:
         """
         Return one page of the store.
 
-        ``GET /api/v2/store``. Needs no key and sends none. Reads only: sent again after a failure.
+        ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -147,7 +147,7 @@ class SyncStore:
         """
         Return an iterator over all workers of the store.
 
-        ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: sent again after a failure.
+        ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
             keyword: Part of a title, slug or path.
@@ -176,7 +176,7 @@ class SyncWorkers:
         """
         Return one page of the account's own workers.
 
-        ``GET /api/v2/workers``. Reads only: sent again after a failure.
+        ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -200,7 +200,7 @@ class SyncWorkers:
         """
         Return an iterator over the account's own workers.
 
-        ``GET /api/v2/workers``, once a page. Reads only: sent again after a failure.
+        ``GET /api/v2/workers``, once a page. Reads only: retried after a failure.
 
         Args:
             keyword: Part of a title, slug or path.
@@ -221,7 +221,7 @@ class SyncWorkers:
         """
         Return one worker.
 
-        ``GET /api/v2/workers/{workerId}``. Reads only: sent again after a failure.
+        ``GET /api/v2/workers/{workerId}``. Reads only: retried after a failure.
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
@@ -236,7 +236,7 @@ class SyncWorkers:
         """
         Return what a worker takes as input, whichever of its two published shapes the schema has.
 
-        ``GET /api/v2/workers/{workerId}/input-schema``. Needs no key and sends none. Reads only: sent again after a
+        ``GET /api/v2/workers/{workerId}/input-schema``. Needs no key and sends none. Reads only: retried after a
         failure.
 
         Args:
@@ -264,8 +264,8 @@ class SyncWorkers:
         """
         Start a run, which costs money, and return its id.
 
-        ``POST /api/v2/workers/{workerId}/runs``. Starts at most one run: sent again only when the first send certainly
-        did nothing (it never left, or was refused for its rate).
+        ``POST /api/v2/workers/{workerId}/runs``. Starts at most one run: retried only when the first send certainly did
+        nothing (it never left, or was refused for its rate).
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
@@ -357,7 +357,7 @@ class SyncWorkers:
         """
         Put a run into the queue, where it waits, at no cost, until `run_queue.activate` starts it.
 
-        ``POST /api/v2/workers/{workerId}/queued-runs``. Sent again only when the first send certainly did nothing.
+        ``POST /api/v2/workers/{workerId}/queued-runs``. Retried only when the first send certainly did nothing.
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
@@ -405,7 +405,7 @@ class SyncTasks:
         """
         Return one page of tasks.
 
-        ``GET /api/v2/worker-tasks``. Reads only: sent again after a failure. The answer holds each task's whole input.
+        ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -437,7 +437,7 @@ class SyncTasks:
         """
         Return an iterator over tasks.
 
-        ``GET /api/v2/worker-tasks``, once a page. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-tasks``, once a page. Reads only: retried after a failure.
 
         Args:
             worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -481,7 +481,7 @@ class SyncTasks:
         """
         Save a task; with a schedule it runs, and costs, by itself.
 
-        ``POST /api/v2/worker-tasks``. Sent again only when the first send certainly did nothing: a second task with a
+        ``POST /api/v2/worker-tasks``. Retried only when the first send certainly did nothing: a second task with a
         schedule would cost money for ever.
 
         Args:
@@ -529,7 +529,7 @@ class SyncTasks:
         """
         Return one task.
 
-        ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: retried after a failure.
 
         Args:
             task_id: Task slug; the numbers in a task are not usable.
@@ -556,7 +556,7 @@ class SyncTasks:
         """
         Change a task's texts and schedule; what is None stays as it is.
 
-        ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: sent again after a failure. The input is changed by
+        ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: retried after a failure. The input is changed by
         `update_input`.
 
         Args:
@@ -592,7 +592,7 @@ class SyncTasks:
         """
         Delete a task for good.
 
-        ``DELETE /api/v2/worker-tasks/{workerTaskId}``. Repeatable: sent again after a failure; when the first send was
+        ``DELETE /api/v2/worker-tasks/{workerTaskId}``. Repeatable: retried after a failure; when the first send was
         lost and the second one finds nothing, the task is gone, and that is a success.
 
         Args:
@@ -608,7 +608,7 @@ class SyncTasks:
         """
         Return a task's saved input.
 
-        ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: retried after a failure.
 
         Args:
             task_id: Task slug.
@@ -631,7 +631,7 @@ class SyncTasks:
         """
         Replace a task's saved input as a whole.
 
-        ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: sent again after a failure.
+        ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: retried after a failure.
 
         Args:
             task_id: Task slug.
@@ -668,7 +668,7 @@ class SyncTasks:
         """
         Start a run of a saved task with its saved input, which costs money, and return the run's id.
 
-        ``POST /api/v2/worker-tasks/{workerTaskId}/runs``. Starts at most one run: sent again only when the first send
+        ``POST /api/v2/worker-tasks/{workerTaskId}/runs``. Starts at most one run: retried only when the first send
         certainly did nothing (it never left, or was refused for its rate).
 
         Args:
@@ -754,8 +754,7 @@ class SyncRuns:
         """
         Return one page of runs; without times only those of the current calendar month in UTC+8.
 
-        ``GET /api/v2/worker-runs``. Reads only: sent again after a failure. For more than one page or month use
-        `iterate`.
+        ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -795,7 +794,7 @@ class SyncRuns:
         """
         Return an iterator over runs, from month to month, the newest month first.
 
-        ``GET /api/v2/worker-runs``, once a page and month. Reads only: sent again after a failure.
+        ``GET /api/v2/worker-runs``, once a page and month. Reads only: retried after a failure.
 
         Args:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
@@ -835,7 +834,7 @@ class SyncRuns:
         """
         Return the runs that a start with an unknown outcome may have brought about: a hint, never a proof.
 
-        ``GET /api/v2/worker-runs``, a few times at most. Reads only: sent again after a failure. Looks at the months in
+        ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks at the months in
         UTC+8 that the time falls into for runs whose id was made between *since* and *until* (ten seconds more at
         either end), that this client was not told of by another call, and that were not started in the console. A list
         can lag behind: nothing found does not mean nothing started.
@@ -858,7 +857,7 @@ class SyncRuns:
         Return a run as it is now.
 
         ``GET /api/v2/worker-runs/{runId}``, ``/api/v2/worker-runs/last`` or ``/api/v2/workers/{workerId}/runs/last``.
-        Reads only: sent again after a failure.
+        Reads only: retried after a failure.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -930,8 +929,8 @@ class SyncRuns:
         Return an iterator over runs as they ended, in the order in which they do.
 
         ``GET /api/v2/worker-runs`` and ``GET /api/v2/worker-runs/{runId}``, whichever takes fewer requests. Reads only:
-        sent again after a failure. The wait begins with the first item asked for. An error about one run leaves the
-        others alone: iterating again goes on with them.
+        retried after a failure. The wait begins with the first item asked for. An error about one run leaves the others
+        alone: iterating again goes on with them.
 
         Args:
             runs: What `wait` takes, any number; a run that is named twice comes once.
@@ -963,7 +962,7 @@ class SyncRuns:
         Return an iterator over the changes of a run: as it is at first, whenever status or rows have changed, its end.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for. Reads only: sent again after a failure. What changes twice between two looks is seen once.
+        are waited for. Reads only: retried after a failure. What changes twice between two looks is seen once.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
@@ -987,8 +986,8 @@ class SyncRuns:
         Return an iterator over the entries of a run's log: the recent ones, new ones as they come, the last ones.
 
         ``GET /api/v2/worker-runs/{runId}/log`` and ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`
-        but at least every five seconds. Reads only: sent again after a failure. The service shows the recent part of a
-        log only: a warning is logged where entries may have been missed between two looks.
+        but at least every five seconds. Reads only: retried after a failure. The service shows the recent part of a log
+        only: a warning is logged where entries may have been missed between two looks.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
@@ -1021,8 +1020,8 @@ class SyncRuns:
 
         ``POST /api/v2/worker-runs/{runId}/abort``, ``/api/v2/worker-runs/last/abort`` or
         ``/api/v2/workers/{workerId}/runs/last/abort``, with an object as body also when nothing is given. For a
-        concrete run it is sent again after a failure, and a refusal then counts as done; for `LastRun` it is not, as
-        that may be another run by then.
+        concrete run it is retried after a failure, and a refusal then counts as done; for `LastRun` it is not, as that
+        may be another run by then.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -1034,7 +1033,7 @@ class SyncRuns:
 
         Returns:
             What the service says of the run, which may be nothing: its id is then the given one, and None for
-            `LastRun`. The same when the abort had to be sent again and was refused, because the run has ended by then.
+            `LastRun`. The same when the abort had to be retried and was refused, because the run has ended by then.
 
         Raises:
             RunOperationError: The run cannot be aborted, for example because it has ended.
@@ -1064,7 +1063,7 @@ class SyncRuns:
         Start a new run with the input of another, which costs money, and return the new run's id.
 
         ``POST /api/v2/worker-runs/{runId}/rerun``, ``/api/v2/worker-runs/last/rerun`` or
-        ``/api/v2/workers/{workerId}/runs/last/rerun``. Starts at most one run: sent again only when the first send
+        ``/api/v2/workers/{workerId}/runs/last/rerun``. Starts at most one run: retried only when the first send
         certainly did nothing (it never left, or was refused for its rate).
 
         Args:
@@ -1099,7 +1098,7 @@ class SyncRuns:
         Return the recent part of a run's log; the whole of it is behind ``all_logs_url``.
 
         ``GET /api/v2/worker-runs/{runId}/log``, ``/api/v2/worker-runs/last/log`` or
-        ``/api/v2/workers/{workerId}/runs/last/log``. Reads only: sent again after a failure.
+        ``/api/v2/workers/{workerId}/runs/last/log``. Reads only: retried after a failure.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -1115,8 +1114,8 @@ class SyncRuns:
         Return one page of a run's rows, with its columns.
 
         ``GET /api/v2/worker-runs/{runId}/result``, ``/api/v2/worker-runs/last/result`` or
-        ``/api/v2/workers/{workerId}/runs/last/result``. Reads only: sent again after a failure. For more than one page
-        use `iterate_results`.
+        ``/api/v2/workers/{workerId}/runs/last/result``. Reads only: retried after a failure. For more than one page use
+        `iterate_results`.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -1145,7 +1144,7 @@ class SyncRuns:
         Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
 
         ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
-        same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: sent again
+        same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: retried
         after a failure. Rows are told apart by ``__coreclaw_data_id__``; where they have none, equal rows are kept, and
         rows that move while they are read are an error.
 
@@ -1189,8 +1188,8 @@ class SyncRuns:
         Return a signed, temporary URL under which a run's rows can be fetched as a file, by anybody who has it.
 
         ``GET /api/v2/worker-runs/{runId}/result/export``, ``/api/v2/worker-runs/last/export`` or
-        ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: sent again after a failure. Never send the key to
-        that URL; `download` does it right.
+        ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: retried after a failure. Never send the key to that
+        URL; `download` does it right.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -1271,7 +1270,7 @@ class SyncRunQueue:
         """
         Return one page of the queue.
 
-        ``GET /api/v2/run-queue/items``. Reads only: sent again after a failure.
+        ``GET /api/v2/run-queue/items``. Reads only: retried after a failure.
 
         Args:
             offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
@@ -1295,7 +1294,7 @@ class SyncRunQueue:
         """
         Return an iterator over the queue.
 
-        ``GET /api/v2/run-queue/items``, once a page. Reads only: sent again after a failure.
+        ``GET /api/v2/run-queue/items``, once a page. Reads only: retried after a failure.
 
         Args:
             status: ``waiting`` or ``inactive``; passed on unchecked.
@@ -1316,10 +1315,10 @@ class SyncRunQueue:
         """
         Start the runs of waiting items; from here on they cost money.
 
-        ``POST /api/v2/run-queue/items/activate``. Sent again after a failure: an item that was activated already
-        answers with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an
-        item has ``success`` None and ``may_be_ours`` True instead: this call may have activated it. The answer names no
-        runs; a ``callback_url`` or the list of runs does.
+        ``POST /api/v2/run-queue/items/activate``. Retried after a failure: an item that was activated already answers
+        with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an item has
+        ``success`` None and ``may_be_ours`` True instead: this call may have activated it. The answer names no runs; a
+        ``callback_url`` or the list of runs does.
 
         Args:
             queue_ids: One item or several.
@@ -1337,7 +1336,7 @@ class SyncRunQueue:
         Take waiting items out of the queue for good; their runs will never start.
 
         ``POST /api/v2/run-queue/items/{queueId}/release`` for one item given as a str, ``POST
-        /api/v2/run-queue/items/release`` for a sequence. Sent again after a failure: an item that was released already
+        /api/v2/run-queue/items/release`` for a sequence. Retried after a failure: an item that was released already
         answers with ``success`` False, or, when an earlier answer of this call was lost, has ``success`` None and
         ``may_be_ours`` True.
 
@@ -1383,8 +1382,8 @@ class Batch(BatchBlock):
         nothing, and a second call with the same arguments goes on with it. Leaving the batch's block stops it, and the
         runs go on. An outcome that nobody has taken can be had from `items`.
 
-        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never sent again; lists, details and rows as often
-        as needed. While the service cannot be used it goes on trying for as long as the batch has patience.
+        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never retried; lists, details and rows as often as
+        needed. While the service cannot be used it goes on trying for as long as the batch has patience.
 
         Args:
             max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
@@ -1454,7 +1453,7 @@ class Batch(BatchBlock):
         Return a pager over the rows that the runs of the batch have found, each with the key of its item.
 
         They come from the files of `run`, in the order of the plan; where there is none any more, from ``GET
-        /api/v2/worker-runs/{runId}/results``, tried again after failures.
+        /api/v2/worker-runs/{runId}/results``, retried after failures.
 
         Args:
             state: Only those of items in this state, or in one of these; None for all that have a run.
@@ -1616,8 +1615,8 @@ class Batch(BatchBlock):
 
         An item whose start is under way is not among them: if that brings nothing about, it is taken out too, and else
         its run is followed as any other. The request is kept in the ledger, so it holds for all processes that work on
-        the batch, and for those that go on with it later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; sent
-        again after a failure.
+        the batch, and for those that go on with it later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*;
+        retried after a failure.
 
         Args:
             abort: Whether the runs that go on are aborted too, also those of starts under way when they are known;
@@ -1684,7 +1683,7 @@ class CoreClaw:
             auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
                 URLs).
             timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
-            retry: How often and how patiently a request goes again, where that is safe.
+            retry: How often and how patiently a request is retried, where that is safe.
             max_connections: Most requests under way at once in one event loop, 1 or more; further ones queue.
             max_response_bytes: Largest answer that is read, unpacked, 1 or more.
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
@@ -1741,9 +1740,9 @@ class CoreClaw:
         return repr(self._inner).removeprefix("Async")
 
     @property
-    def lanes_in_use(self) -> int:
+    def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 when nothing is under way."""
-        return self._inner.lanes_in_use
+        return self._inner.connections_in_use
 
     def with_options(
         self,

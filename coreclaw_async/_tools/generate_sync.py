@@ -246,7 +246,7 @@ class Generator:
     def _client(self, source: Source, node: ast.ClassDef, groups: dict[str, str]) -> str:
         self.names["AsyncCoreClaw"] = source.origin["AsyncCoreClaw"]
         methods = {method.name: method for method in _methods(source, node)}
-        known = {"__init__", "_set_up", "__repr__", "lanes_in_use", "with_options", "batch", "aclose"}
+        known = {"__init__", "_set_up", "__repr__", "connections_in_use", "with_options", "batch", "aclose"}
         known |= {"__aenter__", "__aexit__"}
         for name in methods.keys() ^ known:
             source.refuse(methods.get(name, node), f"there is no rule for the client's {name}")
@@ -265,9 +265,9 @@ class Generator:
             "\n    def __repr__(self) -> str:",
             '        return repr(self._inner).removeprefix("Async")',
             "\n    @property",
-            self._head(source, methods["lanes_in_use"], "lanes_in_use"),
-            self._docstring(source, methods["lanes_in_use"], 8),
-            "        return self._inner.lanes_in_use",
+            self._head(source, methods["connections_in_use"], "connections_in_use"),
+            self._docstring(source, methods["connections_in_use"], 8),
+            "        return self._inner.connections_in_use",
             "",
             self._head(source, methods["with_options"], "with_options"),
             self._docstring(source, methods["with_options"], 8),
@@ -361,7 +361,7 @@ class Generator:
         return text
 
     def _note_names(self, source: Source, node: ast.AST) -> None:
-        """Take note of what *node* needs to be imported."""
+        """Record what *node* needs to be imported."""
         for one in ast.walk(node):
             if not isinstance(one, ast.Name) or one.id in RENAMED or hasattr(builtins, one.id):
                 continue
@@ -434,7 +434,7 @@ def _methods(source: Source, node: ast.ClassDef) -> Iterator[ast.FunctionDef | a
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             source.refuse(statement, "a class may hold a docstring and methods only")
         decorators = [source.segment(one) for one in statement.decorator_list]
-        if decorators and (decorators != ["property"] or statement.name not in {"lanes_in_use", "name"}):
+        if decorators and (decorators != ["property"] or statement.name not in {"connections_in_use", "name"}):
             source.refuse(statement, f"there is no rule for @{decorators[0]}")
         yield statement
 

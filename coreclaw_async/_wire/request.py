@@ -46,10 +46,10 @@ class Request:
         safety: What a second send would do.
         is_urgent: Whether it goes before others that wait for the rate, as an abort does, whose run costs money.
         is_public: Whether the operation needs no key, so that none is sent.
-        reads_for: Seconds the service may take to answer by contract; the deadline of a call is never
-            shorter than this.
-        settled_by: The refusal that a repeated send gets when the first one did its work although its answer was
-            lost; it counts as a success then.
+        min_timeout: Seconds the service may take to answer by contract; the deadline of a call is never shorter than
+            this.
+        already_done_error: The refusal that a repeated send gets when the first one did its work although its answer
+            was lost; it counts as a success then.
         callback_url: The callback URL in the body of a start, or None.
         keeps_numbers: Whether numbers of rows in the answer stay as they are written (`ExactNumber`).
     """
@@ -62,8 +62,8 @@ class Request:
     safety: Safety = Safety.SAFE
     is_urgent: bool = False
     is_public: bool = False
-    reads_for: float = 0.0
-    settled_by: type[Exception] | tuple[type[Exception], ...] | None = None
+    min_timeout: float = 0.0
+    already_done_error: type[Exception] | tuple[type[Exception], ...] | None = None
     callback_url: str | None = attrs.field(default=None, repr=False)
     keeps_numbers: bool = False
 

@@ -207,7 +207,7 @@ def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -
     """
     run_id = error.run_id or _run_in(body)
     return OutcomeUnknownError(
-        f"{request.label} may have taken effect and is not sent again: {error.message}",
+        f"{request.label} may have taken effect and is not retried: {error.message}",
         status_code=error.status_code,
         code=error.code,
         request_id=error.request_id,

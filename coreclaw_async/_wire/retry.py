@@ -1,4 +1,4 @@
-"""When a request goes again, and after how long: decisions without a clock."""
+"""When a request is retried, and after how long: decisions without a clock."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RetryPolicy:
     connect_timeout: float = attrs.field(default=10.0, validator=_seconds)
     jitter: Callable[[float], float] = attrs.field(default=full_jitter, repr=False)
 
-    def waits(self) -> Iterator[float]:
+    def delays(self) -> Iterator[float]:
         """Yield the waits in seconds between the attempts, one fewer than the attempts, or without end."""
         import backoff
 
@@ -75,11 +75,11 @@ class RetryPolicy:
         most = None if self.max_attempts is None else self.max_attempts - 1
         return (self.jitter(ceiling) for ceiling in itertools.islice(ceilings, most))
 
-    def next_wait(self, request: Request, error: CoreClawError, waits: Iterator[float]) -> float | None:
-        """Return the seconds to wait before *request* is sent again, or None to give up."""
-        if not may_send_again(request, error):
+    def next_wait(self, request: Request, error: CoreClawError, delays: Iterator[float]) -> float | None:
+        """Return the seconds to wait before *request* is retried, or None to give up."""
+        if not may_retry(request, error):
             return None
-        wait = next(waits, None)
+        wait = next(delays, None)
         if wait is None or error.retry_after is None:
             return wait
         if error.retry_after > self.max_retry_after:
@@ -88,12 +88,12 @@ class RetryPolicy:
         return error.retry_after + wait
 
 
-def may_send_again(request: Request, error: CoreClawError) -> bool:
+def may_retry(request: Request, error: CoreClawError) -> bool:
     """
     Return whether a second send cannot do the work twice.
 
-    A request that never left, or that was refused for its rate, did no work. After any other failure the work may
-    have been done, so only a request that can be repeated goes again, and only when that can help.
+    A request that never left, or that was refused for its rate, did no work. After any other failure the work may have
+    been done, so only a request that can be repeated is retried, and only when that can help.
     """
     if isinstance(error, TimeoutError):  # The deadline of the call has passed.
         return False

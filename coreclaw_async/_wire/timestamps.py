@@ -171,7 +171,7 @@ class ClockSteps:
     _most: float = float("-inf")
 
     def note(self, now: float, monotonic: float) -> None:
-        """Take note of what both clocks of this machine show."""
+        """Record what both clocks of this machine show."""
         self._now = now - monotonic
         self._least, self._most = min(self._least, self._now), max(self._most, self._now)
 

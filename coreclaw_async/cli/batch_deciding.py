@@ -11,8 +11,8 @@ from coreclaw_async.cli.batch_session import (
     Account,
     Ledger,
     Name,
+    check_batch_exists,
     existing,
-    must_be_there,
     open_batch,
     tell_result,
 )
@@ -161,7 +161,7 @@ def prune(
     so that none is taken for the run of a lost start. The same plan made again is paid for again.
     """
     for name in names or ():
-        must_be_there(name, ledger)
+        check_batch_exists(name, ledger)
     screen = Screen()
     with open_client(api_key_file, base_url) as client:
         for name in names or existing(ledger):

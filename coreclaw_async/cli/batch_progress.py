@@ -69,7 +69,7 @@ class BatchProgress(Bar):
             looks.join(_JOIN_SECONDS)
 
     def note(self, event: Event) -> None:
-        """Take note of an event; the client calls this in another thread."""
+        """Record an event; the client calls this in another thread."""
         if not isinstance(event, BatchItemChanged) or not self._counts:
             return
         self._counts[BatchItemState(event.previous)] -= 1

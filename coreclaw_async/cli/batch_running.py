@@ -11,13 +11,13 @@ from typing import Annotated, Any, cast
 import attrs
 import typer
 
-from coreclaw_async._batches.means import OnAmbiguous
+from coreclaw_async._batches.batch_context import OnAmbiguous
+from coreclaw_async._batches.evidence import SettleTimes
 from coreclaw_async._batches.outcomes import BatchOutcome
-from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.batch_progress import BatchProgress
-from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, must_be_there
+from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, check_batch_exists
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.interrupts import exit_code
@@ -124,7 +124,7 @@ def run(
     """
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"--output: {output} is no folder")
-    must_be_there(name, ledger)
+    check_batch_exists(name, ledger)
     screen = Screen()
     progress, news = BatchProgress(screen), current_news()
 

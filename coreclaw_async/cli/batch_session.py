@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeAlias
 import anyio
 import typer
 
+from coreclaw_async._batches.ledger_address import MEMORY, shown_ledger
 from coreclaw_async._batches.ledger_lookup import batches_in
-from coreclaw_async._batches.stores import MEMORY, shown_ledger
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
@@ -61,7 +61,7 @@ def names_in(ledger: str) -> Sequence[str] | None:
     return anyio.run(batches_in, ledger)
 
 
-def must_be_there(name: str, ledger: str) -> None:
+def check_batch_exists(name: str, ledger: str) -> None:
     """
     Refuse a batch that is not there, before anything is made: its name, or the ledger's, was mistyped.
 
@@ -104,7 +104,7 @@ def open_batch(
     name: str, ledger: str, account: str | None, key_file: Path | None, base_url: str | None
 ) -> Generator[Batch]:
     """Open a batch that is there."""
-    must_be_there(name, ledger)
+    check_batch_exists(name, ledger)
     with open_client(key_file, base_url) as client, client.batch(name, ledger=ledger, account=account) as batch:
         yield batch
 

@@ -10,7 +10,7 @@ import typer
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.cli.doctor_findings import Settings, examine
+from coreclaw_async.cli.doctor_findings import DoctorSettings, examine
 from coreclaw_async.cli.doctor_looks import Examination, NotingTransport
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
@@ -44,7 +44,7 @@ def doctor(*, json: AsJson = False, api_key_file: KeyFile = None, base_url: Base
         on_event=way.note,
     ) as client:
         hide = Credentials(key.value).hide
-        settings = Settings(
+        settings = DoctorSettings(
             url=httpx.URL((address.value or "").strip().rstrip("/")),
             url_source=address.source,
             key_source=None if key.value is None else "--api-key-file" if api_key_file is not None else key.source,

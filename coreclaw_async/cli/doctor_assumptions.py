@@ -36,7 +36,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z_ -]{0,23}")
 _MOST_WORDS = 5
 
 
-def check_offset(
+def check_offset_meaning(
     examination: Examination,
     name: str,
     first: Page[T],
@@ -94,7 +94,7 @@ def check_runs(examination: Examination) -> Iterator[Finding]:
 
 
 def _offset_of_runs(examination: Examination, first: Page[Run]) -> Iterator[Finding]:
-    yield check_offset(
+    yield check_offset_meaning(
         examination,
         "the list of runs",
         first,
@@ -178,7 +178,7 @@ def _rows(examination: Examination, runs: Sequence[Run]) -> Iterator[Finding]:
         yield Finding("rows", "WARN", f"a run has {_more_or_fewer(came, run.result_count or 0)} rows than it says")
     else:
         yield Finding("rows", "OK", "a run has as many rows as it says, and as their count says")
-    yield check_offset(
+    yield check_offset_meaning(
         examination,
         "the rows of a run",
         first,

@@ -16,7 +16,7 @@ from coreclaw_async._paging.offsets import SETTLING_SIZE
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.timestamps import SeenDate, http_date
-from coreclaw_async.cli.doctor_assumptions import check_offset, check_runs
+from coreclaw_async.cli.doctor_assumptions import check_offset_meaning, check_runs
 from coreclaw_async.cli.doctor_looks import Examination, Finding, OutOfTimeError, looked, trouble, way_trouble
 from coreclaw_async.models import Account, Page, WorkerSummary
 
@@ -24,7 +24,7 @@ _SKEW_TO_MENTION = 30.0
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class DoctorSettings:
     """
     What is used, and where it came from.
 
@@ -39,7 +39,7 @@ class Settings:
     key_source: str | None
 
 
-def examine(examination: Examination, settings: Settings) -> Iterator[Finding]:
+def examine(examination: Examination, settings: DoctorSettings) -> Iterator[Finding]:
     """Yield what is found, from this machine to the account; ends where nothing further can be seen."""
     has_key = settings.key_source is not None
     yield _versions()
@@ -123,7 +123,7 @@ def check_clock(seen: SeenDate) -> Finding:
 
 
 def _store(examination: Examination, first: Page[WorkerSummary]) -> Iterator[Finding]:
-    yield check_offset(
+    yield check_offset_meaning(
         examination,
         "the store",
         first,

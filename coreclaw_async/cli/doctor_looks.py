@@ -45,7 +45,7 @@ class Finding:
 
 class NotingTransport(httpx.AsyncBaseTransport):
     """
-    The client's own way to the service, which notes what its answers say of the time, and what was sent again.
+    The client's own way to the service, which notes what its answers say of the time, and what was retried.
 
     Attributes:
         seen: The ``Date`` of the latest answer, and when it came.
@@ -71,7 +71,7 @@ class NotingTransport(httpx.AsyncBaseTransport):
             await self._transport.aclose()
 
     def note(self, event: Event) -> None:
-        """Count what is sent again."""
+        """Count what is retried."""
         self.repeats += isinstance(event, RetryScheduled)
 
 

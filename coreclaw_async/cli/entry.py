@@ -19,7 +19,7 @@ from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import USAGE_ERROR
 
 
-def start(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
     # The first call imports it else, and an interrupt there would leave half of it to all further calls.
     importlib.import_module("asyncio")
@@ -29,7 +29,7 @@ def start(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as interrupt:  # pragma: no cover - between two lines that are no command's
         return exit_code(interrupt)
     finally:
-        streams.leave()
+        streams.restore()
 
 
 def _exit_code(arguments: Sequence[str]) -> int:

@@ -42,7 +42,7 @@ class OutageNews:
     _looks: Counter[str] = attrs.field(factory=Counter[str], init=False)
 
     def note(self, event: events.Event) -> None:
-        """Take note of what the client tells."""
+        """Record what the client tells."""
         if not isinstance(event, events.RequestSent) or event.error == _CANCELLED:
             return
         if event.error is None:

@@ -47,7 +47,7 @@ class Receipts:
     _untold: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
 
     def note(self, event: events.Event) -> None:
-        """Take note of what the client tells, in its own thread, which no interrupt reaches."""
+        """Record what the client tells, in its own thread, which no interrupt reaches."""
         if isinstance(event, events.RunStarted | events.StartReconciled):
             self._untold[event.run_id] = f"Run {event.run_id} was started, and costs what it costs."
             self.has_paid, self.is_starting, self.run_id = True, False, event.run_id
@@ -55,7 +55,7 @@ class Receipts:
             self.may_have_paid(filter(None, (event.run_id, *(event.candidates or ()))))
 
     def may_have_paid(self, run_ids: Iterable[str] = ()) -> None:
-        """Take note of a start of which nobody can tell what came of it, and of the runs that may be it."""
+        """Record a start of which nobody can tell what came of it, and of the runs that may be it."""
         told = {run_id: f"Run {run_id} may have been started by this command." for run_id in run_ids}
         look = f"{MAY_BE_A_RUN}, and may cost money; to look:  coreclaw-async runs --since 1h"
         self._untold.update(told or {MAY_BE_A_RUN: look})
@@ -63,7 +63,7 @@ class Receipts:
         self.is_starting = False
 
     def was_written(self, text: str) -> None:
-        """Take note of what has reached a stream."""
+        """Record what has reached a stream."""
         for run_id in [one for one in list(self._untold) if one in text]:
             del self._untold[run_id]
 

@@ -31,7 +31,7 @@ from coreclaw_async.cli.options import (
     run_of,
 )
 from coreclaw_async.cli.output import cell, print_json, run_sentence
-from coreclaw_async.cli.row_fields import columns_of, must_be_there
+from coreclaw_async.cli.row_fields import check_columns_exist, columns_of
 from coreclaw_async.cli.row_files import print_rows, write_export
 from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen
@@ -208,7 +208,7 @@ def _ended(client: CoreClaw, run: Run, timeout: float | None) -> Run:
 def _check_fields(client: CoreClaw, run: Run, fields: Sequence[str]) -> None:
     """Refuse columns that there are not; those of a run without rows that names none the service must judge."""
     if columns := columns_of(client.runs.list_results_page(run, limit=100)):
-        must_be_there(fields, columns)
+        check_columns_exist(fields, columns)
 
 
 @guarded

@@ -25,7 +25,7 @@ def columns_of(page: Page[Row], *, with_rows: bool = True) -> dict[str, None]:
     return columns
 
 
-def must_be_there(fields: Iterable[str], columns: Collection[str]) -> None:
+def check_columns_exist(fields: Iterable[str], columns: Collection[str]) -> None:
     """
     Refuse columns that there are not.
 
@@ -55,7 +55,7 @@ def checked_rows(pages: Iterable[Page[Row]], fields: Sequence[str]) -> Generator
             if not is_known:
                 columns.update(columns_of(page))
                 if columns_of(page, with_rows=False):
-                    must_be_there(fields, columns)
+                    check_columns_exist(fields, columns)
                 is_known = columns.keys() >= set(fields)
                 if not is_known:
                     kept.writelines(json.dumps(row) + "\n" for row in page.items)
@@ -63,7 +63,7 @@ def checked_rows(pages: Iterable[Page[Row]], fields: Sequence[str]) -> Generator
                 yield _read_back(kept)
             yield page.items
         if columns:
-            must_be_there(fields, columns)
+            check_columns_exist(fields, columns)
 
 
 def _read_back(kept: IO[str]) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.output import is_terminal, whole_file
-from coreclaw_async.cli.row_fields import checked_rows, columns_of, must_be_there
+from coreclaw_async.cli.row_fields import check_columns_exist, checked_rows, columns_of
 from coreclaw_async.cli.row_formats import RowWriter, row_writer
 from coreclaw_async.cli.row_progress import RowProgress
 from coreclaw_async.cli.screen import Screen
@@ -129,6 +129,6 @@ def _name_columns(client: CoreClaw, run: Run, writer: RowWriter, fields: Sequenc
     columns = columns_of(client.runs.list_results_page(run, limit=1))
     writer.name_columns(columns)
     if fields is not None and columns:
-        must_be_there(fields, columns)
+        check_columns_exist(fields, columns)
     elif fields is not None:
         Screen().complain(f"Run {run.run_id} has no rows and names no columns, so --fields could not be checked.")

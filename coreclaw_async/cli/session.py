@@ -237,7 +237,7 @@ def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> int:
 
 
 def code_after(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit code of an interrupted command, and take note of a start whose end nobody has seen."""
+    """Return the exit code of an interrupted command, and record a start whose end nobody has seen."""
     receipts = current()
     # An interrupt that came alone says how the call ended; a call that was cancelled before it left ends without a run.
     if receipts.is_starting and (len(_in_a_row(interrupt)) > 1 or NOT_ENDED in _notes(interrupt)):

@@ -152,7 +152,7 @@ def _format_of(output: Path | None, given: str | None) -> str | None:
 
 
 def activated(client: CoreClaw, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
-    """Let items of the queue run, which costs money, and take note of those that may run and nobody can tell."""
+    """Let items of the queue run, which costs money, and record those that may run and nobody can tell."""
     try:
         actions = client.run_queue.activate(queue_ids)
     except KeyboardInterrupt:

@@ -131,7 +131,7 @@ def failure_of(name: Name) -> OSError | None:
     return getattr(stream, "failure", None)
 
 
-def leave() -> None:
+def restore() -> None:
     """Put the streams back as they were, for the interpreter to end."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

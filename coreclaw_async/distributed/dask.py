@@ -16,9 +16,9 @@ from typing import Any, Unpack
 import anyio
 import attrs
 
+from coreclaw_async._batches.ledger_address import MEMORY, database_at, is_postgres
 from coreclaw_async._batches.manifest import write_manifest
 from coreclaw_async._batches.shard import Shard
-from coreclaw_async._batches.stores import MEMORY, is_postgres, store_at
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch
@@ -297,7 +297,7 @@ def _distributed() -> Any:
 
 def _everywhere(spec: ShardSpec) -> ShardSpec:
     """Return *spec* with paths that mean the same in the folder of another process."""
-    store_at(spec.ledger)
+    database_at(spec.ledger)
     if spec.ledger == MEMORY:
         raise ConfigurationError("a ledger in memory cannot be shared: take postgresql://, or a file on one machine")
     if not is_postgres(spec.ledger):

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from coreclaw_async.testing._answers import RefusedError
 from coreclaw_async.testing._fake_run import FakeRun
-from coreclaw_async.testing._paging import Window, window_of
+from coreclaw_async.testing._paging import PageWindow, window_of
 from coreclaw_async.testing._records import FakeTask, FakeWorker
 from coreclaw_async.testing._routes import Operation
 from coreclaw_async.testing._switches import Switches
@@ -56,7 +56,7 @@ class Call:
         return self.world.switches
 
     @property
-    def window(self) -> Window:
+    def window(self) -> PageWindow:
         """The page that the query asks for."""
         return window_of(self.query, self.switches)
 

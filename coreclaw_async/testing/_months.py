@@ -24,18 +24,18 @@ def run_window(query: Mapping[str, Any], now: float) -> tuple[float, float]:
             window that leaves its month.
     """
     if "start_time" not in query and "end_time" not in query:
-        return month_of(now)
+        return month_bounds(now)
     if "start_time" not in query or "end_time" not in query:
         raise RefusedError(400, 11000, "start_time and end_time must be given together")
     start, end = query["start_time"], query["end_time"] + _DAY
     if query["end_time"] < start:
         raise RefusedError(400, 11000, "start_time must not be after end_time")
-    if end > month_of(start)[1]:
+    if end > month_bounds(start)[1]:
         raise RefusedError(400, 11000, "run list time range cannot cross months")
     return start, end
 
 
-def month_of(unix: float) -> tuple[float, float]:
+def month_bounds(unix: float) -> tuple[float, float]:
     """Return when the month of `unix` begins and when the next one does, in Unix seconds."""
     moment = datetime.fromtimestamp(unix, UTC).astimezone(_ZONE)
     first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -14,7 +14,7 @@ DEFAULT_LIMIT = 20
 
 
 @frozen
-class Window:
+class PageWindow:
     """
     The part of a list that was asked for.
 
@@ -39,7 +39,7 @@ class Window:
         return {"page_index": self.page_index, "page_size": self.limit}
 
 
-def window_of(asked: Mapping[str, Any], switches: Switches) -> Window:
+def window_of(asked: Mapping[str, Any], switches: Switches) -> PageWindow:
     """Return the window that `offset` and `limit` mean in the current dialect."""
     limit: int = asked.get("limit", DEFAULT_LIMIT)
     if switches.page_size_cap is not None:
@@ -47,21 +47,21 @@ def window_of(asked: Mapping[str, Any], switches: Switches) -> Window:
     return _DIALECTS[switches.offset_dialect](asked.get("offset", 0), limit)
 
 
-def _page_number(offset: int, limit: int) -> Window:
+def _page_number(offset: int, limit: int) -> PageWindow:
     page = max(offset, 1)
-    return Window((page - 1) * limit, limit, page)
+    return PageWindow((page - 1) * limit, limit, page)
 
 
-def _row_offset(offset: int, limit: int) -> Window:
-    return Window(offset, limit, offset // limit + 1)
+def _row_offset(offset: int, limit: int) -> PageWindow:
+    return PageWindow(offset, limit, offset // limit + 1)
 
 
-def _aligned_page(offset: int, limit: int) -> Window:
+def _aligned_page(offset: int, limit: int) -> PageWindow:
     page = offset // limit
-    return Window(page * limit, limit, page + 1)
+    return PageWindow(page * limit, limit, page + 1)
 
 
-_DIALECTS: Mapping[str, Callable[[int, int], Window]] = {
+_DIALECTS: Mapping[str, Callable[[int, int], PageWindow]] = {
     "page": _page_number,
     "row": _row_offset,
     "aligned": _aligned_page,

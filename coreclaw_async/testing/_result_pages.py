@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coreclaw_async.testing._fake_run import FakeRun
-    from coreclaw_async.testing._paging import Window
+    from coreclaw_async.testing._paging import PageWindow
     from coreclaw_async.testing._rows import RowList
     from coreclaw_async.testing._switches import Switches
 
 
-def show_results(run: FakeRun, window: Window, switches: Switches) -> dict[str, Any]:
+def show_results(run: FakeRun, window: PageWindow, switches: Switches) -> dict[str, Any]:
     """Return one page of the rows that `run` shows now."""
     count = run.visible_rows
     page = run.row_list.read(window.start, min(window.stop, count))

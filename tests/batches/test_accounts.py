@@ -32,7 +32,7 @@ def shared(tmp_path: Path) -> str:
 async def read(service: FakeService, ledger: str, account: str, sql: str) -> list[tuple[Any, ...]]:
     """Return rows of a ledger, through a batch of *account*."""
     async with batch_of(service, NEW, "reader", ledger, account=account) as batch:
-        return await batch._means.ledger.store.read(sql)
+        return await batch._batch_context.ledger.database.read(sql)
 
 
 async def test_a_rotated_key_goes_on_with_its_account(service: FakeService, shared: str) -> None:
@@ -78,14 +78,14 @@ async def test_a_batch_that_was_begun_without_a_name_gets_one(service: FakeServi
         await finish(batch)
     async with batch_of(service, OLD, "nightly", ledger, count=2, exclusive=True) as batch:
         await finish(batch)
-        await batch._means.ledger.lanes.note_foreign([WORKER.replace("/", "~")])
+        await batch._batch_context.ledger.start_queues.note_foreign([WORKER.replace("/", "~")])
     async with batch_of(service, OLD, "nightly", ledger, count=3, account="acme") as batch:
         (outcome,) = await finish(batch)
         history = [await batch.history(f"k{number}") for number in range(3)]
-        lanes = batch._means.ledger.lanes
-        slug = await lanes.find(WORKER.replace("/", "~"))
+        start_queues = batch._batch_context.ledger.start_queues
+        slug = await start_queues.find(WORKER.replace("/", "~"))
         assert slug is not None
-        assert await lanes.has_foreign(await lanes.names(slug))
+        assert await start_queues.has_foreign(await start_queues.names(slug))
     rows = await read(service, ledger, "acme", "SELECT account, batch, COUNT(*) FROM run GROUP BY account, batch")
     accounts = await read(service, ledger, "acme", "SELECT name, account FROM batch")
     async with batch_of(service, NEW, "nightly", ledger, account="acme") as batch:
@@ -97,7 +97,7 @@ async def test_a_batch_that_was_begun_without_a_name_gets_one(service: FakeServi
     assert {name: account for name, account in accounts}["other"] != "acme", "it is another batch"  # noqa: C416
 
 
-async def test_the_last_batch_takes_its_lanes_along_where_the_account_has_some_already(
+async def test_the_last_batch_takes_its_start_queues_along_where_the_account_has_some_already(
     service: FakeService, shared: str
 ) -> None:
     async with batch_of(service, NEW, "named", shared, count=1, account="acme") as batch:
@@ -106,22 +106,22 @@ async def test_the_last_batch_takes_its_lanes_along_where_the_account_has_some_a
         await finish(batch)
     async with batch_of(service, OLD, "nightly", shared, account="acme"):
         pass
-    lanes = await read(service, shared, "acme", "SELECT DISTINCT account, slug FROM lane")
+    start_queues = await read(service, shared, "acme", "SELECT DISTINCT account, slug FROM lane")
 
-    assert [account for account, _ in lanes] == ["acme"]
+    assert [account for account, _ in start_queues] == ["acme"]
 
 
 async def test_a_batch_is_not_renamed_while_another_process_starts_its_runs(service: FakeService, shared: str) -> None:
     async with batch_of(service, OLD, "nightly", shared, count=1) as batch:
         await finish(batch)
         await batch.rerun()
-        store = batch._means.ledger.store
-        lane = f"{batch._means.ledger.account}/{next(iter(service.runs.values())).worker_id}"
-        assert await store.take_lane(lane)
+        database = batch._batch_context.ledger.database
+        start_queue = f"{batch._batch_context.ledger.account}/{next(iter(service.runs.values())).worker_id}"
+        assert await database.take_start_queue(start_queue)
         with pytest.raises(LedgerError, match="cannot be given account 'acme' while another process works on it"):
             async with batch_of(service, OLD, "nightly", shared, account="acme"):
                 pass
-        await store.leave_lane(lane)
+        await database.leave_start_queue(start_queue)
         async with batch_of(service, OLD, "nightly", shared, account="acme"):
             pass
         await batch.plan([RunSpec(key="late", worker_id=WORKER, input={"keywords": ["late"]})])
@@ -241,7 +241,7 @@ async def test_what_was_held_for_one_item_is_not_adopted_for_another(service: Fa
         assert intent is not None
     async with batch_of(service, NEW, "b", shared, count=1, first=1, exclusive=True) as batch:
         item = await batch.get("k1")
-        ledger = batch._means.ledger
+        ledger = batch._batch_context.ledger
         await ledger.step(item, item.intended(at=intent, callback_url=None))
         (outcome,) = await finish(batch)
 

@@ -600,17 +600,19 @@ def test_bad_options_of_a_batch_are_named(service: FakeService) -> None:
         SettleTimes(send_window=0)
 
 
-async def test_two_names_of_a_worker_are_one_lane(service: FakeService) -> None:
+async def test_two_names_of_a_worker_are_one_start_queue(service: FakeService) -> None:
     slug = service.add_worker("me/mine")
     foreign = service.add_worker("else/mine", owned=False, in_store=False)
     async with opened(service, "memory") as batch:
         await batch.plan([*specs(2, "me/mine"), *specs(2, slug, first=2), *specs(1, WORKER, first=4)])
         await batch.plan([*specs(1, "else/mine", first=5), *specs(1, foreign, first=6)])
         outcomes = await finish(batch)
-        lanes = await batch._means.ledger.store.read("SELECT worker_id, slug FROM lane ORDER BY worker_id")
+        start_queues = await batch._batch_context.ledger.database.read(
+            "SELECT worker_id, slug FROM lane ORDER BY worker_id"
+        )
 
     assert len(outcomes) == 7
-    slugs = {name: found for name, found in lanes}  # noqa: C416 - rows of any kind
+    slugs = {name: found for name, found in start_queues}  # noqa: C416 - rows of any kind
     assert slugs["me~mine"] == slug
     assert "else~mine" not in slugs, "no list has it, and a guess is not written down"
 
@@ -778,7 +780,7 @@ async def test_what_only_a_lost_process_was_told_is_a_candidate_also_for_the_sam
     assert service.runs_created == 1
 
 
-async def test_a_lane_that_cannot_be_locked_is_an_error_before_anything_is_sent(
+async def test_a_start_queue_that_cannot_be_locked_is_an_error_before_anything_is_sent(
     service: FakeService, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.db"
@@ -840,7 +842,7 @@ async def test_whatever_the_service_says_of_a_run_can_be_written_down(service: F
     assert len(item.error) == 2_000
 
 
-async def test_a_ledger_has_its_lanes_by_whatever_name_it_is_opened(
+async def test_a_ledger_has_its_start_queues_by_whatever_name_it_is_opened(
     service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -848,10 +850,10 @@ async def test_a_ledger_has_its_lanes_by_whatever_name_it_is_opened(
     monkeypatch.chdir(tmp_path)
     async with opened(service, "runs.db", count=1) as batch, opened(service, "sqlite:///link.db") as other:
         monkeypatch.chdir(tmp_path / "elsewhere")
-        stores = [one._means.ledger.store for one in (batch, other)]
-        assert await stores[0].take_lane("x")
-        assert not await stores[1].take_lane("x")
-        await stores[0].leave_lane("x")
+        databases = [one._batch_context.ledger.database for one in (batch, other)]
+        assert await databases[0].take_start_queue("x")
+        assert not await databases[1].take_start_queue("x")
+        await databases[0].leave_start_queue("x")
         await finish(batch, output="rows")
 
     assert not (tmp_path / "link.db-lanes").exists()

@@ -218,7 +218,7 @@ async def test_a_run_that_can_neither_be_aborted_nor_seen_is_told_as_both(servic
             group.start_soon(finish, batch)
             await service.clock.sleep(60)
             group.cancel_scope.cancel()
-        assert await batch._means.ledger.cancel(abort=True) == 0
+        assert await batch._batch_context.ledger.cancel(abort=True) == 0
     service.faults.add(faults.status(502), operation="abortWorkerRun", times=10_000)
     service.faults.add(faults.status(502), operation="getWorkerRun", times=10_000)
     service.faults.add(faults.status(502), operation="listWorkerRuns", times=10_000, after=1)
@@ -353,7 +353,7 @@ async def test_a_run_whose_abort_was_cut_off_is_aborted_by_the_next_run(service:
     async with process(service, ledger) as batch:
         await start_runs(batch, service, 2)
         # As a process leaves it behind that is killed before it has asked for the aborts.
-        assert await batch._means.ledger.cancel(abort=True) == 0
+        assert await batch._batch_context.ledger.cancel(abort=True) == 0
     async with process(service, ledger) as batch:
         outcomes = await finish(batch)
 
@@ -407,7 +407,7 @@ async def test_a_cancel_and_a_close_at_once_abort_the_start_under_way(service: F
 @asynccontextmanager
 async def opened_ledger(service: FakeService, ledger: str) -> AsyncIterator[BatchLedger]:
     async with opened(service, ledger, count=1) as batch:
-        yield batch._means.ledger
+        yield batch._batch_context.ledger
 
 
 @pytest.mark.parametrize("abort", [False, True])

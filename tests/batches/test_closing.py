@@ -99,7 +99,7 @@ async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes
     assert (item.state, item.run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
 
 
-async def test_lanes_that_break_are_one_error_and_the_run_of_each_is_told(
+async def test_start_queues_that_break_are_one_error_and_the_run_of_each_is_told(
     service: FakeService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "runs.db"

@@ -20,7 +20,7 @@ from coreclaw_async import (
     ServiceError,
     SettleTimes,
 )
-from coreclaw_async._batches.reconcile import Verdict, judge, look_at
+from coreclaw_async._batches.evidence import Verdict, evidence_of, judge
 from coreclaw_async._wire.timestamps import creation_time
 from coreclaw_async.ledger import BatchItem
 from coreclaw_async.models import Run
@@ -254,10 +254,10 @@ async def failed_unseen(batch: Any) -> str:
     """Have an item as an earlier version left it whose run could not be read, and return its run."""
     (outcome,) = await finish(batch)
     item = await batch.get("k0")
-    store = batch._means.ledger.store
-    from coreclaw_async._batches.store import Statement
+    database = batch._batch_context.ledger.database
+    from coreclaw_async._batches.database import Statement
 
-    await store.write(
+    await database.write(
         Statement.of("UPDATE item SET state = 'failed', error = 'its run cannot be read: 70001' WHERE key = 'k0'"),
         Statement.of("UPDATE run SET state = 'failed', error = 'its run cannot be read: 70001' WHERE key = 'k0'"),
     )
@@ -342,7 +342,7 @@ def test_a_run_that_is_older_than_the_starts_is_no_candidate() -> None:
     created = creation_time(new)
     assert created is not None
     item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 1)
-    look = look_at([Run(run_id=old), Run(run_id=new)], set(), [item], SettleTimes(), skew=5.0)
+    look = evidence_of([Run(run_id=old), Run(run_id=new)], set(), [item], SettleTimes(), skew=5.0)
 
     assert look.candidates == (new,)
     assert not look.is_foreign
@@ -357,7 +357,7 @@ def test_a_start_of_another_account_is_a_rival_where_the_run_may_be_of_it(
     assert created is not None
     is_rival = is_rival or run_id == "undated"
     item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 1)
-    look = look_at([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0, rivals=[created + later])
+    look = evidence_of([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0, rivals=[created + later])
     verdict = judge(look, [item], is_exclusive=True, was_empty=False, may_wait=False)
 
     assert look.rivals == ((created + later,) if is_rival else ())
@@ -370,10 +370,10 @@ def test_a_run_that_is_newer_than_the_starts_is_no_proof_that_there_is_none_of_t
     assert created is not None
     item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 100_000)
 
-    look = look_at([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0)
+    look = evidence_of([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0)
 
     assert (look.candidates, look.is_foreign, look.is_empty) == ((run_id,), True, False)
     assert judge(look, [item], is_exclusive=True, was_empty=True, may_wait=False) is Verdict.HOLD
 
-    by_hand = look_at([Run(run_id=run_id, origin="web")], set(), [item], SettleTimes(), skew=5.0)
+    by_hand = evidence_of([Run(run_id=run_id, origin="web")], set(), [item], SettleTimes(), skew=5.0)
     assert (by_hand.candidates, by_hand.is_foreign, by_hand.is_empty) == ((), True, True)

@@ -568,7 +568,7 @@ async def test_a_process_that_was_stopped_while_sending_does_not_pay_again(
     size = LARGE if stage == "body" else 3_000_000
 
     def end_session() -> None:
-        """Have the stopped process lose its lane without knowing it."""
+        """Have the stopped process lose its start queue without knowing it."""
         if ledger.startswith("postgresql"):
             postgres: postgres_server.PostgresServer = request.getfixturevalue("postgres")
             postgres.run(

@@ -10,8 +10,8 @@ import pytest
 from batches.batches import opened
 
 from coreclaw_async import LedgerError
+from coreclaw_async._batches.ledger_address import shown_ledger
 from coreclaw_async._batches.ledger_lookup import batches_in
-from coreclaw_async._batches.stores import shown_ledger
 from coreclaw_async.testing import FakeService
 
 

@@ -29,8 +29,11 @@ def until(service: FakeService, seconds: float, *, names: str = "") -> Callable[
     return lambda request: service.clock.monotonic() < end and (not names or names in request.query)
 
 
-def planned(lanes: int) -> list[RunSpec]:
-    return [RunSpec(key=f"k{lane}", worker_id=f"me/w{lane}", input={"keywords": [f"k{lane}"]}) for lane in range(lanes)]
+def planned(queues: int) -> list[RunSpec]:
+    return [
+        RunSpec(key=f"k{number}", worker_id=f"me/w{number}", input={"keywords": [f"k{number}"]})
+        for number in range(queues)
+    ]
 
 
 @pytest.mark.endurance
@@ -77,17 +80,17 @@ async def test_a_refusal_of_the_service_itself_is_told_at_once(service: FakeServ
     assert service.clock.monotonic() < 120
 
 
-async def test_many_lanes_in_an_outage_send_one_request_at_a_time_further_and_further_apart(
+async def test_many_start_queues_in_an_outage_send_one_request_at_a_time_further_and_further_apart(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Twenty lanes cost no more than one, and say no more either."""
+    """Twenty start queues cost no more than one, and say no more either."""
     times: list[float] = []
-    for lane in range(20):
-        service.add_worker(f"me/w{lane}")
+    for number in range(20):
+        service.add_worker(f"me/w{number}")
     async with opened(service, "memory", exclusive=True) as batch:
         await batch.plan(planned(20))
-        for lane in range(20):
-            await lose(batch, service, f"k{lane}")
+        for number in range(20):
+            await lose(batch, service, f"k{number}")
         is_out = until(service, 1_500.0)
 
         def count(request: Any) -> bool:
@@ -106,19 +109,19 @@ async def test_many_lanes_in_an_outage_send_one_request_at_a_time_further_and_fu
     assert set(runs_by_key(service).values()) == {1}
     during = [moment for moment in times if moment < 1_400]
     later = [moment for moment in during if moment > during[0] + 100]
-    assert len(during) - len(later) <= 20 + 10, "each lane has seen it once, and then they take turns"
+    assert len(during) - len(later) <= 20 + 10, "each start queue has seen it once, and then they take turns"
     assert all(after - before > 20 for before, after in pairwise(later))
-    warnings = [record for record in caplog.records if "which is tried again" in record.message]
+    warnings = [record for record in caplog.records if "which is retried" in record.message]
     assert 0 < len([record for record in warnings if record.levelname == "WARNING"]) <= 1_500 / 60 + 1
 
 
-async def test_lanes_that_gave_up_together_go_on_together(service: FakeService) -> None:
-    for lane in range(3):
-        service.add_worker(f"me/w{lane}")
+async def test_start_queues_that_gave_up_together_go_on_together(service: FakeService) -> None:
+    for number in range(3):
+        service.add_worker(f"me/w{number}")
     async with opened(service, "memory", exclusive=True, patience=100.0) as batch:
         await batch.plan(planned(3))
-        for lane in range(3):
-            await lose(batch, service, f"k{lane}")
+        for number in range(3):
+            await lose(batch, service, f"k{number}")
         service.faults.add(faults.status(502), operation="listWorkerRuns", times=10_000, after=1)
         with pytest.raises(ServiceError):
             await finish(batch)
@@ -142,7 +145,7 @@ async def test_the_slug_of_a_worker_is_looked_up_through_an_outage(service: Fake
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_start_that_a_gateway_turns_away_is_sent_again(service: FakeService, status: int) -> None:
+async def test_a_start_that_a_gateway_turns_away_is_retried(service: FakeService, status: int) -> None:
     page = faults.reply(b"<html>blocked</html>", status=status, headers=HTML, commit=False)
     service.faults.add(page, operation="runWorker", times=3)
     async with opened(service, "memory", count=2) as batch:

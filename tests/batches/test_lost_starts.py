@@ -1,4 +1,4 @@
-"""A start whose answer was lost is never sent again blindly: it is settled by proof, or held for a person."""
+"""A start whose answer was lost is never retried blindly: it is settled by proof, or held for a person."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_a_run_that_was_accepted_is_found_and_not_started_again(service: F
 
 
 @pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)  # A virtual clock does not wait for sockets.
-async def test_a_start_that_was_not_accepted_is_sent_again_after_two_empty_looks(
+async def test_a_start_that_was_not_accepted_is_retried_after_two_empty_looks(
     service: FakeService, ledger: str
 ) -> None:
     service.faults.add(faults.drop_before_commit(), operation="runWorker", after=1)
@@ -219,7 +219,7 @@ async def test_with_foreign_runs_it_is_held_also_when_exclusiveness_was_promised
         opened(service, "memory", count=4, exclusive=True) as batch,
     ):
         outcomes = {outcome.key: outcome for outcome in await finish(batch)}
-        assert await batch._means.ledger.lanes.has_foreign([service.runs[foreign[0]].worker_id])
+        assert await batch._batch_context.ledger.start_queues.has_foreign([service.runs[foreign[0]].worker_id])
 
     assert [outcomes[f"k{number}"].state for number in range(4)] == ["done", "ambiguous", "ambiguous", "done"]
     assert set(foreign) & set(outcomes["k1"].candidates)
@@ -349,7 +349,7 @@ async def test_a_callback_names_the_run_exactly_also_beside_foreign_ones(hub: Ca
     assert service.clock.monotonic() < 60, "nobody has waited for the list"
 
 
-async def test_starts_of_one_lane_go_at_once_where_callbacks_tell_them_apart(hub: CallbackHub) -> None:
+async def test_starts_of_one_start_queue_go_at_once_where_callbacks_tell_them_apart(hub: CallbackHub) -> None:
     async with with_hub(hub, count=40) as (service, batch):
         service.faults.add(faults.delay(1.0), operation="runWorker", times=100)
         await finish(batch)
@@ -424,7 +424,9 @@ async def test_a_person_who_is_quicker_than_a_callback_is_obeyed(hub: CallbackHu
 
 
 @pytest.mark.endurance
-async def test_a_lost_start_of_another_batch_of_the_lane_is_settled_first(service: FakeService, tmp_path: Path) -> None:
+async def test_a_lost_start_of_another_batch_of_the_start_queue_is_settled_first(
+    service: FakeService, tmp_path: Path
+) -> None:
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     service.faults.add(faults.stall(), operation="runWorker")
     async with opened(service, ledger, count=1, exclusive=True) as batch:
@@ -508,7 +510,7 @@ async def test_a_late_callback_that_cannot_be_recorded_is_told_and_ends_nothing(
         (held,) = await finish(batch)
         url = (await batch.get("k0")).callback_url
         assert url is not None
-        await batch._means.ledger.store.aclose()
+        await batch._batch_context.ledger.database.aclose()
         batch._late.called_back(url, held.candidates[0])
         await service.clock.sleep(1)
 

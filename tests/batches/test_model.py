@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from coreclaw_async import BatchItem, BatchItemState, CallbackHub, RunStatus, SettleTimes
-from coreclaw_async._batches.reconcile import Verdict, judge, look_at
+from coreclaw_async._batches.evidence import Verdict, evidence_of, judge
 from coreclaw_async.ledger import IllegalStepError
 from coreclaw_async.models import Run
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
@@ -31,7 +31,7 @@ KEYS = 6
 START = 1_786_766_400.0
 # Just before the service's month ends, so that lists are cut in the middle of a recovery.
 MONTH_END = dt.datetime(2026, 8, 31, 23, 59, 0, tzinfo=dt.timezone(dt.timedelta(hours=8))).timestamp()
-TIMES_OF_LANES = SettleTimes()
+TIMES_OF_START_QUEUES = SettleTimes()
 TIMES = SettleTimes(post_timeout=0.3, callback_patience=30.0)
 LOSSES = {
     "none": None,
@@ -148,8 +148,8 @@ def a_run(run_id: str, origin: str = "openapi") -> Run:
     return Run(run_id=run_id, status=RunStatus.RUNNING, origin=origin)
 
 
-class Lane(RuleBasedStateMachine):
-    """One lane and its list, in which a start is lost at a time; the verdicts against what has really happened."""
+class StartQueueMachine(RuleBasedStateMachine):
+    """One start queue and its list, in which a start is lost at a time; the verdicts against what happened."""
 
     @initialize(exclusive=st.booleans())
     def begin(self, exclusive: bool) -> None:
@@ -191,7 +191,7 @@ class Lane(RuleBasedStateMachine):
         sent = self.item.intent_at
         if self.item.state is not BatchItemState.INTENT or self.accepted is not None or sent is None:
             return
-        if self.service.clock.time() < sent + TIMES_OF_LANES.send_window + TIMES_OF_LANES.post_timeout:
+        if self.service.clock.time() < sent + TIMES_OF_START_QUEUES.send_window + TIMES_OF_START_QUEUES.post_timeout:
             self.accepted = self.service.add_run(WORKER, status="running", age=0.0)
             self.truth[self.accepted] = f"{self.item.key}-{self.number}"
 
@@ -202,13 +202,13 @@ class Lane(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         item = self.item
-        times = TIMES_OF_LANES
+        times = TIMES_OF_START_QUEUES
         if item.state is not BatchItemState.INTENT or self.service.clock.time() < times.settled_at(
             item.intent_at or 0.0
         ):
             return
         runs = [a_run(run_id, run.origin) for run_id, run in self.service.runs.items()]
-        look = look_at(runs, set(self.bound), [item], times, skew=times.skew)
+        look = evidence_of(runs, set(self.bound), [item], times, skew=times.skew)
         verdict = judge(look, [item], is_exclusive=self.exclusive, was_empty=self.was_empty, may_wait=False)
         self.was_empty = not look.candidates
         name = f"{item.key}-{self.number}"
@@ -242,5 +242,5 @@ class Lane(RuleBasedStateMachine):
             assert self.truth.get(run_id, "foreign") == name
 
 
-TestLane = Lane.TestCase
-TestLane.settings = settings(max_examples=100, stateful_step_count=50)
+TestStartQueue = StartQueueMachine.TestCase
+TestStartQueue.settings = settings(max_examples=100, stateful_step_count=50)

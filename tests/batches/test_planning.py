@@ -27,10 +27,10 @@ from coreclaw_async import (
     RunSpec,
 )
 from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async._batches.ledger_address import database_at
 from coreclaw_async._batches.ownership import Owner
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import PlannedSpec
-from coreclaw_async._batches.stores import store_at
 from coreclaw_async.testing import FakeService
 
 MEGABYTE = 2**20
@@ -49,7 +49,7 @@ def breaking(good: int, error: BaseException) -> Iterator[RunSpec]:
 
 
 async def is_half_planned(batch: AsyncBatch) -> bool:
-    told = await batch._means.ledger.is_half_planned()
+    told = await batch._batch_context.ledger.is_half_planned()
     assert (await batch.report()).is_half_planned is told
     return told
 
@@ -198,10 +198,12 @@ async def test_of_two_inputs_that_come_for_a_key_at_the_same_time_one_is_a_confl
     """Both have seen that there is no such key when they write."""
     path = tmp_path / "runs.db"
     async with opened(service, f"sqlite:///{path}") as batch:
-        account = batch._means.ledger.account
+        account = batch._batch_context.ledger.account
         outcomes: list[object] = []
-        stores = [store_at(path), store_at(path)]
-        books = [BatchLedger(store, "nightly", Owner(account=account, of_key=account), Shard()) for store in stores]
+        databases = [database_at(path), database_at(path)]
+        books = [
+            BatchLedger(database, "nightly", Owner(account=account, of_key=account), Shard()) for database in databases
+        ]
         for book in books:
             await book.open(service.clock)
 
@@ -219,8 +221,8 @@ async def test_of_two_inputs_that_come_for_a_key_at_the_same_time_one_is_a_confl
             for number, book in enumerate(books):
                 group.start_soon(plan, book, number)
         total = (await batch.report()).total
-        for store in stores:
-            await store.aclose()
+        for database in databases:
+            await database.aclose()
 
     assert sorted(outcomes, key=str) == [2, "k"]
     assert total == 2

@@ -1,4 +1,4 @@
-"""A session with Postgres may end at any moment: nothing is written twice or lost, and no lane has two owners."""
+"""A session with Postgres may end at any moment: nothing is written twice or lost, no start queue has two owners."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from unreliable_way import UnreliableWay
 
 from coreclaw_async import BatchItemState, LedgerError
 from coreclaw_async._batches import postgres_driver, postgres_session
-from coreclaw_async._batches.postgres_store import PostgresStore
+from coreclaw_async._batches.database import Choice, SqlRow, StaleError, StartQueueLostError, Statement, Step
+from coreclaw_async._batches.postgres_database import PostgresDatabase
 from coreclaw_async._batches.spending import OverBudgetError, Spending
-from coreclaw_async._batches.store import Choice, LaneLostError, Row, StaleError, Statement, Step
 from coreclaw_async.events import BatchItemChanged, Event
 from coreclaw_async.testing import FakeService, RunScript
 
@@ -41,36 +41,36 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_session, "_SECONDS", 0.5)
 
 
-async def opened(dsn: str, patience: float = 20.0) -> PostgresStore:
-    store = PostgresStore(dsn, patience)
-    await store.open()
-    return store
+async def opened(dsn: str, patience: float = 20.0) -> PostgresDatabase:
+    database = PostgresDatabase(dsn, patience)
+    await database.open()
+    return database
 
 
-async def work(store: PostgresStore) -> list[str]:
-    """Write each batch once, with and without a lane, alone and several at once; return those that are written."""
+async def work(database: PostgresDatabase) -> list[str]:
+    """Write each batch once, with and without a start queue, alone and together; return those that are written."""
     written: list[str] = []
 
-    async def write(name: str, lane: str | None = None) -> None:
-        await store.write(batch(name), lane=lane)
+    async def write(name: str, start_queue: str | None = None) -> None:
+        await database.write(batch(name), start_queue=start_queue)
         written.append(name)
 
     await write("a")
     for name in ("b", "c"):
         while True:
             with anyio.fail_after(10):
-                while not await store.take_lane("x"):
+                while not await database.take_start_queue("x"):
                     await anyio.sleep(0.02)
             try:
                 await write(name, "x")
                 break
-            except LaneLostError:
-                await store.leave_lane("x")
-        await store.leave_lane("x")
+            except StartQueueLostError:
+                await database.leave_start_queue("x")
+        await database.leave_start_queue("x")
     async with anyio.create_task_group() as group:
         for name in ("d", "e", "f"):
             group.start_soon(write, name)
-    assert await store.read(NAMES) == [(name,) for name in sorted(written)]
+    assert await database.read(NAMES) == [(name,) for name in sorted(written)]
     return written
 
 
@@ -85,15 +85,15 @@ async def test_whatever_answer_is_lost_each_write_is_made_once(
         postgres.run("DELETE FROM coreclaw.batch")
         async with UnreliableWay.to(postgres.port) as way:
             setattr(way, f"{failure}_at", number)
-            store = PostgresStore(way.dsn, 20.0)
+            database = PostgresDatabase(way.dsn, 20.0)
             try:
-                await store.open()
+                await database.open()
             except LedgerError:
                 lost += 1
-                await store.open()
-            assert await work(store) == ["a", "b", "c", "d", "e", "f"] or lost
+                await database.open()
+            assert await work(database) == ["a", "b", "c", "d", "e", "f"] or lost
             is_over = way.answers < number
-            await store.aclose()
+            await database.aclose()
         assert postgres.run("SELECT string_agg(name, '' ORDER BY name) FROM coreclaw.batch").strip() == "abcdef"
         if is_over:
             break
@@ -105,141 +105,141 @@ async def test_a_write_whose_commit_was_not_answered_is_not_made_again(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
-        await store.write(batch("a"))
+        database = await opened(way.dsn)
+        await database.write(batch("a"))
         way.seen.clear()
         before = way.answers
-        await store.write(batch("b"))
+        await database.write(batch("b"))
         answers = way.answers - before
         assert b"COMMIT" in way.seen[-1]
         way.cut_at = way.answers + answers
 
-        await store.write(batch("c"))
+        await database.write(batch("c"))
 
         assert b"COMMIT" in way.seen[2 * answers - 1]
-        assert await store.read(NAMES) == [("a",), ("b",), ("c",)]
+        assert await database.read(NAMES) == [("a",), ("b",), ("c",)]
         # The control: repeated blindly, it would have failed.
         with pytest.raises(StaleError):
-            await store.write(batch("c"))
-        await store.aclose()
+            await database.write(batch("c"))
+        await database.aclose()
 
 
 async def test_a_commit_that_was_not_made_is_made(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
-        await store.write(batch("a"))
+        database = await opened(way.dsn)
+        await database.write(batch("a"))
         way.cut_at = way.answers + 1
 
-        await store.write(batch("b"))
+        await database.write(batch("b"))
 
-        assert await store.read(NAMES) == [("a",), ("b",)]
-        await store.aclose()
+        assert await database.read(NAMES) == [("a",), ("b",)]
+        await database.aclose()
 
 
 async def test_a_write_whose_commit_did_not_arrive_is_made(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
-        await store.write(batch("a"))
+        database = await opened(way.dsn)
+        await database.write(batch("a"))
         way.cut_before = b"COMMIT"
 
-        await store.write(batch("b"))
+        await database.write(batch("b"))
 
         assert way.cut_before is None
-        assert await store.read(NAMES) == [("a",), ("b",)]
-        await store.aclose()
+        assert await database.read(NAMES) == [("a",), ("b",)]
+        await database.aclose()
 
 
-async def test_a_session_that_was_given_up_loses_its_lanes_though_its_connection_is_open(
+async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_connection_is_open(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, quick: None
 ) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store, rival = await opened(way.dsn), await opened(postgres_dsn)
-        assert await store.take_lane("x")
+        database, rival = await opened(way.dsn), await opened(postgres_dsn)
+        assert await database.take_start_queue("x")
         way.silent_at = way.answers + 1
 
         with anyio.fail_after(5):
-            await store.write(batch("a"))
+            await database.write(batch("a"))
 
         assert way.silent
         with anyio.fail_after(5):
-            while not await rival.take_lane("x"):
+            while not await rival.take_start_queue("x"):
                 await anyio.sleep(0.02)
         await rival.aclose()
-        await store.aclose()
+        await database.aclose()
 
 
-async def test_a_restart_is_waited_for_and_takes_the_lanes_along(
+async def test_a_restart_is_waited_for_and_takes_the_start_queues_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = await opened(postgres_dsn)
-    assert await store.take_lane("x")
-    await store.write(batch("a"), lane="x")
+    database = await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
+    await database.write(batch("a"), start_queue="x")
     postgres.stop()
     caplog.set_level(logging.WARNING)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(store.write, batch("b"))
-        group.start_soon(store.write, batch("c"))
-        group.start_soon(store.read, NAMES)
+        group.start_soon(database.write, batch("b"))
+        group.start_soon(database.write, batch("c"))
+        group.start_soon(database.read, NAMES)
         await anyio.sleep(0.3)
         await anyio.to_thread.run_sync(postgres.start)
 
-    assert await store.read(NAMES) == [("a",), ("b",), ("c",)]
+    assert await database.read(NAMES) == [("a",), ("b",), ("c",)]
     assert caplog.text.count("the session with the ledger in Postgres was lost") == 1
-    with pytest.raises(LaneLostError):
-        await store.write(batch("d"), lane="x")
-    await store.leave_lane("x")
-    assert await store.take_lane("x")
-    await store.write(batch("d"), lane="x")
-    await store.aclose()
+    with pytest.raises(StartQueueLostError):
+        await database.write(batch("d"), start_queue="x")
+    await database.leave_start_queue("x")
+    assert await database.take_start_queue("x")
+    await database.write(batch("d"), start_queue="x")
+    await database.aclose()
 
 
-async def test_a_lane_that_another_process_has_taken_meanwhile_is_not_written_in(
+async def test_a_start_queue_that_another_process_has_taken_meanwhile_is_not_written_in(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
-    store, rival = await opened(postgres_dsn), await opened(postgres_dsn)
-    assert await store.take_lane("x")
-    assert store._session is not None
-    postgres.run(f"SELECT pg_terminate_backend({store._session.pid})")
-    while not await rival.take_lane("x"):
+    database, rival = await opened(postgres_dsn), await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
+    assert database._session is not None
+    postgres.run(f"SELECT pg_terminate_backend({database._session.pid})")
+    while not await rival.take_start_queue("x"):
         await anyio.sleep(0.02)
 
-    with pytest.raises(LaneLostError):
-        await store.write(batch("a"), lane="x")
+    with pytest.raises(StartQueueLostError):
+        await database.write(batch("a"), start_queue="x")
 
-    # The control: without the proof of the lane both would write.
-    await store.write(batch("control"))
-    assert not await store.take_lane("x")
-    await rival.write(batch("a"), lane="x")
+    # The control: without the proof of the start queue both would write.
+    await database.write(batch("control"))
+    assert not await database.take_start_queue("x")
+    await rival.write(batch("a"), start_queue="x")
     await rival.aclose()
-    assert await store.take_lane("x")
-    await store.write(batch("b"), lane="x")
-    assert await store.read(NAMES) == [("a",), ("b",), ("control",)]
-    await store.aclose()
+    assert await database.take_start_queue("x")
+    await database.write(batch("b"), start_queue="x")
+    assert await database.read(NAMES) == [("a",), ("b",), ("control",)]
+    await database.aclose()
 
 
 async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(postgres_dsn: str) -> None:
-    store = await opened(postgres_dsn)
-    assert await store.take_lane("x")
-    assert await store.take_lane("y")
-    await store.read("SELECT pg_advisory_unlock(?)", postgres_session._number_of("x"))
+    database = await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
+    assert await database.take_start_queue("y")
+    await database.read("SELECT pg_advisory_unlock(?)", postgres_session._number_of("x"))
     failures: list[LedgerError] = []
 
-    async def write(name: str, lane: str | None) -> None:
+    async def write(name: str, start_queue: str | None) -> None:
         try:
-            await store.write(batch(name), lane=lane)
-        except LaneLostError as error:
+            await database.write(batch(name), start_queue=start_queue)
+        except StartQueueLostError as error:
             failures.append(error)
 
     async with anyio.create_task_group() as group:
-        for name, lane in (("a", "x"), ("b", "y"), ("c", None)):
-            group.start_soon(write, name, lane)
+        for name, start_queue in (("a", "x"), ("b", "y"), ("c", None)):
+            group.start_soon(write, name, start_queue)
 
     assert len(failures) == 1
-    assert await store.read(NAMES) == [("b",), ("c",)]
-    await store.aclose()
+    assert await database.read(NAMES) == [("b",), ("c",)]
+    await database.aclose()
 
 
 @pytest.mark.endurance
@@ -252,38 +252,38 @@ async def test_a_frozen_server_is_left_for_another_session(
 ) -> None:
     if seconds is not None:
         monkeypatch.setattr(postgres_session, "_SECONDS", seconds)
-    store = await opened(postgres_dsn)
-    assert await store.take_lane("x")
+    database = await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
     began = time.monotonic()
     with postgres.frozen(postgres.run(SESSIONS)):
-        await store.write(batch("a"))
+        await database.write(batch("a"))
         took = time.monotonic() - began
-        with pytest.raises(LaneLostError):
-            await store.write(batch("b"), lane="x")
-        await store.leave_lane("x")
+        with pytest.raises(StartQueueLostError):
+            await database.write(batch("b"), start_queue="x")
+        await database.leave_start_queue("x")
         # The frozen session has it; nobody else does, and it ends when it goes on.
-        assert not await store.take_lane("x")
+        assert not await database.take_start_queue("x")
 
     with anyio.fail_after(10):
-        while not await store.take_lane("x"):
+        while not await database.take_start_queue("x"):
             await anyio.sleep(0.02)
-    await store.write(batch("b"), lane="x")
+    await database.write(batch("b"), start_queue="x")
     assert took < (seconds or 15.0) + 4.0
-    assert await store.read(NAMES) == [("a",), ("b",)]
-    await store.aclose()
+    assert await database.read(NAMES) == [("a",), ("b",)]
+    await database.aclose()
 
 
 async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: str, quick: None) -> None:
     port = int(postgres_dsn.rpartition(":")[2].partition("/")[0])
     async with UnreliableWay.to(port) as way:
-        store = await opened(way.dsn, patience=1.0)
+        database = await opened(way.dsn, patience=1.0)
         way.silent_at = way.answers + 1
         way.is_closed = True
         failures: list[str] = []
 
         async def ask() -> None:
             with pytest.raises(LedgerError) as caught:
-                await store.read(NAMES)
+                await database.read(NAMES)
             failures.append(str(caught.value))
 
         with anyio.fail_after(8):
@@ -292,45 +292,49 @@ async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: s
                     group.start_soon(ask)
 
         assert len(failures) == 20
-        assert all("it was tried again for 1 seconds" in failure for failure in failures)
+        assert all("it was retried for 1 seconds" in failure for failure in failures)
         way.is_closed, way.silent_at = False, None
-        assert await store.read(NAMES) == []
-        await store.aclose()
+        assert await database.read(NAMES) == []
+        await database.aclose()
 
 
 async def test_waiting_for_the_server_can_be_cancelled(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
+        database = await opened(way.dsn)
         way.is_closed = True
         way.cut_at = way.answers + 1
-        for asked in (lambda: store.write(batch("a")), lambda: store.read(NAMES), lambda: store.take_lane("x")):
+        for asked in (
+            lambda: database.write(batch("a")),
+            lambda: database.read(NAMES),
+            lambda: database.take_start_queue("x"),
+        ):
             with anyio.move_on_after(0.3) as scope, anyio.fail_after(5):
                 await asked()
             assert scope.cancelled_caught
         began = time.monotonic()
-        await store.aclose()
+        await database.aclose()
         assert time.monotonic() - began < 1.0
 
 
-async def test_a_store_that_is_closed_while_others_wait_for_the_server_says_so(
+async def test_a_database_that_is_closed_while_others_wait_for_the_server_says_so(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
+        database = await opened(way.dsn)
         way.is_closed = True
         way.cut_at = way.answers + 1
 
         async def ask() -> None:
             with pytest.raises(LedgerError, match="closed"):
-                await store.read(NAMES)
+                await database.read(NAMES)
 
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group:
                 group.start_soon(ask)
                 await anyio.sleep(0.3)
-                await store.aclose()
+                await database.aclose()
 
 
 @pytest.mark.endurance
@@ -341,9 +345,9 @@ async def test_writes_that_lock_each_other_are_made_again(
     await first.write(*(batch(f"n{number:02}") for number in range(40)))
     change = "UPDATE batch SET created = created + 1 WHERE name = ?"
 
-    async def write(store: PostgresStore, names: Sequence[int]) -> None:
+    async def write(database: PostgresDatabase, names: Sequence[int]) -> None:
         for _ in range(6):
-            await store.write(*(Statement.of(change, f"n{number:02}", changes=1) for number in names))
+            await database.write(*(Statement.of(change, f"n{number:02}", changes=1) for number in names))
 
     async with anyio.create_task_group() as group:
         group.start_soon(write, first, range(40))
@@ -375,19 +379,19 @@ async def test_a_process_that_stands_still_within_a_write_does_not_stop_the_othe
 async def test_a_ledger_that_is_made_anew_is_noticed(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
-    store = await opened(postgres_dsn)
+    database = await opened(postgres_dsn)
     postgres.run("DROP SCHEMA coreclaw CASCADE")
     with pytest.raises(LedgerError, match="does not exist"):
-        await store.write(batch("a"))
+        await database.write(batch("a"))
     await (await opened(postgres_dsn)).aclose()
 
     with pytest.raises(LedgerError, match="made anew or restored while it was open"):
-        await store.write(batch("a"))
-    assert store._session is not None
-    store._session.end()
+        await database.write(batch("a"))
+    assert database._session is not None
+    database._session.end()
     with pytest.raises(LedgerError, match="made anew or restored while it did not answer"):
-        await store.write(batch("a"))
-    await store.aclose()
+        await database.write(batch("a"))
+    await database.aclose()
 
 
 async def test_rows_of_sessions_go_with_them(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> None:
@@ -399,26 +403,26 @@ async def test_rows_of_sessions_go_with_them(postgres: postgres_server.PostgresS
         f"INSERT INTO coreclaw.coreclaw_ledger VALUES ('session x', '5 {long_ago}'), ('session y', '5 9999999999')"
     )
 
-    store = await opened(postgres_dsn)
+    database = await opened(postgres_dsn)
 
     assert postgres.run(rows).strip() == "2"
-    await store.aclose()
+    await database.aclose()
 
 
 @pytest.mark.parametrize(
     "sql", ["SELECT nothing", "SELECT 1 / 0", "SELECT 1 WHERE 1 = ?", "SELECT ?::bigint", "SELECT name FROM nowhere"]
 )
 async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(postgres_dsn: str, sql: str) -> None:
-    store = await opened(postgres_dsn)
-    assert await store.take_lane("x")
+    database = await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
 
     with pytest.raises(LedgerError, match="the ledger in Postgres cannot be used: "):
-        await store.read(sql, *(["no number"] if "?" in sql else []))
+        await database.read(sql, *(["no number"] if "?" in sql else []))
     with pytest.raises(LedgerError):
-        await store.write(Statement.of(sql, *(["no number"] if "?" in sql else [])))
+        await database.write(Statement.of(sql, *(["no number"] if "?" in sql else [])))
 
-    await store.write(batch("a"), lane="x")
-    await store.aclose()
+    await database.write(batch("a"), start_queue="x")
+    await database.aclose()
 
 
 @pytest.mark.parametrize(
@@ -435,7 +439,7 @@ async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(postg
 )
 async def test_an_address_that_leads_nowhere_is_a_ledger_error(dsn: str) -> None:
     with anyio.fail_after(10), pytest.raises(LedgerError) as caught:
-        await PostgresStore(dsn, 60.0).open()
+        await PostgresDatabase(dsn, 60.0).open()
 
     assert type(caught.value) is LedgerError
     assert "s3cret" not in str(caught.value)
@@ -456,7 +460,7 @@ async def test_what_is_no_postgres_is_a_ledger_error(answer: bytes, quick: None)
     async with anyio.create_task_group() as group:
         group.start_soon(listener.serve, serve)
         with anyio.fail_after(10), pytest.raises(LedgerError):
-            await PostgresStore(f"postgresql://me@127.0.0.1:{port}/x", 60.0).open()
+            await PostgresDatabase(f"postgresql://me@127.0.0.1:{port}/x", 60.0).open()
         group.cancel_scope.cancel()
     await listener.aclose()
 
@@ -469,16 +473,16 @@ def test_rows_go_in_pieces_that_a_slow_network_carries(anyio_backend: str) -> No
     assert list(postgres_driver.pieces_of([])) == []
 
 
-async def test_a_query_that_is_cancelled_costs_no_lane(postgres_dsn: str) -> None:
-    store = await opened(postgres_dsn)
-    assert await store.take_lane("x")
+async def test_a_query_that_is_cancelled_costs_no_start_queue(postgres_dsn: str) -> None:
+    database = await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
     with anyio.move_on_after(0.1) as scope:
-        await store.read("SELECT pg_sleep(30)")
+        await database.read("SELECT pg_sleep(30)")
     assert scope.cancelled_caught
 
-    await store.write(batch("a"), lane="x")
-    assert await store.read(NAMES) == [("a",)]
-    await store.aclose()
+    await database.write(batch("a"), start_queue="x")
+    assert await database.read(NAMES) == [("a",)]
+    await database.aclose()
 
 
 @pytest.mark.endurance
@@ -515,8 +519,8 @@ async def test_a_batch_goes_on_after_failures_of_its_ledger_and_pays_once(
 
 
 async def test_a_transaction_that_has_failed_is_not_taken_for_a_commit(postgres_dsn: str) -> None:
-    store = await opened(postgres_dsn)
-    session = store._session
+    database = await opened(postgres_dsn)
+    session = database._session
     assert session is not None
     await session.begin()
     with pytest.raises(LedgerError, match="division by zero"):
@@ -525,8 +529,8 @@ async def test_a_transaction_that_has_failed_is_not_taken_for_a_commit(postgres_
     with pytest.raises(LedgerError, match="COMMIT was answered with ROLLBACK"):
         await session.commit()
 
-    await store.write(batch("a"))
-    await store.aclose()
+    await database.write(batch("a"))
+    await database.aclose()
 
 
 async def test_a_session_whose_transaction_cannot_be_undone_is_over(
@@ -558,10 +562,10 @@ async def test_a_waiter_that_the_driver_has_cancelled_is_a_lost_session(postgres
 
 @pytest.mark.endurance
 async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(postgres_dsn: str) -> None:
-    store = await opened(postgres_dsn)
+    database = await opened(postgres_dsn)
     for number in range(40):
-        first = asyncio.create_task(store.write(batch(f"first{number}")))
-        others = [asyncio.create_task(store.write(batch(f"other{number}-{name}"))) for name in "abc"]
+        first = asyncio.create_task(database.write(batch(f"first{number}")))
+        others = [asyncio.create_task(database.write(batch(f"other{number}-{name}"))) for name in "abc"]
         for _ in range(number):
             await asyncio.sleep(0)
         await asyncio.sleep(number % 4 / 2_000)
@@ -569,19 +573,19 @@ async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(p
         await asyncio.gather(first, return_exceptions=True)
         await asyncio.gather(*others)
 
-    assert await store.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(120,)]
-    await store.aclose()
+    assert await database.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(120,)]
+    await database.aclose()
 
 
-async def test_a_lane_is_given_back_while_the_store_is_closed(postgres_dsn: str) -> None:
-    store, rival = await opened(postgres_dsn), await opened(postgres_dsn)
-    assert await store.take_lane("x")
-    async with anyio.create_task_group() as group, store._turn:
-        group.start_soon(store.leave_lane, "x")
+async def test_a_start_queue_is_given_back_while_the_database_is_closed(postgres_dsn: str) -> None:
+    database, rival = await opened(postgres_dsn), await opened(postgres_dsn)
+    assert await database.take_start_queue("x")
+    async with anyio.create_task_group() as group, database._turn:
+        group.start_soon(database.leave_start_queue, "x")
         await anyio.sleep(0.05)
-        await store.aclose()
+        await database.aclose()
 
-    assert await rival.take_lane("x")
+    assert await rival.take_start_queue("x")
     await rival.aclose()
 
 
@@ -589,31 +593,31 @@ async def test_what_was_refused_stays_so_when_the_session_is_lost(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
+        database = await opened(way.dsn)
         refused: list[LedgerError] = []
 
-        async def write(name: str, lane: str | None) -> None:
+        async def write(name: str, start_queue: str | None) -> None:
             try:
-                await store.write(batch(name), lane=lane)
-            except LaneLostError as error:
+                await database.write(batch(name), start_queue=start_queue)
+            except StartQueueLostError as error:
                 refused.append(error)
 
-        async with anyio.create_task_group() as group, store._turn:
+        async with anyio.create_task_group() as group, database._turn:
             group.start_soon(write, "a", "never taken")
             group.start_soon(write, "b", None)
             await anyio.sleep(0.05)
             way.cut_at = way.answers + 1
 
         assert len(refused) == 1
-        assert await store.read(NAMES) == [("b",)]
-        await store.aclose()
+        assert await database.read(NAMES) == [("b",)]
+        await database.aclose()
 
 
 @pytest.mark.parametrize("lost", ["nothing", "answer", "commit"])
 async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_answered(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, lost: str
 ) -> None:
-    def refuse(rows: list[Row]) -> list[Statement]:
+    def refuse(rows: list[SqlRow]) -> list[Statement]:
         raise OverBudgetError(Spending(Decimal(1)))
 
     refused: dict[str, Step] = {
@@ -624,19 +628,19 @@ async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_a
         "written": batch("same"),
     }
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
-        await store.write(batch("before"))
+        database = await opened(way.dsn)
+        await database.write(batch("before"))
 
         async def end_of(step: Step, into: list[str]) -> None:
             try:
-                await store.write(step)
+                await database.write(step)
                 into.append("written")
             except (StaleError, LedgerError) as error:
                 into.append(type(error).__name__)
 
         async def write_all(suffix: str) -> list[str]:
             ends: list[str] = []
-            async with anyio.create_task_group() as group, store._turn:
+            async with anyio.create_task_group() as group, database._turn:
                 group.start_soon(end_of, batch(f"good{suffix}"), ends)
                 for step in refused.values():
                     group.start_soon(end_of, step, ends)
@@ -649,36 +653,36 @@ async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_a
             return sorted(ends)
 
         await write_all("0")  # So that all is prepared.
-        await store.write(Statement.of("DELETE FROM batch WHERE name = 'same'"))
+        await database.write(Statement.of("DELETE FROM batch WHERE name = 'same'"))
         before = way.answers
         expected = await write_all("1")
         answers = way.answers - before
-        await store.write(Statement.of("DELETE FROM batch WHERE name = 'same'"))
+        await database.write(Statement.of("DELETE FROM batch WHERE name = 'same'"))
 
         assert expected == ["LedgerError", "OverBudgetError", "StaleError", "StaleError", "written", "written"]
         assert await write_all("2") == expected
-        assert await store.read(NAMES) == [(name,) for name in ("before", "good0", "good1", "good2", "same")]
-        await store.aclose()
+        assert await database.read(NAMES) == [(name,) for name in ("before", "good0", "good1", "good2", "same")]
+        await database.aclose()
 
 
-async def test_a_store_that_is_closed_while_another_session_begins_leaves_none(
+async def test_a_database_that_is_closed_while_another_session_begins_leaves_none(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     await (await opened(postgres_dsn)).aclose()  # So that the tables are there.
     async with UnreliableWay.to(postgres.port) as way:
-        store = await opened(way.dsn)
+        database = await opened(way.dsn)
         begun = way.answers
         way.cut_at, way.silent_at = begun + 1, 2 * begun
 
         async def ask() -> None:
             with pytest.raises(LedgerError, match="closed"):
-                await store.read(NAMES)
+                await database.read(NAMES)
 
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             while way.answers < way.silent_at:
                 await anyio.sleep(0.01)
-            await store.aclose()
+            await database.aclose()
             way.goes_on.set()
 
         with anyio.fail_after(5):
@@ -686,13 +690,13 @@ async def test_a_store_that_is_closed_while_another_session_begins_leaves_none(
                 await anyio.sleep(0.05)
 
 
-async def test_lanes_of_a_machine_that_is_gone_are_free_after_a_minute(postgres_dsn: str) -> None:
-    store = await opened(postgres_dsn)
+async def test_start_queues_of_a_machine_that_is_gone_are_free_after_a_minute(postgres_dsn: str) -> None:
+    database = await opened(postgres_dsn)
 
-    times = [await store.read(f"SHOW tcp_keepalives_{name}") for name in ("idle", "interval", "count")]
+    times = [await database.read(f"SHOW tcp_keepalives_{name}") for name in ("idle", "interval", "count")]
 
     assert times == [[("30",)], [("10",)], [("3",)]]
-    await store.aclose()
+    await database.aclose()
 
 
 async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_process(
@@ -725,11 +729,11 @@ async def test_a_failover_to_a_standby_that_is_behind_is_noticed(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
     current, behind = await opened(postgres_dsn), await opened(postgres_dsn)
-    for store in (current, behind):
-        await store.write(batch(f"{id(store)}"))
+    for database in (current, behind):
+        await database.write(batch(f"{id(database)}"))
     copy = await anyio.to_thread.run_sync(postgres.backup)
     await behind.write(batch("lost"))
-    assert await behind.take_lane("x")
+    assert await behind.take_start_queue("x")
     await anyio.to_thread.run_sync(postgres.replace_with, copy)
 
     for _ in range(2):
@@ -738,9 +742,9 @@ async def test_a_failover_to_a_standby_that_is_behind_is_noticed(
         with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
             await behind.read(NAMES)
         with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
-            await behind.take_lane("y")
+            await behind.take_start_queue("y")
         with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
-            await behind.write(batch("after"), lane="x")
+            await behind.write(batch("after"), start_queue="x")
     # The control: a session of which nothing is missing goes on.
     await current.write(batch("after"))
     await current.aclose()
@@ -775,7 +779,7 @@ async def test_a_batch_whose_ledger_has_lost_what_it_acknowledged_starts_nothing
 
 
 async def test_a_write_waits_while_the_tables_are_renewed_and_is_then_not_made(postgres_dsn: str) -> None:
-    store, newer = await opened(postgres_dsn), await opened(postgres_dsn)
+    database, newer = await opened(postgres_dsn), await opened(postgres_dsn)
     assert newer._session is not None
     await newer._session.run(
         f"BEGIN; SELECT pg_advisory_xact_lock({postgres_session._TABLES_LOCK}); "
@@ -785,7 +789,7 @@ async def test_a_write_waits_while_the_tables_are_renewed_and_is_then_not_made(p
 
     async def write() -> None:
         with pytest.raises(LedgerError, match="has version 3 by now"):
-            await store.write(batch("a"))
+            await database.write(batch("a"))
         ends.append("refused")
 
     async with anyio.create_task_group() as group:
@@ -795,6 +799,6 @@ async def test_a_write_waits_while_the_tables_are_renewed_and_is_then_not_made(p
         await newer._session.commit()
 
     assert ends == ["refused"]
-    assert await store.read(NAMES) == []
-    await store.aclose()
+    assert await database.read(NAMES) == []
+    await database.aclose()
     await newer.aclose()

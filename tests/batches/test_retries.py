@@ -363,7 +363,7 @@ async def test_a_run_that_is_to_be_aborted_for_two_reasons_is_aborted_once(servi
     async with opened(service, "memory", count=1) as batch, anyio.create_task_group() as group:
         group.start_soon(finish, batch)
         await service.clock.sleep(60)
-        aborts = RunAborts(means=batch._means)
+        aborts = RunAborts(batch_context=batch._batch_context)
         (run_id,) = service.runs
         for _ in range(2):
             group.start_soon(aborts.abort, run_id)

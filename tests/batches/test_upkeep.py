@@ -22,7 +22,7 @@ from coreclaw_async import (
     RunSpec,
     SettleTimes,
 )
-from coreclaw_async._batches.store import Statement
+from coreclaw_async._batches.database import Statement
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 DAY = 86_400.0
@@ -139,7 +139,7 @@ async def test_control_without_its_ids_a_run_would_be_taken_for_the_lost_start(s
     async with opened(service, kept, count=1) as batch:
         await finish(batch)
         assert await batch.prune(older_than=0) is not None
-        await batch._means.ledger.store.write(Statement.of("DELETE FROM run"))
+        await batch._batch_context.ledger.database.write(Statement.of("DELETE FROM run"))
     service.faults.add(faults.drop_before_commit(), operation="runWorker")
     async with opened(service, kept, count=1, exclusive=True, settle_times=SettleTimes(skew=600)) as batch:
         (outcome,) = await finish(batch)
@@ -151,7 +151,7 @@ async def test_ids_are_forgotten_after_two_months_unless_an_older_start_is_open(
     service: FakeService, kept: str
 ) -> None:
     async def known(batch: AsyncBatch) -> int:
-        return len(await batch._means.ledger.store.read("SELECT run_id FROM run"))
+        return len(await batch._batch_context.ledger.database.read("SELECT run_id FROM run"))
 
     async with opened(service, kept, count=2) as batch:
         await finish(batch)
@@ -245,16 +245,16 @@ async def test_days_of_another_type_are_refused(service: FakeService, ledger: st
 async def test_a_worker_is_exclusive_again_after_foreign_runs_were_forgotten(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=1, exclusive=True) as batch:
         await finish(batch)
-        lanes = batch._means.ledger.lanes
-        lane = await lanes.find(WORKER.replace("/", "~"))
-        assert lane is not None
-        names = await lanes.names(lane)
-        await lanes.note_foreign(names)
-        assert await lanes.has_foreign(names)
+        start_queues = batch._batch_context.ledger.start_queues
+        start_queue = await start_queues.find(WORKER.replace("/", "~"))
+        assert start_queue is not None
+        names = await start_queues.names(start_queue)
+        await start_queues.note_foreign(names)
+        assert await start_queues.has_foreign(names)
 
         await batch.reset_foreign(WORKER)
 
-        assert not await lanes.has_foreign(names)
+        assert not await start_queues.has_foreign(names)
         with pytest.raises(KeyError, match="me/none"):
             await batch.reset_foreign("me/none")
 

@@ -19,7 +19,7 @@ from raw_server import RawRequest, RawServer, answering, envelope, http, read_re
 
 from coreclaw_async import CoreClaw, RetryPolicy
 from coreclaw_async._wire.timestamps import SeenDate
-from coreclaw_async.cli.doctor_findings import Settings, check_clock, examine
+from coreclaw_async.cli.doctor_findings import DoctorSettings, check_clock, examine
 from coreclaw_async.cli.doctor_looks import Examination, Finding, NotingTransport
 from coreclaw_async.testing import FakeService, RealClock, faults
 
@@ -393,7 +393,7 @@ def examined(url: str, *, seconds: float, look_seconds: float) -> list[Finding]:
     way = NotingTransport()
     policy = RetryPolicy(max_attempts=1)
     with CoreClaw(KEY, base_url=url, transport=way, retry=policy, on_event=way.note) as client:
-        settings = Settings(url=httpx.URL(url), url_source="x", key_source="y")
+        settings = DoctorSettings(url=httpx.URL(url), url_source="x", key_source="y")
         examination = Examination(client=client, way=way, seconds=seconds, look_seconds=look_seconds)
         return list(examine(examination, settings))
 

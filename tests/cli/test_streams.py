@@ -25,7 +25,7 @@ def _streams_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("stdin", "stdout", "stderr", "__stdout__", "__stderr__"):
         monkeypatch.setattr(sys, name, getattr(sys, name))
     yield
-    streams.leave()
+    streams.restore()
 
 
 def full(name: streams.Name, monkeypatch: pytest.MonkeyPatch) -> io.TextIOWrapper:
@@ -69,7 +69,7 @@ def test_what_was_given_up_takes_nothing_and_is_no_terminal(monkeypatch: pytest.
     with pytest.raises(OSError, match="given up"):
         sys.stdout.write("x")
     assert not sys.stdout.isatty()
-    streams.leave()
+    streams.restore()
     assert sys.stdout is raw
     raw.close()  # What is below was never the watcher's to close, and its buffer has somewhere to go.
 

@@ -66,10 +66,10 @@ async def test_a_proxy_that_makes_no_tunnel_means_that_nothing_was_sent(
         async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=5.0) as client:
             with pytest.raises(RequestNotSentError) as caught:
                 await client.workers.start_run(WORKER, INPUT)
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
 
     assert not caught.value.may_have_taken_effect
-    assert [request.method for request in proxy.requests] == ["CONNECT", "CONNECT"], "tried again, for that is safe"
+    assert [request.method for request in proxy.requests] == ["CONNECT", "CONNECT"], "retried, for that is safe"
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", ESTABLISHED], ids=["nothing", "half an answer", "no handshake"])

@@ -1,4 +1,4 @@
-"""Answers that a gateway has broken: a read is sent again, and what is told at last is the status."""
+"""Answers that a gateway has broken: a read is retried, and what is told at last is the status."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def few_attempts() -> RetryPolicy:
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
-async def test_a_read_is_sent_again_after_a_broken_answer(
+async def test_a_read_is_retried_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
     service.faults.add(fault, operation="getAccount", times=2)

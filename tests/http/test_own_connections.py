@@ -220,7 +220,7 @@ async def test_closing_a_client_while_a_request_connects_leaves_no_connection_op
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, client)
-                while not client.lanes_in_use:
+                while not client.connections_in_use:
                     await anyio.lowlevel.checkpoint()
                 for _ in range(turns):
                     await anyio.lowlevel.checkpoint()
@@ -244,7 +244,7 @@ async def test_reads_share_a_connection_and_starts_have_one_each() -> None:
             with anyio.fail_after(5):
                 while server.closed < 3:  # Those of the starts, which end with their answers.
                     await anyio.sleep(0.01)
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
 
     assert len({request.connection for request in server.of("GET")}) == 1
     assert len({request.connection for request in server.of("POST")}) == 3

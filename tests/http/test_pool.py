@@ -9,10 +9,10 @@ import anyio
 import anyio.lowlevel
 import httpx
 
-from coreclaw_async._http.pool import FLIGHT, Flight, Lanes
+from coreclaw_async._http.pool import SEND_PROGRESS, ConnectionPool, SendProgress
 
 
-class Lane(httpx.AsyncBaseTransport):
+class Connection(httpx.AsyncBaseTransport):
     """A transport whose connecting can be held up."""
 
     def __init__(self, connected: anyio.Event | None = None) -> None:
@@ -36,103 +36,103 @@ class Lane(httpx.AsyncBaseTransport):
         self.is_closed = True
 
 
-def request_with(flight: Flight) -> httpx.Request:
-    extensions: dict[str, Any] = {FLIGHT: flight, "trace": flight.trace}
+def request_with(progress: SendProgress) -> httpx.Request:
+    extensions: dict[str, Any] = {SEND_PROGRESS: progress, "trace": progress.trace}
     return httpx.Request("POST", "https://service.test/", extensions=extensions)
 
 
-def lanes_of(make: Callable[[], httpx.AsyncBaseTransport]) -> tuple[Lanes, list[Any]]:
+def pool_of(make: Callable[[], httpx.AsyncBaseTransport]) -> tuple[ConnectionPool, list[Any]]:
     made: list[Any] = []
 
     def keep() -> httpx.AsyncBaseTransport:
         made.append(make())
         return made[-1]  # type: ignore[no-any-return]
 
-    return Lanes(keep, max_connections=100), made
+    return ConnectionPool(keep, max_connections=100), made
 
 
-async def test_the_lane_that_was_used_last_is_used_next() -> None:
-    lanes, made = lanes_of(Lane)
-    first = await lanes.handle_async_request(request_with(Flight()))
-    second = await lanes.handle_async_request(request_with(Flight()))
-    assert (lanes.in_use, lanes.open) == (2, 2)
+async def test_the_connection_that_was_used_last_is_used_next() -> None:
+    pool, made = pool_of(Connection)
+    first = await pool.handle_async_request(request_with(SendProgress()))
+    second = await pool.handle_async_request(request_with(SendProgress()))
+    assert (pool.in_use, pool.open) == (2, 2)
     for response in (first, second):
         await response.aread()
-    third = await lanes.handle_async_request(request_with(Flight()))
+    third = await pool.handle_async_request(request_with(SendProgress()))
     await third.aread()
 
-    assert [lane.sent for lane in made] == [1, 2]
-    assert (lanes.in_use, lanes.open) == (0, 2)
-    await lanes.aclose()
-    assert all(lane.is_closed for lane in made)
+    assert [connection.sent for connection in made] == [1, 2]
+    assert (pool.in_use, pool.open) == (0, 2)
+    await pool.aclose()
+    assert all(connection.is_closed for connection in made)
 
 
-async def test_a_lane_whose_answer_was_not_read_is_thrown_away() -> None:
-    lanes, made = lanes_of(Lane)
-    response = await lanes.handle_async_request(request_with(Flight()))
+async def test_a_connection_whose_answer_was_not_read_is_thrown_away() -> None:
+    pool, made = pool_of(Connection)
+    response = await pool.handle_async_request(request_with(SendProgress()))
     assert isinstance(response.stream, httpx.AsyncByteStream)
     await response.stream.aclose()
     await response.stream.aclose()
 
-    assert (lanes.in_use, lanes.open) == (0, 0)
+    assert (pool.in_use, pool.open) == (0, 0)
     assert made[0].is_closed
-    await lanes.aclose()
+    await pool.aclose()
 
 
-async def test_what_is_connecting_when_the_lanes_close_is_not_sent() -> None:
+async def test_what_is_connecting_when_the_connections_close_is_not_sent() -> None:
     connected = anyio.Event()
-    lanes, made = lanes_of(lambda: Lane(connected))
-    flight = Flight(is_exclusive=True)
+    pool, made = pool_of(lambda: Connection(connected))
+    progress = SendProgress(is_exclusive=True)
     failures: list[BaseException] = []
 
     async def send() -> None:
         try:
-            await lanes.handle_async_request(request_with(flight))
+            await pool.handle_async_request(request_with(progress))
         except RuntimeError as error:
             failures.append(error)
 
     async with anyio.create_task_group() as group:
         group.start_soon(send)
         await anyio.wait_all_tasks_blocked()
-        await lanes.aclose()
+        await pool.aclose()
         connected.set()
 
     assert len(failures) == 1
     assert made[0].sent == 0
-    assert not flight.may_have_left
+    assert not progress.may_have_left
 
 
-async def test_an_answer_that_is_read_after_closing_closes_its_lane() -> None:
-    lanes, made = lanes_of(Lane)
-    response = await lanes.handle_async_request(request_with(Flight()))
-    await lanes.aclose()
+async def test_an_answer_that_is_read_after_closing_closes_its_connection() -> None:
+    pool, made = pool_of(Connection)
+    response = await pool.handle_async_request(request_with(SendProgress()))
+    await pool.aclose()
     await response.aread()
 
     assert made[0].is_closed
-    assert lanes.open == 0
+    assert pool.open == 0
 
 
 def test_a_loop_that_was_closed_without_a_word_is_forgotten() -> None:
     import asyncio
 
-    lanes, _ = lanes_of(Lane)
+    pool, _ = pool_of(Connection)
 
     async def send() -> None:
-        await (await lanes.handle_async_request(request_with(Flight()))).aread()
+        await (await pool.handle_async_request(request_with(SendProgress()))).aread()
 
     for _round in range(3):
         loop = asyncio.new_event_loop()
         loop.run_until_complete(send())
         loop.close()  # Without shutdown_asyncgens.
 
-    assert lanes.open == 1
+    assert pool.open == 1
 
 
-async def test_closing_what_is_idle_after_the_lanes_were_closed_does_nothing() -> None:
-    lanes, _ = lanes_of(Lane)
-    await (await lanes.handle_async_request(request_with(Flight()))).aread()
-    await lanes.aclose()
+async def test_closing_what_is_idle_after_the_connections_were_closed_does_nothing() -> None:
+    pool, _ = pool_of(Connection)
+    await (await pool.handle_async_request(request_with(SendProgress()))).aread()
+    await pool.aclose()
 
-    await lanes.close_idle()
+    await pool.close_idle()
 
-    assert lanes.open == 0
+    assert pool.open == 0

@@ -218,7 +218,7 @@ async def test_the_password_of_a_proxy_is_in_no_error(password: str, monkeypatch
         error = error.__cause__ or error.__context__
 
 
-async def test_a_start_that_cannot_be_sent_is_sent_again_by_a_fake_service_that_tells_so(service: FakeService) -> None:
+async def test_a_start_that_cannot_be_sent_is_retried_by_a_fake_service_that_tells_so(service: FakeService) -> None:
     service.faults.add(faults.refuse_connection(), operation="runWorker", times=2)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=QUICK) as client:
         with pytest.raises(RequestNotSentError):

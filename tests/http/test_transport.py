@@ -1,4 +1,4 @@
-"""Sending: lanes, deadlines, answers that are not answers, event loops, and many calls at once."""
+"""Sending: connections, deadlines, answers that are not answers, event loops, and many calls at once."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ async def test_a_big_answer_is_refused_over_a_socket_and_the_next_call_works() -
             for _ in range(2):
                 with pytest.raises(ResponseTooLargeError, match="more than 1000000 bytes"):
                     await client.account.get()
-                assert client.lanes_in_use == 0
+                assert client.connections_in_use == 0
             await client.account.get()
 
 
@@ -272,15 +272,15 @@ async def test_a_thousand_calls_at_once_with_latency() -> None:
             async with anyio.create_task_group() as group:
                 for _ in range(1000):
                     group.start_soon(client.runs.get, run_id)
-            assert client.lanes_in_use == 0
-            assert client._context.transport.connections._lanes is not None
-            assert client._context.transport.connections._lanes.open <= 100
+            assert client.connections_in_use == 0
+            assert client._context.transport.connections._pool is not None
+            assert client._context.transport.connections._pool.open <= 100
 
     assert len(service.requests) == 1000
 
 
 @pytest.mark.endurance
-async def test_cancelling_calls_at_random_moments_leaks_no_lane() -> None:
+async def test_cancelling_calls_at_random_moments_leaks_no_connection() -> None:
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER)
     dice = random.Random(7)
@@ -299,13 +299,13 @@ async def test_cancelling_calls_at_random_moments_leaks_no_lane() -> None:
                 for _ in range(2000):
                     group.start_soon(call, dice.uniform(0, 1.5) if dice.random() < 0.7 else None)
             assert ended == 2000
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
             assert (await client.runs.get(run_id)).run_id == run_id
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_cancelling_tasks_of_asyncio_leaks_no_lane() -> None:
+async def test_cancelling_tasks_of_asyncio_leaks_no_connection() -> None:
     import asyncio
 
     service = FakeService(clock=RealClock())
@@ -319,7 +319,7 @@ async def test_cancelling_tasks_of_asyncio_leaks_no_lane() -> None:
                 if dice.random() < 0.7:
                     asyncio.get_running_loop().call_later(dice.uniform(0, 0.3), task.cancel)
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
             assert (await client.runs.get(run_id)).run_id == run_id
 
 
@@ -338,8 +338,8 @@ def test_a_client_serves_one_event_loop_after_another(backend: str) -> None:
                 await client.account.get()
 
         anyio.run(main, backend=backend)
-        assert client._context.transport.connections._lanes is not None
-        assert client._context.transport.connections._lanes.open == 0, "closed with its loop"
+        assert client._context.transport.connections._pool is not None
+        assert client._context.transport.connections._pool.open == 0, "closed with its loop"
         anyio.run(main, backend=backend)
         anyio.run(last, backend=backend)
         gc.collect()
@@ -388,7 +388,7 @@ async def test_a_callers_own_client_is_used_and_left_open(service: FakeService) 
     async with httpx.AsyncClient(transport=service, auth=("user", "password")) as http:
         async with AsyncCoreClaw(service.api_key, http_client=http, clock=service.clock) as client:
             await client.account.get()
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
         assert not http.is_closed
 
     assert service.requests[0].headers["authorization"] == f"Bearer {service.api_key}"

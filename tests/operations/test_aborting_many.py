@@ -127,7 +127,7 @@ async def test_aborting_ends_in_time_when_the_service_is_silent(caplog: pytest.L
     real = anyio.current_time()
     async with AsyncCoreClaw(service.api_key, transport=Silent(), clock=service.clock) as client:
         error = await leave_all(client, ids)
-        assert client.lanes_in_use == 0
+        assert client.connections_in_use == 0
 
     assert 5 <= anyio.current_time() - real <= 8
     assert error.not_aborted == tuple(ids)

@@ -258,7 +258,7 @@ async def test_a_queue_item_is_linked_to_its_run(client: AsyncCoreClaw, service:
 
 async def test_a_client_that_is_closed_or_forgotten_is_no_longer_told(service: FakeService, hub: CallbackHub) -> None:
     client = joined(service, hub)
-    context = weakref.ref(client._context.watcher)
+    context = weakref.ref(client._context.poller)
     await client.aclose()
     del client
     gc.collect()
@@ -319,7 +319,7 @@ async def test_a_refusal_after_which_a_run_may_exist_is_settled_too(
 
 async def test_unknown_starts_are_remembered_only_so_far(service: FakeService, hub: CallbackHub) -> None:
     async with joined(service, hub) as client:
-        joined_hub = client._context.joined
+        joined_hub = client._context.hub_link
         assert joined_hub is not None
         told: list[StartReconciled] = []
         first = hub.new_url()

@@ -72,7 +72,7 @@ async def test_a_repetition_that_is_refused_as_a_whole_leaves_open_what_the_firs
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-async def test_a_request_that_did_nothing_is_answered_plainly_when_it_is_sent_again(
+async def test_a_request_that_did_nothing_is_answered_plainly_when_it_is_retried(
     client: AsyncCoreClaw, service: FakeService, name: str
 ) -> None:
     operation, act = ACTIONS[name]

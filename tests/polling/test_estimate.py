@@ -1,4 +1,4 @@
-"""Which means of looking at runs is chosen, as far as the lists are known."""
+"""Which method of looking at runs is chosen, as far as the lists are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreclaw_async._polling.estimate import FEW, PAGE, ListMemory, ListShape, Means
+from coreclaw_async._polling.estimate import FEW, PAGE, ListCache, ListEstimate, PollMethod
 from coreclaw_async._wire.timestamps import SERVICE_ZONE, month_window, month_windows
 from coreclaw_async.models import Page, Run, RunStatus
 
@@ -32,93 +32,95 @@ def going(*created: float, status: RunStatus = RunStatus.RUNNING) -> dict[str, R
     return {run_id(time, number): Run(status=status) for number, time in enumerate(created)}
 
 
-def choose(shape: ListShape, left: dict[str, Run | None], pages_read: int = 0, *, has_states: bool = False) -> Means:
-    return shape.choose(left, total=len(left), pages_read=pages_read, has_states=has_states)
+def choose(
+    estimate: ListEstimate, left: dict[str, Run | None], pages_read: int = 0, *, has_states: bool = False
+) -> PollMethod:
+    return estimate.choose(left, total=len(left), pages_read=pages_read, has_states=has_states)
 
 
 def test_a_few_are_asked_for() -> None:
-    assert choose(ListShape(), going(*range(100, 100 + FEW))) is Means.DETAILS
+    assert choose(ListEstimate(), going(*range(100, 100 + FEW))) is PollMethod.DETAILS
 
 
 def test_many_of_whom_nothing_is_known_are_looked_for_among_the_newest() -> None:
-    assert choose(ListShape(), going(*range(100, 150))) is Means.NEWEST
+    assert choose(ListEstimate(), going(*range(100, 150))) is PollMethod.NEWEST
 
 
 def test_who_lies_far_down_the_list_is_looked_for_among_the_running() -> None:
-    shape = ListShape()
-    shape.learn_newest(1, page(10_000, 9_990, count=50_000))
+    estimate = ListEstimate()
+    estimate.learn_newest(1, page(10_000, 9_990, count=50_000))
 
-    assert choose(shape, going(*range(100, 150)), 1) is Means.STATES
-    assert choose(shape, going(*range(100, 150)), 1, has_states=True) is Means.DETAILS
+    assert choose(estimate, going(*range(100, 150)), 1) is PollMethod.STATES
+    assert choose(estimate, going(*range(100, 150)), 1, has_states=True) is PollMethod.DETAILS
 
 
 def test_runs_of_one_millisecond_go_on_on_the_next_page() -> None:
-    shape = ListShape()
-    shape.learn_newest(1, page(500, 500, count=2 * PAGE))
+    estimate = ListEstimate()
+    estimate.learn_newest(1, page(500, 500, count=2 * PAGE))
 
-    assert choose(shape, going(*[500] * 20), 1) is Means.NEWEST
+    assert choose(estimate, going(*[500] * 20), 1) is PollMethod.NEWEST
 
 
 def test_what_should_have_been_on_a_page_that_was_read_is_not_looked_for_on_the_next() -> None:
-    shape = ListShape()
-    shape.learn_newest(1, page(900, 100, count=5_000))
+    estimate = ListEstimate()
+    estimate.learn_newest(1, page(900, 100, count=5_000))
 
-    assert choose(shape, going(*range(200, 220)), 1) is not Means.NEWEST
+    assert choose(estimate, going(*range(200, 220)), 1) is not PollMethod.NEWEST
 
 
 def test_an_order_that_is_not_newest_first_is_not_relied_on() -> None:
-    shape = ListShape()
-    shape.learn_newest(1, page(100, 900, count=5_000))
+    estimate = ListEstimate()
+    estimate.learn_newest(1, page(100, 900, count=5_000))
 
-    assert not shape.is_sorted
-    assert choose(shape, going(*range(50, 70)), 1) is not Means.NEWEST
+    assert not estimate.is_sorted
+    assert choose(estimate, going(*range(50, 70)), 1) is not PollMethod.NEWEST
 
 
 def test_ids_that_tell_no_time_are_looked_for_on_the_first_page_only() -> None:
-    shape = ListShape()
+    estimate = ListEstimate()
     left: dict[str, Run | None] = {f"run-{number}": None for number in range(20)}
-    assert choose(shape, left) is Means.NEWEST
+    assert choose(estimate, left) is PollMethod.NEWEST
 
-    shape.learn_newest(1, Page(items=(Run(run_id="run-99"),), count=None))
+    estimate.learn_newest(1, Page(items=(Run(run_id="run-99"),), count=None))
 
-    assert choose(shape, left, 1) is Means.STATES
+    assert choose(estimate, left, 1) is PollMethod.STATES
 
 
 def test_a_whole_list_has_no_more_pages() -> None:
-    shape = ListShape()
-    shape.learn_newest(1, page(900, 800, count=2))
+    estimate = ListEstimate()
+    estimate.learn_newest(1, page(900, 800, count=2))
 
-    assert shape.is_whole
-    assert choose(shape, going(*range(100, 150)), 1) is not Means.NEWEST
+    assert estimate.is_whole
+    assert choose(estimate, going(*range(100, 150)), 1) is not PollMethod.NEWEST
 
 
 def test_pages_that_do_not_go_with_those_read_earlier_are_forgotten() -> None:
-    shape = ListShape()
+    estimate = ListEstimate()
     for number, times in enumerate([(900, 800), (700, 600), (500, 400)], 1):
-        shape.learn_newest(number, page(*times, count=5_000))
+        estimate.learn_newest(number, page(*times, count=5_000))
 
-    shape.learn_newest(1, page(650, 550, count=5_000))
+    estimate.learn_newest(1, page(650, 550, count=5_000))
 
-    assert shape.borders == [BEGIN + 550]
+    assert estimate.borders == [BEGIN + 550]
 
 
 def test_runs_that_are_aborting_stand_in_no_list_of_states() -> None:
-    shape = ListShape(borders=[BEGIN + 10_000.0], newest=BEGIN + 10_001.0, count=50_000)
+    estimate = ListEstimate(borders=[BEGIN + 10_000.0], newest=BEGIN + 10_001.0, count=50_000)
 
-    assert choose(shape, going(*range(100, 150), status=RunStatus.ABORTING)) is Means.DETAILS
+    assert choose(estimate, going(*range(100, 150), status=RunStatus.ABORTING)) is PollMethod.DETAILS
 
 
 def test_how_many_leave_the_lists_of_states_is_learned() -> None:
-    shape = ListShape(borders=[BEGIN + 10_000.0], newest=BEGIN + 10_001.0, count=50_000)
+    estimate = ListEstimate(borders=[BEGIN + 10_000.0], newest=BEGIN + 10_001.0, count=50_000)
     left = going(*range(100, 150))
-    assert choose(shape, left) is Means.STATES
+    assert choose(estimate, left) is PollMethod.STATES
 
     for _ in range(10):
-        shape.learn_states(page(1, count=100), before=50, absent=50)
+        estimate.learn_states(page(1, count=100), before=50, absent=50)
 
-    assert choose(shape, left) is Means.DETAILS
-    shape.learn_states(None, before=50, absent=0)
-    assert shape.running_pages == 1
+    assert choose(estimate, left) is PollMethod.DETAILS
+    estimate.learn_states(None, before=50, absent=0)
+    assert estimate.running_pages == 1
 
 
 @given(
@@ -129,39 +131,39 @@ def test_how_many_leave_the_lists_of_states_is_learned() -> None:
 def test_looking_through_pages_that_hold_nobody_comes_to_an_end(
     created: list[float], pages: list[list[float]], count: int | None
 ) -> None:
-    shape, left = ListShape(), going(*created)
+    estimate, left = ListEstimate(), going(*created)
     for number in range(1, len(left) + 3):
-        if choose(shape, left, number - 1, has_states=True) is Means.DETAILS:
+        if choose(estimate, left, number - 1, has_states=True) is PollMethod.DETAILS:
             return
         times = pages[number % len(pages)] if pages else []
-        shape.learn_newest(number, page(*times, count=count))
+        estimate.learn_newest(number, page(*times, count=count))
     raise AssertionError("it would read for ever")
 
 
-def test_shapes_of_a_dozen_months_are_kept() -> None:
-    memory = ListMemory()
-    first = memory.shape((2026, 1))
-    assert memory.shape((2026, 1)) is first
+def test_estimates_of_a_dozen_months_are_kept() -> None:
+    cache = ListCache()
+    first = cache.estimate((2026, 1))
+    assert cache.estimate((2026, 1)) is first
 
     for month in range(2, 14):
-        memory.shape((2026, month))
+        cache.estimate((2026, month))
 
-    assert memory.shape((2026, 1)) is not first
+    assert cache.estimate((2026, 1)) is not first
 
 
 def test_lists_are_left_alone_for_a_minute_after_two_failures_or_a_lasting_one() -> None:
-    memory = ListMemory()
-    memory.note_failure(100.0, is_lasting=False)
-    assert memory.may_list(100.0)
-    memory.note_success()
-    memory.note_failure(101.0, is_lasting=False)
-    assert memory.may_list(101.0)
-    memory.note_failure(102.0, is_lasting=False)
-    assert not memory.may_list(161.0)
-    assert memory.may_list(162.0)
+    cache = ListCache()
+    cache.note_failure(100.0, is_lasting=False)
+    assert cache.may_list(100.0)
+    cache.note_success()
+    cache.note_failure(101.0, is_lasting=False)
+    assert cache.may_list(101.0)
+    cache.note_failure(102.0, is_lasting=False)
+    assert not cache.may_list(161.0)
+    assert cache.may_list(162.0)
 
-    memory.note_failure(200.0, is_lasting=True)
-    assert not memory.may_list(259.0)
+    cache.note_failure(200.0, is_lasting=True)
+    assert not cache.may_list(259.0)
 
 
 @given(year=st.integers(2024, 2099), month=st.integers(1, 12))

@@ -383,7 +383,7 @@ async def test_a_request_that_hangs_is_given_up_so_that_others_are_seen(service:
     async with AsyncCoreClaw(service.api_key, transport=slow, clock=service.clock) as client:
         async for run in client.runs.wait_many(ids):
             seen[run.run_id] = service.clock.monotonic()
-        assert client.lanes_in_use == 0
+        assert client.connections_in_use == 0
 
     assert seen.keys() == set(ids)
     assert all(seen[run_id] <= 60 + place + 60 for place, run_id in enumerate(ids) if run_id != ids[3])

@@ -32,11 +32,11 @@ from coreclaw_async import (
     WaitTimeoutError,
 )
 from coreclaw_async._concurrency.loops import current_loop
-from coreclaw_async._polling.estimate import ListMemory
+from coreclaw_async._polling.estimate import ListCache
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.poller import Waiter
-from coreclaw_async._polling.round import RunSource, Survey
-from coreclaw_async._polling.tracked_run import Watch
+from coreclaw_async._polling.round import PollRound, RunReader
+from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async.events import RunChanged, RunsPolled
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 
@@ -76,7 +76,7 @@ def looks_by_the_schedule(lives: Sequence[float]) -> int:
     """How many requests it takes to follow each run by a schedule of its own."""
     looks = 0
     for life in lives:
-        waits, now = STEADY.waits(), 0.0
+        waits, now = STEADY.jittered_delays(), 0.0
         looks += 1
         while now < life:
             now += next(waits)
@@ -247,12 +247,12 @@ async def test_thousands_of_cancellations_leave_nobody_behind(service: FakeServi
                 group.start_soon(come_and_go)
             for run_id in ids:
                 group.start_soon(stay, run_id)
-        (room,) = client._context.watcher._rooms.values()
+        (waiters,) = client._context.poller._loops.values()
 
         assert done == 3_000
         assert ended == Counter(ids)
-        assert (room.leader, len(room.present)) == (None, 0)
-        assert client.lanes_in_use == 0
+        assert (waiters.leader, len(waiters.present)) == (None, 0)
+        assert client.connections_in_use == 0
         assert len(anyio.get_running_tasks()) == tasks_before
 
 
@@ -424,7 +424,7 @@ async def test_deadlines_are_kept_while_a_look_hangs() -> None:
         # A second more each, for a last look.
         assert [run_id for run_id, _ in late] == ["b", "c", "a"]
         assert [at for _, at in late] == pytest.approx([11, 21, 31], abs=0.1)
-        assert client.lanes_in_use == 0
+        assert client.connections_in_use == 0
 
 
 async def test_a_leader_with_news_does_not_stay_for_a_look_that_hangs(service: FakeService) -> None:
@@ -469,12 +469,12 @@ async def test_one_client_waits_in_two_event_loops_at_once(anyio_backend_name: s
 async def test_a_wake_from_another_thread_brings_a_look(service: FakeService) -> None:
     run_id = add_run(service, 50)
     async with client_of(service, poll_schedule=PollSchedule(delays=(1_000.0,), jitter=0.0)) as client:
-        watcher = client._context.watcher
+        poller = client._context.poller
         async with anyio.create_task_group() as group:
             group.start_soon(client.runs.wait, run_id)
             await service.clock.sleep(60)
-            watcher.wake("a-run-that-nobody-waits-for")
-            await anyio.to_thread.run_sync(watcher.wake, run_id)
+            poller.wake("a-run-that-nobody-waits-for")
+            await anyio.to_thread.run_sync(poller.wake, run_id)
 
     assert service.clock.monotonic() < 61
 
@@ -487,7 +487,7 @@ async def test_a_wake_in_the_middle_of_a_look_brings_another_one(service: FakeSe
         nonlocal woken
         if not woken:  # The answer that is on its way was made before what has happened now.
             woken = True
-            client._context.watcher.wake(run_id)
+            client._context.poller.wake(run_id)
             await anyio.sleep(0)
 
     class Waking(httpx.AsyncBaseTransport):
@@ -515,11 +515,11 @@ async def test_wakes_are_remembered_only_so_far(service: FakeService) -> None:
     async with client_of(service) as client:
         await client.runs.wait(run_id)
         for number in range(10_050):
-            client._context.watcher.wake(f"run-{number}")
+            client._context.poller.wake(f"run-{number}")
         await service.clock.sleep(1)
-        (room,) = client._context.watcher._rooms.values()
+        (waiters,) = client._context.poller._loops.values()
 
-        assert len(room.wakes) == 10_000
+        assert len(waiters.wakes) == 10_000
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -534,28 +534,28 @@ def test_a_wake_after_the_event_loop_has_closed_wakes_nobody(backend: str) -> No
 
     anyio.run(main, backend=backend)
 
-    client._context.watcher.wake("run")
-    assert len(client._context.watcher._rooms) == len(loops) == 1
+    client._context.poller.wake("run")
+    assert len(client._context.poller._loops) == len(loops) == 1
 
 
 def test_news_of_one_run_is_told_once_until_it_is_taken() -> None:
-    watch = Watch(run_id="run", schedule=STEADY, began=0.0)
-    waiter = Waiter.of(cast("Any", None), [watch], 9.0)
+    tracked = TrackedRun(run_id="run", schedule=STEADY, began=0.0)
+    waiter = Waiter.of(cast("Any", None), [tracked], 9.0)
     for status in ("ready", "running"):
-        assert watch.take(Run(run_id="run", status=status), now=1.0, began=1.0)
-        waiter.tell(watch)
+        assert tracked.take(Run(run_id="run", status=status), now=1.0, began=1.0)
+        waiter.tell(tracked)
 
-    assert list(waiter.news) == [watch]
-    assert waiter.take_news() is watch
-    assert [str(change.run.status) for change in watch.changes] == ["ready", "running"]
+    assert list(waiter.news) == [tracked]
+    assert waiter.take_news() is tracked
+    assert [str(change.run.status) for change in tracked.changes] == ["ready", "running"]
 
 
 def test_a_look_at_a_run_that_has_ended_is_no_news() -> None:
-    watch = Watch(run_id="run", schedule=STEADY, began=0.0)
+    tracked = TrackedRun(run_id="run", schedule=STEADY, began=0.0)
     ended = Run(run_id="run", status="succeeded")
 
-    assert watch.take(ended, now=1.0, began=1.0)
-    assert not watch.take(ended, now=1.0, began=1.0)
+    assert tracked.take(ended, now=1.0, began=1.0)
+    assert not tracked.take(ended, now=1.0, began=1.0)
 
 
 async def test_what_breaks_a_look_comes_out_as_it_is(service: FakeService) -> None:
@@ -880,23 +880,23 @@ async def test_a_list_without_a_count_is_read_to_its_end_and_then_left() -> None
         asked.append(run_id)
         return Run(run_id=run_id, status="running")
 
-    source = RunSource(
+    source = RunReader(
         look=look, list_runs=lambda *_: Reader(), service_time=clock.time, emit=lambda _: None, timeout=20.0
     )
-    survey = Survey(
+    poll_round = PollRound(
         source,
         clock,
-        ListMemory(),
+        ListCache(),
         Outage(),
         due=dict.fromkeys(ids),
         names=set(),
         watched=len(ids),
         report=lambda *_: True,
     )
-    await survey.take()
+    await poll_round.take()
 
     assert sorted(asked) == ids[100:]
-    assert (survey.polled.due, survey.polled.details, survey.polled.failures) == (130, 30, 0)
+    assert (poll_round.polled.due, poll_round.polled.details, poll_round.polled.failures) == (130, 30, 0)
 
 
 async def test_no_clock_is_asked_to_sleep_backwards() -> None:

@@ -148,7 +148,7 @@ async def test_a_callback_in_an_outage_is_a_sign_that_the_service_is_back(servic
             group.start_soon(client.runs.wait, run_id)
         await service.clock.sleep(701)
         before = len(service.requests)
-        client._context.watcher.wake(ids[0])
+        client._context.poller.wake(ids[0])
         await service.clock.sleep(6)
         assert len(service.requests) > before
 

@@ -72,7 +72,7 @@ async def test_a_leader_with_a_short_timeout_starves_nobody() -> None:
                     await anyio.sleep(0.1)
                     for run_id in ids[1:]:
                         group.start_soon(client.runs.wait, run_id)
-            assert client.lanes_in_use == 0
+            assert client.connections_in_use == 0
 
     assert time.monotonic() - began < 10
     assert len(service.requests) < 60

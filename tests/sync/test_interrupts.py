@@ -77,7 +77,7 @@ def test_an_interrupted_start_tells_what_it_may_have_started(client: CoreClaw, s
     assert isinstance(unknown, errors.OutcomeUnknownError)
     assert unknown.candidates == tuple(service.runs)
     assert raised.value.__notes__ == [f"the interrupted call ended with OutcomeUnknownError: {unknown}"]
-    assert client.lanes_in_use == 0
+    assert client.connections_in_use == 0
     assert requests_of(service, "runWorker") == 1
 
 
@@ -149,7 +149,7 @@ def test_an_interrupted_pager_goes_on_where_it_stood(client: CoreClaw, service: 
     assert [row["__coreclaw_data_id__"] for row in rows] == [
         row["__coreclaw_data_id__"] for row in client.runs.iterate_results(run)
     ]
-    assert client.lanes_in_use == 0
+    assert client.connections_in_use == 0
 
 
 def test_an_interrupted_collect_gives_its_items_again(client: CoreClaw, service: FakeService) -> None:

@@ -47,7 +47,7 @@ def test_nothing_is_read_before_the_first_item_or_after_the_last_one_asked_for(
             break
 
     assert pages_asked_for(service) == 2
-    assert client.lanes_in_use == 0
+    assert client.connections_in_use == 0
     assert next(pager)["rank"] == 151
 
 

@@ -96,5 +96,5 @@ print(run.status, len(list(client.runs.iterate_results(run))))
     notebook.interrupt()
 
     assert "KeyboardInterrupt" in notebook.output_of(waiting)
-    assert notebook.run("print(client.runs.get(run).status, client.lanes_in_use)") == "running 0\n"
+    assert notebook.run("print(client.runs.get(run).status, client.connections_in_use)") == "running 0\n"
     assert run_id in service.runs

@@ -172,7 +172,7 @@ def test_ctrl_c_ends_an_iteration_soon_and_gives_the_connection_back(machine: Ma
             for row in rows:
                 count += 1
         except KeyboardInterrupt:
-            say(count, client.lanes_in_use)
+            say(count, client.connections_in_use)
         say(count + len(rows.collect()))
         """
     )
@@ -236,7 +236,7 @@ def test_both_sides_of_a_fork_go_on_also_in_the_middle_of_calls(machine: Machine
         is_over = True
         noise.join()
         client.account.get()
-        say(client.lanes_in_use)
+        say(client.connections_in_use)
         client.close()
         say(loop_threads())
         """
@@ -278,7 +278,8 @@ def test_eight_threads_call_two_hundred_times_each_on_a_few_connections(machine:
             thread.start()
         for thread in threads:
             thread.join()
-        say(len(balances), client.lanes_in_use, client._inner._context.transport.connections.client._transport.open)
+        transport = client._inner._context.transport.connections.client._transport
+        say(len(balances), client.connections_in_use, transport.open)
         client.close()
         """
     )

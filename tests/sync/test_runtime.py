@@ -295,7 +295,7 @@ def test_eight_threads_share_a_client(client: CoreClaw, service: FakeService) ->
 
     assert len(balances) == 1600
     assert len(set(balances)) == 1
-    assert client.lanes_in_use == 0
+    assert client.connections_in_use == 0
 
 
 def test_threads_that_make_and_close_clients_all_the_time_leave_nothing_behind(service: FakeService) -> None:

@@ -167,7 +167,7 @@ def block_in_the_other_groups(client: CoreClaw) -> None:
     assert_type(client.run_queue.iterate(), Pager[QueueItem])
     assert_type(client.run_queue.release(["1", "2"]), tuple[QueueAction, ...])
     assert_type(client.with_options(timeout=5), CoreClaw)
-    assert_type(client.lanes_in_use, int)
+    assert_type(client.connections_in_use, int)
     with CoreClaw("key", auth="api-key", timeout=30, on_event=tell) as same:
         assert_type(same, CoreClaw)
     assert_type(client.close(), None)
@@ -227,7 +227,7 @@ def set_up(clock: Clock) -> AsyncCoreClaw:
     )
     schedule = PollSchedule(delays=(1.0, 5.0))
     assert_type(client.with_options(timeout=5, poll_schedule=schedule), AsyncCoreClaw)
-    assert_type(client.lanes_in_use, int)
+    assert_type(client.connections_in_use, int)
     return client
 
 

@@ -364,4 +364,4 @@ def test_request_is_called_by_method_and_path() -> None:
     request = Request(operation="getRun", method="GET", path="/api/v2/worker-runs/R", query="token=secret")
 
     assert request.label == "GET /api/v2/worker-runs/R"
-    assert (request.safety, request.body, request.is_public, request.reads_for) == (Safety.SAFE, None, False, 0.0)
+    assert (request.safety, request.body, request.is_public, request.min_timeout) == (Safety.SAFE, None, False, 0.0)

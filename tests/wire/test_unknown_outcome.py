@@ -22,7 +22,7 @@ def test_facts_of_the_first_error_are_kept() -> None:
     seen = errors.ServiceError("down", status_code=502, code=10000, request_id="req", details=["d"], retry_after=2.0)
     error = unknown_outcome(ONCE, seen)
 
-    assert error.message == f"POST {PATH} may have taken effect and is not sent again: down"
+    assert error.message == f"POST {PATH} may have taken effect and is not retried: down"
     assert (error.status_code, error.code, error.request_id) == (502, 10000, "req")
     assert (error.details, error.retry_after) == (["d"], 2.0)
     assert (error.run_id, error.candidates, error.may_have_taken_effect) == (None, None, True)

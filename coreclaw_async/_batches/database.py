@@ -1,4 +1,4 @@
-"""A store of rows that outlive the process: atomic writes, many of which become durable together."""
+"""A database of rows that outlive the process: atomic writes, many of which become durable together."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import attrs
 
 from coreclaw_async.errors import LedgerError
 
-Row = tuple[Any, ...]
+SqlRow = tuple[Any, ...]
 
 
 class StaleError(Exception):
     """A statement found other rows than it was written for; all of its write was undone."""
 
 
-class LaneLostError(LedgerError):
+class StartQueueLostError(LedgerError):
     """
-    The store does not hold the lane any more, and the write was not made.
+    The database does not hold the start queue any more, and the write was not made.
 
-    Whoever starts runs in the lane must take it anew, and settle what others have left open in it meanwhile.
+    Whoever starts runs in the start queue must take it anew, and settle what others have left open in it meanwhile.
     """
 
 
@@ -38,7 +38,7 @@ class Statement:
     """
 
     sql: str
-    rows: Sequence[Row]
+    rows: Sequence[SqlRow]
     changes: int | None = None
 
     @classmethod
@@ -59,8 +59,8 @@ class Choice:
     """
 
     sql: str
-    values: Row
-    follow: Callable[[list[Row]], Sequence[Statement]]
+    values: SqlRow
+    follow: Callable[[list[SqlRow]], Sequence[Statement]]
 
 
 Step: TypeAlias = Statement | Choice
@@ -73,25 +73,25 @@ class Job:
 
     Attributes:
         steps: What is done as a whole or not at all.
-        lane: The lane that must be held when it is done, or None.
+        start_queue: The start queue that must be held when it is done, or None.
         refusal: Why it is no part of the transaction in which it was tried, or None. True if that is durable.
         error: Why it was not done, or None.
         is_done: Whether it is durable, or has failed.
     """
 
     steps: Sequence[Step]
-    lane: str | None = None
+    start_queue: str | None = None
     refusal: Exception | None = None
     error: Exception | None = None
     is_done: bool = False
 
     def end(self, error: Exception | None = None) -> None:
-        """Take note of how it ended."""
+        """Record how it ended."""
         self.error = error
         self.is_done = True
 
 
-class Store(ABC):
+class Database(ABC):
     """
     A database, opened by the first use of `open`, for one event loop.
 
@@ -105,21 +105,21 @@ class Store(ABC):
         self._jobs: list[Job] = []
         self._turn = anyio.Lock()
 
-    async def write(self, *steps: Step, lane: str | None = None) -> None:
+    async def write(self, *steps: Step, start_queue: str | None = None) -> None:
         """
         Make what *steps* change durable, all or none; no cancellation comes between.
 
         Args:
             steps: What is changed.
-            lane: A lane that this store must hold at the moment of the change.
+            start_queue: A start queue that this database must hold at the moment of the change.
 
         Raises:
             StaleError: A statement changed another number of rows than it must, or a `Choice` raised it.
-            LaneLostError: The lane is not held any more.
+            StartQueueLostError: The start queue is not held any more.
             LedgerError: The database cannot be written to.
         """
         while True:
-            job = Job(steps, lane)
+            job = Job(steps, start_queue)
             self._jobs.append(job)
             with anyio.CancelScope(shield=True):
                 async with self._turn:
@@ -137,7 +137,7 @@ class Store(ABC):
                     raise job.refusal
                 return
 
-    async def read(self, sql: str, *values: Any) -> list[Row]:
+    async def read(self, sql: str, *values: Any) -> list[SqlRow]:
         """
         Return the rows of a query.
 
@@ -170,24 +170,24 @@ class Store(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Let go of the database and of all lanes."""
+        """Let go of the database and of all start queues."""
 
     @abstractmethod
-    async def take_lane(self, lane: str) -> bool:
+    async def take_start_queue(self, start_queue: str) -> bool:
         """
-        Return whether *lane* is this store's from now on; False while it is another one's, or taken already.
+        Return whether *start_queue* is this database's from now on; False while it is another one's, or taken already.
 
         Raises:
             LedgerError: That cannot be told.
         """
 
     @abstractmethod
-    async def leave_lane(self, lane: str) -> None:
-        """Give a lane back."""
+    async def leave_start_queue(self, start_queue: str) -> None:
+        """Give a start queue back."""
 
     @abstractmethod
     async def _commit(self, jobs: Sequence[Job]) -> None:
         """Do *jobs* in one transaction, each as a whole or not at all, and end them."""
 
     @abstractmethod
-    async def _query(self, sql: str, values: Row) -> list[Row]: ...
+    async def _query(self, sql: str, values: SqlRow) -> list[SqlRow]: ...

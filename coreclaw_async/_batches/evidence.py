@@ -72,9 +72,9 @@ class Verdict(Enum):
 
 
 @attrs.frozen
-class Look:
+class ListEvidence:
     """
-    One look at the list of a lane, against the starts that are open in it.
+    What one look at the list of a start queue shows, against the starts that are open in it.
 
     Attributes:
         candidates: Runs that nothing explains and that one of the starts may have brought about.
@@ -94,7 +94,7 @@ class Look:
         return self.is_whole and not self.candidates
 
 
-def look_at(
+def evidence_of(
     runs: Sequence[Run],
     explained: set[str],
     items: Sequence[BatchItem],
@@ -102,17 +102,17 @@ def look_at(
     *,
     skew: float,
     rivals: Sequence[float] = (),
-) -> Look:
+) -> ListEvidence:
     """
     Return what the list shows; the time in a run's id rules a run out that is older than all starts, and nothing else.
 
     Args:
         runs: The list.
         explained: Those of them that have nothing to do with the items.
-        items: The open starts of the lane.
+        items: The open starts of the start queue.
         times: When they are settled.
         skew: How far the clocks by which the items and the runs are dated may be apart, in seconds.
-        rivals: When the starts were about to leave that other accounts have open in the lane.
+        rivals: When the starts were about to leave that other accounts have open in the start queue.
     """
     first = min(_intent_at(item) for item in items) - skew
     last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + skew
@@ -133,7 +133,7 @@ def look_at(
             candidates.append(run.run_id)
     rivals = tuple(at for at in rivals if any(_may_be_of(run_id, at, skew) for run_id in candidates))
     is_foreign = is_foreign or len(candidates) > len(items) + len(rivals)
-    return Look(tuple(candidates), is_foreign, is_whole=len(named) == len(runs), rivals=rivals)
+    return ListEvidence(tuple(candidates), is_foreign, is_whole=len(named) == len(runs), rivals=rivals)
 
 
 def _may_be_of(run_id: str, intent_at: float, skew: float) -> bool:
@@ -142,22 +142,24 @@ def _may_be_of(run_id: str, intent_at: float, skew: float) -> bool:
     return created is None or intent_at - skew <= created <= intent_at + _LONGEST_START + skew
 
 
-def judge(look: Look, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool) -> Verdict:
+def judge(
+    evidence: ListEvidence, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool
+) -> Verdict:
     """
     Return what follows from a look that was made when all starts had settled.
 
     Args:
-        look: What the list shows.
-        items: The open starts of the lane.
+        evidence: What the list shows.
+        items: The open starts of the start queue.
         is_exclusive: Whether nobody else starts runs of this worker.
         was_empty: Whether the look before this one, a list lag ago, found no candidates either.
         may_wait: Whether callbacks may still name the runs, or other accounts may still tell whose they are.
     """
-    if look.is_empty:
+    if evidence.is_empty:
         return Verdict.NOT_ACCEPTED if was_empty else Verdict.LOOK_AGAIN
-    if look.rivals:  # Nobody can tell whose run a candidate is.
+    if evidence.rivals:  # Nobody can tell whose run a candidate is.
         is_exclusive = False
-    is_only = len(items) == 1 and len(look.candidates) == 1 and look.is_whole and not look.is_foreign
+    is_only = len(items) == 1 and len(evidence.candidates) == 1 and evidence.is_whole and not evidence.is_foreign
     if is_only and is_exclusive:
         return Verdict.ADOPT
     return Verdict.LOOK_AGAIN if may_wait else Verdict.HOLD

@@ -1,4 +1,4 @@
-"""Workers that are published anew, listed late, deleted, or called by several names: each has one lane all the same."""
+"""Workers that are published anew, listed late, deleted, or called by several names: each has one start queue."""
 
 from __future__ import annotations
 
@@ -79,18 +79,20 @@ async def test_a_start_that_was_lost_after_the_worker_was_published_anew_is_foun
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan(specs(3, NAME))
         states = await run_all(batch)
-        lanes = batch._means.ledger.lanes
-        lane = await lanes.find("me~mine")
-        assert lane is not None
-        names = await lanes.names(lane)
+        start_queues = batch._batch_context.ledger.start_queues
+        start_queue = await start_queues.find("me~mine")
+        assert start_queue is not None
+        names = await start_queues.names(start_queue)
 
     assert states == {"k1": "done", "k2": "done"}
     assert set(runs_by_key(service).values()) == {1}
     assert new in names
-    assert lane != new, "a lane keeps its name, which other processes may hold it by"
+    assert start_queue != new, "a start queue keeps its name, which other processes may hold it by"
 
 
-async def test_the_lane_of_a_new_slug_becomes_one_with_that_of_the_name(service: FakeService, shared: str) -> None:
+async def test_the_start_queue_of_a_new_slug_becomes_one_with_that_of_the_name(
+    service: FakeService, shared: str
+) -> None:
     service.add_worker(NAME)
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan(specs(1, NAME))
@@ -99,13 +101,13 @@ async def test_the_lane_of_a_new_slug_becomes_one_with_that_of_the_name(service:
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan([RunSpec(key="slug", worker_id=new, input={"keywords": ["slug"]})])
         await finish(batch)
-        lanes = batch._means.ledger.lanes
-        before = await lanes.find(new)
+        start_queues = batch._batch_context.ledger.start_queues
+        before = await start_queues.find(new)
         service.faults.add(faults.commit_then_drop(), operation="runWorker")
         await batch.plan(specs(2, NAME))
         await finish(batch)
-        after = await lanes.find(new)
-        of_name = await lanes.find("me~mine")
+        after = await start_queues.find(new)
+        of_name = await start_queues.find("me~mine")
 
     assert before == new
     assert after == of_name != new
@@ -117,29 +119,29 @@ async def test_a_worker_that_no_list_shows_is_found_as_soon_as_one_does(service:
     async with opened(service, shared) as batch:
         await batch.plan(specs(1, NAME))
         await finish(batch)
-        assert await batch._means.ledger.lanes.find("me~mine") is None
+        assert await batch._batch_context.ledger.start_queues.find("me~mine") is None
     service._world.workers[slug].in_store = True
     async with opened(service, shared) as batch:
         await batch.plan(specs(2, NAME))
         await finish(batch)
-        assert await batch._means.ledger.lanes.find("me~mine") == slug
+        assert await batch._batch_context.ledger.start_queues.find("me~mine") == slug
 
 
 async def test_a_guess_of_an_earlier_version_is_corrected(service: FakeService, shared: str) -> None:
-    from coreclaw_async._batches.store import Statement
+    from coreclaw_async._batches.database import Statement
 
     slug = service.add_worker(NAME)
     async with opened(service, shared) as batch:
-        ledger = batch._means.ledger
-        await ledger.store.write(
+        ledger = batch._batch_context.ledger
+        await ledger.database.write(
             Statement.of("INSERT INTO lane VALUES (?, 'me~mine', 'me~mine', 1)", ledger.account),
         )
         await batch.plan(specs(1, NAME))
         await finish(batch)
-        lane = await ledger.lanes.find("me~mine")
-        assert lane == slug
-        assert await ledger.lanes.has_foreign(await ledger.lanes.names(lane))
-        rows = await ledger.store.read("SELECT worker_id, slug FROM lane ORDER BY slug, worker_id")
+        start_queue = await ledger.start_queues.find("me~mine")
+        assert start_queue == slug
+        assert await ledger.start_queues.has_foreign(await ledger.start_queues.names(start_queue))
+        rows = await ledger.database.read("SELECT worker_id, slug FROM lane ORDER BY slug, worker_id")
 
     assert {found for _, found in rows} == {slug}
 
@@ -154,11 +156,11 @@ async def test_a_lost_start_of_a_worker_that_no_list_shows_is_settled_by_its_run
     async with opened(service, "memory", exclusive=True) as batch:
         await batch.plan(specs(3, NAME))
         states = await run_all(batch)
-        lane = await batch._means.ledger.lanes.find("me~mine")
+        start_queue = await batch._batch_context.ledger.start_queues.find("me~mine")
 
     assert set(states.values()) == {"done"}
     assert set(runs_by_key(service).values()) == {1}
-    assert lane == slug, "its runs tell what no list of workers does"
+    assert start_queue == slug, "its runs tell what no list of workers does"
 
 
 @pytest.mark.parametrize("accepted", ["path", "slug", "both", "none"])
@@ -221,7 +223,7 @@ async def test_a_lost_start_of_a_worker_that_is_deleted_and_was_never_listed_is_
     assert runs_by_key(service) == ({"k0": 1} if is_accepted else {})
 
 
-async def test_runs_of_other_lanes_are_no_candidates_of_a_worker_that_nobody_knows(
+async def test_runs_of_other_start_queues_are_no_candidates_of_a_worker_that_nobody_knows(
     service: FakeService, shared: str
 ) -> None:
     service.add_worker(NAME, owned=False, in_store=False)
@@ -258,7 +260,7 @@ async def test_a_person_may_adopt_a_run_under_the_new_slug_and_under_one_that_no
     async with opened(service, "memory", settle_times=times) as batch:
         await batch.plan(specs(1, "me/hidden", first=5))
         item = await batch.get("k5")
-        ledger = batch._means.ledger
+        ledger = batch._batch_context.ledger
         intent = item.intended(at=service.clock.time(), callback_url=None)
         await ledger.step(item, intent)
         await ledger.step(intent, intent.held(()))
@@ -295,4 +297,4 @@ async def test_a_worker_with_a_similar_name_is_another_one(service: FakeService)
     async with opened(service, "memory") as batch:
         await batch.plan(specs(1, NAME))
         await finish(batch)
-        assert await batch._means.ledger.lanes.find("me~mine") == slug
+        assert await batch._batch_context.ledger.start_queues.find("me~mine") == slug

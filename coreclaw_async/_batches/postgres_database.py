@@ -1,4 +1,4 @@
-"""The ledger in Postgres, for several machines: one session at a time, whose end is the end of its lanes too."""
+"""The ledger in Postgres, for several machines: one session at a time, whose end is the end of its start queues too."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import anyio
 
+from coreclaw_async._batches.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async._batches.postgres_driver import load_asyncpg
 from coreclaw_async._batches.postgres_session import PassingError, Session
-from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
 from coreclaw_async._concurrency.loops import current_loop
 from coreclaw_async.errors import ConfigurationError, LedgerError
 
@@ -21,16 +21,16 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
-class PostgresStore(Store):
+class PostgresDatabase(Database):
     """
     A ledger in the schema ``coreclaw`` of a Postgres database.
 
-    All goes over one connection. A lane is an advisory lock of its session. When the session is lost, another one is
-    begun: what was asked for waits for it, and is asked for again. Whether a commit was made whose answer did not come
-    is found out first, and that none is missing which was acknowledged: a failover to a standby that is behind ends in
-    a `LedgerError`, so a standby that may take over needs synchronous replication. The lanes are not taken again:
-    somebody else may have had them meanwhile, so that whoever writes in one of them gets a `LaneLostError`, takes it
-    anew, and looks at what is open in it.
+    All goes over one connection. A start queue is an advisory lock of its session. When the session is lost, another
+    one is begun: what was asked for waits for it, and is asked for again. Whether a commit was made whose answer did
+    not come is found out first, and that none is missing which was acknowledged: a failover to a standby that is behind
+    ends in a `LedgerError`, so a standby that may take over needs synchronous replication. The start queues are not
+    taken again: somebody else may have had them meanwhile, so that whoever writes in one of them gets a
+    `StartQueueLostError`, takes it anew, and looks at what is open in it.
 
     Args:
         dsn: Where the server is.
@@ -44,7 +44,7 @@ class PostgresStore(Store):
         self._dsn = dsn
         self._patience = patience
         self._session: Session | None = None
-        self._lanes: set[str] = set()
+        self._start_queues: set[str] = set()
         self._mending = anyio.Lock()
         self._failing_since: float | None = None
         self._gave_up: tuple[float, str] = (float("-inf"), "")
@@ -62,54 +62,54 @@ class PostgresStore(Store):
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
-        self._lanes.clear()
+        self._start_queues.clear()
         if session is not None:
             with anyio.CancelScope(shield=True):
                 await session.close()
 
-    async def take_lane(self, lane: str) -> bool:
+    async def take_start_queue(self, start_queue: str) -> bool:
         while True:
             try:
                 with anyio.CancelScope(shield=True):
                     async with self._turn:
-                        return lane not in self._lanes and await self._take(lane)
+                        return start_queue not in self._start_queues and await self._take(start_queue)
             except LedgerError as error:
                 await self._was_applied(error)
 
-    async def leave_lane(self, lane: str) -> None:
-        if lane in self._lanes:
-            self._lanes.discard(lane)
+    async def leave_start_queue(self, start_queue: str) -> None:
+        if start_queue in self._start_queues:
+            self._start_queues.discard(start_queue)
             with anyio.CancelScope(shield=True):
                 async with self._turn:
-                    await self._leave(lane)
+                    await self._leave(start_queue)
 
-    async def _take(self, lane: str) -> bool:
+    async def _take(self, start_queue: str) -> bool:
         session = await self._begun()
         try:
-            is_taken = await session.take(lane)
+            is_taken = await session.take(start_queue)
             await session.commit()
         except BaseException:
             session.end()  # Nobody knows what it holds.
             raise
         if is_taken:
-            self._lanes.add(lane)
+            self._start_queues.add(start_queue)
         self._failing_since = None
         return is_taken
 
-    async def _leave(self, lane: str) -> None:
+    async def _leave(self, start_queue: str) -> None:
         try:
             session = await self._begun()
-            await session.leave(lane)
+            await session.leave(start_queue)
             await session.commit()
         except LedgerError:
             if self._session is not None:
-                self._session.end()  # A lane that cannot be given back goes with its session.
+                self._session.end()  # A start queue that cannot be given back goes with its session.
 
     async def _begun(self) -> Session:
         """Return the session in a transaction, which holds what it is said to."""
         session = self._opened()
         missing = await session.begin()
-        assert not missing, "no lane was asked for"
+        assert not missing, "no start queue was asked for"
         return session
 
     async def _commit(self, jobs: Sequence[Job]) -> None:
@@ -129,9 +129,9 @@ class PostgresStore(Store):
         """Do *jobs* in one transaction, and end them."""
         if not jobs:
             return
-        missing = await session.begin({job.lane for job in jobs if job.lane is not None})
+        missing = await session.begin({job.start_queue for job in jobs if job.start_queue is not None})
         if missing:
-            self._lanes -= missing
+            self._start_queues -= missing
             await self._write(session, [job for job in jobs if self._may_be_done(job)])
             return
         try:
@@ -150,10 +150,14 @@ class PostgresStore(Store):
             job.end(job.refusal)
 
     def _may_be_done(self, job: Job) -> bool:
-        """Return whether the store holds the lane that a write is for; end the job if not."""
-        if job.lane is None or job.lane in self._lanes or self._opened().is_over:
+        """Return whether the database holds the start queue that a write is for; end the job if not."""
+        if job.start_queue is None or job.start_queue in self._start_queues or self._opened().is_over:
             return True
-        job.end(LaneLostError(f"the lane {job.lane} is not held any more: its session with Postgres was lost"))
+        job.end(
+            StartQueueLostError(
+                f"the start queue {job.start_queue} is not held any more: its session with Postgres was lost"
+            )
+        )
         return False
 
     @staticmethod
@@ -162,7 +166,7 @@ class PostgresStore(Store):
             if not job.is_done:
                 job.end(error)
 
-    async def _query(self, sql: str, values: Row) -> list[Row]:
+    async def _query(self, sql: str, values: SqlRow) -> list[SqlRow]:
         session = self._opened()
         try:
             rows = await session.fetch(sql, *values)
@@ -218,7 +222,7 @@ class PostgresStore(Store):
             session.end()
             raise
         if self._session is lost:
-            self._lanes.clear()
+            self._start_queues.clear()
             self._session = session
         else:  # It was closed meanwhile.
             await session.close()
@@ -226,7 +230,7 @@ class PostgresStore(Store):
     def _check_patience(self, why: str) -> None:
         assert self._failing_since is not None, "something has failed"
         if time.monotonic() - self._failing_since >= self._patience:
-            why = f"{why}; it was tried again for {self._patience:g} seconds"
+            why = f"{why}; it was retried for {self._patience:g} seconds"
             self._gave_up = time.monotonic(), why
             raise LedgerError(why) from None
 

@@ -1,13 +1,13 @@
-"""By which slug the workers of a batch go: a worker that is named in two ways has one lane all the same."""
+"""By which slug the workers of a batch go: a worker that is named in two ways has one start queue all the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from coreclaw_async import errors
-from coreclaw_async._batches.lane_ledger import is_path
-from coreclaw_async._batches.means import Means
+from coreclaw_async._batches.batch_context import BatchContext
 from coreclaw_async._batches.patience import is_passing
+from coreclaw_async._batches.start_queue_ledger import is_path
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.worker_lists import workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
@@ -22,9 +22,9 @@ def may_pass(error: errors.CoreClawError) -> bool:
     return is_passing(error) or isinstance(error, errors.PaginationError)
 
 
-async def slugs_of(means: Means, names: Sequence[str]) -> dict[str, str]:
+async def slugs_of(batch_context: BatchContext, names: Sequence[str]) -> dict[str, str]:
     """
-    Return the lane of each of the workers.
+    Return the start queue of each of the workers.
 
     One that the lists of workers do not have goes by its name for as long as the batch is open, which nobody writes
     down: it may be listed later.
@@ -32,24 +32,24 @@ async def slugs_of(means: Means, names: Sequence[str]) -> dict[str, str]:
     Raises:
         CoreClawError: The lists could not be read for as long as the batch has patience.
     """
-    lanes = means.ledger.lanes
+    start_queues = batch_context.ledger.start_queues
     found: dict[str, str] = {}
     for name in names:
         found[name] = name
-        if name in means.guessed:
+        if name in batch_context.guessed:
             continue
-        lane = await lanes.find(name)
-        if lane is None:
-            slug = await current_slug(means, name)
+        start_queue = await start_queues.find(name)
+        if start_queue is None:
+            slug = await current_slug(batch_context, name)
             if slug is None:
-                means.guessed.add(name)
+                batch_context.guessed.add(name)
                 continue
-            lane = await lanes.name(name, slug)
-        found[name] = lane
+            start_queue = await start_queues.name(name, slug)
+        found[name] = start_queue
     return found
 
 
-async def current_slug(means: Means, name: str) -> str | None:
+async def current_slug(batch_context: BatchContext, name: str) -> str | None:
     """
     Return the slug that a worker has now, or None when no list shows it.
 
@@ -58,7 +58,7 @@ async def current_slug(means: Means, name: str) -> str | None:
     """
     if not is_path(name):
         return name
-    return await means.patience.call(lambda: find_slug(means.probes, name), passes=may_pass)
+    return await batch_context.patience.call(lambda: find_slug(batch_context.probes, name), passes=may_pass)
 
 
 async def find_slug(context: Context, name: str) -> str | None:

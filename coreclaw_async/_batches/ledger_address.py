@@ -1,4 +1,4 @@
-"""Which store a ledger's address means."""
+"""Which database a ledger's address means."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from coreclaw_async._batches.postgres_store import PostgresStore
-from coreclaw_async._batches.sqlite_store import SqliteStore
-from coreclaw_async._batches.store import Store
+from coreclaw_async._batches.database import Database
+from coreclaw_async._batches.postgres_database import PostgresDatabase
+from coreclaw_async._batches.sqlite_database import SqliteDatabase
 
 MEMORY = "memory"
 _FORMS = "'sqlite:///file.db', 'postgresql://...', 'memory', or a path"
 
 
-def store_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) -> Store:
+def database_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) -> Database:
     """
-    Return the store at *ledger*; nothing is opened.
+    Return the database at *ledger*; nothing is opened.
 
     Args:
         ledger: Its address.
@@ -28,10 +28,10 @@ def store_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) -> St
     """
     if isinstance(ledger, str):
         if ledger == MEMORY:
-            return SqliteStore(None)
+            return SqliteDatabase(None)
         if is_postgres(ledger):
-            return PostgresStore(ledger, patience)
-    return SqliteStore(sqlite_path(ledger))
+            return PostgresDatabase(ledger, patience)
+    return SqliteDatabase(sqlite_path(ledger))
 
 
 def sqlite_path(ledger: str | os.PathLike[str]) -> Path:

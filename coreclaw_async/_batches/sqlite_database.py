@@ -14,8 +14,8 @@ from typing import TypeAlias, TypeVar
 import anyio
 import anyio.to_thread
 
+from coreclaw_async._batches.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async._batches.schema import META, READ_VERSION, VERSION, check_version, pending_statements, still_in_use
-from coreclaw_async._batches.store import Job, LaneLostError, Row, StaleError, Statement, Step, Store
 from coreclaw_async.errors import LedgerError
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ FileId: TypeAlias = tuple[int, int]
 """Device and number of a file; no other file has them while this one is open."""
 
 
-class SqliteStore(Store):
+class SqliteDatabase(Database):
     """
     A ledger in a file that only its owner may read, or in memory.
 
@@ -49,7 +49,7 @@ class SqliteStore(Store):
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._file: FileId | None = None
-        self._lanes: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
+        self._start_queues: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
         # A commit whose waiter was cancelled goes on in its thread.
         self._lock = threading.Lock()
 
@@ -60,11 +60,13 @@ class SqliteStore(Store):
         with anyio.CancelScope(shield=True):
             await self._in_thread(self._close)
 
-    async def take_lane(self, lane: str) -> bool:
-        return self._path is None or await self._in_thread(lambda: self._take_lane(self._lock_file(lane), lane))
+    async def take_start_queue(self, start_queue: str) -> bool:
+        return self._path is None or await self._in_thread(
+            lambda: self._take_start_queue(self._lock_file(start_queue), start_queue)
+        )
 
-    async def leave_lane(self, lane: str) -> None:
-        held = self._lanes.pop(lane, None)
+    async def leave_start_queue(self, start_queue: str) -> None:
+        held = self._start_queues.pop(start_queue, None)
         if held is not None:
             with anyio.CancelScope(shield=True):
                 await self._in_thread(held[0].close)
@@ -73,7 +75,7 @@ class SqliteStore(Store):
         # Where asyncio has cut a writer off, its thread may have done some of them by now.
         await self._in_thread(lambda: self._write([job for job in jobs if not job.is_done]))
 
-    async def _query(self, sql: str, values: Row) -> list[Row]:
+    async def _query(self, sql: str, values: SqlRow) -> list[SqlRow]:
         return await self._in_thread(lambda: self._opened().execute(sql, values).fetchall())
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
@@ -114,7 +116,7 @@ class SqliteStore(Store):
 
     def _open(self) -> None:
         if self._path is not None:
-            # One file has one set of lanes, by whatever name it is opened and wherever the process goes.
+            # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
             _refuse_shared_file_system(self._path)
             self._refuse_leftovers(self._path)
@@ -138,7 +140,7 @@ class SqliteStore(Store):
         """Raise where the ledger is missing, and what lies beside it says that it was in use."""
         left = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
         left = [file for file in left if file.exists()]
-        lanes = sorted(self._folder(path).glob("*.lock"))
+        start_queues = sorted(self._folder(path).glob("*.lock"))
         if _id_of(path) is not None:  # Looked for last: a process that begins the ledger now makes it first.
             return
         if left:
@@ -147,7 +149,7 @@ class SqliteStore(Store):
                 "while it was in use: put the file back; to begin anew, delete what is left of it too, when no process "
                 f"uses it any more: {', '.join(file.name for file in left)}"
             )
-        if any(_is_locked(file) for file in lanes):
+        if any(_is_locked(file) for file in start_queues):
             raise LedgerError(
                 f"the ledger {self._name} is missing, and a process that still runs starts items of it: it was deleted "
                 "or renamed while it was in use. Put the file back, or end that process first"
@@ -176,9 +178,9 @@ class SqliteStore(Store):
             raise
 
     def _close(self) -> None:
-        for connection, _ in self._lanes.values():
+        for connection, _ in self._start_queues.values():
             connection.close()
-        self._lanes.clear()
+        self._start_queues.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -202,27 +204,29 @@ class SqliteStore(Store):
         for job, failure in zip(jobs, failures, strict=True):
             job.end(failure)
 
-    def _why_lost(self, job: Job) -> LaneLostError | None:
-        """Return why a write may not be made any more in its lane, or None."""
-        if job.lane is None or self._path is None:
+    def _why_lost(self, job: Job) -> StartQueueLostError | None:
+        """Return why a write may not be made any more in its start queue, or None."""
+        if job.start_queue is None or self._path is None:
             return None
-        _, file = self._lanes.get(job.lane, (None, None))
-        path = self._lock_file(job.lane)
+        _, file = self._start_queues.get(job.start_queue, (None, None))
+        path = self._lock_file(job.start_queue)
         if file is not None and _id_of(path) == file:
             return None
-        return LaneLostError(f"the lane {job.lane} is not held any more: {path} was deleted or replaced, or never held")
+        return StartQueueLostError(
+            f"the start queue {job.start_queue} is not held any more: {path} was deleted or replaced, or never held"
+        )
 
     @staticmethod
     def _folder(path: Path) -> Path:
         return path.with_name(path.name + "-lanes")
 
-    def _lock_file(self, lane: str) -> Path:
+    def _lock_file(self, start_queue: str) -> Path:
         assert self._path is not None, "a ledger in memory has no rivals"
-        return self._folder(self._path) / f"{hashlib.sha256(lane.encode()).hexdigest()[:16]}.lock"
+        return self._folder(self._path) / f"{hashlib.sha256(start_queue.encode()).hexdigest()[:16]}.lock"
 
-    def _take_lane(self, file: Path, lane: str) -> bool:
-        """Lock a file of the lane's own by SQLite's means, which work everywhere and end with the process."""
-        if lane in self._lanes:
+    def _take_start_queue(self, file: Path, start_queue: str) -> bool:
+        """Lock a file of the start queue's own by SQLite's means, which work everywhere and end with the process."""
+        if start_queue in self._start_queues:
             return False
         file.parent.mkdir(mode=0o700, exist_ok=True)
         connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
@@ -234,7 +238,7 @@ class SqliteStore(Store):
                 return False
             raise
         # It is a file by now. No descriptor of our own is opened: closing that would give the lock up.
-        self._lanes[lane] = connection, _id_of(file)
+        self._start_queues[start_queue] = connection, _id_of(file)
         return True
 
 
@@ -248,7 +252,7 @@ def _id_of(path: Path) -> FileId | None:
 
 
 def _is_locked(file: Path) -> bool:
-    """Return whether a process holds the lane whose lock file that is."""
+    """Return whether a process holds the start queue whose lock file that is."""
     connection = sqlite3.connect(file, timeout=0, isolation_level=None)
     try:
         connection.execute("BEGIN EXCLUSIVE")

@@ -10,8 +10,8 @@ import anyio
 import attrs
 
 from coreclaw_async._batches.batch_ledger import BatchLedger
+from coreclaw_async._batches.evidence import SettleTimes
 from coreclaw_async._batches.patience import Patience
-from coreclaw_async._batches.reconcile import SettleTimes
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._operations.context import Context
 from coreclaw_async.events import BatchItemChanged
@@ -23,20 +23,20 @@ OnAmbiguous: TypeAlias = Literal["hold", "fail", "resubmit"]
 
 
 @attrs.define(kw_only=True)
-class Means:
+class BatchContext:
     """
-    The means of one batch.
+    What one batch works with.
 
     Attributes:
-        context: The client's means; its requests are counted.
-        starts: The same for starts, which are not sent again.
+        context: The client's context; its requests are counted.
+        starts: The same for starts, which are not retried.
         ledger: Where everything is written down.
         times: When a lost start is settled.
         exclusive: Whether the caller says that nobody else starts runs of these workers.
         patience: How long it goes on trying while the service cannot be used.
         on_ambiguous: What becomes of an item of which nobody can tell whether it has a run.
         requests: HTTP requests that this process has sent for the batch.
-        probes: The client's means for reads that are sent once, because whoever asks asks again with patience.
+        probes: The client's context for reads that are sent once, because whoever asks asks again with patience.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
         guessed: Workers that no list shows, which go by their names.
         unrecorded: Runs that the service has named and the ledger would not take, by batch, key and attempt.
@@ -76,7 +76,7 @@ class Means:
         return self.context.transport.knows_service_time
 
     async def step(
-        self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, lane: str | None = None
+        self, before: BatchItem, after: BatchItem, *, ended: BatchItem | None = None, start_queue: str | None = None
     ) -> BatchItem:
         """
         Write down that an item has gone on, tell, and return what it is: something else if it was cancelled meanwhile.
@@ -85,16 +85,16 @@ class Means:
             before: What it was.
             after: What it is.
             ended: What it was between, where it waits for another run: how its run has ended.
-            lane: The lane that must be held at that moment, or None.
+            start_queue: The start queue that must be held at that moment, or None.
 
         Raises:
-            LaneLostError: The lane is not held any more.
+            StartQueueLostError: The start queue is not held any more.
             IllegalStepError: It has done so already, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.
             LedgerError: It cannot be written down.
         """
-        after = await self.ledger.step(before, after, ended=ended, lane=lane)
+        after = await self.ledger.step(before, after, ended=ended, start_queue=start_queue)
         self.context.transport.emit(
             BatchItemChanged(
                 batch=after.batch,

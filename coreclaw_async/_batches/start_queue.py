@@ -1,4 +1,4 @@
-"""One lane: the items of one worker, whose starts leave one after another, each written down before it does."""
+"""One start queue: the items of one worker, whose starts leave one after another, each written down before it does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._batches.aborting import ABORT, abort_patiently
 from coreclaw_async._batches.admission import Admission
+from coreclaw_async._batches.batch_context import BatchContext, logger
 from coreclaw_async._batches.batch_ledger import PausedError
-from coreclaw_async._batches.means import Means, logger
-from coreclaw_async._batches.ownership import lane_lock
+from coreclaw_async._batches.database import StartQueueLostError
+from coreclaw_async._batches.ownership import start_queue_lock
 from coreclaw_async._batches.patience import is_passing
-from coreclaw_async._batches.reconciling import Reconciler
+from coreclaw_async._batches.reconciler import Reconciler
 from coreclaw_async._batches.spending import OverBudgetError, Spending
-from coreclaw_async._batches.store import LaneLostError
 from coreclaw_async._http.fence import SendWindow
 from coreclaw_async._operations.run_lists import read_runs
 from coreclaw_async._operations.start import once_request, send_start
@@ -35,13 +35,13 @@ _READ_AHEAD = 16
 
 
 @attrs.define(kw_only=True)
-class Lane:
+class StartQueue:
     """
     The starts of one worker.
 
     Attributes:
-        means: The batch's.
-        admission: The gate that all lanes go through.
+        batch_context: The batch's.
+        admission: The gate that all start queues go through.
         slug: The worker.
         names: What the items call it.
         width: Starts that may be under way at once; above 1 only where each carries a URL of its own.
@@ -50,7 +50,7 @@ class Lane:
         on_unaborted: Called with each item that was cancelled during its start, and whose run could not be aborted.
     """
 
-    means: Means
+    batch_context: BatchContext
     admission: Admission
     slug: str
     names: Sequence[str]
@@ -69,12 +69,12 @@ class Lane:
 
     async def run(self) -> None:
         """
-        Start all planned items of the lane, and settle what is open in it.
+        Start all planned items of the start queue, and settle what is open in it.
 
         Raises:
             CoreClawError: Nothing can be started any more: the key, the ledger, or the way to the service.
         """
-        reconciler = Reconciler(self.means, self.slug, self.on_settled)
+        reconciler = Reconciler(self.batch_context, self.slug, self.on_settled)
         while True:
             await self._take()
             try:
@@ -83,7 +83,7 @@ class Lane:
                 await self._burst()
             finally:
                 with anyio.CancelScope(shield=True):
-                    await self.means.ledger.store.leave_lane(self._lock_name)
+                    await self.batch_context.ledger.database.leave_start_queue(self._lock_name)
             if self._is_unsettled:
                 continue
             if not self._has_more or not await self.admission.wait():
@@ -91,13 +91,13 @@ class Lane:
 
     @property
     def _lock_name(self) -> str:
-        return lane_lock(self.means.ledger.account, self.slug)
+        return start_queue_lock(self.batch_context.ledger.account, self.slug)
 
     async def _take(self) -> None:
-        """Return when the lane is this process's: nobody else then starts runs of the worker through this ledger."""
-        clock = self.means.clock
+        """Return when the start queue is held: nobody else then starts runs of the worker through this ledger."""
+        clock = self.batch_context.clock
         began = told_at = clock.monotonic()
-        while not await self.means.ledger.store.take_lane(self._lock_name):
+        while not await self.batch_context.ledger.database.take_start_queue(self._lock_name):
             await clock.sleep(_TAKE_AGAIN)
             now = clock.monotonic()
             if now - told_at >= WARN_SECONDS:
@@ -111,7 +111,7 @@ class Lane:
 
     async def _burst(self) -> None:
         """Start items for as long as the gate is open, all is settled, and there are any."""
-        self._ahead.clear()  # Others may have had the lane meanwhile.
+        self._ahead.clear()  # Others may have had the start queue meanwhile.
         async with anyio.create_task_group() as group:
             while not self._is_unsettled and await self._read_ahead():
                 if self._under_way < self.width and self.admission.try_enter():
@@ -124,38 +124,38 @@ class Lane:
                     return
                 if self._pause:
                     pause, self._pause = self._pause, 0.0
-                    await self.means.clock.sleep(pause)
+                    await self.batch_context.clock.sleep(pause)
                     if self._unsent_since is not None:
-                        # One request at a time, of all lanes, until the service can be used again.
-                        await self.means.patience.call(lambda: read_runs(self.means.probes, 0, 1))
+                        # One request at a time, of all start queues, until the service can be used again.
+                        await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, 0, 1))
 
     async def _read_ahead(self) -> bool:
         """Return whether there are more items."""
         if not self._ahead:
-            self._ahead.extend(await self.means.ledger.next_planned(self.names, _READ_AHEAD))
+            self._ahead.extend(await self.batch_context.ledger.next_planned(self.names, _READ_AHEAD))
         self._has_more = bool(self._ahead)
         return self._has_more
 
     async def _start_next(self, item: BatchItem, given: str) -> None:
         # What has been sent is written down, whoever loses patience; `AsyncBatch` cancels the scope itself.
         with anyio.CancelScope(shield=True) as scope:
-            self.means.sending.add(scope)
+            self.batch_context.sending.add(scope)
             try:
                 await self._start(item, given)
             except BaseException:
                 self._is_unsettled = True  # No other start leaves while the error is on its way.
                 raise
             finally:
-                self.means.sending.discard(scope)
+                self.batch_context.sending.discard(scope)
                 self._under_way -= 1
                 self._ended.set()
                 self.admission.changed()
 
     async def _start(self, item: BatchItem, given: str) -> None:
         """Start one item."""
-        means, limits, clock = self.means, self.admission.limits, self.means.clock
-        joined = means.context.joined
-        url = None if joined is None else joined.hub.new_url()
+        batch_context, limits, clock = self.batch_context, self.admission.limits, self.batch_context.clock
+        hub_link = batch_context.context.hub_link
+        url = None if hub_link is None else hub_link.hub.new_url()
         request = once_request(
             "runWorker",
             "workers",
@@ -167,11 +167,11 @@ class Lane:
             is_async=True,
         )
         # Whoever takes over meanwhile counts on nothing being sent after that.
-        leaves_within = means.times.leaves_within(len(request.body or b""))
-        window = SendWindow.open(clock, first=means.times.send_window, last=leaves_within)
+        leaves_within = batch_context.times.leaves_within(len(request.body or b""))
+        window = SendWindow.open(clock, first=batch_context.times.send_window, last=leaves_within)
         try:
-            intended = item.intended(at=means.service_time(), callback_url=url)
-            intent = await means.step(item, intended, lane=self._lock_name)
+            intended = item.intended(at=batch_context.service_time(), callback_url=url)
+            intent = await batch_context.step(item, intended, start_queue=self._lock_name)
         except PausedError:
             limits.paused(clock.monotonic())
             self._ahead.clear()
@@ -180,8 +180,8 @@ class Lane:
             await self._over_budget(error.spending)
             self._ahead.clear()
             return
-        except LaneLostError as error:
-            # Others may have had the lane meanwhile: it is taken anew, and what is open in it is settled first.
+        except StartQueueLostError as error:
+            # Others may have had the start queue meanwhile: it is taken anew, and what is open in it is settled first.
             limits.not_started()
             logger.warning("%s; it is taken again", error)
             self._is_unsettled = True
@@ -196,9 +196,9 @@ class Lane:
             await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
             self._pause = _TAKE_AGAIN
             return
-        deadline = clock.monotonic() + means.times.post_timeout
+        deadline = clock.monotonic() + batch_context.times.post_timeout
         try:
-            started = await send_start(means.starts, request, deadline=deadline, window=window)
+            started = await send_start(batch_context.starts, request, deadline=deadline, window=window)
         except errors.CoreClawError as error:
             await self._not_answered(intent, error)
             return
@@ -206,24 +206,26 @@ class Lane:
 
     async def _over_budget(self, spending: Spending) -> None:
         """Start nothing until a run has ended, also one of another process, which may cost less than was reserved."""
-        limits, ledger = self.admission.limits, self.means.ledger
+        limits, ledger = self.admission.limits, self.batch_context.ledger
         others = await ledger.going_on() - (limits.in_flight - 1) - limits.unfollowed
         is_expected = others > 0 or await ledger.spending() != spending  # The last of them may have ended just now.
         limits.over_budget(
-            self.means.clock.monotonic(), spending if is_expected else None, patience=self.means.patience.seconds
+            self.batch_context.clock.monotonic(),
+            spending if is_expected else None,
+            patience=self.batch_context.patience.seconds,
         )
 
     async def _accepted(self, intent: BatchItem, run_id: str) -> None:
         self._was_answered()
-        self.admission.limits.accepted(self.means.clock.monotonic())
+        self.admission.limits.accepted(self.batch_context.clock.monotonic())
         try:
-            accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
-            item = await self.means.step(intent, accepted)
+            accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
+            item = await self.batch_context.step(intent, accepted)
         except IllegalStepError:
             item = await self._settled_elsewhere(intent, run_id)
         except errors.LedgerError as error:
-            self.means.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
-            # Other lanes may fail with it, and one error is raised for all.
+            self.batch_context.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
+            # Other start queues may fail with it, and one error is raised for all.
             logger.error("run %s of item %r could not be written down: %s", run_id, intent.key, error)
             raise
         except anyio.get_cancelled_exc_class():  # The batch is closed while its ledger cannot be reached.
@@ -232,7 +234,7 @@ class Lane:
         if item.state is not BatchItemState.SUBMITTED:
             self.admission.limits.ended()
         self.on_change(item)
-        if item.cancel_requested == ABORT and not await abort_patiently(self.means, item):
+        if item.cancel_requested == ABORT and not await abort_patiently(self.batch_context, item):
             self.on_unaborted(item)
 
     def _was_answered(self) -> None:
@@ -246,14 +248,14 @@ class Lane:
         Raises:
             LedgerError: It was given another run, or none: this one was paid for and is no item's.
         """
-        item = await self.means.ledger.item(intent.key)
+        item = await self.batch_context.ledger.item(intent.key)
         if item is not None and item.run_id == run_id:
             return item
         if item is not None and item.state is BatchItemState.AMBIGUOUS and item.attempt == intent.attempt:
             # It was held there because nobody could tell: the answer can.
-            accepted = item.submitted(run_id, ItemOrigin.ANSWER, at=self.means.service_time())
+            accepted = item.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
             with contextlib.suppress(IllegalStepError):
-                return await self.means.step(item, accepted)
+                return await self.batch_context.step(item, accepted)
         raise errors.LedgerError(
             f"item {intent.key!r} was settled before its start was answered, and its run {run_id} is no item's",
             run_id=run_id,
@@ -268,12 +270,12 @@ class Lane:
         elif error.run_id is not None:  # The broken answer still named it.
             await self._accepted(intent, error.run_id)
         else:
-            self.means.context.transport.emit(StartUnknown(operation="runWorker", candidates=None))
+            self.batch_context.context.transport.emit(StartUnknown(operation="runWorker", candidates=None))
             self.admission.limits.not_started()
             self._is_unsettled = True
 
     async def _refused(self, intent: BatchItem, error: errors.CoreClawError) -> None:
-        limits, now = self.admission.limits, self.means.clock.monotonic()
+        limits, now = self.admission.limits, self.batch_context.clock.monotonic()
         is_fatal = False
         match error:
             case errors.ConcurrencyLimitError():
@@ -288,7 +290,7 @@ class Lane:
                 is_fatal = True
             case _ if is_passing(error):
                 limits.not_started()
-                is_fatal = not self._may_send_again(error.retry_after)
+                is_fatal = not self._may_retry(error.retry_after)
             case _:
                 limits.not_started()
                 await self._step(intent, intent.rejected(str(error)))
@@ -301,17 +303,17 @@ class Lane:
     async def _step(self, intent: BatchItem, after: BatchItem) -> None:
         """Write down what has become of a start that brought nothing about."""
         try:
-            self.on_change(await self.means.step(intent, after))
+            self.on_change(await self.batch_context.step(intent, after))
         except IllegalStepError:
             # This process stood still for so long that another one has settled the item, and may have started it anew.
             logger.warning("item %r was settled by another process before its start was given up here", intent.key)
 
-    def _may_send_again(self, retry_after: float | None) -> bool:
-        """Have the lane pause before it tries again; return whether the batch has patience left."""
+    def _may_retry(self, retry_after: float | None) -> bool:
+        """Have the start queue pause before it tries again; return whether the batch has patience left."""
         if retry_after is not None:  # The client lets nothing out for so long; the network has no part in it.
             self._pause = retry_after
             return True
-        now, patience = self.means.clock.monotonic(), self.means.patience
+        now, patience = self.batch_context.clock.monotonic(), self.batch_context.patience
         self._unsent_since = now if self._unsent_since is None else self._unsent_since
         if now - self._unsent_since >= patience.seconds:
             return False
