@@ -96,8 +96,8 @@ class FileTarget:
         """
         if self._is_replaced:
             _check_replaceable(self._final)
-        elif self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            os.write(self._descriptor, b"")
+        elif self._descriptor is not None:
+            os.write(self._descriptor, b"")  # An error where the descriptor is for reading.
         elif not os.access(self._final, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise PermissionError(errno.EACCES, "It may not be written to", str(self.path))
 

@@ -159,8 +159,8 @@ def export(
     base_url: BaseUrl = None,
 ) -> None:
     """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
-    _check_ending(output)
     check_writable(output)
+    _check_ending(output)
     show: Callable[[str], str] = escaped if is_terminal(output) else str
     with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
         count = 0

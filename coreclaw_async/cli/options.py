@@ -161,7 +161,7 @@ def read_input(text: str) -> Mapping[str, Any]:
     if text.lstrip().startswith("{"):
         source = text
     elif text == "-":
-        where, source = "standard input", sys.stdin.read()
+        where, source = "standard input", _standard_input()
     else:
         where = text
         try:
@@ -178,6 +178,17 @@ def read_input(text: str) -> Mapping[str, Any]:
     if not isinstance(given, dict):
         raise typer.BadParameter(f"--input: {where} must be a JSON object")
     return cast("dict[str, Any]", given)
+
+
+def _standard_input() -> str:
+    """Return what stands on standard input, which is UTF-8 as a file is, whatever the terminal speaks."""
+    raw = getattr(sys.stdin, "buffer", None)  # Whatever stands in its place may not have it.
+    if raw is None:
+        return sys.stdin.read()
+    try:
+        return str(raw.read(), "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"--input: standard input is not UTF-8: {error}") from None
 
 
 def time_of(name: str, text: str | None) -> dt.datetime | None:

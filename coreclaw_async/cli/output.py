@@ -83,7 +83,10 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, dt.datetime):
-        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+        try:
+            return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+        except OverflowError:  # No calendar goes so far.
+            return value.isoformat()
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, float):

@@ -14,6 +14,7 @@ import typer
 from coreclaw_async._operations.run_rows import must_be_finished
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli.failures import ExitCode, tell_failure
+from coreclaw_async.cli.following import next_command
 from coreclaw_async.cli.options import (
     STDIO,
     AsJson,
@@ -71,7 +72,8 @@ def rows(
     check_writable(output)
     with open_client(api_key_file, base_url) as client:
         run = _run_or_newest(client, name)
-        with _telling_next("rows", run.run_id, output, follow=follow):
+        again = _again("rows", run.run_id, output, format=format, fields=fields, limit=limit)
+        with _telling_next(run.run_id, again, follow=follow):
             print_rows(
                 client,
                 run,
@@ -83,6 +85,7 @@ def rows(
                 follow=follow,
                 timeout=timeout,
             )
+        _tell_bad_end(client.runs.get(run) if follow else run)
 
 
 def _check_waiting(*, partial: bool = False, follow: bool, timeout: float | None) -> None:
@@ -107,14 +110,24 @@ def _run_or_newest(client: CoreClaw, name: str) -> Run:
             raise error from None
 
 
+def _tell_bad_end(run: Run) -> None:
+    """Say on standard error that rows are those of a run that did not come to a good end."""
+    if run.is_finished and run.outcome is not RunOutcome.SUCCEEDED:
+        Screen().complain(run_sentence(run))
+
+
+def _again(command: str, run_id: str, path: Path | None, **options: object) -> str:
+    """Return a command with its options as they were given, as it can be typed."""
+    given = [(f"--{name}", value) for name, value in options.items() if value not in {None, False}]
+    to_file = [] if path in {None, STDIO} else ["-o", str(path)]
+    words = [part for name, value in given for part in ([name] if value is True else [name, str(value)])]
+    return f"coreclaw-async {shlex.join([command, run_id, *to_file, *words])}"
+
+
 @contextmanager
-def _telling_next(
-    command: str, run_id: str, path: Path | None, *, follow: bool, as_json: bool = False
-) -> Generator[None]:
+def _telling_next(run_id: str, again: str, *, follow: bool, as_json: bool = False) -> Generator[None]:
     """Say how to go on where a run has not ended, or where nobody has waited for its end."""
     screen = Screen()
-    to_file = "" if path in {None, STDIO} else f" -o {shlex.quote(str(path))}"
-    again = f"coreclaw-async {command} {run_id}{to_file}"
     try:
         yield
     except RunNotFinishedError as error:
@@ -122,14 +135,14 @@ def _telling_next(
         screen.complain(f"Run {run_id} has not ended{status}: its rows so far may not be all.")
         _tell_commands(
             screen,
-            ("to wait", f"coreclaw-async wait {run_id}"),
+            ("to wait", next_command("wait", run_id)),
             ("all", f"{again} --follow"),
             ("so far", f"{again} --partial"),
         )
         raise typer.Exit(ExitCode.WAIT_TIMEOUT) from None
     except WaitTimeoutError as error:
         code = tell_failure(screen, error, as_json=as_json)
-        _tell_commands(screen, ("to go on", f"{again} --follow"), ("to stop it", f"coreclaw-async abort {run_id}"))
+        _tell_commands(screen, ("to go on", f"{again} --follow"), ("to stop it", next_command("abort", run_id)))
         raise typer.Exit(code) from None
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"to try again:  {again}{' --follow' if follow else ''}")
@@ -175,7 +188,8 @@ def export(
     check_writable(output)
     with open_client(api_key_file, base_url) as client:
         found = client.runs.get(run_of(run))  # What is called the last run may be another one with each request.
-        with _telling_next("export", found.run_id, output, follow=follow):
+        again = _again("export", found.run_id, output, format=format, fields=fields, url=url)
+        with _telling_next(found.run_id, again, follow=follow):
             if follow:
                 found = _ended(client, found, timeout)
             if not partial:
@@ -186,28 +200,27 @@ def export(
                 Screen().tell(client.runs.export(found, format=wanted, fields=names).download_url)
             else:
                 write_export(client, found, output, wanted, fields=names, partial=partial)
+            _tell_bad_end(found)
 
 
 def _ended(client: CoreClaw, run: Run, timeout: float | None) -> Run:
     """Wait for the end of a run, whose rows are there also when it has failed."""
     if run.is_finished:
         return run
-    screen = Screen()
-    with RowProgress(screen, "waiting", total=None) as bar:
-        ended = client.runs.wait(
+    with RowProgress(Screen(), "waiting", total=None) as bar:
+        return client.runs.wait(
             run,
             timeout=timeout,
             check=False,
             on_update=lambda now: bar.show(str(now.status or ""), now.result_count or 0),
         )
-    if ended.outcome is not RunOutcome.SUCCEEDED:
-        screen.complain(run_sentence(ended))
-    return ended
 
 
 def _check_fields(client: CoreClaw, run: Run, fields: Sequence[str]) -> None:
-    """Refuse columns that there are not; those of a run without rows that names none the service must judge."""
-    if columns := columns_of(client.runs.list_results_page(run, limit=100)):
+    """Refuse columns that there are not, as far as one page tells; of what it does not tell the service must judge."""
+    page = client.runs.list_results_page(run, limit=100)
+    columns = columns_of(page)
+    if columns and (columns_of(page, with_rows=False) or page.count == len(page.items)):
         check_columns_exist(fields, columns)
 
 
@@ -228,7 +241,7 @@ def log(
             _print_log(client.runs.get_log(run_of(run)).entries, as_json=json)
             return
         run_id = client.runs.get(run_of(run)).run_id if run == "last" else run
-        with _telling_next("log", run_id, None, follow=True, as_json=json):
+        with _telling_next(run_id, _again("log", run_id, None, json=json), follow=True, as_json=json):
             _print_log(client.runs.follow_log(run_id, timeout=timeout), as_json=json)
 
 

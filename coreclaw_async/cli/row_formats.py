@@ -9,7 +9,7 @@ import math
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Protocol, TextIO, cast
+from typing import IO, Any, Protocol, TextIO
 
 from coreclaw_async.cli.output import cell
 from coreclaw_async.cli.screen import escaped, plain
@@ -137,14 +137,14 @@ class _Csv:
         if self._has_head:
             return
         self._has_head = True
+        if not self._columns and not self._has_keys:
+            return
         name = _KEY
         while name in self._columns:  # A row may have a column of this name too.
             name = f"item_{name}"
         self._line([*([name] if self._has_keys else []), *self._columns])
 
     def _line(self, values: Sequence[object]) -> None:
-        if not values:  # Of rows without columns nothing can be written.
-            return
         line = io.StringIO()
         # With other ends of lines, a carriage return in a value would not be quoted.
         csv.writer(line, lineterminator="\r\n").writerow([self._show(_cell(value)) for value in values])
@@ -156,7 +156,7 @@ def row_json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False)
+        return json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None), ensure_ascii=False)
 
 
 def _cell(value: object) -> str:
@@ -164,11 +164,3 @@ def _cell(value: object) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return ""
     return row_json(value) if isinstance(value, bool | float | Mapping | list) else cell(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(member) for name, member in cast("Mapping[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_finite(member) for member in cast("list[object]", value)]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

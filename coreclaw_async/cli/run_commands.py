@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.cli.failures import ExitCode, tell_failure, worst
@@ -28,7 +29,8 @@ from coreclaw_async.cli.output import print_json
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.cli.starting import Output, Starting, Waits
-from coreclaw_async.errors import CoreClawError, NotFoundError
+from coreclaw_async.errors import CoreClawError, InvalidResponseError, NotFoundError
+from coreclaw_async.models import LastRun
 
 
 @guarded
@@ -69,7 +71,7 @@ def wait(
     with open_client(api_key_file, base_url) as client:
         screen, codes = Screen(), set[ExitCode]()
         run_ids: list[str] = []
-        for name in runs:
+        for name in dict.fromkeys(runs):
             try:
                 run_ids.append(_concrete(client, name))
             except CoreClawError as error:
@@ -98,16 +100,20 @@ def abort(
     _check(runs)
     screen, codes, asked = Screen(), set[ExitCode](), list[str]()
     with open_client(api_key_file, base_url) as client:
-        for name in runs:
+        for name in dict.fromkeys(runs):
             try:
-                aborted = client.runs.abort(run_of(name))
+                # What is called the last run may be another one with each request.
+                aborted = client.runs.abort(_concrete(client, name))
             except CoreClawError as error:
                 codes.add(tell_failure(screen, error, name=name, as_json=json))
                 if not isinstance(error, NotFoundError):
                     screen.hint("how it is now", next_command("show", name))
                 continue
-            asked.append(aborted.run_id or name)
-            screen.complain(f"Asked to abort {'the last run' if aborted.run_id is None else f'run {aborted.run_id}'}.")
+            asked.append(str(aborted.run_id))
+            screen.complain(f"Asked to abort run {aborted.run_id}.")
+            if name not in {"last", aborted.run_id}:
+                screen.complain(f"That is not what was asked: look at run {name} too.")
+                codes.add(ExitCode.SERVICE)
             if json:
                 with suppress(OSError):  # The others are stopped all the same; the end looks at the stream.
                     print_json([aborted])
@@ -145,5 +151,15 @@ def _check(names: Sequence[str]) -> None:
 
 
 def _concrete(client: CoreClaw, name: str) -> str:
-    """Return the id of the run, so that it can be named when the wait ends before it."""
-    return client.runs.get(run_of(name)).run_id if name == "last" else name
+    """
+    Return the id of the run, so that it can be named when the wait ends before it.
+
+    Raises:
+        InvalidResponseError: The last run has an id that can name none.
+    """
+    if name != "last":
+        return name
+    found = client.runs.get(LastRun()).run_id
+    if not is_usable_id(found):
+        raise InvalidResponseError(f"the last run is called {found!r}, which names no run")
+    return found

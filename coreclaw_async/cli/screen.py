@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from coreclaw_async.cli import streams
@@ -21,9 +21,16 @@ from coreclaw_async.cli.table_layout import Kind, LaidColumn, Layout, lay_out
 from coreclaw_async.models import Row
 
 _LABEL_WIDTH = 8
+_LEAST_WIDTH = 20
 
 
 class _Console(Console):
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False)
+        width, height = self.size
+        if width < _LEAST_WIDTH or height < 1:  # Of COLUMNS=0 rich would make that nothing is printed at all.
+            self.size = ConsoleDimensions(max(width, _LEAST_WIDTH), max(height, 1))
+
     def on_broken_pipe(self) -> None:
         """Let the command hear of it: rich would end the process, and with it what it has to tell."""
         raise  # noqa: PLE0704 - rich calls this while it handles the error
@@ -42,7 +49,7 @@ class Screen:
             if isinstance(stream, io.TextIOWrapper):
                 # A character that the terminal lacks must not end a command that has paid for a run.
                 stream.reconfigure(errors="replace")
-        self._out = _Console(highlight=False)
+        self._out = _Console()
         self.err = ERR.get() or error_console()
 
     @property
@@ -145,7 +152,7 @@ def _broken_between_words(text: str, width: int) -> str:
 
 def error_console() -> Console:
     """Return what writes to standard error: one for a command, so that its bar and its words know of each other."""
-    return _Console(stderr=True, highlight=False)
+    return _Console(stderr=True)
 
 
 ERR: ContextVar[Console | None] = ContextVar("coreclaw_async_error_console", default=None)

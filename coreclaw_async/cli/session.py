@@ -60,7 +60,7 @@ def find_key(key_file: Path | None, *, may_ask: bool) -> Found:
     """
     if key_file is not None:
         try:
-            key = key_file.read_text(encoding="utf-8").strip()
+            key = key_file.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise typer.BadParameter(f"--api-key-file: {error}") from None
         if not key:

@@ -98,8 +98,13 @@ class Starting:
             as_json=self.as_json,
             is_quiet=self.output is not None,
         )
-        succeeded, codes = following.follow([started.run_id])
+        try:
+            succeeded, codes = following.follow([started.run_id])
+        except typer.Exit:  # It was interrupted.
+            self._tell_unwritten(started.run_id, "--follow")
+            raise
         if codes:
+            self._tell_unwritten(started.run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
             raise typer.Exit(worst(codes))
         (ended,) = succeeded
         if self.output is None:
@@ -117,6 +122,12 @@ class Starting:
         else:
             current().tell_left(is_stdout_free=self.output != STDIO)
 
+    def _tell_unwritten(self, run_id: str, *options: str) -> None:
+        """Say that there is no file, and how to get one."""
+        if self.output is not None:
+            self._screen.complain(f"Its rows were not written to {self.output}.")
+            self._tell_again(run_id, self.output, *options)
+
     def _write(self, client: CoreClaw, run: Run, path: Path) -> None:
         try:
             write_rows(client, run, path, self.format)
@@ -127,22 +138,22 @@ class Starting:
             raise typer.Exit(ExitCode.NOT_WRITTEN) from None
         except KeyboardInterrupt:
             self._screen.complain(f"Run {run.run_id} has ended, and its rows were not written whole.")
-            self._tell_again(run, path)
+            self._tell_again(run.run_id, path)
             raise
 
     def _tell_not_written(self, run: Run, path: Path, error: CoreClawError | OSError) -> None:
         self._screen.complain(f"Run {run.run_id} has succeeded, and its rows could not be written: {error}")
-        self._tell_again(run, path)
+        self._tell_again(run.run_id, path)
         if not self.as_json:
             return
         failure = error if isinstance(error, CoreClawError) else CoreClawError(str(error))
         told = failure_object(failure, ExitCode.NOT_WRITTEN)
         print_json([{**told, "run_id": run.run_id, "type": type(error).__name__}])
 
-    def _tell_again(self, run: Run, path: Path) -> None:
+    def _tell_again(self, run_id: str, path: Path, *options: str) -> None:
         form = [] if self.format is None else ["--format", self.format]
         command = "rows" if path == STDIO else "export"
-        self._screen.complain(f"  to get them:  {next_command(command, run.run_id, '-o', str(path), *form)}")
+        self._screen.complain(f"  to get them:  {next_command(command, run_id, '-o', str(path), *form, *options)}")
 
 
 def _format_of(output: Path | None, given: str | None) -> str | None:

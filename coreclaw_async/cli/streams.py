@@ -90,7 +90,9 @@ def prepare() -> None:
             try:
                 os.fstat(number)
             except OSError:
-                os.open(os.devnull, os.O_RDWR)  # Gets the lowest free number, which a socket or file would get else.
+                # Gets the lowest free number, which a socket or file would get else. It cannot be written to, so that
+                # nothing that is sent to this descriptor by its name is lost without an error.
+                os.open(os.devnull, os.O_RDONLY)
             setattr(
                 sys, name, io.StringIO() if name == "stdin" else Unwritable("stdout" if name == "stdout" else "stderr")
             )

@@ -66,7 +66,7 @@ _MODULE_OF = {
 }
 
 
-if not TYPE_CHECKING:  # To type checkers any name would be one of these.
+if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

@@ -254,13 +254,11 @@ def test_wait_for_the_newest_run(service: FakeService) -> None:
     assert run_id in done(service, "wait", "last").stdout
 
 
-def test_abort_of_the_last_run_tells_its_id_when_the_service_does(service: FakeService) -> None:
-    service.add_run(WORKER, status="running")
-    assert done(service, "abort", "last").stderr == "Asked to abort the last run.\n"
+def test_abort_of_the_last_run_stops_the_one_that_was_the_last_when_it_was_asked_for(service: FakeService) -> None:
+    run_id = service.add_run(WORKER, status="running")
 
-    name = faults.edit(lambda envelope: {**envelope, "data": {"run_slug": "01KKDXV2G26BT7NH4ZQR2R4NPZ"}})
-    service.faults.add(name, operation="abortLastWorkerRun")
-    assert done(service, "abort", "last").stderr == "Asked to abort run 01KKDXV2G26BT7NH4ZQR2R4NPZ.\n"
+    assert done(service, "abort", "last").stderr == f"Asked to abort run {run_id}.\n"
+    assert (requests_of(service, "getLastWorkerRun"), requests_of(service, "abortWorkerRun")) == (1, 1)
 
 
 def test_abort_asks_for_each_run(service: FakeService) -> None:

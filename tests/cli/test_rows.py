@@ -325,7 +325,7 @@ def test_following_ends_when_the_time_is_up(
 
     outcome = invoke(command[0], "last", *command[1:], "--follow", "--timeout", "0.3")
 
-    target = " -o rows.csv" if "-o" in command else ""
+    target = " -o rows.csv" if "-o" in command else " --url" if "--url" in command else ""
     assert outcome.exit_code == 5
     assert f"run {run_id} has not ended within 0.3 s; it goes on" in outcome.stderr
     assert f"to go on:    coreclaw-async {command[0]} {run_id}{target} --follow" in outcome.stderr

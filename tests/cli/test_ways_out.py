@@ -54,7 +54,7 @@ run                  0:out      0:out      7:err      7:err      0:out      7:fi
 run --json           0:out      0:out      7:err      7:err      0:out      7:file     7:err      0:out      7:file
 run -w               0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
 run -w --json        0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
-run -o -             0:out+err  0:out+err  7:err      7:err      7:out+file 7:file     7:err      7:out+file 7:file
+run -o -             0:out+err 0:out+err|7:out+err 7:err 7:err 7:out+file 7:file 7:err 7:out+file 7:file
 run -o F             0:err      0:err      0:err      0:err      0:out      7:file     0:err      0:out      7:file
 run -o F --json      0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
 rerun                0:out      0:out      7:err      7:err      0:out      7:file     7:err      0:out      7:file
