@@ -93,8 +93,7 @@ class BatchProgress(Bar):
         self._show()
 
     def _show(self) -> None:
-        if self._report is None:
-            return
+        assert self._report is not None, "the counts came with it"
         room = self._screen.err.width - _BAR_WIDTH - _ELAPSED_WIDTH - _GAPS
         ended = sum(count for state, count in self._counts.items() if not state.is_open)
         self._bar.update(

@@ -246,8 +246,8 @@ from coreclaw_async._batches.sqlite_database import SqliteDatabase
 
 async def main():
     database = SqliteDatabase(Path(sys.argv[1]))
-    await store.open()
-    assert await store.take_start_queue("x")
+    await database.open()
+    assert await database.take_start_queue("x")
     print("held", flush=True)
     time.sleep(60)
 

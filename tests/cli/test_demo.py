@@ -137,8 +137,8 @@ def test_terminal_shows_a_progress_bar_with_status_and_rows(processes: Processes
 
     assert code == 0
     assert CURSOR_HIDDEN in text
-    counts = [int(count) for count in re.findall(r"running .*?(\d+) rows", text)]
-    assert any(count < 250 for count in counts)
+    counts = [int(count) for count in re.findall(r"running .*?(\d+) of 250 rows", text)]
+    assert any(0 < count < 250 for count in counts)
     assert COLOUR.search(text)
     assert text.rstrip().endswith("print(row)")
 

@@ -7,6 +7,8 @@ import json
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,19 +122,37 @@ def test_the_way_to_go_on_keeps_the_options(served: FakeService, tmp_path: Path)
     assert f"coreclaw-async rows {run_id} --format csv --fields title,rank --limit 7 --follow" in ended.stderr
 
 
-def test_a_time_beyond_each_calendar_is_shown(served: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_a_time_beyond_each_calendar_is_shown(served: FakeService) -> None:
     run_id = served.add_run(WORKER, rows=1)
 
     def far(envelope: dict[str, dict[str, object]]) -> object:
-        envelope["data"]["finished_at"] = 253_402_300_799_000
-        return envelope
+        return {**envelope, "data": {**envelope["data"], "finished_at": 253_402_300_799_000}}
 
     served.faults.add(faults.edit(far), operation="getWorkerRun")
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
 
     ended = invoke("show", run_id)
 
     assert ended.exit_code == 0, ended.stderr
+    assert "9999-12-31T23:59:59+00:00" in ended.stdout
+
+
+def test_an_input_comes_from_whatever_stands_in_the_place_of_standard_input(
+    served: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(INPUT))
+
+    assert invoke("run", WORKER, "-i", "-").exit_code == 0
+    assert len(served.runs) == 1
 
 
 def test_a_run_that_is_named_twice_is_stopped_once(served: FakeService) -> None:
@@ -192,3 +212,13 @@ def test_a_file_that_was_not_written_is_told_with_the_command_that_writes_it(
     assert ended.exit_code == code
     assert f"Its rows were not written to {path}." in ended.stderr
     assert f"coreclaw-async export {run_id} -o {path} --format csv{again}\n" in ended.stderr
+
+
+def test_runs_of_which_none_can_be_stopped_are_all_told(served: FakeService) -> None:
+    runs = [served.add_run(WORKER, script=RunScript(rows=1, duration=0)) for _ in range(2)]
+
+    ended = invoke("abort", *runs)
+
+    assert ended.exit_code == 3
+    assert all(run_id in ended.stderr for run_id in runs)
+    assert "Asked to abort" not in ended.stderr
