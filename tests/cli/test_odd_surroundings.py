@@ -71,6 +71,17 @@ def test_an_input_on_standard_input_that_is_not_utf_8_is_a_usage_error(
     assert not served.runs
 
 
+def test_an_input_file_that_is_not_utf_8_is_a_usage_error(served: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "input.json"
+    path.write_bytes(b'{"keywords": ["\xe9"]}')
+
+    outcome = invoke("run", WORKER, "-i", str(path))
+
+    assert outcome.exit_code == 2
+    assert "is not UTF-8" in outcome.stderr
+    assert not served.runs
+
+
 def test_a_key_file_may_begin_with_a_byte_order_mark(served: FakeService, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_bytes(b"\xef\xbb\xbf" + served.api_key.encode() + b"\r\n")
