@@ -106,9 +106,8 @@ class Following:
         if self.is_quiet and not self.as_json:
             self._screen.complain(run_sentence(run))
             return
-        with suppress(
-            OSError
-        ):  # The other runs are waited for all the same; the end of the command looks at the stream.
+        # The other runs are waited for all the same; the end of the command looks at the stream.
+        with suppress(OSError):
             if self.as_json:
                 print_json([run])
             else:
@@ -129,6 +128,8 @@ class Following:
         if self.as_json:
             with suppress(OSError):
                 print_json({**failure, "run_id": run_id} for run_id in run_ids)
+        if not run_ids:  # All had ended.
+            return
         if self.abort:
             for run_id in run_ids:
                 self._screen.complain(f"Asked to abort run {run_id}: {self._state(run_id)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.command_line import LIMIT, command, invoke
+from cli.command_line import LIMIT, ReactingText, command, invoke
 
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -233,3 +234,13 @@ def test_runs_of_which_none_can_be_stopped_are_all_told(served: FakeService) -> 
     assert ended.exit_code == 3
     assert all(run_id in ended.stderr for run_id in runs)
     assert "Asked to abort" not in ended.stderr
+
+
+def test_an_interrupt_after_the_last_end_names_no_command_without_a_run(served: FakeService) -> None:
+    run_id = served.add_run(WORKER, script=RunScript(rows=1, duration=0))
+    stdout = ReactingText("succeeded", lambda _: signal.raise_signal(signal.SIGINT))
+
+    ended = invoke("wait", run_id, stdout=stdout)
+
+    assert (ended.exit_code, ended.stderr) == (130, "Interrupted.\n")
+    assert f"Run {run_id} succeeded" in ended.stdout
