@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -13,7 +12,7 @@ import typer
 from coreclaw_async._batches.ledger_address import shown_ledger
 from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch_specs import FORMATS, SpecReader
-from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile
+from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, standard_input
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 
@@ -90,15 +89,13 @@ def _format_of(path: Path, given: str | None) -> str:
 @contextmanager
 def _lines_of(path: Path) -> Generator[TextIO]:
     """Open what is planned; its line ends are left to who reads it."""
-    if path == STDIO:
-        yield sys.stdin
-        return
     try:
-        file = path.open(encoding="utf-8-sig", newline="")
+        file = nullcontext(standard_input()) if path == STDIO else path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise typer.BadParameter(f"--input: {path} cannot be read: {error.strerror}") from None
-    with file:
+    with file as lines:
         try:
-            yield file
+            yield lines
         except UnicodeDecodeError as error:
-            raise typer.BadParameter(f"--input: {path} is not UTF-8: {error}") from None
+            name = "standard input" if path == STDIO else path
+            raise typer.BadParameter(f"--input: {name} is not UTF-8: {error}") from None

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, cast, get_args
+from typing import Annotated, Any, TextIO, TypeAlias, cast, get_args
 
 import typer
 
@@ -161,7 +161,11 @@ def read_input(text: str) -> Mapping[str, Any]:
     if text.lstrip().startswith("{"):
         source = text
     elif text == "-":
-        where, source = "standard input", _standard_input()
+        where = "standard input"
+        try:
+            source = standard_input().read()
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter(f"--input: standard input is not UTF-8: {error}") from None
     else:
         where = text
         try:
@@ -180,15 +184,12 @@ def read_input(text: str) -> Mapping[str, Any]:
     return cast("dict[str, Any]", given)
 
 
-def _standard_input() -> str:
-    """Return what stands on standard input, which is UTF-8 as a file is, whatever the terminal speaks."""
-    raw = getattr(sys.stdin, "buffer", None)  # Whatever stands in its place may not have it.
-    if raw is None:
-        return sys.stdin.read()
-    try:
-        return str(raw.read(), "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"--input: standard input is not UTF-8: {error}") from None
+def standard_input() -> TextIO:
+    """Return standard input, which is UTF-8 as a file is, whatever the terminal speaks; line ends are left alone."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)  # Whatever stands in its place may not have it.
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8-sig", errors="strict", newline="")
+    return sys.stdin
 
 
 def time_of(name: str, text: str | None) -> dt.datetime | None:

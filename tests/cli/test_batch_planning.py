@@ -37,6 +37,29 @@ def test_specs_may_come_from_standard_input(ledger: str, monkeypatch: pytest.Mon
     assert planned(ledger)["a"][1] == {"parameters": {"custom": {"keywords": ["a"]}, "system": {"proxy_region": "US"}}}
 
 
+def test_specs_on_standard_input_are_utf_8_whatever_the_terminal_speaks(
+    ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"key": "a", "worker_id": WORKER, "input": {"keywords": ["\u00e9"]}}
+    raw = f"\ufeff{json.dumps(spec, ensure_ascii=False)}\n".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="latin-1"))
+
+    assert batch("plan", "-i", "-").exit_code == 0
+    assert planned(ledger)["a"][1]["parameters"]["custom"] == {"keywords": ["\u00e9"]}
+
+
+def test_specs_on_standard_input_that_are_not_utf_8_are_a_usage_error(
+    ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO(b'{"key": "a", "worker_id": "me/one", "input": {"keywords": ["\xe9"]}}\n')
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw, encoding="latin-1"))
+
+    outcome = batch("plan", "-i", "-")
+
+    assert outcome.exit_code == 2
+    assert "standard input is not UTF-8" in " ".join(outcome.stderr.replace("│", " ").split())
+
+
 def test_a_new_batch_is_told_to_be_new(ledger: str, tmp_path: Path) -> None:
     first = batch("plan", "-i", lines(tmp_path, {"key": "a", "worker_id": WORKER}), "--json")
     again = batch("plan", "-i", lines(tmp_path, {"key": "a", "worker_id": WORKER}))
