@@ -42,7 +42,7 @@ def versions() -> list[str]:
 
 @nox.session(python=versions())
 def tests(session: nox.Session) -> None:
-    """Run the tests that are quick, against the installed wheel; on the lowest Python what they cover is kept."""
+    """Run the tests that are quick, against the installed wheel; on the lowest Python they must cover all branches."""
     session.install(EXTRAS, *group("test"))
     # Not `python -m pytest`, which would put the checkout before the installed package.
     if session.posargs:
@@ -50,22 +50,17 @@ def tests(session: nox.Session) -> None:
     elif session.python == versions()[0]:
         session.run("coverage", "erase")
         session.run("coverage", "run", f"{session.bin}/pytest", "-m", "not endurance", *AT_ONCE)
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report")
     else:
         session.run("pytest", "-m", "not endurance", *AT_ONCE)
 
 
 @nox.session(python=versions()[:1])
 def endurance(session: nox.Session) -> None:
-    """Run the tests that take long or kill processes; after `tests`, all branches must be covered."""
+    """Run the tests that take long or kill processes."""
     session.install(EXTRAS, *group("test"))
-    if session.posargs:
-        session.run("pytest", "-m", "endurance", *session.posargs)
-        return
-    tests_were_run = any(Path().glob(".coverage.*"))
-    session.run("coverage", "run", f"{session.bin}/pytest", "-m", "endurance", *AT_ONCE)
-    session.run("coverage", "combine", "--quiet")
-    if tests_were_run:
-        session.run("coverage", "report")
+    session.run("pytest", "-m", "endurance", *(session.posargs or AT_ONCE))
 
 
 @nox.session(python="3.11")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -23,6 +24,10 @@ settings.load_profile("suite")
 
 # A job that a shell started in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Coverage is measured in the processes that run tests. Most others are killed, and with them goes what they covered.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

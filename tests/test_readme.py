@@ -36,6 +36,7 @@ def test_there_are_snippets() -> None:
     assert len(SNIPPETS) >= 5
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_a_snippet_runs(emulator: dict[str, str], number: int, tmp_path: Path) -> None:
     if "FakeService" in SNIPPETS[number]:  # It needs neither a key nor a service.
@@ -113,6 +114,7 @@ def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp
     assert b"Result 30" in (tmp_path / "rows.xlsx").read_bytes()  # A table in HTML: what the emulator has of workbooks.
 
 
+@pytest.mark.endurance
 @pytest.mark.skipif(os.name != "posix" or shutil.which("flock") is None, reason="it needs a shell and flock")
 def test_the_line_for_cron_does_its_work_without_a_path_and_variables(tmp_path: Path) -> None:
     (line,) = re.findall(r"^15 6 \* \* \*  (.*)$", TEXT, re.MULTILINE)

@@ -20,6 +20,8 @@ README = Path(__file__).parent.parent / "README.md"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 (BACKEND,) = [snippet for snippet in SNIPPETS if "FastAPI" in snippet]
 
+pytestmark = pytest.mark.endurance
+
 
 @pytest.fixture(scope="module")
 def service() -> FakeService:
