@@ -17,7 +17,7 @@ import typer
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.testing import FakeService, RealClock, RunScript
-from coreclaw_async.testing._switches import LogShape, OffsetDialect
+from coreclaw_async.testing._state.switches import LogShape, OffsetDialect
 
 _LOOK_EVERY = 0.1
 """Seconds between two looks for a signal to stop."""

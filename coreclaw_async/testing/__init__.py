@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coreclaw_async.testing import faults
-    from coreclaw_async.testing._clock import Clock, FakeClock, RealClock
-    from coreclaw_async.testing._fake_run import FakeRun
-    from coreclaw_async.testing._fault_plan import FaultPlan
-    from coreclaw_async.testing._records import (
+    from coreclaw_async.testing._service import FakeService
+    from coreclaw_async.testing._serving.fault_plan import FaultPlan
+    from coreclaw_async.testing._state.clock import Clock, FakeClock, RealClock
+    from coreclaw_async.testing._state.fake_run import FakeRun
+    from coreclaw_async.testing._state.records import (
         FakeQueueItem,
         FakeTask,
         FakeWorker,
         RecordedRequest,
         SentCallback,
     )
-    from coreclaw_async.testing._scripts import CallbackPlan, RunScript
-    from coreclaw_async.testing._service import FakeService
+    from coreclaw_async.testing._state.scripts import CallbackPlan, RunScript
     from coreclaw_async.testing.faults import Fault
 
 __all__ = [
@@ -49,20 +49,20 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "CallbackPlan": "_scripts",
-    "Clock": "_clock",
-    "FakeClock": "_clock",
-    "FakeQueueItem": "_records",
-    "FakeRun": "_fake_run",
+    "CallbackPlan": "_state.scripts",
+    "Clock": "_state.clock",
+    "FakeClock": "_state.clock",
+    "FakeQueueItem": "_state.records",
+    "FakeRun": "_state.fake_run",
     "FakeService": "_service",
-    "FakeTask": "_records",
-    "FakeWorker": "_records",
+    "FakeTask": "_state.records",
+    "FakeWorker": "_state.records",
     "Fault": "faults",
-    "FaultPlan": "_fault_plan",
-    "RealClock": "_clock",
-    "RecordedRequest": "_records",
-    "RunScript": "_scripts",
-    "SentCallback": "_records",
+    "FaultPlan": "_serving.fault_plan",
+    "RealClock": "_state.clock",
+    "RecordedRequest": "_state.records",
+    "RunScript": "_state.scripts",
+    "SentCallback": "_state.records",
 }
 
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from coreclaw_async.testing._backend import Backend
-from coreclaw_async.testing._identifiers import IdentifierMaker
-from coreclaw_async.testing._queue_handlers import add_queue_item
-from coreclaw_async.testing._scripts import history_script
-from coreclaw_async.testing._switches import Switches
-from coreclaw_async.testing._task_handlers import add_task
-from coreclaw_async.testing._world import EMPTY_INPUT, World
+from coreclaw_async.testing._api.run_queue import add_queue_item
+from coreclaw_async.testing._api.tasks import add_task
+from coreclaw_async.testing._serving.backend import Backend
+from coreclaw_async.testing._state.identifiers import IdentifierMaker
+from coreclaw_async.testing._state.scripts import history_script
+from coreclaw_async.testing._state.switches import Switches
+from coreclaw_async.testing._state.world import EMPTY_INPUT, World
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._records import FakeWorker
-    from coreclaw_async.testing._rows import Row
-    from coreclaw_async.testing._scripts import RunScript
+    from coreclaw_async.testing._state.records import FakeWorker
+    from coreclaw_async.testing._state.rows import Row
+    from coreclaw_async.testing._state.scripts import RunScript
 
 
 @define(kw_only=True, eq=False, slots=False)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 import httpx
 from attrs import define, field
 
-from coreclaw_async.testing._asgi_app import AsgiApp
-from coreclaw_async.testing._callback_outbox import CallbackOutbox
 from coreclaw_async.testing._contents import ServiceContents
-from coreclaw_async.testing._memory_transport import MemoryTransport
-from coreclaw_async.testing._server import RunningServer, run_server
+from coreclaw_async.testing._serving.asgi_app import AsgiApp
+from coreclaw_async.testing._serving.callback_outbox import CallbackOutbox
+from coreclaw_async.testing._serving.memory_transport import MemoryTransport
+from coreclaw_async.testing._serving.server import RunningServer, run_server
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._fake_run import FakeRun
-    from coreclaw_async.testing._fault_plan import FaultPlan
-    from coreclaw_async.testing._records import FakeQueueItem, FakeTask, RecordedRequest, SentCallback
+    from coreclaw_async.testing._serving.fault_plan import FaultPlan
+    from coreclaw_async.testing._state.fake_run import FakeRun
+    from coreclaw_async.testing._state.records import FakeQueueItem, FakeTask, RecordedRequest, SentCallback
 
 
 @define(kw_only=True, eq=False, slots=False)

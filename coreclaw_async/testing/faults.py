@@ -10,7 +10,7 @@ from typing import Any, Literal
 import httpx
 from attrs import evolve, field, frozen
 
-from coreclaw_async.testing._answers import (
+from coreclaw_async.testing._api.answers import (
     MESSAGES,
     Answer,
     RefusedError,

@@ -9,23 +9,24 @@ import pytest
 from documented_operations import BY_NAME, Operation
 from testing.api_session import API, GOOD_INPUT, STORE_WORKER, ApiSession
 
-from coreclaw_async.testing import FakeService, _dispatch, _routes, faults
+from coreclaw_async.testing import FakeService, faults
+from coreclaw_async.testing._api import dispatch, routes
 
 PUBLIC = {"listProxyRegions", "listStore", "getWorkerInputSchema"}
 
 
 def test_the_service_offers_the_documented_operations_and_no_other() -> None:
-    offered = {operation.name for operation in _routes.OPERATIONS}
+    offered = {operation.name for operation in routes.OPERATIONS}
 
-    assert offered - BY_NAME.keys() == set(), "these are in testing/_routes.py and not in documented_operations.py"
-    assert BY_NAME.keys() - offered == set(), "these are in documented_operations.py and not in testing/_routes.py"
+    assert offered - BY_NAME.keys() == set(), "these are in testing/_api/routes.py and not in documented_operations.py"
+    assert BY_NAME.keys() - offered == set(), "these are in documented_operations.py and not in testing/_api/routes.py"
 
 
 def test_each_operation_that_the_service_offers_has_a_handler() -> None:
-    offered = {operation.name for operation in _routes.OPERATIONS}
+    offered = {operation.name for operation in routes.OPERATIONS}
 
-    assert offered - _dispatch._HANDLERS.keys() == set(), "these are in _routes.py and not in _dispatch.py"
-    assert _dispatch._HANDLERS.keys() - offered == set(), "these are in _dispatch.py and not in _routes.py"
+    assert offered - dispatch._HANDLERS.keys() == set(), "these are in routes.py and not in dispatch.py"
+    assert dispatch._HANDLERS.keys() - offered == set(), "these are in dispatch.py and not in routes.py"
 
 
 @pytest.mark.parametrize("operation", BY_NAME.values(), ids=lambda operation: operation.name)

@@ -17,7 +17,7 @@ import pytest
 from testing.api_session import GOOD_INPUT, STORE_WORKER
 
 from coreclaw_async.testing import FakeClock, FakeService, Fault, RealClock, RunScript, faults
-from coreclaw_async.testing._server import RunningServer
+from coreclaw_async.testing._serving.server import RunningServer
 
 RUNS = f"/workers/{STORE_WORKER}/runs"
 START = {"input": GOOD_INPUT}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from coreclaw_async.testing._answers import Answer
+    from coreclaw_async.testing._api.answers import Answer
     from coreclaw_async.testing.faults import Fault
 
 

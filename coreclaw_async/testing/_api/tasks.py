@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from coreclaw_async.testing._answers import NO_DATA
-from coreclaw_async.testing._calls import Call
-from coreclaw_async.testing._records import FakeTask
-from coreclaw_async.testing._run_starts import check_input, check_version, start_run
-from coreclaw_async.testing._world import World
+from coreclaw_async.testing._api.answers import NO_DATA
+from coreclaw_async.testing._api.calls import Call
+from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run
+from coreclaw_async.testing._state.records import FakeTask
+from coreclaw_async.testing._state.world import World
 
 _SMALL_DETAIL = ("schedule_enabled", "schedule_type", "schedule_time")
 

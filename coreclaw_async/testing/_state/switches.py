@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import define, field, validators
 
-from coreclaw_async.testing._clock import Clock, FakeClock
-from coreclaw_async.testing._scripts import CallbackPlan, RunScript
+from coreclaw_async.testing._state.clock import Clock, FakeClock
+from coreclaw_async.testing._state.scripts import CallbackPlan, RunScript
 
 if TYPE_CHECKING:
     import httpx

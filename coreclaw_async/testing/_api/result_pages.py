@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._fake_run import FakeRun
-    from coreclaw_async.testing._paging import PageWindow
-    from coreclaw_async.testing._rows import RowList
-    from coreclaw_async.testing._switches import Switches
+    from coreclaw_async.testing._api.paging import PageWindow
+    from coreclaw_async.testing._state.fake_run import FakeRun
+    from coreclaw_async.testing._state.rows import RowList
+    from coreclaw_async.testing._state.switches import Switches
 
 
 def show_results(run: FakeRun, window: PageWindow, switches: Switches) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl
 
 import anyio
 
-from coreclaw_async.testing._dispatch import IncomingRequest
-from coreclaw_async.testing._pieces import body_pieces
-from coreclaw_async.testing._signed_urls import FILES_PREFIX
+from coreclaw_async.testing._api.dispatch import IncomingRequest
+from coreclaw_async.testing._api.signed_urls import FILES_PREFIX
+from coreclaw_async.testing._serving.pieces import body_pieces
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._answers import Answer
-    from coreclaw_async.testing._backend import Backend
+    from coreclaw_async.testing._api.answers import Answer
+    from coreclaw_async.testing._serving.backend import Backend
     from coreclaw_async.testing.faults import Fault
 
 Message = MutableMapping[str, Any]

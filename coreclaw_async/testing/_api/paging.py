@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._switches import Switches
+    from coreclaw_async.testing._state.switches import Switches
 
 DEFAULT_LIMIT = 20
 

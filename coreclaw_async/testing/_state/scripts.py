@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen, validators
 
-from coreclaw_async.testing._rows import Row
+from coreclaw_async.testing._state.rows import Row
 
 NOT_FINAL = frozenset({"ready", "running", "aborting"})
 """The words after which a run goes on."""

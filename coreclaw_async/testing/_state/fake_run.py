@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from coreclaw_async.testing._scripts import NOT_FINAL
+from coreclaw_async.testing._state.scripts import NOT_FINAL
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._clock import Clock
-    from coreclaw_async.testing._rows import Row, RowList
-    from coreclaw_async.testing._scripts import RunScript
+    from coreclaw_async.testing._state.clock import Clock
+    from coreclaw_async.testing._state.rows import Row, RowList
+    from coreclaw_async.testing._state.scripts import RunScript
 
 
 @define(kw_only=True, eq=False)

@@ -11,13 +11,13 @@ import httpx
 from anyio.lowlevel import checkpoint
 from attrs import define
 
-from coreclaw_async.testing._dispatch import IncomingRequest
-from coreclaw_async.testing._pieces import body_pieces
+from coreclaw_async.testing._api.dispatch import IncomingRequest
+from coreclaw_async.testing._serving.pieces import body_pieces
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._answers import Answer
-    from coreclaw_async.testing._backend import Backend, Delivery
-    from coreclaw_async.testing._clock import Clock
+    from coreclaw_async.testing._api.answers import Answer
+    from coreclaw_async.testing._serving.backend import Backend, Delivery
+    from coreclaw_async.testing._state.clock import Clock
     from coreclaw_async.testing.faults import Fault
 
 _LOSSES = (httpx.ReadError, httpx.RemoteProtocolError)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from coreclaw_async.testing._answers import RefusedError
-from coreclaw_async.testing._calls import Call, Pending
-from coreclaw_async.testing._fake_run import FakeRun
-from coreclaw_async.testing._paging import window_of
-from coreclaw_async.testing._records import FakeWorker
-from coreclaw_async.testing._result_pages import show_results
-from coreclaw_async.testing._world import World, custom_input
+from coreclaw_async.testing._api.answers import RefusedError
+from coreclaw_async.testing._api.calls import Call, Pending
+from coreclaw_async.testing._api.paging import window_of
+from coreclaw_async.testing._api.result_pages import show_results
+from coreclaw_async.testing._state.fake_run import FakeRun
+from coreclaw_async.testing._state.records import FakeWorker
+from coreclaw_async.testing._state.world import World, custom_input
 
 _CONTAINERS: Mapping[object, type] = {"array": list, "object": dict}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from coreclaw_async.testing._answers import Answer, answer_bytes
+from coreclaw_async.testing._api.answers import Answer, answer_bytes
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._dispatch import IncomingRequest
-    from coreclaw_async.testing._files import StoredFile
-    from coreclaw_async.testing._world import World
+    from coreclaw_async.testing._api.dispatch import IncomingRequest
+    from coreclaw_async.testing._state.files import StoredFile
+    from coreclaw_async.testing._state.world import World
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 

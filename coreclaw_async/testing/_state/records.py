@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from coreclaw_async.testing._scripts import RunScript
+from coreclaw_async.testing._state.scripts import RunScript
 
 
 @define(kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from coreclaw_async.testing._answers import RefusedError
+from coreclaw_async.testing._api.answers import RefusedError
 
 RUN_STATUSES = ("ready", "running", "succeeded", "failed", "aborting")
 _LARGEST_INT64 = 2**63 - 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from coreclaw_async.testing._answers import RefusedError
+from coreclaw_async.testing._api.answers import RefusedError
 
 _ZONE = timezone(timedelta(hours=8))
 _DAY = 86_400

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from coreclaw_async.testing._records import RecordedRequest
-from coreclaw_async.testing._routes import OPERATIONS
+from coreclaw_async.testing._api.routes import OPERATIONS
+from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing.faults import NO_FAULT, Fault
 
 DOWNLOAD = "download"

@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._rows import Row, RowList
+    from coreclaw_async.testing._state.rows import Row, RowList
 
 CONTENT_TYPES = {
     "csv": "text/csv; charset=utf-8",

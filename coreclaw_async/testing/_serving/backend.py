@@ -10,14 +10,14 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from coreclaw_async.testing._answers import Answer, RefusedError, answer_json, error_envelope
-from coreclaw_async.testing._calls import SYNC_LIMIT
-from coreclaw_async.testing._dispatch import IncomingRequest, PendingAnswer, answer_call
-from coreclaw_async.testing._fault_plan import DOWNLOAD, FaultPlan
-from coreclaw_async.testing._file_server import answer_download
-from coreclaw_async.testing._records import RecordedRequest
-from coreclaw_async.testing._routes import Route, find_route
-from coreclaw_async.testing._world import EMPTY_INPUT, World
+from coreclaw_async.testing._api.answers import Answer, RefusedError, answer_json, error_envelope
+from coreclaw_async.testing._api.calls import SYNC_LIMIT
+from coreclaw_async.testing._api.dispatch import IncomingRequest, PendingAnswer, answer_call
+from coreclaw_async.testing._api.routes import Route, find_route
+from coreclaw_async.testing._serving.fault_plan import DOWNLOAD, FaultPlan
+from coreclaw_async.testing._serving.file_server import answer_download
+from coreclaw_async.testing._state.records import RecordedRequest
+from coreclaw_async.testing._state.world import EMPTY_INPUT, World
 from coreclaw_async.testing.faults import Fault
 
 _LOOK_AGAIN = 1.0

@@ -7,23 +7,21 @@ from typing import Any
 
 from attrs import field, frozen
 
-from coreclaw_async.testing import _queue_handlers as queue
-from coreclaw_async.testing import _run_handlers as runs
-from coreclaw_async.testing import _store_handlers as store
-from coreclaw_async.testing import _task_handlers as tasks
-from coreclaw_async.testing._answers import (
+from coreclaw_async.testing._api import run_queue as queue
+from coreclaw_async.testing._api import runs, store, tasks
+from coreclaw_async.testing._api.answers import (
     Answer,
     RefusedError,
     answer_json,
     error_envelope,
     success_envelope,
 )
-from coreclaw_async.testing._calls import Call, Pending
-from coreclaw_async.testing._fake_run import FakeRun
-from coreclaw_async.testing._request_rules import check_body, check_query
-from coreclaw_async.testing._routes import Operation, Route
-from coreclaw_async.testing._signed_urls import export_results
-from coreclaw_async.testing._world import World
+from coreclaw_async.testing._api.calls import Call, Pending
+from coreclaw_async.testing._api.request_rules import check_body, check_query
+from coreclaw_async.testing._api.routes import Operation, Route
+from coreclaw_async.testing._api.signed_urls import export_results
+from coreclaw_async.testing._state.fake_run import FakeRun
+from coreclaw_async.testing._state.world import World
 
 _HANDLERS: Mapping[str, Callable[[Call], Any]] = {
     "listProxyRegions": store.list_proxy_regions,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coreclaw_async.testing._calls import Call
-from coreclaw_async.testing._records import FakeWorker
-from coreclaw_async.testing._switches import Switches
+from coreclaw_async.testing._api.calls import Call
+from coreclaw_async.testing._state.records import FakeWorker
+from coreclaw_async.testing._state.switches import Switches
 
 _REGIONS = {"US": "United States", "GB": "United Kingdom", "DE": "Germany", "JP": "Japan", "FR": "France"}
 _REGIONS_IN = {

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from coreclaw_async.testing._answers import RefusedError
-from coreclaw_async.testing._export_formats import CONTENT_TYPES, write_export
-from coreclaw_async.testing._files import StoredFile
-from coreclaw_async.testing._logs import log_lines, write_log
-from coreclaw_async.testing._result_pages import show_headers
+from coreclaw_async.testing._api.answers import RefusedError
+from coreclaw_async.testing._api.export_formats import CONTENT_TYPES, write_export
+from coreclaw_async.testing._api.logs import log_lines, write_log
+from coreclaw_async.testing._api.result_pages import show_headers
+from coreclaw_async.testing._state.files import StoredFile
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._calls import Call
-    from coreclaw_async.testing._fake_run import FakeRun
-    from coreclaw_async.testing._world import World
+    from coreclaw_async.testing._api.calls import Call
+    from coreclaw_async.testing._state.fake_run import FakeRun
+    from coreclaw_async.testing._state.world import World
 
 FILES_PREFIX = "/runs/"
 

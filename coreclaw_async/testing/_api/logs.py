@@ -9,7 +9,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coreclaw_async.testing._fake_run import FakeRun
+    from coreclaw_async.testing._state.fake_run import FakeRun
 
 RECENT_LINES = 100
 """How many lines an answer shows; the whole log is behind its URL."""

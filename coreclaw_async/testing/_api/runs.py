@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from coreclaw_async.testing._answers import NO_DATA, RefusedError
-from coreclaw_async.testing._calls import Call, Pending
-from coreclaw_async.testing._fake_run import FakeRun
-from coreclaw_async.testing._logs import log_lines, show_entries
-from coreclaw_async.testing._months import run_window
-from coreclaw_async.testing._request_rules import RUN_STATUSES
-from coreclaw_async.testing._result_pages import show_results
-from coreclaw_async.testing._run_starts import check_input, check_version, start_run, sync_reply
-from coreclaw_async.testing._signed_urls import log_url
+from coreclaw_async.testing._api.answers import NO_DATA, RefusedError
+from coreclaw_async.testing._api.calls import Call, Pending
+from coreclaw_async.testing._api.logs import log_lines, show_entries
+from coreclaw_async.testing._api.months import run_window
+from coreclaw_async.testing._api.request_rules import RUN_STATUSES
+from coreclaw_async.testing._api.result_pages import show_results
+from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run, sync_reply
+from coreclaw_async.testing._api.signed_urls import log_url
+from coreclaw_async.testing._state.fake_run import FakeRun
 
 
 def run_worker(call: Call) -> Any:

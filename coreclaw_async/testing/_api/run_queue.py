@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from coreclaw_async.testing._calls import Call
-from coreclaw_async.testing._records import FakeQueueItem
-from coreclaw_async.testing._run_starts import check_input, check_version, why_not_now
-from coreclaw_async.testing._world import World
+from coreclaw_async.testing._api.calls import Call
+from coreclaw_async.testing._api.run_starts import check_input, check_version, why_not_now
+from coreclaw_async.testing._state.records import FakeQueueItem
+from coreclaw_async.testing._state.world import World
 
 _NOT_WAITING = "item is not in waiting state"
 

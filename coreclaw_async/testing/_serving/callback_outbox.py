@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from attrs import define, field
 
-from coreclaw_async.testing._records import SentCallback
-from coreclaw_async.testing._scripts import NOT_FINAL
+from coreclaw_async.testing._state.records import SentCallback
+from coreclaw_async.testing._state.scripts import NOT_FINAL
 
 if TYPE_CHECKING:
     import ssl
 
-    from coreclaw_async.testing._fake_run import FakeRun
-    from coreclaw_async.testing._scripts import CallbackPlan
-    from coreclaw_async.testing._world import World
+    from coreclaw_async.testing._state.fake_run import FakeRun
+    from coreclaw_async.testing._state.scripts import CallbackPlan
+    from coreclaw_async.testing._state.world import World
 
 _TIMEOUT = 5.0
 _V1_STATUS = {"ready": 1, "running": 2, "succeeded": 3, "failed": 4}

@@ -7,13 +7,13 @@ from typing import Any
 
 from attrs import frozen
 
-from coreclaw_async.testing._answers import RefusedError
-from coreclaw_async.testing._fake_run import FakeRun
-from coreclaw_async.testing._paging import PageWindow, window_of
-from coreclaw_async.testing._records import FakeTask, FakeWorker
-from coreclaw_async.testing._routes import Operation
-from coreclaw_async.testing._switches import Switches
-from coreclaw_async.testing._world import World
+from coreclaw_async.testing._api.answers import RefusedError
+from coreclaw_async.testing._api.paging import PageWindow, window_of
+from coreclaw_async.testing._api.routes import Operation
+from coreclaw_async.testing._state.fake_run import FakeRun
+from coreclaw_async.testing._state.records import FakeTask, FakeWorker
+from coreclaw_async.testing._state.switches import Switches
+from coreclaw_async.testing._state.world import World
 
 SYNC_LIMIT = 300.0
 """Seconds after which a synchronous start or abort answers although the run goes on."""

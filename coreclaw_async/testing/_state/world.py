@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from attrs import define, field
 
-from coreclaw_async.testing._fake_run import FakeRun
-from coreclaw_async.testing._files import StoredFile
-from coreclaw_async.testing._identifiers import IdentifierMaker
-from coreclaw_async.testing._records import FakeQueueItem, FakeTask, FakeWorker
-from coreclaw_async.testing._rows import Row, RowList
-from coreclaw_async.testing._scripts import RunScript
-from coreclaw_async.testing._switches import Switches
+from coreclaw_async.testing._state.fake_run import FakeRun
+from coreclaw_async.testing._state.files import StoredFile
+from coreclaw_async.testing._state.identifiers import IdentifierMaker
+from coreclaw_async.testing._state.records import FakeQueueItem, FakeTask, FakeWorker
+from coreclaw_async.testing._state.rows import Row, RowList
+from coreclaw_async.testing._state.scripts import RunScript
+from coreclaw_async.testing._state.switches import Switches
 
 EMPTY_INPUT: Mapping[str, Any] = {"parameters": {"custom": {}}}
 STORE_WORKER = "coreclaw/google-maps-scraper"
