@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from coreclaw_async.testing._api.run_queue import add_queue_item
-from coreclaw_async.testing._api.tasks import add_task
 from coreclaw_async.testing._serving.backend import Backend
 from coreclaw_async.testing._state.identifiers import IdentifierMaker
 from coreclaw_async.testing._state.scripts import history_script
@@ -140,8 +138,7 @@ class ServiceContents(Switches):
         """
         with self._backend.lock:
             found = self._worker(worker)
-            task = add_task(
-                self._world,
+            task = self._world.add_task(
                 worker_id=found.slug,
                 version=found.version if version is None else version,
                 title=title,
@@ -155,8 +152,7 @@ class ServiceContents(Switches):
         """Add a waiting item to the run queue and return its `queue_ref`."""
         with self._backend.lock:
             found = self._worker(worker)
-            item = add_queue_item(
-                self._world,
+            item = self._world.add_queue_item(
                 worker_id=found.slug,
                 version=found.version,
                 input=input,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from attrs import frozen
 
 from coreclaw_async.testing._api.answers import RefusedError
 from coreclaw_async.testing._api.paging import PageWindow, window_of
-from coreclaw_async.testing._api.routes import Operation
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.records import FakeTask, FakeWorker
 from coreclaw_async.testing._state.switches import Switches
 from coreclaw_async.testing._state.world import World
+
+T = TypeVar("T")
 
 SYNC_LIMIT = 300.0
 """Seconds after which a synchronous start or abort answers although the run goes on."""
@@ -45,7 +46,6 @@ class Call:
     """
 
     world: World
-    operation: Operation
     parameters: Mapping[str, str]
     query: Mapping[str, Any]
     body: Mapping[str, Any]
@@ -59,6 +59,18 @@ class Call:
     def window(self) -> PageWindow:
         """The page that the query asks for."""
         return window_of(self.query, self.switches)
+
+    def page_of(self, items: Sequence[T], show: Callable[[T], Any], *, echo: bool | None = None) -> dict[str, Any]:
+        """Return one page of `items` with their count; `echo` stands for `echo_page_index` where it is not None."""
+        window = self.window
+        page = [show(item) for item in items[window.start : window.stop]]
+        echoed = window.echo if (self.switches.echo_page_index if echo is None else echo) else {}
+        return {"count": len(items), "list": self.switches.show_list(page), **echoed}
+
+    @property
+    def wanted_worker_id(self) -> str | None:
+        """The slug of the Worker that the query asks for, by slug or path; None for any."""
+        return self.worker_named(self.query["worker_id"]).slug if "worker_id" in self.query else None
 
     def worker(self) -> FakeWorker:
         """Return the Worker of the path."""

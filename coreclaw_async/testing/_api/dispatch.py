@@ -7,8 +7,6 @@ from typing import Any
 
 from attrs import field, frozen
 
-from coreclaw_async.testing._api import run_queue as queue
-from coreclaw_async.testing._api import runs, store, tasks
 from coreclaw_async.testing._api.answers import (
     Answer,
     RefusedError,
@@ -17,53 +15,11 @@ from coreclaw_async.testing._api.answers import (
     success_envelope,
 )
 from coreclaw_async.testing._api.calls import Call, Pending
+from coreclaw_async.testing._api.operation import Operation
 from coreclaw_async.testing._api.request_rules import check_body, check_query
-from coreclaw_async.testing._api.routes import Operation, Route
-from coreclaw_async.testing._api.signed_urls import export_results
+from coreclaw_async.testing._api.routes import Route
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.world import World
-
-_HANDLERS: Mapping[str, Callable[[Call], Any]] = {
-    "listProxyRegions": store.list_proxy_regions,
-    "listStore": store.list_store,
-    "getAccount": store.get_account,
-    "listWorkers": store.list_workers,
-    "getWorker": store.get_worker,
-    "getWorkerInputSchema": store.get_input_schema,
-    "runWorker": runs.run_worker,
-    "listWorkerTasks": tasks.list_tasks,
-    "runWorkerTask": tasks.run_task,
-    "createWorkerTask": tasks.create_task,
-    "getWorkerTask": tasks.get_task,
-    "updateWorkerTask": tasks.update_task,
-    "deleteWorkerTask": tasks.delete_task,
-    "getWorkerTaskInput": tasks.get_task_input,
-    "updateWorkerTaskInput": tasks.update_task_input,
-    "listWorkerRuns": runs.list_runs,
-    "getLastWorkerRun": runs.get_run,
-    "abortLastWorkerRun": runs.abort,
-    "exportLastWorkerRunResults": export_results,
-    "getLastWorkerRunLog": runs.get_log,
-    "rerunLastWorkerRun": runs.rerun,
-    "listLastWorkerRunResults": runs.list_results,
-    "getWorkerRun": runs.get_run,
-    "abortWorkerRun": runs.abort,
-    "getWorkerRunLog": runs.get_log,
-    "rerunWorkerRun": runs.rerun,
-    "listWorkerRunResults": runs.list_results,
-    "exportWorkerRunResults": export_results,
-    "getWorkerLastRun": runs.get_run,
-    "abortWorkerLastRun": runs.abort,
-    "exportWorkerLastRunResults": export_results,
-    "getWorkerLastRunLog": runs.get_log,
-    "rerunWorkerLastRun": runs.rerun,
-    "listWorkerLastRunResults": runs.list_results,
-    "queuedRunWorker": queue.queue_run,
-    "listRunQueueItems": queue.list_queue_items,
-    "activateRunQueueItems": queue.activate_items,
-    "releaseRunQueueItems": queue.release_items,
-    "releaseRunQueueItem": queue.release_item,
-}
 
 
 @frozen(kw_only=True)
@@ -122,12 +78,11 @@ def _call(world: World, request: IncomingRequest, route: Route) -> Any:
         _check_key(request, world.switches.api_key)
     call = Call(
         world=world,
-        operation=operation,
         parameters=route.parameters,
         query=check_query(operation.query, request.query),
         body=_read_body(world, request, operation),
     )
-    return _HANDLERS[operation.name](call)
+    return operation.handler(call)
 
 
 def _check_key(request: IncomingRequest, api_key: str) -> None:
@@ -145,6 +100,6 @@ def _check_key(request: IncomingRequest, api_key: str) -> None:
 def _read_body(world: World, request: IncomingRequest, operation: Operation) -> dict[str, Any]:
     if operation.body is None:
         return {}
-    if operation.body == "abort" and not request.body and not world.switches.abort_requires_body:
+    if operation.lenient_body and not request.body and not world.switches.abort_requires_body:
         return {}
     return check_body(operation.body, request.body, request.headers.get("content-type", ""))

@@ -1,4 +1,4 @@
-"""What the service demands of bodies and queries: names, types, ranges, words."""
+"""What the service demands of bodies and queries: names, types and ranges."""
 
 from __future__ import annotations
 
@@ -11,42 +11,20 @@ from attrs import frozen
 
 from coreclaw_async.testing._api.answers import RefusedError
 
-RUN_STATUSES = ("ready", "running", "succeeded", "failed", "aborting")
 _LARGEST_INT64 = 2**63 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
-_LATEST_MOMENT = 253_370_764_800  # The year 9999; later months cannot be computed with.
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_string(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_boolean(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
 
 
 def _is_strings(value: Any) -> bool:
-    return _is_list(value) and all(isinstance(item, str) for item in value)
-
-
-def _is_any(value: Any) -> bool:
-    return value is not None
+    return value.__class__ is list and all(isinstance(item, str) for item in value)
 
 
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "string": _is_string,
-    "integer": _is_integer,
-    "boolean": _is_boolean,
+    "string": lambda value: isinstance(value, str),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
     "strings": _is_strings,
-    "any": _is_any,
+    "any": lambda value: value is not None,
 }
 
 
@@ -77,44 +55,12 @@ class Member:
         return None
 
 
-_WINDOW = {"limit": Member("integer", low=1, high=100), "offset": Member("integer", low=0, high=_LARGEST_INT64)}
-_RERUN = {"is_async": Member("boolean"), "callback_url": Member("string"), **_WINDOW}
-_SCHEDULE = {
-    "schedule_enabled": Member("integer", low=0, high=1),
-    "schedule_type": Member("integer", low=1, high=4),
-    "schedule_time": Member("string"),
-    "schedule_weekday": Member("integer", low=1, high=7),
-    "schedule_day": Member("integer", low=1, high=31),
-    "schedule_once_date": Member("string"),
-}
-BODIES: Mapping[str, Mapping[str, Member]] = {
-    "run": {"input": Member("any"), "version": Member("string"), **_RERUN},
-    "rerun": _RERUN,
-    "abort": _RERUN,
-    "create_task": {
-        "worker_id": Member("string", required=True),
-        "title": Member("string", required=True),
-        "input": Member("any", required=True),
-        "version": Member("string"),
-        "description": Member("string"),
-        **_SCHEDULE,
-    },
-    "update_task": {"title": Member("string"), "description": Member("string"), **_SCHEDULE},
-    "update_input": {"input": Member("any", required=True), "version": Member("string")},
-    "queue_refs": {"queue_refs": Member("strings", required=True)},
-    "release_items": {"queue_refs": Member("strings", required=True), "reason": Member("string")},
-    "release_item": {"reason": Member("string")},
-}
-"""The members of each kind of body; no other member is allowed."""
-
-_QUERY: Mapping[str, Member] = {
-    **_WINDOW,
-    "start_time": Member("integer", low=0, high=_LATEST_MOMENT),
-    "end_time": Member("integer", low=0, high=_LATEST_MOMENT),
-}
+WINDOW = {"limit": Member("integer", low=1, high=100), "offset": Member("integer", low=0, high=_LARGEST_INT64)}
+RUN_OPTIONS = {"is_async": Member("boolean"), "callback_url": Member("string"), **WINDOW}
+RUN_BODY = {"input": Member("any"), "version": Member("string"), **RUN_OPTIONS}
 
 
-def check_body(kind: str, body: bytes, content_type: str) -> dict[str, Any]:
+def check_body(members: Mapping[str, Member], body: bytes, content_type: str) -> dict[str, Any]:
     """
     Return the parsed body of a request.
 
@@ -130,7 +76,7 @@ def check_body(kind: str, body: bytes, content_type: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise RefusedError(400, 11000, "the body must be a JSON object")
     found = cast("dict[str, Any]", parsed)
-    faults = _faults(BODIES[kind], found)
+    faults = _faults(members, found)
     if faults:
         raise RefusedError(400, 11000, faults[0], details=faults)
     return found
@@ -151,22 +97,17 @@ def _faults(members: Mapping[str, Member], found: dict[str, Any]) -> list[str]:
     return faults
 
 
-def check_query(names: tuple[str, ...], query: Mapping[str, str]) -> dict[str, Any]:
+def check_query(members: Mapping[str, Member], query: Mapping[str, str]) -> dict[str, Any]:
     """
-    Return the query parameters of `names`, converted; others are ignored.
+    Return the query parameters that `members` names, converted; others are ignored.
 
     Raises:
         RefusedError: 422 with 11000 for a value out of range.
     """
-    found: dict[str, Any] = {}
-    for name in names:
-        if name in query:
-            found[name] = _check_parameter(name, query[name])
-    return found
+    return {name: _read_parameter(name, member, query[name]) for name, member in members.items() if name in query}
 
 
-def _check_parameter(name: str, text: str) -> Any:
-    member = _QUERY.get(name, Member("string"))
+def _read_parameter(name: str, member: Member, text: str) -> Any:
     value: Any = text
     if member.kind == "integer":
         value = int(text) if _INTEGER.fullmatch(text) else None

@@ -1,4 +1,4 @@
-"""Operations on the run queue: submit, list, activate and release."""
+"""The run queue: list, activate and release."""
 
 from __future__ import annotations
 
@@ -6,65 +6,47 @@ from collections.abc import Callable
 from typing import Any
 
 from coreclaw_async.testing._api.calls import Call
-from coreclaw_async.testing._api.run_starts import check_input, check_version, why_not_now
+from coreclaw_async.testing._api.operation import operation
+from coreclaw_async.testing._api.request_rules import WINDOW, Member
+from coreclaw_async.testing._api.run_starts import why_not_now
 from coreclaw_async.testing._state.records import FakeQueueItem
 from coreclaw_async.testing._state.world import World
 
+_ITEMS = "/run-queue/items"
+_REFS = {"queue_refs": Member("strings", required=True)}
+_REASON = {"reason": Member("string")}
 _NOT_WAITING = "item is not in waiting state"
 
 
-def queue_run(call: Call) -> Any:
-    """Answer `POST /workers/{workerId}/queued-runs`; `is_async`, `limit` and `offset` do nothing."""
-    worker = call.worker()
-    version = check_version(worker, call.body.get("version"))
-    check_input(worker, call.body.get("input"))
-    item = add_queue_item(
-        call.world,
-        worker_id=worker.slug,
-        version=version,
-        input=call.body["input"],
-        callback_url=call.body.get("callback_url"),
-    )
-    call.world.queue_items_created += 1
-    return {"queued": True, "queue_ref": item.queue_ref, "queue_status": item.status}
-
-
-def add_queue_item(world: World, **members: Any) -> FakeQueueItem:
-    """Store an item that waits; it never starts by itself."""
-    created_at = int(world.switches.clock.time())
-    item = FakeQueueItem(queue_ref=world.ids.queue_ref(), created_at=created_at, **members)
-    world.queue_items[item.queue_ref] = item
-    return item
-
-
+@operation("listRunQueueItems", "GET", _ITEMS, query={**WINDOW, "status": Member("string")})
 def list_queue_items(call: Call) -> Any:
-    """Answer `GET /run-queue/items`."""
+    """Return one page of the items, all of them or those of one status."""
     status = call.query.get("status")
     fitting = [item for item in call.world.queue_items.values() if status in {None, "", item.status}]
-    window = call.window
-    page = [_show_item(item) for item in fitting[window.start : window.stop]]
-    echo = window.echo if call.switches.echo_page_index else {}
-    return {"count": len(fitting), "list": call.switches.show_list(page), **echo}
+    return call.page_of(fitting, _show_item)
 
 
+@operation("activateRunQueueItems", "POST", f"{_ITEMS}/activate", body=_REFS)
 def activate_items(call: Call) -> Any:
-    """Answer `POST /run-queue/items/activate`; each item that waits becomes a paid run."""
+    """Start a paid run for each item that waits."""
     return _for_each(call, call.body["queue_refs"], lambda item: _activate(call.world, item))
 
 
+@operation("releaseRunQueueItems", "POST", f"{_ITEMS}/release", body={**_REFS, **_REASON})
 def release_items(call: Call) -> Any:
-    """Answer `POST /run-queue/items/release`; a released item never runs."""
+    """Release items, which then never run."""
     return _for_each(call, call.body["queue_refs"], lambda item: _release(item, call.body.get("reason")))
 
 
+@operation("releaseRunQueueItem", "POST", f"{_ITEMS}/{{queueId}}/release", body=_REASON)
 def release_item(call: Call) -> Any:
-    """Answer `POST /run-queue/items/{queueId}/release`."""
+    """Release one item."""
     refs = [call.parameters["queueId"]]
     return _for_each(call, refs, lambda item: _release(item, call.body.get("reason")))
 
 
 def _for_each(call: Call, refs: list[str], act: Callable[[FakeQueueItem], str | None]) -> Any:
-    """Act on each item and tell of each whether it went well; `act` returns what went wrong."""
+    """Act on each item and return which succeeded; `act` returns what went wrong, or None."""
     results: list[dict[str, Any]] = []
     for ref in refs:
         item = call.world.queue_items.get(ref)

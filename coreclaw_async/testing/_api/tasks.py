@@ -1,27 +1,46 @@
-"""Operations on saved tasks."""
+"""Saved tasks."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from coreclaw_async.testing._api.answers import NO_DATA
 from coreclaw_async.testing._api.calls import Call
+from coreclaw_async.testing._api.operation import operation
+from coreclaw_async.testing._api.request_rules import RUN_OPTIONS, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run
 from coreclaw_async.testing._state.records import FakeTask
-from coreclaw_async.testing._state.world import World
 
+_TASK = "/worker-tasks/{workerTaskId}"
+_SCHEDULE = {
+    "schedule_enabled": Member("integer", low=0, high=1),
+    "schedule_type": Member("integer", low=1, high=4),
+    "schedule_time": Member("string"),
+    "schedule_weekday": Member("integer", low=1, high=7),
+    "schedule_day": Member("integer", low=1, high=31),
+    "schedule_once_date": Member("string"),
+}
 _SMALL_DETAIL = ("schedule_enabled", "schedule_type", "schedule_time")
 
 
+@operation(
+    "createWorkerTask",
+    "POST",
+    "/worker-tasks",
+    body={
+        "worker_id": Member("string", required=True),
+        "title": Member("string", required=True),
+        "input": Member("any", required=True),
+        "version": Member("string"),
+        "description": Member("string"),
+        **_SCHEDULE,
+    },
+)
 def create_task(call: Call) -> Any:
-    """
-    Answer `POST /worker-tasks`.
-
-    The input is stored as it is; whether it can run is seen when it runs.
-    """
+    """Store a task with its input as it is; whether that can run is seen when it runs."""
     worker = call.worker_named(call.body["worker_id"])
-    task = add_task(
-        call.world,
+    task = call.world.add_task(
         worker_id=worker.slug,
         version=call.body.get("version", worker.version),
         title=call.body["title"],
@@ -33,37 +52,28 @@ def create_task(call: Call) -> Any:
     return {"slug": task.task_id}
 
 
-def add_task(world: World, **members: Any) -> FakeTask:
-    """Store a task."""
-    now = world.switches.clock.time()
-    task = FakeTask(
-        task_id=world.ids.ulid(now),
-        number=world.ids.database_id(),
-        created_at=int(now),
-        updated_at=int(now),
-        **members,
-    )
-    world.tasks[task.task_id] = task
-    return task
-
-
+@operation(
+    "listWorkerTasks",
+    "GET",
+    "/worker-tasks",
+    query={**WINDOW, "worker_id": Member("string"), "keyword": Member("string")},
+)
 def list_tasks(call: Call) -> Any:
-    """Answer `GET /worker-tasks`."""
-    worker_id = call.worker_named(call.query["worker_id"]).slug if "worker_id" in call.query else None
+    """Return one page of the tasks that match."""
+    worker_id = call.wanted_worker_id
     keyword = call.query.get("keyword", "").lower()
     fitting = [
         task
         for task in call.world.tasks.values()
         if (worker_id is None or task.worker_id == worker_id) and keyword in f"{task.title}\n{task.task_id}".lower()
     ]
-    window = call.window
-    page = [_show_listed(call, task) for task in fitting[window.start : window.stop]]
-    echo = window.echo if call.switches.echo_page_index else {}
-    return {"count": len(fitting), "list": call.switches.show_list(page), **echo}
+    show = _show_small if call.switches.task_shape == "small" else partial(_show_production, call)
+    return call.page_of(fitting, show)
 
 
+@operation("getWorkerTask", "GET", _TASK)
 def get_task(call: Call) -> Any:
-    """Answer `GET /worker-tasks/{workerTaskId}`."""
+    """Return one task, with more members than in the list."""
     task = call.task()
     if call.switches.task_shape == "small":
         shown = _show_small(task) | {
@@ -77,8 +87,14 @@ def get_task(call: Call) -> Any:
     return shown
 
 
+@operation(
+    "updateWorkerTask",
+    "PUT",
+    _TASK,
+    body={"title": Member("string"), "description": Member("string"), **_SCHEDULE},
+)
 def update_task(call: Call) -> Any:
-    """Answer `PUT /worker-tasks/{workerTaskId}`; what is left out stays as it is."""
+    """Change a task; what is left out stays as it is."""
     task = call.task()
     task.title = call.body.get("title", task.title)
     task.description = call.body.get("description", task.description)
@@ -86,28 +102,37 @@ def update_task(call: Call) -> Any:
     return _updated(call, task)
 
 
+@operation("deleteWorkerTask", "DELETE", _TASK)
 def delete_task(call: Call) -> Any:
-    """Answer `DELETE /worker-tasks/{workerTaskId}`."""
+    """Delete a task."""
     del call.world.tasks[call.task().task_id]
     return NO_DATA
 
 
+@operation("getWorkerTaskInput", "GET", f"{_TASK}/input")
 def get_task_input(call: Call) -> Any:
-    """Answer `GET /worker-tasks/{workerTaskId}/input`."""
+    """Return the stored input and the version."""
     task = call.task()
     return {"input": task.input, "version": task.version}
 
 
+@operation(
+    "updateWorkerTaskInput",
+    "PUT",
+    f"{_TASK}/input",
+    body={"input": Member("any", required=True), "version": Member("string")},
+)
 def update_task_input(call: Call) -> Any:
-    """Answer `PUT /worker-tasks/{workerTaskId}/input`, which replaces the whole input."""
+    """Replace the whole input."""
     task = call.task()
     task.input = call.body["input"]
     task.version = call.body.get("version", task.version)
     return _updated(call, task)
 
 
+@operation("runWorkerTask", "POST", f"{_TASK}/runs", body=RUN_OPTIONS)
 def run_task(call: Call) -> Any:
-    """Answer `POST /worker-tasks/{workerTaskId}/runs`."""
+    """Start a run of the task, which is paid for."""
     task = call.task(missing=11004)
     worker = call.world.workers[task.worker_id]
     version = check_version(worker, task.version)
@@ -133,10 +158,6 @@ def _show_small(task: FakeTask) -> dict[str, Any]:
         "version": task.version,
         "worker_slug": task.worker_id,
     }
-
-
-def _show_listed(call: Call, task: FakeTask) -> dict[str, Any]:
-    return _show_small(task) if call.switches.task_shape == "small" else _show_production(call, task)
 
 
 def _show_production(call: Call, task: FakeTask) -> dict[str, Any]:

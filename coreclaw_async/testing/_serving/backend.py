@@ -14,6 +14,7 @@ from coreclaw_async.testing._api.answers import Answer, RefusedError, answer_jso
 from coreclaw_async.testing._api.calls import SYNC_LIMIT
 from coreclaw_async.testing._api.dispatch import IncomingRequest, PendingAnswer, answer_call
 from coreclaw_async.testing._api.routes import Route, find_route
+from coreclaw_async.testing._api.runs import list_results, list_runs
 from coreclaw_async.testing._serving.fault_plan import DOWNLOAD, FaultPlan
 from coreclaw_async.testing._serving.file_server import answer_download
 from coreclaw_async.testing._state.records import RecordedRequest
@@ -22,8 +23,6 @@ from coreclaw_async.testing.faults import Fault
 
 _LOOK_AGAIN = 1.0
 """Seconds after which a synchronous start looks whether its run was ended from outside."""
-
-_RESULT_LISTS = frozenset({"listWorkerRunResults", "listLastWorkerRunResults", "listWorkerLastRunResults"})
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -142,11 +141,12 @@ class Backend:
         """Put new items before the list that is asked for; nothing when it is another request."""
         world = self.world
         worker = world.find_worker(route.parameters.get("workerId") or record.query.get("worker_id", ""))
-        if record.operation in _RESULT_LISTS:
+        handler = route.operation.handler if route.operation is not None else None
+        if handler is list_results:
             run = world.runs.get(route.parameters.get("runId", "")) or world.last_run(worker)
             if run is not None:
                 world.insert_rows(run, count, at=0)
-        elif record.operation == "listWorkerRuns":
+        elif handler is list_runs:
             for _ in range(count):
                 worker = worker or next(iter(world.workers.values()))
                 world.create_run(worker, EMPTY_INPUT, script=world.switches.default_script, origin="web")

@@ -142,6 +142,26 @@ class World:
             self._most_spent += run.highest_usage
         return run
 
+    def add_task(self, **members: Any) -> FakeTask:
+        """Add a saved task."""
+        now = self.switches.clock.time()
+        task = FakeTask(
+            task_id=self.ids.ulid(now),
+            number=self.ids.database_id(),
+            created_at=int(now),
+            updated_at=int(now),
+            **members,
+        )
+        self.tasks[task.task_id] = task
+        return task
+
+    def add_queue_item(self, **members: Any) -> FakeQueueItem:
+        """Add an item that waits in the queue; it never starts by itself."""
+        created_at = int(self.switches.clock.time())
+        item = FakeQueueItem(queue_ref=self.ids.queue_ref(), created_at=created_at, **members)
+        self.queue_items[item.queue_ref] = item
+        return item
+
     def insert_rows(self, run: FakeRun, rows: int | Sequence[Row], *, at: int) -> None:
         """Put rows, or so many generated ones, into the results of `run` in front of row `at`."""
         added = run.row_list.insert(rows, at=at)
