@@ -140,7 +140,7 @@ def test_data_is_refused_when_it_did_not_come() -> None:
 
 
 def test_data_is_refused_when_it_is_no_object() -> None:
-    with pytest.raises(InvalidResponseError, match="data: an object was expected, not a list"):
+    with pytest.raises(InvalidResponseError, match="data: expected an object, got a list"):
         read([DESCRIPTORS])
 
 

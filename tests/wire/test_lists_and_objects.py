@@ -24,7 +24,7 @@ def test_list_of_models_is_empty_when_it_is_null() -> None:
 
 
 def test_list_of_models_is_refused_when_it_is_none() -> None:
-    with pytest.raises(InvalidResponseError, match="a list was expected, not an object"):
+    with pytest.raises(InvalidResponseError, match="expected a list, got an object"):
         read_models(request_of(), Answer(None), models.Run, {"slug": "A"})
 
 
@@ -41,7 +41,7 @@ def test_object_is_returned_as_it_came(data: Any, read: Any) -> None:
 
 
 def test_object_is_refused_when_it_is_something_else() -> None:
-    with pytest.raises(InvalidResponseError, match="data: an object was expected, not a list"):
+    with pytest.raises(InvalidResponseError, match="data: expected an object, got a list"):
         read_object(request_of(), Answer([]))
 
 

@@ -121,7 +121,7 @@ def test_page_without_a_list_is_refused_when_there_are_items_whatever_offset_mea
 
 @pytest.mark.parametrize(
     ("data", "named"),
-    [([], "data"), ({"list": {}}, "a list was expected"), ({"list": "x", "count": 0}, "a list was expected")],
+    [([], "data"), ({"list": {}}, "expected a list"), ({"list": "x", "count": 0}, "expected a list")],
 )
 def test_page_is_refused_by_name_when_its_list_is_none(data: Any, named: str) -> None:
     with pytest.raises(InvalidResponseError, match=named):
