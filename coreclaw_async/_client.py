@@ -278,7 +278,7 @@ class AsyncCoreClaw:
                 by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
                 explains.
             on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold`` it for
-                `AsyncBatch.resolve`, let it ``fail``, or ``resubmit`` it, which may pay twice.
+                the batch's ``resolve``, let it ``fail``, or ``resubmit`` it, which may pay twice.
             settle_times: When a lost start counts as settled.
             shard: The part of the batch to run; None for all of it.
             max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started:

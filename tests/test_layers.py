@@ -12,7 +12,7 @@ import pytest
 
 import coreclaw_async
 
-PACKAGE = Path(coreclaw_async.__file__).parent
+PACKAGE = Path(__file__).parents[1] / "coreclaw_async"  # Not as it is installed, which lacks `_tools`.
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))

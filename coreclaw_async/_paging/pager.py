@@ -211,7 +211,7 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
                 raise StopAsyncIteration
 
     def pages(self) -> AsyncIterator[Page[T]]:
-        """Return an async iterator over whole pages; what was taken of the current one by item is left out."""
+        """Return an iterator over whole pages; what was taken of the current one by item is left out."""
         return _Pages(self)
 
     async def next_page(self) -> Page[T] | None:

@@ -201,7 +201,7 @@ class AsyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for at the same time, which the tasks of one client do together, with the settings of the client
+        are waited for at the same time, which all waits of one client do together, with the settings of the client
         also where a copy made by ``with_options`` waits. Looks that fail do not end the wait, however long they do, but
         for a key that the service itself refuses, and a run of which it says for a minute that there is none. While the
         service cannot be seen, all waits of a client make one probe at a time, up to 30 s apart.
@@ -383,8 +383,9 @@ class AsyncRuns:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. Also raised
-                instead of a cancellation that came after the request had left. The look for candidates may take five
-                seconds more than the client's ``timeout``.
+                instead of a cancellation after the request was sent; after Ctrl-C in `CoreClaw` it is the
+                ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may take five seconds more than the
+                client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not repeat the run; a new one may exist all the same.

@@ -354,8 +354,9 @@ class AsyncTasks:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates, which are
-                runs of any worker. Also raised instead of a cancellation that came after the request had left. The look
-                for candidates may take five seconds more than the client's ``timeout``.
+                runs of any worker. Also raised instead of a cancellation after the request was sent; after Ctrl-C in
+                `CoreClaw` it is the ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may take five
+                seconds more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.

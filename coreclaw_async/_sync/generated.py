@@ -279,9 +279,10 @@ class SyncWorkers:
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:
-            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. After
-                Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`: the run would be lost otherwise. The look for
-                candidates may take five seconds more than the client's ``timeout``.
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. Also raised
+                instead of a cancellation after the request was sent, because the run would be lost otherwise; after
+                Ctrl-C in `CoreClaw` it is the ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may
+                take five seconds more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
@@ -365,8 +366,8 @@ class SyncWorkers:
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
             version: A concrete version; None for the newest.
-            callback_url: Where the service posts changes of the run, once there is one; None for a URL of the client's
-                hub, if it has one, whose ``run_id_of`` then links the item to its run.
+            callback_url: Where the service posts changes of the run, once there is one; None for a URL of the
+                client's hub, if it has one, whose ``run_id_of`` then links the item to its run.
 
         Raises:
             OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
@@ -680,8 +681,9 @@ class SyncTasks:
 
         Raises:
             OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates, which are
-                runs of any worker. After Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`. The look for
-                candidates may take five seconds more than the client's ``timeout``.
+                runs of any worker. Also raised instead of a cancellation after the request was sent; after Ctrl-C in
+                `CoreClaw` it is the ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may take five
+                seconds more than the client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
@@ -734,7 +736,8 @@ class SyncRuns:
     Runs: ``client.runs``.
 
     A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, which the
-    service's own ``last`` operations resolve.
+    service's own
+    ``last`` operations resolve.
     """
 
     def __init__(self, inner: AsyncRuns, bridge: Bridge) -> None:
@@ -881,7 +884,7 @@ class SyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for at the same time, which the threads of one client do together, with the settings of the client
+        are waited for at the same time, which all waits of one client do together, with the settings of the client
         also where a copy made by ``with_options`` waits. Looks that fail do not end the wait, however long they do, but
         for a key that the service itself refuses, and a run of which it says for a minute that there is none. While the
         service cannot be seen, all waits of a client make one probe at a time, up to 30 s apart.
@@ -892,9 +895,9 @@ class SyncRuns:
                 then logged once a minute while nothing can be seen.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: Called with the run whenever its status or number of rows has changed; a plain function or a
-                coroutine function, in the loop's thread. Its exception ends this wait.
+                coroutine function. Its exception ends this wait.
             on_cancel: What becomes of the run when the wait ends before it: ``leave``, or ``abort`` it (in five seconds
-                at most) when the wait is interrupted, times out or fails. That it could not be aborted is logged as a
+                at most) when the wait is cancelled, times out or fails. That it could not be aborted is logged as a
                 warning, noted in the error, and in ``not_aborted`` of a `WaitTimeoutError`.
 
         Raises:
@@ -939,10 +942,10 @@ class SyncRuns:
             check: Whether an end without success is an error; otherwise each run comes whatever its end, also one that
                 is still ``aborting`` beyond the grace time.
             on_update: Called with a run whenever its status or number of rows has changed; a plain function or a
-                coroutine function, in the loop's thread. Its exception ends the wait for that run.
-            on_cancel: What becomes of the runs that have not ended when the wait is interrupted or times out:
-                ``leave``, or ``abort`` them: all are tried, in five seconds for one and 0.05 s for each further one, a
-                minute at most. Which could not be aborted is told as `wait` tells it.
+                coroutine function. Its exception ends the wait for that run.
+            on_cancel: What becomes of the runs that have not ended when the wait is cancelled or times out: ``leave``,
+                or ``abort`` them: all are tried, in five seconds for one and 0.05 s for each further one, a minute at
+                most. Which could not be aborted is told as `wait` tells it.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the ids of the runs that go on are in its ``pending``.
@@ -986,8 +989,8 @@ class SyncRuns:
         Return an iterator over the entries of a run's log: the recent ones, new ones as they come, the last ones.
 
         ``GET /api/v2/worker-runs/{runId}/log`` and ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`
-        but at least every five seconds. Reads only: retried after a failure. The service shows the recent part of a log
-        only: a warning is logged where entries may have been missed between two looks.
+        but at least every five seconds. Reads only: retried after a failure. The service shows the recent part of a
+        log only: a warning is logged where entries may have been missed between two looks.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
@@ -1068,16 +1071,17 @@ class SyncRuns:
 
         Args:
             run: The run to repeat: its id, a `StartedRun`, a `Run`, or `LastRun`.
-            callback_url: Where the service posts changes of the new run; None for a URL of the client's hub, if it has
-                one.
+            callback_url: Where the service posts changes of the new run; None for a URL of the client's hub, if it
+                has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
             offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100.
 
         Raises:
-            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. After
-                Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may take five seconds
-                more than the client's ``timeout``.
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its candidates. Also raised
+                instead of a cancellation after the request was sent; after Ctrl-C in `CoreClaw` it is the
+                ``__cause__`` of the `KeyboardInterrupt`. The look for candidates may take five seconds more than the
+                client's ``timeout``.
             InsufficientBalanceError: The balance does not cover the run.
             ConcurrencyLimitError: The plan's number of running runs is reached.
             RunOperationError: The service could not repeat the run; a new one may exist all the same.
@@ -1223,10 +1227,10 @@ class SyncRuns:
 
         The file is written as ``.<name>.<16 hex digits>.coreclaw-part`` beside its place and takes that when its length
         is right and no row is missing: rows of an ended run are counted in ``csv``, ``jsonl`` and ``json``, as far as
-        they can be told. It is taken away after an error or a cancellation; only a killed process leaves one behind. Of
-        several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays one. A pipe
-        or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader; what has
-        been written there cannot be taken back.
+        they can be told. It is taken away after an error or a cancellation; only a killed process leaves one behind.
+        Of several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays one. A
+        pipe or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader;
+        what has been written there cannot be taken back.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
@@ -1234,8 +1238,8 @@ class SyncRuns:
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
             partial: Whether the rows that a run has by now are enough while it goes on.
-            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What it
-                raises ends the download and reaches the caller.
+            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What
+                it raises ends the download and reaches the caller.
 
         Returns:
             The path of the file.
@@ -1315,10 +1319,10 @@ class SyncRunQueue:
         """
         Start the runs of waiting items; from here on they cost money.
 
-        ``POST /api/v2/run-queue/items/activate``. Retried after a failure: an item that was activated already answers
-        with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an item has
-        ``success`` None and ``may_be_ours`` True instead: this call may have activated it. The answer names no runs; a
-        ``callback_url`` or the list of runs does.
+        ``POST /api/v2/run-queue/items/activate``. Retried after a failure: an item that was activated already
+        answers with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an
+        item has ``success`` None and ``may_be_ours`` True instead: this call may have activated it. The answer names no
+        runs; a ``callback_url`` or the list of runs does.
 
         Args:
             queue_ids: One item or several.
@@ -1335,10 +1339,10 @@ class SyncRunQueue:
         """
         Take waiting items out of the queue for good; their runs will never start.
 
-        ``POST /api/v2/run-queue/items/{queueId}/release`` for one item given as a str, ``POST
-        /api/v2/run-queue/items/release`` for a sequence. Retried after a failure: an item that was released already
-        answers with ``success`` False, or, when an earlier answer of this call was lost, has ``success`` None and
-        ``may_be_ours`` True.
+        ``POST /api/v2/run-queue/items/{queueId}/release`` for one item given as a str,
+        ``POST /api/v2/run-queue/items/release`` for a sequence. Retried after a failure: an item that was released
+        already answers with ``success`` False, or, when an earlier answer of this call was lost, has ``success`` None
+        and ``may_be_ours`` True.
 
         Args:
             queue_ids: One item or several.
@@ -1355,14 +1359,14 @@ class SyncRunQueue:
 
 class Batch(BatchBlock):
     """
-    Many runs under one name, whose truth is in a ledger: ``with client.batch(...) as batch``.
+    Many runs under one name, recorded in a ledger: ``with client.batch(...) as batch``.
 
-    Before a start is sent its intent is on the disk, and what came of it is written down before the next one of the
-    same worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses no
-    run. Where nobody can tell whether an item has a run, the item is held for a person (`resolve`).
+    Before a start is sent, the intent to send it is on the disk, and its outcome is written down before the next start
+    of the same worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses
+    no run. Where nobody can tell whether an item has a run, the item is held for a person (`resolve`).
 
-    What it does goes on in the loop's thread until its block ends, also while nobody asks for the next outcome. Ctrl-C
-    leaves the block, and the runs go on.
+    The batch goes on working in the loop's thread until its block ends, also while nobody asks for the next outcome.
+    Ctrl-C leaves the block; running runs go on.
     """
 
     def run(
@@ -1382,8 +1386,8 @@ class Batch(BatchBlock):
         nothing, and a second call with the same arguments goes on with it. Leaving the batch's block stops it, and the
         runs go on. An outcome that nobody has taken can be had from `items`.
 
-        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never retried; lists, details and rows as often as
-        needed. While the service cannot be used it goes on trying for as long as the batch has patience.
+        ``POST /api/v2/workers/{workerId}/runs`` once for each item, never retried; lists, details and rows as often
+        as needed. While the service cannot be used it goes on trying for as long as the batch has patience.
 
         Args:
             max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
@@ -1395,8 +1399,8 @@ class Batch(BatchBlock):
                 is what tells them apart; None for 8 with a hub, else 1.
 
         Raises:
-            BatchIncompleteError: Nothing more can be done now, and some items have not come to their end: their runs or
-                rows could not be read, or the plan is not whole.
+            BatchIncompleteError: Nothing more can be done now, and some items have not come to their end: their runs
+                or rows could not be read, or the plan is not whole.
             BatchStoppedError: The balance or the budget is used up; raised after the runs in flight have ended.
             LedgerError: The ledger cannot be used any more.
             AuthenticationError: The key was refused.
@@ -1452,8 +1456,8 @@ class Batch(BatchBlock):
         """
         Return a pager over the rows that the runs of the batch have found, each with the key of its item.
 
-        They come from the files of `run`, in the order of the plan; where there is none any more, from ``GET
-        /api/v2/worker-runs/{runId}/results``, retried after failures.
+        They come from the files of `run`, in the order of the plan; where there is none any more, from
+        ``GET /api/v2/worker-runs/{runId}/results``, retried after failures.
 
         Args:
             state: Only those of items in this state, or in one of these; None for all that have a run.
@@ -1492,8 +1496,8 @@ class Batch(BatchBlock):
 
         Deletes all shards. A batch with an item that is planned, open or held is never deleted, nor is one whose plan
         is not whole. The ids of its runs stay known for two months, and longer while an older start is open, so that
-        none of them is taken for the run of a start whose answer was lost. The same plan would be paid for again. What
-        still has the batch open can plan nothing more in it. Files of rows stay where they are.
+        none of them is taken for the run of a start whose answer was lost. The same plan would be paid for again.
+        What still has the batch open can plan nothing more in it. Files of rows stay where they are.
 
         Args:
             older_than: Days, 0 to 36,500, since the last run ended or was about to be started.
@@ -1634,20 +1638,20 @@ class CoreClaw:
     """
     A blocking client of the CoreClaw API v2, for scripts, notebooks and threads.
 
-    It runs the coroutines of `AsyncCoreClaw` on an event loop in a thread of its own, which all clients of a process
-    share: so it works in a notebook and below a running event loop, from many threads at once, and in a forked child.
+    It runs the coroutines of `AsyncCoreClaw` on an event loop in a background thread, which all clients of a process
+    share. So it works in a notebook and inside a running event loop, from many threads at once, and in a forked child.
     Nothing is opened before the first request; `close` or ``with`` closes.
 
-    Ctrl-C cancels the request that is under way, gives it six seconds at most to clean up, and goes on as
-    `KeyboardInterrupt`. What came of an interrupted start is the ``__cause__`` of that: `OutcomeUnknownError` with its
-    candidates. Functions given to it (``on_event``, ``on_update``, ``on_progress``) are called in the loop's thread,
-    where a blocking call is a `RuntimeError`.
+    Ctrl-C cancels the current request, gives it six seconds at most to clean up, and then raises `KeyboardInterrupt`.
+    If that interrupted a start, its ``__cause__`` says what came of it: an `OutcomeUnknownError` with its candidates.
+    Functions given to the client (``on_event``, ``on_update``, ``on_progress``) are called in the loop's thread, where
+    a blocking call is a `RuntimeError`.
 
     Attributes:
         account: The account behind the key.
         proxies: Where the proxies are.
         store: The public store of workers.
-        workers: The own workers, and starting any.
+        workers: Your own workers, and starting any worker.
         tasks: Saved tasks.
         runs: Runs, their logs and rows.
         run_queue: Runs that wait to be activated.
@@ -1810,21 +1814,21 @@ class CoreClaw:
                 by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
                 explains.
             on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold`` it for
-                `Batch.resolve`, let it ``fail``, or ``resubmit`` it, which may pay twice.
+                the batch's ``resolve``, let it ``fail``, or ``resubmit`` it, which may pay twice.
             settle_times: When a lost start counts as settled.
             shard: The part of the batch to run; None for all of it.
-            max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started: it
-                is kept in the ledger, and counts from the first run of the batch. A run counts as much as the dearest
-                so far while its cost is unknown, and no more go on at once than have ended before with a known cost. So
-                it is exceeded only by what those in flight cost more than the dearest before. None for what an earlier
-                call has said.
+            max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started:
+                it is kept in the ledger, and counts from the first run of the batch. A run counts as much as the
+                dearest so far while its cost is unknown, and no more go on at once than have ended before with a known
+                cost. So it is exceeded only by what those in flight cost more than the dearest before. None for what
+                an earlier call has said.
             patience: For how many seconds since the first failure in a row the batch goes on trying while the service
                 cannot be used, or its ledger in Postgres; 0 or more. The default outlasts the outages that its
                 operators tell of.
             account: What you call the account: printable, 1 to 500 letters, and not its key. All keys that come with
-                the same name share the batches of the account, what is open of each worker, and what is known of it, so
-                that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was begun
-                without a name gets one when it is opened with it and the key that it was begun with.
+                the same name share the batches of the account, what is open of each worker, and what is known of it,
+                so that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was
+                begun without a name gets one when it is opened with it and the key that it was begun with.
 
         Raises:
             ValueError: An argument is out of range.

@@ -1,9 +1,9 @@
 """
 Writes ``_sync/generated.py``, the blocking client, from the source of the async one.
 
-``python coreclaw_async/_tools/generate_sync.py`` writes, ``--check`` compares; ``nox -s generate`` runs it. By path and
-not as a module, for that would import the package, and a broken generated file would stop its own repair. Signatures
-and docstrings are copied as text, so the result does not depend on the Python that runs this.
+``python coreclaw_async/_tools/generate_sync.py`` writes, ``--check`` compares; ``nox -s generate`` runs it. It runs by
+path and not as a module: that would import the package, and a broken generated file would stop its own repair.
+Signatures and docstrings are copied as text, so the result does not depend on the Python that runs this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 PACKAGE = Path(__file__).resolve().parent.parent
 TARGET = "_sync/generated.py"
@@ -31,57 +33,56 @@ of `_sync.runtime`; there is no second implementation here.
 """
 '''
 
-# Docstrings of whole classes that say something else about the blocking client.
-CLASS_DOCSTRINGS = {
-    "AsyncCoreClaw": """
+# Docstrings of the two classes that are used in another way than their twins. All others are copied word for word.
+CLIENT_DOCSTRING = """
 A blocking client of the CoreClaw API v2, for scripts, notebooks and threads.
 
-It runs the coroutines of `AsyncCoreClaw` on an event loop in a thread of its own, which all clients of a process share:
-so it works in a notebook and below a running event loop, from many threads at once, and in a forked child. Nothing is
-opened before the first request; `close` or ``with`` closes.
+It runs the coroutines of `AsyncCoreClaw` on an event loop in a background thread, which all clients of a process
+share. So it works in a notebook and inside a running event loop, from many threads at once, and in a forked child.
+Nothing is opened before the first request; `close` or ``with`` closes.
 
-Ctrl-C cancels the request that is under way, gives it six seconds at most to clean up, and goes on as
-`KeyboardInterrupt`. What came of an interrupted start is the ``__cause__`` of that: `OutcomeUnknownError` with its
-candidates. Functions given to it (``on_event``, ``on_update``, ``on_progress``) are called in the loop's thread, where
+Ctrl-C cancels the current request, gives it six seconds at most to clean up, and then raises `KeyboardInterrupt`.
+If that interrupted a start, its ``__cause__`` says what came of it: an `OutcomeUnknownError` with its candidates.
+Functions given to the client (``on_event``, ``on_update``, ``on_progress``) are called in the loop's thread, where
 a blocking call is a `RuntimeError`.
 
 Attributes:
     account: The account behind the key.
     proxies: Where the proxies are.
     store: The public store of workers.
-    workers: The own workers, and starting any.
+    workers: Your own workers, and starting any worker.
     tasks: Saved tasks.
     runs: Runs, their logs and rows.
     run_queue: Runs that wait to be activated.
-""",
-    "AsyncBatch": """
-Many runs under one name, whose truth is in a ledger: ``with client.batch(...) as batch``.
+"""
+BATCH_DOCSTRING = """
+Many runs under one name, recorded in a ledger: ``with client.batch(...) as batch``.
 
-Before a start is sent its intent is on the disk, and what came of it is written down before the next one of the same
-worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses no run. Where
-nobody can tell whether an item has a run, the item is held for a person (`resolve`).
+Before a start is sent, the intent to send it is on the disk, and its outcome is written down before the next start
+of the same worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses
+no run. Where nobody can tell whether an item has a run, the item is held for a person (`resolve`).
 
-What it does goes on in the loop's thread until its block ends, also while nobody asks for the next outcome. Ctrl-C
-leaves the block, and the runs go on.
-""",
-}
-# Words about awaiting, put right; each must occur, so that none outlives the text it is for.
-PHRASES = {
-    "Also raised instead of a cancellation that came after the request had left: the run would be lost otherwise.": (
-        "After Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`: the run would be lost otherwise."
-    ),
-    "Also raised instead of a cancellation that came after the request had left.": (
-        "After Ctrl-C it is the ``__cause__`` of the `KeyboardInterrupt`."
-    ),
-    "which the tasks of one client do together": "which the threads of one client do together",
-    "when the wait is cancelled, times out or fails": "when the wait is interrupted, times out or fails",
-    "when the wait is cancelled or times out": "when the wait is interrupted or times out",
-    "a plain function or a coroutine function": "a plain function or a coroutine function, in the loop's thread",
-}
-MISLEADING = re.compile(r"\bawait|\basync (?!def)|\basynchronous|\bcancel(?!lation|_)|\bAsync[A-Z]", re.IGNORECASE)
+The batch goes on working in the loop's thread until its block ends, also while nobody asks for the next outcome.
+Ctrl-C leaves the block; running runs go on.
+"""
+# What a docstring must not mention: it is copied, so it has to be right for both clients.
+MISLEADING = re.compile(r"\bawait|\basync (?!def)|\basynchronous|\bAsync[A-Z]", re.IGNORECASE)
 RENAMED = {"AsyncCoreClaw": "CoreClaw", "AsyncPager": "Pager", "AsyncStream": "Stream", "AsyncBatch": "Batch"}
-ITERATORS = {"AsyncPager": "Pager", "AsyncStream": "Stream"}
-# Methods of batches that are written by hand: they are about a block and an iterable of the caller's.
+ITERATORS = ("AsyncPager", "AsyncStream")
+CLIENT_METHODS = set(
+    [
+        "__init__",
+        "_set_up",
+        "__repr__",
+        "__aenter__",
+        "__aexit__",
+        "aclose",
+        "batch",
+        "connections_in_use",
+        "with_options",
+    ]
+)
+# Methods of batches that are written by hand, in `_sync/batches.py`.
 BATCH_BLOCK = {"__init__", "__repr__", "__aenter__", "__aexit__", "name", "plan"}
 # Imported for type checkers only, as the client does: not every program has batches.
 LATE = ("coreclaw_async.batch", "coreclaw_async._batches", "coreclaw_async.ledger")
@@ -137,6 +138,17 @@ class Source:
         lines[0] = lines[0][node.col_offset :]
         return " ".join(b" ".join(lines).decode().split())
 
+    def docstring(self, node: ast.ClassDef | Function) -> str:
+        """Return the lines of the docstring of *node* as they stand there, quotes and indentation included."""
+        if ast.get_docstring(node) is None:
+            self.refuse(node, f"{node.name} has no docstring")
+        statement = node.body[0]
+        text = b"\n".join(self.lines[statement.lineno - 1 : statement.end_lineno]).decode()
+        found = MISLEADING.search(text)
+        if found is not None:
+            self.refuse(node, f"{found.group()!r} in a docstring is not about a blocking client")
+        return text
+
     def refuse(self, node: ast.AST, why: str) -> NoReturn:
         """Stop, for what stands at *node* is not understood."""
         raise NotUnderstoodError(f"{self.name}:{getattr(node, 'lineno', 1)}: {why}")
@@ -183,13 +195,11 @@ class Generator:
     Attributes:
         package: The folder that is read.
         names: The imported names that the text uses, each with where it comes from.
-        unused: The phrases that have not occurred yet.
     """
 
     def __init__(self, package: Path) -> None:
         self.package = package
         self.names: dict[str, str] = dict(OWN_IMPORTS)
-        self.unused = set(PHRASES)
 
     def render(self) -> str:
         """Return the whole text of the generated module."""
@@ -201,8 +211,6 @@ class Generator:
         ]
         written.append(self._batch(Source.read(self.package, client.origin["AsyncBatch"])))
         written.append(self._client(client, client_class, groups))
-        if self.unused:
-            client.refuse(client_class, f"no docstring holds {min(self.unused)!r} any more")
         return "\n".join([HEADER, "from __future__ import annotations\n", self._imports(), *written])
 
     def _groups(self, source: Source, node: ast.ClassDef) -> dict[str, str]:
@@ -222,98 +230,80 @@ class Generator:
     def _group(self, source: Source, name: str, twin: str) -> str:
         node = _class_of(source, name)
         self.names[name] = source.origin[name]
-        parts = [
-            f"\nclass {twin}:",
-            self._docstring(source, node, 4),
-            f"\n    def __init__(self, inner: {name}, bridge: Bridge) -> None:",
-            "        self._inner = inner\n        self._bridge = bridge",
-        ]
-        for method in _methods(source, node):
-            if method.name == "__init__" or method.name.startswith("_"):
-                continue
-            parts.append("\n" + self._method(source, method))
-        return "\n".join(parts) + "\n"
+        init = f"""\
+    def __init__(self, inner: {name}, bridge: Bridge) -> None:
+        self._inner = inner
+        self._bridge = bridge"""
+        methods = [self._method(source, one) for one in _methods(source, node) if not one.name.startswith("_")]
+        return _class_text(f"class {twin}:", source.docstring(node), [init, *methods])
 
     def _batch(self, source: Source) -> str:
         node = _class_of(source, "AsyncBatch")
-        parts = ["\nclass Batch(BatchBlock):", self._docstring(source, node, 4)]
-        for method in _methods(source, node):
-            if method.name in BATCH_BLOCK or method.name.startswith("_"):
-                continue
-            parts.append("\n" + self._method(source, method))
-        return "\n".join(parts) + "\n"
+        public = [one for one in _methods(source, node) if one.name not in BATCH_BLOCK and not one.name.startswith("_")]
+        methods = [self._method(source, one) for one in public]
+        return _class_text("class Batch(BatchBlock):", _quoted(BATCH_DOCSTRING), methods)
 
     def _client(self, source: Source, node: ast.ClassDef, groups: dict[str, str]) -> str:
         self.names["AsyncCoreClaw"] = source.origin["AsyncCoreClaw"]
-        methods = {method.name: method for method in _methods(source, node)}
-        known = {"__init__", "_set_up", "__repr__", "connections_in_use", "with_options", "batch", "aclose"}
-        known |= {"__aenter__", "__aexit__"}
-        for name in methods.keys() ^ known:
-            source.refuse(methods.get(name, node), f"there is no rule for the client's {name}")
-        init, leave = methods["__init__"], methods["__aexit__"]
-        parts = [
-            "\nclass CoreClaw:",
-            self._docstring(source, node, 4),
-            "",
-            self._head(source, init, "__init__"),
-            self._docstring(source, init, 8),
-            *_without_key(_call("inner = AsyncCoreClaw", self._arguments(source, methods["__init__"]))),
-            "        self._set_up(inner, Bridge(), is_copy=False)",
-            "\n    def _set_up(self, inner: AsyncCoreClaw, bridge: Bridge, *, is_copy: bool) -> None:",
-            "        self._inner = inner\n        self._bridge = bridge\n        self._is_copy = is_copy",
-            *(f"        self.{name} = {_twin(group)}(inner.{name}, bridge)" for name, group in groups.items()),
-            "\n    def __repr__(self) -> str:",
-            '        return repr(self._inner).removeprefix("Async")',
-            "\n    @property",
-            self._head(source, methods["connections_in_use"], "connections_in_use"),
-            self._docstring(source, methods["connections_in_use"], 8),
-            "        return self._inner.connections_in_use",
-            "",
-            self._head(source, methods["with_options"], "with_options"),
-            self._docstring(source, methods["with_options"], 8),
-            *_without_key(_call("inner = self._inner.with_options", self._arguments(source, methods["with_options"]))),
-            "        copy = object.__new__(type(self))",
-            "        copy._set_up(inner, self._bridge, is_copy=True)\n        return copy",
-            "",
-            self._head(source, methods["batch"], "batch"),
-            self._docstring(source, methods["batch"], 8),
-            *_call(
-                "return Batch(\n            self._inner.batch", self._arguments(source, methods["batch"]), nested=True
-            ),
-            "            self._bridge,\n        )",
-            "",
-            self._head(source, methods["aclose"], "close"),
-            self._docstring(source, methods["aclose"], 8),
-            "        if not self._is_copy:\n            self._bridge.close(self._inner.aclose)",
-            "\n    def __enter__(self) -> Self:\n        return self",
-            "",
-            self._head(source, leave, "__exit__"),
-            "        self.close()",
+        found = {method.name: method for method in _methods(source, node)}
+        for name in found.keys() ^ CLIENT_METHODS:
+            source.refuse(found.get(name, node), f"there is no rule for the client's {name}")
+        methods = [
+            self._client_init(source, found["__init__"]),
+            _client_set_up(groups),
+            '    def __repr__(self) -> str:\n        return repr(self._inner).removeprefix("Async")',
+            f"""\
+    @property
+{self._opening(source, found["connections_in_use"])}
+        return self._inner.connections_in_use""",
+            self._client_copy(source, found["with_options"]),
+            self._client_batch(source, found["batch"]),
+            f"""\
+{self._opening(source, found["aclose"], "close")}
+        if not self._is_copy:
+            self._bridge.close(self._inner.aclose)""",
+            "    def __enter__(self) -> Self:\n        return self",
+            f"{self._head(source, found['__aexit__'], '__exit__')}\n        self.close()",
         ]
-        return "\n".join(parts) + "\n"
+        return _class_text("class CoreClaw:", _quoted(CLIENT_DOCSTRING), methods)
 
-    def _method(self, source: Source, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    def _client_init(self, source: Source, node: Function) -> str:
+        making = _without_key(_call("inner = AsyncCoreClaw", self._arguments(source, node)))
+        end = "        self._set_up(inner, Bridge(), is_copy=False)"
+        return "\n".join([self._opening(source, node), *making, end])
+
+    def _client_copy(self, source: Source, node: Function) -> str:
+        making = _without_key(_call("inner = self._inner.with_options", self._arguments(source, node)))
+        end = """\
+        copy = object.__new__(type(self))
+        copy._set_up(inner, self._bridge, is_copy=True)
+        return copy"""
+        return "\n".join([self._opening(source, node), *making, end])
+
+    def _client_batch(self, source: Source, node: Function) -> str:
+        inner = _call("self._inner.batch", self._arguments(source, node), nested=True)
+        lines = ["        return Batch(", *inner, "            self._bridge,", "        )"]
+        return "\n".join([self._opening(source, node), *lines])
+
+    def _method(self, source: Source, node: Function) -> str:
         """Return the twin of a public method of a group."""
         arguments = self._arguments(source, node)
-        parts = [self._head(source, node, node.name), self._docstring(source, node, 8)]
         if isinstance(node, ast.AsyncFunctionDef):
-            parts += _call("return self._bridge.run", [f"self._inner.{node.name}", *arguments], after=".result()")
-            return "\n".join(parts)
+            lines = _call("return self._bridge.run", [f"self._inner.{node.name}", *arguments], after=".result()")
+            return "\n".join([self._opening(source, node), *lines])
         match node.returns:
             case ast.Subscript(value=ast.Name(id=name)) if name in ITERATORS:
-                parts += _call(
-                    f"return {ITERATORS[name]}(\n            self._bridge,\n            self._inner.{node.name}",
-                    arguments,
-                    nested=True,
-                )
-                parts.append("        )")
+                lines = _call(f"self._inner.{node.name}", arguments, nested=True)
             case _:
-                source.refuse(
-                    node, f"{node.name} is no coroutine function and returns neither AsyncPager nor AsyncStream"
-                )
-        return "\n".join(parts)
+                source.refuse(node, f"{node.name} is no coroutine function and returns none of {', '.join(ITERATORS)}")
+        start = f"        return {RENAMED[name]}(\n            self._bridge,"
+        return "\n".join([self._opening(source, node), start, *lines, "        )"])
 
-    def _head(self, source: Source, node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:
+    def _opening(self, source: Source, node: Function, name: str | None = None) -> str:
+        """Return the signature, under *name* when given, and the docstring."""
+        return f"{self._head(source, node, name or node.name)}\n{source.docstring(node)}"
+
+    def _head(self, source: Source, node: Function, name: str) -> str:
         """Return the line or lines with *name*, parameters and return type."""
         parameters = [one.declared() for one in self._parameters(source, node)]
         keywords = next((i for i, one in enumerate(self._parameters(source, node)) if one.is_keyword_only), None)
@@ -329,10 +319,10 @@ class Generator:
         inner = "".join(f"        {one},\n" for one in parameters)
         return f"    def {name}(\n{inner}    ) -> {returns}:"
 
-    def _arguments(self, source: Source, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    def _arguments(self, source: Source, node: Function) -> list[str]:
         return [one.passed() for one in self._parameters(source, node)]
 
-    def _parameters(self, source: Source, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[Parameter]:
+    def _parameters(self, source: Source, node: Function) -> list[Parameter]:
         arguments = node.args
         if arguments.posonlyargs or arguments.vararg or arguments.kwarg:
             source.refuse(node, f"{node.name} has positional-only or variadic parameters")
@@ -371,32 +361,6 @@ class Generator:
             if self.names.setdefault(one.id, origin) != origin:
                 source.refuse(one, f"{one.id} means two things")
 
-    def _docstring(self, source: Source, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, by: int) -> str:
-        """Return the docstring, put right and indented."""
-        text = CLASS_DOCSTRINGS.get(node.name) or ast.get_docstring(node)
-        if text is None:
-            source.refuse(node, f"{node.name} has no docstring")
-        lines = [_joined(part) for part in _logical_lines(text.strip())]
-        if node.name not in CLASS_DOCSTRINGS:
-            lines = [self._put_right(source, node, line) for line in lines]
-        wrapped = [part for line in lines for part in _wrap(line, WIDTH - by)]
-        if len(wrapped) == 1 and by + len(wrapped[0]) + 6 <= WIDTH:
-            return f'{" " * by}"""{wrapped[0]}"""'
-        return textwrap.indent("\n".join(['"""', *wrapped, '"""']), " " * by)
-
-    def _put_right(self, source: Source, node: ast.AST, line: str) -> str:
-        """Return a line of a docstring as it is said of the blocking client."""
-        for phrase, better in PHRASES.items():
-            if phrase in line:
-                self.unused.discard(phrase)
-                line = line.replace(phrase, better)
-        for name, twin in RENAMED.items():
-            line = re.sub(rf"\b{name}\b", twin, line)
-        found = MISLEADING.search(line)
-        if found is not None:
-            source.refuse(node, f"{found.group()!r} in a docstring is not about a blocking client")
-        return line
-
     def _imports(self) -> str:
         """Return the import statements, in the order that a sorter would leave alone."""
         late = {name: module for name, module in self.names.items() if module.startswith(LATE)}
@@ -419,6 +383,25 @@ def _import_block(names: dict[str, str]) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections.values() if lines) + "\n"
 
 
+def _class_text(head: str, docstring: str, methods: Sequence[str]) -> str:
+    return "\n\n".join([f"\n{head}\n{docstring}", *methods]) + "\n"
+
+
+def _quoted(docstring: str) -> str:
+    """Return the docstring of a class as it stands in the source."""
+    return textwrap.indent(f'"""{docstring}"""', "    ")
+
+
+def _client_set_up(groups: dict[str, str]) -> str:
+    lines = [f"        self.{name} = {_twin(group)}(inner.{name}, bridge)" for name, group in groups.items()]
+    head = """\
+    def _set_up(self, inner: AsyncCoreClaw, bridge: Bridge, *, is_copy: bool) -> None:
+        self._inner = inner
+        self._bridge = bridge
+        self._is_copy = is_copy"""
+    return "\n".join([head, *lines])
+
+
 def _twin(name: str) -> str:
     return "Sync" + name.removeprefix("Async")
 
@@ -428,10 +411,10 @@ def _class_of(source: Source, name: str) -> ast.ClassDef:
     return found[0] if found else source.refuse(source.tree, f"there is no class {name}")
 
 
-def _methods(source: Source, node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def _methods(source: Source, node: ast.ClassDef) -> Iterator[Function]:
     """Yield the methods of a class, which may hold nothing else."""
     for statement in node.body[1:]:
-        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        if not isinstance(statement, Function):
             source.refuse(statement, "a class may hold a docstring and methods only")
         decorators = [source.segment(one) for one in statement.decorator_list]
         if decorators and (decorators != ["property"] or statement.name not in {"connections_in_use", "name"}):
@@ -450,61 +433,11 @@ def _without_key(lines: Iterable[str]) -> Iterator[str]:
 
 def _call(function: str, arguments: Sequence[str], *, after: str = "", nested: bool = False) -> list[str]:
     """Return the lines of a call as the formatter would leave them; *nested* in the parentheses of another."""
-    indent = " " * (12 if nested else 8)
-    lines = f"        {function}".split("\n")
-    last = lines.pop()
-    one_line = f"{last}({', '.join(arguments)}){after}"
-    end = "," if nested else ""
-    if len(one_line) + len(end) <= WIDTH:
-        return [*lines, one_line + end]
-    return [*lines, f"{last}(", *(f"{indent}    {argument}," for argument in arguments), f"{indent}){after}{end}"]
-
-
-def _logical_lines(text: str) -> Iterator[list[str]]:
-    """Yield the lines of a docstring, those together that were wrapped."""
-    part: list[str] = []
-    for line in text.splitlines():
-        begins = not line.strip() or not part or not part[0].strip()
-        if begins or not _continues(part, line):
-            if part:
-                yield part
-            part = [line]
-        else:
-            part.append(line)
-    yield part
-
-
-def _continues(part: list[str], line: str) -> bool:
-    """Whether *line* goes on with what *part* began: a paragraph, or an entry, which indents its further lines more."""
-    first = _depth(part[0])
-    if re.fullmatch(r"[A-Z][a-z]+:", part[0].strip()):  # "Args:"
-        return False
-    is_entry = re.match(r"\s+[`*\w]+: ", part[0]) is not None
-    return _depth(line) > first if is_entry else _depth(line) == first
-
-
-def _depth(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _joined(part: list[str]) -> str:
-    return " " * _depth(part[0]) + " ".join(line.strip() for line in part)
-
-
-def _wrap(line: str, width: int) -> list[str]:
-    """Return *line* in lines of *width*; the further lines of an entry are indented by four more."""
-    if not line.strip():
-        return [""]
-    depth = " " * _depth(line)
-    further = depth + "    " if re.match(r"\s+[`*\w]+: ", line) else depth
-    return textwrap.wrap(
-        line.strip(),
-        width,
-        initial_indent=depth,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    indent, end = (" " * 12, ",") if nested else (" " * 8, after)
+    line = f"{indent}{function}({', '.join(arguments)}){end}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"{indent}{function}(", *(f"{indent}    {argument}," for argument in arguments), f"{indent}){end}"]
 
 
 def _section(module: str) -> int:
