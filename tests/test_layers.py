@@ -37,6 +37,8 @@ LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_http", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync"}  # Whose callers may bring an httpx client of their own.
 ASYNCIO_IS_FOR = {
+    "coreclaw_async._sync.batches",
+    "coreclaw_async._sync.loop_thread",
     "coreclaw_async._sync.runtime",
     "coreclaw_async._batches.postgres_driver",
 }  # asyncpg is for it alone.

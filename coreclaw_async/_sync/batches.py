@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from coreclaw_async._sync.runtime import Bridge, Hosted
+from coreclaw_async._sync.runtime import Bridge
 
 if TYPE_CHECKING:
+    import asyncio  # Imported late elsewhere: it takes longer than the rest of the package.
+
     from coreclaw_async._batches.specs import RunSpec
     from coreclaw_async.batch import AsyncBatch
 
@@ -96,3 +99,50 @@ class BatchBlock:
             if planning.take(spec):
                 self._bridge.run(planning.write).result()
         return self._bridge.run(planning.end).result()
+
+
+class Hosted:
+    """
+    An async context manager whose block is a task of its own, so that calls which are tasks too can share it.
+
+    Args:
+        manager: The manager; it is left with the last call, or with the loop.
+    """
+
+    def __init__(self, manager: AbstractAsyncContextManager[Any]) -> None:
+        self._manager = manager
+        self._task: asyncio.Task[None] | None = None
+        self._is_closing: asyncio.Event | None = None
+
+    async def open(self) -> None:
+        """Enter the manager; its errors are raised here."""
+        import asyncio
+
+        is_open = asyncio.Event()
+        self._is_closing = asyncio.Event()
+        self._task = asyncio.create_task(self._live(is_open, self._is_closing))
+        opening = asyncio.create_task(is_open.wait())
+        try:
+            await asyncio.wait((self._task, opening), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        finally:
+            opening.cancel()
+        if self._task.done():
+            self._task.result()
+
+    async def close(self) -> None:
+        """Leave the manager; its errors are raised here."""
+        import asyncio
+
+        assert self._task is not None, "it was opened"
+        assert self._is_closing is not None, "it was opened"
+        self._is_closing.set()
+        await asyncio.wait((self._task,))
+        self._task.result()
+
+    async def _live(self, is_open: asyncio.Event, is_closing: asyncio.Event) -> None:
+        async with self._manager:
+            is_open.set()
+            await is_closing.wait()

@@ -17,7 +17,7 @@ import typer
 from coreclaw_async import events
 from coreclaw_async._client import DEFAULT_BASE_URL
 from coreclaw_async._sync.generated import CoreClaw
-from coreclaw_async._sync.runtime import NOT_ENDED
+from coreclaw_async._sync.loop_thread import NOT_ENDED
 from coreclaw_async.cli import streams
 from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error
 from coreclaw_async.cli.interrupts import exit_code, signals_that_interrupt

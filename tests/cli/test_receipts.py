@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from coreclaw_async import OutcomeUnknownError, ServiceError, events
-from coreclaw_async._sync.runtime import NOT_ENDED
+from coreclaw_async._sync.loop_thread import NOT_ENDED
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.interrupts import TerminatedError
 from coreclaw_async.cli.options import STDIO

@@ -39,7 +39,7 @@ def worker_of(client: CoreClaw) -> str:
 def is_in_a_call() -> bool:
     """Return whether the main thread waits for the loop."""
     main = threading.main_thread().ident or 0
-    return sys._current_frames()[main].f_code.co_filename.endswith("runtime.py")
+    return sys._current_frames()[main].f_code.co_filename.endswith("loop_thread.py")
 
 
 def requests_of(service: FakeService, operation: str) -> int:

@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from coreclaw_async import ConfigurationError
-from coreclaw_async._sync.runtime import _Call, _explain, _LoopThread, _Process
+from coreclaw_async._sync.loop_thread import Call, LoopThread, explain
+from coreclaw_async._sync.runtime import _Process
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_call_that_comes_too_late_is_an_error(process: _Process) -> None:
 
 def test_a_call_that_never_began_is_let_go_when_the_loop_ends(process: _Process) -> None:
     thread = process.lease()
-    call = _Call(answer())
+    call = Call(answer())
     thread._calls.add(call)
 
     process.exit()
@@ -82,7 +83,7 @@ def test_a_call_that_never_began_is_let_go_when_the_loop_ends(process: _Process)
 
 def test_a_cancelled_call_that_has_not_begun_never_begins(process: _Process) -> None:
     thread = process.lease()
-    call = _Call(answer())
+    call = Call(answer())
 
     call.cancel()
     call.cancel()
@@ -93,7 +94,7 @@ def test_a_cancelled_call_that_has_not_begun_never_begins(process: _Process) -> 
 
 
 def test_letting_go_twice_at_once_is_no_error() -> None:
-    call = _Call(answer())
+    call = Call(answer())
     call.abandon()
     call.is_over = False  # As another thread saw it a moment ago.
 
@@ -115,7 +116,7 @@ def test_a_call_that_ignores_its_end_is_let_go_all_the_same() -> None:
             await OnceMore()
 
     coroutine = stay()
-    call = _Call(coroutine)
+    call = Call(coroutine)
     coroutine.send(None)
 
     call.abandon()
@@ -130,8 +131,8 @@ def test_an_interrupt_is_told_of_what_is_worth_telling_only(process: _Process) -
 
     error = KeyboardInterrupt()
 
-    _explain(error, None)
-    _explain(error, process.lease().run(nothing()))
+    explain(error, None)
+    explain(error, process.lease().run(nothing()))
 
     assert not hasattr(error, "__notes__")
 
@@ -206,7 +207,7 @@ def test_a_child_of_a_process_without_a_loop_begins_anew(process: _Process) -> N
 
 
 def test_stopping_twice_or_in_the_loop_itself_is_fine() -> None:
-    thread = _LoopThread()
+    thread = LoopThread()
 
     async def stop() -> None:
         thread.stop(5)

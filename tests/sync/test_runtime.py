@@ -22,7 +22,7 @@ import pytest
 from sync.child_calls import get_no_run, start_run
 
 from coreclaw_async import AsyncCoreClaw, ConfigurationError, CoreClaw, NotFoundError, PollSchedule, Run, errors
-from coreclaw_async._sync.runtime import Hosted
+from coreclaw_async._sync.batches import Hosted
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 WHO = contextvars.ContextVar("WHO", default="nobody")

@@ -1,0 +1,215 @@
+"""The daemon thread with the event loop of the blocking clients, and the calls that go through it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from coreclaw_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import asyncio  # Imported late elsewhere: it takes longer than the rest of the package.
+
+T = TypeVar("T")
+
+CLEAN_UP_SECONDS = 6.0
+"""An interrupted call may abort a run (five seconds at most), or look for the run that it may have started."""
+
+NOT_ENDED = "the interrupted call has not ended: it cleans up in the background, and may have taken effect"
+"""The note on an interrupt whose call was no longer waited for."""
+
+_NOTE_LENGTH = 300
+
+
+@attrs.define(eq=False)
+class Call:
+    """
+    One coroutine on its way through the loop, and the thread that waits for it.
+
+    Attributes:
+        coroutine: What is to be run.
+        context: The caller's context variables.
+        over: Held until it has ended.
+        is_over: Whether it has ended, or never will begin.
+        task: The task it became, or None.
+    """
+
+    coroutine: Coroutine[Any, Any, Any]
+    context: contextvars.Context = attrs.field(factory=contextvars.copy_context)
+    over: threading.Lock = attrs.field(factory=threading.Lock)
+    is_over: bool = False
+    task: asyncio.Task[Any] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.over.acquire()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self.is_over:
+            self.task = loop.create_task(self.coroutine, context=self.context)
+            self.task.add_done_callback(self._end)
+
+    def cancel(self) -> None:
+        if self.task is None:
+            self.abandon()
+        else:
+            self.task.cancel()
+
+    def abandon(self) -> None:
+        """Let the caller go without an outcome."""
+        if self.is_over:
+            return
+        self.is_over = True
+        with contextlib.suppress(RuntimeError):  # It has begun, and ignores that it ends.
+            self.coroutine.close()
+        with contextlib.suppress(RuntimeError):  # Another thread was quicker.
+            self.over.release()
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # Asked for, so that asyncio does not complain when nobody waits any more.
+        self.is_over = True
+        self.over.release()
+
+
+class LoopThread:
+    """
+    A daemon thread with an asyncio event loop.
+
+    Attributes:
+        leases: Clients that use it.
+        is_over: Whether it takes no more calls: it was stopped, or belongs to the process that this one was forked
+            from.
+    """
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self.leases = 0
+        self.is_over = False
+        self._calls: set[Call] = set()
+        self._loop = asyncio.new_event_loop()
+        self._stop: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._serve, name="coreclaw_async", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # No thread can be started any more, for example at exit.
+            self._loop.close()
+            raise
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs in this very thread."""
+        return threading.get_ident() == self._thread.ident
+
+    def refuse_itself(self) -> None:
+        """Raise where a call would wait for its own end."""
+        if self.is_here:
+            raise RuntimeError(
+                "a blocking call in a callback (on_event, on_update, on_progress) would wait for itself: "
+                "hand it to another thread, or use AsyncCoreClaw"
+            )
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run *coroutine* to its end and return its task."""
+        call = Call(coroutine)
+        self._calls.add(call)
+        try:
+            self._schedule(call.begin, self._loop)
+            call.over.acquire()
+        except BaseException as error:  # From a signal handler, Ctrl-C as a rule.
+            self._leave(call, error)
+            raise
+        finally:
+            self._calls.discard(call)
+        if call.task is None or not call.task.done() or call.task.cancelled():
+            raise ConfigurationError("the client was closed while this call was under way")
+        return call.task
+
+    def stop(self, seconds: float) -> None:
+        """Have the loop end, and wait for that for *seconds* at most."""
+        self._schedule(self._end)
+        if not self.is_here:
+            self._thread.join(seconds)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have the loop call *function* soon; from any thread, finalisers included."""
+        self._schedule(function)
+
+    def _schedule(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:  # The loop is closed.
+            self._abandon_calls()
+
+    def _end(self) -> None:
+        if not self._stop.done():
+            self._stop.set_result(None)
+
+    def _leave(self, call: Call, error: BaseException) -> None:
+        """Cancel a call that *error* took its caller from, let it clean up, and say in *error* how it ended."""
+        self._schedule(call.cancel)
+        try:
+            call.over.acquire(timeout=0 if call.is_over else CLEAN_UP_SECONDS)
+        except BaseException as again:  # Whoever interrupts twice does not want to wait for the clean-up.
+            explain(again, call.task)
+            raise
+        explain(error, call.task)
+
+    def _serve(self) -> None:
+        # The libraries ask this first; else they would believe the context of a caller who runs under trio.
+        with contextlib.suppress(ImportError):
+            import sniffio
+
+            sniffio.thread_local.name = "asyncio"
+        # While one task is run to its end, anyio's worker threads live as long as that.
+        main = self._loop.create_task(self._wait_for_stop())
+        while not main.done():
+            # A callback of the caller's can raise what ends a loop; its call has the error already.
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                self._loop.run_until_complete(main)
+        self._loop.close()
+        self._abandon_calls()
+
+    async def _wait_for_stop(self) -> None:
+        import asyncio
+
+        await self._stop
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLEAN_UP_SECONDS)
+        await self._loop.shutdown_asyncgens()
+        await asyncio.sleep(0)  # In which the transports that were closed let go of their sockets.
+
+    def _abandon_calls(self) -> None:
+        """Let go of the calls that came too late to begin, or did not end in time."""
+        for call in tuple(self._calls):
+            call.abandon()
+
+
+def explain(error: BaseException, task: asyncio.Task[Any] | None) -> None:
+    """Say in *error*, which took the caller from a call, how that call ended: a run that was paid for is not lost."""
+    import asyncio
+
+    if task is None:
+        return
+    if not task.done():
+        error.add_note(NOT_ENDED)
+        return
+    try:
+        failure = task.exception()
+    except asyncio.CancelledError as cancelled:
+        for note in getattr(cancelled, "__notes__", ()):
+            error.add_note(note)
+        return
+    if failure is not None:
+        error.__cause__ = failure
+        error.add_note(f"the interrupted call ended with {type(failure).__name__}: {failure}")
+    elif (result := task.result()) is not None:
+        error.add_note(f"the interrupted call had just returned {result!r:.{_NOTE_LENGTH}}")
