@@ -18,7 +18,10 @@ from coreclaw_async.testing import FakeService
 __all__ = ["authority", "trusted"]  # Fixtures.
 
 settings.register_profile(
-    "suite", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    "suite",
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("suite")
 
@@ -32,15 +35,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "endurance: takes long, or kills processes; one Python runs it")
+    config.addinivalue_line("markers", "any_backend: the backend makes no difference; runs on asyncio alone")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run async tests on both backends, and those of the core's promises through the blocking client too."""
+    """Run async tests on both backends unless it makes no difference, some through the blocking client too."""
     chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "anyio_backend" not in metafunc.fixturenames or "anyio_backend" in chosen:
         return
-    kinds = ["asyncio", "trio"]
+    kinds = ["asyncio"] if metafunc.definition.get_closest_marker("any_backend") else ["asyncio", "trio"]
     has_both_clients = getattr(metafunc.module, "AsyncCoreClaw", None) is either_client.AsyncCoreClaw
     if has_both_clients and metafunc.definition.get_closest_marker("async_client_only") is None:
         kinds.append("blocking")

@@ -30,9 +30,9 @@ def client(service: FakeService) -> Iterator[CoreClaw]:
 
 def test_a_batch_is_run_from_blocking_code(service: FakeService, client: CoreClaw, tmp_path: Path) -> None:
     with client.batch("nightly", ledger=tmp_path / "runs.db") as batch:
-        assert batch.plan(specs(1_200)) == 1_200
+        assert batch.plan(specs(1_001)) == 1_001
         assert batch.plan(specs(2)) == 0
-        assert batch.cancel() == 1_200
+        assert batch.cancel() == 1_001
         assert batch.rerun([f"k{number}" for number in range(10)]) == 10
         outcomes = list(batch.run(output=tmp_path / "rows"))
         report = batch.report()
@@ -77,6 +77,7 @@ def test_errors_come_to_the_caller(client: CoreClaw) -> None:
             batch.resolve("k0", resubmit=True)
 
 
+@pytest.mark.endurance
 def test_ctrl_c_ends_the_block_and_the_next_one_goes_on(service: FakeService, tmp_path: Path) -> None:
     service.default_script = RunScript(rows=1, duration=2.0)
     ledger = tmp_path / "runs.db"
@@ -104,7 +105,7 @@ def test_ctrl_c_while_a_batch_is_closed_loses_no_answer_the_first_time(
     service: FakeService, tmp_path: Path, interrupts: int
 ) -> None:
     service.default_script = RunScript(duration=100.0)
-    service.faults.add(faults.delay(1.5), operation="runWorker")
+    service.faults.add(faults.delay(0.6), operation="runWorker")
     ledger = tmp_path / "runs.db"
     began = time.monotonic()
 
@@ -123,7 +124,7 @@ def test_ctrl_c_while_a_batch_is_closed_loses_no_answer_the_first_time(
     began_to_leave: list[float] = []
     with contextlib.ExitStack() as stack:
         for number in range(interrupts):
-            pause = 0.2 * (number + 1)
+            pause = 0.1 * (number + 1)
             stack.enter_context(
                 interrupt_once(lambda pause=pause: began_to_leave and time.monotonic() > began_to_leave[0] + pause)  # type: ignore[misc]
             )
@@ -137,7 +138,7 @@ def test_ctrl_c_while_a_batch_is_closed_loses_no_answer_the_first_time(
     assert items[1].state is BatchItemState.PLANNED
     if interrupts == 1:
         assert (items[0].state, items[0].run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
-        assert took >= 1.4
+        assert took >= 0.5
     else:
         assert items[0].state in {BatchItemState.INTENT, BatchItemState.SUBMITTED}, "the next run settles it"
 
@@ -146,7 +147,7 @@ def test_an_opening_that_is_interrupted_leaves_nothing_behind(service: FakeServi
     before = threading.active_count()
     with CoreClaw(service.api_key, transport=service) as client:
         client.account.get()
-        for delay in range(30):
+        for delay in range(12):
             batch = client.batch("nightly", ledger=tmp_path / "runs.db")
             looks = iter(range(delay))
             try:

@@ -15,7 +15,7 @@ jupyter_client = pytest.importorskip("jupyter_client", reason="ipykernel is not 
 
 LIMIT = 30.0
 # What the libraries of notebooks warn of is not ours.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.endurance, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from testing.api_session import GOOD_INPUT, STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import FakeService
 
+pytestmark = pytest.mark.any_backend
+
 MAPS = "coreclaw/google-maps-scraper"
 ROWS = 25
 
@@ -60,46 +62,46 @@ async def rows_of(api: ApiSession, path: str, **query: int) -> list[str]:
         ("page", 8, 28, 0, 8),
     ],
 )
-@pytest.mark.parametrize("path", LISTS)
-async def test_offset_means_what_the_dialect_says(
-    api: ApiSession, path: str, dialect: Any, offset: int, first: int, count: int, page: int
+async def test_offset_means_what_the_dialect_says_on_every_list(
+    api: ApiSession, dialect: Any, offset: int, first: int, count: int, page: int
 ) -> None:
     fill(api.service)
-    everything = await rows_of(api, path, limit=100)
-    api.service.offset_dialect = dialect
+    for path, (key, name) in LISTS.items():
+        api.service.offset_dialect = "page"
+        everything = await rows_of(api, path, limit=100)
+        api.service.offset_dialect = dialect
+        answer = await api.get(path, limit=4, offset=offset)
 
-    assert await rows_of(api, path, limit=4, offset=offset) == everything[first : first + count]
-    answer = await api.get(path, limit=4, offset=offset)
-    if LISTS[path][0] == "scraper":
-        assert set(answer) == {"scraper"}
-    else:
-        assert answer["count"] == len(everything)
-        assert (answer["page_index"], answer["page_size"]) == (page, 4)
+        assert [row[name] for row in answer[key]] == everything[first : first + count], path
+        if key == "scraper":
+            assert set(answer) == {"scraper"}
+        else:
+            told = {"count": len(everything), "page_index": page, "page_size": 4}
+            assert {name: answer[name] for name in told} == told, path
 
 
-@pytest.mark.parametrize("path", LISTS)
-async def test_twenty_rows_come_without_a_limit(api: ApiSession, path: str) -> None:
+async def test_twenty_rows_come_without_a_limit(api: ApiSession) -> None:
     fill(api.service)
 
-    assert len(await rows_of(api, path)) == 20
+    assert {path: len(await rows_of(api, path)) for path in LISTS} == dict.fromkeys(LISTS, 20)
 
 
-@pytest.mark.parametrize("path", [path for path, (key, _) in LISTS.items() if key == "list"])
-async def test_no_list_tells_its_page_when_echo_is_off(api: ApiSession, path: str) -> None:
+async def test_no_list_tells_its_page_when_echo_is_off(api: ApiSession) -> None:
     fill(api.service)
     api.service.echo_page_index = False
 
-    assert {"page_index", "page_size"}.isdisjoint(await api.get(path))
+    for path in LISTS:
+        assert {"page_index", "page_size"}.isdisjoint(await api.get(path)), path
 
 
-@pytest.mark.parametrize("path", LISTS)
-async def test_a_large_limit_can_be_cut_in_silence(api: ApiSession, path: str) -> None:
+async def test_a_large_limit_can_be_cut_in_silence(api: ApiSession) -> None:
     fill(api.service)
-    everything = await rows_of(api, path, limit=100)
+    everything = {path: await rows_of(api, path, limit=100) for path in LISTS}
     api.service.page_size_cap = 3
 
-    assert await rows_of(api, path, limit=10, offset=2) == everything[3:6]
-    assert (await api.get(path, limit=10)).get("page_size", 3) == 3
+    for path in LISTS:
+        assert await rows_of(api, path, limit=10, offset=2) == everything[path][3:6], path
+        assert (await api.get(path, limit=10)).get("page_size", 3) == 3, path
 
 
 async def test_the_dialect_may_change_between_two_pages(api: ApiSession) -> None:
