@@ -1,4 +1,4 @@
-"""The key and how it travels: as a header or in the query, and never in a repr, an error, a log or a local variable."""
+"""The key and how it is sent: in a header or the query, and never in a repr, an error, a log or a local variable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from coreclaw_async.errors import ConfigurationError
 
-# What keys of the service have been seen to begin with (coreclaw-cli, secret scan).
+# The prefix that keys of the service have been seen to have (coreclaw-cli, secret scan).
 _KEY_PREFIX = "scraper_api_"
 
 AuthMode: TypeAlias = Literal["bearer", "api-key", "query"]
@@ -19,11 +19,11 @@ class Credentials:
     """
     A key and one of the three ways to send it.
 
-    Bearer is the service's recommendation; the other two are documented for older programs (docs, api/index). A key in
-    the query ends up in the logs of whatever stands between.
+    The service recommends bearer; the other two are documented for older programs (docs, api/index). A key in the
+    query ends up in the logs of every proxy on the way.
 
-    This object is the only place that holds the key as text. Whatever needs it is handed this object and never the
-    text, because debuggers and error reports print the local variables of every frame of a traceback.
+    This object is the only place that holds the key as a string. Functions that need the key get this object instead,
+    because debuggers and error reports print the local variables of every frame of a traceback.
     """
 
     __slots__ = ("__weakref__", "_forms", "_key", "mode")
@@ -34,7 +34,7 @@ class Credentials:
             self._forms = () if self._key is None else _forms_of(self._key)
             kind = type(key).__name__
         finally:
-            key = None  # So that no frame of the errors below has it.
+            key = None  # So that no frame of the errors below holds it.
         self.mode: AuthMode = mode
         if mode not in get_args(AuthMode):
             raise ConfigurationError(f"auth must be one of {', '.join(get_args(AuthMode))}, not {self.shown(mode)}")
@@ -60,12 +60,12 @@ class Credentials:
 
     @property
     def account(self) -> str:
-        """What tells the account from others and does not give its key away; empty without a key."""
+        """A hash that tells the account from others without giving its key away; empty without a key."""
         return "" if self._key is None else hashlib.sha256(self._key.encode()).hexdigest()[:16]
 
     @property
     def longest(self) -> int:
-        """Length of the longest form in which a text can show the key; 0 without one."""
+        """Length of the longest form in which a string can show the key; 0 without a key."""
         return max(map(len, self._forms), default=0)
 
     def but_with(self, key: str | None, mode: AuthMode | None) -> Credentials:
@@ -92,18 +92,18 @@ class Credentials:
         return any(form in text for form in self._forms)
 
     def hide(self, text: str) -> str:
-        """Return *text* with ``<key>`` in place of the key, also where it stands there encoded."""
+        """Return *text* with ``<key>`` in place of the key, also where the key is encoded."""
         for form in self._forms:
             text = text.replace(form, "<key>")
         return text
 
     def shown(self, value: object) -> str:
-        """Return what an error may show of a setting: not the key, which mixed-up arguments can put anywhere."""
+        """Return the repr of a setting, or ``<hidden>`` where mixed-up arguments put a key into it."""
         text = repr(value)
         return "<hidden>" if _KEY_PREFIX in text or self.are_in(text) else text
 
 
 def _forms_of(key: str) -> tuple[str, ...]:
-    """Return the forms of *key* that must not appear in any text, the longest first; none of an empty one."""
+    """Return the forms of *key* that no string may show, the longest first; none of an empty key."""
     forms = {key, quote(key, safe=""), ascii(key)[1:-1], json.dumps(key)[1:-1]} if key else set[str]()
     return tuple(sorted(forms, key=len, reverse=True))

@@ -1,4 +1,4 @@
-"""Which error an answer is: by application code first, by HTTP status second."""
+"""The error class of an answer: by application code first, by HTTP status second."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _BY_STATUS: dict[int, type[errors.ApiError]] = {
     HTTPStatus.TOO_MANY_REQUESTS: errors.RateLimitedError,
     HTTPStatus.NOT_IMPLEMENTED: errors.NotImplementedByServiceError,
 }
-# Answers after which nothing can have been done: the codes that api/error-codes documents as refusals, and the
-# statuses with which a gateway turns a request away. Everything else leaves the question open.
+# Answers that prove that nothing was done: the codes that api/error-codes documents as refusals, and the statuses with
+# which a gateway rejects a request. Everything else leaves the question open.
 _REFUSALS = frozenset({11000, 11004, 12001, 12002, 13000, 16000, 30001, 30003, 50001, 50003, 60001, 70001})
 _REFUSING_STATUSES = frozenset({400, 401, 403, 404, 405, 411, 413, 414, 415, 417, 422, 429, 431, 451})
 _FIRST_SERVER_ERROR = 500
@@ -43,7 +43,7 @@ _FIRST_CODE = 10_000
 
 
 def error_class(status_code: int, code: int | None) -> type[errors.ApiError]:
-    """Return the error that an answer with *status_code* and *code* is."""
+    """Return the error class of an answer with *status_code* and *code*."""
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
     by_status = _BY_STATUS.get(status_code)
@@ -64,5 +64,5 @@ def is_refusal(status_code: int, code: int | None) -> bool:
 
 
 def is_service_code(code: int | None) -> bool:
-    """Return whether *code* is one of the service's own, so that the answer is its word and not a gateway's."""
+    """Return whether *code* is one of the service's own, so that the answer does not come from a gateway."""
     return code is not None and code >= _FIRST_CODE

@@ -1,4 +1,4 @@
-"""Numbers of rows as the service has written them: read from an answer, and written down again, digit by digit."""
+"""Numbers in rows as the service wrote them: read from an answer and written again, digit by digit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import attrs
 from coreclaw_async._wire.json_types import is_object
 
 _ROWS = "list"
-# Python reads them, and JSON has no numbers of these names: null is what JavaScript writes in their place.
+# Python reads these, but they are no JSON: JavaScript writes null in their place.
 _NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 @attrs.frozen
 class ExactNumber:
     """
-    A number that an `int` or a `float` would not give back as it was written.
+    A number that would be written in another way once it is an `int` or a `float`.
 
     Attributes:
         text: How it was written.
@@ -31,7 +31,7 @@ class ExactNumber:
 
 def load_usual(body: bytes) -> Any:
     """
-    Return what *body* holds as JSON; whole numbers that are too long for Python as texts.
+    Return the JSON in *body*; whole numbers that are too long for Python become strings.
 
     Raises:
         ValueError: It is no JSON.
@@ -46,7 +46,7 @@ def load_usual(body: bytes) -> Any:
 
 def load_exact(body: bytes) -> Any:
     """
-    Return what `load_usual` does, with an `ExactNumber` where another type would change a number of a row.
+    Return what `load_usual` does, with an `ExactNumber` where another type would change a number in a row.
 
     Raises:
         ValueError: It is no JSON.
@@ -78,13 +78,13 @@ def load_exact(body: bytes) -> Any:
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """
-    Return *rows* as JSON, one a line, in ASCII: a lone half of a surrogate pair has no form in UTF-8.
+    Return *rows* as JSON, one per line, in ASCII, because UTF-8 cannot encode a lone half of a surrogate pair.
 
     Raises:
-        TypeError: A row holds something that JSON has no form for.
-        ValueError: A row holds a `float` that JSON has no number for.
+        TypeError: A row holds something that JSON cannot express.
+        ValueError: A row holds a `float` that JSON cannot express.
     """
-    # No text in a row can hold what nobody knew before.
+    # Random, so that no string in a row can contain it.
     mark = secrets.token_hex(16)
 
     def marked(value: object) -> str | None:

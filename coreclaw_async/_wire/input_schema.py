@@ -1,4 +1,4 @@
-"""The input schema of a worker: both published shapes into one."""
+"""The input schema of a worker: both published shapes become one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def read_input_schema(request: Request, answer: Answer) -> InputSchema:
     Return the schema in *answer*.
 
     Workers upload a list of property descriptors (docs, developer-guide/worker-definition/input-schema); the API's own
-    example shows a map in the manner of JSON Schema. A shape that is neither has no properties and stays in ``raw``.
+    example shows a map in the manner of JSON Schema. Any other shape yields no properties and stays in ``raw``.
 
     Raises:
         InvalidResponseError: There is no data, or it is no object.
     """
     data = read_object(request, answer)
-    # The official playground also takes the data itself for the schema.
+    # The official playground accepts the data itself as the schema, too.
     schema = _mapping(data.get("input_schema", data))
     if not schema:
         return InputSchema(raw=data)
@@ -36,7 +36,7 @@ def read_input_schema(request: Request, answer: Answer) -> InputSchema:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """Return *value* when it is an object, else an empty one: a schema is read as far as it can be."""
+    """Return *value* when it is an object, else an empty one: a schema is read as far as possible."""
     return value if is_object(value) else {}
 
 
@@ -56,7 +56,7 @@ def _descriptors(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _readable(entry: Any) -> dict[str, Any]:
-    """Return *entry* with one type: JSON Schema allows a list of them, of which ``null`` says the least."""
+    """Return *entry* with a single type: JSON Schema allows a list of them, of which ``null`` is dropped."""
     members = _mapping(entry)
     if not isinstance(members.get("type"), list):
         return members

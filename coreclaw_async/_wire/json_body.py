@@ -1,4 +1,4 @@
-"""What a caller gave into JSON, or into an error that names the member which JSON has no form for."""
+"""From the arguments of a caller to JSON, or to an error that names the member that JSON cannot express."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import attrs
 
 _SCALARS = frozenset({str, int, float, bool, NoneType})
 _ARRAYS = frozenset({list, tuple})
-# As Any, for what `isinstance` lets through has members of any type, and not of an unknown one.
+# As Any: type checkers then take the members of a part that passed `isinstance` for Any, not for unknown.
 _OBJECT: Any = dict
 _ARRAY: Any = (list, tuple)
 _MOST_KEY_LETTERS = 60
@@ -27,7 +27,7 @@ class WorkerInput:
 
     Attributes:
         value: What is sent.
-        parts: What the caller gave, by the name of his argument: errors speak of these.
+        parts: What the caller gave, by the names of the arguments, which errors mention.
     """
 
     value: Any = attrs.field(repr=False)
@@ -38,22 +38,22 @@ class WorkerInput:
         Return what is sent as JSON.
 
         Raises:
-            TypeError: A part holds a key that is no text, or something that JSON has no form for.
-            ValueError: A part holds a number or a text that JSON has no form for, or contains itself.
+            TypeError: A part holds a key that is no string, or something that JSON cannot express.
+            ValueError: A part holds a number or a string that JSON cannot express, or contains itself.
         """
         return to_json(self.value, self.parts)
 
 
 def to_json(value: Any, parts: Mapping[str, Any]) -> str:
     """
-    Return *value* as JSON in ASCII; the *parts* of it are called by these names in errors.
+    Return *value* as JSON in ASCII; errors call its *parts* by their names.
 
-    `json.dumps` alone would send the key 1 as ``"1"``, also beside a key ``"1"``, and half of a surrogate pair, for
-    which the service would put another letter.
+    `json.dumps` alone would send the key 1 as ``"1"``, also beside a key ``"1"``, and half of a surrogate pair, which
+    the service would replace by another letter.
     """
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-        if _is_text_alone(value, may_hold_surrogates="\\ud" in text):
+        if _has_string_keys(value, may_hold_surrogates="\\ud" in text):
             return text
         cause = None
     except (TypeError, ValueError, RecursionError) as error:
@@ -61,12 +61,12 @@ def to_json(value: Any, parts: Mapping[str, Any]) -> str:
     raise _refusal(parts, cause) from cause
 
 
-def _is_text_alone(value: Any, *, may_hold_surrogates: bool) -> bool:
+def _has_string_keys(value: Any, *, may_hold_surrogates: bool) -> bool:
     """
-    Return whether all keys are texts, and all texts whole; level by level, which takes less time than `json.dumps`.
+    Return whether all keys are strings. Goes level by level, which takes less time than `json.dumps`.
 
     Raises:
-        UnicodeEncodeError: A text holds half of a surrogate pair.
+        UnicodeEncodeError: A string holds half of a surrogate pair.
     """
     level: list[Any] = [value]
     while level:
@@ -84,7 +84,7 @@ def _is_text_alone(value: Any, *, may_hold_surrogates: bool) -> bool:
 
 
 def _refusal(parts: Mapping[str, Any], cause: Exception | None) -> Exception:
-    """Return the error about the first of the *parts*, and of the members in it, that cannot be sent."""
+    """Return the error about the first part, and the first member in it, that cannot be sent."""
     if isinstance(cause, RecursionError):
         name = next(name for name, value in parts.items() if _is_too_deep(value))
         return ValueError(f"{name} cannot be sent as JSON: it is nested too deeply")
@@ -104,9 +104,9 @@ def _is_too_deep(value: Any) -> bool:
 
 
 def _find_fault(name: str, value: Any) -> Exception | None:
-    """Return the error about the first member of *value* that cannot be sent; no recursion, as it may be deep."""
+    """Return the error about the first member of *value* that cannot be sent; without recursion, as it may be deep."""
     labels: dict[int, str] = {}
-    """The objects and arrays that the walk is in, by their ids, from the outside to the inside."""
+    """Labels of the objects and arrays around the current member, by `id`, outermost first."""
     members: list[Iterator[tuple[str, Any]]] = [iter(((name, value),))]
     while members:
         for label, part in members[-1]:
@@ -138,7 +138,7 @@ def _label_of(key: str) -> str:
 
 
 def _fault_of(part: Any) -> Exception | None:
-    """Return what is wrong with *part* by itself, whatever its members are."""
+    """Return what is wrong with *part* itself, apart from its members."""
     if isinstance(part, _OBJECT):
         return _fault_of_keys(part)
     match part:
@@ -158,7 +158,7 @@ def _fault_of(part: Any) -> Exception | None:
 def _fault_of_keys(part: Mapping[Any, Any]) -> Exception | None:
     for key in part:
         if not isinstance(key, str):
-            return TypeError(f"its key {key!r:.80} is no str, as the keys of JSON are")
+            return TypeError(f"its key {key!r:.80} is no str, and JSON has no other keys")
         if _fault_of_text(key) is not None:
             return ValueError(f"its key {key!r:.80} holds half of a surrogate pair, which is no letter")
     return None
@@ -175,6 +175,6 @@ def _fault_of_text(text: str) -> Exception | None:
 def _has_digits(number: int) -> bool:
     try:
         int.__repr__(number)
-    except ValueError:  # Python writes down no longer ones.
+    except ValueError:  # Python does not write longer ones.
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a parsed JSON value is, in words that type checkers follow."""
+"""What kind of JSON value a parsed value is, for type checkers too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is new in a log of which only the recent part is ever shown."""
+"""Finds the new entries of a log of which the service shows only the recent part."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class LogWindow:
 
     def advance(self, now: Sequence[LogEntry]) -> tuple[LogWindow, list[LogEntry], bool]:
         """
-        Return the window after another look, the entries that are new, and whether some may have been missed.
+        Return the next window, the new entries in *now*, and whether some may have been missed.
 
-        A look begins where the log was cut off by then, so its begin is looked for in the window; one that is older
-        than the window brings nothing. Where nothing goes on, entries were put in between or were missed.
+        The service shows the end of the log, so the first entries of *now* are searched in this window. An answer that
+        is older than the window brings nothing. Where *now* does not continue the window, entries were inserted or
+        missed, and those not seen before are new.
         """
         old, new = [_key(entry) for entry in self.entries], [_key(entry) for entry in now]
         for start in range(len(old)):
@@ -40,7 +41,7 @@ class LogWindow:
                 return LogWindow((*self.entries[start:], *added)), added, False
         for same in range(min(len(old) - 1, len(new)), 0, -1):
             if new[-same:] == old[:same]:
-                return self, [], False  # It ends where the window begins: an older answer.
+                return self, [], False  # It ends where the window begins, so it is an older answer.
         seen = Counter(old)
         fresh: list[LogEntry] = []
         for entry, key in zip(now, new, strict=True):

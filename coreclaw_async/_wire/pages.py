@@ -1,4 +1,4 @@
-"""The data of a list operation into a page: a list that did not come is a broken answer, and never an empty page."""
+"""From the data of a list operation to a page; a missing list is a broken answer and never an empty page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LIST_OF_WORKERS = "scraper"
 
 class LastPageError(InvalidResponseError):
     """
-    A page of rows has no list, and is the last one by its count.
+    A page of rows without a list that is the last one by its count.
 
-    Rows may be missing, or the count too high: whoever has read the pages before it can tell.
+    Either rows are missing or the count is too high; whoever has read the pages before can tell.
 
     Attributes:
         count: The count that came with it.
@@ -34,9 +34,9 @@ def read_page(
     request: Request, answer: Answer, model: type[T], *, offset: int, limit: int, member: str = _LIST
 ) -> Page[T]:
     """
-    Return the page in *answer*; its items stand under *member*, ``scraper`` for store and workers.
+    Return the page in *answer*; its items are in *member*, which is ``scraper`` for store and workers.
 
-    An item that cannot be read stays in its place, without an identity.
+    An item that cannot be identified stays in its place, with an empty id.
 
     Raises:
         InvalidResponseError: There is no data, or no list where there must be one.
@@ -62,8 +62,8 @@ def read_result_page(request: Request, answer: Answer, *, offset: int, limit: in
 
     Raises:
         LastPageError: There is no list, and there must be one unless the count is too high.
-        InvalidResponseError: There is no data, no list where there must be one, or a row that is no object: it was
-            paid for, so leaving it out would lose it, and nobody can tell what stood there.
+        InvalidResponseError: There is no data, no list where there must be one, or a row that is no object. The row was
+            paid for, so it is not left out.
     """
     data = read_object(request, answer)
     _check_rows(request, answer, data.get(_LIST))
@@ -92,7 +92,7 @@ def read_whole_list(request: Request, answer: Answer, model: type[T]) -> tuple[T
 
 
 def _check_rows(request: Request, answer: Answer, rows: Any) -> None:
-    """Refuse rows that are no objects, by the place of the first one."""
+    """Refuse a list with a row that is no object, and name the position of the first."""
     if not is_array(rows) or set(map(type, rows)) <= {dict}:
         return
     place = next(place for place, row in enumerate(rows) if not is_object(row))
@@ -112,13 +112,13 @@ def _items_of(
     """
     Return the list of a page.
 
-    The service writes null for a list without entries, and may leave it out. Whether that is meant is told by the
-    count; store and workers, which have none, must at least have the member. A list may be empty without a count, but
-    not beside one that cannot be read: it may say that there is more.
+    The service writes null for an empty list, or leaves the list out. The count tells whether that is meant; store and
+    workers have no count and must at least have the member. An empty list may lack a count, but a count that cannot be
+    read may mean that there is more.
     """
     items = data.get(member)
     if not items and count is None and data.get("count") is not None:
-        raise wrong_shape(request, answer, "it has no items, and its count cannot be read")
+        raise wrong_shape(request, answer, "there are no items, and the count cannot be read")
     if items is not None:
         return items
     if member == _LIST_OF_WORKERS:
@@ -136,5 +136,5 @@ def _listed(request: Request, answer: Answer, data: dict[str, Any], member: str)
 
 
 def _must_have_items(count: int, offset: int, limit: int) -> bool:
-    """Return whether there are items at *offset*, be it a number of rows or of pages (`AsyncPager`)."""
+    """Return whether there are items at *offset*, whether it counts rows or pages (`AsyncPager`)."""
     return offset < count and (offset - 1) * limit < count

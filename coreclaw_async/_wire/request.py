@@ -1,4 +1,4 @@
-"""What is asked: the Request, its path, query and body, and the checks of what a caller gave."""
+"""Requests: their paths, queries and bodies, and the checks of the arguments of callers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LIMIT = 100
 """Most items a page may hold (docs, api/index: "Constraints: default 20; range 1-100")."""
 
 MAX_OFFSET = 2**63 - 1
-"""Largest offset that the service has a number for: an int64 (docs, openapi.json)."""
+"""Largest offset that the service can read: an int64 (docs, openapi.json)."""
 
 _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
@@ -28,7 +28,7 @@ class Safety(Enum):
     """What a second send of the same request would do."""
 
     SAFE = "reads only"
-    REPEATABLE = "brings about the same state again"
+    REPEATABLE = "leads to the same state again"
     ONCE = "would start, create or hit something a second time"
 
 
@@ -44,14 +44,13 @@ class Request:
         query: Encoded query without the question mark, or an empty string.
         body: Encoded JSON, or None for no body.
         safety: What a second send would do.
-        is_urgent: Whether it goes before others that wait for the rate, as an abort does, whose run costs money.
-        is_public: Whether the operation needs no key, so that none is sent.
-        min_timeout: Seconds the service may take to answer by contract; the deadline of a call is never shorter than
-            this.
-        already_done_error: The refusal that a repeated send gets when the first one did its work although its answer
-            was lost; it counts as a success then.
+        is_urgent: Whether it overtakes requests that wait for the rate limit, as aborts do: their runs cost money.
+        is_public: Whether the operation needs no key; then none is sent.
+        min_timeout: Seconds that the contract allows the service to answer; the deadline of a call is never shorter.
+        already_done_error: The refusal that a second send gets when the first one took effect and its answer was
+            lost. It then counts as a success.
         callback_url: The callback URL in the body of a start, or None.
-        keeps_numbers: Whether numbers of rows in the answer stay as they are written (`ExactNumber`).
+        keeps_numbers: Whether numbers in the rows of the answer stay as they are written (`ExactNumber`).
     """
 
     operation: str
@@ -69,7 +68,7 @@ class Request:
 
     @property
     def label(self) -> str:
-        """Return method and path: what errors and logs call the request."""
+        """Method and path, by which errors and logs name the request."""
         return f"{self.method} {self.path}"
 
 
@@ -87,7 +86,7 @@ def _encode(name: str, value: str | int) -> str:
     try:
         return quote(str(value), safe="~,")
     except UnicodeEncodeError:
-        raise ValueError(f"{name} must be a text that UTF-8 has a form for, not {value!r}") from None
+        raise ValueError(f"{name} must be a string that UTF-8 can encode, not {value!r}") from None
 
 
 def build_body(**members: Any) -> bytes:
@@ -95,8 +94,8 @@ def build_body(**members: Any) -> bytes:
     Return the encoded JSON object of *members*; those that are None are left out, never sent as null.
 
     Raises:
-        TypeError: A member holds a key that is no text, or something that JSON has no form for.
-        ValueError: A member holds a number or a text that JSON has no form for, or contains itself.
+        TypeError: A member holds a key that is no string, or something that JSON cannot express.
+        ValueError: A member holds a number or a string that JSON cannot express, or contains itself.
     """
     body: dict[str, Any] = {}
     parts: dict[str, Any] = {}
@@ -122,7 +121,7 @@ def check_int(name: str, value: int, *, lowest: int, highest: int | None = None)
 def _shown(value: object) -> str:
     try:
         return repr(value)
-    except ValueError:  # Python writes down no number with more digits.
+    except ValueError:  # Python does not write numbers with more digits.
         return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
@@ -148,7 +147,7 @@ def check_seconds(name: str, value: float, *, allow_zero: bool = False) -> float
 
 
 def check_text(name: str, value: str) -> str:
-    """Return *value* when it is a text with something in it."""
+    """Return *value* when it is a string that is not blank."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {_shown(value)}")
     if not value.strip():
@@ -157,7 +156,7 @@ def check_text(name: str, value: str) -> str:
 
 
 def check_bool(name: str, value: bool) -> bool:  # noqa: FBT001 - it checks the flag that a caller gave by name
-    """Return *value* when it is a bool: a truthy text would be sent as something else."""
+    """Return *value* when it is a bool: a truthy string would be sent as something else."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, not {_shown(value)}")
     return value
@@ -168,7 +167,7 @@ def check_id(name: str, value: str) -> str:
     Return *value* when it can stand in a path as the id of a run, a task or a queue item.
 
     ``last`` is refused because ``/worker-runs/last`` is another operation, which acts on whichever run is newest;
-    dots and slashes because they lead to another path even when they are encoded.
+    dots and slashes because they lead to another path, also when they are encoded.
     """
     check_text(name, value)
     if value.lower() == "last":
@@ -203,15 +202,13 @@ def check_url(name: str, value: str) -> str:
         _ = parts.port
     except ValueError:
         is_absolute = False
-    if not is_absolute or _UNSAFE.sub("", value.replace("?", "").replace("#", "")) != value.replace("?", "").replace(
-        "#", ""
-    ):
+    if not is_absolute or _UNSAFE.search(value.replace("?", "").replace("#", "")):
         raise ValueError(f"{name} must be an absolute http or https URL, not {value!r}")
     return value
 
 
 def check_mapping(name: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return *value* when it is a mapping with texts as keys."""
+    """Return *value* when it is a mapping whose keys are strings."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     for key in value:
@@ -233,7 +230,7 @@ def worker_input(
     """
     if raw_input is not None:
         if input is not None or system is not None:
-            raise ValueError("input (with system) and raw_input exclude each other, and both were given")
+            raise ValueError("give either input (with system) or raw_input, not both")
         return WorkerInput(raw_input, {"raw_input": raw_input})
     if input is None:
         raise ValueError("input must be given (or raw_input), not None")

@@ -1,4 +1,4 @@
-"""What came back: a Reply into its data, or into the error that it is."""
+"""Answers: from a Reply to its data, or to the error that it means."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from coreclaw_async.errors import (
 
 _SNIPPET_BYTES = 200
 _QUERY = re.compile(r"""((?:https?:)?(?:\\?/){2}[^\s"'?<>]*\?)[^\s"'<>]+""")
-# Nobody who asks for more can mean it, and a wait that believed it would sleep for years.
+# A longer value is a mistake: a client that obeyed it might sleep for years.
 _MOST_RETRY_AFTER = 86_400.0
 _JSON_START = (b"{", b"[")
 _RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,128})"')
-# Names under which a run's id has come (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
+# Names under which the id of a run has been seen (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
 _RUN_MEMBERS = ("run_slug", "slug", "run_id", "id")
 _MADE_MEMBERS = (*_RUN_MEMBERS, "queue_ref")
-# Diagnostics are lists of texts; what is nested deeper than this is no diagnostics.
+# Diagnostics are lists of strings; they are not nested deeper than this.
 _MAX_DEPTH = 50
 
 
@@ -47,7 +47,7 @@ class Reply:
         status_code: HTTP status.
         headers: Headers with lower-case names.
         body: The decoded content.
-        received_at: Unix seconds; what a ``Retry-After`` date is compared with.
+        received_at: When it came, in Unix seconds; a ``Retry-After`` date is compared with it.
         monotonic: The same moment by the monotonic clock.
         date: The ``Date`` header, or an empty string.
     """
@@ -61,20 +61,20 @@ class Reply:
 
     @property
     def seen_date(self) -> SeenDate:
-        """The ``Date``, with when it came."""
+        """The ``Date``, and when it came."""
         return SeenDate(self.date, self.received_at, self.monotonic)
 
 
 @attrs.frozen
 class Answer:
     """
-    What a success holds.
+    The content of a success.
 
     Attributes:
         data: The ``data`` member; None when it is absent or null.
-        request_id: The service's name for the request.
-        is_repeat: Whether an earlier send of the same request may have done its work, so that a refusal may be due to
-            that.
+        request_id: The id that the service gave the request.
+        is_repeat: Whether an earlier send of the same request may have taken effect, and have caused a refusal of
+            this one.
     """
 
     data: Any
@@ -84,7 +84,7 @@ class Answer:
 
 def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Answer:
     """
-    Return the answer in *reply*; what an error shows of its body does not show the key.
+    Return the answer in *reply*; an error that quotes its body does not show the key.
 
     Raises:
         ApiError: The service refused or failed, in the envelope, in the HTTP status, or in both.
@@ -101,7 +101,7 @@ def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Ans
 
 
 def _parse(body: bytes, load: Callable[[bytes], Any] = load_usual) -> tuple[dict[str, Any], str | None]:
-    """Return the envelope and None, or what could be saved of it and what is wrong."""
+    """Return the envelope and None, or what can be read of it and what is wrong."""
     if not body.strip():
         return {}, "it is empty"
     try:
@@ -119,7 +119,7 @@ def _parse(body: bytes, load: Callable[[bytes], Any] = load_usual) -> tuple[dict
 
 
 def _code_of(envelope: Mapping[str, Any]) -> int | None:
-    """Return the code, also of an error whose code came as digits in a text."""
+    """Return the code, also where it came as a string of digits."""
     code = envelope.get("code")
     if isinstance(code, bool):
         return None
@@ -143,7 +143,7 @@ def _refusal(
         code=code,
         request_id=_text_or_none(envelope.get("request_id")),
         details=envelope.get("details"),
-        # A date is the service's; so is the clock that it is to be compared with, as far as the answer tells it.
+        # A date in the header is by the service's clock, so it is compared with that clock where the answer shows it.
         retry_after=parse_retry_after(reply.headers, date_of(reply.headers) or reply.received_at),
         may_have_taken_effect=request.safety is not Safety.SAFE
         and (not is_refusal(reply.status_code, code) or _names_what_was_made(envelope, reply.body)),
@@ -151,14 +151,14 @@ def _refusal(
 
 
 def _names_what_was_made(envelope: Mapping[str, Any], body: bytes) -> bool:
-    """Return whether a refusal contradicts itself by naming a run."""
+    """Return whether a refusal contradicts itself by naming a run or a queue item."""
     data = envelope.get("data")
     is_named = is_object(data) and _first_id(data, _MADE_MEMBERS) is not None
     return is_named or _RUN_SLUG.search(body) is not None
 
 
 def named_run(data: Mapping[str, Any]) -> str | None:
-    """Return the id of the run that the data of an answer names, as it stands there, or None."""
+    """Return the id of the run that the data of an answer names, unchanged, or None."""
     return _first_id(data, _RUN_MEMBERS)
 
 
@@ -175,7 +175,8 @@ def _not_an_answer(
 ) -> InvalidResponseError:
     what = problem or f"HTTP {reply.status_code} is not followed"
     return InvalidResponseError(
-        f"{request.label}: the answer is not the service's, {what}; it begins {snippet(reply.body, credentials)}",
+        f"{request.label}: the answer does not come from the API ({what}); "
+        f"it begins {snippet(reply.body, credentials)}",
         status_code=reply.status_code,
         code=_code_of(envelope),
         request_id=_text_or_none(envelope.get("request_id")),
@@ -184,11 +185,11 @@ def _not_an_answer(
 
 
 def no_data(request: Request, answer: Answer) -> None:
-    """Take a success that has nothing to tell."""
+    """Read a success that has no data."""
 
 
 def wrong_shape(request: Request, answer: Answer, problem: str, *, run_id: str | None = None) -> InvalidResponseError:
-    """Return the error of a success whose ``data`` cannot be read, or names a run that nobody could."""
+    """Return the error for a success whose ``data`` cannot be read; *run_id* is a run that it names all the same."""
     return InvalidResponseError(
         f"{request.label}: the data of the answer has the wrong shape, {printable(problem)}",
         status_code=HTTPStatus.OK.value,
@@ -201,9 +202,9 @@ def wrong_shape(request: Request, answer: Answer, problem: str, *, run_id: str |
 
 def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -> OutcomeUnknownError:
     """
-    Return the error of a request that may have taken effect, with the run's id when *body* still names it.
+    Return the error for a request that may have taken effect, with the id of the run if *body* names it.
 
-    *body* is as much of the answer as came: half of it may hold the one thing that matters.
+    *body* is the part of the answer that came: even half of it may hold the id.
     """
     run_id = error.run_id or _run_in(body)
     return OutcomeUnknownError(
@@ -219,7 +220,7 @@ def unknown_outcome(request: Request, error: CoreClawError, body: bytes = b"") -
 
 
 def _run_in(body: bytes) -> str | None:
-    """Return the id of the run that *body* names, whole or cut, or None."""
+    """Return the id of the run that *body*, whole or cut, names; None without one."""
     envelope, _ = _parse(body)
     data = envelope.get("data")
     if is_object(data) and (run_id := _first_id(data, ("run_slug", "run_id"))) is not None:
@@ -230,10 +231,9 @@ def _run_in(body: bytes) -> str | None:
 
 def is_open_question(request: Request, error: CoreClawError) -> bool:
     """
-    Return whether *error* leaves open if a request that must not be sent twice did its work.
+    Return whether *error* leaves open if a request that must not be sent twice took effect.
 
-    `RunOperationError` is left as it is: the service names it for what happened, and it says itself that a run may
-    exist.
+    Not a `RunOperationError`, which is the service's own word for what happened, and says that a run may exist.
     """
     if request.safety is not Safety.ONCE or isinstance(error, RunOperationError):
         return False
@@ -241,7 +241,7 @@ def is_open_question(request: Request, error: CoreClawError) -> bool:
 
 
 def snippet(body: bytes, credentials: Credentials) -> str:
-    """Return the first bytes of a body as one printable line without the key, also where the cut would halve it."""
+    """Return the first bytes of a body as one printable line, without the key and without half of it at the end."""
     window = _SNIPPET_BYTES + credentials.longest
     text = credentials.hide(body[:window].decode("utf-8", "replace"))
     if len(body) > window:  # The end of the window may halve the key.
@@ -250,12 +250,12 @@ def snippet(body: bytes, credentials: Credentials) -> str:
 
 
 def without_queries(text: str) -> str:
-    """Return *text* without the queries of the URLs in it: those of files are signed, and as good as passwords."""
+    """Return *text* without the queries of its URLs: those of files hold signatures, which are as good as passwords."""
     return _QUERY.sub(r"\1<hidden>", text)
 
 
 def redact(error: CoreClawError, credentials: Credentials) -> None:
-    """Take the key out of whatever text the service put into *error*."""
+    """Remove the key from every string that the service put into *error*."""
     error.message = without_queries(credentials.hide(error.message))
     error.args = (error.message,)
     error.request_id = None if error.request_id is None else credentials.hide(error.request_id)
@@ -283,7 +283,7 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     Return the seconds that ``Retry-After`` asks for, 0 to a day; None without a readable one.
 
-    Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send both.
+    Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send either.
     """
     value = headers.get("retry-after", "").strip()
     if not value:

@@ -1,4 +1,4 @@
-"""When a request is retried, and after how long: decisions without a clock."""
+"""Whether a request is retried, and after how long: decisions without a clock."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class RetryPolicy:
         max_attempts: Sends in all, 1 or more; 1 turns retries off; None for as many as the deadline allows.
         max_elapsed: Seconds after which a failed call is not retried any more, above 0; None for its deadline.
         first_delay: Longest first wait in seconds, above 0; it doubles from there.
-        max_delay: Longest wait in seconds that this side chooses by itself.
+        max_delay: Longest wait in seconds where the service does not ask for one.
         max_retry_after: Longest ``Retry-After`` in seconds that is obeyed; a longer one ends the call at once.
-        attempt_timeout: Seconds without a byte after which an attempt is given up for another one, above 0; for all
-            requests that may be sent twice, and not for those that the service may answer late by contract.
+        attempt_timeout: Seconds without a byte after which an attempt is given up for another one, above 0. Holds for
+            requests that may be sent twice, except those that the contract allows the service to answer late.
         connect_timeout: Seconds that making a connection may take, above 0.
-        jitter: Turns a longest wait into a wait.
+        jitter: Gets the longest wait and returns the wait.
     """
 
     max_attempts: int | None = attrs.field(default=None, validator=_attempts)
@@ -90,10 +90,10 @@ class RetryPolicy:
 
 def may_retry(request: Request, error: CoreClawError) -> bool:
     """
-    Return whether a second send cannot do the work twice.
+    Return whether *request* may be sent again, which must not do its work twice.
 
-    A request that never left, or that was refused for its rate, did no work. After any other failure the work may have
-    been done, so only a request that can be repeated is retried, and only when that can help.
+    A request that was not sent, or was refused for its rate, did nothing. After any other failure it may have taken
+    effect, so it is retried only if it is repeatable, and only when that can help.
     """
     if isinstance(error, TimeoutError):  # The deadline of the call has passed.
         return False
@@ -103,7 +103,7 @@ def may_retry(request: Request, error: CoreClawError) -> bool:
 
 
 def _may_pass(error: CoreClawError) -> bool:
-    """Return whether the same request may well be answered otherwise a moment later."""
+    """Return whether the same request may succeed a little later."""
     if isinstance(error, InvalidResponseError):
         is_redirect = error.status_code is not None and 300 <= error.status_code < 400
         return not is_redirect and not isinstance(error, ResponseTooLargeError)

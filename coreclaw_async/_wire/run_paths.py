@@ -1,4 +1,4 @@
-"""From the way a run is named to the operation that is meant: one action, three operations."""
+"""The operation for an action on a run: each action has three, for a run id, the last run, and a worker's last run."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _LAST = "/last"
 
 
 def run_id_of(run: RunRef) -> str | None:
-    """Return the id that *run* names, or None when it names whichever run is the last."""
+    """Return the id of *run*, or None for a `LastRun`."""
     if isinstance(run, LastRun):
         return None
     return check_id("run", run.run_id if isinstance(run, Run | StartedRun) else run)
 
 
 def last_run_name(run: LastRun) -> str:
-    """Return what the last run is called for as long as nobody knows its id; no id looks like that."""
+    """Return a name for a last run whose id is not known yet; no id looks like it."""
     return f"{run.worker_id or ''}{_LAST}"
 
 
 def run_named(name: str) -> RunRef:
-    """Return the run that an id, or a name made by `last_run_name`, stands for."""
+    """Return the run for an id or for a name made by `last_run_name`."""
     return LastRun(name.removesuffix(_LAST) or None) if name.endswith(_LAST) else name
 
 

@@ -1,4 +1,4 @@
-"""The schedule members of a task: checked, and in the form that the wire takes."""
+"""The schedule members of a task: checked, and as they are sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def schedule_members(
     day: int | None,
     once_date: str | None,
 ) -> dict[str, Any]:
-    """Return the checked ``schedule_*`` members; flags go as 0 and 1."""
+    """Return the checked ``schedule_*`` members; flags are sent as 0 and 1."""
     if time is not None and not _TIME.fullmatch(check_text("schedule_time", time)):
         raise ValueError(f"schedule_time must be HH:mm from 00:00 to 23:59, not {time!r}")
     if once_date is not None:

@@ -12,14 +12,14 @@ import attrs
 SERVICE_ZONE = dt.timezone(dt.timedelta(hours=8))
 """The list of runs is cut into calendar months of this zone (docs, api/worker-runs/list)."""
 
-# The oldest run id that anybody has shown was made on 2026-03-11 (docs, the example of every run), and the oldest
-# public client of the service is of 2026-03-18. Two years before them leave room for what nobody has seen.
+# The oldest run id seen was made on 2026-03-11 (docs, the example of every run), and the oldest public client of the
+# service is of 2026-03-18. Two years before that leave room for older ones.
 FIRST_MOMENT = dt.datetime(2024, 1, 1, tzinfo=SERVICE_ZONE)
 """No run was created earlier."""
 
-# The far end is only there to be computed with: no id and no clock that can be right goes beyond it.
+# Only a bound for computing: no correct id and no correct clock goes beyond it.
 LAST_MOMENT = dt.datetime(2099, 12, 31, 23, 59, 59, tzinfo=SERVICE_ZONE)
-"""What claims to be of a later moment is not believed."""
+"""Later times are not believed."""
 
 _FIRST_SECOND = FIRST_MOMENT.timestamp()
 _LAST_SECOND = LAST_MOMENT.timestamp()
@@ -27,7 +27,7 @@ _LAST_SECOND = LAST_MOMENT.timestamp()
 # wrong by more could not have reached the service over TLS.
 _MAX_CLOCK_DIFFERENCE = 398 * 86_400.0
 
-# How far the two clocks of a machine may drift apart between two answers; by more, one was set or stood still.
+# How far the two clocks of a machine may drift apart between two answers; if they do more, one was set or stood still.
 _MOST_DRIFT = 5.0
 
 _BASE32 = {letter: value for value, letter in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
@@ -36,7 +36,7 @@ _ULID_LETTERS = 26
 
 
 def check_aware(name: str, value: dt.datetime) -> dt.datetime:
-    """Return *value* in UTC when it says which zone it is in."""
+    """Return *value* in UTC when it is aware of its time zone."""
     if not isinstance(value, dt.datetime):
         raise TypeError(f"{name} must be a datetime, not {value!r}")
     if value.tzinfo is None or value.utcoffset() is None:
@@ -45,12 +45,12 @@ def check_aware(name: str, value: dt.datetime) -> dt.datetime:
         moment = value.astimezone(dt.UTC)
         moment.astimezone(SERVICE_ZONE)
     except OverflowError:
-        raise ValueError(f"{name} must be a moment that UTC and UTC+8 have a date for, not {value!r}") from None
+        raise ValueError(f"{name} must be a datetime that UTC and UTC+8 can represent, not {value!r}") from None
     return moment
 
 
 def check_unix(name: str, value: dt.datetime) -> int:
-    """Return the Unix seconds of *value* when it says which zone it is in and is not before 1970."""
+    """Return the Unix seconds of *value* when it is aware of its time zone and not before 1970."""
     seconds = int(check_aware(name, value).timestamp())
     if seconds < 0:
         raise ValueError(f"{name} must be 1970-01-01 UTC or later, not {value}")
@@ -58,8 +58,8 @@ def check_unix(name: str, value: dt.datetime) -> int:
 
 
 def moment_of(seconds: float) -> dt.datetime:
-    """Return Unix seconds as a moment in UTC; what no clock of the service can show becomes the nearest it can."""
-    # Written so that a number that compares with nothing (NaN) becomes the first moment.
+    """Return Unix seconds as a datetime in UTC, moved into the range from `FIRST_MOMENT` to `LAST_MOMENT`."""
+    # Written so that NaN becomes the first moment.
     if not seconds > _FIRST_SECOND:
         return FIRST_MOMENT.astimezone(dt.UTC)
     return dt.datetime.fromtimestamp(min(seconds, _LAST_SECOND), dt.UTC)
@@ -102,13 +102,13 @@ def _day_start(day: dt.date) -> int:
     return int(dt.datetime(day.year, day.month, day.day, tzinfo=SERVICE_ZONE).timestamp())
 
 
-@functools.lru_cache(maxsize=16_384)  # A run that is followed is asked about at each look.
+@functools.lru_cache(maxsize=16_384)  # Each poll asks for a watched run again.
 def creation_time(run_id: str) -> float | None:
     """
     Return when the run was created in Unix seconds, or None when its id does not tell.
 
-    Run slugs are ULIDs, whose first ten letters count milliseconds; observed, not documented, so a hint only. An id
-    whose time lies before `FIRST_MOMENT` or after `LAST_MOMENT` only looks like one, and does not tell.
+    Run slugs are ULIDs, whose first ten letters count milliseconds. That was observed and is not documented, so it is
+    only a hint. An id with a time before `FIRST_MOMENT` or after `LAST_MOMENT` is no ULID and does not tell.
     """
     if len(run_id) != _ULID_LETTERS:
         return None
@@ -123,7 +123,7 @@ def creation_time(run_id: str) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Return the ``Date`` of an answer in Unix seconds; None without one that a clock of the service can have shown."""
+    """Return the ``Date`` of an answer in Unix seconds; None without one that the service can have sent."""
     return _service_date(headers.get("date", ""))
 
 
@@ -132,9 +132,9 @@ class SeenDate:
     """
     The ``Date`` of an answer, and when it came by both clocks of this machine.
 
-    The monotonic clock tells how long ago that was, whoever sets the other one meanwhile. It may stand still while the
-    machine does, so that the service's clock may be ahead of what it tells, and never behind by more than the answer
-    took to come.
+    The monotonic clock tells how long ago that was, even if the other clock is set in the meantime. It may stand still
+    while the machine sleeps. So the service's clock may be ahead of the computed time, but it is never behind by more
+    than the answer took to come.
 
     Attributes:
         date: The header, or an empty string.
@@ -152,7 +152,7 @@ class SeenDate:
         return clock_difference(self.date, self.received_at)
 
     def service_time(self, monotonic: float) -> float | None:
-        """Return what the service's clock shows at a moment of the monotonic clock; None when nobody can tell."""
+        """Return what the service's clock shows at a time of the monotonic clock; None when nobody can tell."""
         difference = self.difference
         return None if difference is None else self.received_at + difference + monotonic - self.monotonic
 
@@ -164,7 +164,7 @@ class SeenDate:
 
 @attrs.define
 class ClockSteps:
-    """By how much the clock of this machine was set, as far as it was looked at; moments that it told are off by it."""
+    """How far the clock of this machine was set between the times it was read; its datetimes may be wrong by that."""
 
     _now: float = 0.0
     _least: float = float("inf")
@@ -177,12 +177,12 @@ class ClockSteps:
 
     @property
     def back(self) -> float:
-        """By how many seconds the clock may be behind what it would show had nobody set it, 0 or more."""
+        """How many seconds the clock may be slow because it was set, 0 or more."""
         return self._most - self._now
 
     @property
     def ahead(self) -> float:
-        """By how many seconds it may be ahead, 0 or more."""
+        """How many seconds the clock may be fast because it was set, 0 or more."""
         return self._now - self._least
 
 
@@ -190,7 +190,7 @@ def clock_difference(date: str, received_at: float) -> float | None:
     """
     Return how many seconds the service's clock is ahead of this machine's, or None when the answer does not tell.
 
-    A difference of more than 398 days cannot be right, whichever of the two clocks is wrong, and is not believed.
+    A difference of more than 398 days is not believed, whichever of the two clocks is wrong.
 
     Args:
         date: The ``Date`` of an answer, or an empty string.
@@ -211,7 +211,7 @@ def http_date(text: str) -> float | None:
     """
     Return an HTTP date in Unix seconds, or None when it cannot be read; its oldest form names no zone and is GMT.
 
-    A date before 1970 or after `LAST_MOMENT` is none that can be computed with.
+    A date before 1970 or after `LAST_MOMENT` counts as unreadable.
     """
     try:
         date = parsedate_to_datetime(text)

@@ -334,7 +334,7 @@ def test_raw_input_is_sent_as_it_is(raw: Any) -> None:
 
 @pytest.mark.parametrize(("input", "system"), [({}, None), (None, {}), ({}, {})])
 def test_raw_input_excludes_the_other_two(input: dict[str, Any] | None, system: dict[str, Any] | None) -> None:
-    with pytest.raises(ValueError, match=r"input \(with system\) and raw_input exclude each other"):
+    with pytest.raises(ValueError, match=r"give either input \(with system\) or raw_input, not both"):
         worker_input(input, system, {})
 
 

@@ -145,7 +145,7 @@ def test_query_leaves_commas_and_tildes_as_they_are() -> None:
 
 
 def test_query_is_refused_by_name_when_a_text_has_no_encoding() -> None:
-    with pytest.raises(ValueError, match=r"^keyword must be a text that UTF-8 has a form for"):
+    with pytest.raises(ValueError, match=r"^keyword must be a string that UTF-8 can encode"):
         build_query(offset=0, keyword="\ud800")
 
 
