@@ -15,7 +15,8 @@ import httpx
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.rate_gate import RateGate
-from coreclaw_async._http.transport import Settings, Transport
+from coreclaw_async._http.settings import Settings
+from coreclaw_async._http.transport import Transport
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds

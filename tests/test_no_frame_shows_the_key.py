@@ -17,7 +17,7 @@ from raw_server import RawRequest, RawServer, answering, http, read_request, ser
 
 import coreclaw_async
 from coreclaw_async import CoreClaw, CoreClawError, OutcomeUnknownError, RetryPolicy
-from coreclaw_async._http.transport import _Headers
+from coreclaw_async._http.outgoing import _Headers
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault

@@ -6,6 +6,15 @@ import httpx
 
 from coreclaw_async._wire.credentials import Credentials
 
+NO_CONNECTION = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""What httpx raises before a byte of the request has left; other transports may mean something else by it."""
+
 # More causes than that are no story any more.
 _LONGEST_CHAIN = 20
 

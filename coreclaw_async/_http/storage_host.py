@@ -12,13 +12,13 @@ import anyio
 import httpx
 
 from coreclaw_async._http.body import Chunks
+from coreclaw_async._http.causes import NO_CONNECTION
 from coreclaw_async._http.connections import Connections, MaskedURL, make_transport
-from coreclaw_async._version import __version__
+from coreclaw_async._http.outgoing import USER_AGENT
 from coreclaw_async.errors import DownloadReason, printable
 
 T = TypeVar("T")
 
-_USER_AGENT = f"coreclaw-async/{__version__}"
 _NO_HTTPX_TIMEOUT = {"connect": None, "read": None, "write": None, "pool": None}
 _MAX_REDIRECTS = 5
 _REDIRECTS = (
@@ -27,13 +27,6 @@ _REDIRECTS = (
     HTTPStatus.SEE_OTHER,
     HTTPStatus.TEMPORARY_REDIRECT,
     HTTPStatus.PERMANENT_REDIRECT,
-)
-_NO_CONNECTION = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
 )
 # A shorter value in a query is no secret, and stands in any text by chance.
 _MIN_SECRET = 6
@@ -152,7 +145,7 @@ class StorageHost:
         request = httpx.Request(
             "GET",
             httpx.URL(url),
-            headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers},
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **headers},
             extensions={"timeout": _NO_HTTPX_TIMEOUT},
         )
         request.url = url
@@ -177,7 +170,7 @@ class StorageHost:
         text = str(error)
         is_told = isinstance(error, httpx.TransportError) and text and not any(map(text.__contains__, self._secrets()))
         what = f"{type(error).__name__}: {printable(text)}" if is_told else type(error).__name__
-        reason: DownloadReason = "unreachable" if isinstance(error, _NO_CONNECTION) else "incomplete"
+        reason: DownloadReason = "unreachable" if isinstance(error, NO_CONNECTION) else "incomplete"
         return AttemptError(what, reason=reason)
 
     def _secrets(self) -> set[str]:

@@ -1,0 +1,79 @@
+"""RequestBuilder: writes the service's requests as httpx requests: address, headers, body, and no timeouts of httpx."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import httpx
+
+from coreclaw_async._http.body import WholeBody
+from coreclaw_async._http.connections import MaskedURL
+from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress
+from coreclaw_async._http.settings import Settings
+from coreclaw_async._version import __version__
+from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async._wire.request import Request
+
+USER_AGENT = f"coreclaw-async/{__version__}"
+
+_parse = functools.lru_cache(maxsize=256)(httpx.URL)
+
+
+class _Headers:
+    """The headers of API requests, with and without the key, ready to be copied; in slots, which no repr shows."""
+
+    __slots__ = ("_with_key", "public")
+
+    def __init__(self, host: bytes, credentials: Credentials) -> None:
+        common = [
+            (b"Host", host),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"gzip"),
+            (b"User-Agent", USER_AGENT.encode()),
+        ]
+        self.public = httpx.Headers(common)
+        self._with_key = httpx.Headers([*common, *credentials.headers()])
+
+    def of(self, request: Request) -> httpx.Headers:
+        """Return the headers of *request*; they must get into no frame that an error can pass through."""
+        prepared = self.public if request.is_public else self._with_key
+        if request.body is None:
+            return prepared
+        length = str(len(request.body)).encode()
+        return httpx.Headers([*prepared.raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)])
+
+
+class RequestBuilder:
+    """Writes requests for one base URL and one key."""
+
+    def __init__(self, base_url: httpx.URL, settings: Settings) -> None:
+        self.base_url = str(base_url).rstrip("/")
+        self._credentials = settings.credentials
+        self._headers = _Headers(base_url.netloc, settings.credentials)
+        self._timeout = {"connect": settings.retry.connect_timeout, "read": None, "write": None, "pool": None}
+
+    def build(self, request: Request, progress: SendProgress) -> httpx.Request:
+        """Return *request* for httpx, which tells *progress* how far it has come; no timeout but for connecting."""
+        query = request.query
+        key = "" if request.is_public else self._credentials.query()
+        if key:
+            query = f"{query}&{key}" if query else key
+        text = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
+        extensions: dict[str, Any] = {"timeout": self._timeout, SEND_PROGRESS: progress}
+        if progress.is_exclusive:  # Where it counts, httpcore tells how far the request has come.
+            extensions["trace"] = progress.trace
+        outgoing = httpx.Request(
+            request.method,
+            httpx.URL(text) if key else _parse(text),
+            headers=self._headers.of(request),
+            stream=WholeBody(request.body or b"") if progress.fenced is None else progress.fenced,
+            extensions=extensions,
+        )
+        if key:
+            outgoing.url = MaskedURL(outgoing.url)
+        return outgoing
+
+    def clear(self, outgoing: httpx.Request, request: Request) -> None:
+        """Take the key out of a request that an error may show."""
+        outgoing.headers, outgoing.url = self._headers.public, httpx.URL(self.base_url + request.path)

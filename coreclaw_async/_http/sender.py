@@ -1,0 +1,171 @@
+"""Sender: one attempt, from the rate gate to the whole answer or an error that says what may have happened."""
+
+from __future__ import annotations
+
+import math
+
+import httpx
+
+from coreclaw_async import errors
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
+from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
+from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.fence import FencedBody, SendWindow
+from coreclaw_async._http.outgoing import RequestBuilder
+from coreclaw_async._http.pool import SendProgress, TimeLimit
+from coreclaw_async._http.rate_gate import RateGate
+from coreclaw_async._http.settings import Settings
+from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async._wire.response import Reply
+
+
+class Sender:
+    """
+    Sends a request once.
+
+    Args:
+        connections: What it is sent on.
+        settings: The key, and how long to wait for what.
+        clock: What deadlines are measured by.
+        gate: Where requests wait after one was refused for its rate.
+    """
+
+    def __init__(self, connections: Connections, settings: Settings, clock: Clock, gate: RateGate) -> None:
+        self._connections = connections
+        self._settings = settings
+        self._clock = clock
+        self._gate = gate
+        self._builder = RequestBuilder(connections.base_url, settings)
+        self.base_url = self._builder.base_url
+
+    def progress_of(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:
+        """Return the record of a new attempt, which may take *seconds* and must leave within *window*."""
+        is_exclusive = request.safety is Safety.ONCE
+        policy = self._settings.retry
+        # What may take long by contract is silent meanwhile, and what must not be sent twice had better be waited for.
+        may_be_silent = is_exclusive or request.min_timeout > 0
+        limit = TimeLimit(
+            seconds,
+            silence=math.inf if may_be_silent else policy.attempt_timeout,
+            connecting=policy.connect_timeout,
+        )
+        if not is_exclusive:
+            return SendProgress(time_limit=limit)
+        connections = self._connections
+        return SendProgress(
+            is_exclusive=True,
+            is_traced=connections.is_traced,
+            is_spoiled=connections.has_leftovers,
+            fenced=None if window is None or request.body is None else FencedBody(request.body, window),
+            time_limit=limit,
+        )
+
+    async def exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> Reply:
+        """Return the whole HTTP answer to one attempt that ends at *deadline* at the latest."""
+        began = self._clock.monotonic()
+        limiter = self._connections.limiter()
+        leaves_by = deadline if progress.fenced is None else min(deadline, progress.fenced.window.first_by)
+        try:
+            with progress.time_limit.scope:
+                while True:
+                    if not await self._gate.pass_through(ticket, leaves_by):
+                        raise self._kept_back(request)
+                    closings = self._gate.closings
+                    async with limiter:
+                        if self._gate.closings != closings:  # While this one waited for the others.
+                            continue
+                        progress.is_admitted = True
+                        progress.admitted_at = self._clock.monotonic()
+                        progress.time_limit.hear()
+                        return await self._send(request, progress)
+        except BaseException as error:
+            is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
+            if not is_end or request.safety is not Safety.ONCE or not progress.may_have_left:
+                raise
+            # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for;
+            # what else ends a program would end it without a word of the run.
+            raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from error
+        if progress.time_limit.is_over:
+            raise self._late(request, progress, self._clock.monotonic() - began)
+        raise await self._silent(request, progress)
+
+    def _kept_back(self, request: Request) -> errors.CoreClawError:
+        seconds = self._gate.opens_in()
+        return errors.SendTimeoutError(
+            f"{request.label} was not sent: the service takes no more requests for now, and the deadline comes first",
+            retry_after=seconds or None,
+        )
+
+    async def _silent(self, request: Request, progress: SendProgress) -> errors.CoreClawError:
+        """Return the error of an attempt that was given up before its deadline, for another one."""
+        if not progress.may_have_left:
+            seconds = self._settings.retry.connect_timeout
+            return errors.RequestNotSentError(f"{request.label} was not sent: no connection within {seconds:.3g} s")
+        await self._connections.close_idle()
+        return errors.NoReplyError(
+            f"{request.label} got nothing for {self._settings.retry.attempt_timeout:.3g} s",
+            may_have_taken_effect=request.safety is not Safety.SAFE,
+        )
+
+    @staticmethod
+    def _late(request: Request, progress: SendProgress, seconds: float) -> errors.CoreClawError:
+        if not progress.is_admitted or not progress.may_have_left:
+            where = "it had left" if progress.is_admitted and progress.fenced is not None else "a connection was ready"
+            return errors.SendTimeoutError(f"{request.label} was not sent: {seconds:.3g} s passed before {where}")
+        return errors.RequestTimeoutError(
+            f"{request.label} got no whole answer within {seconds:.3g} s",
+            may_have_taken_effect=request.safety is not Safety.SAFE,
+        )
+
+    async def _send(self, request: Request, progress: SendProgress) -> Reply:
+        outgoing = self._builder.build(request, progress)
+        try:
+            client = self._connections.client
+            progress.hand_over()
+            response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+            progress.time_limit.hear()
+            body = await self._read(request, response, progress)
+        except BaseException as error:
+            self._builder.clear(outgoing, request)
+            if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
+                # Nothing foreign may leave, and a start may be under way.
+                raise self._no_reply(request, progress, error) from error
+            make_presentable(error, self._settings.credentials, self.base_url)
+            raise
+        return Reply(
+            status_code=response.status_code,
+            headers=response.headers,
+            body=body,
+            received_at=self._clock.time(),
+            monotonic=self._clock.monotonic(),
+            date=raw_header(response, b"date"),
+        )
+
+    async def _read(self, request: Request, response: httpx.Response, progress: SendProgress) -> bytes:
+        try:
+            return await read_body(
+                response, self._settings.max_response_bytes, progress.parts, progress.time_limit.hear
+            )
+        except (BodyTooLargeError, BodyEncodingError) as error:
+            if response.is_error:  # The status says more than a body that nobody can read.
+                return b"".join(progress.parts)
+            kind = errors.ResponseTooLargeError if isinstance(error, BodyTooLargeError) else errors.InvalidResponseError
+            raise kind(
+                f"{request.label}: {error}",
+                status_code=response.status_code,
+                may_have_taken_effect=request.safety is not Safety.SAFE,
+            ) from None
+
+    def _no_reply(self, request: Request, progress: SendProgress, error: Exception) -> errors.CoreClawError:
+        if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
+            return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
+        what = described(error)
+        # The name of an error is good enough where sending again is safe anyhow.
+        is_early = isinstance(error, NO_CONNECTION) and request.safety is not Safety.ONCE
+        if is_early or not progress.may_have_left:
+            return errors.RequestNotSentError(f"{request.label} was not sent: {what}")
+        return errors.NoReplyError(
+            f"{request.label} got no whole answer: {what}",
+            may_have_taken_effect=request.safety is not Safety.SAFE,
+        )
