@@ -35,11 +35,11 @@ from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._batches.resolving import resolve
 from coreclaw_async._batches.shard import Shard
 from coreclaw_async._batches.specs import RunSpec, check_key
+from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
-from coreclaw_async._polling.poller import first_of
 from coreclaw_async._wire.request import check_int, check_seconds, check_worker_id
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event, RequestSent, RunsPolled

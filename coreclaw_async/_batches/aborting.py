@@ -8,9 +8,9 @@ import anyio
 
 from coreclaw_async import errors
 from coreclaw_async._batches.batch_context import BatchContext, logger
+from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
-from coreclaw_async._polling.poller import first_of
 from coreclaw_async.ledger import BatchItem
 
 AT_ONCE = 8

@@ -23,10 +23,11 @@ from coreclaw_async._batches.run_ends import RunEnds
 from coreclaw_async._batches.start_queue import StartQueue
 from coreclaw_async._batches.start_queue_names import slugs_of
 from coreclaw_async._batches.timekeeper import Timekeeper
+from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._operations.run_lists import read_runs
 from coreclaw_async._operations.wait import poll_hook, run_reader
-from coreclaw_async._polling.poller import Waiter, first_of
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
+from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async.events import RunChanged
 from coreclaw_async.ledger import BatchItem, BatchItemState

@@ -10,8 +10,8 @@ from typing import TypeVar
 import anyio
 
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._polling.poller import WARN_SECONDS
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
+from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.errors import CoreClawError, LedgerError
 
 logger = logging.getLogger("coreclaw_async")

@@ -15,7 +15,7 @@ from coreclaw_async._batches.batch_context import BatchContext, logger
 from coreclaw_async._batches.patience import Patience, is_passing
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
-from coreclaw_async._polling.poller import WARN_SECONDS
+from coreclaw_async._polling.waiters import WARN_SECONDS
 
 _LATER_WAITS, _MOST_WAIT = (30.0, 60.0, 120.0, 240.0), 300.0
 _ATTEMPTS = 2

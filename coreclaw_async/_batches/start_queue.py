@@ -23,8 +23,8 @@ from coreclaw_async._batches.spending import OverBudgetError, Spending
 from coreclaw_async._http.fence import SendWindow
 from coreclaw_async._operations.run_lists import read_runs
 from coreclaw_async._operations.start import once_request, send_start
-from coreclaw_async._polling.poller import WARN_SECONDS
 from coreclaw_async._polling.tracked_run import ends_every_wait
+from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async.events import StartUnknown
 from coreclaw_async.ledger import BatchItem, BatchItemState, IllegalStepError, ItemOrigin

@@ -11,8 +11,8 @@ import attrs
 
 from coreclaw_async._batches.batch_context import BatchContext
 from coreclaw_async._batches.run_aborts import RunAborts
-from coreclaw_async._polling.poller import Waiter
 from coreclaw_async._polling.tracked_run import TrackedRun
+from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async.ledger import BatchItem
 
 _LONGEST_NAP = 60.0

@@ -23,8 +23,8 @@ from coreclaw_async._operations.wait import (
     raise_without_end,
 )
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
-from coreclaw_async._polling.poller import WARN_SECONDS
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait, is_service_speaking
+from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async._wire.log_window import LogWindow
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef

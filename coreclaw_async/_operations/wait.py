@@ -12,12 +12,13 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_lists import list_reader
 from coreclaw_async._operations.runs import abort_run, id_of_last, read_log, read_run
-from coreclaw_async._polling.poller import Waiter, first_of
 from coreclaw_async._polling.round import RunReader
 from coreclaw_async._polling.tracked_run import PollSchedule, TrackedRun
+from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async._wire.request import check_seconds
 from coreclaw_async._wire.run_paths import last_run_name, run_id_of, run_named
 from coreclaw_async.events import RunChanged, RunsPolled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import anyio
@@ -12,7 +12,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._polling.estimate import FEW, PAGE, ListCache, ListEstimate, Month, PollMethod
+from coreclaw_async._polling.estimate import PAGE, ListCache, ListEstimate, Month, PollMethod
 from coreclaw_async._polling.outage import FEW_RUNS, LISTS, Outage
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
 from coreclaw_async._wire.timestamps import creation_time, moment_of, month_of, month_window
@@ -123,11 +123,6 @@ class PollRound:
             pages=self._pages,
             failures=self._failures,
         )
-
-    @staticmethod
-    def is_for_many(due: Collection[str]) -> bool:
-        """Return whether a list may be cheaper than asking one by one."""
-        return len(due) > FEW
 
     async def take(self) -> None:
         """Look at all that are due, and report what was found."""

@@ -34,9 +34,9 @@ from coreclaw_async import (
 from coreclaw_async._concurrency.loops import current_loop
 from coreclaw_async._polling.estimate import ListCache
 from coreclaw_async._polling.outage import Outage
-from coreclaw_async._polling.poller import Waiter
 from coreclaw_async._polling.round import PollRound, RunReader
 from coreclaw_async._polling.tracked_run import TrackedRun
+from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async.events import RunChanged, RunsPolled
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 

@@ -1,0 +1,122 @@
+"""LeaderTurn: one poll round for all, and what its leader watches meanwhile."""
+
+from __future__ import annotations
+
+import anyio
+
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._concurrency.groups import first_of
+from coreclaw_async._polling.estimate import ListCache
+from coreclaw_async._polling.round import PollRound
+from coreclaw_async._polling.tracked_run import TrackedRun
+from coreclaw_async._polling.waiters import LoopWaiters, Waiter
+from coreclaw_async.errors import CoreClawError
+from coreclaw_async.models import Run
+
+# How long a leader that already has its own result waits for the current look to finish.
+_PATIENCE = 5.0
+# A request ends by its own deadline, when the transport keeps it.
+_GRACE = 1.0
+
+
+class LeaderTurn:
+    """
+    One turn of a leader: a poll round beside which the deadlines of all waiters are kept.
+
+    Args:
+        waiters: Those who wait.
+        leader: The one of them whose task this is.
+        clock: What time it is.
+        cache: What the lists looked like.
+    """
+
+    def __init__(self, waiters: LoopWaiters, leader: Waiter, clock: Clock, cache: ListCache) -> None:
+        self._waiters = waiters
+        self._leader = leader
+        self._source = leader.source
+        self._outage = waiters.outage
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._watched: dict[str, list[tuple[Waiter, TrackedRun]]] = {}
+        for waiter in waiters.present:
+            for run_id, tracked in waiter.tracked_runs.items():
+                self._watched.setdefault(run_id, []).append((waiter, tracked))
+        self._outage.keep(set(self._watched))
+        due = waiters.due(self._began)
+        self._poll_round = PollRound(
+            self._source,
+            clock,
+            cache,
+            self._outage,
+            due={tracked.run_id: tracked.run for tracked in due if not tracked.is_name},
+            names={tracked.run_id for tracked in due if tracked.is_name},
+            watched=len(self._watched),
+            report=self._report,
+        )
+        self._is_done = False
+        self._is_whole = False
+
+    async def take(self) -> None:
+        """Look, until all was looked at, nothing is heard any more, or the leader must go."""
+        patience: float | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._take_poll_round)
+                patience = await self._attend()
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
+        finally:
+            self._tell_polled()
+        now = self._clock.monotonic()
+        if patience is not None:
+            self._poll_round.abandon(patience)
+        if self._outage.is_on and (self._is_whole or patience is not None):
+            self._outage.note_probe(now)
+        self._waiters.wake_late(now)
+
+    async def _take_poll_round(self) -> None:
+        try:
+            await self._poll_round.take()
+            self._is_whole = True
+        finally:
+            self._is_done = True
+            self._waiters.wake_leader()
+
+    async def _attend(self) -> float | None:
+        """
+        Return when the poll round is over, or must be.
+
+        Returns:
+            How long a request must have been under way to count as failed when the poll round is cancelled now; None
+            when none has failed.
+        """
+        leaves_at = float("inf")
+        limit = self._source.timeout + _GRACE
+        while True:
+            await self._waiters.sleep(self._clock, min(leaves_at, self._poll_round.heard_at + limit))
+            now = self._clock.monotonic()
+            if self._is_done or self._leader.is_late(now, self._outage):
+                return None
+            if now >= self._poll_round.heard_at + limit or now >= leaves_at:
+                return min(limit, _PATIENCE)
+            if self._leader.news:
+                leaves_at = min(leaves_at, now + _PATIENCE)
+
+    def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
+        """Tell all who wait for a run what was found of it; return whether anybody does."""
+        now = self._clock.monotonic()
+        self._waiters.is_failing = self._waiters.is_failing or isinstance(found, CoreClawError)
+        for waiter, tracked in self._watched.get(run_id, ()):
+            if tracked.take(found, now=now, began=self._began):
+                waiter.tell(tracked)
+                if waiter is self._leader:
+                    self._waiters.wake_leader()
+        return run_id in self._watched
+
+    def _tell_polled(self) -> None:
+        """Tell the client, and those of the waiters that want to know, what was done."""
+        polled = self._poll_round.polled
+        hooks = {waiter.emit for waiter in self._waiters.present if waiter.emit is not None}
+        for emit in (self._source.emit, *hooks):
+            emit(polled)
