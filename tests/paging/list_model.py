@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import anyio
 import anyio.lowlevel
 import attrs
+from backends import slowly
 
 from coreclaw_async import PaginationError
 from coreclaw_async._paging.listing import ListSource
@@ -18,6 +19,10 @@ from coreclaw_async.testing import FakeClock
 
 Dialect: TypeAlias = Literal["page", "row", "aligned"]
 DIALECTS: tuple[Dialect, ...] = ("page", "row", "aligned")
+
+
+EACH_DIALECT = slowly("dialect", *DIALECTS)
+EACH_ECHO = slowly("echo", False, True)
 Item: TypeAlias = dict[str, Any]
 Change: TypeAlias = "Callable[[ModelList], None]"
 

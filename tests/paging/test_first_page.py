@@ -6,9 +6,21 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from paging.list_model import DIALECTS, Dialect, Item, ModelList, nameless, numbered, pager_of, read
+from backends import ONE_BACKEND
+from paging.list_model import (
+    EACH_DIALECT,
+    EACH_ECHO,
+    Dialect,
+    Item,
+    ModelList,
+    nameless,
+    numbered,
+    pager_of,
+    read,
+    slowly,
+)
 
-pytestmark = pytest.mark.endurance
+pytestmark = ONE_BACKEND
 
 
 def grown(model: ModelList, rows: list[Item], steps: list[int]) -> Any:
@@ -25,11 +37,11 @@ def grown(model: ModelList, rows: list[Item], steps: list[int]) -> Any:
     return goes_on
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("echo", [True, False])
+@EACH_DIALECT
+@EACH_ECHO
 @pytest.mark.parametrize("make", [nameless, numbered])
 @pytest.mark.parametrize("prefetch", [0, 4])
-@pytest.mark.parametrize("steps", [[5, 25], [3, 8, 15, 25], [9, 11], [1, 15], [4, 9, 13, 18], [10, 20], [0, 4, 25]])
+@slowly("steps", [3, 8, 15, 25], [5, 25], [9, 11], [1, 15], [4, 9, 13, 18], [10, 20], [0, 4, 25])
 async def test_rows_come_once_when_a_followed_list_grows_over_its_first_page(
     dialect: Dialect, echo: bool, make: Any, prefetch: int, steps: list[int]
 ) -> None:
@@ -45,7 +57,7 @@ async def test_rows_come_once_when_a_followed_list_grows_over_its_first_page(
     assert len(model.requests) <= 4 * len(steps) + 12
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("first", [0, 5, 9, 10, 15])
 @pytest.mark.parametrize("make", [nameless, numbered])
 async def test_rows_come_once_when_an_ended_list_shows_few_at_first(dialect: Dialect, first: int, make: Any) -> None:
@@ -58,8 +70,8 @@ async def test_rows_come_once_when_an_ended_list_shows_few_at_first(dialect: Dia
     assert (items, error) == (rows, None)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("echo", [True, False])
+@EACH_DIALECT
+@EACH_ECHO
 @pytest.mark.parametrize("alike", [True, False])
 @pytest.mark.parametrize("empty", [1, 2])
 async def test_list_whose_first_page_was_empty_once_is_judged_by_what_comes(
@@ -113,22 +125,22 @@ def shown_late(rows: list[Item], first: int, looks: int) -> Any:
     return change
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("make", [nameless, numbered])
 @pytest.mark.parametrize(("echo", "looks"), [(True, 1), (True, 2), (False, 1)])
-@pytest.mark.parametrize("first", [1, 2, 3, 5, 30, 99])
+@slowly("first", 5, 1, 2, 3, 30, 99)
 async def test_first_page_that_is_behind_its_count_is_not_taken_for_a_cut_one(
     dialect: Dialect, make: Any, echo: bool, looks: int, first: int
 ) -> None:
-    rows = make(1000)
-    model = ModelList([], dialect, echo, count=lambda m, _: 1000)
+    rows = make(600)
+    model = ModelList([], dialect, echo, count=lambda m, _: 600)
     model.changes = dict.fromkeys(range(30), shown_late(rows, first, looks))
 
     items, error = await read(pager_of(model, page_size=100))
 
     assert error is None
-    assert sorted(item["n"] for item in items) == list(range(1000))
-    assert len(model.requests) <= 18
+    assert sorted(item["n"] for item in items) == list(range(600))
+    assert len(model.requests) <= 14
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -147,10 +159,10 @@ async def test_one_or_two_rows_that_lag_behind_their_count_do_not_make_a_list_un
     assert len(model.requests) <= 12
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("make", [nameless, numbered])
-@pytest.mark.parametrize("echo", [True, False])
-@pytest.mark.parametrize("cap", [4, 11, 20])
+@EACH_ECHO
+@slowly("cap", 11, 4, 20)
 async def test_page_that_the_service_cuts_costs_one_more_look(
     dialect: Dialect, make: Any, echo: bool, cap: int
 ) -> None:

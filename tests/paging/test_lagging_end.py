@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from paging.list_model import DIALECTS, Dialect, ModelList, nameless, numbered, pager_of, read
+from backends import ONE_BACKEND, slowly
+from paging.list_model import EACH_DIALECT, Dialect, ModelList, nameless, numbered, pager_of, read
 
 from coreclaw_async import InvalidResponseError, PaginationError
+
+pytestmark = ONE_BACKEND
 
 
 class Growing:
@@ -37,14 +40,14 @@ class Growing:
         return True
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("make", [numbered, nameless])
 @pytest.mark.parametrize("prefetch", [0, 4])
-@pytest.mark.parametrize("lag", [0, 1, 8])
+@slowly("lag", 8, 0, 1)
 async def test_followed_list_behind_its_count_costs_a_few_requests_for_each_wait(
     dialect: Dialect, make: Any, prefetch: int, lag: int
 ) -> None:
-    rows = make(600)
+    rows = make(200)
     growing = Growing(rows, dialect, step=13, lag=lag)
 
     items, error = await read(pager_of(growing.model, goes_on=growing.goes_on, prefetch=prefetch))
@@ -53,7 +56,7 @@ async def test_followed_list_behind_its_count_costs_a_few_requests_for_each_wait
     assert len(growing.model.requests) <= 5 * growing.waits + 60 + 6
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("prefetch", [0, 4])
 async def test_row_that_was_missed_is_looked_for_when_the_wait_gives_up(dialect: Dialect, prefetch: int) -> None:
     rows = numbered(45)
@@ -77,7 +80,7 @@ async def test_row_that_was_missed_is_looked_for_when_the_wait_gives_up(dialect:
     assert len(model.requests) <= 40
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("make", [numbered, nameless])
 async def test_followed_list_without_a_count_may_be_waited_for_often(dialect: Dialect, make: Any) -> None:
     rows = make(200)
@@ -89,7 +92,7 @@ async def test_followed_list_without_a_count_may_be_waited_for_often(dialect: Di
     assert sorted(item["n"] for item in items) == list(range(200))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("make", [numbered, nameless])
 async def test_end_of_a_followed_list_without_a_count_may_be_looked_at_often(dialect: Dialect, make: Any) -> None:
     model = ModelList(make(25), dialect, count=lambda m, _: None)

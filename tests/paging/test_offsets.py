@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from paging.list_model import Item, identity, nameless, numbered
 
-from coreclaw_async._paging.listing import MIN_PROBE_SIZE
-from coreclaw_async._paging.offsets import PROBE_OFFSET, SETTLING_SIZE, Mode, possible_modes
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, reading_of
+from coreclaw_async._paging.offsets import PROBE_OFFSET, SETTLING_SIZE, Mode, Unclear, decide_mode, possible_modes
+from coreclaw_async.models import Page
 
 PAGE, ROW = Mode.PAGE, Mode.ROW
 MEANINGS = {"row": ROW, "aligned": ROW, "page": PAGE}
@@ -63,6 +66,7 @@ def test_mode_is_certain_when_a_few_rows_came_to_large_pages(meaning: str) -> No
         assert possible_modes(first, probe, size=100, growth=growth, has_identity=True) == {MEANINGS[meaning]}
 
 
+@settings(max_examples=40)
 @given(
     rows=st.lists(st.integers(0, 1), min_size=4, max_size=30),
     size=st.integers(3, 10),
@@ -74,6 +78,7 @@ def test_true_mode_is_possible_when_rows_have_no_identity_and_stay(rows: list[in
         assert MEANINGS[meaning] in possible_modes(first, probe, size=size, growth=0, has_identity=False)
 
 
+@settings(max_examples=40)
 @given(
     rows=st.lists(st.integers(0, 2), min_size=8, max_size=30),
     size=st.integers(3, 7),
@@ -123,3 +128,13 @@ def test_offset_of_a_page_is_its_number_or_its_first_row() -> None:
 @pytest.mark.parametrize("growth", [0, None])
 def test_no_mode_is_possible_when_all_items_came_in_the_reverse_order(growth: int | None) -> None:
     assert not possible_modes("abcdefghij", "jihgfedcba", size=10, growth=growth, has_identity=True)
+
+
+def test_mode_is_unclear_when_items_of_which_some_have_no_identity_came_meanwhile() -> None:
+    def read(number: int, items: list[Item], count: int) -> Any:
+        return reading_of(identity, number, Page(items=tuple(items), count=count))
+
+    first = read(1, [*numbered(9), *nameless(1)], 50)
+    probe = read(2, [*reversed(numbered(9)), *nameless(1)], 52)
+
+    assert decide_mode(first, probe, size=10) is Unclear.MOVED

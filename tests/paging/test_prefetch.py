@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from paging.list_model import DIALECTS, Dialect, ModelList, nameless, numbered, pager_of
+from backends import ONE_BACKEND, slowly
+from paging.list_model import EACH_DIALECT, Dialect, ModelList, nameless, numbered, pager_of
 
 from coreclaw_async import InvalidResponseError
 
-pytestmark = pytest.mark.endurance
 
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("prefetch", [0, 4, 16])
-@pytest.mark.parametrize("page_size", [1, 2, 3, 10])
-@pytest.mark.parametrize("most", [1, 9, 11, 30])
+@ONE_BACKEND
+@EACH_DIALECT
+@slowly("prefetch", 4, 0, 16)
+@pytest.mark.parametrize("page_size", [1, 3, 10])
+@slowly("most", 11, 1, 9, 30)
 async def test_no_page_is_read_ahead_that_is_not_asked_for(
     dialect: Dialect, prefetch: int, page_size: int, most: int
 ) -> None:
@@ -28,9 +28,9 @@ async def test_no_page_is_read_ahead_that_is_not_asked_for(
     assert len(model.requests) <= -(-most // size) + 2
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@EACH_DIALECT
 @pytest.mark.parametrize("make", [numbered, nameless])
-@pytest.mark.parametrize("prefetch", [0, 4, 16])
+@slowly("prefetch", 4, 0, 16)
 @pytest.mark.parametrize("failures", [1, 5])
 async def test_page_that_fails_costs_no_other_page(dialect: Dialect, make: Any, prefetch: int, failures: int) -> None:
     model = ModelList(make(300), dialect)

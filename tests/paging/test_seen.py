@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coreclaw_async._operations.known_ids import KnownIds
@@ -10,6 +10,7 @@ from coreclaw_async._paging.listing import Nameless
 from coreclaw_async._paging.seen import SeenKeys
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 30), max_size=60, unique=True), st.integers(1, 12))
 def test_first_and_latest_keys_are_remembered(keys: list[int], capacity: int) -> None:
     seen = SeenKeys(capacity)

@@ -5,29 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from backends import ONE_BACKEND, slowly
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from paging.list_model import DIALECTS, Dialect, ModelList, numbered, pager_of, read
+from paging.list_model import EACH_DIALECT, EACH_ECHO, Dialect, ModelList, numbered, pager_of, read
 
 from coreclaw_async._paging.offsets import PROBE_OFFSET, Mode, possible_modes
-
-pytestmark = pytest.mark.endurance
 
 MEANINGS = {"row": Mode.ROW, "aligned": Mode.ROW, "page": Mode.PAGE}
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("echo", [True, False])
+@ONE_BACKEND
+@EACH_DIALECT
+@EACH_ECHO
 @pytest.mark.parametrize("differ", [True, False])
 @pytest.mark.parametrize("counted", [True, False])
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [(5, 103), (5, 104), (5, 105), (5, 106), (1, 100), (99, 100), (99, 198), (5, 102), (5, 205), (0, 101)],
-)
+@slowly("twins", (5, 103), (5, 104), (5, 105), (5, 106), (1, 100), (99, 100), (99, 198), (5, 102), (5, 205), (0, 101))
 async def test_identity_on_two_pages_does_not_outvote_all_others(
-    dialect: Dialect, echo: bool, differ: bool, counted: bool, first: int, second: int
+    dialect: Dialect, echo: bool, differ: bool, counted: bool, twins: tuple[int, int]
 ) -> None:
-    rows = numbered(1000)
+    rows = numbered(400)
+    first, second = twins
     rows[second] = {**rows[first], "n": second} if differ else rows[first]
     model = ModelList(list(rows), dialect, echo)
     if not counted:
@@ -39,25 +37,27 @@ async def test_identity_on_two_pages_does_not_outvote_all_others(
     # Without a count nothing shows that the second one is another row.
     lacks = set() if counted else {second}
     assert {row["n"] for row in rows} - {item["n"] for item in items} <= lacks
-    assert len(model.requests) <= 20
+    assert len(model.requests) <= 14
 
 
+@ONE_BACKEND
 @pytest.mark.parametrize("growth", [0, 7, 40])
 async def test_identity_on_two_pages_does_not_outvote_all_others_while_the_list_grows(growth: int) -> None:
-    rows = numbered(1000)
+    rows = numbered(400)
     rows[125] = {**rows[5], "n": 125}
 
     def grow(model: ModelList) -> None:
-        model.items.extend(numbered(growth, 1000))
+        model.items.extend(numbered(growth, 400))
 
     model = ModelList(list(rows), changes={1: grow})
 
     items, error = await read(pager_of(model, page_size=100))
 
     assert error is None
-    assert sorted(item["n"] for item in items) == list(range(1000 + growth))
+    assert sorted(item["n"] for item in items) == list(range(400 + growth))
 
 
+@settings(max_examples=40)
 @given(
     meaning=st.sampled_from(list(MEANINGS)),
     total=st.integers(60, 300),
