@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, envelope, read_request, serve_sockets
 
@@ -48,7 +49,8 @@ async def test_reads_go_on_through_an_outage_that_is_shorter_than_their_deadline
     assert 40 <= service.clock.monotonic() < 60
 
 
-@pytest.mark.parametrize("outage", [1.0, 5.0, 30.0, 55.0])
+@slowly("outage", 55.0, 1.0, 5.0, 30.0)
+@ONE_BACKEND
 async def test_rows_come_whole_through_an_outage(service: FakeService, outage: float) -> None:
     run_id = service.add_run(WORKER, rows=250)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
@@ -61,6 +63,7 @@ async def test_rows_come_whole_through_an_outage(service: FakeService, outage: f
     assert len(rest) == 249
 
 
+@ONE_BACKEND
 async def test_a_read_that_never_succeeds_fails_at_its_deadline_and_not_before(service: FakeService) -> None:
     out_for(service, 10_000)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
@@ -72,6 +75,7 @@ async def test_a_read_that_never_succeeds_fails_at_its_deadline_and_not_before(s
 
 
 @pytest.mark.parametrize(("policy", "most"), [(RetryPolicy(max_attempts=3), 3), (RetryPolicy(max_elapsed=5.0), 12)])
+@ONE_BACKEND
 async def test_a_policy_may_be_less_patient(service: FakeService, policy: RetryPolicy, most: int) -> None:
     out_for(service, 10_000)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=policy) as client:
@@ -92,6 +96,7 @@ async def test_the_look_after_a_lost_start_is_made_within_its_own_time(service: 
     assert caught.value.candidates == tuple(service.runs)
 
 
+@ONE_BACKEND
 async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         while (request := read_request(connection, number)) is not None:
@@ -101,13 +106,13 @@ async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
                 return
             connection.sendall(ACCOUNT)
 
-    policy = RetryPolicy(first_delay=0.01, attempt_timeout=1.0)
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.3)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=20) as client:
             await client.account.get()
             began = time.monotonic()
             await client.account.get()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 3
             assert client.connections_in_use == 0
 
     assert len(server.requests) == 3
@@ -124,7 +129,7 @@ async def test_a_silent_connection_takes_the_idle_ones_with_it() -> None:
             if is_silent and number <= 5:
                 connection.recv(1)
                 return
-            time.sleep(0.05)
+            time.sleep(0.02)
             connection.sendall(ACCOUNT)
 
     policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.4)
@@ -140,15 +145,16 @@ async def test_a_silent_connection_takes_the_idle_ones_with_it() -> None:
     assert len(server.requests) - before == 2
 
 
+@ONE_BACKEND
 async def test_an_answer_that_comes_slowly_is_not_silent() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         while (request := read_request(connection, number)) is not None:
             server.requests.append(request)
             for place in range(0, len(ACCOUNT), 20):
                 connection.sendall(ACCOUNT[place : place + 20])
-                time.sleep(0.15)
+                time.sleep(0.06)
 
-    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.5)
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.3)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
             await client.account.get()
@@ -156,15 +162,16 @@ async def test_an_answer_that_comes_slowly_is_not_silent() -> None:
     assert len(server.requests) == 1
 
 
+@ONE_BACKEND
 async def test_a_start_is_waited_for_however_silent_it_is() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         request = read_request(connection, number)
         if request is not None:
             server.requests.append(request)
-            time.sleep(0.8)
+            time.sleep(0.4)
             connection.sendall(envelope({"run_slug": "01KZAZ2B7T3Q0R8C784NCRWC03"}))
 
-    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.2, connect_timeout=0.2)
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.1, connect_timeout=0.1)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
             started = await client.workers.start_run(WORKER, INPUT)
@@ -173,6 +180,7 @@ async def test_a_start_is_waited_for_however_silent_it_is() -> None:
     assert len(server.requests) == 1
 
 
+@ONE_BACKEND
 async def test_a_proxy_that_does_not_answer_costs_a_start_the_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         request = read_request(connection, number)
@@ -202,6 +210,7 @@ async def test_a_read_that_stays_silent_says_so() -> None:
                 await client.account.get()
 
 
+@ONE_BACKEND
 async def test_a_start_that_waits_by_contract_is_not_given_up_for_silence() -> None:
     service = FakeService()
     service.script_next(RunScript(duration=120.0, rows=3))
@@ -239,6 +248,7 @@ async def test_a_last_run_whose_id_names_none_is_a_broken_answer(service: FakeSe
 
 
 @pytest.mark.async_client_only
+@ONE_BACKEND
 async def test_a_list_of_runs_is_left_after_as_many_requests_as_it_is_worth(service: FakeService) -> None:
     for _ in range(250):
         service.add_run(WORKER, age=60.0)

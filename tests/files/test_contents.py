@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coreclaw_async._files.contents import Contents, CsvScanner, JsonLinesScanner, JsonScanner, read_contents
@@ -26,6 +26,9 @@ def scan(scanner: Scanner, data: bytes, cuts: list[int]) -> Contents:
     return scanner.finish()
 
 
+FEW = settings(max_examples=30)
+# Not all of Unicode, whose tables take longer to make than the tests.
+TEXTS = st.text(st.sampled_from('ab"\\[]{},: \r\n\x00\u00e4\u20ac\u2028\U0001f600\ud800'), max_size=9)
 CUTS = st.lists(st.integers(0, 60), max_size=5)
 CSV_TEXTS = st.text(st.sampled_from("ab\",\r\n \t\x00\u00e4\u2028;'"), max_size=60)
 
@@ -38,6 +41,7 @@ def rows_by_csv(text: str) -> int | None:
     return max(0, len(records) - 1) if is_known else None
 
 
+@FEW
 @given(CSV_TEXTS, CUTS)
 @example('"', [])
 @example('a,b\r\n"x', [3])
@@ -47,8 +51,9 @@ def test_csv_rows_are_those_of_the_csv_module(text: str, cuts: list[int]) -> Non
     assert scan(CsvScanner(), text.encode(), cuts).rows == rows_by_csv(text)
 
 
+@FEW
 @given(
-    st.lists(st.tuples(st.text(), st.text()), min_size=1),
+    st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6),
     # A writer that quotes what it must knows of no other line ends than its own.
     st.sampled_from([("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL), ("\r", csv.QUOTE_ALL)]),
     CUTS,
@@ -92,6 +97,7 @@ def test_csv_files(tmp_path: Path, data: bytes, rows: int | None, *, is_closed: 
     assert read_contents(path, "csv") == Contents(rows, is_closed=is_closed)
 
 
+@FEW
 @given(st.lists(st.sampled_from(["{}", '{"a": "\\n"}', "", "  ", "\t\r"])), st.booleans(), CUTS)
 def test_lines_of_json_are_counted_without_the_blank_ones(
     lines: list[str],
@@ -107,9 +113,9 @@ def test_lines_of_json_are_counted_without_the_blank_ones(
 
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters() | st.sampled_from('"\\[]{},:')),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=20,
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=9,
 )
 
 
@@ -120,8 +126,9 @@ def rows_by_json(value: Any) -> int | None:
     return len(lists[0]) if len(lists) == 1 else None
 
 
+@FEW
 @given(
-    st.lists(JSON_VALUES) | st.dictionaries(st.text(), JSON_VALUES),
+    st.lists(JSON_VALUES, max_size=4) | st.dictionaries(TEXTS, JSON_VALUES, max_size=4),
     st.booleans(),
     st.sampled_from([None, 1]),
     CUTS,
@@ -137,7 +144,11 @@ def test_elements_of_a_json_document_are_counted(
     assert scan(JsonScanner(), data, cuts) == Contents(rows_by_json(value), is_closed=True)
 
 
-@given(st.lists(JSON_VALUES, min_size=1) | st.dictionaries(st.text(), JSON_VALUES, min_size=1), st.data())
+@FEW
+@given(
+    st.lists(JSON_VALUES, min_size=1, max_size=4) | st.dictionaries(TEXTS, JSON_VALUES, min_size=1, max_size=4),
+    st.data(),
+)
 def test_a_json_document_that_is_cut_is_not_closed(value: Any, data: st.DataObject) -> None:
     whole = json.dumps(value).encode()
     stop = data.draw(st.integers(0, len(whole) - 1))
@@ -145,6 +156,7 @@ def test_a_json_document_that_is_cut_is_not_closed(value: Any, data: st.DataObje
     assert scan(JsonScanner(), whole[:stop], []) == Contents(None, is_closed=False)
 
 
+@FEW
 @given(st.binary() | st.text(st.sampled_from('[]{}",\\1 ')).map(str.encode), CUTS)
 def test_no_bytes_are_too_odd_for_a_scanner(data: bytes, cuts: list[int]) -> None:
     for scanner in (CsvScanner(), JsonLinesScanner(), JsonScanner()):

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import anyio
 import pytest
 import trustme
+from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, http, read_request, reset, serve_sockets
 from tls_tunnel import HOST, https_proxy_to
@@ -52,6 +53,7 @@ REFUSALS: dict[str, Callable[[socket.socket], None]] = {
 
 
 @pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS.keys())
+@ONE_BACKEND
 async def test_a_proxy_that_makes_no_tunnel_means_that_nothing_was_sent(
     refuse: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +75,7 @@ async def test_a_proxy_that_makes_no_tunnel_means_that_nothing_was_sent(
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", ESTABLISHED], ids=["nothing", "half an answer", "no handshake"])
+@ONE_BACKEND
 async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +131,7 @@ async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkey
     [faults.commit_then_drop(), faults.commit_then_status(502), faults.stall(), faults.truncate(keep=10)],
     ids=["reset", "502", "timeout", "truncated"],
 )
+@ONE_BACKEND
 async def test_a_start_through_a_tunnel_is_paid_for_once(
     fault: Fault,
     trusted: trustme.CA,

@@ -6,6 +6,7 @@ import gzip
 import json
 
 import pytest
+from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import (
@@ -54,6 +55,7 @@ def few_attempts() -> RetryPolicy:
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+@ONE_BACKEND
 async def test_a_read_is_retried_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
@@ -67,6 +69,7 @@ async def test_a_read_is_retried_after_a_broken_answer(
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+@ONE_BACKEND
 async def test_an_answer_that_stays_broken_is_told_with_its_status(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
@@ -83,6 +86,7 @@ async def test_an_answer_that_stays_broken_is_told_with_its_status(
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+@ONE_BACKEND
 async def test_a_start_is_not_sent_again_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:

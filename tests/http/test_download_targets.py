@@ -18,6 +18,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 from interrupting import interrupt_once
 from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
@@ -99,6 +100,7 @@ async def test_two_downloads_to_one_path_at_once_end_with_a_whole_file_of_the_la
     assert names_in(target.parent) == ["rows.csv"]
 
 
+@pytest.mark.endurance
 def test_two_processes_download_to_one_path_at_once(target: Path) -> None:
     service = FakeService(clock=RealClock())
     runs = [service.add_run(WORKER, rows=rows) for rows in (2000, 3000)]
@@ -132,6 +134,7 @@ async def test_a_link_named_part_is_not_followed(target: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444, 0o755])
+@ONE_BACKEND
 async def test_an_existing_file_keeps_its_mode_and_no_part_of_the_new_one_is_more_open(target: Path, mode: int) -> None:
     target.write_bytes(b"old")
     target.chmod(mode)
@@ -148,6 +151,7 @@ async def test_an_existing_file_keeps_its_mode_and_no_part_of_the_new_one_is_mor
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+@ONE_BACKEND
 async def test_a_new_file_gets_the_mode_that_the_umask_says(target: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
@@ -212,6 +216,7 @@ def a_socket(path: Path) -> None:
         (a_socket, OSError, "is a socket"),
     ],
 )
+@ONE_BACKEND
 async def test_what_cannot_be_a_target_is_an_error_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch,
     target: Path,
@@ -231,6 +236,7 @@ async def test_what_cannot_be_a_target_is_an_error_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("path", ["missing/rows.csv", "file/rows.csv", "x" * 256, ""])
+@ONE_BACKEND
 async def test_a_path_that_cannot_be_is_an_error_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch, target: Path, path: str
 ) -> None:
@@ -247,6 +253,7 @@ async def test_a_path_that_cannot_be_is_an_error_before_anything_is_asked(
 @pytest.mark.parametrize(
     "name", ["n" * 253, "n" * 255, "\u00e4" * 127, "\u20ac" * 85, "\U0001f600" * 63, "a\udcff" * 9]
 )
+@ONE_BACKEND
 async def test_the_longest_names_and_those_of_many_bytes_are_fine(target: Path, name: str) -> None:
     await fetch(target.with_name(name))
 
@@ -263,6 +270,7 @@ def reading(fifo: Path, got: list[bytes]) -> Iterator[None]:
         thread.join()
 
 
+@ONE_BACKEND
 async def test_a_fifo_gets_the_whole_file_and_stays_one(target: Path) -> None:
     os.mkfifo(target)
     content = b"title\r\n" + b"x" * 3_000_000 + b"\r\n"
@@ -315,6 +323,7 @@ def test_ctrl_c_ends_a_blocking_download_to_a_fifo_that_nobody_reads(target: Pat
     assert stat.S_ISFIFO(target.stat().st_mode)
 
 
+@ONE_BACKEND
 async def test_a_reader_that_goes_away_is_an_error_that_names_the_run(target: Path) -> None:
     os.mkfifo(target)
 
@@ -355,42 +364,54 @@ async def test_a_full_device_is_an_error_that_names_the_run(target: Path) -> Non
     assert target.is_symlink()
 
 
-@pytest.mark.parametrize("name", ["/proc/self/fd/1", "/dev/fd/1", "link"])
+@pytest.mark.parametrize("name", ["/proc/self/fd/{}", "/dev/fd/{}", "link"])
 @pytest.mark.parametrize("is_pipe", [False, True])
-def test_standard_output_is_written_to_where_it_stands(tmp_path: Path, name: str, *, is_pipe: bool) -> None:
+@ONE_BACKEND
+async def test_a_descriptor_is_written_to_where_it_stands(target: Path, name: str, *, is_pipe: bool) -> None:
     """What is there already stays, and what is written later comes after it."""
-    service = FakeService(clock=RealClock())
-    run_id = service.add_run(WORKER, rows=2)
-    (tmp_path / "link").symlink_to("/proc/self/fd/1")  # As /dev/stdout is one.
-    file = tmp_path / "all"
-    with service.serve() as server:
-        command = [sys.executable, "-c", DOWNLOADER, service.api_key, server.url, run_id, str(tmp_path / name), "2"]
-        if is_pipe:
-            said = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-        else:
-            with file.open("wb") as stream:
-                subprocess.run(command, stdout=stream, check=True)
-            said = file.read_bytes()
+    if is_pipe:
+        reader, descriptor = os.pipe()
+    else:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT)
+        reader = os.open(target, os.O_RDONLY)
+    target.with_name("link").symlink_to(f"/proc/self/fd/{descriptor}")  # As /dev/stdout is one.
+    try:
+        for _ in range(2):
+            await fetch(target.parent / name.format(descriptor))
+        said = os.read(reader, 99)
+    finally:
+        os.close(reader)
+        os.close(descriptor)
 
-    assert said.count(b"Result 1") == 2
-    assert said.count(b"\r\n") == 6
+    assert said == FILE * 2
 
 
-def test_a_pipe_on_standard_output_that_nobody_reads_is_an_error(tmp_path: Path) -> None:
-    service = FakeService(clock=RealClock())
-    run_id = service.add_run(WORKER, rows=2)
+@ONE_BACKEND
+async def test_a_pipe_that_nobody_reads_is_an_error_that_names_the_run() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    with service.serve() as server:
-        command = [sys.executable, "-c", DOWNLOADER, service.api_key, server.url, run_id, "/proc/self/fd/1", "1"]
-        said = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, text=True).stderr
-    os.close(writer)
+    try:
+        with pytest.raises(BrokenPipeError, match=RUN_ID):
+            await fetch(f"/proc/self/fd/{writer}")
+    finally:
+        os.close(writer)
 
-    assert said.splitlines()[-1].startswith("BrokenPipeError")
-    assert run_id in said.splitlines()[-1]
+
+@pytest.mark.endurance
+def test_standard_output_is_written_to_where_it_stands(tmp_path: Path) -> None:
+    service = FakeService(clock=RealClock())
+    run_id = service.add_run(WORKER, rows=2)
+    file = tmp_path / "all"
+    with service.serve() as server, file.open("wb") as stream:
+        child = spawn(service, server.url, run_id, "/dev/stdout", 2, stdout=stream)
+        assert child.wait() == 0  # type: ignore[attr-defined]
+
+    assert file.read_bytes().count(b"Result 1") == 2
+    assert file.read_bytes().count(b"\r\n") == 6
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError(5, "of the caller's own"), TimeoutError("x")])
+@ONE_BACKEND
 async def test_an_error_of_on_progress_reaches_the_caller_as_it_is(target: Path, error: Exception) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -426,6 +447,7 @@ async def test_a_folder_that_goes_meanwhile_is_an_error_that_names_the_run(targe
         await fetch(target, on_progress=remove)
 
 
+@pytest.mark.endurance
 def test_a_full_disk_is_an_error_that_names_the_run_and_leaves_nothing(target: Path) -> None:
     limited = "import atexit, resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1))\n"
@@ -443,6 +465,7 @@ def test_a_full_disk_is_an_error_that_names_the_run_and_leaves_nothing(target: P
     assert names_in(target.parent) == ["rows.csv"]
 
 
+@pytest.mark.endurance
 def test_a_killed_process_leaves_a_name_that_tells_what_it_is(target: Path) -> None:
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER, rows=5000)

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, envelope, read_request, reset, serve_sockets
 
@@ -83,6 +84,7 @@ REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("status", "body"), REFUSALS.values(), ids=REFUSALS.keys())
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@ONE_BACKEND
 async def test_a_refusal_that_names_a_run_is_not_believed(status: int, body: dict[str, Any], encoding: str) -> None:
     sent = 0
 

@@ -15,6 +15,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import httpx
 import pytest
+from backends import ONE_BACKEND
 
 from coreclaw_async import (
     ApiError,
@@ -108,6 +109,7 @@ BAD_ANSWERS: dict[str, tuple[Fault, type[CoreClawError], int | None, int | None]
 
 
 @pytest.mark.parametrize(("fault", "kind", "status", "code"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+@ONE_BACKEND
 async def test_a_bad_answer_is_a_typed_error(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int | None, code: int | None
 ) -> None:

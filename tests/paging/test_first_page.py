@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from backends import ONE_BACKEND
+from backends import ONE_BACKEND, slowly
 from paging.list_model import (
     EACH_DIALECT,
     EACH_ECHO,
@@ -17,7 +17,6 @@ from paging.list_model import (
     numbered,
     pager_of,
     read,
-    slowly,
 )
 
 pytestmark = ONE_BACKEND

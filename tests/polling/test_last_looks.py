@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from backends import ONE_BACKEND, slowly
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -115,6 +116,7 @@ async def test_a_wait_with_a_timeout_does_not_warn(service: FakeService, caplog:
 
 
 @pytest.mark.parametrize("count", [2, 30])
+@ONE_BACKEND
 async def test_a_run_that_ended_while_the_loop_body_was_slow_does_not_go_on(service: FakeService, count: int) -> None:
     ids = [add_run(service, 5), *(add_run(service, 20) for _ in range(count - 1))]
     async with client_of(service) as client:
@@ -178,8 +180,9 @@ async def test_a_look_that_comes_too_late_for_the_deadline_is_not_made_before_th
     assert service.clock.monotonic() <= 60.1
 
 
+@ONE_BACKEND
 async def test_last_looks_in_an_outage_are_shared(service: FakeService) -> None:
-    ids = [add_run(service, 10_000) for _ in range(100)]
+    ids = [add_run(service, 10_000) for _ in range(40)]
     break_between(service, faults.status(502), 50, 10**6)
     late: list[float] = []
     async with client_of(service) as client, anyio.create_task_group() as group:
@@ -196,8 +199,9 @@ async def test_last_looks_in_an_outage_are_shared(service: FakeService) -> None:
     assert len([request for request in service.requests if request.at >= 399]) <= 25
 
 
-@pytest.mark.parametrize("fault", [faults.status(502), faults.drop_before_commit(), faults.status(404, b"<html>")])
+@slowly("fault", faults.status(404, b"<html>"), faults.status(502), faults.drop_before_commit())
 @pytest.mark.parametrize("by", ["wait", "wait_many", "watch", "follow_log"])
+@ONE_BACKEND
 async def test_which_run_is_the_last_is_asked_for_through_an_outage(service: FakeService, by: str, fault: Any) -> None:
     run_id = add_run(service, 30, log=["one"])
     break_between(service, fault, 0, 300)
@@ -322,8 +326,9 @@ COPIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", COPIES)
+@ONE_BACKEND
 async def test_the_settings_of_whoever_leads_are_nobody_elses(service: FakeService, what: str) -> None:
-    ids = [add_run(service, 100) for _ in range(51)]
+    ids = [add_run(service, 100) for _ in range(21)]
     async with client_of(service) as client:
         copy_ = client.with_options(**COPIES[what])
         async with anyio.create_task_group() as group:
