@@ -18,6 +18,7 @@ import either_client
 import httpx
 import pytest
 import trustme
+from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
 from raw_server import RawRequest, RawServer, answering, http, serve_sockets
 from ways import WAYS, client_by
@@ -26,14 +27,12 @@ from coreclaw_async import CoreClawError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
-pytestmark = pytest.mark.endurance
-
 KEY = "scraper_api_S3cr3t+/=%41~key"
 WORKER = "coreclaw/google-maps-scraper"
 LIBRARIES = ("httpx", "httpcore.http11", "httpcore.socks", "hpack.hpack", "hpack.table")
 INPUT = {"keywords": ["coffee"]}
 Auth = Literal["bearer", "api-key", "query"]
-MODES: list[Auth] = ["bearer", "api-key", "query"]
+EACH_MODE = slowly("mode", "query", "bearer", "api-key")
 
 
 def forms_of_the_key() -> set[str]:
@@ -102,15 +101,16 @@ def assert_log_is_clean(log: pytest.LogCaptureFixture) -> None:
         assert_is_clean(f"{record.getMessage()} {record.args!r} {record.exc_text}", f"a line of {record.name}")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-@pytest.mark.parametrize("operation", CALLS)
+@EACH_MODE
+@pytest.mark.parametrize("kind", FAULTS)
+@slowly("operation", *CALLS)
+@ONE_BACKEND
 async def test_no_error_path_shows_the_key(
-    operation: str, fault: Fault, mode: Auth, log: pytest.LogCaptureFixture
+    operation: str, kind: str, mode: Auth, log: pytest.LogCaptureFixture
 ) -> None:
     service = FakeService(api_key=KEY)
     run_id = service.add_run(WORKER, rows=3)
-    service.faults.add(fault, operation=operation, times=9)
+    service.faults.add(FAULTS[kind], operation=operation, times=9)
     events: list[Any] = []
 
     async with AsyncCoreClaw(
@@ -131,9 +131,10 @@ async def test_no_error_path_shows_the_key(
     assert_log_is_clean(log)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("fault", [None, faults.commit_then_drop(), faults.truncate(keep=5), faults.stall()])
+@EACH_MODE
+@slowly("way", *WAYS)
+@slowly("fault", None, faults.commit_then_drop(), faults.truncate(keep=5), faults.stall())
+@ONE_BACKEND
 async def test_no_log_line_shows_the_key_over_a_socket(
     fault: Fault | None,
     mode: Auth,
@@ -174,7 +175,7 @@ async def test_the_query_mode_sends_the_key_in_the_query_alone(service: FakeServ
     assert not {"authorization", "api-key"} & service.requests[0].headers.keys()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@EACH_MODE
 async def test_public_operations_send_no_key(service: FakeService, mode: Auth) -> None:
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, auth=mode) as client:
         await client.store.iterate().collect()
@@ -187,8 +188,8 @@ async def test_public_operations_send_no_key(service: FakeService, mode: Auth) -
         assert not {"authorization", "api-key"} & request.headers.keys()
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("how", ["own", "transport", "http_client"])
+@EACH_MODE
+@slowly("how", "http_client", "own", "transport")
 async def test_downloads_send_no_key_to_the_storage_host(mode: Auth, how: str, tmp_path: Path) -> None:
     if either_client.IS_BLOCKING and how == "http_client":
         pytest.skip("the connections would be opened in one loop and closed in another")

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import httpx
+import pytest
 
 from coreclaw_async._http.pool import SEND_PROGRESS, ConnectionPool, SendProgress
 
@@ -100,6 +101,18 @@ async def test_what_is_connecting_when_the_connections_close_is_not_sent() -> No
     assert len(failures) == 1
     assert made[0].sent == 0
     assert not progress.may_have_left
+
+
+async def test_a_start_does_not_leave_on_a_connection_that_holds_bytes_of_another_answer() -> None:
+    pool, made = pool_of(Connection)
+    progress = SendProgress(is_exclusive=True, is_spoiled=lambda: True)
+
+    with pytest.raises(RuntimeError, match="bytes that belong to no request"):
+        await pool.handle_async_request(request_with(progress))
+
+    assert made[0].sent == 0
+    assert not progress.may_have_left
+    await pool.aclose()
 
 
 async def test_an_answer_that_is_read_after_closing_closes_its_connection() -> None:

@@ -268,6 +268,18 @@ def test_the_gate_never_stays_closed(story: list[str], step: float) -> None:
     assert anyio.run(leave)
 
 
+@pytest.mark.parametrize(("seconds", "is_paced"), [(599.0, True), (601.0, False)])
+async def test_a_refusal_is_forgotten_after_ten_minutes_without_another(seconds: float, is_paced: bool) -> None:
+    clock = FakeClock()
+    gate = RateGate(clock)
+    gate.note_refused(POLICY, left_at=0.0, retry_after=None)
+    clock.advance(seconds)
+    gate.note_taken()
+
+    assert await gate.pass_through(gate.ticket(), clock.monotonic())
+    assert await gate.pass_through(gate.ticket(), clock.monotonic()) is not is_paced
+
+
 async def test_refusals_in_a_200_make_the_pauses_grow_too(service: FakeService) -> None:
     service.faults.add(faults.rate_limited(in_200=True), times=9999)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, timeout=600) as client:

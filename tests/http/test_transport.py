@@ -136,6 +136,24 @@ async def test_absent_and_null_members_never_raise(service: FakeService, usage: 
     assert (run.run_id, run.status, run.usage, run.result_count, run.extra) == (run_id, "running", None, None, {})
 
 
+async def test_a_call_without_a_key_says_what_to_give(service: FakeService) -> None:
+    async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
+        with pytest.raises(ConfigurationError, match="needs an API key"):
+            await client.account.get()
+        assert await client.proxies.list_regions()
+
+    assert len(service.requests) == 1
+
+
+async def test_a_deletion_that_did_its_work_although_its_answer_was_lost_is_a_success(service: FakeService) -> None:
+    task_id = service.add_task("coreclaw/google-maps-scraper", title="t", input={})
+    service.faults.add(faults.commit_then_drop(), operation="deleteWorkerTask")
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        await client.tasks.delete(task_id)
+
+    assert len(service.requests) == 2
+
+
 async def test_an_error_keeps_what_the_service_said(service: FakeService) -> None:
     service.faults.add(
         faults.error(11000, status=422, message="bad field", details=["limit is too high"]), operation="getAccount"

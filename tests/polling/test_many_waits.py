@@ -593,6 +593,22 @@ async def test_a_list_of_states_that_cannot_be_read_teaches_nothing(service: Fak
     assert kinds(service)["getWorkerRun"] >= 20
 
 
+@ONE_BACKEND
+async def test_a_run_that_a_list_shows_without_a_status_is_asked_for(service: FakeService) -> None:
+    ids = [add_run(service, 20) for _ in range(10)]
+
+    def strip(envelope: dict[str, Any]) -> dict[str, Any]:
+        runs = [{name: value for name, value in run.items() if name != "status"} for run in envelope["data"]["list"]]
+        return {**envelope, "data": {**envelope["data"], "list": runs}}
+
+    service.faults.add(faults.edit(strip), operation="listWorkerRuns", times=99)
+    async with client_of(service) as client:
+        seen = [run.run_id async for run in client.runs.wait_many(ids)]
+
+    assert sorted(seen) == sorted(ids)
+    assert kinds(service)["getWorkerRun"] >= 10
+
+
 async def test_a_run_whose_change_was_being_told_comes_after_a_cancellation(
     client: AsyncCoreClaw, service: FakeService
 ) -> None:
