@@ -10,7 +10,7 @@ import anyio
 
 @runtime_checkable
 class Clock(Protocol):
-    """What the client needs of a clock; `coreclaw_async.testing.FakeClock` is another one."""
+    """What the client needs of a clock, as `coreclaw_async.testing.FakeClock` has it too."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back, from an unknown start."""

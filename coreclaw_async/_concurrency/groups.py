@@ -1,4 +1,4 @@
-"""Errors of task groups, as if there had been no tasks."""
+"""Errors of task groups."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def current_loop() -> EventLoop:
 
 
 def call_soon(loop: Any, function: Callable[..., object], *arguments: object) -> None:
-    """Have *function* called by *loop* soon, from any thread; a loop that is closed needs no call any more."""
+    """Have *loop* call *function* soon; works from any thread, and does nothing once the loop is closed."""
     call = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
     try:
         call(function, *arguments)

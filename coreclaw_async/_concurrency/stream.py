@@ -1,4 +1,4 @@
-"""AsyncStream: items that come by and by, for whoever iterates over them."""
+"""AsyncStream: an async iterator over items as they arrive."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 class AsyncStream(Generic[T]):
     """
-    An iterator over items as they come: ``async for item in stream``.
+    An iterator over items as they arrive: ``async for item in stream``.
 
-    Nothing goes on between two items, so leaving the loop early leaves nothing behind. After an error, iterating again
-    goes on where it stopped. One task at a time.
+    Nothing runs between two items, so you may leave the loop at any time. After an error, iterating again continues
+    where it stopped. One task at a time may iterate.
     """
 
     def __init__(self, advance: Callable[[], Awaitable[T | None]]) -> None:
@@ -25,7 +25,7 @@ class AsyncStream(Generic[T]):
 
     async def __anext__(self) -> T:
         if self._is_advancing:
-            raise RuntimeError("this stream is being read by another task; give each task a stream of its own")
+            raise RuntimeError("this stream is being read by another task; give each task its own stream")
         self._is_advancing = True
         try:
             item = await self._advance()

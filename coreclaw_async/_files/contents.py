@@ -1,4 +1,4 @@
-"""What an exported file holds: how many rows, and whether it ends as it must; read in pieces, whatever its size."""
+"""How many rows an exported file holds, and whether it is complete; read in pieces, whatever its size."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Contents:
     What was found in a file.
 
     Attributes:
-        rows: How many rows it holds, or None when that cannot be told.
-        is_closed: Whether it ends as a whole file of its format does; True for formats that show no end.
+        rows: How many rows it holds, or None if that cannot be told.
+        is_closed: Whether it ends as a complete file of its format does; True for formats without a visible end.
     """
 
     rows: int | None
@@ -80,8 +80,8 @@ class CsvScanner:
     """
     Counts the rows below the header as `csv.reader` does, but holds no field, so that none can be too long.
 
-    A blank line is no row. But where the header has one column, it may be a row whose only field is empty, which some
-    writers do not quote; then the number of rows cannot be told.
+    A blank line is no row. But with one column, it may be a row with an empty field, which some writers do not quote;
+    then the number of rows cannot be told.
     """
 
     _IN_FIELD = re.compile(rb'[\r\n]|,"')
@@ -107,8 +107,8 @@ class CsvScanner:
         is_known = self._has_columns or not self._has_blanks
         return Contents(max(0, records - 1) if is_known else None, is_closed)
 
-    # Each of these stands for a state: it takes some bytes from *position* on, sets the next state, and returns where
-    # that goes on.
+    # Each of these is a state: it reads bytes from *position* on, sets the next state, and returns the position where
+    # that continues.
 
     def _at_record(self, data: bytes, position: int) -> int:
         byte = data[position]
@@ -188,9 +188,9 @@ class JsonLinesScanner:
 
 class JsonScanner:
     """
-    Counts the elements of the list that a JSON document is, or of the one list that is a member of the object it is.
+    Counts the elements of a JSON document that is a list, or an object with exactly one list among its members.
 
-    An object with no list or with several does not say which are the rows, nor does anything else.
+    For any other document the number of rows cannot be told.
     """
 
     _BRACKET = re.compile(rb"[\[\]{}]")
@@ -199,7 +199,7 @@ class JsonScanner:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._is_in_text = False
+        self._is_in_string = False
         self._has_backslash = False
         self._is_object = False
         self._lists = 0
@@ -211,7 +211,7 @@ class JsonScanner:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the file."""
-        outside = self._without_texts(data).translate(None, self._SPACE)
+        outside = self._without_strings(data).translate(None, self._SPACE)
         position = 0
         for bracket in self._BRACKET.finditer(outside):
             self._pass(outside[position : bracket.start()])
@@ -228,17 +228,17 @@ class JsonScanner:
         is_known = is_closed and self._lists == 1
         return Contents(self._elements if is_known else None, is_closed)
 
-    def _without_texts(self, data: bytes) -> bytes:
-        """Return *data* with one quotation mark in the place of each text, which may be cut by the end of the data."""
+    def _without_strings(self, data: bytes) -> bytes:
+        """Return *data* with one quotation mark in place of each string, which the end of the data may cut."""
         if self._has_backslash:
             data = b"\\" + data
-        # What is escaped stands in texts only, and goes; an escape that is cut waits for its rest.
+        # Escapes stand in strings only, so they are dropped; one that is cut waits for its rest.
         data = self._ESCAPE.sub(b"", data)
         self._has_backslash = data.endswith(b"\\")
         pieces = data.removesuffix(b"\\").split(b'"')
-        was_in_text = self._is_in_text
-        self._is_in_text = was_in_text != (len(pieces) % 2 == 0)
-        return (b'"' if was_in_text else b"") + b'"'.join(pieces[int(was_in_text) :: 2])
+        was_in_string = self._is_in_string
+        self._is_in_string = was_in_string != (len(pieces) % 2 == 0)
+        return (b'"' if was_in_string else b"") + b'"'.join(pieces[int(was_in_string) :: 2])
 
     def _open(self, *, is_list: bool) -> None:
         self._note_element()
@@ -260,13 +260,13 @@ class JsonScanner:
         self._has_ended = self._has_ended or self._depth == 0
 
     def _pass(self, between: bytes) -> None:
-        """Take what stands between two brackets."""
+        """Read what stands between two brackets."""
         if not between:
             return
         if self._depth <= 0:
             self._is_odd = True
         elif self._depth == self._list_depth:
-            # A comma ends an element; what follows the last one is an element of its own.
+            # A comma ends an element; another one follows the last comma.
             self._elements += between.count(b",")
             self._has_element = self._has_element or between.strip(b",") != b""
 

@@ -1,8 +1,8 @@
 """
-A file that takes its place whole or not at all.
+A file that appears in its place complete or not at all.
 
-It is written under a name of its own, ``.<name>.<16 hex digits>.coreclaw-part``, in the folder of the target (a long
-name is cut there), and then takes over the name of the target. A process that is killed leaves such a file behind.
+It is written as ``.<name>.<16 hex digits>.coreclaw-part`` in the folder of the target (a long name is cut), and then
+renamed. A process that is killed leaves such a file behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 _SUFFIX = ".coreclaw-part"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}" + re.escape(_SUFFIX), re.DOTALL)
-# With what is added, it fits wherever file names may have 143 bytes (eCryptfs) or more.
+# The whole name fits where file names may have 143 bytes (eCryptfs) or more.
 _MAX_NAME_BYTES = 100
 _CHUNK_BYTES = 1 << 16
 _STEP_BYTES = 1 << 20
@@ -34,19 +34,19 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 class FileTarget:
     """
-    Where a file is to stand: a file that is there is replaced, a pipe or device that is there is written to.
+    Where a file goes: an existing file is replaced, an existing pipe or device is written to.
 
     Links are followed, so a link stays one. A replaced file keeps its mode. For a pipe or device, the file is first
-    written in the folder for temporary files, and copied once it is whole; what has been copied cannot be taken back.
+    written to the folder for temporary files and copied when it is complete; what was copied cannot be taken back.
 
-    Every method may be called in a worker thread, also while another one still runs: each waits for its turn.
+    Every method may be called in a worker thread, also while another one runs: each waits for its turn.
 
     Args:
         path: The target.
 
     Attributes:
-        path: The target, as it was named.
-        temporary: Where the file stands until it is whole.
+        path: The target as the caller named it.
+        temporary: Where the file is until it is complete.
 
     Raises:
         OSError: The target is a folder or a socket, its folder does not exist, or links lead in a circle.
@@ -78,28 +78,28 @@ class FileTarget:
         return self._file
 
     def create(self) -> None:
-        """Make the temporary file; after `discard` nothing."""
+        """Make the temporary file; does nothing after `discard`."""
         with self._lock:
             if self._is_over:
                 return
-            # O_EXCL follows no link and takes nobody's file. Nobody may read what only replaces a private file.
+            # O_EXCL follows no link and opens no existing file. What replaces a private file must be private.
             mode = 0o666 if self._may_be_public else 0o600
             descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
             self._file = os.fdopen(descriptor, "w+b")
 
     def check_place(self) -> None:
         """
-        Raise when the file would not get its place, as far as that can be told without opening a pipe or device.
+        Raise when `place` would fail, as far as that can be told without opening a pipe or device.
 
         Raises:
-            OSError: It would not.
+            OSError: It would fail.
         """
         if self._is_replaced:
             _check_replaceable(self._final)
         elif self._descriptor is not None:
             os.write(self._descriptor, b"")  # An error where the descriptor is for reading.
         elif not os.access(self._final, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise PermissionError(errno.EACCES, "It may not be written to", str(self.path))
+            raise PermissionError(errno.EACCES, "You may not write to it", str(self.path))
 
     def write(self, data: bytes) -> None:
         """Add *data* at the end."""
@@ -107,27 +107,25 @@ class FileTarget:
             self.file.write(data)
 
     def start_over(self) -> None:
-        """Take away all that was written."""
+        """Empty the file."""
         with self._lock:
             self.file.seek(0)
             self.file.truncate()
 
     def flush(self) -> None:
-        """Have all that was written stand in the temporary file, for those who read it."""
+        """Write what is buffered to the temporary file, so that others can read it."""
         with self._lock:
             self.file.flush()
 
     def place(self) -> float | None:
         """
-        Give the whole file its place, or take the next step of that.
-
-        Never waits for the reader of a pipe.
+        Move the complete file to its place, or take the next step of copying it; never waits for the reader of a pipe.
 
         Returns:
-            None when it has its place, else the seconds after which to call again.
+            None when that is done, else the seconds after which to call again.
 
         Raises:
-            OSError: It cannot be given its place.
+            OSError: It cannot be moved or copied there.
         """
         with self._lock:
             self.file.flush()
@@ -137,27 +135,27 @@ class FileTarget:
             return None
 
     def discard(self) -> None:
-        """Take away what has not been given its place; the last call, also after `place`."""
+        """Remove the temporary file; the last call, also after `place`."""
         with self._lock:
             self._is_over = True
             self._close_sink()
             with contextlib.suppress(OSError):  # A full disk cannot hold what is still in the buffer.
                 if self._file is not None:
                     self._file.close()
-            with contextlib.suppress(OSError):  # What led here matters more.
+            with contextlib.suppress(OSError):  # The error that led here matters more.
                 self.temporary.unlink()
 
     def _replace(self) -> None:
         mode = _mode_of(self._final)
         if mode is not None:
             if not stat.S_ISREG(mode):
-                raise OSError(errno.EEXIST, "It is no file any more", str(self._final))
+                raise OSError(errno.EEXIST, "It is not a file any more", str(self._final))
             if stat.S_IMODE(mode) != stat.S_IMODE(self.temporary.stat().st_mode):
                 self.temporary.chmod(stat.S_IMODE(mode))
         os.fsync(self.file.fileno())
         self.file.close()
         self.temporary.replace(self._final)
-        # Some file systems cannot do this; the file is whole and has its name all the same.
+        # Some file systems cannot do this; the file is complete all the same.
         with contextlib.suppress(OSError):
             _sync_folder(self._final.parent)
 
@@ -185,7 +183,7 @@ class FileTarget:
         if self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             return os.dup(self._descriptor)  # It shares the position, so that nothing is written over.
         try:
-            # Opened anew: whoever shares the descriptor does not expect that it stops blocking.
+            # Opened again: others who share the descriptor expect it to block.
             return os.open(self._final, os.O_WRONLY | _NON_BLOCKING | _BINARY)
         except OSError as error:
             if error.errno == errno.ENXIO and self._is_pipe:
@@ -205,10 +203,10 @@ class FileTarget:
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Generator[BinaryIO]:
     """
-    Give a file to write to, which takes the place of *path* when the block has ended well; it must not be closed.
+    Give a file to write to, which replaces *path* when the block ends without an error; do not close it.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     target = FileTarget(path)
     try:
@@ -222,9 +220,9 @@ def replaced_file(path: Path) -> Generator[BinaryIO]:
 
 def check_target(path: Path) -> None:
     """
-    Raise when no file can be written to *path*; nothing is changed there.
+    Raise when no file can be written to *path*; changes nothing there.
 
-    A disk that is full, or that is taken away later, cannot be foreseen.
+    A disk that fills up or is removed later cannot be foreseen.
 
     Raises:
         OSError: No file can be written.
@@ -239,7 +237,7 @@ def check_target(path: Path) -> None:
 
 def leftovers_in(folder: Path) -> dict[str, list[Path]]:
     """
-    Return the temporary files in *folder*, of processes that were killed or still write, by the names of their targets.
+    Return the temporary files in *folder* by the names of their targets: of killed processes, and of running ones.
 
     Raises:
         OSError: The folder cannot be read.
@@ -259,10 +257,10 @@ def _prefix(path: Path) -> str:
 
 def _mode_of(path: Path) -> int | None:
     """
-    Return the mode of what a file would be written to, or None when nothing is there.
+    Return the mode of what is at *path*, or None when nothing is.
 
     Raises:
-        OSError: No file can stand there.
+        OSError: No file can be written there.
     """
     try:
         mode = path.stat().st_mode
@@ -271,28 +269,27 @@ def _mode_of(path: Path) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "It is a folder, not a file", str(path))
     if stat.S_ISSOCK(mode):
-        raise OSError(errno.ENXIO, "It is a socket, which no file can be written to", str(path))
+        raise OSError(errno.ENXIO, "It is a socket, not a file", str(path))
     return mode
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raise when a file is there that no other may take the place of, although others can be made in its folder."""
+    """Raise when a file is there that may not be replaced, although new files can be made in its folder."""
     if not path.exists():
         return
     try:
         os.close(os.open(path, os.O_WRONLY | _NON_BLOCKING))
     except OSError as error:
-        # A file with a mode that lets nobody write (EACCES) can be replaced all the same, an immutable one cannot.
+        # A read-only file (EACCES) can be replaced, an immutable one cannot.
         if error.errno in {errno.EPERM, errno.EROFS}:
             raise
     folder, owner = path.parent.stat(), path.stat().st_uid
-    folder = path.parent.stat()
     if folder.st_mode & stat.S_ISVTX and hasattr(os, "geteuid") and os.geteuid() not in {0, owner, folder.st_uid}:
         raise PermissionError(errno.EPERM, "The file is another user's", str(path))
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """Return the descriptor of this process that *path* leads to, such as 1 for /dev/stdout; else None."""
+    """Return the descriptor of this process that *path* leads to, such as 1 for /dev/stdout, or None."""
     link = path.absolute()
     folders = {"/dev/fd", f"/proc/{os.getpid()}/fd"}
     while True:

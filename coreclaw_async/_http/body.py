@@ -1,4 +1,4 @@
-"""Reading the body of an answer within a limit, also when it is packed to be a thousand times as big."""
+"""Reading the body of an answer within a limit, even if its compression hides a thousand times its size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class BodyTooLargeError(Exception):
 
 
 class BodyEncodingError(Exception):
-    """The body is packed in a way that was not asked for, or its packing is broken."""
+    """The body has a content encoding that was not asked for, or it is broken."""
 
 
 class WholeBody(httpx.AsyncByteStream):
-    """A body that is at hand; without an async generator, whose end trio would warn of after a cancellation."""
+    """A body in memory; not an async generator, which trio would warn about after a cancellation."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -45,15 +45,14 @@ class Chunks:
     """
     The raw body of a response, chunk by chunk, as a context: leaving it closes the response.
 
-    httpx reads through nested async generators. One that is abandoned is cleaned up at an unknown time, and trio warns
-    about it; so what is left of the stream is read to its end, which comes at once as an error once the connection is
-    closed.
+    httpx reads through nested async generators, and trio warns about one that is abandoned. So what is left of the
+    stream is read to its end: with the connection closed, that is an error at once.
     """
 
     def __init__(self, response: httpx.Response) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._response = response
-        # A hook of the caller's own client may have read it already.
+        # A hook of the caller's client may have read it already.
         stream = WholeBody(response.content) if response.is_stream_consumed else response.stream
         self._iterator = aiter(stream)
         self._is_exhausted = False
@@ -81,7 +80,7 @@ class Chunks:
 
 
 def raw_header(response: httpx.Response, wanted: bytes) -> str:
-    """Return the header *wanted* (its name in lower case) or ``""``, in a third of the time of a look-up by name."""
+    """Return the header *wanted* (in lower case) or ``""``, in a third of the time that httpx needs."""
     for name, value in response.headers.raw:
         if name.lower() == wanted:
             return value.decode("latin-1").strip()
@@ -90,14 +89,13 @@ def raw_header(response: httpx.Response, wanted: bytes) -> str:
 
 async def read_body(response: httpx.Response, limit: int, parts: list[bytes], on_chunk: Callable[[], None]) -> bytes:
     """
-    Return the unpacked body of *response*, at most *limit* bytes, close it, and leave in *parts* what came of the body.
+    Return the unpacked body of *response*, at most *limit* bytes, and close the response.
 
-    *on_chunk* is called with each piece that comes.
-
-    httpx unpacks a chunk whole, and 64 KiB of gzip can hold 64 MiB; so the unpacking is done here, piece by piece.
+    What came is left in *parts*, also after an error. *on_chunk* is called after each chunk. httpx would unpack each
+    chunk whole, and 64 KiB of gzip can hold 64 MiB; so the unpacking is done here, up to the limit.
     """
     if response.is_stream_consumed:
-        # A hook of the caller's own client has read it, unpacked, and given the connection back.
+        # A hook of the caller's client has read and unpacked it, and given the connection back.
         parts.append(response.content)
         if len(response.content) > limit:
             raise BodyTooLargeError(f"the body holds more than {limit} bytes")

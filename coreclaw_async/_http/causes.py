@@ -1,4 +1,4 @@
-"""What may stand behind an error: its causes, without what shows the key to whoever prints more than the text."""
+"""The causes of an error, without what would show the key to whoever prints more than its text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_CONNECTION = (
 )
 """What httpx raises before a byte of the request has left; other transports may mean something else by it."""
 
-# More causes than that are no story any more.
+# More causes than this tell nobody anything.
 _LONGEST_CHAIN = 20
 
 
@@ -37,13 +37,13 @@ def make_presentable(error: BaseException, credentials: Credentials, base_url: s
 def _can_be_presented(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
     try:
         return _is_presentable(cause, credentials, base_url)
-    except Exception:  # noqa: BLE001 - its own text or attributes may fail
+    except Exception:  # noqa: BLE001 - its text or attributes may raise
         return False
 
 
 def _is_presentable(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
     if isinstance(cause, httpx.RequestError):
-        # Its own may be another one than ours: a caller's transport may send copies.
+        # A caller's transport may have sent a copy of our request.
         cause.request = httpx.Request("GET", base_url)
     elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
         return False
@@ -51,7 +51,7 @@ def _is_presentable(cause: BaseException, credentials: Credentials, base_url: st
 
 
 def described(error: Exception) -> str:
-    """Return the kind of *error* and its text, or that of what caused it: under trio httpx says no more than a kind."""
+    """Return the type of *error* and its text, or that of its cause: under trio httpx gives errors without a text."""
     step: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):  # pragma: no branch - a chain of so many errors without a text is none of ours
         if step is None or _text_of(step):
@@ -64,5 +64,5 @@ def described(error: Exception) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - a caller's own error may have a text that fails
+    except Exception:  # noqa: BLE001 - the text of a caller's error may raise
         return ""

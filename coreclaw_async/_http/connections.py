@@ -1,4 +1,4 @@
-"""What a client and its light copies share: the httpx client, the admission limiter, and whether all is closed."""
+"""What a client and its light copies share: the httpx client, the limiter, and whether they are closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SLOW_ANSWER = 0.25
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    """Return the one TLS context of the process: making one takes longer than a call."""
+    """Return the TLS context of the process, since making one takes longer than a call."""
     return httpx.create_ssl_context()
 
 
@@ -75,10 +75,10 @@ def choose_proxy(url: httpx.URL) -> ProxyChoice:
     try:
         found = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
         httpx.Proxy(found)
-        # A password with a sign that is not escaped may leave a URL, whose host is the user.
+        # An unescaped sign in a password may still give a URL, but with the user as its host.
         is_usable = bool(found.host) and not found.query and not found.fragment and "@" not in found.path
     except (httpx.InvalidURL, ValueError):
-        is_usable, found = False, url  # It would stand in the error.
+        is_usable, found = False, url  # The bad URL would stand in a traceback.
     if not is_usable:
         del found, proxy, proxies
         raise ConfigurationError(f"the proxy that the environment names in {name} is no URL that httpx can use")
@@ -104,7 +104,7 @@ def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
             proxy=choice.url,
         )
-    except ImportError:  # Which no second attempt mends.
+    except ImportError:  # A retry would not help.
         raise ConfigurationError(
             f"the proxy that the environment names in {choice.name} is a SOCKS proxy, which needs another package: "
             'pip install "httpx[socks]"'
@@ -112,7 +112,7 @@ def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
 
 
 class MaskedURL(httpx.URL):
-    """A URL whose text leaves out the query, because that is secret and httpx logs each URL it sends to."""
+    """A URL that hides its query when it is shown: the query is secret, and httpx logs URLs."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.netloc.decode('ascii')}{self.path}?<hidden>"
@@ -122,7 +122,7 @@ class MaskedURL(httpx.URL):
 
 
 class _NoCookies(httpx.Cookies):
-    """A jar that stays empty: looking for cookies in each answer costs a tenth of a call, and none is ever sent."""
+    """A jar that stays empty: reading the cookies of each answer would cost a tenth of a call, for nothing."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
         """Take nothing."""
@@ -146,10 +146,10 @@ _NO_COOKIES = _NoCookies()
 
 class Limiter:
     """
-    How many requests of one event loop may be under way.
+    Limits how many requests of one event loop may be under way.
 
-    A few at first, and one more with each answer, or for each that has waited a moment, up to the client's
-    ``max_connections``: a service that limits the rate must be able to say so before hundreds have left.
+    A few at first, and one more with each answer and after each quarter of a second in the queue, up to the client's
+    ``max_connections``: a service that limits the rate must be able to say so before hundreds were sent.
     """
 
     def __init__(self, most: int) -> None:
@@ -163,14 +163,14 @@ class Limiter:
                 await self._semaphore.acquire()
             if not moment.cancelled_caught:
                 return
-            self.widen()  # Those under way may be answered late by contract.
+            self.widen()  # The requests under way may take long by contract.
         await self._semaphore.acquire()
 
     async def __aexit__(self, *_: object) -> None:
         self._semaphore.release()
 
     def widen(self) -> None:
-        """Let one more request be under way from now on, if there may be more."""
+        """Allow one more request at a time, up to ``max_connections``."""
         if self._room:
             self._room -= 1
             self._semaphore.release()
@@ -178,7 +178,7 @@ class Limiter:
 
 class Connections:
     """
-    The way out: one `httpx.AsyncClient` and a limiter for each event loop in front of it.
+    One `httpx.AsyncClient`, and in front of it a limiter for each event loop.
 
     Nothing is opened before the first request.
     """
@@ -203,12 +203,12 @@ class Connections:
         self._making = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._client = http_client
-        # Keyed by the event loop itself, as anyio keys its own variables.
+        # For each event loop, as anyio keeps its variables.
         self._limiters: WeakKeyDictionary[object, Limiter] = WeakKeyDictionary()
 
     @property
     def connections_in_use(self) -> int:
-        """Connections that a request holds now; 0 when the caller brought his own client or transport."""
+        """Connections that a request holds now; 0 with a client or transport of the caller."""
         return 0 if self._pool is None else self._pool.in_use
 
     @property
@@ -237,7 +237,7 @@ class Connections:
     def is_traced(self) -> bool:
         """Whether nothing can send a request without telling httpcore's ``trace`` extension of it."""
         if self.given_client is not None:
-            # A class of the caller's own may send what it likes.
+            # A subclass may send requests in its own way.
             transports = [getattr(self.given_client, "_transport", None)]
             transports += getattr(self.given_client, "_mounts", {}).values()
             is_plain = type(self.given_client) is httpx.AsyncClient
@@ -246,7 +246,7 @@ class Connections:
 
     @property
     def has_leftovers(self) -> Callable[[], bool] | None:
-        """Return what looks for bytes beyond an answer on connections that are not chosen here, or None."""
+        """A function that finds bytes left over on connections of the caller, or None for our own."""
         if self.given_client is not None:
             return functools.partial(client_has_leftovers, self.given_client)
         if self.foreign_transport is not None:
@@ -262,7 +262,7 @@ class Connections:
         return limiter
 
     async def close_idle(self) -> None:
-        """Close the own connections of this event loop that no request holds: what silenced one may have all."""
+        """Close our idle connections in this event loop: what silenced one may have silenced all."""
         if self._pool is not None:
             await self._pool.close_idle()
 
@@ -272,7 +272,7 @@ class Connections:
             raise ConfigurationError("the client is closed; make a new one")
 
     async def aclose(self) -> None:
-        """Close what this client opened; a caller's own httpx client stays open. A second call does nothing."""
+        """Close what this client opened, but not the caller's httpx client. A second call does nothing."""
         self.is_closed = True
         if self._client is not None and self.given_client is None:
             client, self._client = self._client, None

@@ -1,4 +1,4 @@
-"""A file from a storage host: fetched into a temporary file, resumed, checked, and given its place."""
+"""A file from a storage host: fetched into a temporary file, resumed, checked, and moved to its place."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _EXPIRED = (HTTPStatus.FORBIDDEN, HTTPStatus.GONE)
-# A part that is not there, a host that is busy.
+# Also a part that does not exist, and a busy host.
 _TRY_AGAIN = (
     *_EXPIRED,
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
-# Formats that show their end themselves; a workbook does too, but a table in HTML passes for one.
+# Formats whose end shows; so does that of a workbook, but tables in HTML are served as workbooks too.
 _WITH_END = ("json", "xml", "rss", "html")
-# A host that is silent for the whole of a client's timeout gets so many chances to be less so.
+# So many attempts are made even if each takes the whole timeout of the client.
 _MIN_ATTEMPTS = 4
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-# A page for people, or a refusal in XML, instead of the file; formats that are such pages themselves.
+# Media types of error pages, with the formats that are served as these types.
 _PAGES = {"text/html": ("html", "xls"), "application/xml": ("xml", "rss"), "text/xml": ("xml", "rss")}
 
 
@@ -47,13 +47,13 @@ class Download:
     One file on its way.
 
     Attributes:
-        transport: Whose clock, timeout, retry policy and connections are used; its key is not.
-        run_id: The run whose rows they are, which every error names.
+        transport: Gives the clock, timeout, retry policy and connections; its key is not used.
+        run_id: The run that the rows belong to; every error names it.
         fresh_export: Asks for a new signed URL.
-        target: Where the file is to stand.
+        target: Where the file goes.
         format: Its format; rows are counted in ``csv``, ``jsonl`` and ``json``.
-        expected_rows: Rows that must be in it at least, or None when nobody knows.
-        on_progress: Called with the bytes written and the bytes in all, or None.
+        expected_rows: Lowest number of rows that the file must have, or None if unknown.
+        on_progress: Called with the bytes written and the bytes in total, or None.
     """
 
     transport: Transport
@@ -73,7 +73,7 @@ class Download:
         Fetch the file.
 
         Raises:
-            DownloadError: It did not come whole.
+            DownloadError: It did not come complete.
             OSError: It cannot be written.
         """
         try:
@@ -87,7 +87,7 @@ class Download:
                 await anyio.to_thread.run_sync(self.target.discard)
 
     async def _on_disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what waits for the disk in a thread, and have its errors name the run: its rows were paid for."""
+        """Call *function*, which uses the disk, in a thread; its errors then name the run that was paid for."""
         try:
             return await anyio.to_thread.run_sync(functools.partial(function, *args, **kwargs))
         except OSError as error:
@@ -152,7 +152,7 @@ class Download:
             raise AttemptError(f"{self._written} of {self._total} bytes came", reason="incomplete")
 
     async def _begin(self, response: httpx.Response) -> None:
-        """Record what the answer promises, and where it begins."""
+        """Record the length and version that the answer tells, and go to the place where it begins."""
         status = response.status_code
         if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -178,7 +178,7 @@ class Download:
         status = response.status_code
         if response.headers.get("content-encoding", "identity") != "identity":
             raise AttemptError(
-                "the storage host packed the file although it was asked not to",
+                "the storage host compressed the file although it was asked not to",
                 reason="wrong-content",
                 status_code=status,
                 is_final=True,
@@ -193,7 +193,7 @@ class Download:
             )
 
     async def _go_on(self, response: httpx.Response) -> None:
-        """Take a part as the rest of what is there, or begin anew when it is not."""
+        """Accept a partial answer as the rest of the file, or begin anew if it is another part."""
         said = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         is_rest = (
             said is not None
@@ -203,7 +203,9 @@ class Download:
         )
         if said is None or not is_rest or _version_of(response) != self._version:
             await self._start_over()
-            raise AttemptError("the storage host sent another part than was asked for", reason="wrong-content")
+            raise AttemptError(
+                "the storage host sent another part of the file than was asked for", reason="wrong-content"
+            )
         self._total = int(said[3])
         self._has_end = True
 
@@ -213,7 +215,7 @@ class Download:
         self._version = None
 
     async def _check_contents(self) -> None:
-        """Raise when the file does not end where it must, or when an ended run has more rows than the file."""
+        """Raise when the file is cut off, or holds fewer rows than the run."""
         await self._on_disk(self.target.flush)
         found = await self._on_disk(read_contents, self.target.temporary, self.format)
         if not found.is_closed and (not self._has_end or self.format in _WITH_END):
@@ -228,7 +230,7 @@ class Download:
 
 
 def _version_of(response: httpx.Response) -> str | None:
-    """Return what tells this version of the file from another of the same length, or None: a weak tag does not."""
+    """Return what identifies this version of the file, or None: a weak tag does not."""
     tag = response.headers.get("etag", "")
     date: str | None = response.headers.get("last-modified")
     return tag if tag and not tag.startswith("W/") else date

@@ -20,9 +20,9 @@ class TooLateError(Exception):
 @attrs.frozen
 class SendWindow:
     """
-    Within how many seconds from now the first and the last byte of a request must leave, or never.
+    How many seconds after its opening the first and the last byte of a request may still leave.
 
-    Both clocks count: the monotonic one stands still while a machine is suspended, and the wall clock can be set back.
+    Both clocks count: the monotonic one stops while a machine is suspended, and the wall clock can be set back.
 
     Attributes:
         first: Seconds for the first byte.
@@ -42,26 +42,26 @@ class SendWindow:
 
     @property
     def first_by(self) -> float:
-        """When the first byte must have left, on the client's monotonic clock."""
+        """The latest time for the first byte, on the client's monotonic clock."""
         return self._monotonic + self.first
 
     def passed(self) -> float:
-        """Return the seconds since it opened, by the clock that shows more."""
+        """Return the seconds since it opened, by the clock that shows more of them."""
         return max(self._clock.monotonic() - self._monotonic, self._clock.time() - self._time)
 
 
 class FencedBody(httpx.AsyncByteStream):
     """
-    A body that is at hand, in pieces, each of which is given out within the window or never.
+    A body in pieces, each of which is given out within the window or never.
 
-    A transport asks for a piece when the one before it is with the operating system. The last piece is one byte, so
-    that it leaves at once when it was asked for: a process that was stopped meanwhile has nothing left to send when it
-    goes on. Whoever has not got the last byte cannot have accepted the request.
+    A transport asks for a piece when it has handed the one before to the operating system. The last piece is one byte,
+    which leaves at once: a process that was stopped meanwhile has nothing left to send when it continues. A server that
+    has not received the last byte cannot have accepted the request.
 
     Attributes:
         is_whole: Whether the last byte was given out.
         withheld: Why something was not given out, or None.
-        window: When it may leave.
+        window: When the pieces may leave.
     """
 
     def __init__(self, content: bytes, window: SendWindow) -> None:
@@ -76,7 +76,7 @@ class FencedBody(httpx.AsyncByteStream):
         Record that the first byte is about to leave.
 
         Raises:
-            TooLateError: It must not any more.
+            TooLateError: It is too late for that.
         """
         if not self._has_begun:
             self._check(self.window.first, "it was too late:")
@@ -87,13 +87,13 @@ class FencedBody(httpx.AsyncByteStream):
         Return the piece that begins at *start*, which is before the end.
 
         Raises:
-            TooLateError: It must not leave any more.
+            TooLateError: It is too late for that, or the last byte has left before.
         """
         self.begin()
         self._check(self.window.last, f"its {len(self._content)} bytes had not left in time:")
         last = len(self._content) - 1
         if start == last:
-            if self.is_whole:  # A transport that sends again by itself would have it accepted twice.
+            if self.is_whole:  # A transport that retries by itself would have the request accepted twice.
                 raise TooLateError("its last byte has left once, and does not leave again")
             self.is_whole = True
             return self._content[start:]

@@ -1,4 +1,4 @@
-"""Bytes that came beyond an answer, and would be taken for the answer to the next request on their connection."""
+"""Bytes that came after an answer and would be taken for the answer to the next request on that connection."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import httpx
 
-# How many transports may stand around the one that has the connections.
+# How many transports may wrap the one that has the connections.
 _MAX_WRAPPERS = 4
 
 
 def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     """
-    Return whether bytes wait on a connection of *transport*, or of one inside it, that has nothing to answer.
+    Return whether an idle connection of *transport*, or of one that it wraps, holds bytes.
 
-    httpcore looks for such bytes in the socket, and not among those that it has read already, nor among those that
-    wait for TLS. Nothing public shows them; where its insides are not what they are today, none are found.
+    httpcore looks for such bytes in the socket, but not among those that it or its TLS layer has already read. No
+    public attribute shows these; should httpcore's private ones be renamed, none are found.
     """
     connections = getattr(getattr(transport, "_pool", None), "connections", ())
     if any(_has_leftovers(connection) for connection in connections):
@@ -25,7 +25,7 @@ def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
 
 
 def client_has_leftovers(client: httpx.AsyncClient) -> bool:
-    """Return the same of any transport of *client*."""
+    """Return the same for all transports of *client*."""
     transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
     return any(has_leftovers(transport) for transport in transports if transport is not None)
 
@@ -35,7 +35,7 @@ def _has_leftovers(connection: Any) -> bool:
     while (inner := getattr(connection, "_connection", None)) is not None:
         connection = inner
     state = getattr(connection, "_h11_state", None)
-    if state is None or str(state.our_state) != "IDLE":  # Its own answer is on the way.
+    if state is None or str(state.our_state) != "IDLE":  # Its answer is on the way.
         return False
     return bool(state.trailing_data[0]) or _waits_for_tls(connection)
 

@@ -1,4 +1,4 @@
-"""Keeping keys and signed addresses out of the logs of libraries that write down what they send and receive."""
+"""Keeping keys and signed URLs out of the logs of the HTTP libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIBRARY_LOGGERS = (
     "hpack.hpack",
     "hpack.table",
 )
-# The libraries write down headers: what a request asks for and where an answer leads is signed as a rule.
+# The libraries log headers, and the URLs in these are usually signed.
 _ADDRESS = re.compile(
     r"""(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?(['"])(?:(?!\2)[^?])*\?)(?:\\.|(?!\2).)*""",
     re.IGNORECASE,
@@ -26,7 +26,7 @@ _PROXY_PASSWORD = re.compile(r"auth=\([^)]*\)")
 
 
 class _KeyFilter(logging.Filter):
-    """Hides the keys of all clients that exist; one filter for the process, which keeps none of them alive."""
+    """Hides the keys of all clients; one filter for the process, which keeps no client alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _KeyFilter(logging.Filter):
         except Exception:  # noqa: BLE001 - logging itself tells whoever wrote a record that cannot be formatted
             return True
         text = _PROXY_PASSWORD.sub("auth=<hidden>", _ADDRESS.sub(r"\1<hidden>", said))
-        for known in self._known.valuerefs():  # A list made at once, whatever other threads do meanwhile.
+        for known in self._known.valuerefs():  # It returns a list, so other threads do not disturb the loop.
             credentials = known()
             text = text if credentials is None else credentials.hide(text)
         if text != said:
@@ -56,4 +56,4 @@ def hide_in_logs(credentials: Credentials) -> None:
     """Have the logs of the HTTP libraries show ``<key>`` in place of the key, for as long as *credentials* exist."""
     _filter.add(credentials)
     for name in _LIBRARY_LOGGERS:
-        logging.getLogger(name).addFilter(_filter)  # Which does nothing where it is known already.
+        logging.getLogger(name).addFilter(_filter)  # A second call does nothing.

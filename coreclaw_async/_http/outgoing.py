@@ -21,7 +21,7 @@ _parse = functools.lru_cache(maxsize=256)(httpx.URL)
 
 
 class _Headers:
-    """The headers of API requests, with and without the key, ready to be copied; in slots, which no repr shows."""
+    """The headers of API requests with and without the key, prepared once; in slots, so that no repr shows them."""
 
     __slots__ = ("_with_key", "public")
 
@@ -36,7 +36,7 @@ class _Headers:
         self._with_key = httpx.Headers([*common, *credentials.headers()])
 
     def of(self, request: Request) -> httpx.Headers:
-        """Return the headers of *request*; they must get into no frame that an error can pass through."""
+        """Return the headers of *request*; no frame that an error passes through may hold them."""
         prepared = self.public if request.is_public else self._with_key
         if request.body is None:
             return prepared
@@ -54,14 +54,14 @@ class RequestBuilder:
         self._timeout = {"connect": settings.retry.connect_timeout, "read": None, "write": None, "pool": None}
 
     def build(self, request: Request, progress: SendProgress) -> httpx.Request:
-        """Return *request* for httpx, which tells *progress* how far it has come; no timeout but for connecting."""
+        """Return *request* for httpx, with no timeout but that for connecting; *progress* is told how far it comes."""
         query = request.query
         key = "" if request.is_public else self._credentials.query()
         if key:
             query = f"{query}&{key}" if query else key
         text = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
         extensions: dict[str, Any] = {"timeout": self._timeout, SEND_PROGRESS: progress}
-        if progress.is_exclusive:  # Where it counts, httpcore tells how far the request has come.
+        if progress.is_exclusive:  # Where it matters, httpcore tells how far the request has come.
             extensions["trace"] = progress.trace
         outgoing = httpx.Request(
             request.method,

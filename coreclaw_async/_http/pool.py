@@ -1,12 +1,12 @@
 """
-Pooled connections: one-connection httpx transports in a LIFO free list, a list of its own for each event loop.
+Pooled connections: httpx transports of one connection each, in a LIFO free list for each event loop.
 
 httpx's pool looks at every connection on every request, and leaks a slot when a request that queues in it is cancelled
 (encode/httpcore#1093). A transport that may hold one connection has nothing to search, and because the admission
 limiter stands in front of the connections, nothing ever queues inside one.
 
-A request that costs money shares its connection with nothing: it gets a new one, which is closed after the answer. So
-no close by the server can leave its outcome open, and nothing that came beyond another answer can be taken for its own.
+A request that costs money gets a new connection, which is closed after the answer. So a server that closes an idle
+connection cannot leave its outcome open, and bytes left over from another answer cannot be taken for its answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coreclaw_async._http.leftovers import has_leftovers
 SEND_PROGRESS = "coreclaw_send_progress"
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
 _SETTING_UP = ("connection.", "proxy.", "socks.", "http2.send_connection_init.")
-# A step that comes after any other, also after a tunnel that was refused; it tells nothing.
+# This step comes after any other, also after a refused tunnel, so it tells nothing.
 _CLOSING = ("http11.response_closed.", "http2.response_closed.")
 
 
@@ -53,18 +53,18 @@ class TimeLimit:
         return anyio.current_time() >= self._ends_at
 
     def hear(self) -> None:
-        """Begin to count silence anew: something was sent or came."""
+        """Begin to count silence anew: something was sent or received."""
         if self._silence != math.inf:
             self.scope.deadline = min(self._ends_at, anyio.current_time() + self._silence)
 
     def begin_connecting(self) -> None:
-        """Begin to count the time that a connection takes, if that has not begun."""
+        """Begin to count the time that connecting takes, unless that has begun."""
         if not self._is_connecting:
             self._is_connecting = True
             self.scope.deadline = min(self._ends_at, anyio.current_time() + self._connecting)
 
     def lift(self) -> None:
-        """Leave the deadline alone in force: the connection is made, and the request on its way."""
+        """Keep only the deadline: the connection is made, and the request is being sent."""
         self.scope.deadline = self._ends_at
 
 
@@ -72,20 +72,20 @@ class SendProgress:
     """
     How far one attempt has come, as far as there is evidence.
 
-    That a request has not left is never inferred from the name of an exception: another transport may use the same
-    names for other things, and a caller's own hook may fail after the answer. It is known while the request was not
-    handed to a transport; and where each transport that may send it tells httpcore's ``trace`` extension of all that it
-    does, while that has told of nothing but setting up a connection. Only the beginning of a step counts: httpcore does
-    not say of the end which request it belongs to, and the end of asking a proxy for a tunnel would look like the end
-    of sending the request.
+    The type of an exception is no evidence that a request was not sent: another transport may use the same types for
+    other things, and a hook of the caller may fail after the answer. A request was certainly not sent
 
-    It is known too while a transport has not asked for the last byte of a body that holds it back.
+    * while no transport has it;
+    * while httpcore's ``trace`` extension was told of nothing but setting up a connection, if each transport that may
+      send the request tells it of all its steps. Only the beginning of a step counts: at its end httpcore does not say
+      which request it belongs to, and the end of asking a proxy for a tunnel would look like the end of sending;
+    * while a transport has not asked for the last byte of a `FencedBody`.
 
     Attributes:
-        is_exclusive: Whether the request must have a connection of its own.
-        is_traced: Whether nothing can send it without telling.
-        is_spoiled: Returns whether the connection that it is about to leave on may hold what is not its answer.
-        fenced: The body, where it may leave within a window only; or None.
+        is_exclusive: Whether the request must not share its connection.
+        is_traced: Whether `trace` is told before it is sent.
+        is_spoiled: Returns whether its connection may hold bytes of another answer.
+        fenced: The body, where it may be sent within a window only; or None.
         time_limit: Ends the attempt when it takes too long, or a part of it does.
         is_admitted: Whether it got past the gate and the limiter.
         admitted_at: When it did, on the client's clock.
@@ -116,7 +116,7 @@ class SendProgress:
         time_limit: TimeLimit | None = None,
     ) -> None:
         self.is_exclusive = is_exclusive
-        self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice is worth being told of.
+        self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice needs it.
         self.is_spoiled = is_spoiled
         self.fenced = fenced
         self.time_limit = TimeLimit() if time_limit is None else time_limit
@@ -129,7 +129,7 @@ class SendProgress:
 
     @property
     def may_have_left(self) -> bool:
-        """Whether the request may have left this machine, whole or in part; a part is nothing without its end."""
+        """Whether the whole request may have left this machine; a part of a `FencedBody` does not count."""
         if self.fenced is not None and not self.fenced.is_whole:
             return False
         return self._has_left or (self._is_handed_over and not self.is_traced)
@@ -139,7 +139,7 @@ class SendProgress:
         self._is_handed_over = True
 
     def take_back(self) -> None:
-        """Record that nobody has the request yet: our own connections are still choosing."""
+        """Record that no transport has the request yet: a pooled connection is still to be chosen."""
         self._is_handed_over = False
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
@@ -188,7 +188,7 @@ class _LoopPool:
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
-    """An httpx transport that gives each request a pooled connection and takes it back after the answer."""
+    """An httpx transport that lends each request a connection until its answer was read."""
 
     def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
         self._make_transport = make_transport
@@ -206,7 +206,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         return sum(len(pool.all) for pool in list(self._loops.values()))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* on the connection that was used last, or on one of its own where it must not share any."""
+        """Send *request* on the connection that was used last, or on a new one where it must not share any."""
         progress: SendProgress = request.extensions[SEND_PROGRESS]
         progress.take_back()
         pool = await self._here()
@@ -234,7 +234,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         return pool
 
     def _forget_closed_loops(self) -> None:
-        """Let go of loops that were closed without ending their async generators: nothing of theirs works any more."""
+        """Forget loops that were closed without ending their async generators: their connections work no more."""
         for loop in tuple(self._loops):
             is_closed = getattr(loop, "is_closed", None)  # asyncio's have it, trio's do not.
             if is_closed is not None and is_closed():

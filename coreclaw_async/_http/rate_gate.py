@@ -1,4 +1,4 @@
-"""How fast a client may send: as fast as it likes, until the service refuses a request for its rate."""
+"""How fast a client may send: without limit, until the service refuses a request for its rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._wire.retry import RetryPolicy
 
-# By which share of itself the rate grows in a second: quickly while no limit is known or near, then slowly.
+# The share by which the rate grows in a second: fast while no limit is known or near, then slowly.
 _GROWTH = 0.1
 _SLOW_GROWTH = 0.02
 _NEAR = 0.9
@@ -21,7 +21,7 @@ _SHRINKAGE = 0.7
 # Requests a second.
 _MIN_GROWTH = 0.1
 _MIN_RATE = 0.5
-# No limit that matters is so high, or is remembered for so long.
+# A higher rate is no limit any more, and an older refusal does not count.
 _MAX_RATE = 1_000.0
 _MEMORY = 600.0
 _URGENT = 2**62
@@ -30,10 +30,10 @@ _URGENT = 2**62
 @attrs.define(eq=False)
 class _Line:
     """
-    Those of one event loop who wait at the gate, first come, first served.
+    The queue at the gate of one event loop, first come, first served.
 
     Attributes:
-        is_taken: Whether somebody is at its front.
+        is_taken: Whether a request is at its front.
         waiting: The others, by ticket.
     """
 
@@ -67,12 +67,12 @@ class RateGate:
     """
     Where the requests of one client and its copies wait after the service has refused one for its rate.
 
-    Open until the first refusal, and then for nobody until the service's ``Retry-After`` or a pause has passed. From
-    then on requests leave one by one, at a rate that begins with what the service has taken in the second before,
-    grows with what it takes, and shrinks when it refuses again.
+    It is open until the first refusal, and then closed until the service's ``Retry-After`` or a pause has passed. From
+    then on requests leave one by one. Their rate begins with what the service accepted in the second before, grows with
+    each accepted request, and shrinks with each refusal.
 
     Attributes:
-        closings: How often it was closed; who came through before that must come again.
+        closings: How often it was closed; a request that passed before the last time must pass again.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -87,20 +87,20 @@ class RateGate:
         self._closings_in_a_row = 0
         self._second_began = float("-inf")
         self._taken_in_second = 0
-        # Keyed by the event loop itself: an event of one loop wakes nobody in another.
+        # One for each event loop: an event of one loop cannot wake a task of another.
         self._lines: WeakKeyDictionary[EventLoop, _Line] = WeakKeyDictionary()
 
     def ticket(self, *, is_urgent: bool = False) -> int:
-        """Return a place in the line, which one call keeps for all its attempts; urgent ones come first."""
+        """Return a place in the queue, which a call keeps for all its attempts; urgent ones come first."""
         number = next(self._tickets)
         return number - _URGENT if is_urgent else number
 
     def opens_in(self) -> float:
-        """Return the seconds for which nothing leaves, 0 or more."""
+        """Return the seconds until the gate opens, 0 or more."""
         return max(0.0, self._opens_at - self._clock.monotonic())
 
     async def pass_through(self, ticket: int, deadline: float) -> bool:
-        """Return True when a request may leave, or False when none may before *deadline*."""
+        """Wait until a request may be sent and return True, or return False when none may before *deadline*."""
         if self._rate is None:
             return True
         line = self._lines.setdefault(current_loop(), _Line())
@@ -123,7 +123,7 @@ class RateGate:
         return 0.0 if self._rate is None else 1 / self._rate
 
     def note_taken(self) -> None:
-        """Record that the service took a request."""
+        """Record that the service did not refuse a request for its rate."""
         now = self._clock.monotonic()
         if self._rate is None:
             if now - self._second_began >= 1:
@@ -132,7 +132,7 @@ class RateGate:
             return
         self._closings_in_a_row = 0
         is_near = self._rate > _NEAR * self._ceiling
-        # Each request adds its part of what a second adds.
+        # Each answer adds its part of the growth of a second.
         self._rate += (_SLOW_GROWTH if is_near else _GROWTH) + _MIN_GROWTH / self._rate
         if self._rate > _MAX_RATE or now - self._closed_at > _MEMORY:
             self._rate = None
@@ -140,13 +140,13 @@ class RateGate:
             self._taken_in_second = 0
 
     def note_refused(self, policy: RetryPolicy, *, left_at: float, retry_after: float | None) -> None:
-        """Record that the service refused a request for its rate that had left at *left_at*."""
+        """Record that the service refused, for its rate, a request that was sent at *left_at*."""
         now = self._clock.monotonic()
         if retry_after is not None:
-            # What asks for longer ends its call, and is obeyed for so long.
+            # A longer one ends its call; other requests wait for this long.
             retry_after = min(retry_after, policy.max_retry_after)
             self._opens_at = max(self._opens_at, now + retry_after + policy.jitter(policy.first_delay))
-        if left_at <= self._closed_at:  # It was on its way when the gate was closed, and tells nothing new.
+        if left_at <= self._closed_at:  # It was under way when the gate was closed, so this is the same refusal.
             return
         if retry_after is None:
             pause = min(policy.max_delay, policy.first_delay * 2.0 ** min(self._closings_in_a_row, 30))

@@ -1,4 +1,4 @@
-"""Sender: one attempt, from the rate gate to the whole answer or an error that says what may have happened."""
+"""Sender: one attempt, from the rate gate to a complete answer or an error that says what may have happened."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Sender:
 
     Args:
         connections: What it is sent on.
-        settings: The key, and how long to wait for what.
-        clock: What deadlines are measured by.
-        gate: Where requests wait after one was refused for its rate.
+        settings: The key, the timeouts and the limits.
+        clock: Measures deadlines.
+        gate: Holds requests back after the service refused one for its rate.
     """
 
     def __init__(self, connections: Connections, settings: Settings, clock: Clock, gate: RateGate) -> None:
@@ -40,10 +40,10 @@ class Sender:
         self.base_url = self._builder.base_url
 
     def progress_of(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:
-        """Return the record of a new attempt, which may take *seconds* and must leave within *window*."""
+        """Return the record of a new attempt that may take *seconds* and must be sent within *window*."""
         is_exclusive = request.safety is Safety.ONCE
         policy = self._settings.retry
-        # What may take long by contract is silent meanwhile, and what must not be sent twice had better be waited for.
+        # Some operations may take long by contract, and one that must not be sent twice is waited for.
         may_be_silent = is_exclusive or request.min_timeout > 0
         limit = TimeLimit(
             seconds,
@@ -62,7 +62,7 @@ class Sender:
         )
 
     async def exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> Reply:
-        """Return the whole HTTP answer to one attempt that ends at *deadline* at the latest."""
+        """Return the complete HTTP answer to one attempt, which ends at *deadline* at the latest."""
         began = self._clock.monotonic()
         limiter = self._connections.limiter()
         leaves_by = deadline if progress.fenced is None else min(deadline, progress.fenced.window.first_by)
@@ -73,7 +73,7 @@ class Sender:
                         raise self._kept_back(request)
                     closings = self._gate.closings
                     async with limiter:
-                        if self._gate.closings != closings:  # While this one waited for the others.
+                        if self._gate.closings != closings:  # It was closed while this request waited for the others.
                             continue
                         progress.is_admitted = True
                         progress.admitted_at = self._clock.monotonic()
@@ -83,9 +83,9 @@ class Sender:
             is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
             if not is_end or request.safety is not Safety.ONCE or not progress.may_have_left:
                 raise
-            # A cancelled scope would swallow the cancellation, and with it the only trace of a run that is paid for;
-            # what else ends a program would end it without a word of the run.
-            raise errors.NoReplyError(f"{request.label} was cancelled after it had left") from error
+            # A cancelled scope would swallow this exception, and with it the only trace of a run that costs money; any
+            # other one would end the program without naming the run.
+            raise errors.NoReplyError(f"{request.label} was cancelled after it was sent") from error
         if progress.time_limit.is_over:
             raise self._late(request, progress, self._clock.monotonic() - began)
         raise await self._silent(request, progress)
@@ -93,12 +93,12 @@ class Sender:
     def _kept_back(self, request: Request) -> errors.CoreClawError:
         seconds = self._gate.opens_in()
         return errors.SendTimeoutError(
-            f"{request.label} was not sent: the service takes no more requests for now, and the deadline comes first",
+            f"{request.label} was not sent: the service limits the rate, and none may leave before the deadline",
             retry_after=seconds or None,
         )
 
     async def _silent(self, request: Request, progress: SendProgress) -> errors.CoreClawError:
-        """Return the error of an attempt that was given up before its deadline, for another one."""
+        """Return the error of an attempt that was given up before the deadline, so that there is time for another."""
         if not progress.may_have_left:
             seconds = self._settings.retry.connect_timeout
             return errors.RequestNotSentError(f"{request.label} was not sent: no connection within {seconds:.3g} s")
@@ -111,8 +111,8 @@ class Sender:
     @staticmethod
     def _late(request: Request, progress: SendProgress, seconds: float) -> errors.CoreClawError:
         if not progress.is_admitted or not progress.may_have_left:
-            where = "it had left" if progress.is_admitted and progress.fenced is not None else "a connection was ready"
-            return errors.SendTimeoutError(f"{request.label} was not sent: {seconds:.3g} s passed before {where}")
+            step = "it was sent" if progress.is_admitted and progress.fenced is not None else "a connection was ready"
+            return errors.SendTimeoutError(f"{request.label} was not sent: {seconds:.3g} s passed before {step}")
         return errors.RequestTimeoutError(
             f"{request.label} got no whole answer within {seconds:.3g} s",
             may_have_taken_effect=request.safety is not Safety.SAFE,
@@ -129,7 +129,7 @@ class Sender:
         except BaseException as error:
             self._builder.clear(outgoing, request)
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
-                # Nothing foreign may leave, and a start may be under way.
+                # No exception of a library leaves this package, and the request may have started a run.
                 raise self._no_reply(request, progress, error) from error
             make_presentable(error, self._settings.credentials, self.base_url)
             raise
@@ -148,7 +148,7 @@ class Sender:
                 response, self._settings.max_response_bytes, progress.parts, progress.time_limit.hear
             )
         except (BodyTooLargeError, BodyEncodingError) as error:
-            if response.is_error:  # The status says more than a body that nobody can read.
+            if response.is_error:  # The status says more than an unreadable body.
                 return b"".join(progress.parts)
             kind = errors.ResponseTooLargeError if isinstance(error, BodyTooLargeError) else errors.InvalidResponseError
             raise kind(
@@ -161,7 +161,7 @@ class Sender:
         if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
             return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
         what = described(error)
-        # The name of an error is good enough where sending again is safe anyhow.
+        # The type of an exception is proof enough where sending again is safe anyhow.
         is_early = isinstance(error, NO_CONNECTION) and request.safety is not Safety.ONCE
         if is_early or not progress.may_have_left:
             return errors.RequestNotSentError(f"{request.label} was not sent: {what}")

@@ -1,4 +1,4 @@
-"""Settings: what the light copies of one client may do differently."""
+"""Settings: what `with_options` may change from one copy of a client to the next."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from coreclaw_async.events import Event
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    What `with_options` may change from one copy of a client to the next.
+    The settings of one client or light copy.
 
     Attributes:
         credentials: The key and how it travels.
-        timeout: Seconds one call may take: queueing, attempts and waits together.
-        retry: How often and how patiently a request is retried.
-        max_response_bytes: Largest answer that is read, unpacked.
+        timeout: Seconds that one call may take, with queueing, attempts and waits.
+        retry: How often and for how long a request is retried.
+        max_response_bytes: Size of the largest answer that is read, unpacked.
         on_event: Called with each event, or None.
     """
 

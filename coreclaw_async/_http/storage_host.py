@@ -1,4 +1,4 @@
-"""Asking a storage host for a file: without credentials, with patience for silence only, and not elsewhere."""
+"""Fetching a file from its storage host: without credentials, and from no other host."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _REDIRECTS = (
     HTTPStatus.TEMPORARY_REDIRECT,
     HTTPStatus.PERMANENT_REDIRECT,
 )
-# A shorter value in a query is no secret, and stands in any text by chance.
+# A shorter value in a query is no secret, and may stand in a message by chance.
 _MIN_SECRET = 6
 
 
 class AttemptError(Exception):
     """
-    An attempt to fetch a file has failed. Its text holds nothing of the URL but the host.
+    An attempt to fetch a file has failed. Its text shows no more of the URL than the host.
 
     Attributes:
         reason: As in `coreclaw_async.DownloadError`.
-        status_code: HTTP status of the answer, where that was the trouble.
+        status_code: HTTP status of the answer, if that was the reason.
         is_final: Whether another attempt would end the same way.
     """
 
@@ -58,22 +58,20 @@ class AttemptError(Exception):
 
 def parse_url(text: str, *, allow_http: bool) -> MaskedURL:
     """
-    Return the URL of a file, whose query nothing shows.
+    Return the URL of a file, which hides its query.
 
     Raises:
-        AttemptError: It is no URL, or without TLS where that is not allowed.
+        AttemptError: *text* is no URL, or one without TLS where that is not allowed.
     """
     url = _parse(text)
     if url is None:
-        # Not with the text in sight, which may be as good as a password.
+        # The text may be as good as a password, and must not be in this frame.
         del text
-        raise AttemptError(
-            "the service named a file to fetch by something that is no URL", reason="not-a-url", is_final=True
-        )
+        raise AttemptError("the service gave something that is no URL for the file", reason="not-a-url", is_final=True)
     del text
     if url.scheme != "https" and not (url.scheme == "http" and allow_http):
         raise AttemptError(
-            f"the service named a file to fetch by {url.scheme!r}, not https", reason="insecure", is_final=True
+            f"the service gave a URL of scheme {url.scheme!r} for the file, not https", reason="insecure", is_final=True
         )
     return url
 
@@ -82,7 +80,7 @@ def _parse(text: str, base: str = "") -> MaskedURL | None:
     try:
         text = urljoin(base, text)
         url = MaskedURL(text)
-        _ = url.host, urlsplit(text).port  # Stricter about brackets, ports and names.
+        _ = url.host, urlsplit(text).port  # These are stricter about brackets, ports and names.
     except (httpx.InvalidURL, ValueError):
         return None
     return url
@@ -90,12 +88,12 @@ def _parse(text: str, base: str = "") -> MaskedURL | None:
 
 class StorageHost:
     """
-    The host that one URL leads to.
+    The host of one URL.
 
     Args:
-        client: What requests are sent with; nothing of its own goes along.
+        client: Sends the requests; its headers, cookies and credentials are not sent.
         url: The URL of the file.
-        timeout: Seconds that the host may be silent for.
+        timeout: Longest silence of the host, in seconds.
     """
 
     def __init__(self, client: httpx.AsyncClient, url: MaskedURL, timeout: float) -> None:
@@ -111,7 +109,7 @@ class StorageHost:
             headers: All headers but ``Host``, ``User-Agent`` and ``Accept-Encoding``.
 
         Raises:
-            AttemptError: There is none.
+            AttemptError: No answer came, or a redirect leads elsewhere.
         """
         url = self._url
         followed = 0
@@ -136,12 +134,12 @@ class StorageHost:
         Return the next bytes of a body, or None at its end.
 
         Raises:
-            AttemptError: There are none.
+            AttemptError: The connection broke, or the host was silent for too long.
         """
         return await self._attempt(anext(chunks, None))
 
     async def _send(self, url: MaskedURL, headers: Mapping[str, str]) -> httpx.Response:
-        # Built by hand: what a caller's own client adds to each request must not go to a foreign host.
+        # Built by hand: what a caller's client adds to its requests must not go to a foreign host.
         request = httpx.Request(
             "GET",
             httpx.URL(url),
@@ -163,7 +161,7 @@ class StorageHost:
                 raise
         if failure is None:
             failure = AttemptError(f"the storage host was silent for {self._timeout:.3g} s", reason="stalled")
-        # Raised here, where no exception is handled that would hang on to it and hold the URL.
+        # Raised outside of the handler: its context would hold the URL.
         raise failure
 
     def _failure(self, error: Exception) -> AttemptError:
@@ -182,11 +180,11 @@ class StorageHost:
     def _target_of(self, url: MaskedURL, response: httpx.Response) -> MaskedURL:
         target = _parse(response.headers["location"], base=httpx.URL.__str__(url))
         if target is not None and _origin_of(target) == _origin_of(self._url):
-            # No credentials: those that httpx would make of the user information least of all.
+            # Without user information, of which httpx would make credentials.
             return MaskedURL(target.copy_with(userinfo=b""))
         where = "something that is no URL" if target is None else f"{target.scheme}://{target.netloc.decode('ascii')}"
         raise AttemptError(
-            f"the storage host redirects to {where}, where no file of its is fetched from",
+            f"the storage host redirects to {where}, and files are fetched from their own host only",
             reason="redirected",
             status_code=response.status_code,
             is_final=True,
@@ -198,15 +196,15 @@ async def open_storage_host(
     connections: Connections, url: MaskedURL, timeout: float
 ) -> AsyncGenerator[StorageHost, None]:
     """
-    Give the way to the storage host: other connections than the API's, unless the caller gave those.
+    Connect to the storage host: not by the API's connections, unless the caller gave these.
 
     Raises:
-        AttemptError: There is none.
+        AttemptError: The proxy that the environment names cannot be used.
     """
     if connections.given_client is not None:
         yield StorageHost(connections.given_client, url, timeout)
     elif connections.foreign_transport is not None:
-        # Not closed here: it is the caller's, and the API is reached through it too.
+        # Not closed here: it belongs to the caller, and the API is called through it too.
         client = httpx.AsyncClient(transport=connections.foreign_transport, trust_env=False)
         yield StorageHost(client, url, timeout)
     else:

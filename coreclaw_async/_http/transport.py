@@ -27,12 +27,12 @@ logger = logging.getLogger("coreclaw_async")
 
 T = TypeVar("T")
 
-# Before its deadline a call is tried once more, rather than given up for a wait that would end after it.
+# A wait that would end after the deadline is cut, so that a last attempt has this many seconds.
 _LAST_CHANCE = 1.0
 
 
 class Transport:
-    """Sends requests for one client (or one light copy of it) and returns their answers."""
+    """Sends the requests of one client, or of one light copy of it, and returns what their answers say."""
 
     def __init__(self, connections: Connections, settings: Settings, clock: Clock, gate: RateGate) -> None:
         self.connections = connections
@@ -44,29 +44,29 @@ class Transport:
         self.local_time()
 
     def with_settings(self, settings: Settings) -> Transport:
-        """Return another transport on the same connections; another key has a rate of its own."""
+        """Return a transport with other settings on the same connections; another key has its own rate gate."""
         is_other_key = settings.credentials is not self.settings.credentials
         gate = RateGate(self.clock) if is_other_key else self.gate
         return Transport(self.connections, settings, self.clock, gate)
 
     def service_time(self) -> float:
-        """Return what the service's clock shows, in Unix seconds, as far as its answers told; else this machine's."""
+        """Return the service's time in Unix seconds, as its answers told it; before the first, this machine's."""
         now = self.connections.last_date.service_time(self.clock.monotonic())
         return self.clock.time() if now is None else now
 
     @property
     def knows_service_time(self) -> bool:
-        """Whether an answer has told the service's clock, and no clock of this machine was set since then."""
+        """Whether an answer has told the service's time, and no clock of this machine was set since."""
         return self.connections.last_date.is_trusted(self.clock.time(), self.clock.monotonic())
 
     def local_time(self) -> float:
-        """Return what this machine's clock shows, in Unix seconds, and record whether it was set."""
+        """Return this machine's time in Unix seconds, and record whether its clock was set since the last call."""
         now = self.clock.time()
         self.connections.clock_steps.note(now, self.clock.monotonic())
         return now
 
     def emit(self, event: Event) -> None:
-        """Tell the hook; an error of its own is logged and changes nothing."""
+        """Call the on_event hook; an exception that it raises is logged and changes nothing."""
         hook = self.settings.on_event
         if hook is not None:
             try:
@@ -84,15 +84,15 @@ class Transport:
         is_probe: bool = False,
     ) -> T:
         """
-        Send *request*, again where that is safe, and return what *read* makes of the answer.
+        Send *request*, retry it where that is safe, and return what *read* makes of the answer.
 
         Args:
             request: What to send.
-            read: Turns a success into its result, or raises InvalidResponseError; a read that was answered with
-                something else than the service promises is retried.
-            deadline: When to give up, on the client's monotonic clock; None for the client's own timeout from now on.
-            window: When its bytes must have left, or never; for a request with a body that must not be sent twice.
-            is_probe: Whether to try once only, because whoever asks asks again at a time of his own.
+            read: Turns a success into its result, or raises InvalidResponseError, which is retried where the request
+                may be.
+            deadline: When to give up, on the client's monotonic clock; None for the client's timeout from now on.
+            window: When its bytes must leave, or never; for a request with a body that must not be sent twice.
+            is_probe: Whether to send it once only: the caller repeats it on a schedule.
 
         Raises:
             CoreClawError: See `coreclaw_async.errors`; nothing else but cancellation.
@@ -113,7 +113,7 @@ class Transport:
             outcome = await self._attempt(
                 request,
                 read,
-                # In no local of this frame, which an error shows: it holds what came of the answer.
+                # Not a local variable, which a traceback could show: it holds what came of the answer.
                 self._sender.progress_of(request, deadline - self.clock.monotonic(), window),
                 ticket,
                 deadline,
@@ -133,20 +133,20 @@ class Transport:
             kind = type(failure).__name__
             self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
             logger.debug("%s is retried in %.2f s after %s", request.label, wait, kind)
-            if not isinstance(failure, errors.RateLimitedError):  # Which waits at the gate.
+            if not isinstance(failure, errors.RateLimitedError):  # That one waits at the gate.
                 await self.clock.sleep(wait)
-            if self.clock.monotonic() >= gives_up_at:  # The sleep took longer than it was asked to.
+            if self.clock.monotonic() >= gives_up_at:  # The sleep took longer than asked.
                 break
             attempt += 1
         try:
             raise failure
         finally:
-            del failure, outcome  # Or the error and this frame would keep each other.
+            del failure, outcome  # Otherwise the error and this frame would keep each other alive.
 
     def _wait_before_retry(
         self, request: Request, failure: errors.CoreClawError, delays: Iterator[float], gives_up_at: float
     ) -> float | None:
-        """Return the seconds to wait before the next attempt, or None when there is none, or it would come too late."""
+        """Return the seconds to wait before a retry, or None when there is none or it would come too late."""
         wait = self.settings.retry.next_wait(request, failure, delays)
         if wait is None:
             return None
@@ -196,7 +196,7 @@ class Transport:
             raise
         try:
             self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
-        except BaseException as error:  # A hook may end the program; what was started goes on.
+        except BaseException as error:  # A hook may end the program, but not the run that was started.
             error.add_note(f"{request.label} was answered with {result!r}")
             raise
         return result
@@ -222,7 +222,7 @@ class Transport:
     def _presentable(
         self, request: Request, error: errors.CoreClawError, progress: SendProgress
     ) -> errors.CoreClawError:
-        """Return *error*, or that nobody knows what the request has started; neither shows the key."""
+        """Return *error* without the key, or an OutcomeUnknownError where the request may have started something."""
         failure = error
         if is_open_question(request, error):
             failure = unknown_outcome(request, error, b"".join(progress.parts))
@@ -271,6 +271,6 @@ class Transport:
 
 
 def _is_already_done(request: Request, failure: errors.CoreClawError) -> bool:
-    """Return whether the service itself says that what *request* asks for is so; a gateway's page says nothing."""
+    """Return whether the service itself, and no gateway, says that *request* has already done its work."""
     done = request.already_done_error
     return done is not None and isinstance(failure, done) and is_service_code(failure.code)

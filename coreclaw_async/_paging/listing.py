@@ -1,4 +1,4 @@
-"""ListSource: a list of the service as a scan needs to know it; and Reading: one page of it with its keys."""
+"""ListSource: a list of the service, as a scan needs it; Reading: one page of it with its keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIN_PROBE_SIZE = 3
 @attrs.frozen
 class Nameless:
     """
-    The key of an item that has no identity. Two such items may be alike, so equal keys prove nothing.
+    The key of an item without an identity. Two such items may be equal, so equal keys prove nothing.
 
     Attributes:
         content: The whole item as JSON.
@@ -34,11 +34,11 @@ class Reading(Generic[T]):
     A page that was read.
 
     Attributes:
-        number: Which page was asked for, from 1.
+        number: The page that was asked for, from 1.
         page: The page.
-        keys: What tells its items apart, in their order: identities, or `Nameless`.
+        keys: One key for each item, in the same order: its identity, or `Nameless`.
         is_named: Whether all items have an identity.
-        known_count: The count of the list that was known when this page was asked for, or None.
+        known_count: The count that was known when this page was asked for, or None.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Reading(Generic[T]):
 
     @property
     def count(self) -> int | None:
-        """The count that came with the page, or None when it cannot be right: 0 may mean "not set"."""
+        """The count that came with the page, or None if it cannot be right: 0 may mean "not set"."""
         page = self.page
         return page.count if page.count is not None and page.count >= len(page.items) else None
 
@@ -65,14 +65,14 @@ class ListSource(Generic[T]):
     A list of the service.
 
     Attributes:
-        name: What errors call it.
+        name: Its name in errors.
         fetch: Returns the page at an offset with a limit.
-        identity: What tells an item from all others, or None when nothing does.
-        expects_count: Whether every item that is counted must come, also those that were added meanwhile.
-        min_probe_size: Smallest page size that is read as it is; below, more is read at once.
-        run_id: The run whose list it is, or None.
+        identity: Returns what identifies an item, or None if nothing does.
+        expects_count: Whether all counted items must come, also those added meanwhile.
+        min_probe_size: Smallest page size to ask for; for smaller ones, larger pages are read and cut.
+        run_id: The run that the list belongs to, or None.
         goes_on: Called at the end with the number of items that came. Waits until there may be more and returns True,
-            or returns False when that was all. None: a list that ends where its pages do.
+            or returns False if that was all. None if nothing comes after the last page.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ListSource(Generic[T]):
 def reading_of(
     identity: Callable[[T], Hashable | None], number: int, page: Page[T], known_count: int | None = None
 ) -> Reading[T]:
-    """Return *page* with the keys of its items, which *identity* gives to those that have one."""
+    """Return *page* with the keys of its items."""
     keys = [identity(item) for item in page.items]
     is_named = None not in keys
     if not is_named:

@@ -23,9 +23,9 @@ OffsetDialect: TypeAlias = Literal["auto", "row", "page"]
 
 PROBE_OFFSET = 2
 SETTLING_SIZE = 10
-"""What is read at once instead of pages that are too small to probe, so that positions are unmistakable."""
+"""Page size that is used instead of sizes too small to tell the meanings apart."""
 _VERDICT_SECONDS = 600.0
-# Two items may share an identity: up to one of so many is no sign that items have moved, or that they have not.
+# Items may share an identity: up to one of so many neither shows that items have moved nor that they have not.
 _SHARE_BY_CHANCE = 10
 
 
@@ -46,9 +46,9 @@ class Unclear(Enum):
     """Why two answers do not tell the mode."""
 
     MOVED = "moved"
-    """They fit no meaning, or more than one: items came or went between them."""
+    """They fit no meaning or several: items came or went between them."""
     ALIKE = "alike"
-    """Nothing tells their items apart; only the length of the list can tell."""
+    """Their items are alike; only the length of the list can tell."""
 
 
 async def find_mode(
@@ -59,14 +59,14 @@ async def find_mode(
     fetch: Callable[[int, int], Awaitable[Page[Any]]],
     is_stable: bool = False,
 ) -> Mode | None:
-    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; asks once more where it must."""
+    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch one more page."""
     found = decide_mode(first, probe, size=size, is_stable=is_stable)
     if found is not Unclear.ALIKE:
         return found if isinstance(found, Mode) else None
     count = probe.page.count
     if count is None or count - 1 <= math.ceil(count / size):
         return None
-    # The last row by its number; as a page number that is far beyond the end.
+    # As a row number this is the last row, as a page number it is far beyond the end.
     last = await fetch(count - 1, size)
     if last.count != count:
         return None
@@ -79,14 +79,14 @@ def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stabl
 
     Args:
         first: Page 1.
-        probe: What ``offset=2`` has brought.
+        probe: The answer to ``offset=2``.
         size: Items a page holds.
-        is_stable: Whether both had come just like this the time before: then nothing has moved in between, and what is
-            on both is there twice.
+        is_stable: Whether both were the same the time before. Then nothing has moved in between, and what is on both
+            is in the list twice.
     """
     before, count = first.count, probe.count
     if not probe.page.items:
-        # By rows there would be all but two of the first page's; so it is page 2 of a list of one page.
+        # By rows it would hold all but two rows of page 1; so it is page 2 of a list of one page.
         return Mode.PAGE if count is None or count <= size or is_stable else Unclear.MOVED
     growth = None if is_stable or count is None or before is None else count - before
     page_index = probe.page.page_index
@@ -126,16 +126,16 @@ def possible_modes(
         first: What tells the items of page 1 apart.
         probe: The same of the answer to ``offset=2``.
         size: Items a page holds, 3 or more.
-        growth: By how much the count has changed between the two answers, or None when it is not known. Items that were
-            inserted at the front shift all others back by as many places, those that were removed forward.
-        has_identity: Whether to go by the keys that stand for one item alone: nearly all that would stand on both pages
-            must be shifted alike, since two items may share an identity. Without, equal items prove nothing, and only
-            what cannot be the shifted page 1 is told apart.
+        growth: By how much the count has changed between the two answers, or None if unknown. Items inserted at the
+            front shift all others back by as many places, removed ones shift them forward.
+        has_identity: Whether to compare identities: nearly all of those that are on both pages must be shifted by the
+            same number, since two items may share one. Otherwise equal items prove nothing, and only an answer that
+            cannot be the shifted page 1 excludes a mode.
     """
     added = max(growth or 0, 0)
     removed = max(-(growth or 0), 0)
     shifts_of_rows = range(-added, PROBE_OFFSET + removed + 1)
-    # Rows have left the view altogether only when as many as a page were added or removed.
+    # All rows of page 1 are gone from the answer only if a whole page was added or removed.
     is_far = added >= size or removed >= size - PROBE_OFFSET
     if not has_identity:
         is_too_short = bool(probe) and len(first) <= PROBE_OFFSET
@@ -166,12 +166,12 @@ def possible_modes(
 def _overlap(
     first: Sequence[Hashable], places_of_probe: Mapping[Hashable, int], places: Mapping[Hashable, int], shift: int
 ) -> int:
-    """Return how many keys of both pages stand where the other page, shifted, has a key of one item, too."""
+    """Return how many keys of the answer stand where page 1, shifted, has the key of a single item too."""
     return sum(0 <= place + shift < len(first) and first[place + shift] in places for place in places_of_probe.values())
 
 
 def _places_of_names(keys: Sequence[Hashable]) -> dict[Hashable, int]:
-    """Return where each key stands that stands for one item alone."""
+    """Return the place of each key that only one item has."""
     times = Counter(keys)
     return {key: place for place, key in enumerate(keys) if times[key] == 1 and not isinstance(key, Nameless)}
 
@@ -182,7 +182,7 @@ def _is_shifted(first: Sequence[Hashable], probe: Sequence[Hashable], shift: int
 
 
 class OffsetCache:
-    """What a client found out about ``offset``, kept for ten minutes: a deployment can change it, and has."""
+    """What a client found out about ``offset``, for ten minutes: deployments have changed it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -191,7 +191,7 @@ class OffsetCache:
 
     @property
     def mode(self) -> Mode | None:
-        """The mode, or None when it is not known or too old."""
+        """The mode, or None if it is unknown or too old."""
         return self._mode if self._clock.monotonic() < self._until else None
 
     def keep(self, mode: Mode) -> None:

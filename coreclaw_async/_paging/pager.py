@@ -1,4 +1,4 @@
-"""AsyncPager: the items of one list, or of one list after another, as an async iterator that can be continued."""
+"""AsyncPager: an async iterator over the items of one list or several, which can be continued after an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PagerOptions:
     Attributes:
         page_size: Items a page, 1 to 100.
         max_items: Most items in all, 1 or more; None for all.
-        prefetch: Pages that are read at the same time as the next one, 0 to 100.
+        prefetch: Pages that are read together with the next one, 0 to 100.
     """
 
     page_size: int = 100
@@ -45,13 +45,13 @@ class PagerOptions:
 
 class ListPages(Generic[T]):
     """
-    The pages of a list of the service, or of one list after another.
+    The pages of one list of the service, or of several, one after another.
 
     Args:
-        open_sources: Returns the lists, when the first page is asked for.
+        open_sources: Returns the lists; called for the first page.
         options: How they are read.
-        cache: Where it is kept what ``offset`` means.
-        dialect: What it means, as far as the caller says so.
+        cache: Remembers what ``offset`` means.
+        dialect: What it means, or ``"auto"``.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ListPages(Generic[T]):
             self._scan = None
 
     def _useful_prefetch(self, size: int) -> int:
-        """Return how many pages of *size* items may be read ahead without reading more than was asked for."""
+        """Return how many pages of *size* items to read ahead so that none is read in vain."""
         most = self._options.max_items
         if most is None:
             return self._options.prefetch
@@ -102,12 +102,12 @@ class ListPages(Generic[T]):
 
 class PageReader(Generic[T]):
     """
-    A list that is read page by page, and where the reading stands.
+    Reads a list page by page, and knows its position.
 
     Args:
         read_page: Returns the next page of the list, or None after the last.
-        options: How much of it is wanted, in pages of which size.
-        keep: Says which items are wanted; None for all.
+        options: Size and number of the pages.
+        keep: Tells which items are wanted; None for all.
 
     Attributes:
         items: What is left of the current page.
@@ -130,9 +130,9 @@ class PageReader(Generic[T]):
         self._left = options.max_items
 
     async def turn(self) -> bool:
-        """Read the next page and make it the current one; return whether there was one."""
+        """Make the next page the current one; return whether there was one."""
         if self._is_reading:
-            raise RuntimeError("this pager is being read by another task; give each task a pager of its own")
+            raise RuntimeError("this pager is being read by another task; give each task its own pager")
         self._is_reading = True
         try:
             page = await self._read_next_page()
@@ -145,7 +145,7 @@ class PageReader(Generic[T]):
         return True
 
     def take_rest(self) -> Page[T] | None:
-        """Return what is left of the current page, or None."""
+        """Return the rest of the current page, or None."""
         page, self._page = self._page, None
         left = tuple(self.items)
         self.items = iter(())
@@ -154,7 +154,7 @@ class PageReader(Generic[T]):
         return Page(items=left) if page is None else attrs.evolve(page, items=left)
 
     def put_back(self, items: Sequence[T]) -> None:
-        """Take back items that were taken last."""
+        """Put items back that were taken last."""
         self.items = itertools.chain(items, self.items)
 
     async def _read_next_page(self) -> Page[T] | None:
@@ -173,7 +173,7 @@ class PageReader(Generic[T]):
         return page
 
     def _fit(self, page: Page[T]) -> list[Page[T]]:
-        """Return *page* without the items that were not asked for, in pages of the size that was."""
+        """Return the wanted items of *page*, in pages of the size that was asked for."""
         items = page.items if self._keep is None else tuple(item for item in page.items if self._keep(item))
         size = self._options.page_size
         if len(items) == len(page.items) <= size:
@@ -185,16 +185,16 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
     """
     An async iterator over the items of a list, read page by page.
 
-    It is right under all three meanings that the service's ``offset`` has had, or it raises `PaginationError`; a short
-    list is never passed off as a whole one. Items that others insert while it reads are not returned twice.
+    It reads the list correctly under all three meanings that the service's ``offset`` has had, or it raises
+    `PaginationError`; it never passes off a short list as complete. Items that others insert meanwhile shift the rest,
+    but none is returned twice.
 
-    Nothing is read before the first item is asked for, and nothing goes on in the background: with ``prefetch`` several
-    pages are read at the same time while the next item is awaited. After an error it stands where it stood, so
-    iterating again goes on there.
+    Nothing is read before the first item is asked for, and nothing runs in the background: with ``prefetch`` several
+    pages are read at the same time while the next item is awaited. After an error, iterating again continues where it
+    stopped.
     """
 
-    # A class and not an async generator: an abandoned generator is cleaned up at an unknown time, and trio warns about
-    # it.
+    # Not an async generator: an abandoned one is cleaned up at an unknown time, and trio warns about it.
 
     def __init__(self, reader: PageReader[T]) -> None:
         self._reader = reader
@@ -211,11 +211,11 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
                 raise StopAsyncIteration
 
     def pages(self) -> AsyncIterator[Page[T]]:
-        """Return an iterator over whole pages; what was taken of the current one by item is left out."""
+        """Return an iterator over pages, starting with what is left of the current one."""
         return _Pages(self)
 
     async def next_page(self) -> Page[T] | None:
-        """Return the next page, or what is left of the current one; None after the last."""
+        """Return the rest of the current page or, if there is none, the next page; None after the last."""
         page = self._reader.take_rest()
         if page is None and await self._reader.turn():
             page = self._reader.take_rest()
@@ -223,14 +223,14 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
 
     async def collect(self, limit: int | None = None) -> list[T]:
         """
-        Return the items that are left, at most *limit* of them.
+        Return the remaining items, at most *limit* of them.
 
         Args:
-            limit: Most items to return, 1 or more; None for all, which are then all in memory.
+            limit: Most items to return, 1 or more; None for all, which must fit into memory.
 
         Raises:
-            PaginationError: The pages do not add up. Its ``items`` are what was collected, and come again when this
-                is called again.
+            PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
+                them again.
         """
         if limit is not None:
             check_int("limit", limit, lowest=1)
@@ -241,7 +241,7 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         except StopAsyncIteration:
             return items
         except BaseException as error:
-            # The items would be lost with this list; asked again, they come again.
+            # The items would be lost with this list; another call returns them again.
             self._reader.put_back(items)
             if isinstance(error, PaginationError):
                 error.items = tuple(items)
@@ -254,8 +254,8 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:
-    """Return what reads for *pager*, for its blocking twin."""
-    return pager._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no part of what callers see
+    """Return the reader of *pager*, for its blocking twin."""
+    return pager._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - callers must not see it
 
 
 class _Pages(AsyncIterator[Page[T]]):

@@ -19,8 +19,8 @@ def pages_at_once(number: int, *, count: int | None, size: int, prefetch: int) -
     Return the numbers of the pages to read at the same time, from page *number* on.
 
     Args:
-        number: The first of them; it is always read.
-        count: Items in the whole list, or None when that is not known: then nothing is read ahead.
+        number: The first of them, which is always read.
+        count: Items in the whole list, or None if unknown; then nothing is read ahead.
         size: Items a page holds.
         prefetch: Most pages to read ahead.
     """
@@ -48,7 +48,7 @@ class PageFetcher(Generic[T]):
     _ahead: dict[int, Reading[T] | Exception] = attrs.field(factory=dict["int", "Reading[T] | Exception"], init=False)
 
     async def at(self, offset: int, number: int, count: int | None) -> Reading[T]:
-        """Return what stands at *offset*, read as page *number* while *count* items were known of."""
+        """Return what is at *offset* as page *number*; *count* items are known of now."""
         page = await self.source.fetch(offset, self.size)
         return self.source.reading(number, page, count)
 
@@ -57,7 +57,7 @@ class PageFetcher(Generic[T]):
         return await self.at(mode.offset(number, self.size), number, count)
 
     async def next(self, number: int, mode: Mode, count: int | None) -> Reading[T]:
-        """Return page *number*, the one after the last that was returned; others may be read along with it."""
+        """Return page *number*, which follows the last one; others may be read with it."""
         if number not in self._ahead:
             numbers = pages_at_once(number, count=count, size=self.size, prefetch=self.prefetch)
             wanted = [page for page in numbers if page not in self._ahead]
@@ -65,7 +65,7 @@ class PageFetcher(Generic[T]):
                 return await self.page(number, mode, count)
             self._ahead.update(await self._read_at_once(wanted, mode, count))
         found = self._ahead.pop(number)
-        if isinstance(found, Exception):  # The pages before it are whole, and were returned; those behind it are kept.
+        if isinstance(found, Exception):  # The pages before it were returned; those after it are kept.
             raise found
         return found
 

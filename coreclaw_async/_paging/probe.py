@@ -20,7 +20,7 @@ class OffsetProbe(Generic[T]):
     What ``offset`` means for one list.
 
     Attributes:
-        mode: How offsets are written, or None as long as that is not known.
+        mode: How offsets are written, or None while that is unknown.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class OffsetProbe(Generic[T]):
 
     @property
     def cached(self) -> Mode | None:
-        """What the client found out lately, perhaps from another list."""
+        """What the client found out recently, perhaps from another list."""
         return self._cache.mode
 
     def begin_again(self) -> None:
@@ -52,11 +52,11 @@ class OffsetProbe(Generic[T]):
         return await self._fetcher.at(0, 1, count)
 
     async def second_answer(self, count: int | None) -> Reading[T]:
-        """Return the answer by which the modes differ: page 2, if offsets are page numbers."""
+        """Return the answer that tells the modes apart; it is page 2 if offsets are page numbers."""
         return await self._fetcher.at(PROBE_OFFSET, 2, count)
 
     async def settle(self, first: Reading[T], second: Reading[T]) -> bool:
-        """Set the mode from page 1 and the answer to ``offset=2``, and return whether these tell it."""
+        """Set the mode by page 1 and the answer to ``offset=2``; return whether these tell it."""
         answers = (first.keys, second.keys)
         found = await self._find(first, second, is_stable=answers == self._unclear)
         self._unclear = answers
@@ -67,7 +67,7 @@ class OffsetProbe(Generic[T]):
         return True
 
     async def has_changed(self, reason: str, count: int | None) -> bool:
-        """Look again because of *reason*, and return whether ``offset`` means something else now."""
+        """Probe again because of *reason*; return whether ``offset`` means something else now."""
         self._doubt(reason)
         self._cache.forget()
         self._fetcher.drop()

@@ -1,4 +1,4 @@
-"""PageScan: one list to its end, each item once, and an error rather than a short list."""
+"""PageScan: reads one list to its end, each item once, or raises an error rather than give a short list."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ _MAX_RECHECKS = 2
 
 class PageScan(Generic[T]):
     """
-    One pass over one list; after an error it goes on where it stood.
+    Reads one list; after an error it continues where it stopped.
 
-    What ``offset`` means is found by `OffsetProbe`, which pages are read next by `PageFetcher`, what of them is new by
-    `Deduplicator`, and whether that is all by `Tally`. `ScanState` holds the position and sees where two of them
-    contradict each other. This class reads, and decides what to do then: look again, at as few pages as will tell, or
-    raise.
+    `OffsetProbe` finds what ``offset`` means, `PageFetcher` reads the next pages, `Deduplicator` picks what is new on
+    them, and `Tally` tells whether that is all. `ScanState` holds the position and finds contradictions between them.
+    This class decides what to do about a contradiction: read as few pages again as will solve it, or raise.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class PageScan(Generic[T]):
         self.is_over = False
 
     async def next_page(self) -> Page[T] | None:
-        """Return the next page, with those of its items that are new, or None after the last one."""
+        """Return the next page with its new items, or None after the last one."""
         try:
             while not self.is_over:
                 page = await self._step()
@@ -68,7 +67,7 @@ class PageScan(Generic[T]):
         try:
             return await (self._settle() if reading is None else self._accept(reading))
         except BaseException:
-            self._fetcher.drop()  # The page at hand was not taken; what was read ahead may be as wrong.
+            self._fetcher.drop()  # This page was not accepted; what was read ahead may be wrong too.
             raise
 
     async def _begin(self) -> Page[T]:
@@ -79,30 +78,30 @@ class PageScan(Generic[T]):
         elif self._state.may_be_cut(reading):
             reading = await self._look_for_cut(reading)
         if reading.count is None and not self._state.known_until:
-            self._offsets.mode = None  # Nothing else would show that it was pinned to the wrong one.
+            self._offsets.mode = None  # Without a count, only the probe can show that the wrong meaning was pinned.
         return self._state.deliver(reading)
 
     def _set_size(self, size: int) -> None:
         self._fetcher.size = self._state.size = size
 
     async def _look_for_cut(self, reading: Reading[T]) -> Reading[T]:
-        """Step by what page 1 holds where the service cuts the limit without saying so; return page 1."""
+        """Find out whether the service cuts pages without saying so, and set the size to theirs; return page 1."""
         found = len(reading.page.items)
-        if reading.count is not None:  # It may as well be behind its count, as replicas are.
+        if reading.count is not None:  # The page may also be behind its count, as on a replica.
             again = await self._offsets.first_page(self._tally.count)
             if len(again.page.items) != found:
                 return max(reading, again, key=lambda look: len(look.page.items))
-        # Stepping by the limit would skip what was cut off.
+        # Steps of the whole limit would skip what was cut off.
         self._set_size(found)
         return reading
 
     async def _settle(self) -> Page[T] | None:
-        """Find out how the second page is asked for, which reads it in the mode that production uses now."""
+        """Find out what ``offset`` means; where it is a page number, as in production now, this reads page 2."""
         state, offsets, count = self._state, self._offsets, self._tally.count
         first = state.first
         assert first is not None, "the first page was read"
         if offsets.cached is Mode.ROW and count is not None and not state.is_nameless:
-            offsets.mode = Mode.ROW  # The count will tell if it has changed.
+            offsets.mode = Mode.ROW  # The count will tell if that has changed.
             return None
         if offsets.cached is Mode.PAGE:
             second = await self._fetcher.next(2, Mode.PAGE, count)
@@ -118,17 +117,17 @@ class PageScan(Generic[T]):
         return None
 
     async def _accept(self, reading: Reading[T]) -> Page[T] | None:
-        """Take the next page, unless something says that it is another one."""
+        """Accept the next page, unless something shows that it is another one."""
         state = self._state
         if state.is_nameless and reading.page.count != self._tally.count:
             await self._check_unmoved(state.last)
-            if self._fetcher.prefetch:  # It may have been read before the page in front of it.
+            if self._fetcher.prefetch:  # It may have been read before the previous page.
                 await self._check_unmoved(reading)
         doubt = state.doubt_about(reading, self._offsets.mode)
         if doubt is not None:
             if await self._offsets.has_changed(doubt, self._tally.count):
                 if state.is_nameless:
-                    raise state.error("the meaning of offset changed while items were read that nothing tells apart")
+                    raise state.error("the meaning of offset changed while items without an identity were read")
                 self._restart()
                 return None
             state.trusts_page_index = reading.page.page_index in {None, reading.number}
@@ -139,7 +138,7 @@ class PageScan(Generic[T]):
         return state.deliver(reading)
 
     async def _check_unmoved(self, before: Reading[T] | None) -> None:
-        """Raise when a page is not what it was: without identities nobody could tell what came twice."""
+        """Read a page again and raise if it has changed: without identities nobody could tell what came twice."""
         assert before is not None, "a page was read"
         self._state.must_begin_like(before, await self._read_again(before.number))
 
@@ -147,7 +146,7 @@ class PageScan(Generic[T]):
         return await self._fetcher.page(number, self._offsets.mode or Mode.PAGE, self._tally.count)
 
     async def _finish(self) -> Page[T] | None:
-        """End the scan, or return what was missing, or begin again for it, or raise."""
+        """End the scan, or look for what is missing, or raise."""
         state = self._state
         tally = self._tally
         if state.stood_at is not None and tally.has_all:
@@ -164,7 +163,7 @@ class PageScan(Generic[T]):
             return await self._recheck(numbers)
         if self._can_sweep():
             self._sweeps += 1
-            # Items that were only added may all come early; what moved for another reason was skipped anywhere.
+            # Items that were only added may all be on early pages; in other cases any page may have been skipped.
             is_growth = not state.may_have_skipped() and len(self._new.spares) <= tally.growth
             stood_at = state.last if is_growth else None
             self._restart()
@@ -173,7 +172,7 @@ class PageScan(Generic[T]):
         return await self._wait_or_fail()
 
     async def _end(self) -> Page[T] | None:
-        """Look once more where the count tells nothing, and be over unless more may come."""
+        """Check the end once more where there is no count, and end the scan unless more may come."""
         state = self._state
         assert state.first is not None, "the first page was read"
         assert state.last is not None, "a page was read"
@@ -186,17 +185,17 @@ class PageScan(Generic[T]):
             and self._tally.count is None
             and await self._offsets.has_changed("the list ends", self._tally.count)
         ):
-            # By rows in place of pages, most of it was left out, and no count tells.
+            # Page numbers were read as rows, so most of the list was left out, and no count shows it.
             self._restart()
             return None
         if self._tally.count is None:
-            # Two items of one page that differ are two, whatever their identity; what is equal may have moved here.
+            # Different items of one page are two, even with one identity; equal ones may have moved here.
             spares = self._new.take_spares([spare for spare in self._new.spares if spare.differs])
             if spares:
                 self._tally.add(len(spares))
                 return attrs.evolve(state.last.page, items=spares)
         if await self._goes_on():
-            self._offsets.begin_again()  # The waits bound what is doubted at each of these ends.
+            self._offsets.begin_again()  # The number of waits limits these looks too.
             return await self._recheck([state.last.number])
         self.is_over = True
         return None
@@ -205,7 +204,7 @@ class PageScan(Generic[T]):
         return self._source.goes_on is not None and await self._source.goes_on(self._tally.delivered)
 
     async def _goes_on_or_was_missed(self) -> bool:
-        """Wait for what is missing; return False when that was all, or was in vain and there is another way."""
+        """Wait for what is missing; return False if nothing more comes, or if there is another way to find it."""
         try:
             return await self._goes_on()
         except PaginationError:
@@ -214,14 +213,14 @@ class PageScan(Generic[T]):
             return False
 
     async def _recheck(self, numbers: Sequence[int]) -> Page[T]:
-        """Read some pages once more and return what is new on them, or the items that share an identity."""
+        """Read some pages again and return what is new on them, or the items that share an identity."""
         state = self._state
         pairs: list[tuple[Reading[T], Reading[T]]] = []
         for number in numbers:
             before = state.short.get(number, state.last)
             assert before is not None, "a page was read"
             reading = await self._read_again(number)
-            if state.is_nameless:  # Before any is taken: what one has brought would be lost with the error of another.
+            if state.is_nameless:  # Before any is accepted: the error would lose what other pages brought.
                 state.must_begin_like(before, reading)
             pairs.append((before, reading))
         self._rechecks += 1
@@ -238,7 +237,7 @@ class PageScan(Generic[T]):
         return attrs.evolve(readings[-1].page, items=tuple(items))
 
     def _can_sweep(self) -> bool:
-        """Whether going through the list again can bring what is missing: only where something has moved."""
+        """Whether reading the whole list again can find what is missing: only if items have moved."""
         state = self._state
         has_moved = state.may_have_skipped() or self._tally.has_changed or self._new.spares or state.known_until
         is_remembered = not state.is_nameless and self._new.seen.is_whole
@@ -246,7 +245,7 @@ class PageScan(Generic[T]):
 
     async def _wait_or_fail(self) -> Page[T]:
         if await self._goes_on():
-            return await self._recheck_after_wait()  # pragma: no cover - too long to be gone through again, and late
+            return await self._recheck_after_wait()  # pragma: no cover - too long to be read again, and late
         has_left = self._state.may_have_skipped()
         raise self._state.error("items left the list while it was read" if has_left else "the pages do not add up")
 
@@ -256,12 +255,12 @@ class PageScan(Generic[T]):
         return await self._recheck(self._state.to_recheck() or [self._state.last.number])
 
     def _restart(self) -> None:
-        """Go through the list again; what was handed out already is left out."""
+        """Read the list again from its beginning; items that were returned are left out."""
         self._fetcher.drop()
         self._state.restart()
 
     def _reset_patience(self) -> None:
-        """Allow as many further looks as at the beginning."""
+        """Allow as many rechecks, sweeps and probes as at the beginning."""
         self._offsets.begin_again()
         self._rechecks = 0
         self._sweeps = 0

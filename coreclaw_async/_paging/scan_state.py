@@ -1,4 +1,4 @@
-"""ScanState: how far a scan of a list has come, what it has handed out, and what does not fit that. No I/O."""
+"""ScanState: how far a scan of a list has come, what it has returned, and what contradicts that. No I/O."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _MAX_PAGES_BEYOND = 2
 @attrs.define(eq=False, repr=False)
 class ScanState(Generic[T]):
     """
-    What a scan knows of the pages that it has read.
+    What a scan knows about the pages that it has read.
 
     Attributes:
         source: The list.
         size: Items that a full page holds.
-        tally: How many items were handed out, and how many there should be.
-        new: Which items were handed out.
+        tally: How many items were returned, and how many there should be.
+        new: Which items were returned.
         first: The first page as it was read last.
-        last: The page that was read last; None where the scan begins, or begins again.
-        short: The pages that were not full, by their numbers.
-        must_hold: Keys of which the next page must hold one.
+        last: The page that was read last; None when the scan begins or begins again.
+        short: The pages that were not full, by number.
+        must_hold: Keys of which at least one must be on the next page, if there are any.
         is_nameless: Whether nothing tells the items apart.
         is_spent: Whether the last page lies beyond the end and brought nothing.
-        trusts_page_index: Whether the page number that comes with a page may be believed.
-        accepts_repeats: Whether a page of nameless items may be like one that came before.
+        trusts_page_index: Whether the page number that the service gives is believed.
+        accepts_repeats: Whether a page of nameless items may equal one that came before.
         known_until: The number of the last page before the scan began again.
-        stood_at: The last page then, if nothing but new items can be missing.
+        stood_at: The last page at that time, if only new items can be missing.
     """
 
     source: ListSource[T]
@@ -60,12 +60,12 @@ class ScanState(Generic[T]):
     stood_at: Reading[T] | None = attrs.field(default=None, init=False)
 
     def deliver(self, reading: Reading[T]) -> Page[T]:
-        """Take *reading* as the next page and return it with its new items only."""
+        """Accept *reading* as the next page and return it with its new items only."""
         self._judge(reading)
         self.tally.note(reading.count, reading.known_count)
         is_beyond = self._is_beyond(reading)
         items: Sequence[T] = ()
-        # A service may repeat the last page beyond the end; what nothing tells apart is known by being all alike.
+        # A service may repeat the last page beyond the end.
         if not (is_beyond and self.repeats_last(reading)):
             if self.is_nameless:
                 items = self.new.take_all(reading)
@@ -76,7 +76,7 @@ class ScanState(Generic[T]):
         return self._hand_out(reading, items)
 
     def deliver_again(self, before: Reading[T], reading: Reading[T]) -> Page[T]:
-        """Take a page that was read before and return what is new on it."""
+        """Accept a page that was read before and return what is new on it."""
         self._judge(reading)
         if self.is_nameless:
             self.must_begin_like(before, reading)
@@ -90,7 +90,7 @@ class ScanState(Generic[T]):
         return self._hand_out(reading, items)
 
     def _judge(self, reading: Reading[T]) -> None:
-        """Decide whether the list has identities; an empty page does not tell, so the first that has items does."""
+        """Decide by the first page that has items whether the list has identities."""
         if not self.tally.delivered:
             self.is_nameless = bool(reading.keys) and not reading.has_names
 
@@ -106,7 +106,7 @@ class ScanState(Generic[T]):
         return page if len(items) == len(page.items) else attrs.evolve(page, items=tuple(items))
 
     def restart(self) -> None:
-        """Go through the list again; what was handed out already is left out."""
+        """Begin the list again; items that were returned are left out."""
         assert self.last is not None, "a page was read"
         self.known_until = max(self.known_until, self.last.number)
         self.last = None
@@ -120,7 +120,7 @@ class ScanState(Generic[T]):
     def may_be_cut(self, reading: Reading[T]) -> bool:
         """Whether a first page that is not full may not be the last one."""
         found = len(reading.page.items)
-        if reading.count is None:  # No service would cut pages to fewer than these.
+        if reading.count is None:  # Services hardly cut pages to fewer items than these.
             return SETTLING_SIZE <= found < self.size
         return MIN_PROBE_SIZE <= found < min(self.size, reading.count)
 
@@ -128,26 +128,26 @@ class ScanState(Generic[T]):
         """Whether no page comes after *last*."""
         found, size, count = len(last.page.items), self.size, self.tally.count
         if self.stood_at is not None and self.tally.has_all:
-            return True  # The list was gone through again for what was missing, and that has come.
+            return True  # The list was read again for missing items, and these have come.
         if count is None:
             if last.number > _MAX_PAGES_WITHOUT_COUNT:
                 raise self.error("the list does not end")
-            # A short page may be one that the service has cut, but none would cut pages to fewer items than these.
+            # The service may have cut a short page, but hardly to fewer items than these.
             return found == 0 or self.is_spent or found < min(size, SETTLING_SIZE)
-        # A full last page is the end only when another one shows that the count is not cut off itself.
+        # After a full last page one more is read, since the count may be cut off itself.
         is_far = last.number > count // size + 1 + _MAX_PAGES_BEYOND
         return found == 0 or self.is_spent or is_far or (last.number * size >= count and found < size)
 
     def doubt_about(self, reading: Reading[T], mode: Mode | None) -> str | None:
-        """Return why the answer may not be the page that was asked for, or None."""
+        """Return why this may not be the page that was asked for, or None."""
         number, page = reading.number, reading.page
         is_beyond = self._is_beyond(reading)
         if is_beyond and (self.repeats_last(reading) or not page.items):
-            return None  # Nothing is there, and some services show the last page again.
+            return None  # There is nothing beyond the end, or the last page again.
         if self.trusts_page_index and page.page_index is not None and page.page_index != number:
             return f"page {number} came as page {page.page_index}"
         if not page.items:
-            # Without a count, a full page and nothing after it may also be the wrong offset.
+            # Without a count, an empty page after a full one may come from a wrong offset.
             is_odd = self._last_was_full() if self.tally.count is None else self.tally.may_lack
             return f"page {number} is empty" if is_odd else None
         if self.must_hold and self.must_hold.isdisjoint(reading.keys):
@@ -166,7 +166,7 @@ class ScanState(Generic[T]):
         return self.tally.is_beyond(reading.number, self.size, reading.count)
 
     def repeats_last(self, reading: Reading[T]) -> bool:
-        """Whether the page is the one before it once more."""
+        """Whether the page equals the last one."""
         return bool(reading.keys) and self.last is not None and reading.keys == self.last.keys
 
     def _last_was_full(self) -> bool:
@@ -175,14 +175,14 @@ class ScanState(Generic[T]):
     def must_begin_like(self, before: Reading[T], reading: Reading[T]) -> None:
         """Raise PaginationError when a page of nameless items does not begin as it did before."""
         if list(reading.keys[: len(before.keys)]) != list(before.keys):
-            raise self.error("items that nothing tells apart have moved while the list was read")
+            raise self.error("items without an identity have moved while the list was read")
 
     def may_have_skipped(self) -> bool:
-        """Whether items that left the list may have hidden others, which nobody has read."""
+        """Whether others may have been skipped because items left the list."""
         return self.tally.has_shrunk if self.is_nameless else self.tally.may_have_skipped
 
     def to_recheck(self) -> list[int]:
-        """Return the few pages that may tell where the missing items are, or none."""
+        """Return the numbers of the few pages on which missing items may be, or none."""
         missing, size, count = self.tally.missing, self.size, self.tally.count or 0
         if self.is_nameless and (self.may_have_skipped() or self.tally.has_surplus):
             return []
@@ -192,7 +192,7 @@ class ScanState(Generic[T]):
         return sorted(short) if 0 < len(short) <= _MAX_PAGES_RECHECKED else []
 
     def lacks_earlier(self, numbers: Sequence[int]) -> bool:
-        """Whether a page is short that stands before the last two, of which the last may be empty."""
+        """Whether a page before the last two is short; the last one may be empty."""
         assert self.last is not None, "a page was read"
         return numbers[0] < self.last.number - 1
 

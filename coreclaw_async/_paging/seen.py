@@ -1,4 +1,4 @@
-"""Which items of a list were handed out already, in bounded memory."""
+"""Which items of a list were returned already, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ _MAX_SPARES = 100
 
 class SeenKeys:
     """
-    The first and the latest 10,000 keys of a list; lists of up to 20,000 items are remembered whole.
+    The first and the latest 10,000 keys of a list; all keys of lists of up to 20,000 items.
 
-    Items that were inserted push others from one page to the next, so what comes a second time was seen lately. When
-    the service changes what ``offset`` means, page n begins anew at row n, so what comes again was seen at the
-    beginning.
+    Inserted items push others from one page to the next, so what comes a second time was seen recently. When the
+    service changes what ``offset`` means, page n begins at row n, so what comes again was seen at the beginning.
     """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity = capacity
         self._head: list[Hashable] = []
-        # By page, so that remembering and forgetting a page are few steps.
+        # By page, so that adding or forgetting a page takes few steps.
         self._head_pages: list[tuple[int, Sequence[Hashable]]] = []
         self._tail_pages: deque[tuple[int, Sequence[Hashable]]] = deque()
         self._tail_size = 0
@@ -41,18 +40,18 @@ class SeenKeys:
         return key in self._known
 
     def page_of(self, key: Hashable) -> int:
-        """Return the page that *key*, which is known, was seen on."""
+        """Return the page on which the known *key* was seen."""
         if not self._pages:
             for page, keys in (*self._head_pages, *self._tail_pages):
                 self._pages.update(dict.fromkeys(keys, page))
         return self._pages[key]
 
     def add(self, key: Hashable, page: int = 0) -> None:
-        """Remember *key*, and forget the oldest of the later ones when there are too many."""
+        """Remember one key."""
         self.extend((key,), page)
 
     def extend(self, keys: Sequence[Hashable], page: int = 0) -> None:
-        """Remember *keys*, which were seen on a page."""
+        """Remember the keys of a page; when there are too many, forget the oldest after the first 10,000."""
         room = self._capacity - len(self._head)
         if room > 0:
             self._head.extend(keys[:room])
@@ -70,19 +69,19 @@ class SeenKeys:
         self._pages.clear()
 
     def has_none_of(self, keys: Sequence[Hashable]) -> bool:
-        """Return whether all *keys* are new, and none stands among them twice."""
+        """Return whether all *keys* are new and different."""
         return self._known.isdisjoint(keys) and len(set(keys)) == len(keys)
 
     def began_with(self, start: int, keys: Sequence[Hashable]) -> bool:
-        """Return whether *keys* stood in the list from place *start* on."""
+        """Return whether *keys* are those of the list from place *start* on."""
         return bool(keys) and self._head[start : start + len(keys)] == list(keys)
 
     def times(self, key: Hashable) -> int:
-        """Return how many items with the key of a nameless one were counted."""
+        """Return how many nameless items with this key were counted."""
         return self._times[key]
 
     def count_again(self, key: Nameless) -> int:
-        """Count one more item with the key of a nameless one, and return how many there are now."""
+        """Count one more nameless item with this key, and return how many there are now."""
         if len(self._times) >= 2 * self._capacity:
             self.is_whole = False
         else:
@@ -93,13 +92,13 @@ class SeenKeys:
 @attrs.frozen
 class Spare(Generic[T]):
     """
-    An item whose identity had come before: pushed here from another page, or a second item with that identity.
+    An item with an identity that came before: it has moved here from another page, or is a second such item.
 
     Attributes:
         item: The item.
         key: Its identity.
-        pages: The numbers of the pages that showed the identity, the same one twice where both are on it.
-        differs: Whether another item on the same page has this identity and other content: then there are two.
+        pages: The numbers of the two pages that showed the identity, which may be the same.
+        differs: Whether another item of the same page has this identity but other content, so that there are two.
     """
 
     item: T
@@ -110,11 +109,11 @@ class Spare(Generic[T]):
 
 class Deduplicator(Generic[T]):
     """
-    Picks from each page what was not handed out before.
+    Picks from each page what was not returned before.
 
     Attributes:
-        seen: What was handed out.
-        spares: What was not, as its identity had come before in this sweep; at most 100.
+        seen: The keys of what was returned.
+        spares: What was not returned because its identity came before in this sweep; at most 100.
     """
 
     def __init__(self) -> None:
@@ -124,7 +123,7 @@ class Deduplicator(Generic[T]):
         self._doubled: set[Hashable] = set()
 
     def begin_sweep(self) -> None:
-        """Go through the list again, from its first page."""
+        """Begin the list again, from its first page."""
         self._sweep = SeenKeys()
         self.spares.clear()
 
@@ -134,8 +133,8 @@ class Deduplicator(Generic[T]):
 
         Args:
             reading: The page.
-            has_moved: Whether items may stand elsewhere than before. A nameless item that is like an earlier one may
-                then be that one, so it is left out; the count will tell when it was not.
+            has_moved: Whether items may have moved. A nameless item that equals an earlier one may then be the same, so
+                it is left out; the count will tell if that was wrong.
         """
         if reading.is_named and self._sweep is self.seen and self.seen.has_none_of(reading.keys):
             self.seen.extend(reading.keys, reading.number)
@@ -162,7 +161,7 @@ class Deduplicator(Generic[T]):
         return items
 
     def take_all(self, reading: Reading[T], known: int = 0) -> Sequence[T]:
-        """Return the items of a page of nameless ones from place *known* on: nothing could tell which came before."""
+        """Return the items of a page without identities, from place *known* on."""
         if known:
             items, keys = reading.page.items[known:], reading.keys[known:]
         else:
@@ -171,7 +170,7 @@ class Deduplicator(Generic[T]):
         return items
 
     def take_spares(self, spares: Iterable[Spare[T]]) -> Sequence[T]:
-        """Return the items of *spares*, which are no repetitions; none of them comes again."""
+        """Return the items of *spares*, which turned out to be second items; they are not kept as spares again."""
         taken = tuple(spares)
         self._doubled.update(spare.key for spare in taken)
         self.spares = [spare for spare in self.spares if spare not in taken]
@@ -195,6 +194,6 @@ class Deduplicator(Generic[T]):
 
 
 def shown_twice(spares: Sequence[Spare[T]], readings: Sequence[Reading[T]]) -> bool:
-    """Return whether each identity of *spares* stands in *readings*, different pages read at one time, once more."""
+    """Return whether *readings*, different pages read at one time, show each identity once more than *spares* do."""
     times = Counter(key for reading in readings for key in reading.keys)
     return all(times[key] == 1 + extra for key, extra in Counter(spare.key for spare in spares).items())

@@ -8,15 +8,15 @@ import attrs
 @attrs.define
 class Tally:
     """
-    How many items came, and how many there should be.
+    How many items came and how many there should be.
 
     Attributes:
-        expects_count: Whether every item that is counted must come, also those that were added meanwhile. Otherwise as
-            many must come as there ever were at least.
-        is_in_order: Whether pages are read one after another. Otherwise a page may be read before one that stands in
-            front of it, and items may move from this to that in between, unread: then new ones do not make up for them.
-        delivered: Items that were handed out.
-        count: The latest count, or None when none was told or it is proved wrong.
+        expects_count: Whether all counted items must come, also those added meanwhile. Otherwise at least the lowest
+            count must come.
+        is_in_order: Whether pages are read one after another. Otherwise a page may be read before the one in front of
+            it, and items may move to the later page in between, unread; new items do not make up for these.
+        delivered: Items that were returned.
+        count: The latest count, or None if none was told or it has proved wrong.
         has_shrunk: Whether items have left the list since `begin_sweep`.
         has_changed: Whether the count has changed since `begin_sweep`.
     """
@@ -34,7 +34,7 @@ class Tally:
     _is_wrong: bool = attrs.field(default=False, init=False)
 
     def begin_sweep(self) -> None:
-        """Watch for changes of the list from now on."""
+        """Begin to watch for changes of the list."""
         self.has_shrunk = self.has_changed = False
         self._before_sweep = self.delivered
         self._first_count = None
@@ -44,9 +44,9 @@ class Tally:
         Record the count of a page.
 
         Args:
-            count: What the page says, or None when it says nothing that can be right.
-            known: The count that was known when the page was asked for: pages that are read at the same time may be
-                answered in any order, so a lower count than that of another page does not mean that items have left.
+            count: The count that the page tells, or None if that cannot be right.
+            known: The count that was known when the page was asked for. Pages that are read at the same time may be
+                answered in any order, so a lower count than that of another page does not mean that items left.
         """
         if count is None or self._is_wrong:
             return
@@ -63,16 +63,16 @@ class Tally:
         self._lowest = count if self._lowest is None else min(count, self._lowest)
 
     def add(self, items: int) -> None:
-        """Record that items were handed out."""
+        """Record that items were returned."""
         self.delivered += items
         if self.count is not None and self.delivered > self._highest == self._lowest:
-            # More than ever were there: it counts the items of a page, or is cut off itself.
+            # More came than were ever counted: the count is that of a page, or is cut off.
             self._is_wrong = True
             self.count = self._lowest = None
 
     @property
     def missing(self) -> int:
-        """Items that are counted and have not come; 0 where no count is known."""
+        """Counted items that have not come; 0 if no count is known."""
         expected = self._lowest if self.is_in_order and not self.expects_count else self.count
         return 0 if self.count is None or expected is None else max(0, expected - self.delivered)
 
@@ -83,21 +83,21 @@ class Tally:
 
     @property
     def has_all(self) -> bool:
-        """Whether as many items came as are counted now."""
+        """Whether all items that are counted now have come."""
         return self.count is not None and self.delivered >= self.count
 
     @property
     def may_lack(self) -> bool:
-        """Whether items may be missing: they are, or there is no count to tell."""
+        """Whether items are missing, or there is no count to tell."""
         return self.count is None or self.missing > 0
 
     @property
     def may_have_skipped(self) -> bool:
-        """Whether items that left the list may have pushed others over the border of two pages, unread."""
+        """Whether items that left the list may have moved others to a page that was already read."""
         if not self.has_shrunk or self.delivered < self._highest:
             return self.has_shrunk
-        # As many came as ever were counted. Rows of a run do not leave it, so the count had lagged behind; of other
-        # lists a whole further sweep that brought nothing new shows the same.
+        # As many came as were ever counted. Rows do not leave their run, so its count had lagged behind; for other
+        # lists a further sweep that brings nothing new shows the same.
         return not (self.expects_count or self.delivered == self._before_sweep)
 
     @property

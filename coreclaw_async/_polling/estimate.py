@@ -1,4 +1,4 @@
-"""What the lists of runs looked like when they were last read, and what looking at runs would cost by each method."""
+"""ListEstimate: what the lists of runs looked like, and how many requests each method of polling would take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coreclaw_async.models import Page, Run, RunOutcome, RunStatus
 PAGE = 100
 """Runs a page, the most that the service gives."""
 
-# Up to so many runs are asked for one by one: a list is a hundred times as long as one run.
+# Up to so many runs are asked for one by one: a page of a list is a hundred times as long as one run.
 FEW = 3
 
 Month = tuple[int, int]
@@ -33,9 +33,9 @@ class PollMethod(Enum):
     DETAILS = "details"
     """One request a run."""
     NEWEST = "newest"
-    """The next page of the list of all, whose records carry the end."""
+    """The next page of the list of all runs."""
     STATES = "states"
-    """The lists of running and of ready runs; whoever is in neither is asked for."""
+    """The lists of running and of ready runs; a run in neither is asked for."""
 
 
 @attrs.define
@@ -46,11 +46,11 @@ class ListEstimate:
     Attributes:
         borders: Creation time of the last run on each page that was read, from page 1 on, in Unix seconds.
         newest: Creation time of the first run of page 1.
-        is_sorted: Whether the newest come first, as they always have; nobody has promised it.
+        is_sorted: Whether the newest come first, as they always have without a promise.
         is_whole: Whether the last page was among those that were read.
         count: Runs in the list, or None when the service does not say.
         running_pages: Pages of the list of running runs, or None when it was not read.
-        leaving: Share of runs that had left both lists of states when they were last read.
+        leaving: Share of runs that were in neither list of states when these were last read.
     """
 
     borders: list[float] = attrs.field(factory=list[float])
@@ -75,25 +75,25 @@ class ListEstimate:
         self.is_sorted = times == sorted(times, reverse=True) and times[0] <= previous
         self.borders[number - 1 : number] = [times[-1]]
         if len(self.borders) > number and self.borders[number] > times[-1]:
-            del self.borders[number:]  # What was read earlier does not go with it any more.
+            del self.borders[number:]  # What was read earlier is out of date.
 
     def learn_states(self, running: Page[Run] | None, before: int, absent: int) -> None:
-        """Record the first page of running runs, and how many of those looked for were in neither list."""
+        """Record the first page of running runs, and that *absent* of *before* runs were in neither list."""
         size = 0 if running is None else len(running.items) if running.count is None else running.count
         self.running_pages = max(1, math.ceil(size / PAGE))
         self.leaving = (self.leaving + absent / before) / 2
 
     def choose(self, left: Mapping[str, Run | None], *, total: int, pages_read: int, has_states: bool) -> PollMethod:
         """
-        Return the cheapest method to go on with.
+        Return the cheapest method to continue with.
 
         Args:
-            left: The runs that are still to be found, each as it was last seen.
+            left: The runs that are not found yet, each as it was last seen.
             total: How many were to be found.
-            pages_read: Pages of the list of all that were read just now.
-            has_states: Whether the lists of states were read just now.
+            pages_read: Pages of the list of all runs that were read in this poll round.
+            has_states: Whether the lists of states were read in this poll round.
         """
-        # Pages that hold nobody must not go on being read for the sake of those that may come.
+        # Stop when page after page held none of the runs.
         if len(left) <= FEW or pages_read > total:
             return PollMethod.DETAILS
         costs = {PollMethod.NEWEST: self._cost_of_newest(list(left), pages_read), PollMethod.DETAILS: len(left)}
@@ -102,7 +102,7 @@ class ListEstimate:
         return min(costs, key=lambda method: costs[method])
 
     def _cost_of_newest(self, run_ids: Sequence[str], pages_read: int) -> float:
-        """Return the requests for reading on as far as it pays, and asking for who is not found by then."""
+        """Return the requests for reading on as far as it pays and then asking for the runs that are left."""
         if not self.borders and not pages_read:
             return math.ceil(len(run_ids) / PAGE)
         pages = sorted(self._page_of(creation_time(run_id), pages_read) for run_id in run_ids)
@@ -117,7 +117,7 @@ class ListEstimate:
         first = bisect_left(self.borders, -created, key=neg) + 1
         if first > known:
             return math.inf if self.is_whole else max(self._page_beyond(created), pages_read + 1)
-        # Runs of the same millisecond may go on where the next page begins.
+        # Runs of the same millisecond may continue on the next page.
         last = min(bisect_right(self.borders, -created, key=neg) + 1, known if self.is_whole else known + 1)
         page = max(first, pages_read + 1)
         return page if page <= last else math.inf
@@ -153,15 +153,15 @@ class ListCache:
         return self._estimates.setdefault(month, ListEstimate())
 
     def may_list(self, now: float) -> bool:
-        """Return whether lists are worth a try."""
+        """Return whether lists may be read now."""
         return now >= self._off_until
 
     def note_success(self) -> None:
-        """A list was read."""
+        """Record that a list was read."""
         self._failures = 0
 
     def note_failure(self, now: float, *, is_lasting: bool) -> None:
-        """A list could not be read; after two such failures, or a lasting one, ask one by one for a minute."""
+        """Record a failed list; after two, or a lasting one, runs are asked for one by one for a minute."""
         self._failures += 1
         if is_lasting or self._failures >= _MAX_LIST_FAILURES:
             self._failures = 0

@@ -1,4 +1,4 @@
-"""LeaderTurn: one poll round for all, and what its leader watches meanwhile."""
+"""LeaderTurn: one poll round for all waiters, in the task of their leader."""
 
 from __future__ import annotations
 
@@ -13,22 +13,14 @@ from coreclaw_async._polling.waiters import LoopWaiters, Waiter
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Run
 
-# How long a leader that already has its own result waits for the current look to finish.
+# How long a leader with news of its runs waits for the current poll round to finish.
 _PATIENCE = 5.0
-# A request ends by its own deadline, when the transport keeps it.
+# Beyond its deadline, a request is given up even if the transport hangs.
 _GRACE = 1.0
 
 
 class LeaderTurn:
-    """
-    One turn of a leader: a poll round beside which the deadlines of all waiters are kept.
-
-    Args:
-        waiters: Those who wait.
-        leader: The one of them whose task this is.
-        clock: What time it is.
-        cache: What the lists looked like.
-    """
+    """One turn of a leader: a poll round, during which the deadlines of all waiters are kept."""
 
     def __init__(self, waiters: LoopWaiters, leader: Waiter, clock: Clock, cache: ListCache) -> None:
         self._waiters = waiters
@@ -57,7 +49,7 @@ class LeaderTurn:
         self._is_whole = False
 
     async def take(self) -> None:
-        """Look, until all was looked at, nothing is heard any more, or the leader must go."""
+        """Poll until every run was looked at, the service falls silent, or the leader must leave."""
         patience: float | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -85,11 +77,11 @@ class LeaderTurn:
 
     async def _attend(self) -> float | None:
         """
-        Return when the poll round is over, or must be.
+        Return when the poll round has ended or must be cancelled.
 
         Returns:
-            How long a request must have been under way to count as failed when the poll round is cancelled now; None
-            when none has failed.
+            None if no request failed; else how many seconds a request must have been under way to count as failed when
+            the poll round is cancelled now.
         """
         leaves_at = float("inf")
         limit = self._source.timeout + _GRACE
@@ -104,7 +96,7 @@ class LeaderTurn:
                 leaves_at = min(leaves_at, now + _PATIENCE)
 
     def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
-        """Tell all who wait for a run what was found of it; return whether anybody does."""
+        """Tell all waiters of a run what was found, and return whether there are any."""
         now = self._clock.monotonic()
         self._waiters.is_failing = self._waiters.is_failing or isinstance(found, CoreClawError)
         for waiter, tracked in self._watched.get(run_id, ()):
@@ -115,7 +107,7 @@ class LeaderTurn:
         return run_id in self._watched
 
     def _tell_polled(self) -> None:
-        """Tell the client, and those of the waiters that want to know, what was done."""
+        """Tell the client, and the waiters with a hook, what was done."""
         polled = self._poll_round.polled
         hooks = {waiter.emit for waiter in self._waiters.present if waiter.emit is not None}
         for emit in (self._source.emit, *hooks):

@@ -9,17 +9,17 @@ import attrs
 from coreclaw_async.errors import CoreClawError, RateLimitedError
 
 LISTS = "lists"
-"""The target that stands for all lists of runs; no run has such an id."""
+"""Stands for the lists of runs among the targets, which are run ids otherwise."""
 
-# Up to so many runs are looked at one by one, by their own schedules, whatever happens: that is no load.
+# Up to so many runs are polled by their schedules, whatever fails: that is no load.
 FEW_RUNS = 3
-# So many targets must fail one after another, with no answer between them: one or two may have troubles of their own.
+# So many targets must fail in a row, with no answer in between: one or two may fail alone.
 _EVIDENCE = 3
 _FIRST_DELAY, _MAX_DELAY = 2.0, 30.0
 _JITTER = 0.1
-# A last look before a verdict, or a run that a callback told of, does not wait for the next probe, but for this.
+# A last look before a timeout, or at a run with a callback, waits no longer than this after the last probe.
 _MIN_GAP = 5.0
-# A Retry-After beyond this would leave a wait blind for hours.
+# A longer Retry-After would leave a wait blind for hours.
 MAX_RETRY_AFTER = 600.0
 
 
@@ -28,12 +28,12 @@ class Outage:
     """
     What failures in a row say about the service as a whole.
 
-    A target that failed while others were answered has a trouble of its own: its failures say nothing about the others
-    until it has been seen again.
+    A target that failed while others were answered is a suspect. Until it was seen again, its failures say nothing
+    about the service.
 
     Attributes:
         is_on: Whether the service as a whole is out of sight.
-        probes: Probes that failed since it is.
+        probes: Probes that failed since then.
     """
 
     is_on: bool = False
@@ -46,7 +46,7 @@ class Outage:
     _not_before: float = float("-inf")
 
     def keep(self, run_ids: set[str]) -> None:
-        """Forget all runs but these; with a few of them there is no need of an outage."""
+        """Forget all runs but these; a few runs are polled as if there were no outage."""
         self._failing &= run_ids | {LISTS}
         self._suspects &= run_ids | {LISTS}
         if len(run_ids) <= FEW_RUNS:
@@ -64,14 +64,14 @@ class Outage:
         self.is_on = False
 
     def note_failure(self, target: str, error: CoreClawError, *, now: float, watched: int) -> None:
-        """Record that nothing was heard of *target*, one of so many that are watched."""
+        """Record that *target*, one of *watched* runs, could not be read."""
         if error.retry_after is not None:
             self._not_before = max(self._not_before, now + min(error.retry_after, MAX_RETRY_AFTER))
         if self.is_on or watched <= FEW_RUNS:
             return
         if target not in self._suspects:
             self._failing.add(target)
-        # A refusal for its rate is about all requests, and the next one would be one more.
+        # A refusal for the rate is about all requests, so the next one would be refused too.
         if len(self._failing) >= _EVIDENCE or isinstance(error, RateLimitedError):
             self.is_on = True
             self.probes = 0
@@ -89,11 +89,11 @@ class Outage:
         self._next_probe = min(self._next_probe, max(now, self._probed_at + _MIN_GAP))
 
     def probe_at(self, last_looks: list[float]) -> float:
-        """Return when the next probe may leave; *last_looks* are the moments before deadlines that want one."""
-        wanted = min((moment for moment in last_looks if moment > self._probed_at), default=float("inf"))
+        """Return when the next probe may be sent; *last_looks* are the times of last looks before deadlines."""
+        wanted = min((time for time in last_looks if time > self._probed_at), default=float("inf"))
         soonest = min(self._next_probe, max(wanted, self._probed_at + _MIN_GAP))
         return max(soonest, self._not_before)
 
     def was_probed(self, now: float) -> bool:
-        """Return whether a probe has failed so lately that another one would say the same."""
+        """Return whether a probe failed so recently that another would say the same."""
         return self.is_on and now - self._probed_at <= _MIN_GAP + 1

@@ -1,4 +1,4 @@
-"""RunPoller: those who wait for runs take turns at looking at them all, without a task in the background."""
+"""RunPoller: the tasks that wait for runs take turns at polling all of them, without a background task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coreclaw_async._polling.waiters import LoopWaiters, Waiter
 
 
 class RunPoller:
-    """Looks at all runs that the tasks of one client wait for; each of its event loops waits for itself."""
+    """Polls all runs that the tasks of one client wait for, in each event loop separately."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -28,8 +28,8 @@ class RunPoller:
         """
         Return one of the waiter's runs that something happened to, or None when its deadline has passed.
 
-        Before the deadline passes its runs are looked at once more, which may take a second beyond it; two seconds
-        when the deadline had passed already. One task at a time for each waiter.
+        A last look is made shortly before the deadline and may end a second after it, or two seconds after the call if
+        the deadline had already passed. One task at a time for each waiter.
         """
         waiters = self._waiters()
         waiters.present[waiter] = None
@@ -48,14 +48,14 @@ class RunPoller:
             waiters.hand_over()
 
     def add(self, waiter: Waiter, tracked: TrackedRun) -> None:
-        """Have *waiter* wait for one more run; in the event loop that it waits in."""
+        """Have *waiter* wait for one more run; call it in the event loop of *waiter*."""
         waiter.tracked_runs[tracked.run_id] = tracked
         waiters = self._waiters()
         if tracked.next_look < waiters.wakes_at:
             waiters.wake_leader()
 
     def wake(self, run_id: str) -> None:
-        """Have the run looked at soon; may be called from any thread."""
+        """Have the run looked at soon; works from any thread."""
         with self._lock:
             loops = list(self._loops.items())
         for loop, waiters in loops:
@@ -76,7 +76,7 @@ class RunPoller:
         waiter.event = anyio.Event()
 
     async def _lead(self, waiters: LoopWaiters, leader: Waiter) -> None:
-        """Look for all until there is news for the leader, or its deadline has passed."""
+        """Poll for all waiters until there is news for the leader, or its deadline has passed."""
         waiters.leader = leader
         try:
             while not leader.news and not leader.is_late(self._clock.monotonic(), waiters.outage):

@@ -1,4 +1,4 @@
-"""Looking at many runs in few requests: which lists to read, how far, and whom to ask for alone."""
+"""PollRound: looks at many runs with few requests: which lists to read, how far, and which runs to get one by one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ TimeWindow = tuple[int, int]
 Report = Callable[[str, Run | errors.CoreClawError], bool]
 
 _AT_ONCE = 8
-# So many are asked one after another while nothing has been answered; then the trouble is not the service's.
+# So many are asked for one after another until something is answered; then the service as a whole works.
 _ONE_BY_ONE = 3
-# A reader of lists may look again where a list contradicts itself.
+# A page of a list that contradicts itself is read again.
 _SPARE_REQUESTS = 5
 
 
 class RunPages(Protocol):
-    """What reads a list page by page."""
+    """Reads a list page by page."""
 
     async def next_page(self) -> Page[Run] | None:
         """Return the next page, or None after the last."""
@@ -40,15 +40,15 @@ class RunPages(Protocol):
 @attrs.frozen(kw_only=True)
 class RunReader:
     """
-    Reads runs for one client; each request is sent once, as whoever asks asks again.
+    Reads runs for one client; each request is sent once, since it is repeated on a schedule.
 
     Attributes:
         look: Returns one run as it is now, given its id or the name of the last run.
-        list_runs: Returns a reader of the runs with a status (None: all) of a window (None: the current month) that
-            sends so many requests at most, and then raises PaginationError.
-        service_time: Returns what the service's clock shows, in Unix seconds.
-        emit: Told of each poll round.
-        timeout: Seconds after which a request that was not answered has failed.
+        list_runs: Takes a status (None for all), a window (None for the current month) and the most requests to send,
+            after which PaginationError is raised; returns a reader of these runs.
+        service_time: Returns the service's time in Unix seconds.
+        emit: Called with each poll round.
+        timeout: Seconds after which an unanswered request has failed.
     """
 
     look: Callable[[str], Awaitable[Run]]
@@ -66,22 +66,22 @@ class PollRound:
     """
     One look at the runs that are due.
 
-    Absence from a list is a reason to ask for the run, never a verdict, and the order of a list is a hint, never a
-    premise. Until the service has answered, requests leave one at a time; when it seems to be out of sight as a whole,
-    the rest is not asked for.
+    A run that is not in a list is asked for: absence decides nothing. The order of a list only helps to guess pages.
+    Requests are sent one at a time until the service has answered; in an outage of the whole service the rest is not
+    asked for.
 
     Args:
-        source: Where to look.
-        clock: What time it is.
-        cache: What the lists looked like.
-        outage: What is known about the service as a whole.
-        due: The runs, each as it was last seen.
-        names: Names of last runs, which stand in no list.
-        watched: How many runs are waited for, those included that are not due.
-        report: Told what was found of each run; returns whether somebody waits for it.
+        source: Reads runs.
+        clock: Measures time.
+        cache: What the lists looked like when they were read last.
+        outage: Whether the service as a whole is out of sight.
+        due: The runs to look at, each as it was last seen.
+        names: Names of last runs, which are in no list.
+        watched: How many runs are waited for, also those that are not due.
+        report: Called with what was found of each run; returns whether somebody waits for it.
 
     Attributes:
-        heard_at: When the last answer or failure came, or when the poll round began.
+        heard_at: When the last answer or failure came, at first when the poll round began.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PollRound:
 
     @property
     def polled(self) -> RunsPolled:
-        """What was done, for whoever counts."""
+        """What was done, as an event."""
         return RunsPolled(
             due=len(self._due) + len(self._names),
             seen=self._seen,
@@ -125,7 +125,7 @@ class PollRound:
         )
 
     async def take(self) -> None:
-        """Look at all that are due, and report what was found."""
+        """Look at all runs that are due, and report what was found."""
         now = moment_of(self._source.service_time())
         self._months = self._by_month(now)
         await self._probe()
@@ -135,7 +135,7 @@ class PollRound:
         await self._ask_for(self._names)
 
     def abandon(self, seconds: float) -> None:
-        """Record, after the poll round was cancelled, that what had been asked so long ago was not answered."""
+        """After the poll round was cancelled, record as failed what was asked for *seconds* ago or earlier."""
         now = self._clock.monotonic()
         late = {target: now - since for target, since in self._asking.items() if now - since >= seconds}
         self._asking.clear()
@@ -147,7 +147,7 @@ class PollRound:
                 self._take_look(target, error)
 
     def _by_month(self, now: dt.datetime) -> dict[Month, dict[str, Run | None]]:
-        """Return the runs by the month in whose list they stand; an id that does not tell stands for a new run."""
+        """Return the runs by the month whose list holds them; an id that tells no time counts as new."""
         months: dict[Month, dict[str, Run | None]] = {}
         for run_id, run in self._due.items():
             created = creation_time(run_id)
@@ -156,7 +156,7 @@ class PollRound:
         return months
 
     async def _probe(self) -> None:
-        """Ask for one run alone in every other probe, each time for another one: a list may have its own troubles."""
+        """In an outage, make every other probe one for a single run, each time another: a list may fail on its own."""
         probes = self._outage.probes
         if not self._outage.is_on or probes % 2 == 0:
             return
@@ -169,7 +169,7 @@ class PollRound:
     async def _look_at_month(
         self, left: dict[str, Run | None], estimate: ListEstimate, window: TimeWindow | None
     ) -> None:
-        """Find the runs in *left* by the cheapest method, which is chosen anew after each page."""
+        """Find the runs in *left* by the cheapest method, chosen again after each page."""
         newest: RunPages | None = None
         total = len(left)
         pages_read = 0
@@ -201,7 +201,7 @@ class PollRound:
     async def _read_states(
         self, left: dict[str, Run | None], estimate: ListEstimate, window: TimeWindow | None
     ) -> None:
-        """Take those out of *left* that are running or ready."""
+        """Report the running and ready runs, and take them out of *left*."""
         before = len(left)
         first = await self._read_status(RunStatus.RUNNING, left, window)
         # A running run does not become ready again; the ready list pays off from two other runs on.
@@ -212,7 +212,7 @@ class PollRound:
     async def _read_status(
         self, status: RunStatus, left: dict[str, Run | None], window: TimeWindow | None
     ) -> Page[Run] | None:
-        """Read a list of states for as long as that is cheaper than asking, and return its first page."""
+        """Read the list of a status for as long as that is cheaper than single requests; return its first page."""
         reader = self._source.list_runs(status, window, len(left) + _SPARE_REQUESTS)
         first = page = await self._read_page(reader, left)
         rest = 0 if first is None or first.count is None else math.ceil(first.count / PAGE) - 1
@@ -240,7 +240,7 @@ class PollRound:
         self._cache.note_success()
         self._take_answer(LISTS)
         for run in () if page is None else page.items:
-            if run.status is None:  # It tells nothing: whoever is not found in a list is asked for.
+            if run.status is None:  # It tells nothing; the run is asked for.
                 continue
             if self._report(run.run_id, run):
                 self._seen += 1
@@ -248,8 +248,8 @@ class PollRound:
         return page
 
     async def _ask_for(self, left: dict[str, Run | None]) -> None:
-        """Ask for each run, several at once as soon as one was answered."""
-        # What is taken last goes first: those that have troubles of their own hold up nobody.
+        """Get each run, several at once as soon as one was answered."""
+        # The last is taken first: runs that failed alone hold up no other.
         for run_id in [run_id for run_id in left if not self._outage.is_suspect(run_id)]:
             left[run_id] = left.pop(run_id)
         if self._watched > FEW_RUNS:
@@ -262,7 +262,7 @@ class PollRound:
                 group.start_soon(self._ask_on, left)
 
     async def _ask_until_answered(self, left: dict[str, Run | None], *, most: int) -> None:
-        """Ask for one run after another until the service has answered, for so many at most."""
+        """Get one run after another until the service has answered, at most *most* of them."""
         for _ in range(most):
             if left and not self._has_answer:
                 await self._ask(left.popitem()[0])
@@ -283,9 +283,9 @@ class PollRound:
         self._take_look(run_id, found)
 
     def _take_look(self, run_id: str, found: Run | errors.CoreClawError) -> None:
-        """Report a look at one run, and record what it says about the service."""
+        """Report what was found of one run, and record what it says about the service."""
         if isinstance(found, errors.CoreClawError):
-            found.__traceback__ = None  # It is kept, and must not keep these frames.
+            found.__traceback__ = None  # The error is kept, and must not keep these frames alive.
         self._report(run_id, found)
         if isinstance(found, Run):
             self._seen += 1
@@ -301,11 +301,11 @@ class PollRound:
             self._take_failure(run_id, found)
 
     def _take_list_failure(self, error: errors.CoreClawError) -> None:
-        """Record that a list could not be read, which says nothing about any run."""
+        """Record that a list could not be read; that says nothing about any run."""
         error.__traceback__ = None
         self._failures += 1
         is_answer = is_service_speaking(error)
-        # A list that fails like this may fail for ever while single runs can be read.
+        # Such a list may stay unreadable while single runs can be read.
         is_lasting = is_answer or isinstance(error, errors.InvalidResponseError | errors.ConfigurationError)
         self._cache.note_failure(self._clock.monotonic(), is_lasting=is_lasting)
         if is_answer:
@@ -323,11 +323,11 @@ class PollRound:
         now = self.heard_at = self._clock.monotonic()
         self._outage.note_failure(target, error, now=now, watched=self._watched)
         if self._outage.is_on:
-            self._cache.forgive()  # It was no trouble of the lists.
+            self._cache.forgive()  # The lists were not the reason.
             self._give_up(error)
 
     def _give_up(self, error: errors.CoreClawError) -> None:
-        """Report the same failure for all that are left."""
+        """Report the same failure for all runs that are left."""
         for left in (*self._months.values(), self._names):
             for run_id in left:
                 self._report(run_id, error)

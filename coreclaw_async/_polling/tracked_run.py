@@ -1,4 +1,4 @@
-"""One run that somebody waits for: when to look at it, and what each look means. No I/O."""
+"""TrackedRun: a run that somebody waits for: when to look at it, and what each look means. No I/O."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ logger = logging.getLogger("coreclaw_async")
 LAST_LOOK = 1.0
 """Seconds before its deadline at which a wait looks once more."""
 
-# What is seen once or twice may be an answer that came late.
+# One or two such answers may be late ones.
 _MIN_SAMPLES = 3
-# Looks that are due within this share of their delay come along, so that jitter does not part what began together.
+# Runs that are due within this share of their delay are looked at too, so that jitter does not separate them.
 _TOGETHER = 0.2
 
 
@@ -52,18 +52,18 @@ def _grace(_: object, attribute: attrs.Attribute[float], value: float) -> None:
 @attrs.frozen(kw_only=True)
 class PollSchedule:
     """
-    When a run that is waited for is looked at.
+    How often a run is looked at while somebody waits for it.
 
     Runs that are due together are looked at together, so a run may be looked at up to a fifth of its delay early.
 
     Attributes:
-        delays: Seconds between the looks; the last one goes on for ever (docs, api/run-lifecycle: 2, 5, 10, 15).
-        jitter: By which share of itself each delay is made shorter or longer at random, from 0 to below 1.
+        delays: Seconds between the looks; the last one is repeated (docs, api/run-lifecycle: 2, 5, 10, 15).
+        jitter: Share by which each delay is made shorter or longer at random, from 0 to below 1.
         abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation: from the first
-            look in a row that shows it, and for three looks at least.
-        not_found_grace: Seconds that the service may say of a run that there is none: from the first such answer in a
-            row, and for three of them at least. The 404 of a gateway is no such answer. A look that failed otherwise
-            ends either row.
+            look in a row that shows it, and for at least three looks.
+        not_found_grace: Seconds that the service may say that there is no such run: from the first such answer in a
+            row, and for at least three of them. The 404 of a gateway does not count. A look that fails in another way
+            ends both rows.
     """
 
     delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
@@ -85,7 +85,7 @@ class PollSchedule:
 @attrs.frozen
 class Change:
     """
-    A run in another state than before.
+    A change of a run.
 
     Attributes:
         run: The run now.
@@ -110,7 +110,7 @@ class _Streak:
     samples: int = 0
 
     def is_proof_with(self, now: float, grace: float) -> bool:
-        """Take the answer once more, and return whether it lasts for *grace* seconds and is no single sample."""
+        """Count the answer once more; return whether it has lasted for *grace* seconds and at least three answers."""
         self.since = now if self.since is None else self.since
         self.samples += 1
         return self.samples >= _MIN_SAMPLES and now - self.since >= grace
@@ -122,21 +122,21 @@ class TrackedRun:
     A run that somebody waits for.
 
     Attributes:
-        run_id: The run, or the name of the last run, which stands for it until it was seen (`last_run_name`).
+        run_id: The run; or, until it was seen, the name of the last run (`last_run_name`).
         schedule: When to look.
         began: When the wait began, on the monotonic clock.
-        deadline: When it is given up; infinity for never.
-        tells_all: Whether each look counts as news, and not changes alone.
-        is_name: Whether *run_id* is a name; the first look that shows which run it is ends the tracking of the name.
+        deadline: When the wait ends, on the same clock; infinity for never.
+        tells_all: Whether each look is news, not only a change.
+        is_name: Whether *run_id* is a name; it is tracked until a look shows which run it is.
         run: The run as it was last seen.
         error: Why it cannot be waited for any longer.
         is_over: Whether the run has ended, was ``aborting`` for too long, or cannot be waited for.
         next_look: When to look next.
         delay: Seconds between the last look and the next one.
-        not_before: When the service wants to be asked again at the earliest.
-        looked_at: When the last look began, whatever came of it.
-        changes: What happened and nobody was told of yet.
-        is_queued: Whether somebody is about to be told.
+        not_before: The earliest time at which the service wants to be asked again.
+        looked_at: When the last look began, whatever its result.
+        changes: Changes that nobody was told of yet.
+        is_queued: Whether it is in the news of its waiter.
         seen_at: When the run was last seen, or the wait began.
         unseen_since: When the first of the looks in a row failed, or None.
         failure: What the last look failed with, or None.
@@ -173,7 +173,7 @@ class TrackedRun:
         return self.next_look <= now
 
     def is_nearly_due(self, now: float) -> bool:
-        """Return whether a look that others need anyhow counts as one of the schedule."""
+        """Return whether a look that other runs need anyhow may replace the next one of the schedule."""
         return self.next_look - _TOGETHER * self.delay <= now
 
     def unseen_for(self, now: float) -> float:
@@ -181,7 +181,7 @@ class TrackedRun:
         return 0.0 if self.unseen_since is None else now - self.unseen_since
 
     def wake(self, at: float) -> None:
-        """Make the run due because something happened to it, and look often again: it may not show at once."""
+        """Make the run due since something happened to it, and restart the schedule: it may not show at once."""
         self.next_look = at
         self._jittered_delays = self.schedule.jittered_delays()
 
@@ -189,7 +189,7 @@ class TrackedRun:
         """
         Record a look that began at *began*, and return whether that is news.
 
-        A look that came by chance does not count as one of the schedule; it only puts off the next one.
+        A look that was not nearly due does not count as one of the schedule, but puts off the next one.
         """
         if self.is_over:
             return False
@@ -226,7 +226,7 @@ class TrackedRun:
             self.unseen_since = now
         self._aborting = _Streak()
         if isinstance(error, errors.NotFoundError) and is_service_code(error.code):
-            # No source promises that a new run can be read at once (contract, read-after-write).
+            # The service does not promise that a new run can be read at once (contract, read-after-write).
             is_lost = self._unknown.is_proof_with(now, self.schedule.not_found_grace)
         else:
             self._unknown = _Streak()
@@ -239,20 +239,20 @@ class TrackedRun:
         return is_lost
 
     def _before_deadline(self, now: float, wanted: float) -> float:
-        """Return *wanted*, or shortly before the deadline, so that a run that has just ended is not given up on."""
+        """Return *wanted* or, if that is too late, the time for a last look: the run may just have ended."""
         last = self.deadline - LAST_LOOK
         return last if now < last < wanted else wanted
 
 
 def ends_every_wait(error: errors.CoreClawError) -> bool:
-    """Return whether nobody can wait any longer: the client is closed, or the service itself refuses the key."""
+    """Return whether all waits must end: the client is closed, or the service itself refuses the key."""
     if isinstance(error, errors.AuthenticationError):
         return is_service_code(error.code)
     return isinstance(error, errors.ConfigurationError)
 
 
 def is_service_speaking(found: errors.CoreClawError) -> bool:
-    """Return whether the service itself has answered, for better or worse, and not a gateway or nobody."""
+    """Return whether the service itself has answered, not a gateway, and is not failing as a whole."""
     if isinstance(found, errors.ServiceError | errors.RateLimitedError):
         return False
     return isinstance(found, errors.PaginationError) or (
@@ -261,7 +261,7 @@ def is_service_speaking(found: errors.CoreClawError) -> bool:
 
 
 def _copy_for(run_id: str | None, error: errors.CoreClawError) -> errors.CoreClawError:
-    """Return an error of its own for one wait: several may end by the same look, each in a task of its own."""
+    """Return a copy of *error* for one wait: one look may end several, each in its own task."""
     own = copy.copy(error)
     own.__cause__ = error.__cause__
     own.run_id = run_id

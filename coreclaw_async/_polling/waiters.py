@@ -1,4 +1,4 @@
-"""Those who wait for runs: each one, and all of one event loop together."""
+"""Waiter: somebody who waits for runs; LoopWaiters: all of them in one event loop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from coreclaw_async.events import RunsPolled
 
 logger = logging.getLogger("coreclaw_async")
 
-# The more runs are waited for, the more of them are worth looking at together.
+# The more runs are waited for, the longer the pause between two looks, so that more of them are due together.
 _SPACING_PER_RUN = 0.001
 _MAX_SPACING = 1.0
-# A look that began so lately need not be made again before a verdict.
+# A younger look need not be repeated before a wait times out.
 _FRESH = 2.0
 WARN_SECONDS = 60.0
-"""Seconds between two warnings that nothing can be seen."""
+"""Seconds between two warnings that runs cannot be read."""
 
 _MAX_WAKES = 10_000
 
@@ -35,13 +35,13 @@ class Waiter:
     Somebody who waits for one run or for many.
 
     Attributes:
-        source: Where to look when it is this one's turn; never with settings of this waiter's own.
+        source: Reads runs when it is this waiter's turn, with the settings of the client.
         tracked_runs: The runs that have not ended, by id.
         deadline: When to give up, on the monotonic clock; infinity for never.
-        emit: Told of the poll rounds that take place meanwhile, or None.
-        news: Tracked runs that something happened to, in order.
-        last_look: When to look once more before the verdict.
-        gives_up_at: When the verdict does not wait for that look any longer.
+        emit: Called with the poll rounds that take place meanwhile, or None.
+        news: Tracked runs with news, in order.
+        last_look: When to look once more before the wait times out.
+        gives_up_at: When it times out even if that look has not ended.
     """
 
     source: RunReader
@@ -69,7 +69,7 @@ class Waiter:
         return cls(source, {tracked.run_id: tracked for tracked in tracked_runs}, deadline, emit)
 
     def come(self, now: float) -> None:
-        """Want a look before the verdict also when the deadline passed while nobody was waiting."""
+        """Ask for a last look too if the deadline passed while nobody called `RunPoller.news`."""
         if now < self.deadline:
             return
         self.last_look = now
@@ -79,7 +79,7 @@ class Waiter:
                 tracked.next_look = min(tracked.next_look, max(tracked.not_before, now))
 
     def is_late(self, now: float, outage: Outage) -> bool:
-        """Return whether the deadline has passed, and a last look has been made or takes too long."""
+        """Return whether the deadline has passed and the last look was made or takes too long."""
         if now < self.deadline:
             return False
         if now >= self.gives_up_at or outage.was_probed(now):
@@ -90,7 +90,7 @@ class Waiter:
         )
 
     def stirs_at(self, now: float) -> float:
-        """Return the next moment at which this waiter may become late."""
+        """Return the next time at which this waiter may become late."""
         return self.deadline if now < self.deadline else self.gives_up_at
 
     def next_look(self) -> float:
@@ -98,7 +98,7 @@ class Waiter:
         return min((tracked.next_look for tracked in self.tracked_runs.values()), default=float("inf"))
 
     def tell(self, tracked: TrackedRun) -> None:
-        """Wake with news of *tracked*."""
+        """Wake the waiter with news of *tracked*."""
         if tracked.is_over:
             del self.tracked_runs[tracked.run_id]
         if not tracked.is_queued:
@@ -107,7 +107,7 @@ class Waiter:
         self.event.set()
 
     def take_news(self) -> TrackedRun:
-        """Return the first tracked run that there is news of."""
+        """Return the first tracked run with news."""
         tracked = self.news.popleft()
         tracked.is_queued = False
         return tracked
@@ -116,18 +116,18 @@ class Waiter:
 @attrs.define(eq=False)
 class LoopWaiters:
     """
-    Those who wait in one event loop.
+    The waiters of one event loop.
 
     Attributes:
-        present: Waiters that are inside `RunPoller.news` now; the runs of others are not looked at.
-        leader: The one of them that looks for all.
+        present: Waiters in `RunPoller.news` now; only their runs are looked at.
+        leader: The waiter that polls for all.
         outage: What is known about the service as a whole.
         not_before: When the next look may begin.
-        wakes: Runs that something is known to have happened to, and since when.
+        wakes: Runs that something has happened to, and when.
         sleep_scope: The scope of the leader's sleep, or None.
         wakes_at: When that sleep ends by itself.
-        is_failing: Whether looks at some runs may be failing.
-        warned_at: When a warning was logged last that nothing can be seen.
+        is_failing: Whether some runs may be unreadable now.
+        warned_at: When it was last warned that runs cannot be read.
     """
 
     present: dict[Waiter, None] = attrs.field(factory=dict[Waiter, None])
@@ -141,7 +141,7 @@ class LoopWaiters:
     warned_at: float = float("-inf")
 
     def hand_over(self) -> None:
-        """Have somebody else lead; whoever is woken and cannot hands over in turn."""
+        """Wake another waiter to lead; if it cannot, it hands over in turn."""
         if self.leader is None and self.present:
             next(iter(self.present)).event.set()
 
@@ -151,14 +151,14 @@ class LoopWaiters:
             self.sleep_scope.cancel()
 
     def note_wake(self, run_id: str, now: float) -> None:
-        """Remember that something happened to a run, for as long as nobody has looked at it."""
+        """Record that something happened to a run, until somebody looks at it."""
         self.wakes[run_id] = now
         if len(self.wakes) > _MAX_WAKES:
             del self.wakes[next(iter(self.wakes))]
         self.wake_leader()
 
     def take_wakes(self) -> None:
-        """Make the runs due that something happened to."""
+        """Make the runs due to which something happened."""
         if not self.wakes:
             return
         taken: set[str] = set()
@@ -179,7 +179,7 @@ class LoopWaiters:
         return max(soonest, self.not_before + spacing)
 
     def due(self, now: float) -> list[TrackedRun]:
-        """Return what to look at now: all when the service has been out of sight, else who is due, or nearly so."""
+        """Return the runs to look at now: those that are due or nearly due, and in an outage all."""
         tracked_runs = [tracked for waiter in self.present for tracked in waiter.tracked_runs.values()]
         if self.outage.is_on:
             return tracked_runs
@@ -189,13 +189,13 @@ class LoopWaiters:
         return [tracked for tracked in nearly if tracked.is_due(now)]
 
     def wake_late(self, now: float) -> None:
-        """Wake those whose time is up."""
+        """Wake the waiters that are late."""
         for waiter in self.present:
             if waiter.is_late(now, self.outage):
                 waiter.event.set()
 
     def warn(self, now: float) -> None:
-        """Log once a minute that waits without a deadline see nothing."""
+        """Log once a minute that runs which are waited for without a deadline cannot be read."""
         if not self.is_failing or now - self.warned_at < WARN_SECONDS:
             return
         failing = [
@@ -220,7 +220,7 @@ class LoopWaiters:
             )
 
     async def sleep(self, clock: Clock, until: float) -> None:
-        """Sleep, at most until somebody may be late, and wake those who are."""
+        """Sleep until *until* or until a waiter may be late, and wake those that are."""
         now = clock.monotonic()
         self.wakes_at = min(until, *(waiter.stirs_at(now) for waiter in self.present))
         with anyio.CancelScope() as scope:

@@ -387,6 +387,15 @@ async def test_a_descriptor_is_written_to_where_it_stands(target: Path, name: st
 
 
 @ONE_BACKEND
+async def test_a_large_file_is_copied_to_a_descriptor_in_steps(target: Path) -> None:
+    content = b"title\r\n" + b"x" * 3_000_000 + b"\r\n"
+    with target.open("wb") as file:
+        await fetch(f"/proc/self/fd/{file.fileno()}", host=StorageHost([part(content)]))
+
+    assert target.read_bytes() == content
+
+
+@ONE_BACKEND
 async def test_a_pipe_that_nobody_reads_is_an_error_that_names_the_run() -> None:
     reader, writer = os.pipe()
     os.close(reader)
