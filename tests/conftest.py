@@ -48,7 +48,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     has_both_clients = getattr(metafunc.module, "AsyncCoreClaw", None) is either_client.AsyncCoreClaw
     if has_both_clients and metafunc.definition.get_closest_marker("async_client_only") is None:
         kinds.append("blocking")
-    metafunc.parametrize("anyio_backend", kinds, indirect=True)
+    slow = getattr(metafunc.module, "SLOW_BACKENDS", ())  # What a module leaves to the endurance run.
+    values = [pytest.param(kind, marks=pytest.mark.endurance) if kind in slow else kind for kind in kinds]
+    metafunc.parametrize("anyio_backend", values, indirect=True)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from coreclaw_async import CoreClawError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
+SLOW_BACKENDS = ("trio", "blocking")
 KEY = "scraper_api_S3cr3t+/=%41~key"
 WORKER = "coreclaw/google-maps-scraper"
 LIBRARIES = ("httpx", "httpcore.http11", "httpcore.socks", "hpack.hpack", "hpack.table")

@@ -23,6 +23,7 @@ from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
 
+SLOW_BACKENDS = ("trio", "blocking")
 KEY = "scraper_api_S3cr3tOfMine"
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}

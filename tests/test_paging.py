@@ -19,6 +19,7 @@ from paging.list_model import DIALECTS, EACH_DIALECT, EACH_ECHO, Dialect
 from coreclaw_async import NoReplyError, PaginationError, RetryPolicy
 from coreclaw_async.testing import FakeService, faults
 
+SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 
 

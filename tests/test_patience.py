@@ -26,6 +26,7 @@ from coreclaw_async import (
 from coreclaw_async._operations.run_lists import list_reader
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 ACCOUNT = envelope({"balance": "1.00"})

@@ -275,7 +275,7 @@ def test_what_only_others_may_write_is_refused(open_folder: Path) -> None:
     assert refused == {
         "theirs.csv": "The file is another user's",
         "rows.csv": "Permission denied",
-        "pipe": "It may not be written to",
+        "pipe": "You may not write to it",
     }
 
 

@@ -20,6 +20,7 @@ from coreclaw_async import (
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
 
+SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 PACKED = gzip.compress(b'{"code":0,"message":"success","data":{}}')
 ACCOUNT = json.dumps({"code": 0, "message": "success", "data": {"balance": "1.00"}}).encode()

@@ -26,6 +26,7 @@ from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
 from coreclaw_async import CoreClaw, DownloadError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, faults
 
+SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{16}\.coreclaw-part")
 ONCE = RetryPolicy(max_attempts=1)

@@ -15,6 +15,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 import trustme
+from backends import slowly
 from either_client import AsyncCoreClaw
 from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, http, read_request, reset, serve_sockets
 from tls_tunnel import tls_server_context
@@ -40,7 +41,7 @@ def start_answer(request: RawRequest, server: RawServer) -> bytes:
     return envelope({"run_slug": RUN_IDS[len(server.of("POST"))]})
 
 
-@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
+@slowly("surplus", *SURPLUS.values())
 async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start(surplus: bytes) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return ACCOUNT + surplus if request.method == "GET" else start_answer(request, server)
@@ -55,7 +56,7 @@ async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start(surplus:
 
 
 @pytest.mark.async_client_only
-@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
+@slowly("surplus", *SURPLUS.values())
 async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start_by_a_callers_own_client(surplus: bytes) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return ACCOUNT + surplus if request.method == "GET" else start_answer(request, server) + surplus
@@ -70,7 +71,7 @@ async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start_by_a_cal
     assert len(server.of("POST")) == 3
 
 
-@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS.keys())
+@slowly("surplus", *SURPLUS.values())
 async def test_bytes_beyond_an_answer_to_a_start_are_not_taken_for_that_of_the_next(surplus: bytes) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return start_answer(request, server) + surplus
@@ -204,7 +205,7 @@ async def test_a_start_that_queues_in_a_callers_pool_is_not_answered_by_what_cam
 
 
 @pytest.mark.async_client_only
-@pytest.mark.parametrize("turns", range(6))
+@slowly("turns", 2, 0, 1, 3, 4, 5)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_closing_a_client_while_a_request_connects_leaves_no_connection_open(method: str, turns: int) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:

@@ -25,6 +25,7 @@ from coreclaw_async import (
 from coreclaw_async.events import Event, RequestSent, RunStarted
 from coreclaw_async.testing import FakeService, faults
 
+SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 QUICK = RetryPolicy(max_attempts=2, first_delay=0.01, max_delay=0.01)

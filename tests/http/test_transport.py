@@ -38,6 +38,7 @@ from coreclaw_async.events import Event, PageRead, RequestSent, RetryScheduled, 
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
+SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 

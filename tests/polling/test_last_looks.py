@@ -26,6 +26,7 @@ from coreclaw_async import (
 from coreclaw_async.events import RequestSent, RunsPolled
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 OTHER = "someone/another-worker"
 

@@ -24,6 +24,7 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, RecordedRequest, RunScript, faults
 
+SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 STEADY = PollSchedule(jitter=0.0)
 MINUTE = 60.0
