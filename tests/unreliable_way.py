@@ -16,6 +16,7 @@ class UnreliableWay:
         port: The port.
         answers: Pieces that the server has sent, over all connections.
         cut_at: The piece that does not arrive any more: its connection is cut.
+        cut_answer: Bytes in the piece that does not arrive any more: its connection is cut.
         cut_before: What the server does not get any more: the connection over which it is sent is cut.
         silent_at: The piece from which on its connection is silent, and open to the server all the while.
         silent: Connections to the server that are silent by now, in both directions.
@@ -31,6 +32,7 @@ class UnreliableWay:
         self.cut_at: int | None = None
         self.silent_at: int | None = None
         self.cut_before: bytes | None = None
+        self.cut_answer: bytes | None = None
         self.silent: set[asyncio.StreamWriter] = set()
         self.goes_on = asyncio.Event()
         self.is_closed = False
@@ -90,6 +92,9 @@ class UnreliableWay:
             self.answers += 1
             self.seen.append(data)
             if self.answers == self.cut_at:
+                return
+            if self.cut_answer is not None and self.cut_answer in data:
+                self.cut_answer = None
                 return
             if self.answers == self.silent_at:
                 self.silent.add(to_server)
