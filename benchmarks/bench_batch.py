@@ -17,12 +17,12 @@ from report import Report, Row, at_least, at_most, parser
 from stub_server import forget_proxies
 
 from coreclaw_async import AsyncCoreClaw, RunSpec
-from coreclaw_async._batches.admission import Limits
-from coreclaw_async._batches.batch_ledger import BatchLedger
-from coreclaw_async._batches.engine import Engine
-from coreclaw_async._batches.part_files import PartFiles
-from coreclaw_async._batches.specs import PlannedSpec
-from coreclaw_async.ledger import BatchItem, ItemOrigin
+from coreclaw_async.batch import BatchItem, ItemOrigin
+from coreclaw_async.batch._admission import Limits
+from coreclaw_async.batch._engine import Engine
+from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._row_files import PartFiles
+from coreclaw_async.batch._specs import PlannedSpec
 from coreclaw_async.models import Page
 from coreclaw_async.models import Row as ResultRow
 from coreclaw_async.testing import FakeService, RunScript

@@ -5,7 +5,7 @@ How the package is laid out; imports point down the list and never up:
 
 * ``_sync``: `CoreClaw`, the same for callers who block, generated from the async classes
 * `coreclaw_async._client`: `AsyncCoreClaw`, the entry point
-* `batch`, `ledger`, ``_batches``: many runs, one payment each
+* `batch`: many runs, one payment each
 * ``_resources``: one module per group of endpoints, one method per operation
 * ``_operations``: what several groups share: starting, waiting, lists, rows, exports
 * ``_paging``, ``_polling``, `callbacks`: lists to their end, and runs to theirs
@@ -14,8 +14,8 @@ How the package is laid out; imports point down the list and never up:
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
 
-Above them stand `shards` and ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel``
-(tracing) and ``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes ``_sync/generated.py``.
+Above them stand ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel`` (tracing) and
+``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes ``_sync/generated.py``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -96,17 +96,22 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.evidence import SettleTimes
-    from coreclaw_async._batches.outcomes import BatchOutcome
-    from coreclaw_async._batches.pruning import PrunedBatch
-    from coreclaw_async._batches.records import BatchRecord
-    from coreclaw_async._batches.reports import BatchReport
-    from coreclaw_async._batches.shard import Shard
-    from coreclaw_async._batches.specs import RunSpec
-    from coreclaw_async._batches.totals import RunTotals
-    from coreclaw_async.batch import AsyncBatch
-    from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
-    from coreclaw_async.shards import ShardReport, ShardSpec, run_shard, run_shard_async
+    from coreclaw_async.batch import (
+        AsyncBatch,
+        BatchItem,
+        BatchItemRun,
+        BatchItemState,
+        BatchOutcome,
+        BatchRecord,
+        BatchReport,
+        ItemOrigin,
+        PrunedBatch,
+        RunSpec,
+        RunTotals,
+        SettleTimes,
+        Shard,
+    )
+    from coreclaw_async.distributed.shards import ShardReport, ShardSpec, run_shard, run_shard_async
 
 __all__ = [
     "AbortedRun",
@@ -203,22 +208,22 @@ __all__ = [
 # Not every program has batches, and what they need takes time to import.
 _LATE = {
     "AsyncBatch": "coreclaw_async.batch",
-    "BatchOutcome": "coreclaw_async._batches.outcomes",
-    "BatchRecord": "coreclaw_async._batches.records",
-    "BatchReport": "coreclaw_async._batches.reports",
-    "PrunedBatch": "coreclaw_async._batches.pruning",
-    "RunTotals": "coreclaw_async._batches.totals",
-    "ItemOrigin": "coreclaw_async.ledger",
-    "BatchItem": "coreclaw_async.ledger",
-    "BatchItemRun": "coreclaw_async.ledger",
-    "BatchItemState": "coreclaw_async.ledger",
-    "RunSpec": "coreclaw_async._batches.specs",
-    "SettleTimes": "coreclaw_async._batches.evidence",
-    "Shard": "coreclaw_async._batches.shard",
-    "ShardReport": "coreclaw_async.shards",
-    "ShardSpec": "coreclaw_async.shards",
-    "run_shard": "coreclaw_async.shards",
-    "run_shard_async": "coreclaw_async.shards",
+    "BatchOutcome": "coreclaw_async.batch",
+    "BatchRecord": "coreclaw_async.batch",
+    "BatchReport": "coreclaw_async.batch",
+    "PrunedBatch": "coreclaw_async.batch",
+    "RunTotals": "coreclaw_async.batch",
+    "ItemOrigin": "coreclaw_async.batch",
+    "BatchItem": "coreclaw_async.batch",
+    "BatchItemRun": "coreclaw_async.batch",
+    "BatchItemState": "coreclaw_async.batch",
+    "RunSpec": "coreclaw_async.batch",
+    "SettleTimes": "coreclaw_async.batch",
+    "Shard": "coreclaw_async.batch",
+    "ShardReport": "coreclaw_async.distributed.shards",
+    "ShardSpec": "coreclaw_async.distributed.shards",
+    "run_shard": "coreclaw_async.distributed.shards",
+    "run_shard_async": "coreclaw_async.distributed.shards",
 }
 
 

@@ -40,10 +40,10 @@ from coreclaw_async.events import EventHook
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches.
-    from coreclaw_async._batches.batch_context import OnAmbiguous
-    from coreclaw_async._batches.evidence import SettleTimes
-    from coreclaw_async._batches.shard import Shard
-    from coreclaw_async.batch import AsyncBatch
+    from coreclaw_async.batch._batch import AsyncBatch
+    from coreclaw_async.batch._context import OnAmbiguous
+    from coreclaw_async.batch._evidence import SettleTimes
+    from coreclaw_async.batch._shard import Shard
 
 DEFAULT_BASE_URL = "https://openapi.coreclaw.com"
 DEFAULT_TIMEOUT = 60.0
@@ -298,7 +298,7 @@ class AsyncCoreClaw:
         Raises:
             ValueError: An argument is out of range.
         """
-        from coreclaw_async.batch import AsyncBatch
+        from coreclaw_async.batch._batch import AsyncBatch
 
         return AsyncBatch(
             self._context,

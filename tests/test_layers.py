@@ -26,12 +26,12 @@ LAYERS = [
     {"_paging", "_polling", "callbacks"},
     {"_operations"},
     {"_resources"},
-    {"_batches", "batch", "ledger"},
+    {"batch"},
     {"_client"},
     {"_sync"},
-    {"shards"},
+    {"distributed"},
     {""},  # The package itself, which offers the names.
-    {"__main__", "_tools", "cli", "distributed", "otel", "testing"},
+    {"__main__", "_tools", "cli", "otel", "testing"},
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_http", "testing", "cli"}
@@ -40,7 +40,7 @@ ASYNCIO_IS_FOR = {
     "coreclaw_async._sync.batches",
     "coreclaw_async._sync.loop_thread",
     "coreclaw_async._sync.runtime",
-    "coreclaw_async._batches.postgres_driver",
+    "coreclaw_async.batch._store.postgres_driver",
 }  # asyncpg is for it alone.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},

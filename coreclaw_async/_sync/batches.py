@@ -12,8 +12,7 @@ from coreclaw_async._sync.runtime import Bridge
 if TYPE_CHECKING:
     import asyncio  # Imported late elsewhere: it takes longer than the rest of the package.
 
-    from coreclaw_async._batches.specs import RunSpec
-    from coreclaw_async.batch import AsyncBatch
+    from coreclaw_async.batch import AsyncBatch, RunSpec
 
 
 class BatchBlock:

@@ -63,14 +63,14 @@ from coreclaw_async.models import (
 )
 
 if TYPE_CHECKING:
-    from coreclaw_async._batches.batch_context import OnAmbiguous
-    from coreclaw_async._batches.evidence import SettleTimes
-    from coreclaw_async._batches.outcomes import BatchOutcome
-    from coreclaw_async._batches.pruning import PrunedBatch
-    from coreclaw_async._batches.records import BatchRecord
-    from coreclaw_async._batches.reports import BatchReport
-    from coreclaw_async._batches.shard import Shard
-    from coreclaw_async.ledger import BatchItem, BatchItemRun, BatchItemState
+    from coreclaw_async.batch._context import OnAmbiguous
+    from coreclaw_async.batch._evidence import SettleTimes
+    from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState
+    from coreclaw_async.batch._outcomes import BatchOutcome
+    from coreclaw_async.batch._pruning import PrunedBatch
+    from coreclaw_async.batch._records import BatchRecord
+    from coreclaw_async.batch._reports import BatchReport
+    from coreclaw_async.batch._shard import Shard
 
 
 class SyncAccount:

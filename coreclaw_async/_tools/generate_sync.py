@@ -83,7 +83,7 @@ CLIENT_METHODS = {
 # Methods of batches that are written by hand, in `_sync/batches.py`.
 BATCH_BLOCK = {"__init__", "__repr__", "__aenter__", "__aexit__", "name", "plan"}
 # Imported for type checkers only, as the client does: not every program has batches.
-LATE = ("coreclaw_async.batch", "coreclaw_async._batches", "coreclaw_async.ledger")
+LATE = ("coreclaw_async.batch",)
 OWN_IMPORTS = {
     "TYPE_CHECKING": "typing",
     "BatchBlock": "coreclaw_async._sync.batches",

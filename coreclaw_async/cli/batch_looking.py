@@ -9,10 +9,9 @@ from typing import Annotated, Any, get_args
 import attrs
 import typer
 
-from coreclaw_async._batches.records import BatchRecord
-from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import Batch
+from coreclaw_async.batch import BatchItemState, BatchRecord, BatchReport
 from coreclaw_async.cli.batch_page import write_page
 from coreclaw_async.cli.batch_rows import write_keyed_rows
 from coreclaw_async.cli.batch_session import (
@@ -32,7 +31,6 @@ from coreclaw_async.cli.output import is_terminal, json_line, print_json, whole_
 from coreclaw_async.cli.screen import Screen, escaped
 from coreclaw_async.cli.session import guarded
 from coreclaw_async.cli.tables import Column, show_list
-from coreclaw_async.ledger import BatchItemState
 
 
 @guarded

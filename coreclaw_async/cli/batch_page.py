@@ -8,18 +8,16 @@ from decimal import Decimal
 from html import escape
 from pathlib import Path
 
-from coreclaw_async._batches.reports import BatchReport
-from coreclaw_async._batches.totals import RunTotals
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.timestamps import moment_of
+from coreclaw_async.batch import BatchItem, BatchItemState, BatchReport, RunTotals
 from coreclaw_async.cli.batch_standing import spent
 from coreclaw_async.cli.batch_story import BatchStory, Point
 from coreclaw_async.cli.output import whole_file
 from coreclaw_async.cli.page_charts import ChartIds, Line, Part
 from coreclaw_async.cli.page_style import STYLE
 from coreclaw_async.cli.screen import money, plain
-from coreclaw_async.ledger import BatchItem, BatchItemState
 
 _MOST_LETTERS = 400
 _MOST_LETTERS_OF_TITLE = 100

@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from coreclaw_async._batches.ledger_address import shown_ledger
+from coreclaw_async.batch._store.address import shown_ledger
 from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch_specs import FORMATS, SpecReader
 from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, standard_input

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-from coreclaw_async._batches.reports import BatchReport
+from coreclaw_async.batch import BatchItemState, BatchReport
 from coreclaw_async.cli.bar import Bar
 from coreclaw_async.cli.batch_standing import spent
 from coreclaw_async.cli.screen import Screen
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
-from coreclaw_async.ledger import BatchItemState
 
 _MINUTE = 60.0
 _LOOK_SECONDS = 3.0

@@ -11,11 +11,8 @@ from typing import Annotated, Any, cast
 import attrs
 import typer
 
-from coreclaw_async._batches.batch_context import OnAmbiguous
-from coreclaw_async._batches.evidence import SettleTimes
-from coreclaw_async._batches.outcomes import BatchOutcome
-from coreclaw_async._batches.reports import BatchReport
 from coreclaw_async._sync.generated import Batch
+from coreclaw_async.batch import BatchItemState, BatchOutcome, BatchReport, OnAmbiguous, SettleTimes
 from coreclaw_async.cli.batch_progress import BatchProgress
 from coreclaw_async.cli.batch_session import Account, Ledger, Name, batch_command, check_batch_exists
 from coreclaw_async.cli.batch_standing import tell_failures, tell_held, tell_standing
@@ -29,7 +26,6 @@ from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import guarded, open_client
 from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerError
 from coreclaw_async.events import Event
-from coreclaw_async.ledger import BatchItemState
 
 _MOST_SHOWN = 100
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import attrs
 import typer
 
-from coreclaw_async._batches.specs import RunSpec
+from coreclaw_async.batch import RunSpec
 
 FORMATS = ("jsonl", "csv")
 _MEMBERS = frozenset(attrs.fields_dict(RunSpec))

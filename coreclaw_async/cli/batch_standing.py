@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from coreclaw_async._batches.reports import BatchReport
-from coreclaw_async._batches.totals import RunTotals
+from coreclaw_async.batch import BatchItemState, BatchReport, RunTotals
 from coreclaw_async.cli.batch_session import batch_command
 from coreclaw_async.cli.screen import Screen, money
 from coreclaw_async.cli.tables import Column, say_table
-from coreclaw_async.ledger import BatchItemState
 
 _MOST_DAYS = 14
 _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import attrs
 
-from coreclaw_async.ledger import BatchItem, BatchItemState
+from coreclaw_async.batch import BatchItem, BatchItemState
 
 _MOST_POINTS = 120
 _MOST_SLOW = 10

@@ -16,15 +16,14 @@ from typing import Any, Unpack
 import anyio
 import attrs
 
-from coreclaw_async._batches.ledger_address import MEMORY, database_at, is_postgres
-from coreclaw_async._batches.manifest import write_manifest
-from coreclaw_async._batches.shard import Shard
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._wire.request import check_int
-from coreclaw_async.batch import AsyncBatch
+from coreclaw_async.batch import AsyncBatch, Shard
+from coreclaw_async.batch._manifest import write_manifest
+from coreclaw_async.batch._store.address import MEMORY, database_at, is_postgres
+from coreclaw_async.distributed.shards import ShardOptions, ShardReport, ShardSpec, report_of, run_shard
 from coreclaw_async.errors import BatchIncompleteError, ConfigurationError
 from coreclaw_async.events import BatchItemChanged, Event, EventHook
-from coreclaw_async.shards import ShardOptions, ShardReport, ShardSpec, report_of, run_shard
 
 # Dask itself gives a shard to another worker three times; then it is asked again, for the ledger makes that safe.
 _MOST_SUBMITS = 5

@@ -14,7 +14,7 @@ import pytest
 from cli.batch_lines import batch, objects, plan
 
 from coreclaw_async import BatchItem, BatchItemState, BatchReport
-from coreclaw_async._batches.totals import RunsAlike, Totals
+from coreclaw_async.batch._totals import RunsAlike, Totals
 from coreclaw_async.cli.batch_page import page_of
 from coreclaw_async.cli.batch_story import BatchStory
 from coreclaw_async.testing import FakeService, RunScript

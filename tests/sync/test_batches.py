@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from batches.batches import WORKER, runs_by_key, specs
+from batch.batches import WORKER, runs_by_key, specs
 from interrupting import interrupt_once
 
 from coreclaw_async import Batch, BatchConflictError, BatchItemState, ConfigurationError, CoreClaw, LedgerError, RunSpec

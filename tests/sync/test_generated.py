@@ -117,9 +117,9 @@ def test_every_python_writes_the_same_bytes(version: str) -> None:
 def package(tmp_path: Path) -> Path:
     """A copy of what the generator reads and writes."""
     copy = tmp_path / "coreclaw_async"
-    shutil.copytree(PACKAGE / "_resources", copy / "_resources")
-    for name in ("_client.py", "batch.py"):
-        shutil.copy(PACKAGE / name, copy)
+    for folder in ("_resources", "batch"):
+        shutil.copytree(PACKAGE / folder, copy / folder)
+    shutil.copy(PACKAGE / "_client.py", copy)
     (copy / "_sync").mkdir()
     shutil.copy(GENERATED, copy / "_sync")
     return copy

@@ -1,0 +1,170 @@
+"""What the list of runs proves about starts whose answer never came. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+import attrs
+
+from coreclaw_async._wire.request import check_seconds
+from coreclaw_async._wire.timestamps import creation_time
+from coreclaw_async.batch._items import BatchItem
+from coreclaw_async.models import Run
+
+# How long a start of another account may take from its intent to its run, whatever its settle times are.
+_LONGEST_START = 3_600.0
+# Bytes a second: what a large input needs at least to leave in time.
+_SLOWEST = 65_536
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    # A start that may not take any time never leaves.
+    check_seconds(attribute.name, value, allow_zero=attribute.name not in {"send_window", "post_timeout"})
+
+
+@attrs.frozen(kw_only=True)
+class SettleTimes:
+    """
+    After how many seconds a start whose answer was lost can have brought about nothing more.
+
+    All are from 0, the first two above it. Shorter times settle sooner and prove less: at most one paid run for each
+    item is certain as long as a run is in the list *list_lag* after it was created, and the service accepts no start
+    later than *post_timeout* and *list_lag* after it may leave. Neither is documented.
+
+    A start leaves within *send_window* or never, whatever stops its process meanwhile: the end of its body is held
+    back. A large input takes time on its way, so its end may leave later, by a second for each 64 KiB and by half of
+    *post_timeout* at most; the service then has the other half to accept it. Give a longer *post_timeout* where
+    connections are too slow for that. After a start was given up the kernel may still deliver what it had taken over
+    by then: Linux tries for about 100 seconds after the first byte where the network fails. *post_timeout* and
+    *list_lag* together must exceed that where a network may fail for so long; the defaults, 70 seconds, do not.
+
+    Attributes:
+        send_window: How long after its intent a start may leave.
+        post_timeout: How long a start may be under way.
+        skew: How far the clock of the service and the time in a run's id may be apart.
+        list_lag: How long a new run may be missing from the list.
+        callback_patience: How much longer to wait for callbacks, where starts carry URLs of their own.
+    """
+
+    send_window: float = attrs.field(default=5.0, validator=_seconds)
+    post_timeout: float = attrs.field(default=60.0, validator=_seconds)
+    skew: float = attrs.field(default=5.0, validator=_seconds)
+    list_lag: float = attrs.field(default=10.0, validator=_seconds)
+    callback_patience: float = attrs.field(default=60.0, validator=_seconds)
+
+    def leaves_within(self, size: int) -> float:
+        """Return in how many seconds after its intent a start of *size* bytes has left whole, or never will."""
+        return self.send_window + min(size / _SLOWEST, self.post_timeout / 2)
+
+    def settled_at(self, intent_at: float) -> float:
+        """Return when a look at the list proves something about a start, on the service's clock."""
+        return intent_at + self.send_window + self.post_timeout + self.skew + self.list_lag
+
+
+class Verdict(Enum):
+    """What is to be done with starts whose answer was lost."""
+
+    NOT_ACCEPTED = auto()
+    ADOPT = auto()
+    HOLD = auto()
+    LOOK_AGAIN = auto()
+
+
+@attrs.frozen
+class ListEvidence:
+    """
+    What one look at the list of a start queue shows, against the starts that are open in it.
+
+    Attributes:
+        candidates: Runs that nothing explains and that one of the starts may have brought about.
+        is_foreign: Whether there are runs that no item and no open start can explain.
+        is_whole: Whether each entry of the list says which run it is; one that does not may be any run.
+        rivals: When those starts of other accounts were about to leave that may have brought a candidate about.
+    """
+
+    candidates: tuple[str, ...]
+    is_foreign: bool
+    is_whole: bool = True
+    rivals: tuple[float, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is certainly no run that one of the starts may have brought about."""
+        return self.is_whole and not self.candidates
+
+
+def evidence_of(
+    runs: Sequence[Run],
+    explained: set[str],
+    items: Sequence[BatchItem],
+    times: SettleTimes,
+    *,
+    skew: float,
+    rivals: Sequence[float] = (),
+) -> ListEvidence:
+    """
+    Return what the list shows; the time in a run's id rules a run out that is older than all starts, and nothing else.
+
+    Args:
+        runs: The list.
+        explained: Those of them that have nothing to do with the items.
+        items: The open starts of the start queue.
+        times: When they are settled.
+        skew: How far the clocks by which the items and the runs are dated may be apart, in seconds.
+        rivals: When the starts were about to leave that other accounts have open in the start queue.
+    """
+    first = min(_intent_at(item) for item in items) - skew
+    last = max(_intent_at(item) for item in items) + times.send_window + times.post_timeout + skew
+    candidates: list[str] = []
+    is_foreign = False
+    named = [run for run in runs if run.run_id]
+    for run in named:
+        if run.run_id in explained or run.run_id in candidates:
+            continue
+        created = creation_time(run.run_id)
+        if created is not None and created < first:
+            continue
+        is_by_hand = run.origin == "web"
+        # No start was under way any more, unless the clock by which they are dated was behind: the machine may have
+        # stood still before. So such a run is foreign, and nevertheless no proof that there is none of these starts.
+        is_foreign = is_foreign or is_by_hand or (created is not None and created > last)
+        if not is_by_hand:
+            candidates.append(run.run_id)
+    rivals = tuple(at for at in rivals if any(_may_be_of(run_id, at, skew) for run_id in candidates))
+    is_foreign = is_foreign or len(candidates) > len(items) + len(rivals)
+    return ListEvidence(tuple(candidates), is_foreign, is_whole=len(named) == len(runs), rivals=rivals)
+
+
+def _may_be_of(run_id: str, intent_at: float, skew: float) -> bool:
+    """Return whether a start of another account may have brought the run about."""
+    created = creation_time(run_id)
+    return created is None or intent_at - skew <= created <= intent_at + _LONGEST_START + skew
+
+
+def judge(
+    evidence: ListEvidence, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool
+) -> Verdict:
+    """
+    Return what follows from a look that was made when all starts had settled.
+
+    Args:
+        evidence: What the list shows.
+        items: The open starts of the start queue.
+        is_exclusive: Whether nobody else starts runs of this worker.
+        was_empty: Whether the look before this one, a list lag ago, found no candidates either.
+        may_wait: Whether callbacks may still name the runs, or other accounts may still tell whose they are.
+    """
+    if evidence.is_empty:
+        return Verdict.NOT_ACCEPTED if was_empty else Verdict.LOOK_AGAIN
+    if evidence.rivals:  # Nobody can tell whose run a candidate is.
+        is_exclusive = False
+    is_only = len(items) == 1 and len(evidence.candidates) == 1 and evidence.is_whole and not evidence.is_foreign
+    if is_only and is_exclusive:
+        return Verdict.ADOPT
+    return Verdict.LOOK_AGAIN if may_wait else Verdict.HOLD
+
+
+def _intent_at(item: BatchItem) -> float:
+    assert item.intent_at is not None, "an open start has a time"
+    return item.intent_at

@@ -1,0 +1,110 @@
+"""Items of a batch, and the rows that their runs have found, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from coreclaw_async._operations.runs import read_run
+from coreclaw_async._paging.pager import AsyncPager
+from coreclaw_async._resources.runs import AsyncRuns
+from coreclaw_async._wire.exact_numbers import load_usual
+from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._items import BatchItem, BatchItemState
+from coreclaw_async.models import Page, Row
+
+_ITEMS_AT_ONCE = 1_000
+_ROWS_AT_ONCE = 1_000
+
+
+@attrs.define(kw_only=True)
+class ItemPages:
+    """
+    Items in the order of the plan.
+
+    Attributes:
+        batch_context: The batch's.
+        states: Only those in one of these states; empty for all.
+        worker_id: Only those of this worker, as planned; None for all.
+    """
+
+    batch_context: BatchContext
+    states: Sequence[BatchItemState]
+    worker_id: str | None
+    _after: BatchItem | None = attrs.field(default=None, init=False)
+
+    async def next(self) -> Page[BatchItem] | None:
+        """Return the next items, or None after the last."""
+        items = await self.batch_context.ledger.items(
+            *self.states, worker_id=self.worker_id, after=self._after, most=_ITEMS_AT_ONCE
+        )
+        if not items:
+            return None
+        self._after = items[-1]
+        return Page(items=tuple(items))
+
+
+@attrs.define(kw_only=True)
+class RowPages:
+    """
+    The rows of items, each with the key of its item: from its file, or else from the service.
+
+    Attributes:
+        batch_context: The batch's.
+        items: The items.
+    """
+
+    batch_context: BatchContext
+    items: AsyncPager[BatchItem]
+    _item: BatchItem | None = attrs.field(default=None, init=False)
+    _pages: AsyncIterator[Page[Row]] | None = attrs.field(default=None, init=False)
+
+    async def next(self) -> Page[tuple[str, Row]] | None:
+        """Return the next rows, or None after the last."""
+        while True:
+            # An item stays until its rows were read, so that after an error iterating again goes on with it.
+            self._item = self._item or await self.items.first()
+            if self._item is None:
+                return None
+            if self._pages is None:
+                self._pages = await self._open(self._item)
+            async for page in self._pages:
+                return Page(items=tuple((self._item.key, row) for row in page.items))
+            self._pages = self._item = None
+
+    async def _open(self, item: BatchItem) -> AsyncIterator[Page[Row]]:
+        if item.path is not None and await anyio.to_thread.run_sync(item.path.is_file):
+            return _FilePages(item.path)
+        if item.run_id is None:
+            return _FilePages(None)
+        run = await read_run(self.batch_context.context, item.run_id)
+        return AsyncRuns(self.batch_context.context).iterate_results(run, partial=not run.is_finished).pages()
+
+
+class _FilePages(AsyncIterator[Page[Row]]):
+    """The rows of a file of a batch; of None there are none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._place = 0
+
+    async def __anext__(self) -> Page[Row]:
+        if self._path is None:
+            raise StopAsyncIteration
+        rows = await anyio.to_thread.run_sync(self._read, self._path)
+        if not rows:
+            raise StopAsyncIteration
+        return Page(items=tuple(rows))
+
+    def _read(self, path: Path) -> list[Row]:
+        # Opened for each page, so that a loop that is left early leaves no file open.
+        with path.open("rb") as file:
+            file.seek(self._place)
+            lines = list(islice(file, _ROWS_AT_ONCE))
+            self._place = file.tell()
+        return [load_usual(line) for line in lines]

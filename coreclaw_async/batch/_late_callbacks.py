@@ -1,0 +1,81 @@
+"""Callbacks that come after an item was held: they name its run exactly, so it goes on by itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import anyio.abc
+
+from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
+from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.errors import LedgerError
+from coreclaw_async.events import StartReconciled
+
+
+class LateCallbacks:
+    """
+    A batch's side of the client's hub.
+
+    Args:
+        batch_context: The batch's.
+        on_settled: Called with each item that a callback has settled.
+    """
+
+    def __init__(self, batch_context: BatchContext, on_settled: Callable[[BatchItem], None]) -> None:
+        self._batch_context = batch_context
+        self._on_settled = on_settled
+        self._loop: EventLoop = None
+        self._called: deque[tuple[str, str]] = deque()
+        self._news = anyio.Event()
+
+    async def listen(self, group: anyio.abc.TaskGroup) -> None:
+        """Know the URLs of open items again, and settle items for as long as *group* goes on."""
+        hub_link = self._batch_context.context.hub_link
+        if hub_link is None:
+            return
+        self._loop = current_loop()
+        self._news = anyio.Event()
+        hub_link.hub.join(self)
+        for item in await self._batch_context.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
+            if item.callback_url is not None:
+                hub_link.hub.restore(item.callback_url)
+                # It may have come while nobody listened.
+                self.called_back(item.callback_url, hub_link.hub.run_id_of(item.callback_url))
+        group.start_soon(self._serve)
+
+    def leave(self) -> None:
+        """Listen no longer."""
+        if self._batch_context.context.hub_link is not None:
+            self._batch_context.context.hub_link.hub.leave(self)
+
+    def called_back(self, url: str, run_id: str | None) -> None:
+        """Record a callback; the hub calls this in any thread."""
+        if run_id is not None:
+            self._called.append((url, run_id))
+            call_soon(self._loop, self._wake)
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    async def _serve(self) -> None:
+        while True:
+            while self._called:
+                await self._settle(*self._called.popleft())
+            await self._news.wait()
+            self._news = anyio.Event()
+
+    async def _settle(self, url: str, run_id: str) -> None:
+        try:
+            held = await self._batch_context.ledger.items(BatchItemState.AMBIGUOUS)
+            for item in held:
+                if item.callback_url == url:
+                    after = await self._batch_context.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
+                    self._batch_context.context.transport.emit(StartReconciled(run_id=run_id))
+                    self._on_settled(after)
+        except IllegalStepError:  # A person was quicker.
+            return
+        except LedgerError as error:
+            logger.warning("a callback named run %s, and its item stays held: %s", run_id, error)

@@ -1,0 +1,80 @@
+"""How items came to their ends, for whoever iterates over them; kept until somebody does."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import attrs
+
+from coreclaw_async.batch._items import BatchItem, BatchItemState
+from coreclaw_async.models import Run
+
+
+@attrs.frozen(kw_only=True)
+class BatchOutcome:
+    """
+    How an item of a batch came to an end, or why it could not.
+
+    Attributes:
+        key: The item's.
+        state: Where it stands: ``done``, ``failed``, ``rejected``, ``ambiguous`` or ``cancelled``; ``submitted`` when
+            its run or the rows of its run could not be read, which the next `AsyncBatch.run` tries again.
+        run_id: Its run, or None.
+        run: The run as it ended, or None where this process has not seen that.
+        attempt: Number of the attempt, from 1; 0 when it never was about to be sent.
+        error: Why it is not done, or None.
+        candidates: For an ambiguous item, the runs that may be its run.
+        path: The file with its rows, or None.
+    """
+
+    key: str
+    state: BatchItemState
+    run_id: str | None = None
+    run: Run | None = None
+    attempt: int = 0
+    error: str | None = None
+    candidates: Sequence[str] = ()
+    path: Path | None = None
+
+
+class Outcomes:
+    """The outcomes that nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[BatchOutcome] = deque()
+        self._news = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def tell(self, item: BatchItem, *, run: Run | None = None, error: str | None = None) -> None:
+        """Add the outcome of *item*."""
+        self._waiting.append(
+            BatchOutcome(
+                key=item.key,
+                state=item.state,
+                run_id=item.run_id,
+                run=run,
+                attempt=item.attempt,
+                error=item.error if error is None else error,
+                candidates=item.candidates,
+                path=item.path,
+            )
+        )
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whoever waits look again."""
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def take(self, is_over: Callable[[], bool]) -> BatchOutcome | None:
+        """Return the next outcome, or None when there is none and *is_over* returns True."""
+        while not self._waiting:
+            if is_over():
+                return None
+            await self._news.wait()
+        return self._waiting.popleft()

@@ -1,0 +1,57 @@
+"""What a person decides about an item, checked against what the service and the ledger say."""
+
+from __future__ import annotations
+
+from coreclaw_async._operations.runs import read_run
+from coreclaw_async._wire.request import check_id
+from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.batch._start_queue_ledger import is_path
+from coreclaw_async.batch._start_queue_names import find_slug
+from coreclaw_async.models import Run
+
+
+async def resolve(batch_context: BatchContext, item: BatchItem, adopt: str | None) -> BatchItem:
+    """
+    Have an item go on with the run *adopt*, or without one (None), and return it as it is then.
+
+    Raises:
+        ValueError: The item is in another state, or the run cannot be its run.
+        CoreClawError: The run cannot be read.
+    """
+    _check_state(item, adopt)
+    if adopt is None:
+        after = item.planned_again(ItemOrigin.PERSON)
+    else:
+        run = await read_run(batch_context.context, check_id("adopt", adopt))
+        if adopt != item.run_id:
+            await _check_worker(batch_context, item, adopt, run)
+        after = item.submitted(adopt, ItemOrigin.PERSON, at=batch_context.service_time())
+    try:
+        return await batch_context.step(item, after)
+    except IllegalStepError:
+        raise ValueError(f"item {item.key!r} was resolved meanwhile, or run {adopt} is another item's") from None
+
+
+def _check_state(item: BatchItem, adopt: str | None) -> None:
+    if item.state is BatchItemState.AMBIGUOUS:
+        return
+    if item.state is not BatchItemState.FAILED:
+        raise ValueError(f"item {item.key!r} is {item.state}, and only what is ambiguous or failed can be resolved")
+    if adopt is None:
+        raise ValueError(f"item {item.key!r} is failed: rerun([{item.key!r}]) has it started again")
+    if item.run_id not in {None, adopt}:
+        raise ValueError(f"item {item.key!r} is failed with run {item.run_id}, and only that can be adopted again")
+
+
+async def _check_worker(batch_context: BatchContext, item: BatchItem, adopt: str, run: Run) -> None:
+    """Raise where the run is certainly one of another worker."""
+    start_queues = batch_context.ledger.start_queues
+    names = await start_queues.names(await start_queues.find(item.worker_id) or item.worker_id)
+    if run.worker_id is None or run.worker_id in names:
+        return
+    slug = await find_slug(batch_context.context, item.worker_id)
+    if run.worker_id == slug or (slug is None and all(map(is_path, names))):  # A new slug, or nobody knows any.
+        return
+    known = " or ".join(name for name in {*names, slug or ""} if name and not is_path(name))
+    raise ValueError(f"run {adopt} is one of worker {run.worker_id}, and item {item.key!r} is for {known}")

@@ -1,0 +1,232 @@
+"""What becomes of the end of a run: its cost and its rows are read, then its item ends, or waits for another run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._operations.run_rows import exact_pages
+from coreclaw_async._operations.runs import read_run
+from coreclaw_async._polling.tracked_run import ends_every_wait
+from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError
+from coreclaw_async.batch._outcomes import Outcomes
+from coreclaw_async.batch._patience import is_passing
+from coreclaw_async.batch._row_files import PartFiles
+from coreclaw_async.batch._spending import known_cost
+from coreclaw_async.models import Run, RunOutcome
+
+_AT_ONCE = 8
+# What is wrong with rows themselves is given so many seconds to pass; an outage gets all the patience of the batch.
+_READ_AGAIN = (2.0, 5.0, 15.0)
+_COST_SECONDS = 10.0
+# Where there is a budget, a cost that is told late keeps other runs from being started.
+_COST_AGAIN = (2.0, 5.0, 15.0)
+_READ_AT_ONCE = 1_000
+_ENDED = (BatchItemState.DONE, BatchItemState.FAILED)
+
+
+@attrs.define(kw_only=True, eq=False)
+class RunEnds:
+    """
+    Brings items whose runs have ended to their end.
+
+    Attributes:
+        batch_context: The batch's.
+        files: Where rows go, or None.
+        outcomes: Where each end is told.
+        may_retry: Returns whether the run of an item may be followed by another one.
+        on_retry: Called when an item waits for another run.
+        left: Why items stay open, by key.
+    """
+
+    batch_context: BatchContext
+    files: PartFiles | None
+    outcomes: Outcomes
+    may_retry: Callable[[BatchItem, Run], bool]
+    on_retry: Callable[[], None]
+    left: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
+    _slots: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(_AT_ONCE), init=False)
+
+    async def end(self, item: BatchItem, run: Run | None, error: errors.CoreClawError | None) -> None:
+        """
+        Bring *item* to its end, whose run has ended, or cannot be seen any more.
+
+        Raises:
+            LedgerError: The end cannot be recorded.
+            AuthenticationError: The service refuses the key.
+            OSError: The rows cannot be written.
+        """
+        if run is None or error is not None:
+            # What cannot be seen has not failed: it may be going on, and another run would be paid for as well.
+            self.leave(item, f"its run cannot be read: {error}", run=run)
+            return
+        try:
+            run = await self._with_cost(run)
+            path, row_count = await self._write_rows(item, run)
+        except errors.CoreClawError as failure:
+            if ends_every_wait(failure):
+                raise
+            self.leave(item, f"its rows could not be read: {failure}", run=run)
+            return
+        await self._record(item, run, path, row_count)
+
+    def leave(self, item: BatchItem, why: str, *, run: Run | None = None) -> None:
+        """Have *item* stay as it is, and tell why."""
+        self.left[item.key] = why
+        self.outcomes.tell(item, run=run, error=why)
+
+    async def write_earlier(self) -> None:
+        """Write the rows of items that had ended when nobody asked for files, or whose files are gone."""
+        after: BatchItem | None = None
+        while items := await self.batch_context.ledger.items(*_ENDED, after=after, most=_READ_AT_ONCE):
+            after = items[-1]
+            unwritten = await anyio.to_thread.run_sync(_without_file, items)
+            async with anyio.create_task_group() as group:
+                for item in unwritten:
+                    group.start_soon(self._write_later, item)
+
+    async def read_costs(self) -> None:
+        """
+        Read what runs have cost of which that was not known when they ended, where there is a budget.
+
+        Raises:
+            CoreClawError: The ledger cannot be used, or nobody can wait any longer.
+        """
+        if await self.batch_context.ledger.spending() is None:
+            return
+        for item in await self.batch_context.ledger.items(*_ENDED, has_unknown_cost=True, most=_READ_AT_ONCE):
+            try:
+                run = await self._read(item)
+            except errors.CoreClawError as error:
+                if ends_every_wait(error):
+                    raise
+                logger.debug("what run %s has cost could not be read: %s", item.run_id, error)
+                continue
+            cost = known_cost(run.usage) if run.is_finished else None
+            if cost is not None:
+                with contextlib.suppress(IllegalStepError):  # Another process has done so.
+                    await self.batch_context.step(item, item.costed(cost))
+
+    async def _read(self, item: BatchItem) -> Run:
+        async def read() -> Run:
+            async with self._slots:
+                return await read_run(self.batch_context.context, item.run_id or "")
+
+        return await self.batch_context.patience.call(read)
+
+    async def _write_later(self, item: BatchItem) -> None:
+        try:
+            run = await self._read(item)
+            path, row_count = await self._write_rows(item, run)
+        except errors.CoreClawError as error:
+            if ends_every_wait(error):
+                raise
+            self.left[item.key] = f"its rows could not be read: {error}"
+            return
+        if path is not None and row_count is not None:  # pragma: no branch - it has rows, or its run has succeeded
+            with contextlib.suppress(IllegalStepError):  # Another process has done so, or it is to have another run.
+                await self.batch_context.step(item, item.written(path, row_count))
+
+    async def _record(self, item: BatchItem, run: Run, path: Path | None, row_count: int | None) -> None:
+        is_success = run.outcome is RunOutcome.SUCCEEDED
+        ended = item.ended(
+            is_success=is_success,
+            result_count=None if run.result_count is None or run.result_count < 0 else run.result_count,
+            cost=known_cost(run.usage),
+            error=None if is_success else why_failed(run),
+            at=self.batch_context.service_time(),
+            path=path,
+            row_count=row_count,
+        )
+        is_retried = not is_success and await self._is_retried(item, run)
+        try:
+            if is_retried:
+                after = await self.batch_context.step(item, item.retried(ended.error or ""), ended=ended)
+            else:
+                after = await self.batch_context.step(item, ended)
+        except IllegalStepError:  # Another process works on this batch too, and was quicker.
+            found = await self.batch_context.ledger.item(item.key)
+            if found is not None and found.run_id == item.run_id:  # pragma: no branch - or it has another run by now
+                self.outcomes.tell(found, run=run)
+            return
+        if after.state is BatchItemState.PLANNED:
+            self.on_retry()
+        else:
+            self.outcomes.tell(after, run=run)
+
+    async def _is_retried(self, item: BatchItem, run: Run) -> bool:
+        if not item.retries or not self.may_retry(item, run):
+            return False
+        runs = await self.batch_context.ledger.history(item.key)
+        now = await self.batch_context.ledger.item(item.key)
+        failed = sum(1 for earlier in runs if earlier.state is BatchItemState.FAILED)
+        return failed < item.retries and now is not None and not now.cancel_requested
+
+    async def _with_cost(self, run: Run) -> Run:
+        """Return *run* with what it cost, which the service may tell a moment after its end."""
+        waits = iter(_COST_AGAIN if await self.batch_context.ledger.spending() is not None else ())
+        while known_cost(run.usage) is None and run.is_finished:
+            try:
+                deadline = self.batch_context.clock.monotonic() + _COST_SECONDS
+                found = await read_run(self.batch_context.context, run.run_id, deadline=deadline)
+            except errors.CoreClawError as error:
+                if ends_every_wait(error):
+                    raise
+                logger.debug("what run %s has cost could not be read: %s", run.run_id, error)
+            else:
+                run = found if found.is_finished else run
+            wait = next(waits, None)
+            if wait is None:
+                break
+            await self.batch_context.clock.sleep(wait)
+        return run
+
+    async def _write_rows(self, item: BatchItem, run: Run) -> tuple[Path | None, int | None]:
+        files = self.files
+        if files is None or item.run_id is None:
+            return None, None
+        if run.outcome is not RunOutcome.SUCCEEDED and not run.result_count:
+            return None, None
+        # What is known of the run says how many rows there are; one that stays ``aborting`` gives what it has.
+        ended = attrs.evolve(run, run_id=item.run_id)
+        waits = iter(_READ_AGAIN)
+
+        async def write() -> tuple[Path, int]:
+            async with self._slots:
+                pages = exact_pages(self.batch_context.context, ended, partial=not ended.is_finished)
+                return await files.write(ended.run_id, pages)
+
+        while True:
+            try:
+                return await self.batch_context.patience.call(write)
+            except errors.CoreClawError as error:
+                wait = next(waits, None)
+                if wait is None or is_passing(error) or ends_every_wait(error):
+                    raise
+                logger.debug("the rows of run %s could not be read, which is retried: %s", item.run_id, error)
+                await self.batch_context.clock.sleep(wait)
+
+
+def _without_file(items: Sequence[BatchItem]) -> list[BatchItem]:
+    """Return those of *items* whose runs have rows that are in no file."""
+    return [
+        item
+        for item in items
+        if item.run_id is not None
+        and (item.state is BatchItemState.DONE or item.result_count)
+        and (item.path is None or not item.path.exists())
+    ]
+
+
+def why_failed(run: Run) -> str:
+    """Return why a run is no success, in a line."""
+    if not run.is_finished:
+        return "its run is still aborting, and nothing says that it has ended"
+    return run.error_message or f"its run ended as {run.status}"

@@ -1,0 +1,321 @@
+"""One start queue: the items of one worker, whose starts leave one after another, each written down before it does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import anyio
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._http.fence import SendWindow
+from coreclaw_async._operations.run_lists import read_runs
+from coreclaw_async._operations.start import once_request, send_start
+from coreclaw_async._polling.tracked_run import ends_every_wait
+from coreclaw_async._polling.waiters import WARN_SECONDS
+from coreclaw_async._wire.error_codes import is_service_code
+from coreclaw_async.batch._aborting import ABORT, abort_patiently
+from coreclaw_async.batch._admission import Admission
+from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.batch._ledger import PausedError
+from coreclaw_async.batch._ownership import start_queue_lock
+from coreclaw_async.batch._patience import is_passing
+from coreclaw_async.batch._reconciler import Reconciler
+from coreclaw_async.batch._spending import OverBudgetError, Spending
+from coreclaw_async.batch._store.database import StartQueueLostError
+from coreclaw_async.events import StartUnknown
+
+_TAKE_AGAIN = 0.5
+_FIRST_PAUSE, _MOST_PAUSE = 1.0, 30.0
+_READ_AHEAD = 16
+
+
+@attrs.define(kw_only=True)
+class StartQueue:
+    """
+    The starts of one worker.
+
+    Attributes:
+        batch_context: The batch's.
+        admission: The gate that all start queues go through.
+        slug: The worker.
+        names: What the items call it.
+        width: Starts that may be under way at once; above 1 only where each carries a URL of its own.
+        on_change: Called with each item that was started, refused, or given back.
+        on_settled: Called with each item whose start had been lost.
+        on_unaborted: Called with each item that was cancelled during its start, and whose run could not be aborted.
+    """
+
+    batch_context: BatchContext
+    admission: Admission
+    slug: str
+    names: Sequence[str]
+    width: int
+    on_change: Callable[[BatchItem], None]
+    on_settled: Callable[[BatchItem], None]
+    on_unaborted: Callable[[BatchItem], None]
+    _ahead: deque[tuple[BatchItem, str]] = attrs.field(factory=deque[tuple[BatchItem, str]], init=False)
+    _under_way: int = attrs.field(default=0, init=False)
+    _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _pause: float = attrs.field(default=0.0, init=False)
+    _is_unsettled: bool = attrs.field(default=False, init=False)
+    _has_more: bool = attrs.field(default=True, init=False)
+    _unsent_since: float | None = attrs.field(default=None, init=False)
+    _longer_pause: float = attrs.field(default=0.0, init=False)
+
+    async def run(self) -> None:
+        """
+        Start all planned items of the start queue, and settle what is open in it.
+
+        Raises:
+            CoreClawError: Nothing can be started any more: the key, the ledger, or the way to the service.
+        """
+        reconciler = Reconciler(self.batch_context, self.slug, self.on_settled)
+        while True:
+            await self._take()
+            try:
+                await reconciler.run()
+                self._is_unsettled = False
+                await self._burst()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.batch_context.ledger.database.leave_start_queue(self._lock_name)
+            if self._is_unsettled:
+                continue
+            if not self._has_more or not await self.admission.wait():
+                return
+
+    @property
+    def _lock_name(self) -> str:
+        return start_queue_lock(self.batch_context.ledger.account, self.slug)
+
+    async def _take(self) -> None:
+        """Return when the start queue is held: nobody else then starts runs of the worker through this ledger."""
+        clock = self.batch_context.clock
+        began = told_at = clock.monotonic()
+        while not await self.batch_context.ledger.database.take_start_queue(self._lock_name):
+            await clock.sleep(_TAKE_AGAIN)
+            now = clock.monotonic()
+            if now - told_at >= WARN_SECONDS:
+                told_at = now
+                logger.warning(
+                    "another process has been starting runs of worker %s through this ledger for %.0f s, or stands "
+                    "still; no other may do so meanwhile, so this one waits for it",
+                    self.slug,
+                    now - began,
+                )
+
+    async def _burst(self) -> None:
+        """Start items for as long as the gate is open, all is settled, and there are any."""
+        self._ahead.clear()  # Others may have had the start queue meanwhile.
+        async with anyio.create_task_group() as group:
+            while not self._is_unsettled and await self._read_ahead():
+                if self._under_way < self.width and self.admission.try_enter():
+                    self._under_way += 1
+                    group.start_soon(self._start_next, *self._ahead.popleft())
+                elif self._under_way:
+                    await self._ended.wait()
+                    self._ended = anyio.Event()
+                else:
+                    return
+                if self._pause:
+                    pause, self._pause = self._pause, 0.0
+                    await self.batch_context.clock.sleep(pause)
+                    if self._unsent_since is not None:
+                        # One request at a time, of all start queues, until the service can be used again.
+                        await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, 0, 1))
+
+    async def _read_ahead(self) -> bool:
+        """Return whether there are more items."""
+        if not self._ahead:
+            self._ahead.extend(await self.batch_context.ledger.next_planned(self.names, _READ_AHEAD))
+        self._has_more = bool(self._ahead)
+        return self._has_more
+
+    async def _start_next(self, item: BatchItem, given: str) -> None:
+        # What has been sent is written down, whoever loses patience; `AsyncBatch` cancels the scope itself.
+        with anyio.CancelScope(shield=True) as scope:
+            self.batch_context.sending.add(scope)
+            try:
+                await self._start(item, given)
+            except BaseException:
+                self._is_unsettled = True  # No other start leaves while the error is on its way.
+                raise
+            finally:
+                self.batch_context.sending.discard(scope)
+                self._under_way -= 1
+                self._ended.set()
+                self.admission.changed()
+
+    async def _start(self, item: BatchItem, given: str) -> None:
+        """Start one item."""
+        batch_context, limits, clock = self.batch_context, self.admission.limits, self.batch_context.clock
+        hub_link = batch_context.context.hub_link
+        url = None if hub_link is None else hub_link.hub.new_url()
+        request = once_request(
+            "runWorker",
+            "workers",
+            item.worker_id,
+            "runs",
+            input=json.loads(given),
+            version=item.version,
+            callback_url=url,
+            is_async=True,
+        )
+        # Whoever takes over meanwhile counts on nothing being sent after that.
+        leaves_within = batch_context.times.leaves_within(len(request.body or b""))
+        window = SendWindow.open(clock, first=batch_context.times.send_window, last=leaves_within)
+        try:
+            intended = item.intended(at=batch_context.service_time(), callback_url=url)
+            intent = await batch_context.step(item, intended, start_queue=self._lock_name)
+        except PausedError:
+            limits.paused(clock.monotonic())
+            self._ahead.clear()
+            return
+        except OverBudgetError as error:
+            await self._over_budget(error.spending)
+            self._ahead.clear()
+            return
+        except StartQueueLostError as error:
+            # Others may have had the start queue meanwhile: it is taken anew, and what is open in it is settled first.
+            limits.not_started()
+            logger.warning("%s; it is taken again", error)
+            self._is_unsettled = True
+            return
+        except BaseException as error:
+            limits.not_started()
+            if isinstance(error, IllegalStepError):  # Another process has it.
+                return
+            raise
+        if window.passed() > window.first:  # The ledger took its time, or the process stood still: nothing is wrong.
+            limits.not_started()
+            await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
+            self._pause = _TAKE_AGAIN
+            return
+        deadline = clock.monotonic() + batch_context.times.post_timeout
+        try:
+            started = await send_start(batch_context.starts, request, deadline=deadline, window=window)
+        except errors.CoreClawError as error:
+            await self._not_answered(intent, error)
+            return
+        await self._accepted(intent, started.run_id)
+
+    async def _over_budget(self, spending: Spending) -> None:
+        """Start nothing until a run has ended, also one of another process, which may cost less than was reserved."""
+        limits, ledger = self.admission.limits, self.batch_context.ledger
+        others = await ledger.going_on() - (limits.in_flight - 1) - limits.unfollowed
+        is_expected = others > 0 or await ledger.spending() != spending  # The last of them may have ended just now.
+        limits.over_budget(
+            self.batch_context.clock.monotonic(),
+            spending if is_expected else None,
+            patience=self.batch_context.patience.seconds,
+        )
+
+    async def _accepted(self, intent: BatchItem, run_id: str) -> None:
+        self._was_answered()
+        self.admission.limits.accepted(self.batch_context.clock.monotonic())
+        try:
+            accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
+            item = await self.batch_context.step(intent, accepted)
+        except IllegalStepError:
+            item = await self._settled_elsewhere(intent, run_id)
+        except errors.LedgerError as error:
+            self.batch_context.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
+            # Other start queues may fail with it, and one error is raised for all.
+            logger.error("run %s of item %r could not be written down: %s", run_id, intent.key, error)
+            raise
+        except anyio.get_cancelled_exc_class():  # The batch is closed while its ledger cannot be reached.
+            logger.warning("run %s of item %r could not be written down; it is looked for later", run_id, intent.key)
+            raise
+        if item.state is not BatchItemState.SUBMITTED:
+            self.admission.limits.ended()
+        self.on_change(item)
+        if item.cancel_requested == ABORT and not await abort_patiently(self.batch_context, item):
+            self.on_unaborted(item)
+
+    def _was_answered(self) -> None:
+        """Count anew for how long nothing could be sent: the service has just answered a start."""
+        self._unsent_since, self._longer_pause = None, 0.0
+
+    async def _settled_elsewhere(self, intent: BatchItem, run_id: str) -> BatchItem:
+        """
+        Return an item that another process or a person has given its run before the answer was written down here.
+
+        Raises:
+            LedgerError: It was given another run, or none: this one was paid for and is no item's.
+        """
+        item = await self.batch_context.ledger.item(intent.key)
+        if item is not None and item.run_id == run_id:
+            return item
+        if item is not None and item.state is BatchItemState.AMBIGUOUS and item.attempt == intent.attempt:
+            # It was held there because nobody could tell: the answer can.
+            accepted = item.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
+            with contextlib.suppress(IllegalStepError):
+                return await self.batch_context.step(item, accepted)
+        raise errors.LedgerError(
+            f"item {intent.key!r} was settled before its start was answered, and its run {run_id} is no item's",
+            run_id=run_id,
+        )
+
+    async def _not_answered(self, intent: BatchItem, error: errors.CoreClawError) -> None:
+        """Do what the failure of a start asks for."""
+        if isinstance(error, errors.RateLimitedError) or is_service_code(error.code):
+            self._was_answered()
+        if not error.may_have_taken_effect:
+            await self._refused(intent, error)
+        elif error.run_id is not None:  # The broken answer still named it.
+            await self._accepted(intent, error.run_id)
+        else:
+            self.batch_context.context.transport.emit(StartUnknown(operation="runWorker", candidates=None))
+            self.admission.limits.not_started()
+            self._is_unsettled = True
+
+    async def _refused(self, intent: BatchItem, error: errors.CoreClawError) -> None:
+        limits, now = self.admission.limits, self.batch_context.clock.monotonic()
+        is_fatal = False
+        match error:
+            case errors.ConcurrencyLimitError():
+                limits.refused_for_plan(now)
+            case errors.RateLimitedError():
+                limits.refused_for_rate(now, error.retry_after)
+            case errors.InsufficientBalanceError():
+                limits.not_started()
+                self.admission.stop("balance")
+            case _ if ends_every_wait(error):
+                limits.not_started()
+                is_fatal = True
+            case _ if is_passing(error):
+                limits.not_started()
+                is_fatal = not self._may_retry(error.retry_after)
+            case _:
+                limits.not_started()
+                await self._step(intent, intent.rejected(str(error)))
+                return
+        await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, error.message))
+        self._ahead.clear()  # It comes first again.
+        if is_fatal:
+            raise error
+
+    async def _step(self, intent: BatchItem, after: BatchItem) -> None:
+        """Write down what has become of a start that brought nothing about."""
+        try:
+            self.on_change(await self.batch_context.step(intent, after))
+        except IllegalStepError:
+            # This process stood still for so long that another one has settled the item, and may have started it anew.
+            logger.warning("item %r was settled by another process before its start was given up here", intent.key)
+
+    def _may_retry(self, retry_after: float | None) -> bool:
+        """Have the start queue pause before it tries again; return whether the batch has patience left."""
+        if retry_after is not None:  # The client lets nothing out for so long; the network has no part in it.
+            self._pause = retry_after
+            return True
+        now, patience = self.batch_context.clock.monotonic(), self.batch_context.patience
+        self._unsent_since = now if self._unsent_since is None else self._unsent_since
+        if now - self._unsent_since >= patience.seconds:
+            return False
+        self._pause = self._longer_pause = min(max(self._longer_pause * 2, _FIRST_PAUSE), _MOST_PAUSE)
+        return True

@@ -1,0 +1,73 @@
+"""Which database a ledger's address means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from coreclaw_async.batch._store.database import Database
+from coreclaw_async.batch._store.postgres import PostgresDatabase
+from coreclaw_async.batch._store.sqlite import SqliteDatabase
+
+MEMORY = "memory"
+_FORMS = "'sqlite:///file.db', 'postgresql://...', 'memory', or a path"
+
+
+def database_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) -> Database:
+    """
+    Return the database at *ledger*; nothing is opened.
+
+    Args:
+        ledger: Its address.
+        patience: For how many seconds it waits for a server that was there and is not any more.
+
+    Raises:
+        TypeError: It is neither a text nor a path.
+        ValueError: It is no address of a ledger.
+    """
+    if isinstance(ledger, str):
+        if ledger == MEMORY:
+            return SqliteDatabase(None)
+        if is_postgres(ledger):
+            return PostgresDatabase(ledger, patience)
+    return SqliteDatabase(sqlite_path(ledger))
+
+
+def sqlite_path(ledger: str | os.PathLike[str]) -> Path:
+    """
+    Return the file of a ledger in SQLite.
+
+    Raises:
+        TypeError: *ledger* is neither a text nor a path.
+        ValueError: It is no address of one.
+    """
+    if isinstance(ledger, os.PathLike):
+        return Path(ledger)
+    if not isinstance(ledger, str):
+        raise TypeError(f"ledger must be {_FORMS}, not {type(ledger).__name__}")
+    path = ledger.removeprefix("sqlite:///") if ledger.startswith("sqlite:///") else ledger
+    if not path or "://" in path or path.startswith(("sqlite:", "postgres")):
+        raise ValueError(f"ledger must be {_FORMS}, not {_without_password(ledger)!r}")
+    return Path(path)
+
+
+def is_postgres(ledger: str | os.PathLike[str]) -> bool:
+    """Return whether *ledger* names a Postgres database."""
+    return isinstance(ledger, str) and ledger.startswith(("postgresql://", "postgres://"))
+
+
+def shown_ledger(ledger: str | os.PathLike[str]) -> str:
+    """Return *ledger* fit to be shown."""
+    return _without_password(os.fspath(ledger))
+
+
+def _without_password(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        if not parts.netloc:
+            return text
+        # Postgres takes a password among the settings behind the question mark, too.
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    except ValueError:
+        return "an address that cannot be read"

@@ -1,0 +1,310 @@
+"""The ledger in a SQLite file: one connection, WAL, every commit on the disk before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
+from coreclaw_async.batch._store.schema import (
+    META,
+    READ_VERSION,
+    VERSION,
+    check_version,
+    pending_statements,
+    still_in_use,
+)
+from coreclaw_async.errors import LedgerError
+
+T = TypeVar("T")
+_NO_VALUES = (UnicodeError, OverflowError)
+"""Raised for values that have no form in a database."""
+
+_BUSY_SECONDS = 30.0
+# Other machines do not see the locks of files there, so two of them could submit at once.
+_SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
+_MOUNTS = Path("/proc/self/mounts")
+_HINTS = {
+    sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} seconds",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "this process may not write to it",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: go on with a copy of it from before, or ask sqlite3 for .recover",
+}
+FileId: TypeAlias = tuple[int, int]
+"""Device and number of a file; no other file has them while this one is open."""
+
+
+class SqliteDatabase(Database):
+    """
+    A ledger in a file that only its owner may read, or in memory.
+
+    Args:
+        path: The file; None for one in memory, which is gone with its batch.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file: FileId | None = None
+        self._start_queues: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
+        # A commit whose waiter was cancelled goes on in its thread.
+        self._lock = threading.Lock()
+
+    async def open(self) -> None:
+        await self._in_thread(self._open)
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._in_thread(self._close)
+
+    async def take_start_queue(self, start_queue: str) -> bool:
+        return self._path is None or await self._in_thread(
+            lambda: self._take_start_queue(self._lock_file(start_queue), start_queue)
+        )
+
+    async def leave_start_queue(self, start_queue: str) -> None:
+        held = self._start_queues.pop(start_queue, None)
+        if held is not None:
+            with anyio.CancelScope(shield=True):
+                await self._in_thread(held[0].close)
+
+    async def _commit(self, jobs: Sequence[Job]) -> None:
+        # Where asyncio has cut a writer off, its thread may have done some of them by now.
+        await self._in_thread(lambda: self._write([job for job in jobs if not job.is_done]))
+
+    async def _query(self, sql: str, values: SqlRow) -> list[SqlRow]:
+        return await self._in_thread(lambda: self._opened().execute(sql, values).fetchall())
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        def call() -> T:
+            with self._lock, self._clear_errors():
+                return function()
+
+        if self._path is None:  # Nothing there takes time.
+            return call()
+        try:
+            return await anyio.to_thread.run_sync(call)
+        except RuntimeError as error:  # No thread can be begun.
+            raise LedgerError(f"the ledger {self._name} cannot be used: {error}") from error
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, *_NO_VALUES) as error:
+            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            raise LedgerError(
+                f"the ledger {self._name} cannot be used: {error}{f' ({hint})' if hint else ''}"
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        return "in memory" if self._path is None else str(self._path)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise LedgerError(f"the ledger {self._name} is closed")
+        if self._path is not None and _id_of(self._path) != self._file:
+            raise LedgerError(
+                f"the ledger {self._name} was deleted or replaced while it was open, and with it what was written "
+                "down: nothing more is started. Put the file back, or look for its runs at the service"
+            )
+        return self._connection
+
+    def _open(self) -> None:
+        if self._path is not None:
+            # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
+            self._path = self._path.resolve()
+            _refuse_shared_file_system(self._path)
+            self._refuse_leftovers(self._path)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(
+            ":memory:" if self._path is None else self._path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            self._make_tables(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._file = None if self._path is None else _id_of(self._path)
+
+    def _refuse_leftovers(self, path: Path) -> None:
+        """Raise where the ledger is missing, and what lies beside it says that it was in use."""
+        left = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
+        left = [file for file in left if file.exists()]
+        start_queues = sorted(self._folder(path).glob("*.lock"))
+        if _id_of(path) is not None:  # Looked for last: a process that begins the ledger now makes it first.
+            return
+        if left:
+            raise LedgerError(
+                f"the ledger {self._name} is missing, and {left[0].name} beside it belongs to one that was deleted "
+                "while it was in use: put the file back; to begin anew, delete what is left of it too, when no process "
+                f"uses it any more: {', '.join(file.name for file in left)}"
+            )
+        if any(_is_locked(file) for file in start_queues):
+            raise LedgerError(
+                f"the ledger {self._name} is missing, and a process that still runs starts items of it: it was deleted "
+                "or renamed while it was in use. Put the file back, or end that process first"
+            )
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        """Make the tables of this version, of nothing or of an older one."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if tables and "coreclaw_ledger" not in tables:
+                raise LedgerError(f"{self._name} is a database of something else, no ledger")
+            connection.execute(META)
+            (version,) = connection.execute(READ_VERSION).fetchone() or (None,)
+            pending = pending_statements(self._name, version)
+            if pending and self._path is not None and any(map(_is_locked, self._folder(self._path).glob("*.lock"))):
+                raise still_in_use(self._name, version)
+            for statement in pending:
+                connection.execute(statement)
+            connection.execute("INSERT OR REPLACE INTO coreclaw_ledger VALUES ('version', ?)", (str(VERSION),))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
+
+    def _close(self) -> None:
+        for connection, _ in self._start_queues.values():
+            connection.close()
+        self._start_queues.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(self, jobs: Sequence[Job]) -> None:
+        """Do *jobs*; what cannot be made durable has failed for all of them."""
+        try:
+            with self._clear_errors():
+                connection = self._opened()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    check_version(self._name, *connection.execute(READ_VERSION).fetchone() or (None,))
+                    failures = [self._why_lost(job) or _attempt(connection, job.steps) for job in jobs]
+                    self._opened()  # The last look before what is sent counts on it.
+                    connection.execute("COMMIT")
+                except BaseException:
+                    connection.rollback()
+                    raise
+        except LedgerError as error:
+            failures = [error] * len(jobs)
+        for job, failure in zip(jobs, failures, strict=True):
+            job.end(failure)
+
+    def _why_lost(self, job: Job) -> StartQueueLostError | None:
+        """Return why a write may not be made any more in its start queue, or None."""
+        if job.start_queue is None or self._path is None:
+            return None
+        _, file = self._start_queues.get(job.start_queue, (None, None))
+        path = self._lock_file(job.start_queue)
+        if file is not None and _id_of(path) == file:
+            return None
+        return StartQueueLostError(
+            f"the start queue {job.start_queue} is not held any more: {path} was deleted or replaced, or never held"
+        )
+
+    @staticmethod
+    def _folder(path: Path) -> Path:
+        return path.with_name(path.name + "-lanes")
+
+    def _lock_file(self, start_queue: str) -> Path:
+        assert self._path is not None, "a ledger in memory has no rivals"
+        return self._folder(self._path) / f"{hashlib.sha256(start_queue.encode()).hexdigest()[:16]}.lock"
+
+    def _take_start_queue(self, file: Path, start_queue: str) -> bool:
+        """Lock a file of the start queue's own by SQLite's means, which work everywhere and end with the process."""
+        if start_queue in self._start_queues:
+            return False
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        connection = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            connection.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                return False
+            raise
+        # It is a file by now. No descriptor of our own is opened: closing that would give the lock up.
+        self._start_queues[start_queue] = connection, _id_of(file)
+        return True
+
+
+def _id_of(path: Path) -> FileId | None:
+    """Return which file is at *path*, or None."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_locked(file: Path) -> bool:
+    """Return whether a process holds the start queue whose lock file that is."""
+    connection = sqlite3.connect(file, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    finally:
+        connection.close()
+    return False
+
+
+def _attempt(connection: sqlite3.Connection, steps: Sequence[Step]) -> Exception | None:
+    """Do *steps* within the transaction; return why they were undone, or None."""
+    connection.execute("SAVEPOINT job")
+    try:
+        for step in steps:
+            if isinstance(step, Statement):
+                _change(connection, step)
+            else:
+                for statement in step.follow(connection.execute(step.sql, step.values).fetchall()):
+                    _change(connection, statement)
+    except (StaleError, LedgerError, sqlite3.IntegrityError, *_NO_VALUES) as error:
+        connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        if isinstance(error, _NO_VALUES):
+            return LedgerError(f"a value cannot be written to the ledger: {error}")
+        return StaleError(str(error)) if isinstance(error, sqlite3.IntegrityError) else error
+    connection.execute("RELEASE job")
+    return None
+
+
+def _change(connection: sqlite3.Connection, statement: Statement) -> None:
+    changed = connection.executemany(statement.sql, statement.rows).rowcount
+    if statement.changes is not None and changed != statement.changes:
+        raise StaleError(statement.sql)
+
+
+def _refuse_shared_file_system(path: Path) -> None:
+    """Raise where the mounts of this machine say that other machines use the folder too."""
+    folder = path.parent
+    with contextlib.suppress(OSError):  # Not every system tells.
+        mounts = [line.split(" ") for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+        around = [mount for mount in mounts if folder.is_relative_to(mount[1].replace("\\040", " "))]
+        kind = max(around, key=lambda mount: len(mount[1]))[2] if around else ""
+        if kind in _SHARED_FILE_SYSTEMS:
+            raise LedgerError(
+                f"{path} lies on a file system of type {kind}, where locks do not hold between machines: "
+                "take a local disk, or postgresql://"
+            )

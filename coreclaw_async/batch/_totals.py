@@ -1,0 +1,102 @@
+"""What the runs of a batch add up to: in all, for each worker, and for each day. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import attrs
+
+from coreclaw_async.batch._items import BatchItemState
+from coreclaw_async.batch._spending import exact_sum
+
+
+@attrs.frozen(kw_only=True)
+class RunsAlike:
+    """
+    Runs that have worker, day, state and cost in common.
+
+    Attributes:
+        worker_id: The worker, as it was planned; None where a ledger of an older version does not tell.
+        day: The day of their end, or of their start while they go on, in UTC, such as ``2026-11-26``; or None.
+        state: ``submitted``, ``done`` or ``failed``.
+        cost: What each has cost, in US dollars, or None.
+        count: How many there are.
+        result_count: Rows that they have found together.
+    """
+
+    worker_id: str | None
+    day: str | None
+    state: BatchItemState
+    cost: Decimal | None
+    count: int
+    result_count: int
+
+
+@attrs.frozen(kw_only=True)
+class RunTotals:
+    """
+    What a number of runs have come to.
+
+    Attributes:
+        runs: How many there were.
+        done: Those of them that succeeded.
+        failed: Those of them that did not.
+        result_count: Rows that they have found.
+        cost: What they have cost, in US dollars, as far as that is known; exact.
+        unknown_costs: Runs that have ended and whose cost nobody knows.
+    """
+
+    runs: int = 0
+    done: int = 0
+    failed: int = 0
+    result_count: int = 0
+    cost: Decimal = Decimal(0)
+    unknown_costs: int = 0
+
+    @classmethod
+    def of(cls, groups: Sequence[RunsAlike]) -> RunTotals:
+        """Return the sum of *groups*."""
+        ended = [group for group in groups if group.state is not BatchItemState.SUBMITTED]
+        return cls(
+            runs=sum(group.count for group in groups),
+            done=sum(group.count for group in groups if group.state is BatchItemState.DONE),
+            failed=sum(group.count for group in groups if group.state is BatchItemState.FAILED),
+            result_count=sum(group.result_count for group in groups),
+            cost=exact_sum((group.cost, group.count) for group in groups if group.cost is not None),
+            unknown_costs=sum(group.count for group in ended if group.cost is None),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Totals:
+    """
+    What the runs of a batch have come to.
+
+    Attributes:
+        all: All of them.
+        by_worker: Those of each worker.
+        by_day: Those of each day in UTC, in order.
+    """
+
+    all: RunTotals
+    by_worker: Mapping[str, RunTotals]
+    by_day: Mapping[str, RunTotals]
+
+    @classmethod
+    def of(cls, groups: Sequence[RunsAlike]) -> Totals:
+        """Return the sums of *groups*."""
+        return cls(
+            all=RunTotals.of(groups),
+            by_worker=_split(groups, lambda group: group.worker_id),
+            by_day=_split(groups, lambda group: group.day),
+        )
+
+
+def _split(groups: Sequence[RunsAlike], name_of: Callable[[RunsAlike], str | None]) -> dict[str, RunTotals]:
+    parts: dict[str, list[RunsAlike]] = {}
+    for group in groups:
+        name = name_of(group)
+        if name is not None:
+            parts.setdefault(name, []).append(group)
+    return {name: RunTotals.of(parts[name]) for name in sorted(parts)}

@@ -1,0 +1,290 @@
+"""A part of a batch as one call, for whatever distributes work: it may be run anywhere, any number of times."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NotRequired, Self, TypedDict
+
+import anyio
+import attrs
+
+from coreclaw_async._client import AsyncCoreClaw
+from coreclaw_async._wire.request import check_int
+from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, SettleTimes, Shard
+from coreclaw_async.batch._spending import exact_sum
+from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
+from coreclaw_async.events import EventHook
+
+_MOST_REASONS = 100
+_WHY_STOPPED = {
+    "balance": "the balance does not cover another run",
+    "max_spend": "the budget does not cover another run",
+}
+
+
+class ShardOptions(TypedDict):
+    """The members of a `ShardSpec` that are the same for all parts of a batch, as keyword arguments."""
+
+    ledger: str | os.PathLike[str]
+    output: NotRequired[str | os.PathLike[str] | None]
+    exclusive: NotRequired[bool]
+    on_ambiguous: NotRequired[OnAmbiguous]
+    settle_times: NotRequired[SettleTimes | None]
+    max_spend: NotRequired[Decimal | None]
+    patience: NotRequired[float]
+    account: NotRequired[str | None]
+    max_in_flight: NotRequired[int | None]
+    base_url: NotRequired[str | None]
+
+
+def _most(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None:
+        check_int(attribute.name, value, lowest=1)
+
+
+@attrs.frozen(kw_only=True)
+class ShardSpec:
+    """
+    What a worker process needs to run a part of a batch: plain data that can be pickled, and no key.
+
+    All that `AsyncCoreClaw.batch` and `AsyncBatch.run` take, but for ``width``: starts go side by side only with a
+    `CallbackHub`, and no process that runs a part has one.
+
+    Attributes:
+        batch: Name of the batch.
+        ledger: Its ledger; ``postgresql://...`` unless all processes are on one machine. May hold a password, which no
+            ``repr`` shows.
+        shard: The part.
+        output: A folder that all processes reach, or None.
+        exclusive: Whether nobody else starts runs of these workers.
+        on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold``, ``fail`` or
+            ``resubmit``.
+        settle_times: When a lost start counts as settled; None for the default.
+        max_spend: The budget of the whole batch, all of its parts, in US dollars above 0; it is written to the ledger
+            each time that a part begins. None for what the ledger says.
+        patience: For how many seconds since the first failure in a row to go on while the service cannot be used; 0 or
+            more.
+        account: What the account is called, where the batch was planned with such a name; or None.
+        max_in_flight: Most runs of this part that go on at once, 1 or more; None for what the plan bears.
+        base_url: Where the service is; None for the environment's ``CORECLAW_BASE_URL``.
+
+    Raises:
+        TypeError: *max_in_flight* is no whole number.
+        ValueError: *max_in_flight* is out of range; the other members are checked when the part is run.
+    """
+
+    batch: str
+    ledger: str | os.PathLike[str] = attrs.field(repr=False)
+    shard: Shard = attrs.field(factory=Shard)
+    output: str | os.PathLike[str] | None = None
+    exclusive: bool = False
+    on_ambiguous: OnAmbiguous = "hold"
+    settle_times: SettleTimes | None = None
+    max_spend: Decimal | None = None
+    patience: float = 1800.0
+    account: str | None = None
+    max_in_flight: int | None = attrs.field(default=None, validator=_most)
+    base_url: str | None = None
+
+    def batch_of(self, client: AsyncCoreClaw) -> AsyncBatch:
+        """Return the part as a batch of *client*; nothing is opened before its block begins."""
+        return client.batch(
+            self.batch,
+            ledger=self.ledger,
+            exclusive=self.exclusive,
+            on_ambiguous=self.on_ambiguous,
+            settle_times=self.settle_times,
+            shard=self.shard,
+            max_spend=self.max_spend,
+            patience=self.patience,
+            account=self.account,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class ShardReport:
+    """
+    What a part of a batch has come to: counts, never rows. Look at `is_finished`, or call `check`.
+
+    Reports of parts that have no item in common can be added: all numbers are sums then, money is exact, and of the
+    reasons the first 100 are kept.
+
+    Attributes:
+        batch: Name of the batch.
+        counts: Items of the part in each state (`coreclaw_async.BatchItemState`), also where there are none.
+        runs: Runs that its items have had.
+        result_count: Rows that they have found.
+        cost: What they have cost, in US dollars, as far as that is known; exact.
+        unknown_costs: Runs that have ended and whose cost the service does not tell.
+        requests: HTTP requests of this call.
+        wasted: Starts of this call that were refused for the plan or the rate.
+        seconds: How long this call took. Of reports that were added: how long all calls took together, which is more
+            than went by where they went side by side.
+        stopped: Why planned items were left: ``balance`` or ``max_spend`` (`BatchStoppedError`), or None.
+        reasons: Why items are open, or rows are missing, for the first 100 of which that is known, by key.
+        error: What ended the call before its time, or None.
+    """
+
+    batch: str
+    counts: Mapping[str, int]
+    runs: int
+    result_count: int
+    cost: Decimal
+    unknown_costs: int
+    requests: int
+    wasted: int
+    seconds: float
+    stopped: str | None = None
+    reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    error: str | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing was left that another call could do: no item is open, no row missing, nothing went wrong."""
+        return not (self.open_counts or self.reasons or self.error)
+
+    @property
+    def open_counts(self) -> Mapping[str, int]:
+        """Items in each open state, ``planned``, ``intent`` and ``submitted``, where there are any."""
+        return {state: count for state, count in self.counts.items() if count and BatchItemState(state).is_open}
+
+    def check(self) -> Self:
+        """
+        Return the report itself where the part is finished.
+
+        Raises:
+            BatchIncompleteError: It is not (`is_finished`): run it again.
+            BatchStoppedError: The same, because the balance or the budget is used up.
+        """
+        if self.is_finished:
+            return self
+        left = self.open_counts
+        what = ", ".join(f"{count} {state}" for state, count in left.items())
+        what = what or ("rows are missing" if self.reasons else "a part of it has failed")
+        why = [why for why in (self.error, _WHY_STOPPED.get(self.stopped or "")) if why]
+        why += [f"{key!r}: {reason}" for key, reason in list(self.reasons.items())[:1]]
+        came_to = f"{self.counts.get('done', 0)} items are done, {self.runs} runs have cost {self.cost} US dollars"
+        if self.unknown_costs:
+            came_to += f" and {self.unknown_costs} of them what nobody knows"
+        message = "; ".join([f"the batch {self.batch!r} is not complete: {what}", *why, came_to])
+        if self.stopped is not None and "planned" in left:
+            raise BatchStoppedError(
+                message,
+                reason=self.stopped,
+                left=left["planned"],
+                spent=self.cost,
+                counts=left,
+                reasons=self.reasons,
+            )
+        raise BatchIncompleteError(message, counts=left, reasons=self.reasons)
+
+    def __add__(self, other: ShardReport) -> ShardReport:
+        """
+        Return the report of both parts together.
+
+        Raises:
+            ValueError: They are of different batches.
+        """
+        if not isinstance(other, ShardReport):
+            return NotImplemented
+        if other.batch != self.batch:
+            raise ValueError(f"reports of different batches cannot be added: {self.batch!r} and {other.batch!r}")
+        reasons = {**other.reasons, **self.reasons}
+        return ShardReport(
+            batch=self.batch,
+            counts={
+                state: self.counts.get(state, 0) + other.counts.get(state, 0)
+                for state in {**self.counts, **other.counts}
+            },
+            runs=self.runs + other.runs,
+            result_count=self.result_count + other.result_count,
+            cost=exact_sum([(self.cost, 1), (other.cost, 1)]),
+            unknown_costs=self.unknown_costs + other.unknown_costs,
+            requests=self.requests + other.requests,
+            wasted=self.wasted + other.wasted,
+            seconds=self.seconds + other.seconds,
+            stopped=self.stopped or other.stopped,
+            reasons={key: reasons[key] for key in [*self.reasons, *other.reasons][:_MOST_REASONS]},
+            error=self.error or other.error,
+        )
+
+
+def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardReport:
+    """
+    Run a part of a batch, on an event loop of its own, and return what it has come to.
+
+    The key is that of this process' environment, ``CORECLAW_API_KEY``. It may be run again after whatever has become
+    of an earlier call, and at the same time as others: the ledger decides who starts what.
+
+    A report comes back also where not all could be done, so that an engine that runs many parts loses none of them to
+    the failure of one. It then says what is open and why, and is not ``is_finished``: call `ShardReport.check` where an
+    exception is wanted, such as in a task that is to be retried.
+
+    Args:
+        spec: The part.
+        on_event: Called with each event (`coreclaw_async.events`).
+
+    Raises:
+        ConfigurationError: There is no key, or an extra is missing.
+        LedgerError: The ledger cannot be used, or has no items of this part: it was planned in another one.
+        RuntimeError: An event loop is running in this thread: await `run_shard_async` there.
+        ValueError: A member of *spec* is out of range.
+    """
+    return anyio.run(lambda: run_shard_async(spec, on_event=on_event))
+
+
+async def run_shard_async(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardReport:
+    """Run a part of a batch and return what it has come to; see `run_shard`."""
+    async with AsyncCoreClaw(base_url=spec.base_url, on_event=on_event) as client:
+        return await run_with(client, spec)
+
+
+async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
+    """Run a part of a batch with *client*, and return what it has come to; see `run_shard`."""
+    began = time.monotonic()
+    stopped: str | None = None
+    reasons: Mapping[str, str] = {}
+    failure: str | None = None
+    is_incomplete = False
+    async with spec.batch_of(client) as batch:
+        try:
+            async for _ in batch.run(max_in_flight=spec.max_in_flight, output=spec.output):
+                pass
+        except BatchIncompleteError as error:
+            stopped = error.reason if isinstance(error, BatchStoppedError) else None
+            reasons, is_incomplete, failure = error.reasons, True, error.message
+        except (CoreClawError, OSError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        report = attrs.evolve(
+            await report_of(batch), seconds=time.monotonic() - began, stopped=stopped, reasons=dict(reasons)
+        )
+    # What is no open item and no missing row, such as a plan that broke off, must not look finished either.
+    return report if is_incomplete and not report.is_finished else attrs.evolve(report, error=failure)
+
+
+async def report_of(batch: AsyncBatch) -> ShardReport:
+    """
+    Return what *batch*, or its part, has come to according to its ledger.
+
+    Raises:
+        LedgerError: It has no items there, so that nothing can have come of them: a name or an address is wrong.
+    """
+    report = await batch.report()
+    if not report.total:
+        raise LedgerError(
+            f"the ledger has no items of {batch!r}: are these the name and the ledger that it was planned with?"
+        )
+    return ShardReport(
+        batch=batch.name,
+        counts={state.value: count for state, count in report.counts.items()},
+        runs=report.runs,
+        result_count=report.result_count,
+        cost=report.cost,
+        unknown_costs=report.unknown_costs,
+        requests=report.requests,
+        wasted=report.wasted,
+        seconds=0.0,
+    )

@@ -1,0 +1,49 @@
+"""Several keys of one service: each client has its own, and the service takes them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from batch.batches import specs
+
+from coreclaw_async import AsyncBatch, AsyncCoreClaw
+from coreclaw_async.testing import FakeService
+
+
+class AnyKey(httpx.AsyncBaseTransport):
+    """The way to a service that takes every key."""
+
+    tells_what_leaves = True
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.headers["authorization"] = f"Bearer {self._service.api_key}"
+        return await self._service.handle_async_request(request)
+
+
+@asynccontextmanager
+async def batch_of(
+    service: FakeService, key: str, name: str, ledger: str, *, count: int = 0, first: int = 0, **options: Any
+) -> AsyncIterator[AsyncBatch]:
+    """A batch with a plan, opened with a key of its own."""
+    async with (
+        AsyncCoreClaw(key, transport=AnyKey(service), clock=service.clock) as client,
+        client.batch(name, ledger=ledger, **options) as batch,
+    ):
+        await batch.plan(specs(count, first=first))
+        yield batch
+
+
+async def lose(batch: AsyncBatch, service: FakeService, key: str, *, is_accepted: bool = True) -> None:
+    """Leave an item as a process leaves it that is killed while it sends its start."""
+    item = await batch.get(key)
+    intent = item.intended(at=service.clock.time(), callback_url=None)
+    await batch._batch_context.ledger.step(item, intent)
+    if is_accepted:
+        async with AsyncCoreClaw("killed", transport=AnyKey(service), clock=service.clock) as client:
+            await client.workers.start_run(item.worker_id, {"keywords": [key]})

@@ -1,0 +1,143 @@
+"""Leaving a batch waits for the starts under way, and no group of errors ever leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from batch.batches import WORKER, finish, opened
+
+from coreclaw_async import (
+    AsyncBatch,
+    AsyncCoreClaw,
+    BatchItemState,
+    LedgerError,
+    RunSpec,
+    SettleTimes,
+    events,
+)
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
+
+
+async def leave_while_starting(service: FakeService, ledger: str, **options: Any) -> None:
+    """Leave a batch when its first start is with the service."""
+    async with opened(service, ledger, count=2, **options) as batch:
+        await begin(batch, service)
+
+
+async def begin(batch: AsyncBatch, service: FakeService) -> None:
+    with anyio.CancelScope() as scope:
+        stream = batch.run()
+
+        async def stop() -> None:
+            while not service.runs_created:
+                await checkpoint()  # A virtual clock would jump while this one rests.
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop)
+            await anext(stream)
+
+
+@pytest.mark.parametrize("seconds", [7.0, 55.0])
+async def test_a_start_that_is_answered_late_is_waited_for(
+    service: FakeService, tmp_path: Path, seconds: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = str(tmp_path / "runs.db")
+    service.default_script = RunScript(duration=10_000)
+    service.faults.add(faults.delay(seconds), operation="runWorker")
+    with caplog.at_level(logging.WARNING, "coreclaw_async"):
+        await leave_while_starting(service, ledger)
+    async with opened(service, ledger) as batch:
+        items = [await batch.get(key) for key in ("k0", "k1")]
+        (run,) = await batch.history("k0")
+
+    assert [item.state for item in items] == [BatchItemState.SUBMITTED, BatchItemState.PLANNED]
+    assert items[0].run_id == run.run_id == next(iter(service.runs))
+    assert "batch 'nightly' waits for the answers to 1 starts before it is closed" in caplog.text
+
+
+async def test_a_start_that_is_never_answered_is_waited_for_no_longer_than_it_may_take(
+    service: FakeService, tmp_path: Path
+) -> None:
+    ledger = str(tmp_path / "runs.db")
+    service.faults.add(faults.stall(), operation="runWorker")
+    await leave_while_starting(service, ledger, settle_times=SettleTimes(send_window=3.0, post_timeout=20.0))
+    passed = service.clock.monotonic()
+    async with opened(service, ledger) as batch:
+        item = await batch.get("k0")
+
+    assert item.state is BatchItemState.INTENT
+    assert 23.0 <= passed <= 24.0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes_down_what_comes(
+    tmp_path: Path,
+) -> None:
+    service = FakeService(clock=RealClock())
+    ledger = str(tmp_path / "runs.db")
+    service.faults.add(faults.delay(0.6), operation="runWorker")
+    task = asyncio.ensure_future(leave_while_starting(service, ledger))
+    while not service.runs_created:
+        await asyncio.sleep(0.01)
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with opened(service, ledger) as batch:
+        item = await batch.get("k0")
+
+    assert (item.state, item.run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
+
+
+async def test_start_queues_that_break_are_one_error_and_the_run_of_each_is_told(
+    service: FakeService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "runs.db"
+    workers = [WORKER, service.add_worker("me/one"), service.add_worker("me/two")]
+
+    def destroy(event: events.Event) -> None:
+        if isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("DROP TABLE IF EXISTS run")
+
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=destroy) as client,
+        client.batch("nightly", ledger=path) as batch,
+    ):
+        await batch.plan(RunSpec(key=worker, worker_id=worker, input={"keywords": [worker]}) for worker in workers)
+        with pytest.raises(LedgerError, match="no such table: run") as caught:
+            await finish(batch)
+
+    assert caught.value.run_id in service.runs
+    for run_id in service.runs:
+        assert f"run {run_id} of item" in caplog.text
+
+
+async def test_what_ends_a_program_in_a_hook_leaves_a_batch_as_it_is(service: FakeService) -> None:
+    class EndError(BaseException):
+        """What ends a program, such as Ctrl-C."""
+
+    def leave(event: events.Event) -> None:
+        if isinstance(event, events.BatchItemChanged) and event.state == "submitted":
+            raise EndError
+
+    with pytest.raises(EndError):
+        async with opened(service, "memory", count=2, on_event=leave) as batch:
+            await finish(batch)
+    assert service.runs_created >= 1
+
+
+async def test_a_wait_that_is_over_but_for_a_rounding_error_ends(service: FakeService, tmp_path: Path) -> None:
+    service.faults.add(faults.stall(), operation="runWorker")
+    await service.clock.sleep(2**24 + 1 / 3)  # At this height a float cannot tell tiny waits apart.
+    await leave_while_starting(service, str(tmp_path / "runs.db"), settle_times=SettleTimes(post_timeout=0.3))

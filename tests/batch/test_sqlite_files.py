@@ -1,0 +1,324 @@
+"""The files of a ledger and of its start queues can be deleted, replaced, damaged or locked while in use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from batch.batches import finish, opened, runs_by_key
+
+from coreclaw_async import LedgerError
+from coreclaw_async.batch._store import sqlite as sqlite_database
+from coreclaw_async.batch._store.database import StartQueueLostError, Statement
+from coreclaw_async.batch._store.sqlite import SqliteDatabase
+from coreclaw_async.events import BatchItemChanged, Event
+from coreclaw_async.testing import FakeService
+
+ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
+NAMES = "SELECT name FROM batch ORDER BY name"
+
+
+def batch(name: str) -> Statement:
+    return Statement.of(ADD, name, "account", 1.0, changes=1)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> SqliteDatabase:
+    database = SqliteDatabase(tmp_path / "runs.db")
+    await database.open()
+    await database.write(batch("a"))
+    return database
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+
+
+def replace(path: Path) -> None:
+    shutil.copy(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+
+
+def delete_and_make_anew(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+@pytest.mark.parametrize("change", [delete, move, replace, delete_and_make_anew])
+async def test_a_ledger_that_is_deleted_or_replaced_is_noticed(
+    database: SqliteDatabase, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    change(tmp_path / "runs.db")
+
+    with pytest.raises(LedgerError, match=r"runs\.db was deleted or replaced while it was open"):
+        await database.write(batch("b"))
+    with pytest.raises(LedgerError, match=r"runs\.db was deleted or replaced while it was open"):
+        await database.read(NAMES)
+    await database.aclose()
+
+
+async def test_a_ledger_that_is_put_back_is_gone_on_with(database: SqliteDatabase, tmp_path: Path) -> None:
+    move(tmp_path / "runs.db")
+    with pytest.raises(LedgerError):
+        await database.write(batch("b"))
+
+    (tmp_path / "elsewhere").rename(tmp_path / "runs.db")
+
+    await database.write(batch("b"))
+    assert await database.read(NAMES) == [("a",), ("b",)]
+    await database.aclose()
+
+
+async def test_a_ledger_that_was_deleted_while_in_use_is_not_made_anew(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    (tmp_path / "runs.db").unlink()
+
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"runs\.db-wal beside it belongs to one that was deleted.*put the file"):
+            await SqliteDatabase(tmp_path / "runs.db").open()
+        await database.aclose()
+        (tmp_path / "runs.db-wal").touch()  # As a process that was killed leaves it.
+    (tmp_path / "runs.db-wal").unlink()
+    (tmp_path / "runs.db-shm").unlink(missing_ok=True)
+    anew = SqliteDatabase(tmp_path / "runs.db")
+    await anew.open()
+    assert await anew.read(NAMES) == []
+    await anew.aclose()
+
+
+async def test_a_ledger_whose_files_are_all_deleted_is_not_made_anew_while_its_start_queues_are_held(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    assert await database.take_start_queue("x")
+    for file in tmp_path.glob("runs.db*"):
+        if file.is_file():
+            file.unlink()
+
+    with pytest.raises(LedgerError, match="a process that still runs starts items of it"):
+        await SqliteDatabase(tmp_path / "runs.db").open()
+
+    await database.aclose()
+    anew = SqliteDatabase(tmp_path / "runs.db")
+    await anew.open()
+    await anew.aclose()
+
+
+async def test_a_deleted_ledger_stops_a_batch_before_the_next_start(tmp_path: Path, service: FakeService) -> None:
+    path = tmp_path / "runs.db"
+    async with opened(service, f"sqlite:///{path}", count=20) as running:
+        with pytest.raises(LedgerError, match="was deleted or replaced"):
+            async for _ in running.run(max_in_flight=2):
+                path.unlink(missing_ok=True)
+    paid = sum(runs_by_key(service).values())
+    assert paid <= 6
+
+    # The control: with the file left alone all of them are started.
+    async with opened(service, f"sqlite:///{tmp_path / 'other.db'}", count=20) as running:
+        await finish(running, max_in_flight=2)
+    assert sum(runs_by_key(service).values()) == paid + 20
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_start_queue_whose_lock_file_is_deleted_is_lost(
+    database: SqliteDatabase, tmp_path: Path, whole: bool
+) -> None:
+    assert await database.take_start_queue("x")
+    await database.write(batch("b"), start_queue="x")
+    if whole:
+        shutil.rmtree(tmp_path / "runs.db-lanes")
+    else:
+        next((tmp_path / "runs.db-lanes").glob("*.lock")).unlink()
+    rival = SqliteDatabase(tmp_path / "runs.db")
+    await rival.open()
+    assert await rival.take_start_queue("x")
+
+    with pytest.raises(StartQueueLostError, match="was deleted or replaced"):
+        await database.write(batch("c"), start_queue="x")
+    await rival.write(batch("c"), start_queue="x")
+    # The control: without a look at the start queue both would write.
+    await database.write(batch("d"))
+
+    await database.leave_start_queue("x")
+    assert not await database.take_start_queue("x")
+    await rival.aclose()
+    assert await database.take_start_queue("x")
+    await database.write(batch("e"), start_queue="x")
+    await database.aclose()
+
+
+async def test_start_queues_that_are_deleted_again_and_again_pay_for_nothing_twice(
+    tmp_path: Path, service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    start_queues = tmp_path / "runs.db-lanes"
+
+    def delete_start_queues(event: Event) -> None:
+        if isinstance(event, BatchItemChanged) and event.state == "submitted":
+            shutil.rmtree(start_queues, ignore_errors=True)
+
+    async with opened(service, f"sqlite:///{tmp_path / 'runs.db'}", count=12, on_event=delete_start_queues) as running:
+        await finish(running)
+
+    assert set(runs_by_key(service).values()) == {1}
+    assert len(runs_by_key(service)) == 12
+    assert "was deleted or replaced, or never held; it is taken again" in caplog.text
+
+
+async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.1)
+    database = SqliteDatabase(tmp_path / "runs.db")
+    await database.open()
+    other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(LedgerError, match=r"runs\.db cannot be used: database is locked \(another process"):
+        await database.write(batch("a"))
+
+    other.execute("ROLLBACK")
+    other.close()
+    await database.write(batch("a"))
+    await database.aclose()
+
+
+async def test_a_ledger_that_may_not_be_written_to_says_so(database: SqliteDatabase) -> None:
+    await database.read("PRAGMA query_only = 1")
+
+    with pytest.raises(LedgerError, match=r"readonly database \(this process may not write to it\)"):
+        await database.write(batch("b"))
+
+    await database.read("PRAGMA query_only = 0")
+    await database.write(batch("b"))
+    await database.aclose()
+
+
+async def test_a_full_disk_says_so(database: SqliteDatabase) -> None:
+    await database.read("PRAGMA max_page_count = 1")
+
+    with pytest.raises(LedgerError, match=r"\(the disk is full\)"):
+        await database.write(Statement(ADD, [(f"n{number}" * 20, "x", 0.0) for number in range(2_000)]))
+
+    await database.aclose()
+
+
+async def test_a_damaged_ledger_says_so(database: SqliteDatabase, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    await database.write(Statement(ADD, [(f"n{number}" * 20, "x", 0.0) for number in range(500)]))
+    await database.aclose()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4_096)
+        file.write(os.urandom(size - 4_096))
+
+    damaged = SqliteDatabase(path)
+    with pytest.raises(LedgerError, match=r"malformed \(the file is damaged"):
+        await damaged.open()
+        await damaged.read(NAMES)
+    await damaged.aclose()
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800"])
+async def test_a_value_that_has_no_form_fails_alone(database: SqliteDatabase, value: object) -> None:
+    with pytest.raises(LedgerError, match="a value cannot be written to the ledger"):
+        await database.write(Statement.of("UPDATE batch SET created = ?", value))
+    with pytest.raises(LedgerError, match="cannot be used"):
+        await database.read("SELECT ?", value)
+
+    await database.write(batch("b"))
+    await database.aclose()
+
+
+HOLDER = """
+import sys, time, anyio
+from pathlib import Path
+from coreclaw_async.batch._store.sqlite import SqliteDatabase
+
+async def main():
+    database = SqliteDatabase(Path(sys.argv[1]))
+    await database.open()
+    assert await database.take_start_queue("x")
+    print("held", flush=True)
+    time.sleep(60)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.endurance
+async def test_a_killed_process_leaves_a_ledger_that_is_opened_and_one_that_was_deleted_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    for is_deleted in (False, True):
+        holder = subprocess.Popen([sys.executable, "-c", HOLDER, path], stdout=subprocess.PIPE)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        database = SqliteDatabase(path)
+        if not is_deleted:
+            await database.open()
+            assert not await database.take_start_queue("x")
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        holder.stdout.close()
+        if is_deleted:
+            path.unlink()
+            with pytest.raises(LedgerError, match="was deleted while it was in use"):
+                await database.open()
+        else:
+            assert await database.take_start_queue("x")
+        await database.aclose()
+
+
+async def test_a_lock_file_that_cannot_be_used_is_a_clear_error(database: SqliteDatabase) -> None:
+    database._lock_file("x").mkdir(parents=True)
+    database._lock_file("y").write_text("Dear diary, today I have locked nothing at all. " * 40)
+
+    with pytest.raises(LedgerError, match="unable to open"):
+        await database.take_start_queue("x")
+    with pytest.raises(LedgerError, match="not a database"):
+        await database.take_start_queue("y")
+
+    await database.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(database: SqliteDatabase) -> None:
+    for number in range(60):
+        first = asyncio.create_task(database.write(batch(f"first{number}")))
+        others = [asyncio.create_task(database.write(batch(f"other{number}-{name}"))) for name in "abc"]
+        for _ in range(number % 20):
+            await asyncio.sleep(0)
+        if number >= 20:
+            await asyncio.sleep(number % 4 / 2_000)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await asyncio.wait_for(asyncio.gather(*others), 5)
+
+    assert await database.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(180,)]
+    await database.aclose()
+
+
+async def test_a_machine_that_can_begin_no_thread_is_a_ledger_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = SqliteDatabase(tmp_path / "runs.db")
+    await database.open()
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("anyio.to_thread.run_sync", refuse)
+        with pytest.raises(LedgerError, match="can't start new thread"):
+            await database.read("SELECT 1")
+    assert await database.read("SELECT 1") == [(1,)]
+    await database.aclose()
