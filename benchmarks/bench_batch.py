@@ -20,7 +20,7 @@ from coreclaw_async import AsyncCoreClaw, RunSpec
 from coreclaw_async.batch import BatchItem, ItemOrigin
 from coreclaw_async.batch._admission import Limits
 from coreclaw_async.batch._engine import Engine
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._row_files import PartFiles
 from coreclaw_async.batch._specs import PlannedSpec
 from coreclaw_async.models import Page

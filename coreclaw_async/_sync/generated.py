@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
     from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState
+    from coreclaw_async.batch._ledger.pruning import PrunedBatch
     from coreclaw_async.batch._outcomes import BatchOutcome
-    from coreclaw_async.batch._pruning import PrunedBatch
     from coreclaw_async.batch._records import BatchRecord
     from coreclaw_async.batch._reports import BatchReport
     from coreclaw_async.batch._shard import Shard

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
     from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, IllegalStepError, ItemOrigin
+    from coreclaw_async.batch._ledger.pruning import PrunedBatch
     from coreclaw_async.batch._outcomes import BatchOutcome
-    from coreclaw_async.batch._pruning import PrunedBatch
     from coreclaw_async.batch._records import BatchRecord
     from coreclaw_async.batch._reports import BatchReport
     from coreclaw_async.batch._shard import Shard
@@ -50,7 +50,7 @@ _MODULES = {
     "IllegalStepError": "_items",
     "ItemOrigin": "_items",
     "OnAmbiguous": "_context",
-    "PrunedBatch": "_pruning",
+    "PrunedBatch": "_ledger.pruning",
     "RunSpec": "_specs",
     "RunTotals": "_totals",
     "SettleTimes": "_evidence",

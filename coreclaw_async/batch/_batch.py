@@ -30,12 +30,12 @@ from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._item_pages import ItemPages, RowPages
 from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 from coreclaw_async.batch._late_callbacks import LateCallbacks
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
+from coreclaw_async.batch._ledger.ownership import Owner
+from coreclaw_async.batch._ledger.pruning import PrunedBatch, prune
 from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes
-from coreclaw_async.batch._ownership import Owner
 from coreclaw_async.batch._patience import Patience
 from coreclaw_async.batch._planning import Planning
-from coreclaw_async.batch._pruning import PrunedBatch, prune
 from coreclaw_async.batch._records import BatchRecord, RecordPages
 from coreclaw_async.batch._reports import BatchReport
 from coreclaw_async.batch._resolving import resolve

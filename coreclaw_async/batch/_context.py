@@ -13,7 +13,7 @@ from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._operations.context import Context
 from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._items import BatchItem
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._patience import Patience
 from coreclaw_async.events import BatchItemChanged
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._specs import PlannedSpec, RunSpec
 from coreclaw_async.errors import BatchConflictError
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from coreclaw_async.batch._items import BatchItem, BatchItemRun
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.models import Page
 
 _AT_ONCE = 400

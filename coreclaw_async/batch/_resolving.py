@@ -6,7 +6,7 @@ from coreclaw_async._operations.runs import read_run
 from coreclaw_async._wire.request import check_id
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
-from coreclaw_async.batch._start_queue_ledger import is_path
+from coreclaw_async.batch._ledger.start_queues import is_path
 from coreclaw_async.batch._start_queue_names import find_slug
 from coreclaw_async.models import Run
 

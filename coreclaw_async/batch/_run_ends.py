@@ -16,10 +16,10 @@ from coreclaw_async._operations.runs import read_run
 from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError
+from coreclaw_async.batch._ledger.spending import known_cost
 from coreclaw_async.batch._outcomes import Outcomes
 from coreclaw_async.batch._patience import is_passing
 from coreclaw_async.batch._row_files import PartFiles
-from coreclaw_async.batch._spending import known_cost
 from coreclaw_async.models import Run, RunOutcome
 
 _AT_ONCE = 8

@@ -10,8 +10,8 @@ from coreclaw_async._operations.worker_lists import workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._ledger.start_queues import is_path
 from coreclaw_async.batch._patience import is_passing
-from coreclaw_async.batch._start_queue_ledger import is_path
 from coreclaw_async.models import WorkerSummary
 
 _LISTS = ("listWorkers", "listStore")

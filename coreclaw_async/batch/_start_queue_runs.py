@@ -13,7 +13,7 @@ from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.batch._context import BatchContext
-from coreclaw_async.batch._start_queue_ledger import is_path
+from coreclaw_async.batch._ledger.start_queues import is_path
 from coreclaw_async.batch._start_queue_names import current_slug, may_pass
 from coreclaw_async.models import Run
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 
 from coreclaw_async.batch._items import BatchItemState
-from coreclaw_async.batch._spending import exact_sum
+from coreclaw_async.batch._ledger.spending import exact_sum
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,7 @@ import attrs
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, SettleTimes, Shard
-from coreclaw_async.batch._spending import exact_sum
+from coreclaw_async.batch._ledger.spending import exact_sum
 from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
 from coreclaw_async.events import EventHook
 

@@ -26,7 +26,7 @@ from coreclaw_async import (
     events,
 )
 from coreclaw_async.batch import IllegalStepError, ItemOrigin
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 

@@ -14,8 +14,8 @@ import pytest
 
 from coreclaw_async import ConfigurationError, LedgerError
 from coreclaw_async.batch import Shard
-from coreclaw_async.batch._ledger import BatchLedger
-from coreclaw_async.batch._ownership import Owner, start_queue_lock
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
+from coreclaw_async.batch._ledger.ownership import Owner, start_queue_lock
 from coreclaw_async.batch._store import postgres_session, schema
 from coreclaw_async.batch._store import sqlite as sqlite_database
 from coreclaw_async.batch._store.address import database_at, is_postgres, shown_ledger

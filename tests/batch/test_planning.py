@@ -27,8 +27,8 @@ from coreclaw_async import (
     RunSpec,
 )
 from coreclaw_async.batch import Shard
-from coreclaw_async.batch._ledger import BatchLedger
-from coreclaw_async.batch._ownership import Owner
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
+from coreclaw_async.batch._ledger.ownership import Owner
 from coreclaw_async.batch._specs import PlannedSpec
 from coreclaw_async.batch._store.address import database_at
 from coreclaw_async.testing import FakeService

@@ -17,7 +17,7 @@ from batch import batches
 from unreliable_way import UnreliableWay
 
 from coreclaw_async import BatchItemState, LedgerError
-from coreclaw_async.batch._spending import OverBudgetError, Spending
+from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending
 from coreclaw_async.batch._store import postgres_driver, postgres_session
 from coreclaw_async.batch._store.database import Choice, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async.batch._store.postgres import PostgresDatabase

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async import BatchItem, BatchItemState, ItemOrigin
-from coreclaw_async.batch._spending import Spending, exact_sum, known_cost
+from coreclaw_async.batch._ledger.spending import Spending, exact_sum, known_cost
 from coreclaw_async.batch._totals import RunsAlike, Totals
 
 PLANNED = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="0")

@@ -10,7 +10,7 @@ import pytest
 from batch.batches import finish, opened, specs
 
 from coreclaw_async import BatchOutcome
-from coreclaw_async.batch._ownership import start_queue_lock
+from coreclaw_async.batch._ledger.ownership import start_queue_lock
 from coreclaw_async.testing import FakeService
 
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import attrs
 
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async.batch._item_rows import (
+from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, IllegalStepError
+from coreclaw_async.batch._ledger.columns import (
     CHANGES,
     COLUMNS,
     HALF,
@@ -22,12 +23,11 @@ from coreclaw_async.batch._item_rows import (
     runs_alike,
     text_of,
 )
-from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, IllegalStepError
-from coreclaw_async.batch._ownership import Owner, account_of, claim, wrong_account
+from coreclaw_async.batch._ledger.ownership import Owner, account_of, claim, wrong_account
+from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending, exact_sum
+from coreclaw_async.batch._ledger.start_queues import StartQueueLedger
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import PlannedSpec
-from coreclaw_async.batch._spending import OverBudgetError, Spending, exact_sum
-from coreclaw_async.batch._start_queue_ledger import StartQueueLedger
 from coreclaw_async.batch._store.database import Choice, Database, SqlRow, StaleError, Statement, Step
 from coreclaw_async.batch._totals import Totals
 from coreclaw_async.errors import BatchConflictError, LedgerError

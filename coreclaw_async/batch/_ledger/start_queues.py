@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from coreclaw_async.batch._item_rows import COLUMNS, item_of
 from coreclaw_async.batch._items import BatchItem
+from coreclaw_async.batch._ledger.columns import COLUMNS, item_of
 from coreclaw_async.batch._store.database import Database, Statement
 
 _MOST_VALUES = 500

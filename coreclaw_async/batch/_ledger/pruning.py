@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from coreclaw_async.batch._ledger import BatchLedger
+from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._store.database import Choice, SqlRow, Statement
 
 _DAY = 86_400.0
