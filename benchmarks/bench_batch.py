@@ -175,8 +175,8 @@ async def ledger(report: Report) -> None:
 
 async def _write(book: BatchLedger, items: list[BatchItem]) -> None:
     for item in items:
-        intent = await book.step(item, item.intended(at=1.0, callback_url=None))
-        await book.step(intent, intent.submitted(f"run-{item.key}", ItemOrigin.ANSWER))
+        intent = await book.steps.write(item, item.intended(at=1.0, callback_url=None))
+        await book.steps.write(intent, intent.submitted(f"run-{item.key}", ItemOrigin.ANSWER))
 
 
 def _begin_peak() -> float:
@@ -193,7 +193,8 @@ def _peak() -> float:
 
 async def million(report: Report) -> None:
     """Plan a million specs, and report on them."""
-    assert len({PlannedSpec.of(spec).sha256 for spec in specs(1_000)}) == 1_000  # What is loaded late is loaded now.
+    # What is loaded late is loaded now.
+    assert len({PlannedSpec.of(spec).input_sha256 for spec in specs(1_000)}) == 1_000
     with tempfile.TemporaryDirectory() as folder:
         async with AsyncCoreClaw("key") as client, client.batch("bench", ledger=Path(folder) / "runs.db") as batch:
             before = _begin_peak()

@@ -94,7 +94,7 @@ class BatchContext:
             PausedError: It would be started, and its batch is paused.
             LedgerError: It cannot be written down.
         """
-        after = await self.ledger.step(before, after, ended=ended, start_queue=start_queue)
+        after = await self.ledger.steps.write(before, after, ended=ended, start_queue=start_queue)
         self.context.transport.emit(
             BatchItemChanged(
                 batch=after.batch,

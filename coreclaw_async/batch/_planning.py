@@ -7,6 +7,8 @@ from collections.abc import Callable
 import attrs
 
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
+from coreclaw_async.batch._ledger.flags import setting
+from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._specs import PlannedSpec, RunSpec
 from coreclaw_async.errors import BatchConflictError
 
@@ -43,7 +45,7 @@ class Planning:
             LedgerError: The ledger cannot be written to.
         """
         self._was_half_planned = await self.ledger.is_half_planned()
-        await self.ledger.mark_half_planned()
+        await self.ledger.database.write(*setting(self.ledger.batch, "is_half_planned", to=True))
 
     def take(self, spec: RunSpec) -> bool:
         """
@@ -58,12 +60,12 @@ class Planning:
         before = self._chunk.setdefault(planned.key, planned)
         if before is planned:
             self._letters += len(planned.input)
-        elif before.sha256 != planned.sha256:
+        elif before.input_sha256 != planned.input_sha256:
             raise BatchConflictError(
                 f"key {planned.key!r} occurs twice in the plan, with different inputs",
                 key=planned.key,
-                planned=before.sha256,
-                given=planned.sha256,
+                planned=before.input_sha256,
+                given=planned.input_sha256,
             )
         self._is_empty = False
         return len(self._chunk) >= _MOST_SPECS or self._letters >= _MOST_LETTERS
@@ -93,7 +95,7 @@ class Planning:
         specs = list(self._chunk.values())
         self._chunk.clear()
         self._letters = 0
-        added = await self.ledger.plan(specs, is_half_planned=is_half_planned)
+        added = await add_items(self.ledger.database, self.ledger.batch, specs, is_half_planned=is_half_planned)
         self.added += added
         if added:
             self.on_added()

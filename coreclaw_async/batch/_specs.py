@@ -55,7 +55,7 @@ class PlannedSpec:
         run_timeout: Seconds after which its run is aborted, or None.
         priority: What is started first: the higher, the sooner.
         input: The ``input`` member of its start as JSON.
-        sha256: What tells worker, version and input from others, in hex.
+        input_sha256: What tells worker, version and input from others, in hex.
     """
 
     key: str
@@ -65,7 +65,7 @@ class PlannedSpec:
     run_timeout: float | None
     priority: int
     input: str = attrs.field(repr=False)
-    sha256: str
+    input_sha256: str
 
     @classmethod
     def of(cls, spec: RunSpec) -> PlannedSpec:
@@ -98,7 +98,7 @@ class PlannedSpec:
             run_timeout=run_timeout,
             priority=priority,
             input=text,
-            sha256=hashlib.sha256(same.encode()).hexdigest(),
+            input_sha256=hashlib.sha256(same.encode()).hexdigest(),
         )
 
 

@@ -21,9 +21,9 @@ from coreclaw_async.batch._aborting import ABORT, abort_patiently
 from coreclaw_async.batch._admission import Admission
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
-from coreclaw_async.batch._ledger.batch_ledger import PausedError
 from coreclaw_async.batch._ledger.ownership import start_queue_lock
 from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending
+from coreclaw_async.batch._ledger.steps import PausedError
 from coreclaw_async.batch._patience import is_passing
 from coreclaw_async.batch._reconciler import Reconciler
 from coreclaw_async.batch._store.database import StartQueueLostError

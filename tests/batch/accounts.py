@@ -43,7 +43,7 @@ async def lose(batch: AsyncBatch, service: FakeService, key: str, *, is_accepted
     """Leave an item as a process leaves it that is killed while it sends its start."""
     item = await batch.get(key)
     intent = item.intended(at=service.clock.time(), callback_url=None)
-    await batch._batch_context.ledger.step(item, intent)
+    await batch._batch_context.ledger.steps.write(item, intent)
     if is_accepted:
         async with AsyncCoreClaw("killed", transport=AnyKey(service), clock=service.clock) as client:
             await client.workers.start_run(item.worker_id, {"keywords": [key]})

@@ -242,7 +242,7 @@ async def test_what_was_held_for_one_item_is_not_adopted_for_another(service: Fa
     async with batch_of(service, NEW, "b", shared, count=1, first=1, exclusive=True) as batch:
         item = await batch.get("k1")
         ledger = batch._batch_context.ledger
-        await ledger.step(item, item.intended(at=intent, callback_url=None))
+        await ledger.steps.write(item, item.intended(at=intent, callback_url=None))
         (outcome,) = await finish(batch)
 
     assert outcome.state == "ambiguous"

@@ -13,9 +13,12 @@ import postgres_server
 import pytest
 
 from coreclaw_async import ConfigurationError, LedgerError
-from coreclaw_async.batch import Shard
+from coreclaw_async.batch import BatchItem, BatchItemRun, Shard
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
+from coreclaw_async.batch._ledger.columns import names_of
 from coreclaw_async.batch._ledger.ownership import Owner, start_queue_lock
+from coreclaw_async.batch._ledger.spending import Spending
+from coreclaw_async.batch._specs import PlannedSpec
 from coreclaw_async.batch._store import postgres_session, schema
 from coreclaw_async.batch._store import sqlite as sqlite_database
 from coreclaw_async.batch._store.address import database_at, is_postgres, shown_ledger
@@ -201,6 +204,27 @@ _FIRST_VERSION = (
     "INSERT INTO run VALUES ('account', 'R3', 'a', 'k', 3, 'answer', 'failed', NULL, NULL, 'broke')",
     "INSERT INTO run VALUES ('account', 'R4', 'a', 'k', 4, 'answer', 'failed', NULL, -5, 'broke')",
 )
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
+async def test_the_tables_have_the_columns_that_the_records_name(ledger: str) -> None:
+    database = database_at(ledger)
+    await database.open()
+    if ledger.startswith("sqlite"):
+        columns = "SELECT name FROM pragma_table_info(?)"
+    else:
+        columns = (
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'coreclaw' AND table_name = ?"
+        )
+
+    found = {table: {name for (name,) in await database.read(columns, table)} for table in ("item", "run", "budget")}
+
+    assert found == {
+        "item": {*names_of(BatchItem), *names_of(PlannedSpec)},
+        "run": {*names_of(BatchItemRun), "account", "batch", "key", "worker_id", "day"},
+        "budget": {*names_of(Spending), "batch"},
+    }
+    await database.aclose()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

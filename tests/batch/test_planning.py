@@ -29,6 +29,7 @@ from coreclaw_async import (
 from coreclaw_async.batch import Shard
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._ledger.ownership import Owner
+from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._specs import PlannedSpec
 from coreclaw_async.batch._store.address import database_at
 from coreclaw_async.testing import FakeService
@@ -213,7 +214,7 @@ async def test_of_two_inputs_that_come_for_a_key_at_the_same_time_one_is_a_confl
                 PlannedSpec.of(RunSpec(key="k", worker_id=WORKER, input={"keywords": [f"{number}"]})),
             ]
             try:
-                outcomes.append(await book.plan(chunk, is_half_planned=False))
+                outcomes.append(await add_items(book.database, book.batch, chunk, is_half_planned=False))
             except BatchConflictError as error:
                 outcomes.append(error.key)
 

@@ -262,8 +262,8 @@ async def test_a_person_may_adopt_a_run_under_the_new_slug_and_under_one_that_no
         item = await batch.get("k5")
         ledger = batch._batch_context.ledger
         intent = item.intended(at=service.clock.time(), callback_url=None)
-        await ledger.step(item, intent)
-        await ledger.step(intent, intent.held(()))
+        await ledger.steps.write(item, intent)
+        await ledger.steps.write(intent, intent.held(()))
         item = await batch.resolve("k5", adopt=service.add_run("me/hidden"))
 
     assert item.state is BatchItemState.SUBMITTED

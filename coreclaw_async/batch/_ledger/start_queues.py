@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 
 from coreclaw_async.batch._items import BatchItem
-from coreclaw_async.batch._ledger.columns import COLUMNS, item_of
+from coreclaw_async.batch._ledger.columns import ITEM_COLUMNS, chunks, item_of, marks
 from coreclaw_async.batch._store.database import Database, Statement
 
-_MOST_VALUES = 500
 # Items of which start queue, whatever their account: its names are given twice.
 _OF_QUEUE = (
     "(worker_id IN ({marks}) OR EXISTS ("
@@ -94,7 +93,7 @@ class StartQueueLedger:
     async def open_intents(self, start_queue: str) -> list[BatchItem]:
         """Return the items of a start queue, of all batches of the account, whose start was about to leave."""
         rows = await self._database.read(
-            f"SELECT {COLUMNS} FROM item WHERE state = 'intent' AND (worker_id = ? OR worker_id IN ({_NAMES})) "
+            f"SELECT {ITEM_COLUMNS} FROM item WHERE state = 'intent' AND (worker_id = ? OR worker_id IN ({_NAMES})) "
             "AND batch IN (SELECT name FROM batch WHERE account = ?) ORDER BY batch, position",
             start_queue,
             *self._named(start_queue),
@@ -110,8 +109,8 @@ class StartQueueLedger:
         """
         rows = await self._database.read(
             "SELECT intent_at FROM item WHERE state = 'intent' "
-            f"AND (batch IN (SELECT name FROM batch WHERE account <> ?) AND {_OF_QUEUE.format(marks=_marks(names))} "
-            f"OR worker_id NOT IN ({_marks(names)}) AND {_OF_NO_QUEUE})",
+            f"AND (batch IN (SELECT name FROM batch WHERE account <> ?) AND {_OF_QUEUE.format(marks=marks(names))} "
+            f"OR worker_id NOT IN ({marks(names)}) AND {_OF_NO_QUEUE})",
             self._account,
             *names,
             *names,
@@ -124,7 +123,7 @@ class StartQueueLedger:
         rows = await self._database.read(
             "SELECT candidates FROM item WHERE batch IN (SELECT name FROM batch) "
             "AND state IN ('ambiguous', 'failed') AND run_id IS NULL "
-            f"AND {_OF_QUEUE.format(marks=_marks(names))}",
+            f"AND {_OF_QUEUE.format(marks=marks(names))}",
             *names,
             *names,
         )
@@ -132,18 +131,16 @@ class StartQueueLedger:
 
     async def owned(self, run_ids: Iterable[str]) -> set[str]:
         """Return those of the runs that are or were an item's, whatever its account."""
-        asked = list(run_ids)
         found: set[str] = set()
-        for first in range(0, len(asked), _MOST_VALUES):
-            some = asked[first : first + _MOST_VALUES]
-            rows = await self._database.read(f"SELECT run_id FROM run WHERE run_id IN ({_marks(some)})", *some)
+        for some in chunks(run_ids):
+            rows = await self._database.read(f"SELECT run_id FROM run WHERE run_id IN ({marks(some)})", *some)
             found |= {str(run_id) for (run_id,) in rows}
         return found
 
     async def has_foreign(self, names: Sequence[str]) -> bool:
         """Return whether runs of the worker were seen that no item explains."""
         rows = await self._database.read(
-            f"SELECT MAX(has_foreign) FROM lane WHERE account = ? AND worker_id IN ({_marks(names)})",
+            f"SELECT MAX(has_foreign) FROM lane WHERE account = ? AND worker_id IN ({marks(names)})",
             self._account,
             *names,
         )
@@ -153,7 +150,7 @@ class StartQueueLedger:
         """Record that others start runs of the worker too."""
         await self._database.write(
             Statement.of(
-                f"UPDATE lane SET has_foreign = 1 WHERE account = ? AND worker_id IN ({_marks(names)})",
+                f"UPDATE lane SET has_foreign = 1 WHERE account = ? AND worker_id IN ({marks(names)})",
                 self._account,
                 *names,
             )
@@ -168,7 +165,3 @@ class StartQueueLedger:
                 *self._named(start_queue),
             )
         )
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" for _ in values)
