@@ -6,26 +6,21 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
-from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
 import anyio
 import anyio.abc
-import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._wire.request import check_int, check_seconds, check_worker_id
-from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.batch._aborting import abort_all
-from coreclaw_async.batch._admission import Limits
-from coreclaw_async.batch._context import BatchContext, OnAmbiguous, logger
-from coreclaw_async.batch._engine import Engine
+from coreclaw_async.batch._arguments import check_spend, check_width, folder_of, states_of
+from coreclaw_async.batch._context import BatchContext, OnAmbiguous
 from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._item_pages import ItemPages, RowPages
 from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
@@ -33,32 +28,20 @@ from coreclaw_async.batch._late_callbacks import LateCallbacks
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._ledger.ownership import Owner
 from coreclaw_async.batch._ledger.pruning import PrunedBatch, prune
-from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes
+from coreclaw_async.batch._outcomes import BatchOutcome
 from coreclaw_async.batch._patience import Patience
 from coreclaw_async.batch._planning import Planning
 from coreclaw_async.batch._records import BatchRecord, RecordPages
 from coreclaw_async.batch._reports import BatchReport
+from coreclaw_async.batch._requests import RequestCount, sent_once
 from coreclaw_async.batch._resolving import resolve
-from coreclaw_async.batch._row_files import PartFiles
+from coreclaw_async.batch._runner import Runner, RunOptions
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import RunSpec, check_key
 from coreclaw_async.batch._store.address import database_at, shown_ledger
-from coreclaw_async.events import Event, RequestSent, RunsPolled
 from coreclaw_async.models import Row
 
 _MOST_SHOWN = 100
-_MOST_WIDTH = 8
-# A wait that is longer is told.
-_SHORT = 1.0
-
-
-@attrs.frozen
-class _RunOptions:
-    """How a batch is run; a second iterator that asks for the same goes on with what the first one has begun."""
-
-    max_in_flight: int | None
-    output: Path | None
-    width: int
 
 
 class AsyncBatch:
@@ -91,29 +74,23 @@ class AsyncBatch:
             raise TypeError(f"settle_times must be SettleTimes, not {type(settle_times).__name__}")
         owner = Owner.of(context.transport.settings.credentials, account)
         self._name = name
-        self._max_spend = None if max_spend is None else _check_spend(max_spend)
+        self._max_spend = None if max_spend is None else check_spend(max_spend)
         self._shown = shown_ledger(ledger)
-        self._requests = 0
         check_seconds("patience", patience, allow_zero=True)
-        database = database_at(ledger, patience=patience)
-        context = self._counting(context)
+        self._requests = RequestCount()
+        context = self._requests.counting(context)
         self._batch_context = BatchContext(
             context=context,
-            starts=_sent_once(context),
-            ledger=BatchLedger(database, name, owner, shard or Shard()),
+            starts=sent_once(context),
+            ledger=BatchLedger(database_at(ledger, patience=patience), name, owner, shard or Shard()),
             times=settle_times or SettleTimes(),
             exclusive=exclusive,
             patience=Patience(context.transport.clock, patience),
             on_ambiguous=on_ambiguous,
-            requests=lambda: self._requests,
         )
         self._stack: AsyncExitStack | None = None
-        self._group: anyio.abc.TaskGroup | None = None
-        self._engine: Engine | None = None
-        self._options: _RunOptions | None = None
-        self._outcomes = Outcomes()
-        self._plans = 0
-        self._late = LateCallbacks(self._batch_context, self._settled)
+        self._runner = Runner(self._batch_context)
+        self._late = LateCallbacks(self._batch_context, self._runner.take_up)
 
     def __repr__(self) -> str:
         return f"AsyncBatch({self._name!r}, ledger={self._shown!r})"
@@ -140,8 +117,8 @@ class AsyncBatch:
             await self._batch_context.ledger.open(self._batch_context.clock)
             if self._max_spend is not None:
                 await self._batch_context.ledger.limit_spending(self._max_spend)
-            self._group = await stack.enter_async_context(anyio.create_task_group())
-            await self._late.listen(self._group)
+            self._runner.group = group = await stack.enter_async_context(anyio.create_task_group())
+            await self._late.listen(group)
             self._stack = stack.pop_all()
         return self
 
@@ -159,15 +136,14 @@ class AsyncBatch:
         on.
         """
         stack, self._stack = self._stack, None
-        group, self._group = self._group, None
+        group, self._runner.group = self._runner.group, None
         assert stack is not None, "the batch was opened"
         assert group is not None, "with a group"
         self._late.leave()
-        if self._engine is not None:
-            self._engine.admission.stop("closed")
+        self._runner.stop("closed")
         try:
             with anyio.CancelScope(shield=True):
-                await self._let_starts_end()
+                await self._runner.let_starts_end()
         finally:
             group.cancel_scope.cancel()
             try:
@@ -197,27 +173,19 @@ class AsyncBatch:
             TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
             ValueError: A member of a spec is out of range.
         """
-        self._plans += 1
-        try:
+        with self._runner.planning():
             planning = await self._begin_plan()
             async with aclosing(_each(specs)) as given:
                 async for spec in given:
                     if planning.take(spec):
                         await planning.write()
             return await planning.end()
-        finally:
-            self._plans -= 1
-            self._wake()
 
     async def _begin_plan(self) -> Planning:
         """Return a plan that has begun, for `plan` here and in `Batch`."""
-        planning = Planning(ledger=self._opened(), on_added=self._wake)
+        planning = Planning(ledger=self._opened(), on_added=self._runner.wake)
         await planning.begin()
         return planning
-
-    def _wake(self) -> None:
-        if self._engine is not None:
-            self._engine.wake()
 
     def run(
         self,
@@ -260,55 +228,13 @@ class AsyncBatch:
             RuntimeError: It is running already, with other arguments.
         """
         self._opened()
-        options = _RunOptions(
+        options = RunOptions(
             None if max_in_flight is None else check_int("max_in_flight", max_in_flight, lowest=1),
-            None if output is None else _folder(output),
-            self._check_width(width),
+            None if output is None else folder_of(output),
+            check_width(width, has_hub=self._batch_context.context.hub_link is not None),
         )
-        budget = None if max_spend is None else _check_spend(max_spend)
-        engine: Engine | None = None
-
-        async def advance() -> BatchOutcome | None:
-            nonlocal engine
-            while True:
-                if engine is None:
-                    engine = await self._begin(options, budget)
-                try:
-                    outcome = await engine.next()
-                except BaseException:
-                    if engine.is_over:  # Whoever iterates on tries again.
-                        engine = None
-                    raise
-                if outcome is not None or not (engine.has_more or await self._has_planned()):
-                    return outcome
-                engine = None  # What was planned since it has come to its end is started too.
-
-        self._check_options(options)
-        return AsyncStream(advance)
-
-    async def _has_planned(self) -> bool:
-        return bool(await self._opened().workers(BatchItemState.PLANNED))
-
-    async def _begin(self, options: _RunOptions, budget: Decimal | None) -> Engine:
-        """Return what is at work, or have it begin."""
-        ledger = self._opened()
-        if budget is not None:
-            await ledger.limit_spending(budget)
-        self._check_options(options)
-        if self._engine is not None and not self._engine.is_over:
-            return self._engine
-        assert self._group is not None, "an open batch has a group"
-        self._options = options
-        self._engine = Engine(
-            batch_context=self._batch_context,
-            limits=Limits(most=options.max_in_flight),
-            width=options.width,
-            files=None if options.output is None else PartFiles(options.output),
-            outcomes=self._outcomes,
-            is_planning=lambda: self._plans > 0,
-        )
-        self._group.start_soon(self._engine.work)
-        return self._engine
+        budget = None if max_spend is None else check_spend(max_spend)
+        return self._runner.stream(options, budget)
 
     async def report(self) -> BatchReport:
         """
@@ -319,7 +245,7 @@ class AsyncBatch:
         """
         ledger = self._opened()
         totals, spending = await ledger.totals(), await ledger.spending()
-        limits = None if self._engine is None else self._engine.limits
+        limits = self._runner.limits
         return BatchReport(
             name=self._name,
             counts=await ledger.counts(),
@@ -334,7 +260,7 @@ class AsyncBatch:
             failures=tuple(await ledger.items(BatchItemState.FAILED, BatchItemState.REJECTED, most=_MOST_SHOWN)),
             is_paused=await ledger.is_paused(),
             is_half_planned=await ledger.is_half_planned(),
-            requests=self._requests,
+            requests=self._requests.count,
             wasted=0 if limits is None else limits.wasted,
             in_flight_limit=None if limits is None else limits.learned,
         )
@@ -361,7 +287,7 @@ class AsyncBatch:
         self._opened()
         pages = ItemPages(
             batch_context=self._batch_context,
-            states=_states(state),
+            states=states_of(state),
             worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
         )
         return AsyncPager(PageReader(pages.next, PagerOptions()))
@@ -460,8 +386,7 @@ class AsyncBatch:
             LedgerError: The ledger cannot be written to.
         """
         await self._opened().pause(is_paused=False)
-        if self._engine is not None:
-            self._engine.resumed()
+        self._runner.resume()
 
     async def shards(self, size: int, *, unwritten: bool = False) -> list[Shard]:
         """
@@ -524,7 +449,7 @@ class AsyncBatch:
             raise ValueError("either adopt or resubmit must be given")
         self._opened()
         after = await resolve(self._batch_context, await self.get(key), adopt)
-        self._settled(after)
+        self._runner.take_up(after)
         return after
 
     async def rerun(self, keys: Iterable[str] | None = None) -> int:
@@ -569,8 +494,7 @@ class AsyncBatch:
             LedgerError: The ledger cannot be written to.
         """
         ledger = self._opened()
-        if self._engine is not None:
-            self._engine.admission.stop("cancelled")
+        self._runner.stop("cancelled")
         cancelled = await ledger.cancel(abort=abort)
         if abort:
             await abort_all(self._batch_context.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
@@ -581,61 +505,6 @@ class AsyncBatch:
             raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
         return self._batch_context.ledger
 
-    def _check_options(self, options: _RunOptions) -> None:
-        if self._engine is not None and not self._engine.is_over and options != self._options:
-            raise RuntimeError("the batch is running already, with other arguments; go on with the iterator you have")
-
-    def _settled(self, item: BatchItem) -> None:
-        """Have a running batch go on with an item that was settled beside it."""
-        if self._engine is not None:
-            self._engine.take_up(item)
-
-    async def _let_starts_end(self) -> None:
-        clock, times = self._batch_context.clock, self._batch_context.times
-        began = clock.monotonic()
-        longest = times.send_window + times.post_timeout
-        is_told = False
-        while self._batch_context.sending:
-            passed = clock.monotonic() - began
-            if passed >= longest:
-                for scope in self._batch_context.sending:
-                    scope.cancel()
-                return
-            if passed >= _SHORT and not is_told:
-                is_told = True
-                count = len(self._batch_context.sending)
-                logger.warning("batch %r waits for the answers to %d starts before it is closed", self._name, count)
-            # Never for less than a clock that counts in floats can tell apart.
-            await clock.sleep(max(min(longest - passed, 0.05), 0.001))
-
-    def _check_width(self, width: int | None) -> int:
-        has_hub = self._batch_context.context.hub_link is not None
-        if width is None:
-            return _MOST_WIDTH if has_hub else 1
-        check_int("width", width, lowest=1, highest=_MOST_WIDTH)
-        if width > 1 and not has_hub:
-            raise ValueError(f"width must be 1 without a CallbackHub, not {width}: nothing would tell the starts apart")
-        return width
-
-    def _counting(self, context: Context) -> Context:
-        """Return *context* with its requests counted."""
-        transport = context.transport
-        hook = transport.settings.on_event
-        is_own_hook = hook is not context.shared_transport.settings.on_event
-
-        def count(event: Event) -> None:
-            if isinstance(event, RequestSent):
-                self._requests += 1
-            elif isinstance(event, RunsPolled):  # Looks that are shared tell nobody of their requests but the client.
-                self._requests += event.details + event.pages
-                if not is_own_hook:
-                    return
-            if hook is not None:
-                hook(event)
-
-        settings = attrs.evolve(transport.settings, on_event=count)
-        return attrs.evolve(context, transport=transport.with_settings(settings))
-
 
 async def _each(specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> AsyncGenerator[RunSpec]:
     if isinstance(specs, AsyncIterable):
@@ -644,40 +513,3 @@ async def _each(specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> AsyncGener
     else:
         for spec in specs:
             yield spec
-
-
-def _states(state: BatchItemState | str | Iterable[BatchItemState | str] | None) -> tuple[BatchItemState, ...]:
-    if state is None:
-        return ()
-    given = (state,) if isinstance(state, str) else tuple(state)
-    if not given:
-        raise ValueError("state must hold at least one state, or be None for all")
-    try:
-        return tuple(BatchItemState(one) for one in given)
-    except ValueError:
-        raise ValueError(f"state must be one of {', '.join(BatchItemState)}, not {state!r}") from None
-
-
-def _folder(output: str | os.PathLike[str]) -> Path:
-    if not os.fspath(output):
-        raise ValueError("output must name a folder, not ''")
-    return Path(output).absolute()
-
-
-def _check_spend(amount: Decimal) -> Decimal:
-    if not isinstance(amount, Decimal):
-        raise TypeError(f"max_spend must be a Decimal, not {type(amount).__name__}")
-    if not amount.is_finite() or amount <= 0:
-        raise ValueError(f"max_spend must be a finite amount above 0, not {amount}")
-    return amount
-
-
-def _sent_once(context: Context) -> Context:
-    """
-    Return *context* for starts: what may be retried is decided here, after a look into the ledger.
-
-    It remembers no ids: what an answer has named and the ledger does not know must stay a candidate.
-    """
-    transport = context.transport
-    settings = attrs.evolve(transport.settings, retry=RetryPolicy(max_attempts=1))
-    return attrs.evolve(context, transport=transport.with_settings(settings), known=KnownIds())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import anyio
@@ -35,7 +34,6 @@ class BatchContext:
         exclusive: Whether the caller says that nobody else starts runs of these workers.
         patience: How long it goes on trying while the service cannot be used.
         on_ambiguous: What becomes of an item of which nobody can tell whether it has a run.
-        requests: HTTP requests that this process has sent for the batch.
         probes: The client's context for reads that are sent once, because whoever asks asks again with patience.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
         guessed: Workers that no list shows, which go by their names.
@@ -49,7 +47,6 @@ class BatchContext:
     exclusive: bool
     patience: Patience
     on_ambiguous: OnAmbiguous
-    requests: Callable[[], int]
     probes: Context = attrs.field(init=False)
     sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
     guessed: set[str] = attrs.field(factory=set[str])

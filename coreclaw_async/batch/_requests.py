@@ -1,0 +1,52 @@
+"""The contexts that a batch sends with: its requests are counted, and its starts are never retried by the client."""
+
+from __future__ import annotations
+
+import attrs
+
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.known_ids import KnownIds
+from coreclaw_async._wire.retry import RetryPolicy
+from coreclaw_async.events import Event, RequestSent, RunsPolled
+
+
+class RequestCount:
+    """
+    How many HTTP requests were sent for a batch.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counting(self, context: Context) -> Context:
+        """Return *context* with its requests counted."""
+        transport = context.transport
+        hook = transport.settings.on_event
+        is_own_hook = hook is not context.shared_transport.settings.on_event
+
+        def count(event: Event) -> None:
+            if isinstance(event, RequestSent):
+                self.count += 1
+            elif isinstance(event, RunsPolled):  # Shared polls tell of their requests to the client's own hook only.
+                self.count += event.details + event.pages
+                if not is_own_hook:
+                    return
+            if hook is not None:
+                hook(event)
+
+        settings = attrs.evolve(transport.settings, on_event=count)
+        return attrs.evolve(context, transport=transport.with_settings(settings))
+
+
+def sent_once(context: Context) -> Context:
+    """
+    Return *context* for starts: what may be retried is decided by the batch, after a look into the ledger.
+
+    It remembers no ids: a run that an answer has named and that the ledger does not know must stay a candidate.
+    """
+    transport = context.transport
+    settings = attrs.evolve(transport.settings, retry=RetryPolicy(max_attempts=1))
+    return attrs.evolve(context, transport=transport.with_settings(settings), known=KnownIds())

@@ -1,0 +1,162 @@
+"""Running an open batch: one engine after another, for as long as there is something to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from decimal import Decimal
+from pathlib import Path
+
+import anyio.abc
+import attrs
+
+from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async.batch._admission import Limits
+from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._engine import Engine
+from coreclaw_async.batch._items import BatchItem, BatchItemState
+from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes
+from coreclaw_async.batch._row_files import PartFiles
+
+# A wait that is longer is told.
+_SHORT = 1.0
+
+
+@attrs.frozen
+class RunOptions:
+    """How a batch is run; a second iterator with the same options goes on with what the first one has begun."""
+
+    max_in_flight: int | None
+    output: Path | None
+    width: int
+
+
+class Runner:
+    """
+    What is at work for a batch between its opening and its end.
+
+    Attributes:
+        group: What the engines run in, while the batch is open.
+    """
+
+    def __init__(self, batch_context: BatchContext) -> None:
+        self.group: anyio.abc.TaskGroup | None = None
+        self._batch_context = batch_context
+        self._engine: Engine | None = None
+        self._options: RunOptions | None = None
+        self._outcomes = Outcomes()
+        self._plans = 0
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the last engine has learned of the service's limits, or None."""
+        return None if self._engine is None else self._engine.limits
+
+    def stream(self, options: RunOptions, budget: Decimal | None) -> AsyncStream[BatchOutcome]:
+        """
+        Return the outcomes of an engine with *options*; it begins with the first one that is asked for.
+
+        Raises:
+            RuntimeError: One with other options is at work.
+        """
+        self._check_options(options)
+        engine: Engine | None = None
+
+        async def advance() -> BatchOutcome | None:
+            nonlocal engine
+            while True:
+                if engine is None:
+                    engine = await self._begin(options, budget)
+                try:
+                    outcome = await engine.next()
+                except BaseException:
+                    if engine.is_over:  # Whoever iterates on tries again.
+                        engine = None
+                    raise
+                if outcome is not None or not (engine.has_more or await self._has_planned()):
+                    return outcome
+                engine = None  # Items that were planned after its end are started too.
+
+        return AsyncStream(advance)
+
+    def _opened(self) -> anyio.abc.TaskGroup:
+        if self.group is None:
+            raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
+        return self.group
+
+    async def _has_planned(self) -> bool:
+        self._opened()
+        return bool(await self._batch_context.ledger.workers(BatchItemState.PLANNED))
+
+    async def _begin(self, options: RunOptions, budget: Decimal | None) -> Engine:
+        """Return the engine that is at work, or a new one."""
+        group = self._opened()
+        if budget is not None:
+            await self._batch_context.ledger.limit_spending(budget)
+        self._check_options(options)
+        if self._engine is not None and not self._engine.is_over:
+            return self._engine
+        self._options = options
+        self._engine = Engine(
+            batch_context=self._batch_context,
+            limits=Limits(most=options.max_in_flight),
+            width=options.width,
+            files=None if options.output is None else PartFiles(options.output),
+            outcomes=self._outcomes,
+            is_planning=lambda: self._plans > 0,
+        )
+        group.start_soon(self._engine.work)
+        return self._engine
+
+    def _check_options(self, options: RunOptions) -> None:
+        if self._engine is not None and not self._engine.is_over and options != self._options:
+            raise RuntimeError("the batch is running already, with other arguments; go on with the iterator you have")
+
+    @contextlib.contextmanager
+    def planning(self) -> Generator[None]:
+        """Have an engine wait for the items of a plan that is under way."""
+        self._plans += 1
+        try:
+            yield
+        finally:
+            self._plans -= 1
+            self.wake()
+
+    def wake(self) -> None:
+        """Look for items that were planned."""
+        if self._engine is not None:
+            self._engine.wake()
+
+    def take_up(self, item: BatchItem) -> None:
+        """Go on with an item that was settled by a person or a late callback."""
+        if self._engine is not None:
+            self._engine.take_up(item)
+
+    def resume(self) -> None:
+        """Start runs again at once, after a pause."""
+        if self._engine is not None:
+            self._engine.resumed()
+
+    def stop(self, reason: str) -> None:
+        """Start no more runs."""
+        if self._engine is not None:
+            self._engine.admission.stop(reason)
+
+    async def let_starts_end(self) -> None:
+        """Wait for the answers to the starts under way, for as long as the batch's settle times let them take."""
+        batch_context, clock = self._batch_context, self._batch_context.clock
+        began = clock.monotonic()
+        longest = batch_context.times.send_window + batch_context.times.post_timeout
+        is_told = False
+        while batch_context.sending:
+            passed = clock.monotonic() - began
+            if passed >= longest:
+                for scope in batch_context.sending:
+                    scope.cancel()
+                return
+            if passed >= _SHORT and not is_told:
+                is_told = True
+                name, count = batch_context.ledger.batch, len(batch_context.sending)
+                logger.warning("batch %r waits for the answers to %d starts before it is closed", name, count)
+            # Never for less than a clock that counts in floats can tell apart.
+            await clock.sleep(max(min(longest - passed, 0.05), 0.001))
