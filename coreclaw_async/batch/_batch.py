@@ -72,7 +72,9 @@ class AsyncBatch:
             raise ValueError(f"on_ambiguous must be one of {', '.join(get_args(OnAmbiguous))}, not {on_ambiguous!r}")
         if settle_times is not None and not isinstance(settle_times, SettleTimes):
             raise TypeError(f"settle_times must be SettleTimes, not {type(settle_times).__name__}")
-        owner = Owner.of(context.transport.settings.credentials, account)
+        credentials = context.transport.settings.credentials
+        owner = Owner.of(credentials, account)
+        self._has_no_key = credentials.is_missing
         self._name = name
         self._max_spend = None if max_spend is None else check_spend(max_spend)
         self._shown = shown_ledger(ledger)
@@ -110,13 +112,14 @@ class AsyncBatch:
         """
         if self._stack is not None:
             raise RuntimeError("the batch is open already")
-        if self._batch_context.context.transport.settings.credentials.is_missing:
+        if self._has_no_key:
             raise errors.ConfigurationError("a batch needs an API key: give api_key= or set CORECLAW_API_KEY")
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._batch_context.ledger.database.aclose)
-            await self._batch_context.ledger.open(self._batch_context.clock)
+            ledger = self._batch_context.ledger
+            stack.push_async_callback(ledger.database.aclose)
+            await ledger.open(self._batch_context.clock)
             if self._max_spend is not None:
-                await self._batch_context.ledger.limit_spending(self._max_spend)
+                await ledger.limit_spending(self._max_spend)
             self._runner.group = group = await stack.enter_async_context(anyio.create_task_group())
             await self._late.listen(group)
             self._stack = stack.pop_all()
@@ -231,7 +234,7 @@ class AsyncBatch:
         options = RunOptions(
             None if max_in_flight is None else check_int("max_in_flight", max_in_flight, lowest=1),
             None if output is None else folder_of(output),
-            check_width(width, has_hub=self._batch_context.context.hub_link is not None),
+            check_width(width, has_hub=self._batch_context.hub is not None),
         )
         budget = None if max_spend is None else check_spend(max_spend)
         return self._runner.stream(options, budget)

@@ -14,7 +14,8 @@ from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._items import BatchItem
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._patience import Patience
-from coreclaw_async.events import BatchItemChanged
+from coreclaw_async.callbacks import CallbackHub
+from coreclaw_async.events import BatchItemChanged, Event
 
 logger = logging.getLogger("coreclaw_async")
 
@@ -63,6 +64,15 @@ class BatchContext:
         """What time it is."""
         return self.context.transport.clock
 
+    @property
+    def hub(self) -> CallbackHub | None:
+        """The client's hub, whose callbacks name the run of a start, or None."""
+        return None if self.context.hub_link is None else self.context.hub_link.hub
+
+    def emit(self, event: Event) -> None:
+        """Tell the client's hook of *event*."""
+        self.context.transport.emit(event)
+
     def service_time(self) -> float:
         """Return what the service's clock shows, in Unix seconds."""
         return self.context.transport.service_time()
@@ -92,7 +102,7 @@ class BatchContext:
             LedgerError: It cannot be written down.
         """
         after = await self.ledger.steps.write(before, after, ended=ended, start_queue=start_queue)
-        self.context.transport.emit(
+        self.emit(
             BatchItemChanged(
                 batch=after.batch,
                 key=after.key,

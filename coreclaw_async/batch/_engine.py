@@ -153,9 +153,9 @@ class Engine:
         """Wait for the end of an item's run."""
         assert item.run_id is not None, "a submitted item has a run"
         self._items[item.run_id] = item
-        now = self.batch_context.clock.monotonic()
-        tracked = TrackedRun(run_id=item.run_id, schedule=self.batch_context.context.schedule, began=now)
-        self.batch_context.context.poller.add(self._waiter, tracked)
+        context, now = self.batch_context.context, self.batch_context.clock.monotonic()
+        tracked = TrackedRun(run_id=item.run_id, schedule=context.schedule, began=now)
+        context.poller.add(self._waiter, tracked)
         self._times.keep(item)
 
     def _abort_if_asked(self, item: BatchItem) -> None:
@@ -253,12 +253,13 @@ class Engine:
     async def _follow_runs(self) -> None:
         """See to the ends of runs."""
         assert self._group is not None, "the engine is at work"
+        poller = self.batch_context.context.poller
         while True:
-            tracked = await self.batch_context.context.poller.news(self._waiter)
+            tracked = await poller.news(self._waiter)
             assert tracked is not None, "this wait has no deadline"
             for change in tracked.changes:
                 before = None if change.before is None or change.before.status is None else str(change.before.status)
-                self.batch_context.context.transport.emit(RunChanged(run=change.run, previous=before))
+                self.batch_context.emit(RunChanged(run=change.run, previous=before))
             tracked.changes.clear()
             if tracked.error is not None and ends_every_wait(tracked.error):
                 raise tracked.error

@@ -33,23 +33,23 @@ class LateCallbacks:
 
     async def listen(self, group: anyio.abc.TaskGroup) -> None:
         """Know the URLs of open items again, and settle items for as long as *group* goes on."""
-        hub_link = self._batch_context.context.hub_link
-        if hub_link is None:
+        hub = self._batch_context.hub
+        if hub is None:
             return
         self._loop = current_loop()
         self._news = anyio.Event()
-        hub_link.hub.join(self)
+        hub.join(self)
         for item in await self._batch_context.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
             if item.callback_url is not None:
-                hub_link.hub.restore(item.callback_url)
+                hub.restore(item.callback_url)
                 # It may have come while nobody listened.
-                self.called_back(item.callback_url, hub_link.hub.run_id_of(item.callback_url))
+                self.called_back(item.callback_url, hub.run_id_of(item.callback_url))
         group.start_soon(self._serve)
 
     def leave(self) -> None:
         """Listen no longer."""
-        if self._batch_context.context.hub_link is not None:
-            self._batch_context.context.hub_link.hub.leave(self)
+        if self._batch_context.hub is not None:
+            self._batch_context.hub.leave(self)
 
     def called_back(self, url: str, run_id: str | None) -> None:
         """Record a callback; the hub calls this in any thread."""
@@ -73,7 +73,7 @@ class LateCallbacks:
             for item in held:
                 if item.callback_url == url:
                     after = await self._batch_context.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
-                    self._batch_context.context.transport.emit(StartReconciled(run_id=run_id))
+                    self._batch_context.emit(StartReconciled(run_id=run_id))
                     self._on_settled(after)
         except IllegalStepError:  # A person was quicker.
             return

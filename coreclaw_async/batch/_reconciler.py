@@ -27,6 +27,8 @@ class Reconciler:
 
     def __init__(self, batch_context: BatchContext, slug: str, on_settled: Callable[[BatchItem], None]) -> None:
         self._batch_context = batch_context
+        self._start_queues = batch_context.ledger.start_queues
+        self._known = batch_context.context.known
         self._slug = slug
         self._on_settled = on_settled
 
@@ -39,7 +41,7 @@ class Reconciler:
         """
         was_empty = False
         next_look = float("-inf")
-        while items := await self._bind(await self._batch_context.ledger.start_queues.open_intents(self._slug)):
+        while items := await self._bind(await self._start_queues.open_intents(self._slug)):
             times = self._batch_context.times
             now = self._batch_context.service_time()
             settled = max(times.settled_at(item.intent_at or 0.0) for item in items)
@@ -69,19 +71,19 @@ class Reconciler:
             await self._settle(await self._bind(items), evidence, verdict)
 
     def _has_callbacks(self, items: Sequence[BatchItem]) -> bool:
-        return self._batch_context.context.hub_link is not None and any(item.callback_url for item in items)
+        return self._batch_context.hub is not None and any(item.callback_url for item in items)
 
     def _longest_nap(self, items: Sequence[BatchItem], seconds: float) -> float:
         return _LOOK_FOR_CALLBACKS if self._has_callbacks(items) else seconds
 
     async def _bind(self, items: Sequence[BatchItem]) -> list[BatchItem]:
         """Settle the items whose run was named, in an answer or to their own URL, and return the others."""
-        hub_link = self._batch_context.context.hub_link
+        hub = self._batch_context.hub
         left: list[BatchItem] = []
         for item in items:
             run_id, how = self._batch_context.unrecorded.get((item.batch, item.key, item.attempt)), ItemOrigin.ANSWER
-            if run_id is None and hub_link is not None and item.callback_url is not None:
-                run_id, how = hub_link.hub.run_id_of(item.callback_url), ItemOrigin.CALLBACK
+            if run_id is None and hub is not None and item.callback_url is not None:
+                run_id, how = hub.run_id_of(item.callback_url), ItemOrigin.CALLBACK
             if run_id is None or not await self._step(item, item.submitted(run_id, how)):
                 left.append(item)
         return left
@@ -92,7 +94,7 @@ class Reconciler:
 
         None when another start has become open meanwhile: one of the runs may be its.
         """
-        batch_context, start_queues = self._batch_context, self._batch_context.ledger.start_queues
+        batch_context, start_queues = self._batch_context, self._start_queues
         # Where nobody has told the service's clock, this machine's may be wrong by hours.
         skew = batch_context.times.skew if batch_context.knows_service_time else _UNKNOWN_SKEW
         first = min(item.intent_at or 0.0 for item in items) - skew
@@ -105,7 +107,7 @@ class Reconciler:
         run_ids = {run.run_id for run in found.runs}
         explained = await start_queues.owned(run_ids)
         # What this very client was told is no lost start either.
-        explained |= {run_id for run_id in run_ids if run_id in batch_context.context.known}
+        explained |= {run_id for run_id in run_ids if run_id in self._known}
         evidence = evidence_of(found.runs, explained, items, batch_context.times, skew=skew, rivals=rivals)
         if evidence.is_foreign:
             await start_queues.note_foreign(found.names)
@@ -119,7 +121,7 @@ class Reconciler:
 
     async def _are_contested(self, evidence: ListEvidence, names: Sequence[str]) -> bool:
         """Return whether a candidate may be the run of an item that was held before."""
-        held = await self._batch_context.ledger.start_queues.held_candidates(names) if evidence.candidates else ()
+        held = await self._start_queues.held_candidates(names) if evidence.candidates else ()
         return any(not candidates or set(candidates) & set(evidence.candidates) for candidates in held)
 
     async def _settle(self, items: Sequence[BatchItem], evidence: ListEvidence, verdict: Verdict) -> None:
@@ -145,8 +147,8 @@ class Reconciler:
         except IllegalStepError:
             return False
         if after.run_id is not None:
-            self._batch_context.context.known.add(after.run_id)
-            self._batch_context.context.transport.emit(StartReconciled(run_id=after.run_id))
+            self._known.add(after.run_id)
+            self._batch_context.emit(StartReconciled(run_id=after.run_id))
         self._on_settled(after)
         return True
 

@@ -26,7 +26,7 @@ from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending
 from coreclaw_async.batch._ledger.steps import PausedError
 from coreclaw_async.batch._patience import is_passing
 from coreclaw_async.batch._reconciler import Reconciler
-from coreclaw_async.batch._store.database import StartQueueLostError
+from coreclaw_async.batch._store.database import Database, StartQueueLostError
 from coreclaw_async.events import StartUnknown
 
 _TAKE_AGAIN = 0.5
@@ -58,6 +58,8 @@ class StartQueue:
     on_change: Callable[[BatchItem], None]
     on_settled: Callable[[BatchItem], None]
     on_unaborted: Callable[[BatchItem], None]
+    _database: Database = attrs.field(init=False)
+    _lock_name: str = attrs.field(init=False)
     _ahead: deque[tuple[BatchItem, str]] = attrs.field(factory=deque[tuple[BatchItem, str]], init=False)
     _under_way: int = attrs.field(default=0, init=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -66,6 +68,10 @@ class StartQueue:
     _has_more: bool = attrs.field(default=True, init=False)
     _unsent_since: float | None = attrs.field(default=None, init=False)
     _longer_pause: float = attrs.field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._database = self.batch_context.ledger.database
+        self._lock_name = start_queue_lock(self.batch_context.ledger.account, self.slug)
 
     async def run(self) -> None:
         """
@@ -83,21 +89,17 @@ class StartQueue:
                 await self._burst()
             finally:
                 with anyio.CancelScope(shield=True):
-                    await self.batch_context.ledger.database.leave_start_queue(self._lock_name)
+                    await self._database.leave_start_queue(self._lock_name)
             if self._is_unsettled:
                 continue
             if not self._has_more or not await self.admission.wait():
                 return
 
-    @property
-    def _lock_name(self) -> str:
-        return start_queue_lock(self.batch_context.ledger.account, self.slug)
-
     async def _take(self) -> None:
         """Return when the start queue is held: nobody else then starts runs of the worker through this ledger."""
         clock = self.batch_context.clock
         began = told_at = clock.monotonic()
-        while not await self.batch_context.ledger.database.take_start_queue(self._lock_name):
+        while not await self._database.take_start_queue(self._lock_name):
             await clock.sleep(_TAKE_AGAIN)
             now = clock.monotonic()
             if now - told_at >= WARN_SECONDS:
@@ -154,8 +156,7 @@ class StartQueue:
     async def _start(self, item: BatchItem, given: str) -> None:
         """Start one item."""
         batch_context, limits, clock = self.batch_context, self.admission.limits, self.batch_context.clock
-        hub_link = batch_context.context.hub_link
-        url = None if hub_link is None else hub_link.hub.new_url()
+        url = None if batch_context.hub is None else batch_context.hub.new_url()
         request = once_request(
             "runWorker",
             "workers",
@@ -169,28 +170,9 @@ class StartQueue:
         # Whoever takes over meanwhile counts on nothing being sent after that.
         leaves_within = batch_context.times.leaves_within(len(request.body or b""))
         window = SendWindow.open(clock, first=batch_context.times.send_window, last=leaves_within)
-        try:
-            intended = item.intended(at=batch_context.service_time(), callback_url=url)
-            intent = await batch_context.step(item, intended, start_queue=self._lock_name)
-        except PausedError:
-            limits.paused(clock.monotonic())
-            self._ahead.clear()
+        intent = await self._intend(item, url)
+        if intent is None:
             return
-        except OverBudgetError as error:
-            await self._over_budget(error.spending)
-            self._ahead.clear()
-            return
-        except StartQueueLostError as error:
-            # Others may have had the start queue meanwhile: it is taken anew, and what is open in it is settled first.
-            limits.not_started()
-            logger.warning("%s; it is taken again", error)
-            self._is_unsettled = True
-            return
-        except BaseException as error:
-            limits.not_started()
-            if isinstance(error, IllegalStepError):  # Another process has it.
-                return
-            raise
         if window.passed() > window.first:  # The ledger took its time, or the process stood still: nothing is wrong.
             limits.not_started()
             await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
@@ -203,6 +185,30 @@ class StartQueue:
             await self._not_answered(intent, error)
             return
         await self._accepted(intent, started.run_id)
+
+    async def _intend(self, item: BatchItem, callback_url: str | None) -> BatchItem | None:
+        """Write down that the start of an item is about to leave; return None where it may not."""
+        limits = self.admission.limits
+        try:
+            intended = item.intended(at=self.batch_context.service_time(), callback_url=callback_url)
+            return await self.batch_context.step(item, intended, start_queue=self._lock_name)
+        except PausedError:
+            limits.paused(self.batch_context.clock.monotonic())
+            self._ahead.clear()
+        except OverBudgetError as error:
+            await self._over_budget(error.spending)
+            self._ahead.clear()
+        except StartQueueLostError as error:
+            # Others may have had the start queue meanwhile: it is taken anew, and what is open in it is settled first.
+            limits.not_started()
+            logger.warning("%s; it is taken again", error)
+            self._is_unsettled = True
+        except IllegalStepError:  # Another process has the item.
+            limits.not_started()
+        except BaseException:
+            limits.not_started()
+            raise
+        return None
 
     async def _over_budget(self, spending: Spending) -> None:
         """Start nothing until a run has ended, also one of another process, which may cost less than was reserved."""
@@ -270,7 +276,7 @@ class StartQueue:
         elif error.run_id is not None:  # The broken answer still named it.
             await self._accepted(intent, error.run_id)
         else:
-            self.batch_context.context.transport.emit(StartUnknown(operation="runWorker", candidates=None))
+            self.batch_context.emit(StartUnknown(operation="runWorker", candidates=None))
             self.admission.limits.not_started()
             self._is_unsettled = True
 
