@@ -19,6 +19,7 @@ class UnreliableWay:
         cut_answer: Bytes in the piece that does not arrive any more: its connection is cut.
         cut_before: What the server does not get any more: the connection over which it is sent is cut.
         silent_at: The piece from which on its connection is silent, and open to the server all the while.
+        silent_answer: Bytes in the piece from which on its connection is silent.
         silent: Connections to the server that are silent by now, in both directions.
         goes_on: Set for what is silent to go on.
         is_closed: Whether nobody is let in.
@@ -33,6 +34,7 @@ class UnreliableWay:
         self.silent_at: int | None = None
         self.cut_before: bytes | None = None
         self.cut_answer: bytes | None = None
+        self.silent_answer: bytes | None = None
         self.silent: set[asyncio.StreamWriter] = set()
         self.goes_on = asyncio.Event()
         self.is_closed = False
@@ -96,7 +98,8 @@ class UnreliableWay:
             if self.cut_answer is not None and self.cut_answer in data:
                 self.cut_answer = None
                 return
-            if self.answers == self.silent_at:
+            if self.answers == self.silent_at or (self.silent_answer is not None and self.silent_answer in data):
+                self.silent_answer = None
                 self.silent.add(to_server)
                 await self.goes_on.wait()
                 self.silent.discard(to_server)

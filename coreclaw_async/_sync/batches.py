@@ -57,10 +57,9 @@ class BatchBlock:
         """
         Start no more runs, let the starts under way be answered, and close the ledger.
 
-        A start may take as long as the batch's settle times let it, `SettleTimes.send_window` and
-        `SettleTimes.post_timeout` together; what its answer says is written down, whatever ends the block. Ctrl-C does
-        not cut that short the first time, and does the second time: a start whose answer was not awaited is settled by
-        the next `run`. The runs go on.
+        This waits for a start for at most `SettleTimes.send_window` plus `SettleTimes.post_timeout`. Its answer is
+        recorded, however the block ends. The first Ctrl-C does not cut that short; the second does, and the next `run`
+        settles the starts that were not answered. The runs keep running.
         """
         host, self._host = self._host, None
         if host is None:
@@ -75,21 +74,21 @@ class BatchBlock:
         """
         Add items to the batch, and return how many are new; sends nothing.
 
-        Reads *specs* in chunks of a thousand, or of four megabytes of inputs where that is less, so that neither many
-        nor large ones take much memory. What is there already with the same input stays as it is, so the same plan may
-        be made any number of times.
+        Reads *specs* in chunks of a thousand items or four megabytes of inputs, whichever comes first, so that memory
+        stays small. An item that is there already with the same input stays as it is, so the same plan may be made any
+        number of times.
 
-        A plan that breaks off (an exception of *specs*, one of those below, Ctrl-C, a killed process) leaves in the
-        batch what it had written, and `BatchReport.is_half_planned` is true until the next plan of at least one item
-        has come to its end. It is true while a plan is under way, too.
+        A plan that breaks off (an exception of *specs*, one of those below, Ctrl-C, a killed process) leaves the items
+        that it had written in the batch. `BatchReport.is_half_planned` is then true until another plan of at least one
+        item is complete; it is also true while a plan is being read.
 
         Args:
-            specs: What is to be run; any iterable, which is read in the caller's thread.
+            specs: The runs to start; any iterable, which is read in the caller's thread.
 
         Raises:
             BatchConflictError: A key is there with another worker, version or input.
             LedgerError: The ledger cannot be written to.
-            TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
+            TypeError: Something is not a `RunSpec`, or an input holds a value that JSON cannot express.
             ValueError: A member of a spec is out of range.
         """
         begin = self._inner._begin_plan  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no part of what callers see

@@ -58,12 +58,12 @@ Attributes:
 BATCH_DOCSTRING = """
 Many runs under one name, recorded in a ledger: ``with client.batch(...) as batch``.
 
-Before a start is sent, the intent to send it is on the disk, and its outcome is written down before the next start
-of the same worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses
-no run. Where nobody can tell whether an item has a run, the item is held for a person (`resolve`).
+The intent to start a run is on the disk before the request is sent, and its result before the next start of the same
+worker. So a process may be killed at any time: the next one continues, pays for nothing twice and loses no run. An item
+is held for a person (`resolve`) where it cannot be found out whether it has a run.
 
-The batch goes on working in the loop's thread until its block ends, also while nobody asks for the next outcome.
-Ctrl-C leaves the block; running runs go on.
+Its work continues in the loop's thread until its block ends, also between two outcomes. Ctrl-C leaves the block, and
+the runs keep running.
 """
 # What a docstring must not mention: it is copied, so it has to be right for both clients.
 MISLEADING = re.compile(r"\bawait|\basync (?!def)|\basynchronous|\bAsync[A-Z]", re.IGNORECASE)

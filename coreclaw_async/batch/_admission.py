@@ -172,7 +172,6 @@ class Admission:
 
     Args:
         limits: What was learned.
-        clock: What time it is.
         backlog: Returns how many outcomes nobody has taken yet; with too many of them nothing more is started.
     """
 

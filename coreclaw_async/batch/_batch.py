@@ -1,4 +1,4 @@
-"""AsyncBatch: many runs, each paid for once, through crashes and on several machines."""
+"""AsyncBatch: many runs, each paid for once, also after crashes and on several machines."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _MOST_SHOWN = 100
 
 class AsyncBatch:
     """
-    Many runs under one name, whose truth is in a ledger: ``async with client.batch(...) as batch``.
+    Many runs under one name, recorded in a ledger: ``async with client.batch(...) as batch``.
 
-    Before a start is sent its intent is on the disk, and what came of it is written down before the next one of the
-    same worker. So a process may be killed at any moment: the next one goes on, pays for nothing twice and loses no
-    run. Where nobody can tell whether an item has a run, the item is held for a person (`resolve`).
+    The intent to start a run is on the disk before the request is sent, and its result before the next start of the
+    same worker. So a process may be killed at any time: the next one continues, pays for nothing twice and loses no
+    run. An item is held for a person (`resolve`) where it cannot be found out whether it has a run.
     """
 
     def __init__(
@@ -134,9 +134,8 @@ class AsyncBatch:
         """
         Start no more runs, let the starts under way be answered, and close the ledger.
 
-        A start may take as long as the batch's settle times let it, `SettleTimes.send_window` and
-        `SettleTimes.post_timeout` together; what its answer says is written down, whatever ends the block. The runs go
-        on.
+        This waits for a start for at most `SettleTimes.send_window` plus `SettleTimes.post_timeout`. Its answer is
+        recorded, however the block ends. The runs keep running.
         """
         stack, self._stack = self._stack, None
         group, self._runner.group = self._runner.group, None
@@ -159,21 +158,21 @@ class AsyncBatch:
         """
         Add items to the batch, and return how many are new; sends nothing.
 
-        Reads *specs* in chunks of a thousand, or of four megabytes of inputs where that is less, so that neither many
-        nor large ones take much memory. What is there already with the same input stays as it is, so the same plan may
-        be made any number of times.
+        Reads *specs* in chunks of a thousand items or four megabytes of inputs, whichever comes first, so that memory
+        stays small. An item that is there already with the same input stays as it is, so the same plan may be made any
+        number of times.
 
-        A plan that breaks off (an exception of *specs*, one of those below, cancellation, a killed process) leaves in
-        the batch what it had written, and `BatchReport.is_half_planned` is true until the next plan of at least one
-        item has come to its end. It is true while a plan is under way, too.
+        A plan that breaks off (an exception of *specs*, one of those below, cancellation, a killed process) leaves the
+        items that it had written in the batch. `BatchReport.is_half_planned` is then true until another plan of at
+        least one item is complete; it is also true while a plan is being read.
 
         Args:
-            specs: What is to be run; any iterable, also an asynchronous one.
+            specs: The runs to start; any iterable, also an asynchronous one.
 
         Raises:
             BatchConflictError: A key is there with another worker, version or input.
             LedgerError: The ledger cannot be written to.
-            TypeError: Something is no `RunSpec`, or an input holds what JSON has no form for.
+            TypeError: Something is not a `RunSpec`, or an input holds a value that JSON cannot express.
             ValueError: A member of a spec is out of range.
         """
         with self._runner.planning():
@@ -199,33 +198,34 @@ class AsyncBatch:
         width: int | None = None,
     ) -> AsyncStream[BatchOutcome]:
         """
-        Return an iterator that starts what is planned, waits for all runs, and returns items as they come to their end.
+        Return an iterator that starts planned items, waits for all runs, and returns items as they end.
 
-        Goes on where an earlier process has stopped: starts whose answer never came are settled first. It ends when
-        nothing is left that it could do: what is planned meanwhile is started, and what another process has started is
-        waited for. Starts, waits and files go on while nobody asks for the next outcome; leaving the iteration stops
-        nothing, and a second call with the same arguments goes on with it. Leaving the batch's block stops it, and the
-        runs go on. An outcome that nobody has taken can be had from `items`.
+        It continues where an earlier process stopped: starts that were never answered are settled first. It ends when
+        nothing is left to do. Items that are planned meanwhile are started, and runs that another process has started
+        are waited for. Starts, waits and writing of files continue between two outcomes. Leaving the iteration stops
+        nothing, and a second call with the same arguments continues it. Leaving the batch's block stops it, but not
+        the runs. Outcomes that were not taken are in `items`.
 
         ``POST /api/v2/workers/{workerId}/runs`` once for each item, never retried; lists, details and rows as often
-        as needed. While the service cannot be used it goes on trying for as long as the batch has patience.
+        as needed. While the service cannot be used, it keeps trying for the batch's ``patience``.
 
         Args:
-            max_in_flight: Most runs that go on at once, 1 or more; None for what the plan bears, which is found out.
-            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None for what it is.
-            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, whole before its item is done;
-                items that ended without one get theirs too. Rows are written only if there are as many as the service
-                says that the run has found. ``manifest.jsonl`` beside them says which file is whose.
-            width: Starts of one worker that may be under way at once, 1 to 8. Above 1 only with a `CallbackHub`, which
-                is what tells them apart; None for 8 with a hub, else 1.
+            max_in_flight: Most runs at once, 1 or more; None for as many as the plan allows, which is found out.
+            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None to leave it as it
+                is.
+            output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, complete before its item is
+                done; items that ended earlier without a file get theirs too. Rows are written only if there are as
+                many as the service counts for the run. ``manifest.jsonl`` beside them lists the file of each item.
+            width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
+                them apart; None for 8 with a hub, else 1.
 
         Raises:
-            BatchIncompleteError: Nothing more can be done now, and some items have not come to their end: their runs
-                or rows could not be read, or the plan is not whole.
-            BatchStoppedError: The balance or the budget is used up; raised after the runs in flight have ended.
+            BatchIncompleteError: Some items have not ended, and nothing more can be done now: their runs or rows could
+                not be read, or the plan is incomplete.
+            BatchStoppedError: The balance or the budget is used up; raised after the running runs have ended.
             LedgerError: The ledger cannot be used any more.
             AuthenticationError: The key was refused.
-            RequestNotSentError: The service could not be reached for longer than the batch has patience.
+            RequestNotSentError: The service could not be reached for longer than ``patience``.
             OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
             ValueError: An argument is out of range.
             RuntimeError: It is running already, with other arguments.
@@ -241,7 +241,7 @@ class AsyncBatch:
 
     async def report(self) -> BatchReport:
         """
-        Return where the batch stands, or its shard where it has one, as its ledger has it; sends nothing.
+        Return counts, costs and problems of the batch, or of its shard, from the ledger; sends nothing.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -277,15 +277,15 @@ class AsyncBatch:
         """
         Return a pager over the items of the batch, or of its shard, in the order of the plan; sends nothing.
 
-        Each stands as it is in the ledger when its page is read; one that is planned meanwhile comes too.
+        Each is as the ledger has it when its page is read; items that are planned meanwhile are included.
 
         Args:
-            state: Only those in this state, or in one of these; None for all.
-            worker_id: Only those of this worker, as it was planned; None for all.
+            state: Only items in this state, or in one of these; None for all.
+            worker_id: Only items of this worker, as planned; None for all.
 
         Raises:
             LedgerError: The ledger cannot be read; raised while iterating.
-            ValueError: There is no such state, or no worker can be called so.
+            ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
         """
         self._opened()
         pages = ItemPages(
@@ -302,31 +302,31 @@ class AsyncBatch:
         worker_id: str | None = None,
     ) -> AsyncPager[tuple[str, Row]]:
         """
-        Return a pager over the rows that the runs of the batch have found, each with the key of its item.
+        Return a pager over the rows of all runs of the batch, each with the key of its item, in the order of the plan.
 
-        They come from the files of `run`, in the order of the plan; where there is none any more, from
+        Rows are read from the files that `run` wrote; where a file is missing, from
         ``GET /api/v2/worker-runs/{runId}/results``, retried after failures.
 
         Args:
-            state: Only those of items in this state, or in one of these; None for all that have a run.
-            worker_id: Only those of this worker, as it was planned; None for all.
+            state: Only rows of items in this state, or in one of these; None for all items that have a run.
+            worker_id: Only rows of this worker, as planned; None for all.
 
         Raises:
-            CoreClawError: Ledger or rows cannot be read; raised while iterating.
+            CoreClawError: The ledger or rows cannot be read; raised while iterating.
             OSError: A file cannot be read; raised while iterating.
-            ValueError: There is no such state, or no worker can be called so.
+            ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
         return AsyncPager(PageReader(pages.next, PagerOptions()))
 
     def export(self, *, with_inputs: bool = False) -> AsyncPager[BatchRecord]:
         """
-        Return a pager over all that the ledger has of the items, with each run that they have had; sends nothing.
+        Return a pager over the items of the batch, or of its shard, each with all of its runs; sends nothing.
 
-        They come in the order of the plan, those of a shard where the batch has one.
+        They come in the order of the plan.
 
         Args:
-            with_inputs: Whether the inputs come too, which may be large, or not for everybody's eyes.
+            with_inputs: Whether to include the inputs, which may be large or confidential.
 
         Raises:
             LedgerError: The ledger cannot be read; raised while iterating.
@@ -336,12 +336,12 @@ class AsyncBatch:
 
     async def prune(self, *, older_than: float) -> PrunedBatch | None:
         """
-        Delete the batch from its ledger if it has long been finished, and return what it was; else None.
+        Delete the batch from its ledger if it was finished long ago, and return what was deleted; else None.
 
-        Deletes all shards. A batch with an item that is planned, open or held is never deleted, nor is one whose plan
-        is not whole. The ids of its runs stay known for two months, and longer while an older start is open, so that
-        none of them is taken for the run of a start whose answer was lost. The same plan would be paid for again.
-        What still has the batch open can plan nothing more in it. Files of rows stay where they are.
+        Deletes all shards. A batch with a planned, open or held item, or with an incomplete plan, is never deleted.
+        The ids of its runs are kept for two months, and longer while an older start is open, so that none of them is
+        taken for the run of a start whose answer was lost. Planning the same items again would pay for them again.
+        Processes that still have the batch open cannot plan anything in it. Files of rows are kept.
 
         Args:
             older_than: Days, 0 to 36,500, since the last run ended or was about to be started.
@@ -354,17 +354,17 @@ class AsyncBatch:
 
     async def reset_foreign(self, worker_id: str) -> None:
         """
-        Forget that runs of a worker were seen that no item explains: nobody else starts any from now on.
+        Forget that runs of a worker were seen that belong to no item: nobody else starts any from now on.
 
-        ``exclusive=True`` is believed again for this worker, in all batches of the account in the ledger.
+        ``exclusive=True`` then holds again for this worker, in all batches of the account in the ledger.
 
         Args:
-            worker_id: The worker, as it was planned.
+            worker_id: The worker, as planned.
 
         Raises:
-            KeyError: The ledger knows no such worker.
+            KeyError: The ledger has no such worker.
             LedgerError: The ledger cannot be written to.
-            ValueError: No worker can be called so.
+            ValueError: *worker_id* cannot be the name of a worker.
         """
         start_queues = self._opened().start_queues
         start_queue = await start_queues.find(check_worker_id("worker_id", worker_id))
@@ -374,7 +374,7 @@ class AsyncBatch:
 
     async def pause(self) -> None:
         """
-        Have no process start runs of the batch until `resume`; those that go on are waited for, and `run` waits.
+        Keep all processes from starting runs of the batch until `resume`; `run` waits, also for running runs.
 
         Raises:
             LedgerError: The ledger cannot be written to.
@@ -383,7 +383,7 @@ class AsyncBatch:
 
     async def resume(self) -> None:
         """
-        Have runs of the batch started again; other processes notice within seconds.
+        Let runs of the batch be started again; other processes notice within seconds.
 
         Raises:
             LedgerError: The ledger cannot be written to.
@@ -393,11 +393,11 @@ class AsyncBatch:
 
     async def shards(self, size: int, *, unwritten: bool = False) -> list[Shard]:
         """
-        Return what is planned or open in parts of at most *size* items, each of one worker; sends nothing.
+        Return planned and open items as parts of at most *size* items, each of one worker; sends nothing.
 
         Args:
             size: Items of a part, 1 or more.
-            unwritten: Whether to include items that have ended and whose rows are in no file: for parts that are to be
+            unwritten: Whether to include items that have ended and whose rows are in no file: for parts that will be
                 run with ``output=``.
 
         Raises:
@@ -408,7 +408,7 @@ class AsyncBatch:
 
     async def get(self, key: str) -> BatchItem:
         """
-        Return one item as its ledger has it; sends nothing.
+        Return one item from the ledger; sends nothing.
 
         Raises:
             KeyError: There is no such item.
@@ -430,20 +430,20 @@ class AsyncBatch:
 
     async def resolve(self, key: str, *, adopt: str | None = None, resubmit: bool = False) -> BatchItem:
         """
-        Decide about an item that is ``ambiguous`` or ``failed``, and return it as it is then.
+        Decide about an item that is ``ambiguous`` or ``failed``, and return the changed item.
 
-        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted, and the lists of workers where the run is of a
-        worker that was not known to be the item's.
+        ``GET /api/v2/worker-runs/{runId}`` where a run is adopted, and the lists of workers where the run has a worker
+        that was not known to be the item's.
 
         Args:
-            key: The item's.
-            adopt: The run that is its run; it must be one of the item's worker, and no other item's. For an item that
-                has failed with a run, that run: it is read once more, and followed by `run` again.
-            resubmit: Whether it has none and is to be started: if that is wrong, it is paid for twice.
+            key: Key of the item.
+            adopt: The run of the item: one of its worker that belongs to no other item. For an item that has failed
+                with a run, that run: it is read once more, and `run` waits for it again.
+            resubmit: Whether the item has no run and is to be started: if that is wrong, it is paid for twice.
 
         Raises:
             KeyError: There is no such item.
-            ValueError: Both or neither was given, the item is in another state, or the run cannot be its run.
+            ValueError: Both or neither were given, the item is in another state, or the run cannot be its run.
             NotFoundError: There is no such run.
             CoreClawError: The run cannot be read.
             LedgerError: The ledger cannot be written to.
@@ -457,11 +457,11 @@ class AsyncBatch:
 
     async def rerun(self, keys: Iterable[str] | None = None) -> int:
         """
-        Plan items again that failed, were rejected or taken out, and return how many; what they had is kept.
+        Plan items again that failed, were rejected or taken out, and return how many; their history is kept.
 
         Args:
-            keys: Which ones; None for all whose run has failed. What may have a run that nobody knows of, or one that
-                could not be read, must be named.
+            keys: Which items; None for all items whose run has failed. Items that may have an unknown run, or a run
+                that could not be read, must be named.
 
         Raises:
             KeyError: There is no such item.
@@ -473,27 +473,28 @@ class AsyncBatch:
         items = [await self.get(key) for key in keys]
         for item in items:
             if item.state not in {BatchItemState.FAILED, BatchItemState.REJECTED, BatchItemState.CANCELLED}:
-                raise ValueError(f"item {item.key!r} is {item.state}, and only what has failed can be run again")
+                raise ValueError(
+                    f"item {item.key!r} is {item.state}, and only failed, rejected or cancelled items can be run again"
+                )
         for item in items:
             await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
         return len(items)
 
     async def cancel(self, *, abort: bool = False) -> int:
         """
-        Take out what is planned, and return how many items that were; `rerun` brings them back by key.
+        Take out all planned items, and return how many there were; `rerun` plans them again by key.
 
-        An item whose start is under way is not among them: if that brings nothing about, it is taken out too, and else
-        its run is followed as any other. The request is kept in the ledger, so it holds for all processes that work on
-        the batch, and for those that go on with it later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*;
-        retried after a failure.
+        An item whose start is being sent does not count: if no run comes of it, it is taken out too; otherwise its run
+        is waited for as any other. The request is kept in the ledger, so it holds for all processes that work on the
+        batch now or later. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; retried after a failure.
 
         Args:
-            abort: Whether the runs that go on are aborted too, also those of starts under way when they are known;
-                `run` then returns them as they end.
+            abort: Whether to abort the running runs too, also those of starts that are being sent, once their runs are
+                known; `run` then returns them as they end.
 
         Raises:
-            BatchAbortError: Some runs could not be aborted; all others were, and what was planned was taken out. Call
-                it again to try these again.
+            BatchAbortError: Some runs could not be aborted. All others were, and the planned items are taken out. Call
+                it again to retry these runs.
             LedgerError: The ledger cannot be written to.
         """
         ledger = self._opened()

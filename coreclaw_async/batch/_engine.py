@@ -1,4 +1,4 @@
-"""A batch at work: its start queues, the wait for its runs, and when all is done that can be done."""
+"""A running batch: its start queues, the wait for its runs, and when nothing is left to do."""
 
 from __future__ import annotations
 
@@ -44,15 +44,14 @@ class Engine:
     One `AsyncBatch.run`.
 
     Attributes:
-        batch_context: The batch's.
-        limits: What was learned of the service's limits.
-        width: Starts of one start queue that may be under way at once.
+        limits: What was learned about the service's limits.
+        width: Starts of one start queue that may be sent at once.
         files: Where rows go, or None.
-        outcomes: Where the ends of items are told; those of an earlier run that nobody took come first.
-        is_planning: Returns whether a plan is under way, whose items are waited for.
-        is_over: Whether nothing is going on any more.
-        failure: Why not all was done, or None.
-        has_more: Whether something was planned, or started by another process, when all had been done.
+        outcomes: Where ended items are reported; outcomes that were not taken in an earlier run come first.
+        is_planning: Returns whether a plan is being read; its items are waited for.
+        is_over: Whether it has stopped.
+        failure: Why something was left undone, or None.
+        has_more: Whether items were planned, or started by another process, after everything else was done.
     """
 
     batch_context: BatchContext
@@ -105,11 +104,11 @@ class Engine:
         return outcome
 
     async def work(self) -> None:
-        """Do all there is to do; what keeps it from that is told to whoever asks for the next outcome."""
+        """Do everything; an error is kept for the caller who asks for the next outcome."""
         try:
             if self.files is not None:
                 await self.files.prepare()
-            # An answer first: it tells the service's clock, and that the key is right.
+            # One answer first: it shows the service's clock, and that the key is valid.
             await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, 0, 1))
             await self._ends.read_costs()
             async with anyio.create_task_group() as self._group:
@@ -121,7 +120,7 @@ class Engine:
             if self.files is not None and self.batch_context.ledger.is_whole:
                 await write_manifest(self.files.folder, self._all_items())
             self.failure = await self._why_incomplete()
-        except Exception as error:  # noqa: BLE001 - whoever asks for the next outcome gets it
+        except Exception as error:  # noqa: BLE001 - raised when the next outcome is asked for
             self.failure = first_of(error)
         except BaseException:
             self.failure = errors.ConfigurationError("the batch was closed before all of its runs had ended")
@@ -131,7 +130,7 @@ class Engine:
             self.outcomes.wake()
 
     def wake(self) -> None:
-        """Look again what there is to do: items were planned, or have come to another state."""
+        """Look for work again: items were planned, or have changed."""
         self._news.set()
 
     def resumed(self) -> None:
@@ -140,7 +139,7 @@ class Engine:
         self.admission.changed()
 
     def take_up(self, item: BatchItem) -> None:
-        """Go on with an item whose run an earlier process, another one, a callback or a person has told."""
+        """Wait for the run of an item that another process, a callback or a person has named."""
         if self.is_over or item.run_id is None:
             return
         self._abort_if_asked(item)
@@ -150,7 +149,7 @@ class Engine:
         self.follow(item)
 
     def follow(self, item: BatchItem) -> None:
-        """Wait for the end of an item's run."""
+        """Wait for the run of an item."""
         assert item.run_id is not None, "a submitted item has a run"
         self._items[item.run_id] = item
         context, now = self.batch_context.context, self.batch_context.clock.monotonic()
@@ -165,14 +164,14 @@ class Engine:
 
     def _abort(self, item: BatchItem) -> None:
         """Abort the run of a cancelled item, for as long as there is patience and the run goes on."""
-        # What is settled before the work has begun is taken up, and asked about, when it begins.
+        # An item that is settled before the work begins is taken up, and its abort requested, when it begins.
         if self._group is not None and item.run_id is not None:  # pragma: no branch
             self._group.start_soon(
                 functools.partial(self._aborts.abort, item.run_id, seconds=self.batch_context.patience.seconds)
             )
 
     async def _supervise(self, group: anyio.abc.TaskGroup) -> None:
-        """Return when nothing is left that could be done, also for what was planned or started by others meanwhile."""
+        """Return when nothing is left to do, including items that others have planned or started meanwhile."""
         while True:
             self._news = anyio.Event()
             await self._take_up_submitted()
@@ -192,13 +191,13 @@ class Engine:
                 yield item
 
     async def _take_up_submitted(self) -> None:
-        """Take up the runs that an earlier process has started, or another one meanwhile."""
+        """Take up the runs that other processes have started."""
         if not self._items:
             for item in await self.batch_context.ledger.items(BatchItemState.SUBMITTED):
                 self.take_up(item)
 
     async def _slugs(self) -> dict[str, list[str]]:
-        """Return the start queues with something to start or to settle, and what the items call the worker."""
+        """Return the start queues with items to start or to settle, each with its worker's names in the plan."""
         states = [BatchItemState.INTENT]
         if self.admission.stopped_by is None:
             states.append(BatchItemState.PLANNED)
@@ -232,18 +231,18 @@ class Engine:
         self.wake()
 
     def _settled(self, item: BatchItem) -> None:
-        """Go on with an item whose start had been lost, and did not count as in flight any more."""
+        """Continue with an item whose start had been lost, and was no longer counted as in flight."""
         if item.state is BatchItemState.SUBMITTED and self.batch_context.ledger.owns(item):
             self.limits.resumed()
             self._abort_if_asked(item)
         self._changed(item)
 
     def _changed(self, item: BatchItem) -> None:
-        """Go on with an item that a start queue has started or given back."""
+        """Continue with an item that a start queue has started or given back."""
         if not self.batch_context.ledger.owns(item):  # Start queues are shared with other batches and shards.
             return
         if item.state is BatchItemState.SUBMITTED:
-            if item.run_id in self._items:  # Found in the ledger and taken up before its start queue had told of it.
+            if item.run_id in self._items:  # Found in the ledger before its start queue reported it.
                 self.limits.ended()
             else:
                 self.follow(item)
@@ -251,7 +250,7 @@ class Engine:
             self.outcomes.tell(item)
 
     async def _follow_runs(self) -> None:
-        """See to the ends of runs."""
+        """Handle the ends of runs."""
         assert self._group is not None, "the engine is at work"
         poller = self.batch_context.context.poller
         while True:
@@ -291,7 +290,7 @@ class Engine:
 
     def _were_all_seen(self) -> bool:
         tracked_runs = self._waiter.tracked_runs
-        if len(tracked_runs) > _FEW:  # One start more or less does not count among so many.
+        if len(tracked_runs) > _FEW:  # One run more or less makes no difference among so many.
             return True
         now = self.batch_context.clock.monotonic()
         return all(now - tracked.seen_at < _JUST_NOW for tracked in tracked_runs.values())
@@ -309,7 +308,7 @@ class Engine:
             return None
         parts = [f"{count} {state.value}" for state, count in left.items()]
         if is_half_planned:
-            parts.append("its plan is not whole: it broke off, or is still under way")
+            parts.append("its plan is incomplete: it broke off, or is still being read")
         what = ", ".join(parts) or "rows are missing"
         first = "".join(f"; {key!r}: {why}" for key, why in list(reasons.items())[:1])
         return errors.BatchIncompleteError(

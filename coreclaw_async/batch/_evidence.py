@@ -1,4 +1,4 @@
-"""What the list of runs proves about starts whose answer never came. No I/O."""
+"""What the list of runs proves about starts that were never answered. No I/O."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None
 @attrs.frozen(kw_only=True)
 class SettleTimes:
     """
-    After how many seconds a start whose answer was lost can have brought about nothing more.
+    After how many seconds it is settled whether a start that was never answered has created a run.
 
-    All are from 0, the first two above it. Shorter times settle sooner and prove less: at most one paid run for each
-    item is certain as long as a run is in the list *list_lag* after it was created, and the service accepts no start
-    later than *post_timeout* and *list_lag* after it may leave. Neither is documented.
+    All are 0 or more, the first two above 0. Shorter times settle sooner and prove less. At most one run is paid for
+    each item if a run is in the list *list_lag* after it was created, and if the service accepts no start later than
+    *post_timeout* and *list_lag* after it may leave. The service documents neither.
 
-    A start leaves within *send_window* or never, whatever stops its process meanwhile: the end of its body is held
-    back. A large input takes time on its way, so its end may leave later, by a second for each 64 KiB and by half of
-    *post_timeout* at most; the service then has the other half to accept it. Give a longer *post_timeout* where
-    connections are too slow for that. After a start was given up the kernel may still deliver what it had taken over
-    by then: Linux tries for about 100 seconds after the first byte where the network fails. *post_timeout* and
-    *list_lag* together must exceed that where a network may fail for so long; the defaults, 70 seconds, do not.
+    A start leaves within *send_window* or never, even if its process is stopped meanwhile: the end of its body is held
+    back. A large input takes longer, so its end may leave later, by a second for each 64 KiB and by half of
+    *post_timeout* at most; the service then has the other half to accept it. Give a longer *post_timeout* for
+    connections that are too slow for that. After a start was given up, the kernel may still deliver data that it has
+    buffered: Linux tries for about 100 seconds after the first byte while the network fails. If your network may fail
+    that long, *post_timeout* and *list_lag* together must exceed it; the defaults, 70 seconds, do not.
 
     Attributes:
         send_window: How long after its intent a start may leave.
-        post_timeout: How long a start may be under way.
+        post_timeout: How long to wait for the answer to a start.
         skew: How far the clock of the service and the time in a run's id may be apart.
-        list_lag: How long a new run may be missing from the list.
+        list_lag: How long a new run may be missing in the list.
         callback_patience: How much longer to wait for callbacks, where starts carry URLs of their own.
     """
 
@@ -54,11 +54,11 @@ class SettleTimes:
     callback_patience: float = attrs.field(default=60.0, validator=_seconds)
 
     def leaves_within(self, size: int) -> float:
-        """Return in how many seconds after its intent a start of *size* bytes has left whole, or never will."""
+        """Return how many seconds after its intent a start of *size* bytes has left completely, or never will."""
         return self.send_window + min(size / _SLOWEST, self.post_timeout / 2)
 
     def settled_at(self, intent_at: float) -> float:
-        """Return when a look at the list proves something about a start, on the service's clock."""
+        """Return from when on the list proves something about a start, on the service's clock."""
         return intent_at + self.send_window + self.post_timeout + self.skew + self.list_lag
 
 
@@ -77,7 +77,7 @@ class ListEvidence:
     What one look at the list of a start queue shows, against the starts that are open in it.
 
     Attributes:
-        candidates: Runs that nothing explains and that one of the starts may have brought about.
+        candidates: Runs that belong to nothing else and that one of the starts may have created.
         is_foreign: Whether there are runs that no item and no open start can explain.
         is_whole: Whether each entry of the list says which run it is; one that does not may be any run.
         rivals: When those starts of other accounts were about to leave that may have brought a candidate about.
@@ -90,7 +90,7 @@ class ListEvidence:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is certainly no run that one of the starts may have brought about."""
+        """Whether it is certain that none of the starts has created a run."""
         return self.is_whole and not self.candidates
 
 

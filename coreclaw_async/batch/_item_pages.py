@@ -28,7 +28,6 @@ class ItemPages:
     Items in the order of the plan.
 
     Attributes:
-        batch_context: The batch's.
         states: Only those in one of these states; empty for all.
         worker_id: Only those of this worker, as planned; None for all.
     """
@@ -51,13 +50,7 @@ class ItemPages:
 
 @attrs.define(kw_only=True)
 class RowPages:
-    """
-    The rows of items, each with the key of its item: from its file, or else from the service.
-
-    Attributes:
-        batch_context: The batch's.
-        items: The items.
-    """
+    """The rows of items, each with the key of its item: from its file, or else from the service."""
 
     batch_context: BatchContext
     items: AsyncPager[BatchItem]

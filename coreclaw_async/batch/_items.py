@@ -1,4 +1,4 @@
-"""What a batch writes down of each of its items: the states, and which one may follow on which. No I/O."""
+"""Items of a batch: their states, and which state may follow which. No I/O."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class BatchItemState(StrEnum):
         failed ──> submitted (its run is to be read once more)
 
     Attributes:
-        PLANNED: It waits for its turn.
+        PLANNED: It waits to be started.
         INTENT: Its start is about to be sent, under way, or was lost on the way.
         SUBMITTED: It has a run that has not ended, or whose rows are not written yet.
         DONE: Its run succeeded, and its rows are in their file where that was asked for.
         FAILED: Its run ended without success.
-        REJECTED: The service refused it for good; there is no run.
-        AMBIGUOUS: A run may have been started and nobody can tell which one: a person decides.
-        CANCELLED: It was taken out before it was started, or while its start was under way and brought nothing about.
+        REJECTED: The service refused the start for good; there is no run.
+        AMBIGUOUS: A run may have been started, and it cannot be found out which one: a person decides.
+        CANCELLED: It was taken out before it was started, or while a start was being sent of which no run came.
     """
 
     PLANNED = "planned"
@@ -55,11 +55,11 @@ class ItemOrigin(StrEnum):
 
     Attributes:
         ANSWER: The service answered its start.
-        LIST: The only run in the list that nothing else explains was its run.
+        LIST: Exactly one run in the list belonged to nothing else, so it is the item's.
         CALLBACK: The callback to its own URL named its run.
         PERSON: Somebody decided with `AsyncBatch.resolve`.
         NOT_SENT: Its start had certainly not left, or had certainly been refused.
-        NOT_ACCEPTED: No run of it was in the list, twice, after the time in which there could be one.
+        NOT_ACCEPTED: Two looks at the list, made when its run would have been there, showed none.
         POLICY: ``on_ambiguous`` decided.
         RETRY: Its run had failed, and its spec allows another one.
     """
@@ -75,7 +75,7 @@ class ItemOrigin(StrEnum):
 
 
 class IllegalStepError(ValueError):
-    """An item cannot go from the one state to the other; a fault of the program, or a decision that came too late."""
+    """An item cannot change from one state to another: a bug, or a decision that came too late."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,13 +89,13 @@ class BatchItem:
         position: Its place in the plan, from 0.
         worker_id: The worker, as it was planned.
         version: The worker version that was asked for, or None.
-        priority: What is started first: the higher, the sooner.
-        retries: How often a failed run may be followed by another one, each paid for.
-        run_timeout: After so many seconds its run is aborted, or None.
-        input_sha256: What tells its input from others, in hex.
+        priority: Items with a higher priority are started first.
+        retries: How many more runs may follow failed ones; each is paid for.
+        run_timeout: Seconds after which its run is aborted, or None.
+        input_sha256: Hash of worker, version and input, in hex.
         state: Where it stands.
-        attempt: How often a start of it was about to be sent; 0 before the first time.
-        callback_url: The URL that its start carried, as good as a password; or None.
+        attempt: Number of the last start that was sent or about to be sent; 0 before the first.
+        callback_url: The callback URL of its start, as secret as a password; or None.
         intent_at: When its start was about to be sent, in Unix seconds of the service's clock; or None.
         run_id: Its run, or None.
         how: How it came to its state, or None.
@@ -137,7 +137,7 @@ class BatchItem:
     error: str | None = None
 
     def intended(self, *, at: float, callback_url: str | None) -> BatchItem:
-        """Return the item whose start is about to be sent for the next time."""
+        """Return the item with its next start about to be sent."""
         return self._step(
             {BatchItemState.PLANNED},
             BatchItemState.INTENT,
@@ -158,7 +158,7 @@ class BatchItem:
         )
 
     def submitted(self, run_id: str, how: ItemOrigin, *, at: float | None = None) -> BatchItem:
-        """Return the item whose run is known, and has gone on since *at*, or since its start was about to be sent."""
+        """Return the item with its run, which was started at *at*, or when its start was about to be sent."""
         return self._step(
             {BatchItemState.INTENT, BatchItemState.AMBIGUOUS, BatchItemState.FAILED},
             BatchItemState.SUBMITTED,
@@ -174,9 +174,9 @@ class BatchItem:
 
     def planned_again(self, how: ItemOrigin, error: str | None = None) -> BatchItem:
         """
-        Return the item that waits for its turn once more: it has no run, or is to have another one.
+        Return the item waiting to be started again: it has no run, or will have another one.
 
-        Where it was cancelled while its start was under way, it is taken out instead.
+        An item that was cancelled while its start was being sent is taken out instead.
         """
         is_cancelled = self.state is BatchItemState.INTENT and self.cancel_requested
         return self._step(
@@ -219,7 +219,7 @@ class BatchItem:
         path: Path | None = None,
         row_count: int | None = None,
     ) -> BatchItem:
-        """Return the item whose run has ended, and whose rows are in the file at *path* where that was asked for."""
+        """Return the item after the end of its run, with its rows in the file at *path* if one was asked for."""
         return self._step(
             {BatchItemState.SUBMITTED},
             BatchItemState.DONE if is_success else BatchItemState.FAILED,
@@ -232,15 +232,15 @@ class BatchItem:
         )
 
     def written(self, path: Path, row_count: int) -> BatchItem:
-        """Return the item whose rows were brought to a file after its end."""
+        """Return the ended item with its rows in a file."""
         return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, path=path, row_count=row_count)
 
     def costed(self, cost: Decimal) -> BatchItem:
-        """Return the item whose run has ended, and of which it has become known what that has cost."""
+        """Return the ended item with the cost of its run, which the service told later."""
         return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, cost=cost)
 
     def retried(self, error: str) -> BatchItem:
-        """Return the item whose run has failed and that waits for another one."""
+        """Return the item after a failed run, waiting for another one."""
         self._step({BatchItemState.SUBMITTED}, BatchItemState.FAILED)
         return attrs.evolve(self, state=BatchItemState.FAILED).planned_again(ItemOrigin.RETRY, error)
 
@@ -249,13 +249,13 @@ class BatchItem:
         return self._step({BatchItemState.INTENT}, BatchItemState.REJECTED, how=ItemOrigin.ANSWER, error=error)
 
     def given_up(self, candidates: tuple[str, ...]) -> BatchItem:
-        """Return the item that counts as failed because nobody can tell which run it has."""
+        """Return the item as failed, because it cannot be found out which run it has."""
         return self._step(
             {BatchItemState.INTENT},
             BatchItemState.FAILED,
             how=ItemOrigin.POLICY,
             candidates=candidates,
-            error="a run may have been started, nobody can tell",
+            error="a run may have been started; it cannot be found out which one",
         )
 
     def cancelled_meanwhile(self, requested: int, before: BatchItem, ended: BatchItem | None) -> BatchItem:
@@ -286,8 +286,8 @@ class BatchItemRun:
 
     Attributes:
         run_id: The run.
-        attempt: Number of the attempt that it came of, from 1.
-        how: How it came to be known as the item's.
+        attempt: Number of the start that created it, from 1.
+        how: How it was found to be the item's.
         state: ``submitted``, ``done`` or ``failed``.
         result_count: Its rows, or None.
         cost: What it cost, in US dollars, or None.

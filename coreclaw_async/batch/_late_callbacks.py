@@ -20,7 +20,6 @@ class LateCallbacks:
     A batch's side of the client's hub.
 
     Args:
-        batch_context: The batch's.
         on_settled: Called with each item that a callback has settled.
     """
 

@@ -1,4 +1,4 @@
-"""How items came to their ends, for whoever iterates over them; kept until somebody does."""
+"""Outcomes of items, kept until the caller takes them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from coreclaw_async.models import Run
 @attrs.frozen(kw_only=True)
 class BatchOutcome:
     """
-    How an item of a batch came to an end, or why it could not.
+    How an item of a batch ended, or why it could not.
 
     Attributes:
         key: The item's.
         state: Where it stands: ``done``, ``failed``, ``rejected``, ``ambiguous`` or ``cancelled``; ``submitted`` when
-            its run or the rows of its run could not be read, which the next `AsyncBatch.run` tries again.
+            its run or the rows of its run could not be read; the next `AsyncBatch.run` tries again.
         run_id: Its run, or None.
-        run: The run as it ended, or None where this process has not seen that.
-        attempt: Number of the attempt, from 1; 0 when it never was about to be sent.
+        run: The ended run, or None where this process has not seen it.
+        attempt: Number of its last start, from 1; 0 if none was about to be sent.
         error: Why it is not done, or None.
         candidates: For an ambiguous item, the runs that may be its run.
         path: The file with its rows, or None.
@@ -41,7 +41,7 @@ class BatchOutcome:
 
 
 class Outcomes:
-    """The outcomes that nobody has taken yet."""
+    """Outcomes that the caller has not taken yet."""
 
     def __init__(self) -> None:
         self._waiting: deque[BatchOutcome] = deque()

@@ -34,7 +34,6 @@ class Patience:
     The patience of one batch: while its calls fail they are retried one at a time, further and further apart.
 
     Args:
-        clock: What time it is.
         seconds: After so many seconds since the first failure in a row the error is raised.
     """
 

@@ -24,7 +24,6 @@ class Planning:
     Without its `end`, whatever keeps that from being called, the batch stays marked as half planned.
 
     Attributes:
-        ledger: The batch's.
         on_added: Called when items have been added.
         added: Items that were added.
     """

@@ -20,7 +20,6 @@ class Reconciler:
     The open starts of one start queue, which must be held.
 
     Args:
-        batch_context: The batch's.
         slug: The start queue's worker.
         on_settled: Called with each item that was settled.
     """

@@ -1,4 +1,4 @@
-"""BatchReport: where a batch stands."""
+"""BatchReport: counts, costs and problems of a batch."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from coreclaw_async.batch._totals import RunTotals
 @attrs.frozen(kw_only=True)
 class BatchReport:
     """
-    Where a batch stands.
+    Counts, costs and problems of a batch.
 
     Attributes:
         name: Name of the batch.
-        counts: Items in each state, also where there are none.
+        counts: Items in each state, zeros included.
         runs: Runs that its items have had, earlier attempts included.
         result_count: Rows that they have found.
-        cost: What they have cost, in US dollars, as far as that is known; exact.
-        unknown_costs: Runs that have ended and whose cost the service does not tell.
+        cost: What they have cost, in US dollars, as far as it is known; exact.
+        unknown_costs: Ended runs of unknown cost.
         max_spend: What they may cost, in US dollars, or None.
         by_worker: The same for each worker, as it was planned.
         by_day: The same for each day in UTC, such as ``2026-11-26``: runs count on the day on which they end.
-        held: The first 100 items that a person must decide on, with their candidates; `AsyncBatch.items` has all.
+        held: The first 100 items that a person must decide about, with their candidates; `AsyncBatch.items` has all.
         failures: The first 100 items that have failed or were refused, with the reasons; `AsyncBatch.items` has all.
         is_paused: Whether no process starts runs of the batch now.
         is_half_planned: Whether a plan broke off, so that items may be missing.
         requests: HTTP requests that this object has sent.
         wasted: Starts of those that were refused for the plan or the rate.
-        in_flight_limit: Runs in flight that the account's plan is known to bear, or None.
+        in_flight_limit: Running runs that the account's plan is known to allow, or None.
     """
 
     name: str
@@ -59,5 +59,5 @@ class BatchReport:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all items have come to an end, and the plan is whole."""
+        """Whether all items have ended and the plan is complete."""
         return not self.is_half_planned and not any(count for state, count in self.counts.items() if state.is_open)

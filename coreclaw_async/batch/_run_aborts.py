@@ -43,12 +43,7 @@ def _nobody(_: str) -> None:
 
 @attrs.define(kw_only=True, eq=False)
 class RunAborts:
-    """
-    The aborts of the runs that a batch waits for.
-
-    Attributes:
-        batch_context: The batch's.
-    """
+    """The aborts of the runs that a batch waits for."""
 
     batch_context: BatchContext
     _under_way: dict[str, _Abort] = attrs.field(factory=dict[str, _Abort], init=False)

@@ -38,7 +38,6 @@ class RunEnds:
     Brings items whose runs have ended to their end.
 
     Attributes:
-        batch_context: The batch's.
         files: Where rows go, or None.
         outcomes: Where each end is told.
         may_retry: Returns whether the run of an item may be followed by another one.

@@ -1,4 +1,4 @@
-"""RunSpec: one run that is to be, and what tells it from another one under the same key."""
+"""RunSpec: a run to start, and the hash that tells it from another one with the same key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_PRIORITY = 1_000_000
 @attrs.frozen(kw_only=True)
 class RunSpec:
     """
-    One run of a batch, as it is to be started.
+    One run of a batch, to be started.
 
     Attributes:
         key: What the caller calls it: printable, 1 to 500 letters, unique in its batch.
@@ -27,9 +27,9 @@ class RunSpec:
         input: The worker's own input; stored in the ledger as given, and shown by no ``repr``.
         system: Settings of the platform such as ``{"proxy_region": "US"}``, or None.
         version: A concrete version such as ``v1.2.6``; None for the newest.
-        retries: How often a run that failed is followed by another one, 0 to 100; each is paid for.
+        retries: How many more runs may follow failed ones, 0 to 100; each is paid for.
         run_timeout: Seconds above 0 after which its run is aborted, which counts as failed; None for no limit.
-        priority: What is started first among the items of a worker: the higher, the sooner; -1,000,000 to 1,000,000.
+        priority: Items of a worker with a higher priority are started first; -1,000,000 to 1,000,000.
     """
 
     key: str
@@ -47,15 +47,12 @@ class PlannedSpec:
     """
     A spec that was checked, as the ledger keeps it.
 
+    Its members are columns of the ledger.
+
     Attributes:
-        key: What the caller calls it.
         worker_id: The worker as a path takes it.
-        version: The version, or None.
-        retries: How often a failed run is followed by another one.
-        run_timeout: Seconds after which its run is aborted, or None.
-        priority: What is started first: the higher, the sooner.
         input: The ``input`` member of its start as JSON.
-        input_sha256: What tells worker, version and input from others, in hex.
+        input_sha256: Hash of worker, version and input, in hex.
     """
 
     key: str

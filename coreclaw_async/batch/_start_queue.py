@@ -1,4 +1,4 @@
-"""One start queue: the items of one worker, whose starts leave one after another, each written down before it does."""
+"""One start queue: it starts the items of one worker one after another, each recorded before it is sent."""
 
 from __future__ import annotations
 
@@ -40,13 +40,12 @@ class StartQueue:
     The starts of one worker.
 
     Attributes:
-        batch_context: The batch's.
         admission: The gate that all start queues go through.
         slug: The worker.
         names: What the items call it.
-        width: Starts that may be under way at once; above 1 only where each carries a URL of its own.
+        width: Starts that may be sent at once; above 1 only if each has a callback URL of its own.
         on_change: Called with each item that was started, refused, or given back.
-        on_settled: Called with each item whose start had been lost.
+        on_settled: Called with each item whose lost start was settled.
         on_unaborted: Called with each item that was cancelled during its start, and whose run could not be aborted.
     """
 
@@ -75,10 +74,10 @@ class StartQueue:
 
     async def run(self) -> None:
         """
-        Start all planned items of the start queue, and settle what is open in it.
+        Start all planned items of the start queue, and settle its open starts.
 
         Raises:
-            CoreClawError: Nothing can be started any more: the key, the ledger, or the way to the service.
+            CoreClawError: Nothing can be started any more: the key, the ledger or the network fails.
         """
         reconciler = Reconciler(self.batch_context, self.slug, self.on_settled)
         while True:
@@ -96,7 +95,7 @@ class StartQueue:
                 return
 
     async def _take(self) -> None:
-        """Return when the start queue is held: nobody else then starts runs of the worker through this ledger."""
+        """Return when the start queue is held, so that nobody else starts runs of the worker through this ledger."""
         clock = self.batch_context.clock
         began = told_at = clock.monotonic()
         while not await self._database.take_start_queue(self._lock_name):
@@ -105,14 +104,14 @@ class StartQueue:
             if now - told_at >= WARN_SECONDS:
                 told_at = now
                 logger.warning(
-                    "another process has been starting runs of worker %s through this ledger for %.0f s, or stands "
-                    "still; no other may do so meanwhile, so this one waits for it",
+                    "waiting for another process, which has been starting runs of worker %s through this ledger for "
+                    "%.0f s, or stands still; only one may do so at a time",
                     self.slug,
                     now - began,
                 )
 
     async def _burst(self) -> None:
-        """Start items for as long as the gate is open, all is settled, and there are any."""
+        """Start items while there are any, the gate is open, and no start is unsettled."""
         self._ahead.clear()  # Others may have had the start queue meanwhile.
         async with anyio.create_task_group() as group:
             while not self._is_unsettled and await self._read_ahead():
@@ -139,13 +138,13 @@ class StartQueue:
         return self._has_more
 
     async def _start_next(self, item: BatchItem, given: str) -> None:
-        # What has been sent is written down, whoever loses patience; `AsyncBatch` cancels the scope itself.
+        # A cancellation must not lose the answer to a start that was sent; `AsyncBatch` cancels the scope itself.
         with anyio.CancelScope(shield=True) as scope:
             self.batch_context.sending.add(scope)
             try:
                 await self._start(item, given)
             except BaseException:
-                self._is_unsettled = True  # No other start leaves while the error is on its way.
+                self._is_unsettled = True  # No other start is sent while the error propagates.
                 raise
             finally:
                 self.batch_context.sending.discard(scope)
@@ -167,13 +166,13 @@ class StartQueue:
             callback_url=url,
             is_async=True,
         )
-        # Whoever takes over meanwhile counts on nothing being sent after that.
+        # A process that takes over relies on nothing being sent after that.
         leaves_within = batch_context.times.leaves_within(len(request.body or b""))
         window = SendWindow.open(clock, first=batch_context.times.send_window, last=leaves_within)
         intent = await self._intend(item, url)
         if intent is None:
             return
-        if window.passed() > window.first:  # The ledger took its time, or the process stood still: nothing is wrong.
+        if window.passed() > window.first:  # The ledger was slow, or the process stood still: no failure.
             limits.not_started()
             await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
             self._pause = _TAKE_AGAIN
@@ -199,7 +198,7 @@ class StartQueue:
             await self._over_budget(error.spending)
             self._ahead.clear()
         except StartQueueLostError as error:
-            # Others may have had the start queue meanwhile: it is taken anew, and what is open in it is settled first.
+            # Others may have had the start queue meanwhile: it is taken again, and its open starts are settled first.
             limits.not_started()
             logger.warning("%s; it is taken again", error)
             self._is_unsettled = True
@@ -211,7 +210,7 @@ class StartQueue:
         return None
 
     async def _over_budget(self, spending: Spending) -> None:
-        """Start nothing until a run has ended, also one of another process, which may cost less than was reserved."""
+        """Start nothing until a run has ended, here or in another process: it may cost less than was reserved."""
         limits, ledger = self.admission.limits, self.batch_context.ledger
         others = await ledger.going_on() - (limits.in_flight - 1) - limits.unfollowed
         is_expected = others > 0 or await ledger.spending() != spending  # The last of them may have ended just now.
@@ -231,11 +230,17 @@ class StartQueue:
             item = await self._settled_elsewhere(intent, run_id)
         except errors.LedgerError as error:
             self.batch_context.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
-            # Other start queues may fail with it, and one error is raised for all.
-            logger.error("run %s of item %r could not be written down: %s", run_id, intent.key, error)
+            # Other start queues may fail too, and only one error is raised.
+            logger.error(
+                "run %s of item %r was started and could not be recorded in the ledger: %s", run_id, intent.key, error
+            )
             raise
         except anyio.get_cancelled_exc_class():  # The batch is closed while its ledger cannot be reached.
-            logger.warning("run %s of item %r could not be written down; it is looked for later", run_id, intent.key)
+            logger.warning(
+                "run %s of item %r was started and could not be recorded in the ledger; it is looked for later",
+                run_id,
+                intent.key,
+            )
             raise
         if item.state is not BatchItemState.SUBMITTED:
             self.admission.limits.ended()
@@ -244,31 +249,32 @@ class StartQueue:
             self.on_unaborted(item)
 
     def _was_answered(self) -> None:
-        """Count anew for how long nothing could be sent: the service has just answered a start."""
+        """Reset how long nothing could be sent: the service has just answered a start."""
         self._unsent_since, self._longer_pause = None, 0.0
 
     async def _settled_elsewhere(self, intent: BatchItem, run_id: str) -> BatchItem:
         """
-        Return an item that another process or a person has given its run before the answer was written down here.
+        Return an item that another process or a person has settled before the answer was recorded here.
 
         Raises:
-            LedgerError: It was given another run, or none: this one was paid for and is no item's.
+            LedgerError: It was given another run, or none: this run was paid for and belongs to no item.
         """
         item = await self.batch_context.ledger.item(intent.key)
         if item is not None and item.run_id == run_id:
             return item
         if item is not None and item.state is BatchItemState.AMBIGUOUS and item.attempt == intent.attempt:
-            # It was held there because nobody could tell: the answer can.
+            # It was held because its run was unknown: the answer names it.
             accepted = item.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
             with contextlib.suppress(IllegalStepError):
                 return await self.batch_context.step(item, accepted)
         raise errors.LedgerError(
-            f"item {intent.key!r} was settled before its start was answered, and its run {run_id} is no item's",
+            f"item {intent.key!r} was settled before its start was answered: "
+            f"its run {run_id} is paid for and belongs to no item",
             run_id=run_id,
         )
 
     async def _not_answered(self, intent: BatchItem, error: errors.CoreClawError) -> None:
-        """Do what the failure of a start asks for."""
+        """Handle the failure of a start."""
         if isinstance(error, errors.RateLimitedError) or is_service_code(error.code):
             self._was_answered()
         if not error.may_have_taken_effect:
@@ -307,16 +313,16 @@ class StartQueue:
             raise error
 
     async def _step(self, intent: BatchItem, after: BatchItem) -> None:
-        """Write down what has become of a start that brought nothing about."""
+        """Record the end of a start that created no run."""
         try:
             self.on_change(await self.batch_context.step(intent, after))
         except IllegalStepError:
-            # This process stood still for so long that another one has settled the item, and may have started it anew.
+            # This process stood still so long that another one has settled the item, and may have started it again.
             logger.warning("item %r was settled by another process before its start was given up here", intent.key)
 
     def _may_retry(self, retry_after: float | None) -> bool:
         """Have the start queue pause before it tries again; return whether the batch has patience left."""
-        if retry_after is not None:  # The client lets nothing out for so long; the network has no part in it.
+        if retry_after is not None:  # The client's rate limit holds it back; the network is not to blame.
             self._pause = retry_after
             return True
         now, patience = self.batch_context.clock.monotonic(), self.batch_context.patience

@@ -24,7 +24,6 @@ class Timekeeper:
     What keeps the times of the runs in flight.
 
     Attributes:
-        batch_context: The batch's.
         waiter: Who waits for the runs.
         aborts: What aborts runs.
         on_unseen: Called with each run that nobody has seen for longer than patience allows.

@@ -1,4 +1,4 @@
-"""A batch on a Dask cluster (extra ``dask``): shards go to its workers, and again when a worker dies."""
+"""A batch on a Dask cluster (extra ``dask``): its workers run the shards, and run them again when one of them dies."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ def run_batch(
     **options: Unpack[ShardOptions],
 ) -> ShardReport | None:
     """
-    Run what is planned and open of a batch on a Dask cluster, and return what its shards have come to together.
+    Run the planned and open items of a batch on a Dask cluster, and return the sum of the reports of its shards.
 
-    None if there was nothing to do. Items that are planned meanwhile are run too. Whatever dies, worker, scheduler,
-    this process or all of them, call it again, also while another call is at work: nothing is paid for twice, and no
-    run is lost. A shard that fails leaves the others alone. Each thread of a worker runs one shard at a time. An
-    interrupted call takes back the shards that no worker has begun; those that were begun go on to their end.
+    Returns None if there was nothing to do. Items that are planned meanwhile are run too. If a worker, the scheduler or
+    this process dies, call it again, also while another call is running: nothing is paid for twice, and no run is
+    lost. A shard that fails does not affect the others. Each thread of a worker runs one shard at a time. An
+    interrupted call takes back the shards that no worker has begun; the others run to their end.
 
-    Progress stands in the dashboard, and in the events of the topic ``coreclaw-<batch>`` (``dask_client.get_events``).
+    The dashboard shows progress, as do the events of the topic ``coreclaw-<batch>`` (``dask_client.get_events``).
 
     Args:
         dask_client: A ``distributed.Client``; an asynchronous one is for `arun_batch`.
-        batch: Name of the batch, which was planned before.
-        shard_size: Items of a shard, 1 or more; all those of a shard are of one worker.
+        batch: Name of a batch that was planned.
+        shard_size: Items of a shard, 1 or more; all items of a shard have the same worker.
         on_event: Called with each `coreclaw_async.events.BatchItemChanged` of all workers, in the thread of the Dask
-            client's event loop, before the shard counts as ended. What a worker had not told yet when it was killed is
-            missing; the ledger has it. Other events stay on the workers.
+            client's event loop, before the shard counts as ended. Events that a worker had not sent yet when it was
+            killed are missing; the ledger has the states. Other events stay on the workers.
         **options: ``ledger``, which is required, ``output``, ``exclusive``, ``on_ambiguous``, ``settle_times``,
             ``max_spend``, ``patience``, ``account``, ``max_in_flight`` and ``base_url``, as in `ShardSpec`. The ledger
-            is one that all workers reach, a SQLite file only where all of them run on this machine. *max_in_flight* is
-            that of one shard; *max_spend* that of the whole batch, written to the ledger once. Relative paths are this
-            process's. ``manifest.jsonl`` is written to *output* at the end if this process reaches that folder.
-            The key comes from ``CORECLAW_API_KEY``, here and on each worker.
+            must be one that all workers reach; a SQLite file only if all of them run on this machine. *max_in_flight*
+            is the limit of one shard; *max_spend* is that of the whole batch, written to the ledger once. Relative
+            paths start at the folder of this process. ``manifest.jsonl`` is written to *output* at the end if this
+            process reaches that folder. The key comes from ``CORECLAW_API_KEY``, here and on each worker.
 
     Raises:
-        BatchIncompleteError: All shards have ended, and items are open, rows are missing, or a shard has failed, which
-            is its ``__cause__`` then; with the sums. Call it again.
+        BatchIncompleteError: All shards have ended, and items are open, rows are missing, or a shard has failed (its
+            exception is the ``__cause__``). Call it again.
         BatchStoppedError: The same, because the balance or the budget is used up.
         ConfigurationError: The extra is missing, there is no key, or the ledger is not one for these workers.
         LedgerError: The ledger cannot be used, or has no items of this batch.
@@ -87,9 +87,9 @@ def arun_batch(
     **options: Unpack[ShardOptions],
 ) -> AsyncGenerator[ShardReport]:
     """
-    Run a batch with an asynchronous Dask client, and yield what each shard has come to as it ends.
+    Run a batch with an asynchronous Dask client, and yield the report of each shard as it ends.
 
-    All else is as in `run_batch`, whose errors are raised while iterating, at the end where shards have failed.
+    Everything else is as in `run_batch`. Its errors are raised while iterating; those of failed shards at the end.
     """
     return _reports(dask_client, batch, shard_size, on_event, options, is_asynchronous=True)
 
@@ -123,7 +123,7 @@ async def _sum(reports: AsyncGenerator[ShardReport]) -> ShardReport | None:
 
 
 class _Driver:
-    """One call that runs a batch; others may do so at the same time."""
+    """One call that runs a batch; other calls may run it at the same time."""
 
     def __init__(
         self, distributed: Any, dask_client: Any, spec: ShardSpec, shard_size: int, on_event: EventHook | None
@@ -134,7 +134,7 @@ class _Driver:
         self._spec = spec
         self._size = shard_size
         self._on_event = on_event
-        # What other calls have submitted, and what has failed earlier, must not be taken for this call's.
+        # Tasks of other calls, and earlier failed ones, must not be taken for tasks of this call.
         self._token = secrets.token_hex(8)
         self._given: dict[str, tuple[ShardSpec, int]] = {}
         self._futures: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class _Driver:
             await self._check()
 
     async def _next_shards(self) -> list[Shard]:
-        """Return what is open, or was planned after what was returned before."""
+        """Return shards of the open items that were not in the shards returned before."""
         async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
             await report_of(batch)
             found = await batch.shards(self._size, unwritten=self._spec.output is not None)
@@ -189,7 +189,7 @@ class _Driver:
         return future
 
     async def _ended(self, future: Any) -> tuple[ShardReport | None, Any]:
-        """Return the report of a shard, or the future of another try where workers have died; note what failed."""
+        """Return the report of a shard, or the future of another try after workers died; record failures."""
         del self._futures[future.key]
         try:
             report: ShardReport = await future.result()
@@ -198,7 +198,7 @@ class _Driver:
             if attempt < _MOST_SUBMITS:
                 return None, self._submit(spec, attempt + 1)
             self._failures.append(error)
-        except Exception as error:  # noqa: BLE001 - the others go on, and it is told when they have ended
+        except Exception as error:  # noqa: BLE001 - raised when the other shards have ended
             self._failures.append(error)
         else:
             return report, None
@@ -207,7 +207,7 @@ class _Driver:
         return None, None
 
     async def _check(self) -> None:
-        """Raise unless the batch is finished, as its ledger has it: a shard that has failed tells nothing."""
+        """Raise unless the batch is finished according to its ledger: a failed shard reports nothing."""
         async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
             now = await report_of(batch)
             await self._write_manifest(batch)
@@ -222,7 +222,7 @@ class _Driver:
             raise error from cause
 
     async def _write_manifest(self, batch: AsyncBatch) -> None:
-        """Write the manifest of the whole batch, of which no shard knows all, where the folder can be reached here."""
+        """Write the manifest of the whole batch, which no shard knows, if this process reaches the folder."""
         folder = self._spec.output
         if folder is None or not await anyio.Path(folder).is_dir():
             return
@@ -237,7 +237,7 @@ class _Driver:
 
     @contextmanager
     def _listening(self) -> Generator[None]:
-        """Hand on what the workers tell of items, which the scheduler keeps in order."""
+        """Pass on the workers' events of items, which the scheduler keeps in order."""
         on_event = self._on_event
         if on_event is None:
             yield
@@ -272,7 +272,7 @@ def _run_on_worker(spec: ShardSpec, topic: str | None) -> ShardReport:
 
 
 def _progress(batch: str, log_event: Callable[[str, Any], None]) -> Callable[[BatchItemChanged], None]:
-    """Return a hook that tells the cluster, once a second at most, how many items have come to which state."""
+    """Return a hook that logs to the cluster, at most once a second, how many items have come to which state."""
     counts: dict[str, int] = {}
     told = float("-inf")
 
@@ -295,10 +295,12 @@ def _distributed() -> Any:
 
 
 def _everywhere(spec: ShardSpec) -> ShardSpec:
-    """Return *spec* with paths that mean the same in the folder of another process."""
+    """Return *spec* with absolute paths, for processes in other folders."""
     database_at(spec.ledger)
     if spec.ledger == MEMORY:
-        raise ConfigurationError("a ledger in memory cannot be shared: take postgresql://, or a file on one machine")
+        raise ConfigurationError(
+            "a ledger in memory cannot be shared between processes: use postgresql://, or a file on one machine"
+        )
     if not is_postgres(spec.ledger):
         spec = attrs.evolve(spec, ledger=Path(os.fspath(spec.ledger).removeprefix("sqlite:///")).absolute())
     return spec if spec.output is None else attrs.evolve(spec, output=Path(spec.output).absolute())
@@ -313,8 +315,8 @@ async def _check_ledger(dask_client: Any, ledger: str | os.PathLike[str]) -> Non
     others = sorted({worker["host"] for worker in identity["workers"].values() if not _is_here(worker["host"])})
     if others:
         raise ConfigurationError(
-            f"a SQLite file is for workers on this machine, and there are some on {', '.join(others)}: "
-            "take postgresql://"
+            f"workers on other machines cannot use a SQLite file, and there are some on {', '.join(others)}: "
+            "use postgresql://"
         )
 
 

@@ -1,4 +1,4 @@
-"""A part of a batch as one call, for whatever distributes work: it may be run anywhere, any number of times."""
+"""A part of a batch as one call, for engines that distribute work: run it anywhere, any number of times."""
 
 from __future__ import annotations
 
@@ -48,31 +48,31 @@ def _most(_: object, attribute: attrs.Attribute[int | None], value: int | None) 
 @attrs.frozen(kw_only=True)
 class ShardSpec:
     """
-    What a worker process needs to run a part of a batch: plain data that can be pickled, and no key.
+    What a worker process needs to run a part of a batch: plain data that can be pickled, without the key.
 
-    All that `AsyncCoreClaw.batch` and `AsyncBatch.run` take, but for ``width``: starts go side by side only with a
-    `CallbackHub`, and no process that runs a part has one.
+    It has all options of `AsyncCoreClaw.batch` and `AsyncBatch.run` except ``width``: several starts at once need a
+    `CallbackHub`, which no process that runs a part has.
 
     Attributes:
         batch: Name of the batch.
-        ledger: Its ledger; ``postgresql://...`` unless all processes are on one machine. May hold a password, which no
-            ``repr`` shows.
+        ledger: Its ledger; ``postgresql://...`` unless all processes run on one machine. It may hold a password, so no
+            ``repr`` shows it.
         shard: The part.
         output: A folder that all processes reach, or None.
         exclusive: Whether nobody else starts runs of these workers.
-        on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold``, ``fail`` or
+        on_ambiguous: What to do with an item when it cannot be found out whether it has a run: ``hold``, ``fail`` or
             ``resubmit``.
-        settle_times: When a lost start counts as settled; None for the default.
-        max_spend: The budget of the whole batch, all of its parts, in US dollars above 0; it is written to the ledger
-            each time that a part begins. None for what the ledger says.
-        patience: For how many seconds since the first failure in a row to go on while the service cannot be used; 0 or
-            more.
-        account: What the account is called, where the batch was planned with such a name; or None.
-        max_in_flight: Most runs of this part that go on at once, 1 or more; None for what the plan bears.
+        settle_times: When a start that was not answered counts as settled; None for the default.
+        max_spend: The budget of the whole batch, all of its parts, in US dollars above 0; written to the ledger
+            whenever a part begins. None for the budget in the ledger.
+        patience: Seconds since the first failure in a row for which to keep trying while the service cannot be used; 0
+            or more.
+        account: Name of the account if the batch was planned with one; or None.
+        max_in_flight: Most runs of this part at once, 1 or more; None for as many as the plan allows.
         base_url: Where the service is; None for the environment's ``CORECLAW_BASE_URL``.
 
     Raises:
-        TypeError: *max_in_flight* is no whole number.
+        TypeError: *max_in_flight* is not a whole number.
         ValueError: *max_in_flight* is out of range; the other members are checked when the part is run.
     """
 
@@ -107,25 +107,25 @@ class ShardSpec:
 @attrs.frozen(kw_only=True)
 class ShardReport:
     """
-    What a part of a batch has come to: counts, never rows. Look at `is_finished`, or call `check`.
+    The result of a part of a batch: counts, never rows. Look at `is_finished`, or call `check`.
 
-    Reports of parts that have no item in common can be added: all numbers are sums then, money is exact, and of the
-    reasons the first 100 are kept.
+    Reports of parts that have no item in common can be added: numbers are summed, money exactly, and the first 100
+    reasons are kept.
 
     Attributes:
         batch: Name of the batch.
-        counts: Items of the part in each state (`coreclaw_async.BatchItemState`), also where there are none.
+        counts: Items of the part in each state (`coreclaw_async.BatchItemState`), zeros included.
         runs: Runs that its items have had.
         result_count: Rows that they have found.
-        cost: What they have cost, in US dollars, as far as that is known; exact.
-        unknown_costs: Runs that have ended and whose cost the service does not tell.
+        cost: What they have cost, in US dollars, as far as it is known; exact.
+        unknown_costs: Ended runs of unknown cost.
         requests: HTTP requests of this call.
         wasted: Starts of this call that were refused for the plan or the rate.
-        seconds: How long this call took. Of reports that were added: how long all calls took together, which is more
-            than went by where they went side by side.
+        seconds: How long this call took; the sum where reports were added, which is more than the time that passed
+            where calls ran in parallel.
         stopped: Why planned items were left: ``balance`` or ``max_spend`` (`BatchStoppedError`), or None.
-        reasons: Why items are open, or rows are missing, for the first 100 of which that is known, by key.
-        error: What ended the call before its time, or None.
+        reasons: Why items are open or rows are missing, by key; the first 100.
+        error: The error that ended the call early, or None.
     """
 
     batch: str
@@ -143,7 +143,7 @@ class ShardReport:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing was left that another call could do: no item is open, no row missing, nothing went wrong."""
+        """Whether another call would have nothing to do: no item is open, no row missing, nothing went wrong."""
         return not (self.open_counts or self.reasons or self.error)
 
     @property
@@ -153,7 +153,7 @@ class ShardReport:
 
     def check(self) -> Self:
         """
-        Return the report itself where the part is finished.
+        Return this report if the part is finished.
 
         Raises:
             BatchIncompleteError: It is not (`is_finished`): run it again.
@@ -168,7 +168,7 @@ class ShardReport:
         why += [f"{key!r}: {reason}" for key, reason in list(self.reasons.items())[:1]]
         came_to = f"{self.counts.get('done', 0)} items are done, {self.runs} runs have cost {self.cost} US dollars"
         if self.unknown_costs:
-            came_to += f" and {self.unknown_costs} of them what nobody knows"
+            came_to += f", without {self.unknown_costs} runs of unknown cost"
         message = "; ".join([f"the batch {self.batch!r} is not complete: {what}", *why, came_to])
         if self.stopped is not None and "planned" in left:
             raise BatchStoppedError(
@@ -214,14 +214,14 @@ class ShardReport:
 
 def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardReport:
     """
-    Run a part of a batch, on an event loop of its own, and return what it has come to.
+    Run a part of a batch on an event loop of its own, and return its report.
 
-    The key is that of this process' environment, ``CORECLAW_API_KEY``. It may be run again after whatever has become
-    of an earlier call, and at the same time as others: the ledger decides who starts what.
+    The key is read from the environment, ``CORECLAW_API_KEY``. The same part may be run again, however an earlier call
+    ended, and by several processes at once: the ledger decides who starts what.
 
-    A report comes back also where not all could be done, so that an engine that runs many parts loses none of them to
-    the failure of one. It then says what is open and why, and is not ``is_finished``: call `ShardReport.check` where an
-    exception is wanted, such as in a task that is to be retried.
+    A report is returned even if not everything could be done, so that an engine that runs many parts does not lose them
+    to the failure of one. It then says what is open and why, and ``is_finished`` is false. Call `ShardReport.check` to
+    get an exception, for example in a task that should be retried.
 
     Args:
         spec: The part.
@@ -229,7 +229,7 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
 
     Raises:
         ConfigurationError: There is no key, or an extra is missing.
-        LedgerError: The ledger cannot be used, or has no items of this part: it was planned in another one.
+        LedgerError: The ledger cannot be used, or has no items of this part because another ledger was planned in.
         RuntimeError: An event loop is running in this thread: await `run_shard_async` there.
         ValueError: A member of *spec* is out of range.
     """
@@ -237,13 +237,13 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
 
 
 async def run_shard_async(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardReport:
-    """Run a part of a batch and return what it has come to; see `run_shard`."""
+    """Run a part of a batch, and return its report; see `run_shard`."""
     async with AsyncCoreClaw(base_url=spec.base_url, on_event=on_event) as client:
         return await run_with(client, spec)
 
 
 async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
-    """Run a part of a batch with *client*, and return what it has come to; see `run_shard`."""
+    """Run a part of a batch with *client*, and return its report; see `run_shard`."""
     began = time.monotonic()
     stopped: str | None = None
     reasons: Mapping[str, str] = {}
@@ -261,21 +261,22 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
         report = attrs.evolve(
             await report_of(batch), seconds=time.monotonic() - began, stopped=stopped, reasons=dict(reasons)
         )
-    # What is no open item and no missing row, such as a plan that broke off, must not look finished either.
+    # An error that left no open item and no missing row, such as a plan that broke off, must not look finished.
     return report if is_incomplete and not report.is_finished else attrs.evolve(report, error=failure)
 
 
 async def report_of(batch: AsyncBatch) -> ShardReport:
     """
-    Return what *batch*, or its part, has come to according to its ledger.
+    Return the report of *batch*, or of its part, from its ledger.
 
     Raises:
-        LedgerError: It has no items there, so that nothing can have come of them: a name or an address is wrong.
+        LedgerError: The ledger has no such items: the name or the address is wrong.
     """
     report = await batch.report()
     if not report.total:
         raise LedgerError(
-            f"the ledger has no items of {batch!r}: are these the name and the ledger that it was planned with?"
+            f"the ledger has no items of {batch!r}, so nothing was run: "
+            "use the name and the ledger that it was planned with"
         )
     return ShardReport(
         batch=batch.name,

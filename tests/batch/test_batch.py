@@ -180,7 +180,9 @@ async def test_items_are_run_again_by_key(service: FakeService) -> None:
         await batch.plan([RunSpec(key="bad", worker_id=WORKER, input={"keywords": 5})])
         await finish(batch)
         assert await batch.rerun(["bad"]) == 1
-        with pytest.raises(ValueError, match="item 'k0' is done, and only what has failed can be run again"):
+        with pytest.raises(
+            ValueError, match="item 'k0' is done, and only failed, rejected or cancelled items can be run again"
+        ):
             await batch.rerun(["k0"])
         with pytest.raises(KeyError):
             await batch.rerun(["none"])

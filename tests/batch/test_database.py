@@ -315,7 +315,7 @@ async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
     with pytest.raises(LedgerError, match=r"notes\.txt cannot be used: file is not a database"):
         await SqliteDatabase(text).open()
-    with pytest.raises(LedgerError, match="a database of something else"):
+    with pytest.raises(LedgerError, match="a database of another program, not a ledger"):
         await SqliteDatabase(database).open()
 
     assert text.read_text().startswith("Dear diary")
@@ -374,7 +374,7 @@ async def test_a_file_system_that_other_machines_share_is_refused(
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path.resolve()} {kind} rw 0 0\n")
     monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
 
-    with pytest.raises(LedgerError, match=f"of type {kind}, where locks do not hold between machines"):
+    with pytest.raises(LedgerError, match=f"of type {kind}, where two machines could start the same runs"):
         await SqliteDatabase(tmp_path / "runs.db").open()
 
     assert not (tmp_path / "runs.db").exists()
@@ -425,6 +425,7 @@ async def test_a_write_that_is_cancelled_is_whole_all_the_same(ledger: str) -> N
     await database.aclose()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_postgres_that_goes_is_a_clear_error_and_takes_its_start_queues_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str

@@ -46,8 +46,6 @@ from coreclaw_async.events import BatchItemChanged, Event, RequestSent
 from coreclaw_async.models import StartedRun
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
-pytestmark = pytest.mark.endurance
-
 LARGE = 12_000_000  # More than the two ends of a connection hold.
 PATIENCE = 60.0
 
@@ -160,6 +158,7 @@ async def test_what_is_too_late_before_its_first_byte_is_not_sent(
     assert len(server.requests) == 1, "without the window it is sent: that is what the test proves"
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("halt", HALTS)
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("way", WAYS)
@@ -334,6 +333,7 @@ async def test_a_transport_that_sends_again_by_itself_sends_no_start_twice(
     assert set(runs_by_key(service).values()) == {1}
 
 
+@pytest.mark.endurance
 async def test_a_large_input_may_take_its_time_and_one_that_takes_longer_is_told(service: FakeService) -> None:
     large = RunSpec(key="large", worker_id=WORKER, input={"keywords": ["x" * 3_000_000]})
     for seconds, wanted in ((0.7, BatchItemState.DONE), (1.5, BatchItemState.PLANNED)):
@@ -410,7 +410,7 @@ async def test_a_run_whose_item_another_process_has_settled_otherwise_is_told(
                 other.execute("UPDATE item SET state = 'planned' WHERE key = 'k0'")
 
     async with opened(service, str(path), count=1, on_event=be_quicker) as batch:
-        with pytest.raises(LedgerError, match="'k0' was settled before its start was answered, and its run") as caught:
+        with pytest.raises(LedgerError, match="'k0' was settled before its start was answered: its run") as caught:
             await finish(batch)
 
     assert [caught.value.run_id] == list(service.runs)

@@ -54,7 +54,7 @@ async def test_an_empty_file_is_no_ledger_and_another_database_is_an_error(tmp_p
     text.write_text("no database" * 1_000)
 
     assert await batches_in(empty) is None
-    with pytest.raises(LedgerError, match="something else, no ledger"):
+    with pytest.raises(LedgerError, match="of another program, not a ledger"):
         await batches_in(other)
     for path in (text, tmp_path):
         with pytest.raises(LedgerError, match="cannot be read"):

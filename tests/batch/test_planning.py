@@ -239,6 +239,7 @@ async def planned_peak(batch: AsyncBatch, count: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
 async def test_large_inputs_are_kept_a_few_megabytes_at_a_time(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger) as batch:
@@ -249,6 +250,7 @@ async def test_large_inputs_are_kept_a_few_megabytes_at_a_time(service: FakeServ
     assert item.position == 59
 
 
+@pytest.mark.endurance
 async def test_an_input_of_any_size_is_planned_and_run(service: FakeService, tmp_path: Path) -> None:
     async with opened(service, f"sqlite:///{tmp_path / 'runs.db'}") as batch:
         assert await batch.plan(large(3, 5 * MEGABYTE)) == 3
@@ -266,6 +268,7 @@ def blocking(service: FakeService, tmp_path: Path) -> Iterator[Batch]:
         yield batch
 
 
+@pytest.mark.endurance
 def test_a_blocking_plan_keeps_large_inputs_a_few_megabytes_at_a_time(blocking: Batch) -> None:
     tracemalloc.start()
     try:
@@ -361,7 +364,7 @@ async def test_a_batch_whose_plan_broke_off_is_not_complete(service: FakeService
         await batch.plan(specs(1))
         with pytest.raises(ZeroDivisionError):
             await batch.plan(breaking(3, ZeroDivisionError()))
-        with pytest.raises(BatchIncompleteError, match="its plan is not whole"):
+        with pytest.raises(BatchIncompleteError, match="its plan is incomplete"):
             await finish(batch)
         await batch.plan(specs(3))
         await finish(batch)

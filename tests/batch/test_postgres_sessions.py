@@ -165,6 +165,7 @@ async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_con
         await database.aclose()
 
 
+@pytest.mark.endurance
 async def test_a_restart_is_waited_for_and_takes_the_start_queues_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -268,6 +269,7 @@ async def test_a_frozen_server_is_left_for_another_session(
     await database.aclose()
 
 
+@pytest.mark.endurance
 async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: str, quick: None) -> None:
     port = int(postgres_dsn.rpartition(":")[2].partition("/")[0])
     async with UnreliableWay.to(port) as way:
@@ -572,6 +574,55 @@ async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(p
     await database.aclose()
 
 
+async def test_a_write_that_asyncio_cancels_while_its_commit_is_answered_costs_no_other_write(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        database = await opened(way.dsn)
+        async with database._turn:  # So that both are in one transaction.
+            first, other = (asyncio.create_task(database.write(batch(name))) for name in ("first", "other"))
+            await asyncio.sleep(0.05)
+            way.silent_answer = b"COMMIT"
+        while not way.silent:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await other
+
+        assert first.cancelled()
+        assert await database.read(NAMES) == [("first",), ("other",)]
+        await database.aclose()
+
+
+async def test_a_start_queue_whose_lock_is_not_answered_is_taken_by_the_next_session(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        database, rival = await opened(way.dsn), await opened(postgres_dsn)
+        way.cut_answer = b"pg_try_advisory_lock"
+
+        assert await database.take_start_queue("x")
+
+        assert way.cut_answer is None
+        assert not await rival.take_start_queue("x")
+        await rival.aclose()
+        await database.aclose()
+
+
+async def test_a_session_that_is_lost_while_it_is_closed_is_closed_all_the_same(
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
+) -> None:
+    async with UnreliableWay.to(postgres.port) as way:
+        database = await opened(way.dsn)
+        way.cut_answer = b"DELETE"
+
+        await database.aclose()
+
+        assert way.cut_answer is None
+        with pytest.raises(LedgerError, match="closed"):
+            await database.read(NAMES)
+
+
 async def test_a_start_queue_is_given_back_while_the_database_is_closed(postgres_dsn: str) -> None:
     database, rival = await opened(postgres_dsn), await opened(postgres_dsn)
     assert await database.take_start_queue("x")
@@ -608,7 +659,7 @@ async def test_what_was_refused_stays_so_when_the_session_is_lost(
         await database.aclose()
 
 
-@pytest.mark.parametrize("lost", ["nothing", "answer", "commit"])
+@pytest.mark.parametrize("lost", ["nothing", "statement", "answer", "commit"])
 async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_answered(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, lost: str
 ) -> None:
@@ -641,8 +692,8 @@ async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_a
                     group.start_soon(end_of, step, ends)
                 group.start_soon(end_of, batch("same"), ends)
                 await anyio.sleep(0.05)
-                if suffix == "2" and lost == "answer":
-                    way.cut_answer = b"COMMIT"
+                if suffix == "2" and lost in {"statement", "answer"}:
+                    way.cut_answer = b"INSERT" if lost == "statement" else b"COMMIT"
                 if suffix == "2" and lost == "commit":
                     way.cut_before = b"COMMIT"
             return sorted(ends)
@@ -691,6 +742,7 @@ async def test_start_queues_of_a_machine_that_is_gone_are_free_after_a_minute(po
     await database.aclose()
 
 
+@pytest.mark.endurance
 async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_process(
     postgres: postgres_server.PostgresServer,
     postgres_dsn: str,
@@ -708,7 +760,7 @@ async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_
                 with anyio.move_on_after(1.0):
                     await batches.finish(running)
         (run_id,) = service.runs
-        assert f"run {run_id} of item 'k0' could not be written down" in caplog.text
+        assert f"run {run_id} of item 'k0' was started and could not be recorded in the ledger" in caplog.text
 
     async with batches.opened(service, postgres_dsn, exclusive=True) as running:
         (outcome,) = await batches.finish(running)
@@ -717,6 +769,7 @@ async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_
     assert set(batches.runs_by_key(service).values()) == {1}
 
 
+@pytest.mark.endurance
 async def test_a_failover_to_a_standby_that_is_behind_is_noticed(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:

@@ -152,7 +152,7 @@ async def test_a_plan_that_broke_off_is_told(service: FakeService, client: Async
     told = await run_with(client, ShardSpec(batch="nightly", ledger=ledger))
 
     assert (told.open_counts, told.reasons, told.is_finished) == ({}, {}, False)
-    with pytest.raises(BatchIncompleteError, match="its plan is not whole"):
+    with pytest.raises(BatchIncompleteError, match="its plan is incomplete"):
         told.check()
 
 

@@ -107,7 +107,7 @@ async def test_a_ledger_whose_files_are_all_deleted_is_not_made_anew_while_its_s
         if file.is_file():
             file.unlink()
 
-    with pytest.raises(LedgerError, match="a process that still runs starts items of it"):
+    with pytest.raises(LedgerError, match="renamed while it was in use, and another process still starts"):
         await SqliteDatabase(tmp_path / "runs.db").open()
 
     await database.aclose()

@@ -266,7 +266,9 @@ def test_failed_items_are_planned_again_all_or_by_key(served: FakeService, tmp_p
     assert objects(one) == [{"batch": "nightly", "planned": 1}]
     assert others.stdout == "2 items are planned again.\n"
     assert (done.exit_code, served.runs_created) == (0, 6)
-    assert "k1' is done, and only what has failed can be run again" in complaint(batch("rerun", "k1"))
+    assert "k1' is done, and only failed, rejected or cancelled items can be run again" in complaint(
+        batch("rerun", "k1")
+    )
     assert "batch 'nightly' has no item 'k9'" in complaint(batch("rerun", "k9"))
 
 

@@ -165,7 +165,7 @@ def test_options_of_a_run_reach_the_batch(served: FakeService, tmp_path: Path) -
     )
 
     assert ran.exit_code == 1
-    assert "Failed: k0: a run may have been started, nobody can tell" in ran.stderr
+    assert "Failed: k0: a run may have been started; it cannot be found out which one" in ran.stderr
 
 
 @pytest.mark.endurance

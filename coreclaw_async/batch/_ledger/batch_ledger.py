@@ -33,8 +33,6 @@ class BatchLedger:
     The part of a ledger that is one batch's.
 
     Args:
-        database: Where it is.
-        batch: Name of the batch.
         owner: Whose it is.
         shard: The part of the batch that is worked on, reported and changed.
 

@@ -40,7 +40,6 @@ class StartQueueLedger:
     was called after it was published anew, is one of the start queue's names.
 
     Args:
-        database: Where it is.
         account: What tells the account from others.
     """
 

@@ -52,7 +52,7 @@ class ItemSteps:
             start_queue: The start queue that must be held at that moment, or None.
 
         Raises:
-            StartQueueLostError: The start queue is not held any more.
+            StartQueueLostError: The start queue is no longer held.
             IllegalStepError: It is not: somebody else was quicker, or its run is another item's.
             OverBudgetError: Its start is not covered by the budget.
             PausedError: It would be started, and its batch is paused.

@@ -20,10 +20,10 @@ def database_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) ->
 
     Args:
         ledger: Its address.
-        patience: For how many seconds it waits for a server that was there and is not any more.
+        patience: How many seconds to wait for a server that was there and is not any more.
 
     Raises:
-        TypeError: It is neither a text nor a path.
+        TypeError: It is neither a string nor a path.
         ValueError: It is no address of a ledger.
     """
     if isinstance(ledger, str):
@@ -39,7 +39,7 @@ def sqlite_path(ledger: str | os.PathLike[str]) -> Path:
     Return the file of a ledger in SQLite.
 
     Raises:
-        TypeError: *ledger* is neither a text nor a path.
+        TypeError: *ledger* is neither a string nor a path.
         ValueError: It is no address of one.
     """
     if isinstance(ledger, os.PathLike):

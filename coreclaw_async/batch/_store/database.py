@@ -1,4 +1,4 @@
-"""A database of rows that outlive the process: atomic writes, many of which become durable together."""
+"""A database for a ledger: atomic writes, several of which are committed together."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SqlRow = tuple[Any, ...]
 
 
 class StaleError(Exception):
-    """A statement found other rows than it was written for; all of its write was undone."""
+    """A statement found other rows than expected; its whole write was undone."""
 
 
 class StartQueueLostError(LedgerError):
     """
-    The database does not hold the start queue any more, and the write was not made.
+    The database no longer holds the start queue, and the write was not made.
 
-    Whoever starts runs in the start queue must take it anew, and settle what others have left open in it meanwhile.
+    Take the start queue again before starting runs in it, and settle the starts that others have left open meanwhile.
     """
 
 
@@ -34,7 +34,7 @@ class Statement:
     Attributes:
         sql: The statement.
         rows: Its values, once for each time that it is run.
-        changes: Rows that it must change in all, or None for any number.
+        changes: How many rows it must change in all, or None for any number.
     """
 
     sql: str
@@ -50,12 +50,12 @@ class Statement:
 @attrs.frozen
 class Choice:
     """
-    A query within a write, whose rows decide how the write goes on.
+    A query within a write; its rows decide which statements follow.
 
     Attributes:
         sql: The query, with ``?`` for each value.
         values: Its values.
-        follow: Returns the statements that follow, given the rows. What it raises undoes the write, and is raised.
+        follow: Returns the statements that follow, given the rows. An exception undoes the write, and is raised.
     """
 
     sql: str
@@ -69,12 +69,12 @@ Step: TypeAlias = Statement | Choice
 @attrs.define(eq=False)
 class Job:
     """
-    One write on its way.
+    A write that waits for its commit.
 
     Attributes:
-        steps: What is done as a whole or not at all.
+        steps: What is done, all or nothing.
         start_queue: The start queue that must be held when it is done, or None.
-        refusal: Why it is no part of the transaction in which it was tried, or None. True if that is durable.
+        refusal: Why it was left out of its transaction, or None; valid if that transaction was committed.
         error: Why it was not done, or None.
         is_done: Whether it is durable, or has failed.
     """
@@ -95,11 +95,11 @@ class Database(ABC):
     """
     A database, opened by the first use of `open`, for one event loop.
 
-    Whoever writes first commits for all that wait by then: one fsync for many writes.
+    The first of several waiting writers commits for all of them: one fsync for many writes.
     """
 
     LOCK_ITEMS: ClassVar[Sequence[str]] = ()
-    """Statements by which a write keeps all others from changing items until it is done."""
+    """Statements with which a write keeps all others from changing items until it is done."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
@@ -107,15 +107,15 @@ class Database(ABC):
 
     async def write(self, *steps: Step, start_queue: str | None = None) -> None:
         """
-        Make what *steps* change durable, all or none; no cancellation comes between.
+        Make the changes of *steps* durable, all or none; a cancellation does not divide them.
 
         Args:
             steps: What is changed.
-            start_queue: A start queue that this database must hold at the moment of the change.
+            start_queue: A start queue that this database must hold when the change is made.
 
         Raises:
             StaleError: A statement changed another number of rows than it must, or a `Choice` raised it.
-            StartQueueLostError: The start queue is not held any more.
+            StartQueueLostError: The start queue is no longer held.
             LedgerError: The database cannot be written to.
         """
         while True:
@@ -153,9 +153,9 @@ class Database(ABC):
 
     async def _was_applied(self, error: Exception) -> bool:
         """
-        Return whether the transaction that ended with *error* is durable all the same; if not, it is to be made again.
+        Return whether the transaction that ended with *error* is durable nevertheless; False if it must be repeated.
 
-        Raises *error*, or what it has come to, when it is not. May wait for the database, and may be cancelled.
+        Raises *error*, or a later one, if repeating is no use. May wait for the database, and may be cancelled.
         """
         raise error
 
@@ -170,15 +170,15 @@ class Database(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Let go of the database and of all start queues."""
+        """Release the database and all start queues."""
 
     @abstractmethod
     async def take_start_queue(self, start_queue: str) -> bool:
         """
-        Return whether *start_queue* is this database's from now on; False while it is another one's, or taken already.
+        Return whether *start_queue* was taken; False while it is held, by this database or another one.
 
         Raises:
-            LedgerError: That cannot be told.
+            LedgerError: The database cannot be used.
         """
 
     @abstractmethod

@@ -25,7 +25,7 @@ async def batches_in(ledger: str | os.PathLike[str]) -> Sequence[str] | None:
     Raises:
         LedgerError: There is something that cannot be read, or is no ledger.
         ConfigurationError: An extra is missing.
-        TypeError: *ledger* is neither a text nor a path.
+        TypeError: *ledger* is neither a string nor a path.
         ValueError: It is no address of a ledger.
     """
     if ledger == MEMORY:
@@ -48,7 +48,7 @@ def _in_file(path: Path) -> Sequence[str] | None:
             if not tables:
                 return None
             if "coreclaw_ledger" not in tables:
-                raise LedgerError(f"{path} is a database of something else, no ledger")
+                raise LedgerError(f"{path} is a database of another program, not a ledger")
             return [name for (name,) in connection.execute(_NAMES)]
     except (sqlite3.Error, OSError, ValueError) as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error}") from error

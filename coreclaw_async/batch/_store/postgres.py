@@ -33,7 +33,6 @@ class PostgresDatabase(Database):
     `StartQueueLostError`, takes it anew, and looks at what is open in it.
 
     Args:
-        dsn: Where the server is.
         patience: For how many seconds after the first failure in a row reads and writes wait for the server.
     """
 
@@ -155,7 +154,7 @@ class PostgresDatabase(Database):
             return True
         job.end(
             StartQueueLostError(
-                f"the start queue {job.start_queue} is not held any more: its session with Postgres was lost"
+                f"the start queue {job.start_queue} is no longer held: its session with Postgres was lost"
             )
         )
         return False

@@ -106,8 +106,6 @@ class Session:
     a row of this session's own, by which can be told later whether a commit was made whose answer did not come.
 
     Attributes:
-        dsn: Where the server is.
-        connection: The connection.
         token: What tells this session from all others.
         pid: Its process on the server.
         commits: Number of its last transaction.

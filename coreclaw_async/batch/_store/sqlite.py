@@ -1,4 +1,4 @@
-"""The ledger in a SQLite file: one connection, WAL, every commit on the disk before anything is sent."""
+"""A ledger in a SQLite file: one connection, WAL, every commit on the disk before anything is sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from coreclaw_async.errors import LedgerError
 
 T = TypeVar("T")
 _NO_VALUES = (UnicodeError, OverflowError)
-"""Raised for values that have no form in a database."""
+"""Raised for values that a database cannot store."""
 
 _BUSY_SECONDS = 30.0
 # Other machines do not see the locks of files there, so two of them could submit at once.
@@ -37,7 +37,7 @@ _HINTS = {
     sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} seconds",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "this process may not write to it",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: go on with a copy of it from before, or ask sqlite3 for .recover",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: use an earlier copy of it, or repair it with .recover of sqlite3",
 }
 FileId: TypeAlias = tuple[int, int]
 """Device and number of a file; no other file has them while this one is open."""
@@ -116,8 +116,8 @@ class SqliteDatabase(Database):
             raise LedgerError(f"the ledger {self._name} is closed")
         if self._path is not None and _id_of(self._path) != self._file:
             raise LedgerError(
-                f"the ledger {self._name} was deleted or replaced while it was open, and with it what was written "
-                "down: nothing more is started. Put the file back, or look for its runs at the service"
+                f"the ledger {self._name} was deleted or replaced while it was open, and its records with it, so no "
+                "more runs are started. Put the file back, or look for its runs at the service"
             )
         return self._connection
 
@@ -152,14 +152,14 @@ class SqliteDatabase(Database):
             return
         if left:
             raise LedgerError(
-                f"the ledger {self._name} is missing, and {left[0].name} beside it belongs to one that was deleted "
-                "while it was in use: put the file back; to begin anew, delete what is left of it too, when no process "
-                f"uses it any more: {', '.join(file.name for file in left)}"
+                f"the ledger {self._name} is missing, and {left[0].name} beside it belongs to a ledger that was "
+                "deleted while it was in use. Put the file back; or, to begin a new ledger, end all processes that use "
+                f"the old one and delete what is left of it: {', '.join(file.name for file in left)}"
             )
         if any(_is_locked(file) for file in start_queues):
             raise LedgerError(
-                f"the ledger {self._name} is missing, and a process that still runs starts items of it: it was deleted "
-                "or renamed while it was in use. Put the file back, or end that process first"
+                f"the ledger {self._name} was deleted or renamed while it was in use, and another process still starts "
+                "items of it. Put the file back, or end that process first"
             )
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
@@ -170,7 +170,7 @@ class SqliteDatabase(Database):
         try:
             tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if tables and "coreclaw_ledger" not in tables:
-                raise LedgerError(f"{self._name} is a database of something else, no ledger")
+                raise LedgerError(f"{self._name} is a database of another program, not a ledger")
             connection.execute(META)
             (version,) = connection.execute(READ_VERSION).fetchone() or (None,)
             pending = pending_statements(self._name, version)
@@ -220,7 +220,7 @@ class SqliteDatabase(Database):
         if file is not None and _id_of(path) == file:
             return None
         return StartQueueLostError(
-            f"the start queue {job.start_queue} is not held any more: {path} was deleted or replaced, or never held"
+            f"the start queue {job.start_queue} is no longer held: {path} was deleted or replaced, or never held"
         )
 
     @staticmethod
@@ -232,7 +232,7 @@ class SqliteDatabase(Database):
         return self._folder(self._path) / f"{hashlib.sha256(start_queue.encode()).hexdigest()[:16]}.lock"
 
     def _take_start_queue(self, file: Path, start_queue: str) -> bool:
-        """Lock a file of the start queue's own by SQLite's means, which work everywhere and end with the process."""
+        """Lock the file of the start queue with SQLite's locks, which work everywhere and end with the process."""
         if start_queue in self._start_queues:
             return False
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -244,7 +244,7 @@ class SqliteDatabase(Database):
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 return False
             raise
-        # It is a file by now. No descriptor of our own is opened: closing that would give the lock up.
+        # The file is there now. It is not opened here: closing another descriptor would give up the lock.
         self._start_queues[start_queue] = connection, _id_of(file)
         return True
 
@@ -305,6 +305,6 @@ def _refuse_shared_file_system(path: Path) -> None:
         kind = max(around, key=lambda mount: len(mount[1]))[2] if around else ""
         if kind in _SHARED_FILE_SYSTEMS:
             raise LedgerError(
-                f"{path} lies on a file system of type {kind}, where locks do not hold between machines: "
-                "take a local disk, or postgresql://"
+                f"{path} is on a file system of type {kind}, where two machines could start the same runs because "
+                "locks do not hold between them: use a local disk, or postgresql://"
             )
