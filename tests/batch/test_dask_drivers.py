@@ -30,7 +30,6 @@ from coreclaw_async.testing import FakeService, RealClock, RecordedRequest, RunS
 distributed = pytest.importorskip("distributed")
 # What Dask itself warns of is its own affair.
 pytestmark = [
-    pytest.mark.endurance,
     pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -110,6 +109,7 @@ async def test_the_sums_of_all_shards_come_back(service: FakeService, ledger: st
     assert dask_client.futures == {}
 
 
+@pytest.mark.endurance
 async def test_two_calls_at_once_each_see_to_the_whole_batch(
     service: FakeService, ledger: str, dask_client: Any, cluster: Any
 ) -> None:
@@ -137,6 +137,7 @@ async def test_two_calls_at_once_each_see_to_the_whole_batch(
     assert len(runs_by_key(service)) == 12
 
 
+@pytest.mark.endurance
 async def test_a_call_after_a_failure_is_a_call_of_its_own(service: FakeService, ledger: str, dask_client: Any) -> None:
     await plan(service, ledger)
     service.faults.add(faults.error(12002, 401), times=1_000, operation="runWorker")
@@ -185,6 +186,27 @@ async def test_an_exception_of_a_shard_is_the_cause_of_what_is_told_at_the_end(
 
     assert isinstance(caught.value.__cause__, ConfigurationError)
     assert len(runs_by_key(service)) == 8
+
+
+async def test_a_call_whose_shards_have_all_failed_tells_what_the_ledger_has(
+    service: FakeService, ledger: str, dask_client: Any
+) -> None:
+    await plan(service, ledger, 1)
+    with pytest.raises(BatchIncompleteError, match=r"2 planned; 2 failures: ConfigurationError") as caught:
+        await run(Changed(dask_client, lambda number: without_key), ledger)
+
+    assert caught.value.counts == {"planned": 2}
+
+
+async def test_a_call_that_is_left_keeps_no_shard(service: FakeService, ledger: str, cluster: Any) -> None:
+    await plan(service, ledger, 3)
+    async with distributed.Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
+        reports = dask.arun_batch(client, "nightly", ledger=ledger, shard_size=1)
+        assert (await anext(reports)).counts["done"] == 1
+        await reports.aclose()
+        with anyio.fail_after(30):
+            while client.futures:
+                await anyio.sleep(0.01)
 
 
 async def test_a_shard_whose_workers_keep_dying_is_given_up_in_the_end(
@@ -279,6 +301,7 @@ async def test_a_manifest_that_cannot_be_written_is_told(
     assert caught.value.counts == {}
 
 
+@pytest.mark.endurance
 async def test_a_budget_is_that_of_all_shards_and_may_be_changed_in_the_ledger(
     service: FakeService, ledger: str, dask_client: Any
 ) -> None:
@@ -296,6 +319,7 @@ async def test_a_budget_is_that_of_all_shards_and_may_be_changed_in_the_ledger(
     assert service.runs_created == 12
 
 
+@pytest.mark.endurance
 async def test_paths_are_those_of_the_caller(
     service: FakeService, dask_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +364,7 @@ async def test_events_of_items_reach_the_caller_before_the_shard_has_ended(
     assert "the on_event hook failed on BatchItemChanged" in caplog.text
 
 
+@pytest.mark.endurance
 async def test_two_calls_of_one_client_hear_their_own_events(
     service: FakeService, ledger: str, dask_client: Any
 ) -> None:
@@ -357,6 +382,7 @@ async def test_two_calls_of_one_client_hear_their_own_events(
     assert len(changes) == len(set(changes)) == 36
 
 
+@pytest.mark.endurance
 async def test_a_call_that_is_left_takes_back_what_nobody_has_begun(
     service: FakeService, ledger: str, cluster: Any
 ) -> None:

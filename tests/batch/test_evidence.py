@@ -26,8 +26,6 @@ from coreclaw_async.batch._evidence import Verdict, evidence_of, judge
 from coreclaw_async.models import Run
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-pytestmark = pytest.mark.endurance
-
 JSON = {"content-type": "application/json"}
 HTML = {"content-type": "text/html"}
 
@@ -74,7 +72,7 @@ def looks_for_it(request: Any) -> bool:
 
 
 @pytest.mark.parametrize("answer", NO_EVIDENCE)
-@pytest.mark.parametrize("looks", [1, 2, 3])
+@pytest.mark.parametrize("looks", [1, *(pytest.param(looks, marks=pytest.mark.endurance) for looks in (2, 3))])
 async def test_a_list_that_proves_nothing_starts_nothing_again(service: FakeService, answer: str, looks: int) -> None:
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
     service.faults.add(NO_EVIDENCE[answer], operation="listWorkerRuns", times=looks, match=looks_for_it)
@@ -85,7 +83,13 @@ async def test_a_list_that_proves_nothing_starts_nothing_again(service: FakeServ
     assert runs_by_key(service) == {"k0": 1}
 
 
-@pytest.mark.parametrize("answer", NO_EVIDENCE)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "a page in a 404",
+        *(pytest.param(answer, marks=pytest.mark.endurance) for answer in NO_EVIDENCE if answer != "a page in a 404"),
+    ],
+)
 async def test_lists_that_never_prove_anything_leave_the_start_open_or_hold_it(
     service: FakeService, answer: str
 ) -> None:
@@ -324,6 +328,7 @@ async def test_an_item_that_counts_as_failed_by_policy_is_started_again_by_name_
     assert runs_by_key(service) == {first.key: 1, second.key: 2}
 
 
+@pytest.mark.endurance
 async def test_more_than_a_hundred_held_items_are_counted_and_can_each_be_asked_for(service: FakeService) -> None:
     service.faults.add(faults.commit_then_drop(), operation="runWorker", times=103)
     times = SettleTimes(post_timeout=1, list_lag=0, skew=0, send_window=1)

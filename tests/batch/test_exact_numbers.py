@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from batch.batches import finish, opened
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coreclaw_async import BatchItemState, CoreClawError
@@ -155,6 +155,7 @@ JSON_NUMBERS = st.from_regex(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(st.dictionaries(st.text(), st.one_of(st.text(), st.booleans(), st.none(), JSON_NUMBERS), max_size=5)))
 def test_any_row_comes_out_as_it_went_in(rows: list[dict[str, Any]]) -> None:
     number = re.compile(r"-?[0-9.eE+-]+")

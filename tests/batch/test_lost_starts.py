@@ -473,7 +473,6 @@ async def test_a_callback_that_names_another_items_run_is_not_believed(hub: Call
     assert set(runs_by_key(service).values()) == {1}
 
 
-@pytest.mark.endurance
 async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     hub: CallbackHub, service: FakeService, tmp_path: Path
 ) -> None:

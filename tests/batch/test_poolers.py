@@ -16,7 +16,7 @@ from coreclaw_async.batch._store.database import Statement
 from coreclaw_async.batch._store.postgres import PostgresDatabase
 from coreclaw_async.batch._store.postgres_session import _number_of
 
-pytestmark = [pytest.mark.endurance, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 
 ADD = "INSERT INTO batch (name, account, created) VALUES (?, ?, ?)"
 REFUSAL = "pooler in transaction mode.* use a direct connection, or the pooler's session mode"
@@ -36,6 +36,7 @@ def pooler(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> Itera
         yield lambda mode, size: stack.enter_context(pgbouncer_server.running(program, postgres.port, mode, size))
 
 
+@pytest.mark.endurance
 async def test_without_the_proof_two_processes_hold_one_start_queue(pooler: Pooler) -> None:
     dsn = pooler("transaction", 1)
     start_queue = _number_of("x")
@@ -48,6 +49,7 @@ async def test_without_the_proof_two_processes_hold_one_start_queue(pooler: Pool
     second.terminate()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("size", [1, 2, 5])
 async def test_in_transaction_mode_no_two_databases_write_in_one_start_queue(pooler: Pooler, size: int) -> None:
     dsn = pooler("transaction", size)
@@ -85,6 +87,7 @@ async def test_in_transaction_mode_no_two_databases_write_in_one_start_queue(poo
             raise error
 
 
+@pytest.mark.endurance
 async def test_in_transaction_mode_who_has_lost_the_session_is_refused(pooler: Pooler) -> None:
     dsn = pooler("transaction", 1)
     first, second = PostgresDatabase(dsn, 5.0), PostgresDatabase(dsn, 5.0)
@@ -106,11 +109,13 @@ async def test_in_transaction_mode_who_has_lost_the_session_is_refused(pooler: P
     await second.aclose()
 
 
+@pytest.mark.endurance
 async def test_in_statement_mode_a_ledger_cannot_be_opened(pooler: Pooler) -> None:
     with pytest.raises(LedgerError):
         await PostgresDatabase(pooler("statement", 2), 5.0).open()
 
 
+@pytest.mark.endurance
 async def test_in_session_mode_start_queues_have_one_owner(pooler: Pooler) -> None:
     dsn = pooler("session", 5)
     first, second = PostgresDatabase(dsn, 5.0), PostgresDatabase(dsn, 5.0)
