@@ -23,7 +23,8 @@ from coreclaw_async import (
     RetryPolicy,
     ServiceError,
 )
-from coreclaw_async._operations.run_lists import list_reader
+from coreclaw_async._operations.lists import ALL_RUNS
+from coreclaw_async._operations.run_reader import list_reader
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 SLOW_BACKENDS = ("trio", "blocking")
@@ -255,6 +256,6 @@ async def test_a_list_of_runs_is_left_after_as_many_requests_as_it_is_worth(serv
         service.add_run(WORKER, age=60.0)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(PaginationError, match="left after 2 requests"):
-            await list_reader(client._context, None, None, most=2, seconds=5.0).collect()
+            await list_reader(client._context, ALL_RUNS, None, most=2, seconds=5.0).collect()
 
     assert len(service.requests) == 2

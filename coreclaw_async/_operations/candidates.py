@@ -1,35 +1,160 @@
-"""What a call whose answer was lost may have brought about: one look for runs, for tasks, for queue items."""
+"""Looks for what a call whose answer was lost may have made: runs, tasks, queue items."""
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import attrs
+
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.run_lists import report_started
+from coreclaw_async._operations.lists import RunFilter, list_pager, runs_pager
 from coreclaw_async._operations.start import FindCandidates, Found
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
-from coreclaw_async._wire.timestamps import moment_of
-from coreclaw_async.errors import InvalidResponseError
-from coreclaw_async.models import Page, QueueItem, Task
+from coreclaw_async._wire.timestamps import check_aware, creation_time, moment_of, month_of
+from coreclaw_async.errors import InvalidResponseError, PaginationError
+from coreclaw_async.models import Page, QueueItem, Run, Task
 
 T = TypeVar("T")
 
-# An item that was put into the queue a moment ago waits; one that was activated or released is another one's.
+_MAX_LOOK_PAGES = 5
+# Between the time of sending and the time in a run id: the network, and what is left of the difference of two clocks.
+_SKEW_SECONDS = 10.0
+# An item that was just put into the queue waits; one that was activated or released is another one's.
 _INACTIVE = "inactive"
 
 
 def lost_runs(context: Context, worker_id: str | None) -> FindCandidates:
     """Return a look for runs of the worker (None: of any) that are started from now on."""
+    runs = RunFilter(worker_id=worker_id)
     since = moment_of(context.transport.local_time())
 
     async def find_candidates(found: Found) -> None:
-        await report_started(context, worker_id, since, None, lambda run: found(run.run_id))
+        await report_started(context, runs, since=since, until=None, found=lambda run: found(run.run_id))
 
     return find_candidates
+
+
+async def report_started(
+    context: Context,
+    runs: RunFilter,
+    *,
+    since: dt.datetime,
+    until: dt.datetime | None,
+    found: Callable[[Run], object],
+) -> None:
+    """
+    Call *found* with each of *runs* that a start between *since* and *until* may have made, as soon as it is seen.
+
+    Reads the service's current month first, whose answer also tells the service's clock, and earlier months when the
+    start may fall into one; at most five pages of each. What five pages can hold is read whole; of a longer list, the
+    pages that are newest first throughout, down to one that is older than the start.
+
+    Raises:
+        InvalidResponseError: A run that may be one of them does not say its id.
+        PaginationError: The pages do not add up, or five of them do not reach back to *since* and hold no run that may
+            be one of them.
+    """
+    transport = context.transport
+    began = check_aware("since", since).timestamp()
+    now_here, steps = transport.local_time(), transport.connections.clock_steps
+    ended = now_here if until is None else check_aware("until", until).timestamp()
+    options = PagerOptions(page_size=MAX_LIMIT)
+    current = runs_pager(context, options, runs)
+    page = await current.next_page()
+    # Both moments are this machine's; the ids and months are the service's. Where nobody can tell how far the two
+    # clocks are apart, no time rules a run out. Whoever told the moments may have done so before the clock was set.
+    transport.local_time()
+    difference = transport.connections.last_date.difference
+    first = float("-inf") if difference is None else began + difference - steps.back - _SKEW_SECONDS
+    last = float("inf") if difference is None else ended + difference + steps.ahead + _SKEW_SECONDS
+    look = _StartedLook(context, first, last, found)
+    await look.read(current, page)
+    now = moment_of(transport.service_time())
+    earliest = moment_of(began if difference is None else first)
+    if month_of(earliest) != month_of(now):
+        latest = min(moment_of(last), now)
+        earlier = runs_pager(context, options, runs, since=earliest, until=latest)
+        await look.read(earlier, await earlier.next_page())
+    look.check_whole()
+
+
+@attrs.define
+class _StartedLook:
+    """
+    A look for runs of unknown starts.
+
+    Attributes:
+        first: Earliest moment that a run can be of, in Unix seconds of the service.
+        last: Latest moment.
+    """
+
+    _context: Context
+    first: float
+    last: float
+    _found: Callable[[Run], object]
+    _has_found: bool = attrs.field(default=False, init=False)
+    _nameless: int = attrs.field(default=0, init=False)
+    _was_cut: bool = attrs.field(default=False, init=False)
+
+    async def read(self, pager: AsyncPager[Run], page: Page[Run] | None) -> None:
+        """Take *page* and the next ones, until the rest must be older than what is looked for, or there were five."""
+        pages = 0
+        reached: float | None = float("inf")
+        while page is not None:
+            for run in page.items:
+                self._take(run)
+            pages += 1
+            reached = _reached(page, reached)
+            is_behind = reached is not None and reached < self.first
+            if is_behind and _is_long(page):
+                return
+            if pages == _MAX_LOOK_PAGES:
+                self._was_cut = self._was_cut or not is_behind
+                return
+            page = await pager.next_page()
+
+    def check_whole(self) -> None:
+        """Raise when a run of the start may have been there and was not seen."""
+        if self._nameless:
+            raise InvalidResponseError(f"{self._nameless} runs that may be what was looked for do not say their id")
+        if self._was_cut and not self._has_found:
+            raise PaginationError("the look for a lost start ended before it had gone back far enough")
+
+    def _take(self, run: Run) -> None:
+        if run.origin == "web" or run.run_id in self._context.known:
+            return
+        if not run.run_id:
+            self._nameless += 1
+            return
+        created = creation_time(run.run_id)
+        if created is None or self.first <= created <= self.last:
+            self._has_found = True
+            self._found(run)
+
+
+def _reached(page: Page[Run], before: float | None) -> float | None:
+    """
+    Return how far back the list has come with *page*, in Unix seconds; None when it is not newest first so far.
+
+    Newest first is a hint: one run that is out of order, or does not tell its time, and the next page may hold any.
+    """
+    for run in page.items:
+        created = creation_time(run.run_id)
+        if before is None or created is None or created > before:
+            return None
+        before = created
+    return before
+
+
+def _is_long(page: Page[Run]) -> bool:
+    """Return whether *page* is whole, of a list too long to be read whole: then its order is all there is to go by."""
+    is_full = len(page.items) >= (page.page_size or page.limit)
+    return is_full and page.count is not None and page.count > _MAX_LOOK_PAGES * MAX_LIMIT
 
 
 def lost_tasks(context: Context, worker_id: str, title: str) -> FindCandidates:
@@ -75,7 +200,7 @@ def _items(
         request = Request(operation=operation, method="GET", path=path, query=query(offset=offset, limit=limit))
         return context.transport.call(request, functools.partial(read_page, model=model, offset=offset, limit=limit))
 
-    return context.one_listing(operation, fetch, identity, PagerOptions(page_size=MAX_LIMIT))
+    return list_pager(context, operation, fetch, identity, PagerOptions(page_size=MAX_LIMIT))
 
 
 async def _report(

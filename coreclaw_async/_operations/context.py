@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import TypeVar
-
 import attrs
 
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._http.settings import Settings
 from coreclaw_async._http.transport import Transport
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._operations.slot_queue import SlotLine
-from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
-from coreclaw_async._paging.pager import AsyncPager, ListPages, PageReader, PagerOptions
 from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async._polling.tracked_run import PollSchedule
-from coreclaw_async.events import PageRead
-from coreclaw_async.models import Page
-
-T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -31,14 +24,14 @@ class Context:
         transport: Sends requests.
         offsets: What was found out about ``offset``.
         dialect: Whether that is found out, or pinned.
-        schedule: When a run that is waited for is looked at.
+        schedule: When to look at a run that is waited for.
         known: Ids that this client was told.
         poller: Looks at the runs that are waited for.
-        shared_transport: Sends what is done for all who wait, with the settings of the client that the poller was made
-            for: those of a light copy are nobody else's.
-        shared_dialect: Its pin of the dialect.
+        shared_transport: Sends what is done for all waits together, with the settings of the client that the poller was
+            made for; a light copy's settings are for its own requests only.
+        shared_dialect: The pinned dialect of that client.
         hub_link: The client's side of the hub that its callbacks come to, or None.
-        slots: Those who wait until the plan has room for one more run.
+        slots: The starts that wait until the plan has room for one more run.
     """
 
     transport: Transport
@@ -52,57 +45,12 @@ class Context:
     hub_link: HubLink | None
     slots: SlotLine
 
-    def pager(
-        self,
-        open_listings: Callable[[], Awaitable[Sequence[ListSource[T]]]],
-        options: PagerOptions,
-        keep: Callable[[T], bool] | None = None,
-    ) -> AsyncPager[T]:
-        """Return a pager over lists that are opened when its first item is asked for."""
-        pages = ListPages(open_listings, options, cache=self.offsets, dialect=self.dialect)
-        return AsyncPager(PageReader(pages.next, options, keep=keep))
+    @property
+    def clock(self) -> Clock:
+        """The client's clock."""
+        return self.transport.clock
 
-    def one_listing(
-        self,
-        operation: str,
-        fetch: Callable[[int, int], Awaitable[Page[T]]],
-        identity: Callable[[T], Hashable | None],
-        options: PagerOptions,
-        *,
-        min_probe_size: int = MIN_PROBE_SIZE,
-    ) -> AsyncPager[T]:
-        """Return a pager over the one list that *fetch* reads."""
-        listing = self.listing(operation, fetch, identity, min_probe_size=min_probe_size)
-
-        async def open_listings() -> Sequence[ListSource[T]]:
-            return (listing,)
-
-        return self.pager(open_listings, options)
-
-    def listing(
-        self,
-        operation: str,
-        fetch: Callable[[int, int], Awaitable[Page[T]]],
-        identity: Callable[[T], Hashable | None],
-        *,
-        expects_count: bool = False,
-        min_probe_size: int = MIN_PROBE_SIZE,
-        run_id: str | None = None,
-        goes_on: Callable[[int], Awaitable[bool]] | None = None,
-    ) -> ListSource[T]:
-        """Return a list for a pager, whose pages are told to the event hook."""
-
-        async def fetch_and_tell(offset: int, limit: int) -> Page[T]:
-            page = await fetch(offset, limit)
-            self.transport.emit(PageRead(operation=operation, offset=offset, items=len(page.items), count=page.count))
-            return page
-
-        return ListSource(
-            name=operation,
-            fetch=fetch_and_tell,
-            identity=identity,
-            expects_count=expects_count,
-            min_probe_size=min_probe_size,
-            run_id=run_id,
-            goes_on=goes_on,
-        )
+    @property
+    def settings(self) -> Settings:
+        """The settings of this client, or of this copy."""
+        return self.transport.settings

@@ -14,6 +14,7 @@ from coreclaw_async._http.download import Download
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_rows import finished_run
 from coreclaw_async._operations.runs import errors_about
+from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import build_query, check_text
 from coreclaw_async._wire.run_paths import run_request
@@ -39,14 +40,9 @@ def _export_query(format: str, fields: Sequence[str] | None) -> str:
     return build_query(format=format, filter_keys=",".join(fields))
 
 
-async def read_export(
-    context: Context,
-    run: RunRef,
-    format: str,
-    fields: Sequence[str] | None,
-) -> Export:
+async def read_export(context: Context, run: RunRef, *, format: str, fields: Sequence[str] | None) -> Export:
     """Return where the run's rows can be fetched."""
-    request = run_request("export", run, query=_export_query(format, fields))
+    request = run_request(run_paths.EXPORT, run, query=_export_query(format, fields))
     with errors_about(run):
         return await context.transport.call(request, functools.partial(read_model, model=Export))
 
@@ -55,11 +51,11 @@ async def download_export(
     context: Context,
     run: RunRef,
     path: Path,
+    *,
     format: str,
     fields: Sequence[str] | None,
     on_progress: Callable[[int, int | None], None] | None,
-    *,
-    partial: bool = False,
+    partial: bool,
 ) -> Path:
     """Write the run's rows to *path*; see `AsyncRuns.download`."""
     _export_query(format, fields)
@@ -69,7 +65,7 @@ async def download_export(
     download = Download(
         transport=context.transport,
         run_id=run_id,
-        fresh_export=lambda: read_export(context, run_id, format, fields),
+        fresh_export=lambda: read_export(context, run_id, format=format, fields=fields),
         target=target,
         format=format,
         expected_rows=state.result_count if state.is_finished else None,

@@ -9,8 +9,9 @@ import anyio
 import attrs
 
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.lists import pager_over, telling
 from coreclaw_async._operations.runs import concrete_id, id_of_last, read_results, read_run
-from coreclaw_async._operations.wait import Wait, raise_without_end
+from coreclaw_async._operations.wait import Wait, WaitOptions, raise_without_end
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._polling.tracked_run import TrackedRun
@@ -82,16 +83,14 @@ class RunRows:
         context: The client's context.
         run: How the run is named.
         partial: Whether the rows so far are enough, of a run that goes on too.
-        follow: Whether to wait for further rows until the run has ended.
-        timeout: Seconds for which *follow* waits, or None until the run has ended.
+        follow: How to wait for further rows until the run has ended; None not to wait.
         keeps_numbers: Whether numbers of rows stay as they are written (`ExactNumber`).
     """
 
     context: Context
     run: RunRef
     partial: bool
-    follow: bool
-    timeout: float | None = None
+    follow: WaitOptions | None = None
     keeps_numbers: bool = False
     _run_id: str = attrs.field(default="", init=False)
     _state: Run | None = attrs.field(default=None, init=False)
@@ -105,17 +104,18 @@ class RunRows:
 
     async def open(self) -> Sequence[ListSource[Row]]:
         """Return the list; asks which run is meant where it is named as the last."""
-        if isinstance(self.run, LastRun) and not self.partial and not self.follow:
+        if isinstance(self.run, LastRun) and not self.partial and self.follow is None:
             self._state = await finished_run(self.context, self.run)
             self._run_id = self._state.run_id
         else:
             self._run_id = await concrete_id(self.context, self.run)
             if isinstance(self.run, Run) and self.run.is_finished:
                 self._state = self.run
-        source = self.context.listing(
-            "listWorkerRunResults",
-            self._fetch,
-            row_identity,
+        name = "listWorkerRunResults"
+        source = ListSource(
+            name=name,
+            fetch=telling(self.context, name, self._fetch),
+            identity=row_identity,
             expects_count=True,
             run_id=self._run_id,
             goes_on=self._goes_on,
@@ -124,16 +124,17 @@ class RunRows:
 
     async def _fetch(self, offset: int, limit: int) -> Page[Row]:
         if not self._is_begun and self._state is None and not self.partial:
-            if self.follow:
-                await self._wait_for_news(0)
-            else:
+            if self.follow is None:
                 return await self._read_first(offset, limit)
+            await self._wait_for_news(0, self.follow)
         self._is_begun = True
         return await self._read(offset, limit)
 
     async def _read(self, offset: int, limit: int) -> Page[Row]:
         try:
-            page = await read_results(self.context, self._run_id, offset, limit, keeps_numbers=self.keeps_numbers)
+            page = await read_results(
+                self.context, self._run_id, offset=offset, limit=limit, keeps_numbers=self.keeps_numbers
+            )
         except LastPageError as error:
             # It came so again and again. To the scan it is empty, which ends no list that lacks a row of its count.
             page = ResultPage(count=error.count, offset=offset, limit=limit)
@@ -160,8 +161,8 @@ class RunRows:
         Raises:
             PaginationError: The run, or the last page that came, told of more rows than came for half a minute.
         """
-        if self.follow and self._state is None:
-            await self._wait_for_news(rows)
+        if self.follow is not None and self._state is None:
+            await self._wait_for_news(rows, self.follow)
             return True
         # The rows so far need not be all that the run has; its pages must hold what they count in any case.
         told = 0 if self._state is None or self.partial else self._state.result_count or 0
@@ -172,7 +173,7 @@ class RunRows:
 
     async def _wait_for_lag(self, rows: int, told: int) -> None:
         """Wait a little, for rows that the run (*told*) or its pages say there are and that did not come yet."""
-        clock = self.context.transport.clock
+        clock = self.context.clock
         now = clock.monotonic()
         if self._delays is None or rows > self._rows_before:
             self._delays, self._gives_up_at, self._rows_before = (
@@ -192,7 +193,7 @@ class RunRows:
             )
         await clock.sleep(min(next(self._delays), self._gives_up_at - now))
 
-    async def _wait_for_news(self, rows: int) -> None:
+    async def _wait_for_news(self, rows: int, options: WaitOptions) -> None:
         """
         Follow the run until it has more than *rows* rows, or may have them, or has ended.
 
@@ -202,7 +203,7 @@ class RunRows:
             ended, self._ended, self._wait = self._ended, None, None
             raise_without_end(ended)
         if self._wait is None:
-            self._wait = Wait.begin(self.context, [self._run_id], timeout=self.timeout, tells_all=True)
+            self._wait = Wait.begin(self.context, [self._run_id], options, tells_all=True)
         try:
             while True:
                 tracked = await self._wait.next_tracked()
@@ -228,8 +229,8 @@ def exact_pages(context: Context, run: Run, *, partial: bool) -> AsyncIterator[P
 
     Numbers that an `int` or a `float` would change are `ExactNumber` in them.
     """
-    rows = RunRows(context, run, partial=partial, follow=False, keeps_numbers=True)
-    return context.pager(rows.open, PagerOptions()).pages()
+    rows = RunRows(context, run, partial=partial, keeps_numbers=True)
+    return pager_over(context, rows.open, PagerOptions()).pages()
 
 
 async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable[Page[Row]]]) -> tuple[Run, Page[Row]]:

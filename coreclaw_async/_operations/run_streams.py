@@ -13,11 +13,9 @@ from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import read_log
 from coreclaw_async._operations.wait import (
-    OnCancel,
-    UpdateHook,
     Wait,
+    WaitOptions,
     abort_all,
-    check_wait,
     leave,
     raise_unless_succeeded,
     raise_without_end,
@@ -41,42 +39,29 @@ class Completions:
 
     context: Context
     runs: Sequence[RunRef]
-    timeout: float | None
-    check: bool
-    on_update: UpdateHook | None
-    on_cancel: OnCancel
+    options: WaitOptions
     _wait: Wait | None = attrs.field(default=None, init=False)
     _current: TrackedRun | None = attrs.field(default=None, init=False)
 
     @classmethod
-    def of(
-        cls,
-        context: Context,
-        runs: Iterable[RunRef],
-        *,
-        timeout: float | None,
-        check: bool,
-        on_update: UpdateHook | None,
-        on_cancel: OnCancel,
-    ) -> Completions:
+    def of(cls, context: Context, runs: Iterable[RunRef], options: WaitOptions) -> Completions:
         """Return what `AsyncRuns.wait_many` iterates over; wrong arguments are errors here."""
-        check_wait(timeout, on_update, on_cancel)
         if isinstance(runs, str | Run | LastRun):
             raise TypeError(f"runs must be several runs, for one there is wait(); not {type(runs).__name__}")
         named = list(runs)
         for run in named:
             run_id_of(run)
-        return cls(context, named, timeout, check, on_update, on_cancel)
+        return cls(context, named, options)
 
     async def next(self) -> Run | None:
         """Return the next run that has ended, or None when there is none left."""
         if self._wait is None:
-            self._wait = Wait.begin(self.context, self.runs, timeout=self.timeout, on_update=self.on_update)
+            self._wait = Wait.begin(self.context, self.runs, self.options)
         try:
             return await self._next(self._wait)
         except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
             # What was begun with the current run goes on with it next time.
-            await leave(self.context, error, self._wait.pending, self.on_cancel)
+            await leave(self.context, error, self._wait.pending, self.options.on_cancel)
             raise
 
     async def _next(self, wait: Wait) -> Run | None:
@@ -89,13 +74,13 @@ class Completions:
             try:
                 await wait.settle(tracked)
                 run = tracked.run if tracked.is_over else None
-                if run is not None and self.check:
+                if run is not None and self.options.check:
                     await raise_unless_succeeded(self.context, run)
             except Exception as error:
                 # Its end was told, or the caller's own function has ended the wait for it: on with the others.
                 self._current = None
                 is_going = wait.waiter.tracked_runs.pop(tracked.run_id, None) is not None
-                if is_going and self.on_cancel == "abort":
+                if is_going and self.options.on_cancel == "abort":
                     await abort_all(self.context, error, [tracked.run_id])
                 raise
             self._current = None
@@ -110,14 +95,14 @@ class Changes:
 
     context: Context
     run: RunRef
-    timeout: float | None
+    options: WaitOptions
     _wait: Wait | None = attrs.field(default=None, init=False)
     _tracked: TrackedRun | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Run | None:
         """Return the run after its next change, or None after its end."""
         if self._wait is None:
-            self._wait = Wait.begin(self.context, [self.run], timeout=self.timeout)
+            self._wait = Wait.begin(self.context, [self.run], self.options)
         while True:
             if self._tracked is not None and self._tracked.changes:
                 return self._wait.take_change(self._tracked)
@@ -136,7 +121,7 @@ class LogEntries:
 
     context: Context
     run: RunRef
-    timeout: float | None
+    options: WaitOptions
     _wait: Wait | None = attrs.field(default=None, init=False)
     _window: LogWindow = attrs.field(factory=LogWindow, init=False)
     _entries: deque[LogEntry] = attrs.field(factory=deque[LogEntry], init=False)
@@ -152,7 +137,7 @@ class LogEntries:
             self._wait = Wait.begin(
                 self.context,
                 [self.run],
-                timeout=self.timeout,
+                self.options,
                 schedule=attrs.evolve(schedule, delays=delays),
                 tells_all=True,
             )
@@ -198,7 +183,7 @@ class LogEntries:
 
     async def _pause(self, error: errors.CoreClawError, delay: float, wait: Wait) -> None:
         """Sleep before the end of the log is asked for again, or raise *error* when there is no time for that."""
-        clock = self.context.transport.clock
+        clock = self.context.clock
         now = clock.monotonic()
         delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
         if now + delay >= wait.waiter.deadline:

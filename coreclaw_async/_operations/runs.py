@@ -9,11 +9,12 @@ from typing import Any
 
 from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.start import is_usable_id, reading_time
+from coreclaw_async._operations.start import is_usable_id, read_created, reading_time
+from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.pages import read_result_page
-from coreclaw_async._wire.request import Request, Safety, build_body, build_query, check_id
+from coreclaw_async._wire.request import Request, Safety, build_body, build_query
 from coreclaw_async._wire.response import Answer, named_run
 from coreclaw_async._wire.run_paths import run_id_of, run_request
 from coreclaw_async.models import AbortedRun, LastRun, ResultPage, Run, RunLog, RunRef
@@ -31,7 +32,7 @@ def errors_about(run: RunRef) -> Generator[None]:
 
 async def read_run(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> Run:
     """Return the run as it is now."""
-    request = run_request("get", run)
+    request = run_request(run_paths.GET, run)
     with errors_about(run):
         read = functools.partial(read_named, model=Run, name="run_id", asked=run_id_of(run))
         return await context.transport.call(request, read, deadline=deadline, is_probe=is_probe)
@@ -52,10 +53,9 @@ def id_of_last(run: Run) -> str:
     Raises:
         InvalidResponseError: It cannot be the id of a run.
     """
-    try:
-        return check_id("slug", run.run_id)
-    except ValueError as error:  # It came from the service, not from the caller.
-        raise errors.InvalidResponseError(f"the last run cannot be named: {error}") from None
+    if not is_usable_id(run.run_id):
+        raise errors.InvalidResponseError(f"the last run cannot be named: its slug is {run.run_id!r}")
+    return run.run_id
 
 
 async def abort_run(context: Context, run: RunRef, *, deadline: float | None = None, **members: Any) -> AbortedRun:
@@ -65,9 +65,8 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
     Always sends an object, as the contract's own page requires a body.
     """
     request = run_request(
-        "abort",
+        run_paths.ABORT,
         run,
-        method="POST",
         is_urgent=True,
         body=build_body(**members),
         # The last run may be another one when the request is retried.
@@ -85,14 +84,12 @@ def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> 
     members = answer.data if is_object(answer.data) else {}
     named = named_run(members)
     run_id = named if named is not None and is_usable_id(named) else given_id
-    aborted = read_model(request, answer, AbortedRun, {**members, "run_slug": run_id})
-    object.__setattr__(aborted, "request_id", answer.request_id)  # Nobody has seen the new object yet.
-    return aborted
+    return read_created(request, answer, AbortedRun, {**members, "run_slug": run_id})
 
 
 async def read_log(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> RunLog:
     """Return the recent part of the run's log."""
-    request = run_request("log", run)
+    request = run_request(run_paths.LOG, run)
     with errors_about(run):
         return await context.transport.call(
             request, functools.partial(read_model, model=RunLog), deadline=deadline, is_probe=is_probe
@@ -100,10 +97,10 @@ async def read_log(context: Context, run: RunRef, *, deadline: float | None = No
 
 
 async def read_results(
-    context: Context, run: RunRef, offset: int, limit: int, *, keeps_numbers: bool = False
+    context: Context, run: RunRef, *, offset: int, limit: int, keeps_numbers: bool = False
 ) -> ResultPage:
     """Return one page of the run's rows; *keeps_numbers* is that of `Request`."""
     query = build_query(offset=offset, limit=limit)
-    request = run_request("result", run, query=query, keeps_numbers=keeps_numbers)
+    request = run_request(run_paths.RESULTS, run, query=query, keeps_numbers=keeps_numbers)
     with errors_about(run):
         return await context.transport.call(request, functools.partial(read_result_page, offset=offset, limit=limit))

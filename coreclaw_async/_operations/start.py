@@ -99,7 +99,7 @@ def reading_time(*, is_async: bool | None) -> float:
 
 def check_callback_url(context: Context, url: str) -> str:
     """Return *url* when it can be called and does not give the key away."""
-    if context.transport.settings.credentials.are_in(check_text("callback_url", url)):
+    if context.settings.credentials.are_in(check_text("callback_url", url)):
         raise ValueError("callback_url must not hold the API key")
     return check_url("callback_url", url)
 
@@ -151,7 +151,7 @@ async def _look_for(
 ) -> None:
     """Put into *error* what it may have brought about: the one run whose callback came in time, else candidates."""
     seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
-    clock = context.transport.clock
+    clock = context.clock
     began = clock.monotonic()
     error.candidates = await _look_in_time(find_candidates, seconds)
     url, hub_link = request.callback_url, context.hub_link
@@ -176,24 +176,21 @@ def bind_callbacks(
         context.hub_link.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
 
 
-def read_created(request: Request, answer: Answer, model: type[T]) -> T:
-    """Return the answer as *model*, which has a ``request_id``, when it names what was made."""
-    made = read_model(request, answer, model)
+def read_created(request: Request, answer: Answer, model: type[T], data: object = ...) -> T:
+    """Return the answer (or *data*, read out of it) as *model*, which has a ``request_id``."""
+    made = read_model(request, answer, model, data)
     object.__setattr__(made, "request_id", answer.request_id)  # Nobody has seen the new object yet.
     return made
 
 
 def _read_started(request: Request, answer: Answer) -> StartedRun:
+    """Return the run that was started; an answer that names it settles the start, whatever else is odd in it."""
     data = read_object(request, answer)
     run_id = named_run(data)
-    if run_id is None:
-        raise wrong_shape(request, answer, "run_slug is missing")
-    if not is_usable_id(run_id):
-        raise wrong_shape(request, answer, f"run_slug is {run_id!r}, which names no run", run_id=run_id)
-    # Whatever else came: a start that names its run is none whose outcome is unknown.
-    started = read_model(request, answer, StartedRun, {**data, "run_slug": run_id})
-    object.__setattr__(started, "request_id", answer.request_id)  # Nobody has seen the new object yet.
-    return started
+    if run_id is not None and is_usable_id(run_id):
+        return read_created(request, answer, StartedRun, {**data, "run_slug": run_id})
+    problem = "run_slug is missing" if run_id is None else f"run_slug is {run_id!r}, which names no run"
+    raise wrong_shape(request, answer, problem, run_id=run_id)
 
 
 def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Self, TypeAlias, get_args
@@ -14,15 +15,14 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.run_lists import list_reader
-from coreclaw_async._operations.runs import abort_run, id_of_last, read_log, read_run
-from coreclaw_async._polling.round import RunReader
+from coreclaw_async._operations.run_reader import poll_hook, run_reader
+from coreclaw_async._operations.runs import abort_run, read_log
 from coreclaw_async._polling.tracked_run import PollSchedule, TrackedRun
 from coreclaw_async._polling.waiters import Waiter
-from coreclaw_async._wire.request import check_seconds
-from coreclaw_async._wire.run_paths import last_run_name, run_id_of, run_named
-from coreclaw_async.events import RunChanged, RunsPolled
-from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef
+from coreclaw_async._wire.request import check_bool, check_seconds
+from coreclaw_async._wire.run_paths import last_run_name, run_id_of
+from coreclaw_async.events import RunChanged
+from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef, StartedRun
 
 logger = logging.getLogger("coreclaw_async")
 
@@ -35,18 +35,34 @@ _ABORT_SECONDS_PER_RUN = 0.05
 _MAX_ABORT_SECONDS = 60.0
 _LOG_SECONDS = 5.0
 _LOG_LINES = 10
-# A look is repeated soon anyhow, so it need not be waited for as long as other calls.
-_LOOK_SECONDS = 20.0
+# A wait that begins at its deadline still looks once.
+_LEAST_TIMEOUT = 0.001
 
 
-def check_wait(timeout: float | None, on_update: UpdateHook | None, on_cancel: str) -> None:
-    """Raise when a wait cannot be meant like this; for a start and a wait in one, before anything is paid for."""
-    if on_update is not None and not callable(on_update):
-        raise TypeError(f"on_update must be callable, not {on_update!r}")
-    if timeout is not None:
-        check_seconds("timeout", timeout)
-    if on_cancel not in get_args(OnCancel):
-        raise ValueError(f"on_cancel must be 'leave' or 'abort', not {on_cancel!r}")
+@attrs.frozen(kw_only=True)
+class WaitOptions:
+    """
+    What a caller asks of a wait; checked here, for a start and a wait in one before anything is paid for.
+
+    Attributes:
+        timeout: Seconds, above 0; None for no limit.
+        check: Whether an end without success is an error.
+        on_update: Called with the run after each change, or None.
+        on_cancel: What becomes of the runs when the wait ends before them.
+    """
+
+    timeout: float | None = None
+    check: bool = True
+    on_update: UpdateHook | None = None
+    on_cancel: OnCancel = "leave"
+
+    def __attrs_post_init__(self) -> None:
+        if self.on_update is not None and not callable(self.on_update):
+            raise TypeError(f"on_update must be callable, not {self.on_update!r}")
+        if self.timeout is not None:
+            check_seconds("timeout", self.timeout)
+        if self.on_cancel not in get_args(OnCancel):
+            raise ValueError(f"on_cancel must be 'leave' or 'abort', not {self.on_cancel!r}")
 
 
 @attrs.define
@@ -56,17 +72,15 @@ class Wait:
 
     Attributes:
         context: The client's context.
+        options: What the caller asked for.
         waiter: What the poller knows of it.
-        timeout: Seconds it may take, or None; for messages.
-        on_update: The caller's function for changes, or None.
         schedule: When to look.
         tells_all: Whether each look counts as news.
     """
 
     context: Context
+    options: WaitOptions
     waiter: Waiter
-    timeout: float | None
-    on_update: UpdateHook | None
     schedule: PollSchedule
     tells_all: bool
     _run_ids: set[str] = attrs.field(factory=set[str], init=False)
@@ -76,16 +90,15 @@ class Wait:
         cls,
         context: Context,
         runs: Sequence[RunRef],
+        options: WaitOptions,
         *,
-        timeout: float | None,
-        on_update: UpdateHook | None = None,
         schedule: PollSchedule | None = None,
         tells_all: bool = False,
     ) -> Self:
-        """Begin to wait for *runs*; which one is meant by the last run is asked for as all else is: patiently."""
-        deadline = float("inf") if timeout is None else context.transport.clock.monotonic() + timeout
+        """Begin to wait for *runs*; the poller also asks which run the last one is, and retries that like a look."""
+        deadline = math.inf if options.timeout is None else context.clock.monotonic() + options.timeout
         waiter = Waiter.of(run_reader(context), (), deadline, poll_hook(context))
-        wait = cls(context, waiter, timeout, on_update, schedule or context.schedule, tells_all)
+        wait = cls(context, options, waiter, schedule or context.schedule, tells_all)
         for run in runs:
             if isinstance(run, LastRun):
                 wait._follow(last_run_name(run), is_name=True)
@@ -101,7 +114,7 @@ class Wait:
         tracked = TrackedRun(
             run_id=run_id,
             schedule=self.schedule,
-            began=self.context.transport.clock.monotonic(),
+            began=self.context.clock.monotonic(),
             deadline=self.waiter.deadline,
             tells_all=self.tells_all,
             is_name=is_name,
@@ -145,8 +158,8 @@ class Wait:
         """
         while tracked.changes:
             run = self.take_change(tracked)
-            if self.on_update is not None:
-                pending = self.on_update(run)
+            if self.options.on_update is not None:
+                pending = self.options.on_update(run)
                 if inspect.isawaitable(pending):
                     await pending
         if tracked.error is not None:
@@ -163,9 +176,9 @@ class Wait:
         left = list(self.waiter.tracked_runs.values())
         unseen = [tracked for tracked in left if tracked.unseen_since is not None]
         pending = self.pending
+        goes_on = "it goes on" if len(left) == 1 else "they go on"
         error = errors.WaitTimeoutError(
-            f"{_named(left)} not ended within {self.timeout:g} s; {'it goes' if len(left) == 1 else 'they go'} on"
-            f"{self._last_seen(left, unseen)}",
+            f"{_named(left)} not ended within {self.options.timeout:g} s; {goes_on}{self._last_seen(left, unseen)}",
             run_id=pending[0] if pending else None,
             run=next((tracked.run for tracked in left if not tracked.is_name), None),
             pending=pending,
@@ -179,7 +192,7 @@ class Wait:
         words = [f"{count} {status}" if len(left) > 1 else status for status, count in statuses.items()]
         text = f"; last seen as {', '.join(words)}" if words else ""
         if unseen:
-            now = self.context.transport.clock.monotonic()
+            now = self.context.clock.monotonic()
             seconds = max(tracked.unseen_for(now) for tracked in unseen)
             whom = "it" if len(left) == 1 else f"{len(unseen)} of them"
             text += f"; nothing was seen of {whom} for {seconds:.3g} s: {unseen[0].failure}"
@@ -192,45 +205,22 @@ def _named(left: Sequence[TrackedRun]) -> str:
     return "the last run has" if left[0].is_name else f"run {left[0].run_id} has"
 
 
-def run_reader(context: Context) -> RunReader:
-    """Return where a poller looks, with the settings of the client that it was made for."""
-    transport = context.shared_transport
-    shared = attrs.evolve(context, transport=transport, dialect=context.shared_dialect)
-    seconds = min(transport.settings.timeout, _LOOK_SECONDS)
-
-    async def look(name: str) -> Run:
-        run = await read_run(shared, run_named(name), deadline=transport.clock.monotonic() + seconds, is_probe=True)
-        if isinstance(run_named(name), LastRun):
-            id_of_last(run)
-        return run
-
-    return RunReader(
-        look=look,
-        list_runs=lambda status, window, most: list_reader(shared, status, window, most=most, seconds=seconds),
-        service_time=transport.service_time,
-        emit=transport.emit,
-        timeout=seconds,
-    )
-
-
-def poll_hook(context: Context) -> Callable[[RunsPolled], None] | None:
-    """Return what else is told of the looks, where a light copy has an event hook of its own."""
-    is_shared = context.transport.settings.on_event is context.shared_transport.settings.on_event
-    return None if is_shared else context.transport.emit
-
-
-async def wait_for_run(
-    context: Context,
-    run: RunRef,
-    *,
-    timeout: float | None,
-    check: bool,
-    on_update: UpdateHook | None,
-    on_cancel: OnCancel,
+async def start_and_wait(
+    context: Context, start: Callable[[], Awaitable[StartedRun]], options: WaitOptions, *, wait_for_slot: bool
 ) -> Run:
+    """Start a run, with *wait_for_slot* once the plan has room for it, and wait for its end; see `AsyncWorkers.run`."""
+    if not check_bool("wait_for_slot", wait_for_slot):
+        return await wait_for_run(context, (await start()).run_id, options)
+    deadline = math.inf if options.timeout is None else context.clock.monotonic() + options.timeout
+    started = await context.slots.start(start, context.schedule, deadline)
+    if options.timeout is not None:
+        options = attrs.evolve(options, timeout=max(deadline - context.clock.monotonic(), _LEAST_TIMEOUT))
+    return await wait_for_run(context, started.run_id, options)
+
+
+async def wait_for_run(context: Context, run: RunRef, options: WaitOptions) -> Run:
     """Wait for the end of *run*; see `AsyncRuns.wait`."""
-    check_wait(timeout, on_update, on_cancel)
-    wait = Wait.begin(context, [run], timeout=timeout, on_update=on_update)
+    wait = Wait.begin(context, [run], options)
     tracked: TrackedRun | None = None
     try:
         while tracked is None or not tracked.is_over:
@@ -240,10 +230,10 @@ async def wait_for_run(
     except BaseException as error:
         # Nothing says that a run whose looks were refused has ended.
         refused = [tracked.run_id] if tracked is not None and tracked.error is not None and not tracked.is_name else []
-        await leave(context, error, [*wait.pending, *refused], on_cancel)
+        await leave(context, error, [*wait.pending, *refused], options.on_cancel)
         raise
     assert tracked.run is not None, "a run that is over without an error was seen"
-    if check:
+    if options.check:
         await raise_unless_succeeded(context, tracked.run)
     return tracked.run
 
@@ -273,7 +263,7 @@ async def abort_all(context: Context, error: BaseException, run_ids: Sequence[st
     ended nor the other runs.
     """
     seconds = min(_ABORT_SECONDS + _ABORT_SECONDS_PER_RUN * (len(run_ids) - 1), _MAX_ABORT_SECONDS)
-    deadline = context.transport.clock.monotonic() + seconds
+    deadline = context.clock.monotonic() + seconds
     left: dict[str, str] = dict.fromkeys(run_ids, "there was no time left")
 
     async def abort(run_id: str) -> None:
@@ -338,7 +328,7 @@ async def raise_unless_succeeded(context: Context, run: Run) -> None:
 async def _last_lines(context: Context, run_id: str) -> list[str]:
     """Return the end of the log that speaks of errors, or its very end; nothing when it cannot be read soon."""
     try:
-        log = await read_log(context, run_id, deadline=context.transport.clock.monotonic() + _LOG_SECONDS)
+        log = await read_log(context, run_id, deadline=context.clock.monotonic() + _LOG_SECONDS)
     except errors.CoreClawError:
         return []
     lines = [entry.content for entry in log.entries if entry.level is LogLevel.ERROR]

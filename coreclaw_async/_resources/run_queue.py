@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Sequence
 import attrs
 
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.lists import list_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_models, read_object
 from coreclaw_async._wire.pages import read_page
@@ -89,7 +90,7 @@ class AsyncRunQueue:
             return self.list_page(offset=offset, limit=limit, status=status)
 
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return self._context.one_listing("listRunQueueItems", fetch, lambda item: item.queue_id or None, options)
+        return list_pager(self._context, "listRunQueueItems", fetch, lambda item: item.queue_id or None, options)
 
     async def activate(self, queue_ids: str | Sequence[str]) -> tuple[QueueAction, ...]:
         """

@@ -9,24 +9,21 @@ from pathlib import Path
 from typing import Literal
 
 from coreclaw_async._concurrency.stream import AsyncStream
-from coreclaw_async._operations.candidates import lost_runs
+from coreclaw_async._operations.candidates import lost_runs, report_started
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.exports import ExportFormat, download_export, read_export
-from coreclaw_async._operations.run_lists import find_started, read_runs, runs_pager
+from coreclaw_async._operations.lists import RunFilter, pager_over, read_runs, runs_pager
 from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.run_streams import Changes, Completions, LogEntries
-from coreclaw_async._operations.runs import (
-    abort_run,
-    read_log,
-    read_results,
-    read_run,
-)
+from coreclaw_async._operations.runs import abort_run, read_log, read_results, read_run
 from coreclaw_async._operations.start import reading_time, run_members, start, start_members
-from coreclaw_async._operations.wait import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._operations.wait import UpdateHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset, check_worker_id
+from coreclaw_async._wire import run_paths
+from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset
 from coreclaw_async._wire.run_paths import run_id_of, run_request
 from coreclaw_async._wire.timestamps import check_aware, check_unix
+from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import (
     AbortedRun,
     Export,
@@ -93,13 +90,9 @@ class AsyncRuns:
             window = (check_unix("start_time", start_time), check_unix("end_time", end_time))
             if window[1] + _DAY_SECONDS <= window[0]:
                 raise ValueError(f"end_time must not be a day before start_time, but {end_time} is before {start_time}")
+        runs = RunFilter(worker_id=worker_id, status=status)
         return await read_runs(
-            self._context,
-            check_offset(offset),
-            check_limit(limit),
-            worker_id=_worker(worker_id),
-            status=_status(status),
-            window=window,
+            self._context, runs, offset=check_offset(offset), limit=check_limit(limit), window=window
         )
 
     def iterate(
@@ -139,13 +132,9 @@ class AsyncRuns:
             until = check_aware("until", until)
             if since is None or until <= since:
                 raise ValueError(f"until must come after since, and needs it; since is {since}, until is {until}")
+        options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         return runs_pager(
-            self._context,
-            PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch),
-            worker_id=_worker(worker_id),
-            status=_status(status),
-            since=since,
-            until=until,
+            self._context, options, RunFilter(worker_id=worker_id, status=status), since=since, until=until
         )
 
     async def find_started(
@@ -170,7 +159,16 @@ class AsyncRuns:
             PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
         """
-        return await find_started(self._context, _worker(worker_id), since, until)
+        found: dict[str, Run] = {}
+        runs = RunFilter(worker_id=worker_id)
+        try:
+            await report_started(
+                self._context, runs, since=since, until=until, found=lambda run: found.setdefault(run.run_id, run)
+            )
+        except CoreClawError as error:
+            error.candidates = tuple(found) or None
+            raise
+        return list(found.values())
 
     async def get(self, run: RunRef) -> Run:
         """
@@ -227,9 +225,8 @@ class AsyncRuns:
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range or *on_cancel* unknown.
         """
-        return await wait_for_run(
-            self._context, run, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
-        )
+        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel)
+        return await wait_for_run(self._context, run, options)
 
     def wait_many(
         self,
@@ -267,10 +264,8 @@ class AsyncRuns:
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, *on_cancel* unknown, or an id cannot be one.
         """
-        completions = Completions.of(
-            self._context, runs, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
-        )
-        return AsyncStream(completions.next)
+        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel)
+        return AsyncStream(Completions.of(self._context, runs, options).next)
 
     def watch(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[Run]:
         """
@@ -291,9 +286,9 @@ class AsyncRuns:
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, or the id cannot be one.
         """
-        check_wait(timeout, None, "leave")
+        options = WaitOptions(timeout=timeout)
         run_id_of(run)
-        return AsyncStream(Changes(self._context, run, timeout).next)
+        return AsyncStream(Changes(self._context, run, options).next)
 
     def follow_log(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[LogEntry]:
         """
@@ -315,9 +310,9 @@ class AsyncRuns:
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, or the id cannot be one.
         """
-        check_wait(timeout, None, "leave")
+        options = WaitOptions(timeout=timeout)
         run_id_of(run)
-        return AsyncStream(LogEntries(self._context, run, timeout).next)
+        return AsyncStream(LogEntries(self._context, run, options).next)
 
     async def abort(
         self,
@@ -394,15 +389,16 @@ class AsyncRuns:
         """
         members = start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
         request = run_request(
-            "rerun",
+            run_paths.RERUN,
             run,
-            method="POST",
             body=build_body(**members),
             safety=Safety.ONCE,
             min_timeout=reading_time(is_async=is_async),
             callback_url=members["callback_url"],
         )
-        return await start(self._context, request, lost_runs(self._context, _worker_of(run)))
+        # The new run is in the list of the same worker, where the name of the run tells which one that is.
+        worker_id = (run.worker_id or None) if isinstance(run, Run | LastRun) else None
+        return await start(self._context, request, lost_runs(self._context, worker_id))
 
     async def get_log(self, run: RunRef) -> RunLog:
         """
@@ -438,7 +434,7 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             ValueError: An argument is out of range, or the id cannot be one.
         """
-        return await read_results(self._context, run, check_offset(offset), check_limit(limit))
+        return await read_results(self._context, run, offset=check_offset(offset), limit=check_limit(limit))
 
     def iterate_results(
         self,
@@ -486,11 +482,11 @@ class AsyncRuns:
         check_bool("partial", partial)
         if check_bool("follow", follow) and partial:
             raise ValueError("partial and follow exclude each other, and both are True")
-        check_wait(timeout, None, "leave")
+        wait_options = WaitOptions(timeout=timeout)
         if timeout is not None and not follow:
             raise ValueError("timeout is for follow=True: nothing else waits for the run")
-        rows = RunRows(self._context, run, partial=partial, follow=follow, timeout=timeout)
-        return self._context.pager(rows.open, options)
+        rows = RunRows(self._context, run, partial=partial, follow=wait_options if follow else None)
+        return pager_over(self._context, rows.open, options)
 
     async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """
@@ -510,7 +506,7 @@ class AsyncRuns:
             InvalidArgumentError: There is no such column.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
-        return await read_export(self._context, run, format, fields)
+        return await read_export(self._context, run, format=format, fields=fields)
 
     async def download(
         self,
@@ -558,19 +554,12 @@ class AsyncRuns:
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
         check_bool("partial", partial)
-        return await download_export(self._context, run, Path(path), format, fields, on_progress, partial=partial)
-
-
-def _worker(worker_id: str | None) -> str | None:
-    return None if worker_id is None else check_worker_id("worker_id", worker_id)
-
-
-def _worker_of(run: RunRef) -> str | None:
-    """Return the worker whose list the new run of a repeated *run* is in, as far as the name of the run tells."""
-    return _worker(run.worker_id or None) if isinstance(run, Run | LastRun) else None
-
-
-def _status(status: str | None) -> str | None:
-    if status is not None and status not in list(RunStatus):
-        raise ValueError(f"status must be one of {', '.join(RunStatus)}, not {status!r}")
-    return status
+        return await download_export(
+            self._context,
+            run,
+            Path(path),
+            format=format,
+            fields=fields,
+            on_progress=on_progress,
+            partial=partial,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.worker_lists import read_workers, workers_pager
+from coreclaw_async._operations.lists import read_workers, workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async.models import Page, WorkerSummary
 
@@ -29,7 +29,7 @@ class AsyncStore:
         Raises:
             ValueError: *offset* or *limit* is out of range.
         """
-        return await read_workers(self._context, "listStore", offset, limit, keyword)
+        return await read_workers(self._context, "listStore", offset=offset, limit=limit, keyword=keyword)
 
     def iterate(
         self,
@@ -55,4 +55,4 @@ class AsyncStore:
             ValueError: A number is out of range.
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return workers_pager(self._context, "listStore", options, keyword)
+        return workers_pager(self._context, "listStore", options, keyword=keyword)

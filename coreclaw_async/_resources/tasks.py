@@ -9,7 +9,7 @@ from typing import Any, Literal
 from coreclaw_async import errors
 from coreclaw_async._operations.candidates import lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.slots import start_in_slot
+from coreclaw_async._operations.lists import list_pager
 from coreclaw_async._operations.start import (
     create,
     once_request,
@@ -18,7 +18,7 @@ from coreclaw_async._operations.start import (
     start,
     start_members,
 )
-from coreclaw_async._operations.wait import UpdateHook, check_wait, wait_for_run
+from coreclaw_async._operations.wait import UpdateHook, WaitOptions, start_and_wait
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.pages import read_page
@@ -116,7 +116,7 @@ class AsyncTasks:
             return self.list_page(offset=offset, limit=limit, worker_id=worker_id, keyword=keyword)
 
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return self._context.one_listing("listWorkerTasks", fetch, lambda task: task.task_id or None, options)
+        return list_pager(self._context, "listWorkerTasks", fetch, lambda task: task.task_id or None, options)
 
     async def create(
         self,
@@ -393,15 +393,11 @@ class AsyncTasks:
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
         """
-        check_wait(timeout, on_update, on_cancel)
-        started, timeout = await start_in_slot(
+        return await start_and_wait(
             self._context,
             lambda: self.start_run(task_id, callback_url=callback_url),
-            timeout=timeout,
+            WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel),
             wait_for_slot=wait_for_slot,
-        )
-        return await wait_for_run(
-            self._context, started.run_id, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
         )
 
     async def _put(self, operation: str, path: str, members: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from coreclaw_async._operations.candidates import lost_queue_items, lost_runs
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.slots import start_in_slot
+from coreclaw_async._operations.lists import read_workers, workers_pager
 from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
@@ -18,8 +18,7 @@ from coreclaw_async._operations.start import (
     start,
     start_members,
 )
-from coreclaw_async._operations.wait import UpdateHook, check_wait, wait_for_run
-from coreclaw_async._operations.worker_lists import read_workers, workers_pager
+from coreclaw_async._operations.wait import UpdateHook, WaitOptions, start_and_wait
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
@@ -48,7 +47,7 @@ class AsyncWorkers:
         Raises:
             ValueError: *offset* or *limit* is out of range.
         """
-        return await read_workers(self._context, "listWorkers", offset, limit, keyword)
+        return await read_workers(self._context, "listWorkers", offset=offset, limit=limit, keyword=keyword)
 
     def iterate(
         self,
@@ -74,7 +73,7 @@ class AsyncWorkers:
             ValueError: A number is out of range.
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return workers_pager(self._context, "listWorkers", options, keyword)
+        return workers_pager(self._context, "listWorkers", options, keyword=keyword)
 
     async def get(self, worker_id: str) -> Worker:
         """
@@ -200,17 +199,13 @@ class AsyncWorkers:
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
         """
-        check_wait(timeout, on_update, on_cancel)
-        started, timeout = await start_in_slot(
+        return await start_and_wait(
             self._context,
             lambda: self.start_run(
                 worker_id, input, system=system, raw_input=raw_input, version=version, callback_url=callback_url
             ),
-            timeout=timeout,
+            WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel),
             wait_for_slot=wait_for_slot,
-        )
-        return await wait_for_run(
-            self._context, started.run_id, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel
         )
 
     async def queue_run(

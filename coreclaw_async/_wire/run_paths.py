@@ -1,39 +1,56 @@
-"""The operation for an action on a run: each action has three, for a run id, the last run, and a worker's last run."""
+"""The operations on one run, and the request of each: for a run that is named by its id, or for a last run."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
+
+import attrs
 
 from coreclaw_async._wire.request import Request, build_path, check_id, check_worker_id
 from coreclaw_async.models import LastRun, Run, RunRef, StartedRun
 
-RunAction: TypeAlias = Literal["get", "abort", "rerun", "log", "result", "export"]
 
-# operationId for a concrete run, for the account's last run, for a worker's last run.
-_OPERATIONS: dict[RunAction, tuple[str, str, str]] = {
-    "get": ("getWorkerRun", "getLastWorkerRun", "getWorkerLastRun"),
-    "abort": ("abortWorkerRun", "abortLastWorkerRun", "abortWorkerLastRun"),
-    "rerun": ("rerunWorkerRun", "rerunLastWorkerRun", "rerunWorkerLastRun"),
-    "log": ("getWorkerRunLog", "getLastWorkerRunLog", "getWorkerLastRunLog"),
-    "result": ("listWorkerRunResults", "listLastWorkerRunResults", "listWorkerLastRunResults"),
-    "export": ("exportWorkerRunResults", "exportLastWorkerRunResults", "exportWorkerLastRunResults"),
-}
-_TAILS: dict[RunAction, tuple[str, ...]] = {
-    "get": (),
-    "abort": ("abort",),
-    "rerun": ("rerun",),
-    "log": ("log",),
-    "result": ("result",),
-    "export": ("export",),
-}
+@attrs.frozen
+class RunOperation:
+    """
+    An operation on one run.
+
+    Attributes:
+        by_id: Its operationId for a run that is named by its id.
+        tail: What its path has behind the run.
+        method: HTTP method.
+        last: operationIds of the same for the account's last run and for a worker's last run; None where the service
+            has no such operations.
+        last_tail: What their paths have behind the run, where that differs.
+    """
+
+    by_id: str
+    tail: tuple[str, ...] = ()
+    method: str = "GET"
+    last: tuple[str, str] | None = attrs.field(default=None, kw_only=True)
+    last_tail: tuple[str, ...] | None = attrs.field(default=None, kw_only=True)
+
+
+GET = RunOperation("getWorkerRun", last=("getLastWorkerRun", "getWorkerLastRun"))
+ABORT = RunOperation("abortWorkerRun", ("abort",), "POST", last=("abortLastWorkerRun", "abortWorkerLastRun"))
+RERUN = RunOperation("rerunWorkerRun", ("rerun",), "POST", last=("rerunLastWorkerRun", "rerunWorkerLastRun"))
+LOG = RunOperation("getWorkerRunLog", ("log",), last=("getLastWorkerRunLog", "getWorkerLastRunLog"))
+RESULTS = RunOperation(
+    "listWorkerRunResults", ("result",), last=("listLastWorkerRunResults", "listWorkerLastRunResults")
+)
+# The export of a run that is named by its id is below its results, those of last runs are not (openapi.json).
+EXPORT = RunOperation(
+    "exportWorkerRunResults",
+    ("result", "export"),
+    last=("exportLastWorkerRunResults", "exportWorkerLastRunResults"),
+    last_tail=("export",),
+)
 _LAST = "/last"
 
 
 def run_id_of(run: RunRef) -> str | None:
     """Return the id of *run*, or None for a `LastRun`."""
-    if isinstance(run, LastRun):
-        return None
-    return check_id("run", run.run_id if isinstance(run, Run | StartedRun) else run)
+    return None if isinstance(run, LastRun) else _id(run)
 
 
 def last_run_name(run: LastRun) -> str:
@@ -46,18 +63,30 @@ def run_named(name: str) -> RunRef:
     return LastRun(name.removesuffix(_LAST) or None) if name.endswith(_LAST) else name
 
 
-def run_request(action: RunAction, run: RunRef, *, method: str = "GET", **members: Any) -> Request:
-    """Return the request that does *action* to *run*."""
-    by_id, last, last_of_worker = _OPERATIONS[action]
-    tail = _TAILS[action]
-    run_id = run_id_of(run)
-    if run_id is not None:
-        # The export of a concrete run lies below its results, those of last runs do not (openapi.json).
-        below = ("result", *tail) if action == "export" else tail
-        return Request(operation=by_id, method=method, path=build_path("worker-runs", run_id, *below), **members)
-    assert isinstance(run, LastRun)
+def run_request(operation: RunOperation, run: RunRef, **members: Any) -> Request:
+    """
+    Return the request that does *operation* to *run*.
+
+    Raises:
+        TypeError: *run* is the last one, and the service has no such operation for it.
+    """
+    if isinstance(run, LastRun):
+        name, path = _last(operation, run)
+    else:
+        name, path = operation.by_id, build_path("worker-runs", _id(run), *operation.tail)
+    return Request(operation=name, method=operation.method, path=path, **members)
+
+
+def _id(run: str | Run | StartedRun) -> str:
+    return check_id("run", run.run_id if isinstance(run, Run | StartedRun) else run)
+
+
+def _last(operation: RunOperation, run: LastRun) -> tuple[str, str]:
+    """Return operationId and path of *operation* for a last run."""
+    if operation.last is None:
+        raise TypeError(f"run must be named by its id: the service has no {operation.by_id} for {run!r}")
+    of_account, of_worker = operation.last
+    tail = operation.tail if operation.last_tail is None else operation.last_tail
     if run.worker_id is None:
-        return Request(operation=last, method=method, path=build_path("worker-runs", "last", *tail), **members)
-    worker_id = check_worker_id("worker_id", run.worker_id)
-    path = build_path("workers", worker_id, "runs", "last", *tail)
-    return Request(operation=last_of_worker, method=method, path=path, **members)
+        return of_account, build_path("worker-runs", "last", *tail)
+    return of_worker, build_path("workers", check_worker_id("worker_id", run.worker_id), "runs", "last", *tail)

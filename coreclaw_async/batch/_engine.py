@@ -12,8 +12,8 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of
-from coreclaw_async._operations.run_lists import read_runs
-from coreclaw_async._operations.wait import poll_hook, run_reader
+from coreclaw_async._operations.lists import read_runs
+from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
 from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async._resources.account import AsyncAccount
@@ -109,7 +109,7 @@ class Engine:
             if self.files is not None:
                 await self.files.prepare()
             # One answer first: it shows the service's clock, and that the key is valid.
-            await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, 0, 1))
+            await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, offset=0, limit=1))
             await self._ends.read_costs()
             async with anyio.create_task_group() as self._group:
                 self._group.start_soon(self._follow_runs)

@@ -12,7 +12,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._http.fence import SendWindow
-from coreclaw_async._operations.run_lists import read_runs
+from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.start import once_request, send_start
 from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async._polling.waiters import WARN_SECONDS
@@ -128,7 +128,9 @@ class StartQueue:
                     await self.batch_context.clock.sleep(pause)
                     if self._unsent_since is not None:
                         # One request at a time, of all start queues, until the service can be used again.
-                        await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, 0, 1))
+                        await self.batch_context.patience.call(
+                            lambda: read_runs(self.batch_context.probes, offset=0, limit=1)
+                        )
 
     async def _read_ahead(self) -> bool:
         """Return whether there are more items."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.worker_lists import workers_pager
+from coreclaw_async._operations.lists import workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.batch._context import BatchContext
@@ -67,7 +67,7 @@ async def find_slug(context: Context, name: str) -> str | None:
         return name
     for operation in _LISTS:
         options = PagerOptions(page_size=MAX_LIMIT)
-        pager: AsyncPager[WorkerSummary] = workers_pager(context, operation, options, name.rpartition("~")[2])
+        pager: AsyncPager[WorkerSummary] = workers_pager(context, operation, options, keyword=name.rpartition("~")[2])
         async for worker in pager:
             if worker.path is not None and worker.path.replace("/", "~") == name and worker.worker_id:
                 return worker.worker_id

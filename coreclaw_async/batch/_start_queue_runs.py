@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._operations.run_lists import runs_pager
+from coreclaw_async._operations.lists import RunFilter, runs_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import MAX_LIMIT
@@ -96,7 +96,7 @@ async def _collected(batch_context: BatchContext, since: dt.datetime | None, wor
         nonlocal pager
         if pager is None:
             pager = runs_pager(
-                batch_context.probes, PagerOptions(page_size=MAX_LIMIT), worker_id=worker_id, since=since
+                batch_context.probes, PagerOptions(page_size=MAX_LIMIT), RunFilter(worker_id=worker_id), since=since
             )
         try:
             return await pager.collect()  # Goes on where it was when a page could not be read.

@@ -1,0 +1,199 @@
+"""Lists: one page of runs or workers, and pagers over whole lists."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import TypeVar
+
+import attrs
+
+from coreclaw_async._operations.context import Context
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
+from coreclaw_async._paging.offsets import SETTLING_SIZE
+from coreclaw_async._paging.pager import AsyncPager, ListPages, PageReader, PagerOptions
+from coreclaw_async._wire.pages import read_page
+from coreclaw_async._wire.request import Request, build_path, build_query, check_limit, check_offset, check_worker_id
+from coreclaw_async._wire.timestamps import creation_time, moment_of, month_windows
+from coreclaw_async.events import PageRead
+from coreclaw_async.models import Page, Run, RunStatus, WorkerSummary
+
+T = TypeVar("T")
+
+TimeWindow = tuple[int, int]
+
+
+def _checked_worker(worker_id: str | None) -> str | None:
+    return None if worker_id is None else check_worker_id("worker_id", worker_id)
+
+
+def _checked_status(status: str | None) -> str | None:
+    if status is not None and status not in list(RunStatus):
+        raise ValueError(f"status must be one of {', '.join(RunStatus)}, not {status!r}")
+    return status
+
+
+@attrs.frozen(kw_only=True)
+class RunFilter:
+    """
+    Which runs a list holds; each member is checked here, and sent in the query under its name here.
+
+    Attributes:
+        worker_id: Only runs of this worker; None for all.
+        status: Only runs with this status; None for all.
+    """
+
+    worker_id: str | None = attrs.field(default=None, converter=_checked_worker)
+    status: str | None = attrs.field(default=None, converter=_checked_status)
+
+
+ALL_RUNS = RunFilter()
+
+
+async def read_runs(
+    context: Context,
+    runs: RunFilter = ALL_RUNS,
+    *,
+    offset: int,
+    limit: int,
+    window: TimeWindow | None = None,
+    deadline: float | None = None,
+    is_probe: bool = False,
+) -> Page[Run]:
+    """Return one page of runs; without a *window* those of the service's current month."""
+    start_time, end_time = window or (None, None)
+    request = Request(
+        operation="listWorkerRuns",
+        method="GET",
+        path=build_path("worker-runs"),
+        query=build_query(offset=offset, limit=limit, **attrs.asdict(runs), start_time=start_time, end_time=end_time),
+    )
+    read = functools.partial(read_page, model=Run, offset=offset, limit=limit)
+    return await context.transport.call(request, read, deadline=deadline, is_probe=is_probe)
+
+
+def runs_pager(
+    context: Context,
+    options: PagerOptions,
+    runs: RunFilter = ALL_RUNS,
+    *,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+) -> AsyncPager[Run]:
+    """Return a pager over the runs of the service's current month, or over the months from *since* to *until*."""
+
+    def source(window: TimeWindow | None) -> ListSource[Run]:
+        def fetch(offset: int, limit: int) -> Awaitable[Page[Run]]:
+            return read_runs(context, runs, offset=offset, limit=limit, window=window)
+
+        return run_source(context, fetch)
+
+    async def open_sources() -> Sequence[ListSource[Run]]:
+        if since is None:
+            return (source(None),)
+        end = await _end_of(context, runs, until)
+        return tuple(source(window) for window in month_windows(since, end))
+
+    keep = None if since is None else _created_between(since, until)
+    return pager_over(context, open_sources, options, keep=keep)
+
+
+async def _end_of(context: Context, runs: RunFilter, until: dt.datetime | None) -> dt.datetime:
+    """Return the time up to which there can be runs: now, or *until* when that is earlier."""
+    if until is not None and until <= moment_of(context.clock.time()):
+        return until
+    if not context.transport.knows_service_time:
+        # Which month is the newest one is for the service's clock to say, and any answer tells what it shows.
+        await read_runs(context, runs, offset=0, limit=1)
+    now = moment_of(context.transport.service_time())
+    return now if until is None else min(until, now)
+
+
+def run_source(context: Context, fetch: Callable[[int, int], Awaitable[Page[Run]]]) -> ListSource[Run]:
+    """Return the list of runs that *fetch* reads."""
+    name = "listWorkerRuns"
+    return ListSource(name=name, fetch=telling(context, name, fetch), identity=lambda run: run.run_id or None)
+
+
+def _created_between(since: dt.datetime, until: dt.datetime | None) -> Callable[[Run], bool]:
+    """Return whether to keep a run: windows hold whole days, and an id may prove that its run is outside."""
+    first = since.timestamp()
+    last = float("inf") if until is None else until.timestamp()
+
+    def is_between(run: Run) -> bool:
+        created = creation_time(run.run_id)
+        return created is None or first <= created < last
+
+    return is_between
+
+
+async def read_workers(
+    context: Context, operation: str, *, offset: int, limit: int, keyword: str | None
+) -> Page[WorkerSummary]:
+    """Return one page of the store (``listStore``, public) or of the account's own workers (``listWorkers``)."""
+    request = Request(
+        operation=operation,
+        method="GET",
+        path=build_path("store" if operation == "listStore" else "workers"),
+        query=build_query(offset=check_offset(offset), limit=check_limit(limit), keyword=keyword),
+        is_public=operation == "listStore",
+    )
+    read = functools.partial(read_page, model=WorkerSummary, offset=offset, limit=limit, member="scraper")
+    return await context.transport.call(request, read)
+
+
+def workers_pager(
+    context: Context, operation: str, options: PagerOptions, *, keyword: str | None
+) -> AsyncPager[WorkerSummary]:
+    """Return a pager over one of the two lists; pages below ten items are read ten at a time, as there is no count."""
+
+    def fetch(offset: int, limit: int) -> Awaitable[Page[WorkerSummary]]:
+        return read_workers(context, operation, offset=offset, limit=limit, keyword=keyword)
+
+    return list_pager(
+        context, operation, fetch, lambda worker: worker.worker_id or None, options, min_probe_size=SETTLING_SIZE
+    )
+
+
+def list_pager(
+    context: Context,
+    operation: str,
+    fetch: Callable[[int, int], Awaitable[Page[T]]],
+    identity: Callable[[T], Hashable | None],
+    options: PagerOptions,
+    *,
+    min_probe_size: int = MIN_PROBE_SIZE,
+) -> AsyncPager[T]:
+    """Return a pager over the one list that *fetch* reads."""
+
+    async def open_sources() -> Sequence[ListSource[T]]:
+        told = telling(context, operation, fetch)
+        return (ListSource(name=operation, fetch=told, identity=identity, min_probe_size=min_probe_size),)
+
+    return pager_over(context, open_sources, options)
+
+
+def telling(
+    context: Context, operation: str, fetch: Callable[[int, int], Awaitable[Page[T]]]
+) -> Callable[[int, int], Awaitable[Page[T]]]:
+    """Return a *fetch* that also tells the event hook of each page."""
+
+    async def fetch_and_tell(offset: int, limit: int) -> Page[T]:
+        page = await fetch(offset, limit)
+        context.transport.emit(PageRead(operation=operation, offset=offset, items=len(page.items), count=page.count))
+        return page
+
+    return fetch_and_tell
+
+
+def pager_over(
+    context: Context,
+    open_sources: Callable[[], Awaitable[Sequence[ListSource[T]]]],
+    options: PagerOptions,
+    *,
+    keep: Callable[[T], bool] | None = None,
+) -> AsyncPager[T]:
+    """Return a pager over lists that are opened when its first item is asked for."""
+    pages = ListPages(open_sources, options, cache=context.offsets, dialect=context.dialect)
+    return AsyncPager(PageReader(pages.next, options, keep=keep))
