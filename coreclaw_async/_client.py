@@ -131,45 +131,28 @@ class AsyncCoreClaw:
         _check_kind("http_client", http_client, httpx.AsyncClient)
         _check_kind("transport", transport, httpx.AsyncBaseTransport)
         _check_kind("callbacks", callbacks, CallbackHub)
-        _check_options(retry, poll_schedule, on_event)
+        options = _Options(
+            credentials=credentials,
+            timeout=timeout,
+            retry=RetryPolicy() if retry is None else retry,
+            max_response_bytes=max_response_bytes,
+            offset_dialect=offset_dialect,
+            poll_schedule=PollSchedule() if poll_schedule is None else poll_schedule,
+            on_event=on_event,
+        )
         connections = Connections(
             base_url=_find_base_url(base_url, credentials),
             max_connections=check_int("max_connections", max_connections, lowest=1),
             http_client=http_client,
             transport=transport,
         )
-        settings = Settings(
-            credentials=credentials,
-            timeout=check_seconds("timeout", timeout),
-            retry=RetryPolicy() if retry is None else retry,
-            max_response_bytes=check_int("max_response_bytes", max_response_bytes, lowest=1),
-            on_event=on_event,
-        )
-        clock = SystemClock() if clock is None else clock
-        known = KnownIds()
-        poller = RunPoller(clock)
-        hub_link = None if callbacks is None else HubLink(callbacks, known, clock)
-        if hub_link is not None:
-            hub_link.serve(poller)
         self._is_copy = False
-        sender = Transport(connections, settings, clock, RateGate(clock))
-        dialect = _checked_dialect(offset_dialect, credentials)
-        self._set_up(
-            Context(
-                transport=sender,
-                offsets=OffsetCache(clock),
-                dialect=dialect,
-                schedule=PollSchedule() if poll_schedule is None else poll_schedule,
-                known=known,
-                poller=poller,
-                shared_transport=sender,
-                shared_dialect=dialect,
-                hub_link=hub_link,
-                slots=SlotLine(clock),
-            )
-        )
+        clock = SystemClock() if clock is None else clock
+        self._set_up(options, connections, _new_context(options, connections, clock, callbacks))
 
-    def _set_up(self, context: Context) -> None:
+    def _set_up(self, options: _Options, connections: Connections, context: Context) -> None:
+        self._options = options
+        self._connections = connections
         self._context = context
         self.account = AsyncAccount(context)
         self.proxies = AsyncProxies(context)
@@ -180,13 +163,12 @@ class AsyncCoreClaw:
         self.run_queue = AsyncRunQueue(context)
 
     def __repr__(self) -> str:
-        transport = self._context.transport
-        return f"AsyncCoreClaw(base_url={str(transport.connections.base_url)!r}, {transport.settings.credentials!r})"
+        return f"AsyncCoreClaw(base_url={str(self._connections.base_url)!r}, {self._options.credentials!r})"
 
     @property
     def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 when nothing is under way."""
-        return self._context.transport.connections.connections_in_use
+        return self._connections.connections_in_use
 
     def with_options(
         self,
@@ -209,46 +191,23 @@ class AsyncCoreClaw:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range.
         """
-        context = self._context
-        transport = context.transport
-        credentials = transport.settings.credentials
-        if api_key is not None or auth is not None:
-            try:
-                credentials = credentials.but_with(api_key, auth)
-            finally:
-                api_key = None  # A traceback with local variables would show it.
-        _check_options(retry, poll_schedule, on_event)
-        is_other_key = credentials is not transport.settings.credentials
-        changes: dict[str, Any] = {"credentials": credentials}
-        if timeout is not None:
-            changes["timeout"] = check_seconds("timeout", timeout)
-        if retry is not None:
-            changes["retry"] = retry
-        if max_response_bytes is not None:
-            changes["max_response_bytes"] = check_int("max_response_bytes", max_response_bytes, lowest=1)
-        if on_event is not None:
-            changes["on_event"] = on_event
-        # Another key may be another account, whose lists hold other runs.
-        poller = RunPoller(transport.clock) if is_other_key else context.poller
-        if context.hub_link is not None:
-            context.hub_link.serve(poller)
-        settings = attrs.evolve(transport.settings, **changes)
-        sender = transport.with_settings(settings)
-        dialect = context.dialect if offset_dialect is None else _checked_dialect(offset_dialect, credentials)
+        changes: dict[str, Any] = {
+            "timeout": timeout,
+            "retry": retry,
+            "max_response_bytes": max_response_bytes,
+            "offset_dialect": offset_dialect,
+            "poll_schedule": poll_schedule,
+            "on_event": on_event,
+        }
+        try:
+            if api_key is not None or auth is not None:
+                changes["credentials"] = self._options.credentials.but_with(api_key, auth)
+        finally:
+            api_key = None  # A traceback with local variables would show it.
+        options = attrs.evolve(self._options, **{name: new for name, new in changes.items() if new is not None})
         copy = object.__new__(type(self))
         copy._is_copy = True
-        copy._set_up(
-            attrs.evolve(
-                context,
-                transport=sender,
-                dialect=dialect,
-                schedule=context.schedule if poll_schedule is None else poll_schedule,
-                poller=poller,
-                shared_transport=sender if is_other_key else context.shared_transport,
-                shared_dialect=dialect if is_other_key else context.shared_dialect,
-                slots=SlotLine(transport.clock) if is_other_key else context.slots,
-            )
-        )
+        copy._set_up(options, self._connections, _copied_context(self._context, options))
         return copy
 
     def batch(
@@ -318,7 +277,7 @@ class AsyncCoreClaw:
         if not self._is_copy:
             if self._context.hub_link is not None:
                 self._context.hub_link.leave()
-            await self._context.transport.connections.aclose()
+            await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -337,11 +296,84 @@ def _check_kind(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
 
 
-def _check_options(retry: object, poll_schedule: object, on_event: object) -> None:
-    _check_kind("retry", retry, RetryPolicy)
-    _check_kind("poll_schedule", poll_schedule, PollSchedule)
-    if on_event is not None and not callable(on_event):
-        raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
+@attrs.frozen(kw_only=True)
+class _Options:
+    """What a light copy may change; checked here, for a client and for each copy of it."""
+
+    credentials: Credentials
+    timeout: float
+    retry: RetryPolicy
+    max_response_bytes: int
+    offset_dialect: OffsetDialect
+    poll_schedule: PollSchedule
+    on_event: EventHook | None
+
+    def __attrs_post_init__(self) -> None:
+        check_seconds("timeout", self.timeout)
+        _check_kind("retry", self.retry, RetryPolicy)
+        check_int("max_response_bytes", self.max_response_bytes, lowest=1)
+        if self.offset_dialect not in get_args(OffsetDialect):
+            shown = self.credentials.shown(self.offset_dialect)
+            raise ConfigurationError(f"offset_dialect must be one of {', '.join(get_args(OffsetDialect))}, not {shown}")
+        _check_kind("poll_schedule", self.poll_schedule, PollSchedule)
+        if self.on_event is not None and not callable(self.on_event):
+            raise TypeError(f"on_event must be callable, not {type(self.on_event).__name__}")
+
+    def settings(self) -> Settings:
+        """Return what the transport has to know of them."""
+        return Settings(
+            credentials=self.credentials,
+            timeout=float(self.timeout),
+            retry=self.retry,
+            max_response_bytes=self.max_response_bytes,
+            on_event=self.on_event,
+        )
+
+
+def _new_context(options: _Options, connections: Connections, clock: Clock, callbacks: CallbackHub | None) -> Context:
+    """Return the context of a new client."""
+    known = KnownIds()
+    poller = RunPoller(clock)
+    hub_link = None if callbacks is None else HubLink(callbacks, known, clock)
+    if hub_link is not None:
+        hub_link.serve(poller)
+    transport = Transport(connections, options.settings(), clock, RateGate(clock))
+    return Context(
+        transport=transport,
+        offsets=OffsetCache(clock),
+        dialect=options.offset_dialect,
+        schedule=options.poll_schedule,
+        known=known,
+        poller=poller,
+        shared_transport=transport,
+        shared_dialect=options.offset_dialect,
+        hub_link=hub_link,
+        slots=SlotLine(clock),
+    )
+
+
+def _copied_context(context: Context, options: _Options) -> Context:
+    """Return the context of a light copy; what many calls share stays shared, unless the key is another one."""
+    is_other_key = options.credentials is not context.settings.credentials
+    copied = attrs.evolve(
+        context,
+        transport=context.transport.with_settings(options.settings()),
+        dialect=options.offset_dialect,
+        schedule=options.poll_schedule,
+    )
+    if not is_other_key:
+        return copied
+    # Another key may be another account, whose lists hold other runs.
+    poller = RunPoller(context.clock)
+    if context.hub_link is not None:
+        context.hub_link.serve(poller)
+    return attrs.evolve(
+        copied,
+        poller=poller,
+        shared_transport=copied.transport,
+        shared_dialect=copied.dialect,
+        slots=SlotLine(context.clock),
+    )
 
 
 def _environment(name: str) -> str | None:
@@ -391,10 +423,3 @@ def _parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.UR
             f"{name} must be what stands before /api/v2, which is added: {wanted}, not {credentials.shown(value)}"
         )
     return url
-
-
-def _checked_dialect(value: OffsetDialect, credentials: Credentials) -> OffsetDialect:
-    if value not in get_args(OffsetDialect):
-        words = ", ".join(get_args(OffsetDialect))
-        raise ConfigurationError(f"offset_dialect must be one of {words}, not {credentials.shown(value)}")
-    return value

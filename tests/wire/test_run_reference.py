@@ -18,7 +18,8 @@ TABLE = [operation for operation in vars(run_paths).values() if isinstance(opera
 @pytest.mark.parametrize("operation", TABLE, ids=lambda operation: operation.by_id)
 def test_name_of_a_run_chooses_the_documented_operation_and_its_path(operation: RunOperation) -> None:
     names = (operation.by_id, *(operation.last or ()))
-    for name, run in zip(names, (RUN_ID, LAST, LAST_OF_WORKER), strict=False):
+    runs: tuple[RunRef, ...] = (RUN_ID, LAST, LAST_OF_WORKER)
+    for name, run in zip(names, runs, strict=False):
         request = run_request(operation, run)
 
         assert request.operation == name
