@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "endurance: takes long, or kills processes; one Python runs it")
     config.addinivalue_line("markers", "any_backend: the backend makes no difference; runs on asyncio alone")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
+    config.addinivalue_line("markers", "backends_in_turn: each of several cases runs on one backend, in turn")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,6 +52,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     slow = getattr(metafunc.module, "SLOW_BACKENDS", ())  # What a module leaves to the endurance run.
     values = [pytest.param(kind, marks=pytest.mark.endurance) if kind in slow else kind for kind in kinds]
     metafunc.parametrize("anyio_backend", values, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave each case of a test marked ``backends_in_turn`` to one backend, where there are enough cases for all."""
+    backends: dict[str, dict[str, int]] = {}
+    cases: dict[str, dict[str, int]] = {}
+    for item in items:
+        test, case, backend = _parts_of(item)
+        backends.setdefault(test, {}).setdefault(backend, len(backends[test]))
+        cases.setdefault(test, {}).setdefault(case, len(cases[test]))
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        test, case, backend = _parts_of(item)
+        count = len(backends[test])
+        is_in_turn = item.get_closest_marker("backends_in_turn") is not None and len(cases[test]) >= count
+        is_mine = not is_in_turn or backends[test][backend] == _turn(cases[test][case], count)
+        (kept if is_mine else left).append(item)
+    if left:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left)
+
+
+def _parts_of(item: pytest.Item) -> tuple[str, str, str]:
+    """Return a test's name, the id of its case without the backend, and the backend."""
+    test, _, case = item.nodeid.partition("[")
+    callspec = getattr(item, "callspec", None)
+    backend = "" if callspec is None else str(callspec.params.get("anyio_backend", ""))
+    return test, case.replace(backend, "", 1), backend
+
+
+def _turn(index: int, count: int) -> int:
+    """Return whose turn a case is; no two parameters go round in step with the backends."""
+    turn = 0
+    while index and count > 1:
+        index, digit = divmod(index, count)
+        turn += digit
+    return turn % count
 
 
 @pytest.fixture

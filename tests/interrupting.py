@@ -1,11 +1,13 @@
-"""Ctrl-C in the middle of a test, at a moment that the test chooses."""
+"""Ctrl-C, or a cancellation, in the middle of a test, when something has happened."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import anyio
 
 
 @contextlib.contextmanager
@@ -27,3 +29,19 @@ def interrupt_once(is_time: Callable[[], object]) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
+
+
+@contextlib.asynccontextmanager
+async def cancelling_once(is_time: Callable[[], object]) -> AsyncIterator[anyio.CancelScope]:
+    """Yield a scope that is cancelled when *is_time* is true."""
+    scope = anyio.CancelScope()
+
+    async def watch() -> None:
+        while not is_time():
+            await anyio.sleep(0.005)
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        yield scope
+        group.cancel_scope.cancel()

@@ -21,7 +21,7 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, faults
 
-pytestmark = pytest.mark.endurance
+pytestmark = [pytest.mark.endurance, pytest.mark.backends_in_turn]
 
 WORKER = "coreclaw/google-maps-scraper"
 WORKER_LISTS = ["listStore", "listWorkers"]

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coreclaw_async import errors
@@ -150,6 +150,7 @@ def test_drawn_codes_are_those_of_the_docstring(kind: type[CoreClawError]) -> No
     assert set(drawn) == set(re.findall(r"\b\d{5}\b", inspect.getdoc(kind) or ""))
 
 
+@settings(max_examples=50)
 @given(any_error())
 def test_pickles_and_copies_have_all_attributes(error: CoreClawError) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
@@ -182,6 +183,7 @@ def test_error_crosses_to_another_process_and_back() -> None:
     assert (twin.log, twin.__notes__) == (("a", "b"), ["seen in batch 7"])
 
 
+@settings(max_examples=50)
 @given(any_error())
 def test_text_is_one_line_with_message_and_ids_and_without_details(error: CoreClawError) -> None:
     error.details = "SECRET"

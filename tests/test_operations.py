@@ -19,6 +19,8 @@ from coreclaw_async import LastRun, RetryPolicy
 from coreclaw_async.events import Event, RequestSent
 from coreclaw_async.testing import FakeService, RealClock, RecordedRequest
 
+pytestmark = pytest.mark.backends_in_turn
+
 CONTRACT = Path(__file__).parent.parent.parent / "shared" / "contract" / "openapi.json"
 WORKER = "coreclaw/google-maps-scraper"
 AS_PATH = "coreclaw~google-maps-scraper"

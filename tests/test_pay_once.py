@@ -13,6 +13,7 @@ import pytest
 import trustme
 from documented_operations import BY_NAME, OPERATIONS, PAID_ONCE, REPEATABLE, envelope
 from either_client import AsyncCoreClaw
+from interrupting import cancelling_once
 from ways import WAYS, client_by
 
 from coreclaw_async import LastRun, OutcomeUnknownError, RateLimitedError, RetryPolicy
@@ -20,6 +21,8 @@ from coreclaw_async.errors import CoreClawError, RequestNotSentError, RunOperati
 from coreclaw_async.events import StartUnknown
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
+
+pytestmark = pytest.mark.backends_in_turn
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -229,8 +232,9 @@ async def test_cancelling_a_call_that_has_left_names_what_it_paid_for(call: Call
 
     with service.serve() as server:
         async with AsyncCoreClaw(service.api_key, base_url=server.url, on_event=events.append) as client:
-            with pytest.raises(OutcomeUnknownError) as caught, anyio.move_on_after(0.3):
-                await call.make(client, service)
+            async with cancelling_once(lambda: call.count(service) == 1) as scope:
+                with scope, pytest.raises(OutcomeUnknownError) as caught:
+                    await call.make(client, service)
             assert client.connections_in_use == 0
 
     assert call.count(service) == 1
@@ -758,8 +762,11 @@ async def test_a_look_that_takes_too_long_is_given_up() -> None:
     service = FakeService()
     service.faults.add(faults.stall(), operation="runWorker")
     service.faults.add(faults.stall(), operation="listWorkerRuns")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught, anyio.move_on_after(0.05):
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        cancelling_once(lambda: service.runs_created == 1) as scope,
+    ):
+        with scope, pytest.raises(OutcomeUnknownError) as caught:
             await client.workers.start_run(WORKER, INPUT)
 
     assert caught.value.candidates is None

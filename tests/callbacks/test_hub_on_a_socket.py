@@ -175,7 +175,7 @@ def test_ten_megabytes_are_refused_and_the_server_goes_on() -> None:
             assert sender.post(url, content=BODY).status_code == 204
 
 
-def test_fifty_connections_at_once_are_heard_once_each() -> None:
+def test_twenty_connections_at_once_are_heard_once_each() -> None:
     with served(lambda hub: hub, "") as hub:
         told: list[tuple[str, str | None]] = []
 
@@ -185,22 +185,23 @@ def test_fifty_connections_at_once_are_heard_once_each() -> None:
 
         listener = Listener()
         hub.join(listener)
-        urls = [hub.new_url() for _ in range(50)]
+        urls = [hub.new_url() for _ in range(20)]
 
         def send(url: str) -> set[int]:
             with httpx.Client(trust_env=False) as sender:
-                return {sender.post(url, content=BODY).status_code for _ in range(5)}
+                return {sender.post(url, content=BODY).status_code for _ in range(3)}
 
-        with ThreadPoolExecutor(50) as pool:
+        with ThreadPoolExecutor(20) as pool:
             assert set().union(*pool.map(send, urls)) == {204}
         assert sorted(told) == sorted((url, RUN) for url in urls)
 
 
-@pytest.mark.parametrize(("lost", "delay"), [(False, 60.0), (True, 2.0)])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(("lost", "delay"), [(False, 60.0), (True, 1.0)])
 async def test_runs_end_at_once_by_callbacks_over_a_socket_and_by_the_schedule_without(
     lost: bool, delay: float
 ) -> None:
-    service = FakeService(clock=RealClock(), default_script=RunScript(rows=1, duration=0.7))
+    service = FakeService(clock=RealClock(), default_script=RunScript(rows=1, duration=0.4))
     service.callback_plan = CallbackPlan(lost=lost, copies=2, shuffle=True)
     schedule = PollSchedule(delays=(delay,), jitter=0.0)
     late: list[float] = []
@@ -211,7 +212,7 @@ async def test_runs_end_at_once_by_callbacks_over_a_socket_and_by_the_schedule_w
                 started = await client.workers.start_run(WORKER, {"keywords": ["coffee"]})
                 began = time.monotonic()
                 await client.runs.wait(started)
-                late.append(time.monotonic() - began - 0.7)
+                late.append(time.monotonic() - began - 0.4)
 
             async with anyio.create_task_group() as group:
                 for _ in range(9):

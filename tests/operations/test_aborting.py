@@ -9,13 +9,15 @@ import anyio
 import httpx
 import pytest
 from either_client import AsyncCoreClaw
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coreclaw_async
 from coreclaw_async import AbortedRun, LastRun, NotFoundError, OutcomeUnknownError, RunOperationError, RunRef
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
+
+pytestmark = pytest.mark.backends_in_turn
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -192,6 +194,7 @@ MEMBERS = [
 ]  # fmt: skip
 
 
+@settings(max_examples=50)
 @given(
     data=JSON | st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=5),
     run=st.sampled_from([RUN, LastRun(), LastRun("owner/name")]),

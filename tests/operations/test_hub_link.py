@@ -16,6 +16,8 @@ from coreclaw_async import AsyncCoreClaw, CallbackHub, LastRun, OutcomeUnknownEr
 from coreclaw_async.events import StartReconciled, StartUnknown
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
 
+pytestmark = pytest.mark.backends_in_turn
+
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 SELDOM = PollSchedule(delays=(600.0,), jitter=0.0)
@@ -46,11 +48,11 @@ def joined(service: FakeService, hub: CallbackHub, **options: Any) -> AsyncCoreC
 
 @asynccontextmanager
 async def delivering(service: FakeService) -> AsyncIterator[None]:
-    """Have the service send what is due each tenth of a second."""
+    """Have the service send what is due each second."""
 
     async def deliver() -> None:
         while True:
-            await service.clock.sleep(0.1)
+            await service.clock.sleep(1.0)
             await service.deliver_callbacks()
 
     async with anyio.create_task_group() as group:
@@ -317,6 +319,7 @@ async def test_a_refusal_after_which_a_run_may_exist_is_settled_too(
     assert (caught.value.run_id, caught.value.candidates) == (None, ())
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_unknown_starts_are_remembered_only_so_far(service: FakeService, hub: CallbackHub) -> None:
     async with joined(service, hub) as client:
         joined_hub = client._context.hub_link

@@ -13,6 +13,8 @@ from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._paging.seen import SeenKeys
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+pytestmark = pytest.mark.backends_in_turn
+
 WORKER = "coreclaw/google-maps-scraper"
 EAST = dt.timezone(dt.timedelta(hours=8))
 
@@ -226,6 +228,7 @@ def test_the_first_and_the_latest_keys_are_remembered() -> None:
     assert not seen.began_with(0, [])
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_long_list_that_does_not_add_up_is_not_read_again(service: FakeService) -> None:
     """Beyond 20,000 items nobody remembers which were handed out, so a second pass could not leave them out."""
 
@@ -245,6 +248,7 @@ async def test_a_long_list_that_does_not_add_up_is_not_read_again(service: FakeS
     assert taken == 20_100
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_list_without_end_is_an_error() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         page = int(request.url.params["offset"])

@@ -26,6 +26,8 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+pytestmark = pytest.mark.backends_in_turn
+
 WORKER = "coreclaw/google-maps-scraper"
 
 
@@ -331,12 +333,13 @@ async def test_page_that_cannot_be_read_beside_the_state_is_an_error(
 
 
 @pytest.mark.parametrize("slug", ["last", "", None])
-async def test_last_run_that_cannot_be_named_is_an_invalid_answer(slug: str | None) -> None:
+async def test_last_run_that_cannot_be_named_is_an_invalid_answer(service: FakeService, slug: str | None) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         data = {"slug": slug, "status": "succeeded"}
         return httpx.Response(200, json={"code": 0, "message": "success", "data": data})
 
-    async with AsyncCoreClaw("key", transport=httpx.MockTransport(answer), timeout=2.0) as client:
+    transport = httpx.MockTransport(answer)
+    async with AsyncCoreClaw("key", transport=transport, clock=service.clock, timeout=2.0) as client:
         with pytest.raises(InvalidResponseError):
             await client.runs.iterate_results(LastRun()).collect()
 

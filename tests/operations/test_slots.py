@@ -9,6 +9,8 @@ from either_client import AsyncCoreClaw
 from coreclaw_async import ConcurrencyLimitError, WaitTimeoutError
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+pytestmark = pytest.mark.backends_in_turn
+
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 

@@ -24,6 +24,8 @@ from coreclaw_async import (
 from coreclaw_async.events import RunChanged
 from coreclaw_async.testing import FakeService, RunScript, faults
 
+pytestmark = pytest.mark.backends_in_turn
+
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 STEADY = PollSchedule(jitter=0.0)
@@ -62,6 +64,7 @@ async def test_looks_come_at_2_5_10_15_seconds(service: FakeService) -> None:
     assert times[-1] == 62
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_an_hour_passes_at_once(client: AsyncCoreClaw, service: FakeService) -> None:
     script(service, duration=3600)
 

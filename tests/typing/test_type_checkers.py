@@ -14,6 +14,9 @@ import pytest
 
 import coreclaw_async
 
+# What one process of a type checker takes.
+pytestmark = pytest.mark.endurance
+
 USES = Path(__file__).with_name("uses_of_the_api.py")
 WHERE_THE_PACKAGE_IS = Path(coreclaw_async.__file__).parents[1]
 PYRIGHT_SETTINGS = {
