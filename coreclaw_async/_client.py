@@ -64,9 +64,9 @@ class AsyncCoreClaw:
 
     Attributes:
         account: The account behind the key.
-        proxies: Where the proxies are.
+        proxies: The regions of the proxies.
         store: The public store of workers.
-        workers: The own workers, and starting any.
+        workers: Your own workers, and starting any worker.
         tasks: Saved tasks.
         runs: Runs, their logs and rows.
         run_queue: Runs that wait to be activated.
@@ -96,10 +96,9 @@ class AsyncCoreClaw:
         Args:
             api_key: The key; None for the environment's ``CORECLAW_API_KEY``, unless that is blank. Without one only
                 the three public operations work (store, proxy regions, input schemas), which never send it.
-            base_url: Where the service is: what stands before ``/api/v2``, with a port or a path where it has one. None
-                for the environment's ``CORECLAW_BASE_URL``, unless that is blank, else
-                ``https://openapi.coreclaw.com``.
-            auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
+            base_url: Where the service is: the URL up to ``/api/v2``, with a port or a path where it has one. None for
+                the environment's ``CORECLAW_BASE_URL``, unless that is blank, else ``https://openapi.coreclaw.com``.
+            auth: How the key is sent: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it is then part of
                 URLs).
             timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
             retry: How often and how patiently a request is retried, where that is safe.
@@ -107,14 +106,14 @@ class AsyncCoreClaw:
             max_response_bytes: Largest answer that is read, unpacked, 1 or more.
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
                 ``page``.
-            poll_schedule: When a run that is waited for is looked at.
+            poll_schedule: When to look at a run that is waited for.
             http_client: Your own httpx client, used instead of the built-in connections. You close it.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
-                Whether a start has left is believed of httpx's own transports alone, and of those whose attribute
+                Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
-            callbacks: The hub that the service's callbacks come to: each start then carries a URL of its own, a
-                callback ends a wait sooner, and settles a start whose answer was lost.
-            on_event: Called with each event (`coreclaw_async.events`); must return soon, its errors are logged only.
+            callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
+                callback ends a wait sooner and settles a start whose answer was lost.
+            on_event: Called with each event (`coreclaw_async.events`); must return soon. Its errors are only logged.
             clock: Where time comes from; for tests, together with a `FakeService`.
 
         Raises:
@@ -147,12 +146,11 @@ class AsyncCoreClaw:
             transport=transport,
         )
         self._is_copy = False
-        clock = SystemClock() if clock is None else clock
-        self._set_up(options, connections, _new_context(options, connections, clock, callbacks))
-
-    def _set_up(self, options: _Options, connections: Connections, context: Context) -> None:
         self._options = options
         self._connections = connections
+        self._set_up(_new_context(options, connections, SystemClock() if clock is None else clock, callbacks))
+
+    def _set_up(self, context: Context) -> None:
         self._context = context
         self.account = AsyncAccount(context)
         self.proxies = AsyncProxies(context)
@@ -207,7 +205,9 @@ class AsyncCoreClaw:
         options = attrs.evolve(self._options, **{name: new for name, new in changes.items() if new is not None})
         copy = object.__new__(type(self))
         copy._is_copy = True
-        copy._set_up(options, self._connections, _copied_context(self._context, options))
+        copy._options = options
+        copy._connections = self._connections
+        copy._set_up(_copied_context(self._context, options))
         return copy
 
     def batch(
@@ -234,25 +234,24 @@ class AsyncCoreClaw:
                 ``postgresql://...`` (several machines; extra ``postgres``; not on trio; a failover needs synchronous
                 replication, else it loses runs), or ``memory`` (gone with the block). Holds the inputs, and of the key
                 a hash only.
-            exclusive: Whether nobody else starts runs of these workers: a start whose answer was lost is then settled
-                by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
-                explains.
-            on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold`` it for
+            exclusive: Whether nobody else starts runs of these workers. A start whose answer was lost is then settled
+                by the list of runs; otherwise it is held. This is no longer relied on once unexplained runs are seen.
+            on_ambiguous: What to do with an item when nobody can tell whether it has a run: ``hold`` it for
                 the batch's ``resolve``, let it ``fail``, or ``resubmit`` it, which may pay twice.
             settle_times: When a lost start counts as settled.
             shard: The part of the batch to run; None for all of it.
-            max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started:
-                it is kept in the ledger, and counts from the first run of the batch. A run counts as much as the
-                dearest so far while its cost is unknown, and no more go on at once than have ended before with a known
-                cost. So it is exceeded only by what those in flight cost more than the dearest before. None for what
-                an earlier call has said.
-            patience: For how many seconds since the first failure in a row the batch goes on trying while the service
-                cannot be used, or its ledger in Postgres; 0 or more. The default outlasts the outages that its
-                operators tell of.
-            account: What you call the account: printable, 1 to 500 letters, and not its key. All keys that come with
-                the same name share the batches of the account, what is open of each worker, and what is known of it,
-                so that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was
-                begun without a name gets one when it is opened with it and the key that it was begun with.
+            max_spend: US dollars above 0 that all runs of the batch together may cost, from its first run on and in all
+                processes, as it is kept in the ledger. While the cost of a run is unknown, it counts as much as the
+                most expensive run so far; and no more runs are in flight than have ended with a known cost. So the
+                limit is exceeded only when runs in flight cost more than the most expensive one before. None for the
+                limit that an earlier call has set.
+            patience: For how many seconds, since the first failure in a row, to retry while the service, or a ledger in
+                Postgres, cannot be used; 0 or more. The default outlasts the outages that the service's operators have
+                reported.
+            account: Your name for the account: printable, 1 to 500 letters, and not its key. All keys that are given
+                with the same name share the account's batches, open starts and what is known about its workers, so that
+                a new key continues where the old one stopped. None for a hash of the key. A batch that was begun
+                without a name gets one when it is opened with a name and the key that it was begun with.
 
         Raises:
             ValueError: An argument is out of range.
@@ -273,7 +272,7 @@ class AsyncCoreClaw:
         )
 
     async def aclose(self) -> None:
-        """Close the connections; a caller's own httpx client stays open. A second call does nothing."""
+        """Close the connections, but not an httpx client of yours. A second call does nothing."""
         if not self._is_copy:
             if self._context.hub_link is not None:
                 self._context.hub_link.leave()
@@ -420,6 +419,6 @@ def _parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.UR
     if versioned is not None:
         wanted = credentials.shown(str(url)[: versioned.start()])
         raise ConfigurationError(
-            f"{name} must be what stands before /api/v2, which is added: {wanted}, not {credentials.shown(value)}"
+            f"{name} must be the URL up to /api/v2, which is added: {wanted}, not {credentials.shown(value)}"
         )
     return url

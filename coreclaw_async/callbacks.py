@@ -29,25 +29,26 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 # Now, until July 2026, and in the first version of the API (docs, api/callbacks).
 _ID_MEMBERS = ("run_slug", "run_id")
 _STATUS_MEMBERS = ("run_status", "status")
-_MAX_WORDS = 16
+_MAX_STATUSES = 16
+_MAX_STATUS_LETTERS = 16
 
 
 class CallbackListener(Protocol):
     """A client that is joined to a hub."""
 
     def called_back(self, url: str, run_id: str | None) -> None:
-        """Record a callback to *url* about the run, if it is known; called in any thread, must return soon."""
+        """Record a callback to *url* about the run, if that is known; called in any thread, must return soon."""
         ...
 
 
 @attrs.define
 class _Entry:
-    """One URL: what it hides, and what came of it."""
+    """One URL: its secret, and what is known about its run."""
 
     secret: str
     run_id: str | None = None
     queue_id: str | None = None
-    words: set[str] = attrs.field(factory=set[str])
+    statuses: set[str] = attrs.field(factory=set[str])
 
 
 class CallbackHub:
@@ -56,11 +57,11 @@ class CallbackHub:
 
     Give it to `AsyncCoreClaw(callbacks=hub)` and serve it, as a plain ASGI app: alone, or mounted under a prefix in
     FastAPI, Starlette and the like. A callback is not trusted: it wakes the waits for its run, which then read the run
-    again. As each start has a URL of its own that nobody can guess, the callback also tells which run a start whose
-    answer was lost has brought about, and which run has come of a queue item.
+    again. As each start has a URL of its own that nobody can guess, the callback also tells which run was started by a
+    call whose answer was lost, and which run belongs to a queue item.
 
-    It may be used from any thread and event loop. It remembers its latest URLs only; a callback to one that is
-    forgotten is answered with 404, and costs the waits nothing but the slow end of their schedule.
+    It may be used from any thread and event loop. It remembers its latest URLs only; a callback to a forgotten one is
+    answered with 404, and the wait for its run then ends by the poll schedule.
     """
 
     def __init__(self, base_url: str, *, capacity: int = 100_000, max_body_bytes: int = 65_536) -> None:
@@ -96,7 +97,7 @@ class CallbackHub:
 
     def restore(self, url: str) -> bool:
         """
-        Know a URL again that a hub with the same base URL has made, for example before this process began.
+        Remember a URL that a hub with the same base URL has made, for example in an earlier process.
 
         Returns:
             Whether it is one of this hub's.
@@ -127,9 +128,9 @@ class CallbackHub:
 
     def bind(self, url: str, *, run_id: str | None = None, queue_id: str | None = None) -> None:
         """
-        Record what the start that carried *url* was answered with; clients do this.
+        Record the answer to the start that carried *url*; clients do this.
 
-        That outranks what callbacks say. A URL of somebody else's is left alone.
+        It outranks what callbacks say. A URL of another hub is ignored.
         """
         with self._lock:
             entry = self._find(url)
@@ -142,12 +143,12 @@ class CallbackHub:
                 self._queue_items[queue_id] = _last_segment(url).partition(".")[0]
 
     def join(self, listener: CallbackListener) -> None:
-        """Tell *listener* of each callback, for as long as somebody else keeps it; clients do this."""
+        """Tell *listener* of each callback, through a weak reference; clients do this."""
         with self._lock:
             self._listeners.add(listener)
 
     def leave(self, listener: CallbackListener) -> None:
-        """Tell *listener* of no more callbacks."""
+        """Stop telling *listener* of callbacks."""
         with self._lock:
             self._listeners.discard(listener)
 
@@ -156,7 +157,7 @@ class CallbackHub:
         Take a callback that was posted to *path*, and return the HTTP status to answer with.
 
         Args:
-            path: The path of the request; only its last segment counts, so that any prefix will do.
+            path: The path of the request; only its last segment counts, so any prefix will do.
             body: The body of the request.
 
         Returns:
@@ -200,7 +201,7 @@ class CallbackHub:
                 await _answer(send, self.handle(scope["path"], body))
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Return the body, or as much of it as shows that it is too large; None when the sender has gone."""
+        """Return the body, or enough of it to show that it is too large; None when the sender has gone."""
         length = dict(scope["headers"]).get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > self._max_body_bytes:
             return b" " * (self._max_body_bytes + 1)
@@ -253,7 +254,7 @@ def _check_base_url(value: str) -> str:
 
 
 def _take(entry: _Entry, payload: dict[str, Any]) -> bool:
-    """Put what a callback says into *entry*, and return whether it says anything new."""
+    """Record what a callback says in *entry*, and return whether it says anything new."""
     named = next((payload[name] for name in _ID_MEMBERS if isinstance(payload.get(name), str)), "")
     if not _RUN_ID.fullmatch(named) or named == "last":
         named = None
@@ -264,17 +265,17 @@ def _take(entry: _Entry, payload: dict[str, Any]) -> bool:
     elif named is not None and named != entry.run_id:
         logger.warning("a callback names another run than %s, whose URL it came to; it is not believed", entry.run_id)
     status = next((payload[name] for name in _STATUS_MEMBERS if payload.get(name) is not None), None)
-    word = str(status).lower()[:_MAX_WORDS]
     if status is None:
         return True
-    if word in entry.words or len(entry.words) >= _MAX_WORDS:
+    shown = str(status).lower()[:_MAX_STATUS_LETTERS]
+    if shown in entry.statuses or len(entry.statuses) >= _MAX_STATUSES:
         return is_new
-    entry.words.add(word)
+    entry.statuses.add(shown)
     return True
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Say that all is well at the start and at the end of a server."""
+    """Confirm the start and the end of a server."""
     while True:
         kind = (await receive())["type"]
         await send({"type": f"{kind}.complete"})

@@ -30,8 +30,8 @@ Every error of the package: one tree, plain data, picklable.
     ├── RunAbortedError             the run was aborted, or is being aborted
     ├── InputRejectedError          an input that is certain to fail, stopped before it costs anything
     ├── DownloadError               a file could not be fetched whole
-    ├── LedgerError                 the ledger of a batch cannot be used, or not any more
-    ├── BatchIncompleteError        a batch has come to an end, and some of its items have not
+    ├── LedgerError                 the ledger of a batch cannot be used, or no longer
+    ├── BatchIncompleteError        a batch can do nothing more, and some of its items have not ended
     │   └── BatchStoppedError       it starts no more runs: the balance or its budget is used up
     ├── BatchAbortError             some runs of a batch that was cancelled could not be aborted
     └── BatchConflictError          also a ValueError: a key was planned with another input
@@ -70,15 +70,15 @@ class CoreClawError(Exception):
         status_code: HTTP status of the answer, or None when there was none.
         code: Application code of the answer (api/error-codes), or None when there was none.
         request_id: The service's name for the request, for its support; or None.
-        details: The service's own diagnostics; may hold internals of a worker. Not in the text.
+        details: The service's own diagnostics, which may hold internals of a worker. Not part of the message.
         retry_after: Seconds the service asked to wait, or None.
         run_id: The run this error is about, where it is known.
-        candidates: Ids of what the request may have brought about: runs for a start, tasks or queue items for
-            the calls that make those. What a look had found before it broke, or before its time was up, is here
-            as well. Empty: a look saw everything and found none, which is no proof. None: nobody could tell, as
-            no look was made, or it found nothing and did not see everything.
-        may_have_taken_effect: Whether the service may have done what was asked. When it is true and the call
-            starts something that costs money, look before calling again.
+        candidates: Ids of what the request may have made: runs for a start, tasks or queue items for the calls that
+            make those. They include what a look had found before it failed or its time was up. Empty: a look saw
+            everything and found none, which is no proof. None: nobody can tell, because no look was made, or it found
+            nothing and did not see everything.
+        may_have_taken_effect: Whether the service may have done what was asked. If it is true and the call starts
+            something that costs money, look at the list of runs before you call again.
     """
 
     def __init__(
@@ -148,15 +148,15 @@ class OutcomeUnknownError(NoReplyError):
     """
     The request may have taken effect, and sending it again could pay a second time.
 
-    Raised instead of a second attempt for every call that starts a run, queues one or creates a task, when
-    its answer was lost, late, broken, a server failure, or the call was cancelled after it had left.
-    `candidates` holds the ids of what it may have brought about (`coreclaw_async.AsyncCoreClaw.runs`
-    ``find_started``): a hint to check, never a proof. `__cause__` is what was seen.
+    Raised instead of a second attempt for every call that starts a run, queues one or creates a task, when its answer
+    was lost, late, broken or a server failure, or the call was cancelled after it had left. `candidates` holds the ids
+    of what it may have made (`coreclaw_async.AsyncCoreClaw.runs` ``find_started``): a hint to check, never a proof.
+    `__cause__` is what was seen.
 
     Attributes:
-        callback_url: The URL of the client's `coreclaw_async.CallbackHub` that the request carried, or None. When its
-            callback came in time, `run_id` is the exact run; else the hub's ``run_id_of`` tells it later. As good as a
-            password, so it is not in the text.
+        callback_url: The URL of the client's `coreclaw_async.CallbackHub` that the request carried, or None. If its
+            callback came in time, `run_id` is the exact run; otherwise the hub's ``run_id_of`` tells it later. It is as
+            good as a password, so the message does not show it.
     """
 
     def __init__(self, message: str, **facts: Any) -> None:
@@ -174,7 +174,7 @@ class InvalidResponseError(CoreClawError):
 
 
 class ResponseTooLargeError(InvalidResponseError):
-    """The answer holds more bytes, unpacked, than the client's ``max_response_bytes``; it is not asked for again."""
+    """The answer holds more bytes, unpacked, than the client's ``max_response_bytes``; the request is not retried."""
 
 
 class ApiError(CoreClawError):
@@ -213,8 +213,8 @@ class RunOperationError(ApiError):
     """
     The service could not do this to the run: codes 50002 and 70002.
 
-    After a start, `may_have_taken_effect` is true: a run may exist all the same (api/error-codes does not
-    say), so look at `candidates` first.
+    After a start, `may_have_taken_effect` is true: a run may exist all the same (api/error-codes does not say), so look
+    at `candidates` first.
     """
 
 
@@ -228,16 +228,16 @@ class ServiceError(ApiError):
 
 class PaginationError(CoreClawError):
     """
-    The pages that came do not add up to one list, so the list is not passed off as whole.
+    The pages that came do not add up to one list, and a list with gaps is never returned as a whole one.
 
-    The iterator that raised it keeps its position: asked again, it looks for what is missing and goes on.
+    The iterator that raised it keeps its position: iterate again to look for what is missing.
 
     Attributes:
         collected: Items handed out before the error, by this call and by earlier ones.
         expected: Items the service said there are, or None.
         items: The items that the failed call had read and could not return: for ``collect()`` all that it had
-            collected, which the next call on the same iterator returns again. Empty where items are handed out one by
-            one or by page, as the caller has them already.
+            collected, which the next call on the same iterator returns again. Empty when items are returned one by one
+            or by page, as the caller has them already.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class PaginationError(CoreClawError):
 
 class RunNotFinishedError(PaginationError):
     """
-    The run goes on, so the rows that it has by now may not be all of them.
+    The run has not ended, so its rows so far may not be all of them.
 
     Attributes:
         run: The run as it was seen, or None.
@@ -278,16 +278,16 @@ class _RunError(CoreClawError):
 
 class WaitTimeoutError(_RunError, TimeoutError):
     """
-    The wait ended before the run did; the run goes on and costs what it costs.
+    The wait ended before the run did; the run goes on, and so does its cost.
 
-    The message names the last status; where nothing could be seen it says why and for how long, and `__cause__` is what
-    the last look failed with.
+    The message names the last status. If looks failed, it says why and for how long, and `__cause__` is the error of
+    the last one.
 
     Attributes:
         run: The run as it was last seen, or None when no look succeeded.
-        pending: Ids of all runs that were waited for and had not ended; `run_id` is the first of them. A last run that
-            could not be asked for has no id: it is not among them, and `run_id` is None when there are no others.
-        not_aborted: Ids of those of them that ``on_cancel="abort"`` could not abort.
+        pending: Ids of the runs that had not ended; `run_id` is the first of them. A `LastRun` whose id could not be
+            read is not among them, and `run_id` is None when there are no others.
+        not_aborted: Ids of those runs that ``on_cancel="abort"`` could not abort.
     """
 
     def __init__(
@@ -310,8 +310,8 @@ class RunFailedError(_RunError):
 
     Attributes:
         run: The run as it ended.
-        log: The last lines of its log that speak of errors, oldest first; empty when there are none or the
-            log could not be read.
+        log: The last error lines of its log, or its last lines when it has none, oldest first; empty when the log could
+            not be read.
     """
 
     def __init__(self, message: str, *, run_id: str, run: Run | None = None, log: Sequence[str] = ()) -> None:
@@ -325,8 +325,8 @@ class RunAbortedError(_RunError):
 
     Attributes:
         run: The run as it was last seen.
-        confirmed: False when the run was still ``aborting`` at the end of the grace time: the service may
-            never report more (api/run-lifecycle names no later status).
+        confirmed: False when the run was still ``aborting`` at the end of the grace time: the service may never report
+            more (api/run-lifecycle names no later status).
     """
 
     def __init__(self, message: str, *, run_id: str, run: Run | None = None, confirmed: bool = True) -> None:
@@ -354,19 +354,19 @@ DownloadReason: TypeAlias = Literal[
 
 class DownloadError(CoreClawError):
     """
-    A file could not be fetched whole from the storage host; no partial file stands under its final name.
+    A file could not be fetched whole from the storage host; no partial file is left under its final name.
 
-    `__cause__` is how the last attempt failed. Neither it nor the text holds the query of a signed URL.
+    `__cause__` is how the last attempt failed. Neither it nor the message holds the query of a signed URL.
 
     Attributes:
-        reason: ``expired``: the host took none of the URLs it was asked with (HTTP 403, 410). ``refused``: it answered
-            with another status that is no file. ``unreachable``: no connection to it. ``stalled``: it was silent for
-            longer than the client's ``timeout``. ``incomplete``: the file broke off. ``redirected``: the host sent the
-            client to another host, or in a circle. ``wrong-content``: a page for people or a packed file came.
-            ``rows-missing``: the file holds fewer rows than the run has. ``not-a-url``, ``insecure``: the service named
-            the file by something that is no URL, or by one without TLS.
-        status_code: HTTP status of the host's last answer, where that was the trouble; else None.
-        bytes_received: Bytes of the file that were there in the end, and were taken away.
+        reason: ``expired``: the host accepted none of the signed URLs (HTTP 403, 410). ``refused``: it answered with
+            another error status. ``unreachable``: no connection to it. ``stalled``: it was silent for longer than the
+            client's ``timeout``. ``incomplete``: the file broke off. ``redirected``: the host sent the client to
+            another host, or in a circle. ``wrong-content``: a web page or a compressed file came. ``rows-missing``: the
+            file holds fewer rows than the run has. ``not-a-url``, ``insecure``: what the service gave is not a URL, or
+            a URL without TLS.
+        status_code: HTTP status of the host's last answer, if that was the problem; else None.
+        bytes_received: Bytes of the file that had been received, and were removed.
     """
 
     def __init__(
@@ -385,17 +385,17 @@ class DownloadError(CoreClawError):
 
 class LedgerError(CoreClawError):
     """
-    The ledger of a batch cannot be used, or not any more; nothing is submitted that it has not recorded.
+    The ledger of a batch cannot be used, or no longer; no run is started that it has not recorded.
 
-    No ledger, another account's, one of a newer version, a full disk, a read-only folder, a file that was deleted or
-    replaced while it was open, a database that cannot be reached for longer than the batch has patience, or one behind
-    a pooler in transaction mode.
+    It is not a ledger, another account's or one of a newer version; the disk is full or the folder read-only; the file
+    was deleted or replaced while it was open; or the database could not be reached for longer than the batch's
+    ``patience``, or is behind a pooler in transaction mode.
     """
 
 
 class BatchConflictError(CoreClawError, ValueError):
     """
-    A key of the batch was planned before, with another worker, version or input; that item stays as it was planned.
+    A key of the batch was planned before with another worker, version or input; that item stays as it was.
 
     Attributes:
         key: The key.
@@ -412,11 +412,11 @@ class BatchConflictError(CoreClawError, ValueError):
 
 class BatchIncompleteError(CoreClawError):
     """
-    `AsyncBatch.run` can do nothing more, and some items have not come to their end; run it again.
+    `AsyncBatch.run` can do nothing more, and some items have not ended; run it again.
 
     Attributes:
         counts: Open items in each state: ``planned``, ``intent``, ``submitted``.
-        reasons: Why, for the first 100 of them of which that is known, by key.
+        reasons: Why they are open, by key, for the first 100 of which that is known.
     """
 
     def __init__(self, message: str, *, counts: Mapping[str, int], reasons: Mapping[str, str]) -> None:
@@ -427,13 +427,13 @@ class BatchIncompleteError(CoreClawError):
 
 class BatchStoppedError(BatchIncompleteError):
     """
-    The batch starts no more runs; those that had been started have ended, and what is left is planned as before.
+    The batch starts no more runs; those that it had started have ended, and the other items are still planned.
 
     Attributes:
-        reason: ``balance``: the service refused a start for it; or ``max_spend``.
+        reason: ``balance``: the service refused a start because of it; or ``max_spend``.
         left: Items that are still planned.
         spent: What the runs of the batch have cost so far, in US dollars.
-        balance: The account's balance, where it could be asked for, in US dollars.
+        balance: The account's balance in US dollars, or None when it could not be read.
     """
 
     def __init__(
@@ -456,10 +456,10 @@ class BatchStoppedError(BatchIncompleteError):
 
 class BatchAbortError(CoreClawError):
     """
-    The batch was cancelled, and all runs that could be aborted were; those named here may go on, and cost money.
+    The batch was cancelled, and the runs named here could not be aborted: they may go on and cost money.
 
     Attributes:
-        cancelled: Items that were planned and have been taken out.
+        cancelled: Planned items that were cancelled.
         not_aborted: Ids of the runs that could not be aborted.
         keys: The keys of their items, in the same order.
         reasons: Why each could not be aborted, in the same order.

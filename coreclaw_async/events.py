@@ -13,7 +13,7 @@ from coreclaw_async.models import Run
 @attrs.frozen(kw_only=True)
 class RequestSent:
     """
-    One attempt at a request came to its end, with an answer or without.
+    One attempt at a request has ended, with an answer or without.
 
     Attributes:
         operation: operationId of the published specification.
@@ -71,8 +71,8 @@ class StartUnknown:
 
     Attributes:
         operation: operationId of the published specification.
-        candidates: What it may have brought about; None when no look could be made.
-        run_id: The run itself, where the broken answer still named it.
+        candidates: Ids of what it may have made; None when no look could be made.
+        run_id: The run itself, when the broken answer still named it.
     """
 
     operation: str
@@ -82,12 +82,7 @@ class StartUnknown:
 
 @attrs.frozen(kw_only=True)
 class StartReconciled:
-    """
-    A callback named the run of a start that had been unknown.
-
-    Attributes:
-        run_id: The run.
-    """
+    """A callback named the run of a start whose outcome had been unknown."""
 
     run_id: str
 
@@ -98,8 +93,8 @@ class RunsPolled:
     Runs that are waited for were looked at together.
 
     Attributes:
-        due: Runs whose turn it was.
-        seen: Runs that were seen, those included that only happened to stand in a list that was read.
+        due: Runs that were due.
+        seen: Runs that were seen, including others that were in a list that was read.
         details: Requests for one run each.
         pages: Pages of lists of runs.
         failures: Requests of both kinds that failed.
@@ -147,13 +142,13 @@ class PageRead:
 @attrs.frozen(kw_only=True)
 class BatchItemChanged:
     """
-    An item of a batch has gone on, and its ledger knows.
+    An item of a batch has another state, which its ledger has recorded.
 
     Attributes:
         batch: Name of the batch.
-        key: The item's.
-        state: A word of `coreclaw_async.batch.BatchItemState`.
-        previous: The one before.
+        key: The item's key.
+        state: A value of `coreclaw_async.ledger.BatchItemState`.
+        previous: The state before.
         attempt: Number of the attempt, from 1; 0 before the first.
         run_id: Its run, or None.
     """

@@ -98,6 +98,10 @@ MISTAKES: list[tuple[Callable[[Any], Any], list[str]]] = [
     (lambda c: c.runs.rerun(RUN, is_async="no"), ["is_async", "'no'"]),
     (lambda c: c.runs.rerun(RUN, callback_url="client.example.com"), ["callback_url"]),
     (lambda c: c.runs.rerun(RUN, callback_url="https://[x"), ["callback_url"]),
+    (
+        lambda c: c.runs.rerun(RUN, callback_url=f"https://x.test/{FakeService().api_key}"),
+        ["callback_url", "the API key"],
+    ),
     (lambda c: c.runs.abort(RUN, callback_url="ftp://x.test"), ["callback_url", "ftp"]),
     (lambda c: c.runs.list_page(start_time=BEFORE_1970, end_time=AWARE), ["start_time", "1970-01-01", "1969"]),
     (lambda c: c.runs.list_page(start_time=BEFORE_1970, end_time=BEFORE_1970), ["start_time", "1970-01-01"]),

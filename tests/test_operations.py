@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from documented_operations import BY_NAME
+from documented_operations import BY_NAME, answered, envelope
+from documented_operations import OPERATIONS as DOCUMENTED
+from documented_operations import Operation as DocumentedOperation
 from either_client import AsyncCoreClaw
 
 import coreclaw_async as cc
 from coreclaw_async import LastRun, RetryPolicy
 from coreclaw_async.events import Event, RequestSent
 from coreclaw_async.testing import FakeService, RealClock, RecordedRequest
-
-pytestmark = pytest.mark.backends_in_turn
 
 CONTRACT = Path(__file__).parent.parent.parent / "shared" / "contract" / "openapi.json"
 WORKER = "coreclaw/google-maps-scraper"
@@ -417,7 +417,30 @@ def test_the_operations_are_those_of_the_published_specification() -> None:
         assert len(ours.path.split("/")) == len(path.removeprefix("/api/v2").split("/"))
 
 
+def unread(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the members of an answer, and of what is in it, for which no model has an attribute."""
+    if attrs.has(type(value)):
+        yield from getattr(value, "extra", {}).items()
+        for field in attrs.fields(type(value)):
+            yield from unread(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for entry in value:
+            yield from unread(entry)
+
+
+def test_no_operation_is_twice_in_the_table() -> None:
+    assert len(BY_NAME) == len(DOCUMENTED)
+
+
+@pytest.mark.parametrize("operation", DOCUMENTED, ids=lambda operation: operation.name)
+async def test_documented_answer_is_read(operation: DocumentedOperation) -> None:
+    read = await answered(operation, envelope(operation.data))
+
+    assert dict(unread(read)) == {}
+
+
 @pytest.mark.endurance
+@pytest.mark.backends_in_turn
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_each_operation_over_a_real_socket(name: str) -> None:
     operation = OPERATIONS[name]

@@ -66,8 +66,8 @@ async def report_started(
     options = PagerOptions(page_size=MAX_LIMIT)
     current = runs_pager(context, options, runs)
     page = await current.next_page()
-    # Both moments are this machine's; the ids and months are the service's. Where nobody can tell how far the two
-    # clocks are apart, no time rules a run out. Whoever told the moments may have done so before the clock was set.
+    # *since* and *until* are by this machine's clock, ids and months by the service's. While their difference is not
+    # known, no run is ruled out by its time. This machine's clock may have been set since the caller read it.
     transport.local_time()
     difference = transport.connections.last_date.difference
     first = float("-inf") if difference is None else began + difference - steps.back - _SKEW_SECONDS
@@ -89,8 +89,8 @@ class _StartedLook:
     A look for runs of unknown starts.
 
     Attributes:
-        first: Earliest moment that a run can be of, in Unix seconds of the service.
-        last: Latest moment.
+        first: When such a run was made at the earliest, in Unix seconds of the service.
+        last: When it was made at the latest.
     """
 
     _context: Context
@@ -102,7 +102,7 @@ class _StartedLook:
     _was_cut: bool = attrs.field(default=False, init=False)
 
     async def read(self, pager: AsyncPager[Run], page: Page[Run] | None) -> None:
-        """Take *page* and the next ones, until the rest must be older than what is looked for, or there were five."""
+        """Take *page* and the next ones, up to five, until all later ones must be older than what is looked for."""
         pages = 0
         reached: float | None = float("inf")
         while page is not None:

@@ -1,4 +1,4 @@
-"""A client's side of a `CallbackHub`: what a callback tells a client, and which starts wait to be told."""
+"""A client's side of a `CallbackHub`: what a callback tells a client, and which starts wait for one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class HubLink:
     async def run_started_with(
         self, url: str, *, seconds: float, tell_later: Callable[[StartReconciled], None]
     ) -> str | None:
-        """Return the run whose callback came to *url* within *seconds*; if none did, tell of it when one does."""
+        """Return the run whose callback came to *url* in *seconds*, or None: a later one goes to *tell_later*."""
         with anyio.CancelScope() as scope:
             with self._lock:
                 self._waiting[url] = current_loop(), scope
@@ -84,5 +84,5 @@ class HubLink:
         return run_id
 
     def leave(self) -> None:
-        """Listen no longer."""
+        """Leave the hub."""
         self.hub.leave(self)

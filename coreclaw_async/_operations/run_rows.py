@@ -1,4 +1,4 @@
-"""The rows of a run: whole when it has ended, as they are so far, or as they come."""
+"""The rows of a run: all of an ended run, those so far of a running one, or each as it arrives."""
 
 from __future__ import annotations
 
@@ -27,12 +27,7 @@ _LAG_SECONDS = 30.0
 
 
 def must_be_finished(run: Run) -> Run:
-    """
-    Return *run*, which has ended.
-
-    Raises:
-        RunNotFinishedError: It has not.
-    """
+    """Return *run* if it has ended; raise RunNotFinishedError otherwise."""
     if not run.is_finished:
         raise RunNotFinishedError(
             f"run {run.run_id} has not ended (its status is {run.status}), so its rows so far may not be all: wait for"
@@ -47,25 +42,15 @@ async def finished_run(context: Context, run: RunRef, *, partial: bool = False) 
     """
     Return the run as it is now; a `Run` that has ended is returned as it is.
 
-    Args:
-        context: The client's context.
-        run: How it is named; `LastRun` is resolved here.
-        partial: Whether it may go on.
-
     Raises:
-        RunNotFinishedError: It goes on, and *partial* is false.
+        RunNotFinishedError: It has not ended, and *partial* is false.
     """
-    found = await _state_of(context, run)
-    return found if partial else must_be_finished(found)
-
-
-async def _state_of(context: Context, run: RunRef) -> Run:
     if isinstance(run, Run) and run.is_finished:
         return run
     found = await read_run(context, run)
     if isinstance(run, LastRun):
         id_of_last(found)
-    return found
+    return found if partial else must_be_finished(found)
 
 
 def row_identity(row: Row) -> Hashable | None:
@@ -82,9 +67,9 @@ class RunRows:
     Attributes:
         context: The client's context.
         run: How the run is named.
-        partial: Whether the rows so far are enough, of a run that goes on too.
+        partial: Whether the rows so far are enough while the run has not ended.
         follow: How to wait for further rows until the run has ended; None not to wait.
-        keeps_numbers: Whether numbers of rows stay as they are written (`ExactNumber`).
+        keeps_numbers: See `Request`.
     """
 
     context: Context
@@ -136,7 +121,7 @@ class RunRows:
                 self.context, self._run_id, offset=offset, limit=limit, keeps_numbers=self.keeps_numbers
             )
         except LastPageError as error:
-            # It came so again and again. To the scan it is empty, which ends no list that lacks a row of its count.
+            # Each attempt was answered like this. The scan gets an empty page, which ends no list that lacks rows.
             page = ResultPage(count=error.count, offset=offset, limit=limit)
         self._count = page.count or 0
         return page
@@ -151,7 +136,7 @@ class RunRows:
         self._is_begun = True
         if page.count is not None and state.result_count and page.count >= state.result_count:
             return page
-        # It may have been read before the last rows were there, and the run have ended in between.
+        # The page may have been read just before the last rows came and the run ended.
         return await self._read(offset, limit)
 
     async def _goes_on(self, rows: int) -> bool:
@@ -159,12 +144,12 @@ class RunRows:
         Wait for further rows, and return whether there may be any.
 
         Raises:
-            PaginationError: The run, or the last page that came, told of more rows than came for half a minute.
+            PaginationError: Half a minute has passed, and the run or its last page still counts more rows than came.
         """
         if self.follow is not None and self._state is None:
             await self._wait_for_news(rows, self.follow)
             return True
-        # The rows so far need not be all that the run has; its pages must hold what they count in any case.
+        # With *partial* the run may have more rows than came; its pages must always hold as many as they count.
         told = 0 if self._state is None or self.partial else self._state.result_count or 0
         if rows >= max(told, self._count):
             return False
@@ -172,7 +157,7 @@ class RunRows:
         return True
 
     async def _wait_for_lag(self, rows: int, told: int) -> None:
-        """Wait a little, for rows that the run (*told*) or its pages say there are and that did not come yet."""
+        """Wait a little for rows that the run (*told*) or its pages count and that have not come yet."""
         clock = self.context.clock
         now = clock.monotonic()
         if self._delays is None or rows > self._rows_before:
@@ -182,7 +167,7 @@ class RunRows:
                 rows,
             )
         if now >= self._gives_up_at:
-            self._delays = None  # Whoever asks again waits again.
+            self._delays = None  # The next call waits again.
             expected = max(told, self._count)
             says = f"has ended with {told} rows" if told == expected else f"has pages that count {expected} rows"
             raise PaginationError(
@@ -195,9 +180,9 @@ class RunRows:
 
     async def _wait_for_news(self, rows: int, options: WaitOptions) -> None:
         """
-        Follow the run until it has more than *rows* rows, or may have them, or has ended.
+        Wait until the run may have more than *rows* rows, or has ended.
 
-        The pages are read on after its end, too: what it says of its rows may be behind them.
+        The pages are read after its end too, as the run's own count may lag behind them.
         """
         if self._ended is not None:
             ended, self._ended, self._wait = self._ended, None, None
@@ -213,13 +198,13 @@ class RunRows:
                 if tracked.is_over:
                     if run is not None and run.is_finished:
                         self._state = run
-                    else:  # It stays ``aborting``: what it has by now, and then the error.
+                    else:  # It stays ``aborting``: its rows so far are returned, and then this is raised.
                         self._ended = tracked
                     return
                 if run is not None and (run.result_count is None or run.result_count > rows):
                     return
         except Exception:
-            self._wait = None  # The wait for this run is over; whoever goes on begins another one.
+            self._wait = None  # This wait is over; iterating again begins another one.
             raise
 
 

@@ -1,4 +1,4 @@
-"""What comes by and by: runs in the order in which they end, the changes of one run, the entries of its log."""
+"""Streams: runs in the order in which they end, the changes of one run, the entries of its log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
 
 logger = logging.getLogger("coreclaw_async")
 
-# Who follows a log wants to read along.
+# People who follow a log want new entries soon.
 _LONGEST_DELAY = 5.0
 
 
@@ -60,7 +60,7 @@ class Completions:
         try:
             return await self._next(self._wait)
         except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
-            # What was begun with the current run goes on with it next time.
+            # The current run is kept: iterating again goes on with it.
             await leave(self.context, error, self._wait.pending, self.options.on_cancel)
             raise
 
@@ -77,7 +77,7 @@ class Completions:
                 if run is not None and self.options.check:
                     await raise_unless_succeeded(self.context, run)
             except Exception as error:
-                # Its end was told, or the caller's own function has ended the wait for it: on with the others.
+                # The run has ended, or on_update has raised, which ends the wait for this run: go on with the others.
                 self._current = None
                 is_going = wait.waiter.tracked_runs.pop(tracked.run_id, None) is not None
                 if is_going and self.options.on_cancel == "abort":
@@ -117,7 +117,7 @@ class Changes:
 
 @attrs.define
 class LogEntries:
-    """The entries of one run's log as they come, and then its end."""
+    """The entries of one run's log as they arrive, and then its end."""
 
     context: Context
     run: RunRef
@@ -161,7 +161,7 @@ class LogEntries:
         return self._entries.popleft()
 
     async def _read(self, tracked: TrackedRun, wait: Wait) -> None:
-        """Take the entries that are new; a log that cannot be read while the run goes on is read next time."""
+        """Take the new entries; if the log cannot be read, retry next time, or here when the run has ended."""
         delays = self.context.schedule.jittered_delays()
         while True:
             try:

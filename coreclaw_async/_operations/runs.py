@@ -1,4 +1,4 @@
-"""The plain operations on one run, for whatever stands above them."""
+"""Plain operations on one run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from coreclaw_async.models import AbortedRun, LastRun, ResultPage, Run, RunLog, 
 
 @contextlib.contextmanager
 def errors_about(run: RunRef) -> Generator[None]:
-    """Have the errors of the block carry the run's id, where it is known."""
+    """Put the run's id, where it is known, into the errors of the block."""
     try:
         yield
     except errors.CoreClawError as error:
@@ -47,12 +47,7 @@ async def concrete_id(context: Context, run: RunRef, *, deadline: float | None =
 
 
 def id_of_last(run: Run) -> str:
-    """
-    Return the id of what the service called the last run.
-
-    Raises:
-        InvalidResponseError: It cannot be the id of a run.
-    """
+    """Return the id of what the service called the last run; raise InvalidResponseError when it cannot be one."""
     if not is_usable_id(run.run_id):
         raise errors.InvalidResponseError(f"the last run cannot be named: its slug is {run.run_id!r}")
     return run.run_id
@@ -71,7 +66,7 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
         body=build_body(**members),
         # The last run may be another one when the request is retried.
         safety=Safety.ONCE if isinstance(run, LastRun) else Safety.REPEATABLE,
-        min_timeout=reading_time(is_async=members.get("is_async")),
+        min_timeout=reading_time(members),
         already_done_error=errors.RunOperationError,
     )
     with errors_about(run):
@@ -80,7 +75,7 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
 
 
 def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> AbortedRun:
-    """Return what the service says of the run; whatever it says, it has accepted the abort."""
+    """Return what the service says about the run; whatever that is, it has accepted the abort."""
     members = answer.data if is_object(answer.data) else {}
     named = named_run(members)
     run_id = named if named is not None and is_usable_id(named) else given_id

@@ -19,7 +19,7 @@ _LAST_TRY = 1.0
 
 
 class SlotLine:
-    """Those who wait for a slot, first come, first served: one of them asks, at the pace of the poll schedule."""
+    """The starts that wait for a slot, in order: the first one is retried at the pace of the poll schedule."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -73,5 +73,5 @@ class SlotLine:
                 raise errors.ConcurrencyLimitError("no run was started: the plan had no room for it within the timeout")
         except BaseException:
             if is_there:  # pragma: no branch
-                front.release()  # pragma: no cover - the deadline or a cancellation came at that very moment
+                front.release()  # pragma: no cover - the deadline passed or a cancellation came at the same time
             raise

@@ -1,10 +1,10 @@
-"""Calls that may cost money: sent once, and what they may have brought about when nobody can tell."""
+"""Calls that may cost money: sent once, and followed by a look for what they made when the outcome is unknown."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -24,6 +24,7 @@ from coreclaw_async._wire.request import (
     check_offset,
     check_text,
     check_url,
+    worker_input,
 )
 from coreclaw_async._wire.response import Answer, named_run, wrong_shape
 from coreclaw_async.events import RunStarted, StartUnknown
@@ -45,7 +46,7 @@ _LOOK_SECONDS_WHEN_CANCELLED = 1.0
 _SYNC_SECONDS = 330.0
 
 
-def once_request(operation: str, *segments: str, min_timeout: float = 0.0, **members: Any) -> Request:
+def once_request(operation: str, *segments: str, **members: Any) -> Request:
     """Return the request of a call that must not be sent twice."""
     return Request(
         operation=operation,
@@ -53,18 +54,28 @@ def once_request(operation: str, *segments: str, min_timeout: float = 0.0, **mem
         path=build_path(*segments),
         body=build_body(**members),
         safety=Safety.ONCE,
-        min_timeout=min_timeout,
+        min_timeout=reading_time(members),
         callback_url=members.get("callback_url"),
     )
+
+
+def input_members(
+    input: Mapping[str, Any] | None, *, system: Mapping[str, Any] | None, raw_input: Any, version: str | None
+) -> dict[str, Any]:
+    """Return the checked body members that say what a worker is run with."""
+    return {
+        "input": worker_input(input, system, raw_input),
+        "version": None if version is None else check_text("version", version),
+    }
 
 
 def start_members(
     context: Context,
     *,
     callback_url: str | None,
-    is_async: bool | None,
-    offset: int | None,
-    limit: int | None,
+    is_async: bool | None = None,
+    offset: int | None = None,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """Return the checked body members that every start takes; with a hub joined, each has a URL of its own."""
     members = run_members(context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
@@ -74,16 +85,13 @@ def start_members(
 
 
 def run_members(
-    context: Context,
-    *,
-    callback_url: str | None,
-    is_async: bool | None,
-    offset: int | None,
-    limit: int | None,
+    context: Context, *, callback_url: str | None, is_async: bool | None, offset: int | None, limit: int | None
 ) -> dict[str, Any]:
     """Return the checked body members that starting and aborting take."""
     if callback_url is not None:
-        check_callback_url(context, callback_url)
+        if context.settings.credentials.are_in(check_text("callback_url", callback_url)):
+            raise ValueError("callback_url must not hold the API key")
+        check_url("callback_url", callback_url)
     return {
         "callback_url": callback_url,
         "is_async": None if is_async is None else check_bool("is_async", is_async),
@@ -92,16 +100,9 @@ def run_members(
     }
 
 
-def reading_time(*, is_async: bool | None) -> float:
-    """Return the least seconds an answer may take."""
-    return _SYNC_SECONDS if is_async is False else 0.0
-
-
-def check_callback_url(context: Context, url: str) -> str:
-    """Return *url* when it can be called and does not give the key away."""
-    if context.settings.credentials.are_in(check_text("callback_url", url)):
-        raise ValueError("callback_url must not hold the API key")
-    return check_url("callback_url", url)
+def reading_time(members: Mapping[str, Any]) -> float:
+    """Return how many seconds the answer to a body with *members* may take at least."""
+    return _SYNC_SECONDS if members.get("is_async") is False else 0.0
 
 
 async def start(context: Context, request: Request, find_candidates: FindCandidates) -> StartedRun:
@@ -116,9 +117,9 @@ async def start(context: Context, request: Request, find_candidates: FindCandida
 
 async def send_start(context: Context, request: Request, *, deadline: float, window: SendWindow) -> StartedRun:
     """
-    Send a request that starts a run, within *window*, and look for nothing when its answer is not there by *deadline*.
+    Send a request that starts a run, within *window*; make no look when its answer has not come by *deadline*.
 
-    For those who know better where to look, and when.
+    For callers that look for the run themselves, later and with more knowledge.
     """
     try:
         started = await context.transport.call(request, _read_started, deadline=deadline, window=window)
@@ -131,7 +132,7 @@ async def send_start(context: Context, request: Request, *, deadline: float, win
 async def create(
     context: Context, request: Request, find_candidates: FindCandidates, read: Callable[[Request, Answer], T]
 ) -> T:
-    """Send a request that brings something about and return what *read* makes of the answer."""
+    """Send a request that makes something, once, and return what *read* makes of the answer."""
     try:
         return await context.transport.call(request, read)
     except errors.CoreClawError as error:
@@ -149,7 +150,7 @@ async def create(
 async def _look_for(
     context: Context, request: Request, error: errors.CoreClawError, find_candidates: FindCandidates
 ) -> None:
-    """Put into *error* what it may have brought about: the one run whose callback came in time, else candidates."""
+    """Put into *error* what may have been made: the one run whose callback came in time, else candidates."""
     seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
     clock = context.clock
     began = clock.monotonic()
@@ -161,7 +162,7 @@ async def _look_for(
         error.callback_url = url
     left = max(seconds - (clock.monotonic() - began), 0.0)
     run_id: str | None = None
-    # When asyncio cancels the task once more, the error that is on its way says more than that.
+    # asyncio may cancel the task again; the error that is being raised says more than that.
     with contextlib.suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
         run_id = await hub_link.run_started_with(url, seconds=left, tell_later=context.transport.emit)
     if run_id is not None:
@@ -204,7 +205,7 @@ def _accepted(context: Context, request: Request, started: StartedRun) -> Starte
 
 
 def _remember(context: Context, request: Request, run_id: str | None) -> None:
-    """Let nobody else take the run for the outcome of another call, and the hub know whose callbacks its URL gets."""
+    """Record that the run is known, so that it is no candidate of another call, and tell the hub whose URL it was."""
     if run_id is not None:
         context.known.add(run_id)
         bind_callbacks(context, request, run_id=run_id)
@@ -237,7 +238,7 @@ async def _look_in_time(find_candidates: FindCandidates, seconds: float) -> tupl
             await find_candidates(found.setdefault)
             is_whole = True
     except anyio.get_cancelled_exc_class():
-        pass  # When asyncio cancels the task once more, the error that is on its way says more than that.
+        pass  # asyncio may cancel the task again; the error that is being raised says more than that.
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not replace the error of the start
         logger.debug("the look for what a lost answer may be about broke: %s", type(error).__name__)
     return tuple(found) if found or is_whole else None

@@ -1,4 +1,4 @@
-"""Waiting for a run: what its end means, and what becomes of it when the wait does not last that long."""
+"""Waiting for runs: to their end, what that end means, and what to do with runs that are left before it."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ async def wait_for_run(context: Context, run: RunRef, options: WaitOptions) -> R
             if tracked is not None:
                 await wait.settle(tracked)
     except BaseException as error:
-        # Nothing says that a run whose looks were refused has ended.
+        # A run that the service refuses to show may still be running.
         refused = [tracked.run_id] if tracked is not None and tracked.error is not None and not tracked.is_name else []
         await leave(context, error, [*wait.pending, *refused], options.on_cancel)
         raise
@@ -239,7 +239,7 @@ async def wait_for_run(context: Context, run: RunRef, options: WaitOptions) -> R
 
 
 async def leave(context: Context, error: BaseException, run_ids: Sequence[str], on_cancel: OnCancel) -> None:
-    """Leave the runs of a wait that *error* ends to themselves, or abort them."""
+    """Leave or abort the runs of a wait that *error* has ended."""
     if run_ids:
         _tell_left(error, run_ids)
         if on_cancel == "abort":
@@ -247,7 +247,7 @@ async def leave(context: Context, error: BaseException, run_ids: Sequence[str], 
 
 
 def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
-    """Leave a trace of the runs that a cancelled wait was for: it takes nothing along, and they go on."""
+    """Name the runs of a cancelled wait in its note and in the log, as a cancellation carries no ids."""
     if isinstance(error, errors.CoreClawError):
         return
     named = f"{'run' if len(run_ids) == 1 else 'runs'} {', '.join(run_ids)}"
@@ -257,7 +257,7 @@ def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
 
 async def abort_all(context: Context, error: BaseException, run_ids: Sequence[str]) -> None:
     """
-    Abort runs in a bounded time that no cancellation cuts, and say in *error* which could not be aborted.
+    Abort runs in a bounded time that no cancellation shortens, and say in *error* which could not be aborted.
 
     Five seconds for one run and 0.05 s for each further one, a minute at most. A failure hides neither why the wait
     ended nor the other runs.
@@ -290,13 +290,14 @@ def _tell_not_aborted(error: BaseException, left: dict[str, str]) -> None:
         return
     if isinstance(error, errors.WaitTimeoutError):
         error.not_aborted = tuple(left)
-    what = f"{'run' if len(left) == 1 else f'{len(left)} runs'} not aborted, and may go on: {', '.join(left)}"
+    number = "run" if len(left) == 1 else f"{len(left)} runs"
+    what = f"{number} not aborted, which may go on and cost money: {', '.join(left)}"
     error.add_note(f"{what} ({next(iter(left.values()))})")
     logger.warning("%s (%s)", what, next(iter(left.values())))
 
 
 def raise_without_end(tracked: TrackedRun) -> None:
-    """Raise what kept the end of a run from being seen, which nobody waits for any longer."""
+    """Raise why the end of a run was not seen, if it was not."""
     if tracked.error is not None:
         raise tracked.error
     assert tracked.run is not None, "a run that is over without an error was seen"
@@ -306,7 +307,7 @@ def raise_without_end(tracked: TrackedRun) -> None:
 def _raise_unless_ended(run: Run) -> None:
     if not run.is_finished:
         raise errors.RunAbortedError(
-            f"run {run.run_id} is still aborting, and nothing says that it has ended",
+            f"run {run.run_id} is still aborting; the service has not confirmed its end, so it may still cost money",
             run_id=run.run_id,
             run=run,
             confirmed=False,
@@ -314,7 +315,7 @@ def _raise_unless_ended(run: Run) -> None:
 
 
 async def raise_unless_succeeded(context: Context, run: Run) -> None:
-    """Raise what the end of *run* is when it is no success."""
+    """Raise the error that the end of *run* is, unless the run has succeeded."""
     _raise_unless_ended(run)
     if run.outcome is RunOutcome.SUCCEEDED:
         return
@@ -326,7 +327,7 @@ async def raise_unless_succeeded(context: Context, run: Run) -> None:
 
 
 async def _last_lines(context: Context, run_id: str) -> list[str]:
-    """Return the end of the log that speaks of errors, or its very end; nothing when it cannot be read soon."""
+    """Return the last error lines of the log, or its last lines; nothing when it cannot be read soon."""
     try:
         log = await read_log(context, run_id, deadline=context.clock.monotonic() + _LOG_SECONDS)
     except errors.CoreClawError:

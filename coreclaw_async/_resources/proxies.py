@@ -1,4 +1,4 @@
-"""Where the proxies are that workers can use."""
+"""The regions of the proxies that workers can use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AsyncProxies:
 
     async def list_regions(self, language: str = "en") -> tuple[ProxyRegion, ...]:
         """
-        Return all regions, which can change: read them when they are needed.
+        Return all regions. They can change, so read them when you need them.
 
         ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: retried after a failure.
 

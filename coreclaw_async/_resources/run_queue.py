@@ -1,4 +1,4 @@
-"""The run queue: items that wait until somebody activates or releases them."""
+"""The run queue: items that wait until they are activated or released."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from coreclaw_async._wire.response import Answer
 from coreclaw_async.errors import NotFoundError, RunOperationError
 from coreclaw_async.models import Page, QueueAction, QueueItem
 
-# What a service may say of items that are not waiting any more.
+# What the service may answer for items that are no longer waiting.
 _SAYS_DONE = (NotFoundError, RunOperationError)
 
 
@@ -44,8 +44,8 @@ class AsyncRunQueue:
         ``GET /api/v2/run-queue/items``. Reads only: retried after a failure.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Items a page, 1 to 100.
             status: ``waiting`` or ``inactive``; passed on unchecked.
 
@@ -94,7 +94,7 @@ class AsyncRunQueue:
 
     async def activate(self, queue_ids: str | Sequence[str]) -> tuple[QueueAction, ...]:
         """
-        Start the runs of waiting items; from here on they cost money.
+        Start the runs of waiting items, which costs money.
 
         ``POST /api/v2/run-queue/items/activate``. Retried after a failure: an item that was activated already
         answers with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an
@@ -123,7 +123,7 @@ class AsyncRunQueue:
 
         Args:
             queue_ids: One item or several.
-            reason: Text for the service's records.
+            reason: A reason for the service's records.
 
         Returns:
             What became of each item; look at every ``success``, the call itself succeeds when single items fail.

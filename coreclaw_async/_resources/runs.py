@@ -1,4 +1,4 @@
-"""Runs: reading, following, stopping, repeating them, and getting their rows out."""
+"""Runs: reading, following, stopping and repeating them, and getting their rows."""
 
 from __future__ import annotations
 
@@ -46,9 +46,8 @@ class AsyncRuns:
     """
     Runs: ``client.runs``.
 
-    A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, which the
-    service's own
-    ``last`` operations resolve.
+    A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, for which the
+    service has operations of its own.
     """
 
     def __init__(self, context: Context) -> None:
@@ -70,8 +69,8 @@ class AsyncRuns:
         ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
@@ -107,7 +106,7 @@ class AsyncRuns:
         prefetch: int = 0,
     ) -> AsyncPager[Run]:
         """
-        Return an iterator over runs, from month to month, the newest month first.
+        Return an iterator over runs, month by month, the newest month first.
 
         ``GET /api/v2/worker-runs``, once a page and month. Reads only: retried after a failure.
 
@@ -115,8 +114,8 @@ class AsyncRuns:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             since: Aware; only runs created then or later. None for the current calendar month in UTC+8, which is empty
-                at its beginning. When a run was created is read from its id; one whose id does not tell is kept. No
-                month before January 2024 is asked for: the service is younger than that.
+                at its beginning. The time of a run is read from its id; a run whose id does not tell it is kept. No
+                month before January 2024 is asked for, as the service is younger than that.
             until: Aware; only runs created before. None for now. No month after the current one is asked for.
             page_size: Runs a page, 1 to 100.
             max_items: Most runs in all, 1 or more; None for all.
@@ -141,12 +140,12 @@ class AsyncRuns:
         self, worker_id: str | None = None, *, since: dt.datetime, until: dt.datetime | None = None
     ) -> list[Run]:
         """
-        Return the runs that a start with an unknown outcome may have brought about: a hint, never a proof.
+        Return the runs that a start with an unknown outcome may have made: a hint, never a proof.
 
-        ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks at the months in
-        UTC+8 that the time falls into for runs whose id was made between *since* and *until* (ten seconds more at
-        either end), that this client was not told of by another call, and that were not started in the console. A list
-        can lag behind: nothing found does not mean nothing started.
+        ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks for runs whose id
+        was made between *since* and *until* (with ten seconds more at either end), in the months of UTC+8 that these
+        fall into. Leaves out runs that other calls of this client have returned, and runs started in the console. A
+        list can lag behind: nothing found does not mean nothing started.
 
         Args:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
@@ -154,8 +153,8 @@ class AsyncRuns:
             until: Aware, by this machine's clock: when it failed. None for now.
 
         Raises:
-            CoreClawError: The look did not see everything: a list could not be read, or holds runs that do not say
-                their id. What it had found is in the error's ``candidates``.
+            CoreClawError: The look did not see everything: a list could not be read, or holds runs without an id.
+                What it had found is in the error's ``candidates``.
             PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
         """
@@ -181,7 +180,7 @@ class AsyncRuns:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
 
         Raises:
-            NotFoundError: There is no such run; also for a moment after its start.
+            NotFoundError: There is no such run, or it has only just been started.
             ValueError: The id is empty, ``last``, or cannot stand in a path.
         """
         return await read_run(self._context, run)
@@ -199,25 +198,25 @@ class AsyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for at the same time, which all waits of one client do together, with the settings of the client
-        also where a copy made by ``with_options`` waits. Looks that fail do not end the wait, however long they do, but
-        for a key that the service itself refuses, and a run of which it says for a minute that there is none. While the
-        service cannot be seen, all waits of a client make one probe at a time, up to 30 s apart.
+        are waited for. All waits of a client, and of its copies made by ``with_options``, look together, with the
+        client's own settings. Failed looks never end the wait, unless the service itself refuses the key, or says for a
+        minute that there is no such run. While the service cannot be reached, all waits of a client together make one
+        probe at a time, up to 30 s apart.
 
         Args:
-            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once, as patiently as all else.
-            timeout: Seconds, above 0; a second more for the last look. None to wait as long as it takes; a warning is
-                then logged once a minute while nothing can be seen.
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once and retried like a look.
+            timeout: Seconds, above 0, and a second more for the last look. None to wait as long as it takes; while
+                looks fail, a warning is then logged once a minute.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: Called with the run whenever its status or number of rows has changed; a plain function or a
                 coroutine function. Its exception ends this wait.
-            on_cancel: What becomes of the run when the wait ends before it: ``leave``, or ``abort`` it (in five seconds
-                at most) when the wait is cancelled, times out or fails. That it could not be aborted is logged as a
-                warning, noted in the error, and in ``not_aborted`` of a `WaitTimeoutError`.
+            on_cancel: What to do with the run when the wait is cancelled, times out or fails before it ends: ``leave``
+                it, or ``abort`` it, in five seconds at most. If it cannot be aborted, that is logged as a warning and
+                noted in the error, and the run is in ``not_aborted`` of a `WaitTimeoutError`.
 
         Raises:
-            WaitTimeoutError: *timeout* has passed; the run goes on, its id, its last state, and why nothing could be
-                seen are in the error.
+            WaitTimeoutError: *timeout* has passed, and the run goes on. The error has its id, its last state, and why
+                looks failed.
             RunFailedError: The run failed; the end of its log is in the error.
             RunAbortedError: The run was aborted, or stays ``aborting`` beyond the grace time (``confirmed`` is False
                 then).
@@ -238,7 +237,7 @@ class AsyncRuns:
         on_cancel: Literal["leave", "abort"] = "leave",
     ) -> AsyncStream[Run]:
         """
-        Return an iterator over runs as they ended, in the order in which they do.
+        Return an iterator over runs that gives each of them when it has ended.
 
         ``GET /api/v2/worker-runs`` and ``GET /api/v2/worker-runs/{runId}``, whichever takes fewer requests. Reads only:
         retried after a failure. The wait begins with the first item asked for. An error about one run leaves the others
@@ -248,16 +247,16 @@ class AsyncRuns:
             runs: What `wait` takes, any number; a run that is named twice comes once.
             timeout: Seconds for all together, above 0; a second more for the last look, and two when it passes while
                 the loop body works. None to wait as long as it takes.
-            check: Whether an end without success is an error; otherwise each run comes whatever its end, also one that
-                is still ``aborting`` beyond the grace time.
+            check: Whether an end without success is an error; otherwise each run is returned whatever its end, and
+                also one that is still ``aborting`` after the grace time.
             on_update: Called with a run whenever its status or number of rows has changed; a plain function or a
                 coroutine function. Its exception ends the wait for that run.
-            on_cancel: What becomes of the runs that have not ended when the wait is cancelled or times out: ``leave``,
-                or ``abort`` them: all are tried, in five seconds for one and 0.05 s for each further one, a minute at
-                most. Which could not be aborted is told as `wait` tells it.
+            on_cancel: What to do with the runs that have not ended when the wait is cancelled or times out: ``leave``
+                them, or ``abort`` them, in five seconds and 0.05 s for each further run, a minute at most. Those that
+                cannot be aborted are reported as in `wait`.
 
         Raises:
-            WaitTimeoutError: *timeout* has passed; the ids of the runs that go on are in its ``pending``.
+            WaitTimeoutError: *timeout* has passed; the ids of the runs that have not ended are in its ``pending``.
             RunFailedError: With *check*: a run failed; the end of its log is in the error.
             RunAbortedError: With *check*: a run was aborted, or stays ``aborting``.
             NotFoundError: There is no such run.
@@ -269,7 +268,7 @@ class AsyncRuns:
 
     def watch(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[Run]:
         """
-        Return an iterator over the changes of a run: as it is at first, whenever status or rows have changed, its end.
+        Return an iterator over the states of a run: the first, each with another status or number of rows, the last.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
         are waited for. Reads only: retried after a failure. What changes twice between two looks is seen once.
@@ -292,16 +291,16 @@ class AsyncRuns:
 
     def follow_log(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[LogEntry]:
         """
-        Return an iterator over the entries of a run's log: the recent ones, new ones as they come, the last ones.
+        Return an iterator over the entries of a run's log: the recent ones, then new ones, until the run has ended.
 
         ``GET /api/v2/worker-runs/{runId}/log`` and ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`
-        but at least every five seconds. Reads only: retried after a failure. The service shows the recent part of a
-        log only: a warning is logged where entries may have been missed between two looks.
+        but at least every five seconds. Reads only: retried after a failure. The service shows only the recent part
+        of a log: a warning is logged when entries may have been missed between two looks.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
             timeout: Seconds for the whole iteration, above 0, and what `wait_many` takes for a last look; None to
-                follow the log until the run has ended. A log whose end cannot be read is asked for until then too.
+                follow the log until the run has ended. Reading the end of the log is retried until then too.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the run goes on.
@@ -324,12 +323,12 @@ class AsyncRuns:
         limit: int | None = None,
     ) -> AbortedRun:
         """
-        Ask the service to stop a run and return which one that is; it has agreed, and the run may go on for a while.
+        Ask the service to stop a run, which may take a while, and return which run that is.
 
         ``POST /api/v2/worker-runs/{runId}/abort``, ``/api/v2/worker-runs/last/abort`` or
         ``/api/v2/workers/{workerId}/runs/last/abort``, with an object as body also when nothing is given. For a
-        concrete run it is retried after a failure, and a refusal then counts as done; for `LastRun` it is not, as that
-        may be another run by then.
+        concrete run it is retried after a failure, and a refusal then counts as done; for `LastRun` it is not, as the
+        last run may then be another one.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -341,7 +340,7 @@ class AsyncRuns:
 
         Returns:
             What the service says of the run, which may be nothing: its id is then the given one, and None for
-            `LastRun`. The same when the abort had to be retried and was refused, because the run has ended by then.
+            `LastRun`. The same when the abort was retried and then refused, because the run had ended.
 
         Raises:
             RunOperationError: The run cannot be aborted, for example because it has ended.
@@ -393,7 +392,7 @@ class AsyncRuns:
             run,
             body=build_body(**members),
             safety=Safety.ONCE,
-            min_timeout=reading_time(is_async=is_async),
+            min_timeout=reading_time(members),
             callback_url=members["callback_url"],
         )
         # The new run is in the list of the same worker, where the name of the run tells which one that is.
@@ -426,8 +425,8 @@ class AsyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Rows a page, 1 to 100.
 
         Raises:
@@ -448,7 +447,7 @@ class AsyncRuns:
         prefetch: int = 0,
     ) -> AsyncPager[Row]:
         """
-        Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
+        Return an iterator over a run's rows: it returns every row that is counted once, or raises `PaginationError`.
 
         ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
         same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: retried
@@ -460,19 +459,19 @@ class AsyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
-            partial: Whether the rows that a run has by now are enough while it goes on.
-            follow: Whether to wait for the rows of a run that goes on, and return them as they come, until it has
-                ended; the run is looked at by the client's `PollSchedule`. Excludes *partial*.
-            timeout: With *follow*: seconds for which the run is waited for, above 0; None until it has ended.
+            partial: True to take the rows so far of a run that has not ended.
+            follow: True to return the rows of a run that has not ended as they arrive, until it ends; the run is looked
+                at by the client's `PollSchedule`. Excludes *partial*.
+            timeout: With *follow*: seconds to wait for the run, above 0; None to wait until it has ended.
             page_size: Rows a page, 1 to 100.
             max_items: Most rows in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
 
         Raises:
-            RunNotFinishedError: The run goes on, and neither *partial* nor *follow* is true.
-            PaginationError: The pages that came do not add up to one list, or to fewer rows than the run has.
+            RunNotFinishedError: The run has not ended, and neither *partial* nor *follow* is true.
+            PaginationError: The pages that came do not add up to one list, or hold fewer rows than the run has.
             RunAbortedError: With *follow*: the run stays ``aborting`` beyond the grace time, after its last row.
-            WaitTimeoutError: *timeout* has passed, after the last row that there was by then; the run goes on.
+            WaitTimeoutError: *timeout* has passed; the rows so far were returned, and the run goes on.
             NotFoundError: There is no such run.
             ValueError: A number is out of range, the id cannot be one, *partial* and *follow* are both true, or
                 *timeout* is given without *follow*.
@@ -490,7 +489,7 @@ class AsyncRuns:
 
     async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """
-        Return a signed, temporary URL under which a run's rows can be fetched as a file, by anybody who has it.
+        Return a signed, temporary URL of a file with the run's rows, which anybody who has the URL can fetch.
 
         ``GET /api/v2/worker-runs/{runId}/result/export``, ``/api/v2/worker-runs/last/export`` or
         ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: retried after a failure. Never send the key to that
@@ -522,35 +521,35 @@ class AsyncRuns:
         Write a run's rows to a file, whole or not at all.
 
         Asks for a URL (`export`) and streams the file from the storage host; no key, cookie or header of the client's
-        goes there. A broken connection is taken up where it broke, an expired URL is replaced, and a redirect is
+        goes there. After a broken connection the download is resumed, an expired URL is replaced, and a redirect is
         followed when it stays on the host. An attempt fails when the host is silent for longer than the client's
-        ``timeout``; there is a next one as the retry policy says, and attempts that got further are not counted.
+        ``timeout``. It is retried as the retry policy says; attempts that got further than before are not counted.
 
-        The file is written as ``.<name>.<16 hex digits>.coreclaw-part`` beside its place and takes that when its length
-        is right and no row is missing: rows of an ended run are counted in ``csv``, ``jsonl`` and ``json``, as far as
-        they can be told. It is taken away after an error or a cancellation; only a killed process leaves one behind.
-        Of several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays one. A
-        pipe or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader;
-        what has been written there cannot be taken back.
+        The file is written beside *path* as ``.<name>.<16 hex digits>.coreclaw-part``, and moved there when its length
+        is right and no row is missing: the rows of an ended run are counted in ``csv``, ``jsonl`` and ``json``, where
+        that is possible. It is removed after an error or a cancellation; only a killed process leaves one behind. Of
+        several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays a link. A
+        pipe or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader; what
+        has been written there cannot be taken back.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
             path: The file to write; an existing one is replaced. Its folder must exist.
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
-            partial: Whether the rows that a run has by now are enough while it goes on.
-            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What
-                it raises ends the download and reaches the caller.
+            partial: True to take the rows so far of a run that has not ended.
+            on_progress: Called with the bytes written and the bytes in all (None when the host does not say). What it
+                raises ends the download and reaches the caller.
 
         Returns:
             The path of the file.
 
         Raises:
-            RunNotFinishedError: The run goes on, and *partial* is false.
+            RunNotFinishedError: The run has not ended, and *partial* is false.
             DownloadError: The file did not come whole; its ``reason`` says why.
             NotFoundError: There is no such run.
             OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
-                nothing was asked for; later errors name the run in their text.
+                nothing was requested; later errors name the run.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
         check_bool("partial", partial)

@@ -21,8 +21,8 @@ class AsyncStore:
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
 

@@ -12,9 +12,9 @@ from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import list_pager
 from coreclaw_async._operations.start import (
     create,
+    input_members,
     once_request,
     read_created,
-    reading_time,
     start,
     start_members,
 )
@@ -33,7 +33,6 @@ from coreclaw_async._wire.request import (
     check_offset,
     check_text,
     check_worker_id,
-    worker_input,
 )
 from coreclaw_async._wire.response import no_data
 from coreclaw_async._wire.schedules import schedule_members
@@ -60,8 +59,8 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Tasks a page, 1 to 100.
             worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
             keyword: Part of a title or slug.
@@ -136,7 +135,7 @@ class AsyncTasks:
         schedule_once_date: str | None = None,
     ) -> CreatedTask:
         """
-        Save a task; with a schedule it runs, and costs, by itself.
+        Save a task; with a schedule it runs by itself, which costs money each time.
 
         ``POST /api/v2/worker-tasks``. Retried only when the first send certainly did nothing: a second task with a
         schedule would cost money for ever.
@@ -162,8 +161,8 @@ class AsyncTasks:
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused a member.
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
-                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+                number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         worker_id = check_worker_id("worker_id", worker_id)
         request = once_request(
@@ -171,8 +170,7 @@ class AsyncTasks:
             "worker-tasks",
             worker_id=worker_id,
             title=check_text("title", title),
-            input=worker_input(input, system, raw_input),
-            version=None if version is None else check_text("version", version),
+            **input_members(input, system=system, raw_input=raw_input, version=version),
             description=description,
             **schedule_members(
                 enabled=schedule_enabled,
@@ -220,7 +218,7 @@ class AsyncTasks:
         schedule_once_date: str | None = None,
     ) -> None:
         """
-        Change a task's texts and schedule; what is None stays as it is.
+        Change a task's title, description and schedule; what is None stays as it is.
 
         ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: retried after a failure. The input is changed by
         `update_input`.
@@ -320,14 +318,11 @@ class AsyncTasks:
         Raises:
             NotFoundError: There is no such task.
             InvalidArgumentError: The service refused the input.
-            ValueError: Both *input* and *raw_input* were given, or the input holds a number or a text that JSON has no
-                form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+            ValueError: Both *input* and *raw_input* were given, or the input holds a number or a string that JSON
+                cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
-        members = {
-            "input": worker_input(input, system, raw_input),
-            "version": None if version is None else check_text("version", version),
-        }
+        members = input_members(input, system=system, raw_input=raw_input, version=version)
         await self._put("updateWorkerTaskInput", _task_path(task_id, "input"), members)
 
     async def start_run(
@@ -368,7 +363,6 @@ class AsyncTasks:
             "worker-tasks",
             check_id("task_id", task_id),
             "runs",
-            min_timeout=reading_time(is_async=is_async),
             **start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit),
         )
         return await start(self._context, request, lost_runs(self._context, None))
@@ -387,8 +381,8 @@ class AsyncTasks:
         """
         Start a run of a saved task, which costs money, and wait for its end.
 
-        `start_run`, then `runs.wait`: *callback_url* and its errors are those of the one, the others those of the
-        other. Every error that comes after the start carries the run's id.
+        Calls `start_run` with *callback_url*, then `runs.wait` with the other arguments; see there for the errors.
+        Every error after the start carries the run's id.
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.

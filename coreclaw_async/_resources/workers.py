@@ -1,4 +1,4 @@
-"""Workers: the own ones, their details and input schemas, and starting them."""
+"""Workers: the account's own ones, details and input schemas of any, and starting them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from coreclaw_async._operations.lists import read_workers, workers_pager
 from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
+    input_members,
     once_request,
     read_created,
-    reading_time,
     start,
     start_members,
 )
@@ -22,7 +22,7 @@ from coreclaw_async._operations.wait import UpdateHook, WaitOptions, start_and_w
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
-from coreclaw_async._wire.request import Request, build_path, check_text, check_worker_id, worker_input
+from coreclaw_async._wire.request import Request, build_path, check_worker_id
 from coreclaw_async.models import InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
 
 
@@ -39,8 +39,8 @@ class AsyncWorkers:
         ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
 
@@ -159,8 +159,8 @@ class AsyncWorkers:
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused the input.
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
-                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+                number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         worker_id = check_worker_id("worker_id", worker_id)
         request = once_request(
@@ -168,9 +168,7 @@ class AsyncWorkers:
             "workers",
             worker_id,
             "runs",
-            min_timeout=reading_time(is_async=is_async),
-            input=worker_input(input, system, raw_input),
-            version=None if version is None else check_text("version", version),
+            **input_members(input, system=system, raw_input=raw_input, version=version),
             **start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit),
         )
         return await start(self._context, request, lost_runs(self._context, worker_id))
@@ -193,8 +191,8 @@ class AsyncWorkers:
         """
         Start a run, which costs money, and wait for its end.
 
-        `start_run`, then `runs.wait`: the first five arguments and their errors are those of the one, the others those
-        of the other. Every error that comes after the start carries the run's id.
+        Calls `start_run` with the first six arguments, then `runs.wait` with the others; see there for the errors.
+        Every error after the start carries the run's id.
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
@@ -229,25 +227,24 @@ class AsyncWorkers:
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
             version: A concrete version; None for the newest.
-            callback_url: Where the service posts changes of the run, once there is one; None for a URL of the
-                client's hub, if it has one, whose ``run_id_of`` then links the item to its run.
+            callback_url: Where the service posts changes of the run once it has started. None for a URL of the
+                client's hub, if it has one; the hub's ``run_id_of`` then tells the run of the item.
 
         Raises:
-            OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
-                did not queue by another call.
+            OutcomeUnknownError: An item may have been queued; its candidates are waiting items that no other call of
+                this client has queued.
             NotFoundError: There is no such worker.
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
-                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+                number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         request = once_request(
             "queuedRunWorker",
             "workers",
             check_worker_id("worker_id", worker_id),
             "queued-runs",
-            input=worker_input(input, system, raw_input),
-            version=None if version is None else check_text("version", version),
-            **start_members(self._context, callback_url=callback_url, is_async=None, offset=None, limit=None),
+            **input_members(input, system=system, raw_input=raw_input, version=version),
+            **start_members(self._context, callback_url=callback_url),
         )
 
         read = functools.partial(read_created, model=QueuedRun)

@@ -101,7 +101,7 @@ class SyncProxies:
 
     def list_regions(self, language: str = "en") -> tuple[ProxyRegion, ...]:
         """
-        Return all regions, which can change: read them when they are needed.
+        Return all regions. They can change, so read them when you need them.
 
         ``GET /api/v2/proxy/region``. Needs no key and sends none. Reads only: retried after a failure.
 
@@ -126,8 +126,8 @@ class SyncStore:
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
 
@@ -179,8 +179,8 @@ class SyncWorkers:
         ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Workers a page, 1 to 100.
             keyword: Part of a title, slug or path.
 
@@ -290,8 +290,8 @@ class SyncWorkers:
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused the input.
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
-                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+                number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         return self._bridge.run(
             self._inner.start_run,
@@ -324,8 +324,8 @@ class SyncWorkers:
         """
         Start a run, which costs money, and wait for its end.
 
-        `start_run`, then `runs.wait`: the first five arguments and their errors are those of the one, the others those
-        of the other. Every error that comes after the start carries the run's id.
+        Calls `start_run` with the first six arguments, then `runs.wait` with the others; see there for the errors.
+        Every error after the start carries the run's id.
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
@@ -366,16 +366,16 @@ class SyncWorkers:
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
             version: A concrete version; None for the newest.
-            callback_url: Where the service posts changes of the run, once there is one; None for a URL of the
-                client's hub, if it has one, whose ``run_id_of`` then links the item to its run.
+            callback_url: Where the service posts changes of the run once it has started. None for a URL of the
+                client's hub, if it has one; the hub's ``run_id_of`` then tells the run of the item.
 
         Raises:
-            OutcomeUnknownError: An item may have been queued; its candidates are items that wait and that this client
-                did not queue by another call.
+            OutcomeUnknownError: An item may have been queued; its candidates are waiting items that no other call of
+                this client has queued.
             NotFoundError: There is no such worker.
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
-                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+                number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         return self._bridge.run(
             self._inner.queue_run,
@@ -409,8 +409,8 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Tasks a page, 1 to 100.
             worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
             keyword: Part of a title or slug.
@@ -480,7 +480,7 @@ class SyncTasks:
         schedule_once_date: str | None = None,
     ) -> CreatedTask:
         """
-        Save a task; with a schedule it runs, and costs, by itself.
+        Save a task; with a schedule it runs by itself, which costs money each time.
 
         ``POST /api/v2/worker-tasks``. Retried only when the first send certainly did nothing: a second task with a
         schedule would cost money for ever.
@@ -506,8 +506,8 @@ class SyncTasks:
             NotFoundError: There is no such worker.
             InvalidArgumentError: The service refused a member.
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
-                number or a text that JSON has no form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+                number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         return self._bridge.run(
             self._inner.create,
@@ -555,7 +555,7 @@ class SyncTasks:
         schedule_once_date: str | None = None,
     ) -> None:
         """
-        Change a task's texts and schedule; what is None stays as it is.
+        Change a task's title, description and schedule; what is None stays as it is.
 
         ``PUT /api/v2/worker-tasks/{workerTaskId}``. Repeatable: retried after a failure. The input is changed by
         `update_input`.
@@ -644,9 +644,9 @@ class SyncTasks:
         Raises:
             NotFoundError: There is no such task.
             InvalidArgumentError: The service refused the input.
-            ValueError: Both *input* and *raw_input* were given, or the input holds a number or a text that JSON has no
-                form for; the member is named, as in ``input.keywords[3]``.
-            TypeError: The input holds a key that is no text, or something that JSON has no form for.
+            ValueError: Both *input* and *raw_input* were given, or the input holds a number or a string that JSON
+                cannot hold; the message names it, as in ``input.keywords[3]``.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
         return self._bridge.run(
             self._inner.update_input,
@@ -713,8 +713,8 @@ class SyncTasks:
         """
         Start a run of a saved task, which costs money, and wait for its end.
 
-        `start_run`, then `runs.wait`: *callback_url* and its errors are those of the one, the others those of the
-        other. Every error that comes after the start carries the run's id.
+        Calls `start_run` with *callback_url*, then `runs.wait` with the other arguments; see there for the errors.
+        Every error after the start carries the run's id.
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
@@ -735,9 +735,8 @@ class SyncRuns:
     """
     Runs: ``client.runs``.
 
-    A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, which the
-    service's own
-    ``last`` operations resolve.
+    A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, for which the
+    service has operations of its own.
     """
 
     def __init__(self, inner: AsyncRuns, bridge: Bridge) -> None:
@@ -760,8 +759,8 @@ class SyncRuns:
         ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
@@ -795,7 +794,7 @@ class SyncRuns:
         prefetch: int = 0,
     ) -> Pager[Run]:
         """
-        Return an iterator over runs, from month to month, the newest month first.
+        Return an iterator over runs, month by month, the newest month first.
 
         ``GET /api/v2/worker-runs``, once a page and month. Reads only: retried after a failure.
 
@@ -803,8 +802,8 @@ class SyncRuns:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             since: Aware; only runs created then or later. None for the current calendar month in UTC+8, which is empty
-                at its beginning. When a run was created is read from its id; one whose id does not tell is kept. No
-                month before January 2024 is asked for: the service is younger than that.
+                at its beginning. The time of a run is read from its id; a run whose id does not tell it is kept. No
+                month before January 2024 is asked for, as the service is younger than that.
             until: Aware; only runs created before. None for now. No month after the current one is asked for.
             page_size: Runs a page, 1 to 100.
             max_items: Most runs in all, 1 or more; None for all.
@@ -835,12 +834,12 @@ class SyncRuns:
         until: dt.datetime | None = None,
     ) -> list[Run]:
         """
-        Return the runs that a start with an unknown outcome may have brought about: a hint, never a proof.
+        Return the runs that a start with an unknown outcome may have made: a hint, never a proof.
 
-        ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks at the months in
-        UTC+8 that the time falls into for runs whose id was made between *since* and *until* (ten seconds more at
-        either end), that this client was not told of by another call, and that were not started in the console. A list
-        can lag behind: nothing found does not mean nothing started.
+        ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks for runs whose id
+        was made between *since* and *until* (with ten seconds more at either end), in the months of UTC+8 that these
+        fall into. Leaves out runs that other calls of this client have returned, and runs started in the console. A
+        list can lag behind: nothing found does not mean nothing started.
 
         Args:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
@@ -848,8 +847,8 @@ class SyncRuns:
             until: Aware, by this machine's clock: when it failed. None for now.
 
         Raises:
-            CoreClawError: The look did not see everything: a list could not be read, or holds runs that do not say
-                their id. What it had found is in the error's ``candidates``.
+            CoreClawError: The look did not see everything: a list could not be read, or holds runs without an id.
+                What it had found is in the error's ``candidates``.
             PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
         """
@@ -866,7 +865,7 @@ class SyncRuns:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
 
         Raises:
-            NotFoundError: There is no such run; also for a moment after its start.
+            NotFoundError: There is no such run, or it has only just been started.
             ValueError: The id is empty, ``last``, or cannot stand in a path.
         """
         return self._bridge.run(self._inner.get, run).result()
@@ -884,25 +883,25 @@ class SyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for at the same time, which all waits of one client do together, with the settings of the client
-        also where a copy made by ``with_options`` waits. Looks that fail do not end the wait, however long they do, but
-        for a key that the service itself refuses, and a run of which it says for a minute that there is none. While the
-        service cannot be seen, all waits of a client make one probe at a time, up to 30 s apart.
+        are waited for. All waits of a client, and of its copies made by ``with_options``, look together, with the
+        client's own settings. Failed looks never end the wait, unless the service itself refuses the key, or says for a
+        minute that there is no such run. While the service cannot be reached, all waits of a client together make one
+        probe at a time, up to 30 s apart.
 
         Args:
-            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once, as patiently as all else.
-            timeout: Seconds, above 0; a second more for the last look. None to wait as long as it takes; a warning is
-                then logged once a minute while nothing can be seen.
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once and retried like a look.
+            timeout: Seconds, above 0, and a second more for the last look. None to wait as long as it takes; while
+                looks fail, a warning is then logged once a minute.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: Called with the run whenever its status or number of rows has changed; a plain function or a
                 coroutine function. Its exception ends this wait.
-            on_cancel: What becomes of the run when the wait ends before it: ``leave``, or ``abort`` it (in five seconds
-                at most) when the wait is cancelled, times out or fails. That it could not be aborted is logged as a
-                warning, noted in the error, and in ``not_aborted`` of a `WaitTimeoutError`.
+            on_cancel: What to do with the run when the wait is cancelled, times out or fails before it ends: ``leave``
+                it, or ``abort`` it, in five seconds at most. If it cannot be aborted, that is logged as a warning and
+                noted in the error, and the run is in ``not_aborted`` of a `WaitTimeoutError`.
 
         Raises:
-            WaitTimeoutError: *timeout* has passed; the run goes on, its id, its last state, and why nothing could be
-                seen are in the error.
+            WaitTimeoutError: *timeout* has passed, and the run goes on. The error has its id, its last state, and why
+                looks failed.
             RunFailedError: The run failed; the end of its log is in the error.
             RunAbortedError: The run was aborted, or stays ``aborting`` beyond the grace time (``confirmed`` is False
                 then).
@@ -929,7 +928,7 @@ class SyncRuns:
         on_cancel: Literal["leave", "abort"] = "leave",
     ) -> Stream[Run]:
         """
-        Return an iterator over runs as they ended, in the order in which they do.
+        Return an iterator over runs that gives each of them when it has ended.
 
         ``GET /api/v2/worker-runs`` and ``GET /api/v2/worker-runs/{runId}``, whichever takes fewer requests. Reads only:
         retried after a failure. The wait begins with the first item asked for. An error about one run leaves the others
@@ -939,16 +938,16 @@ class SyncRuns:
             runs: What `wait` takes, any number; a run that is named twice comes once.
             timeout: Seconds for all together, above 0; a second more for the last look, and two when it passes while
                 the loop body works. None to wait as long as it takes.
-            check: Whether an end without success is an error; otherwise each run comes whatever its end, also one that
-                is still ``aborting`` beyond the grace time.
+            check: Whether an end without success is an error; otherwise each run is returned whatever its end, and
+                also one that is still ``aborting`` after the grace time.
             on_update: Called with a run whenever its status or number of rows has changed; a plain function or a
                 coroutine function. Its exception ends the wait for that run.
-            on_cancel: What becomes of the runs that have not ended when the wait is cancelled or times out: ``leave``,
-                or ``abort`` them: all are tried, in five seconds for one and 0.05 s for each further one, a minute at
-                most. Which could not be aborted is told as `wait` tells it.
+            on_cancel: What to do with the runs that have not ended when the wait is cancelled or times out: ``leave``
+                them, or ``abort`` them, in five seconds and 0.05 s for each further run, a minute at most. Those that
+                cannot be aborted are reported as in `wait`.
 
         Raises:
-            WaitTimeoutError: *timeout* has passed; the ids of the runs that go on are in its ``pending``.
+            WaitTimeoutError: *timeout* has passed; the ids of the runs that have not ended are in its ``pending``.
             RunFailedError: With *check*: a run failed; the end of its log is in the error.
             RunAbortedError: With *check*: a run was aborted, or stays ``aborting``.
             NotFoundError: There is no such run.
@@ -962,7 +961,7 @@ class SyncRuns:
 
     def watch(self, run: RunRef, *, timeout: float | None = None) -> Stream[Run]:
         """
-        Return an iterator over the changes of a run: as it is at first, whenever status or rows have changed, its end.
+        Return an iterator over the states of a run: the first, each with another status or number of rows, the last.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
         are waited for. Reads only: retried after a failure. What changes twice between two looks is seen once.
@@ -986,16 +985,16 @@ class SyncRuns:
 
     def follow_log(self, run: RunRef, *, timeout: float | None = None) -> Stream[LogEntry]:
         """
-        Return an iterator over the entries of a run's log: the recent ones, new ones as they come, the last ones.
+        Return an iterator over the entries of a run's log: the recent ones, then new ones, until the run has ended.
 
         ``GET /api/v2/worker-runs/{runId}/log`` and ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`
-        but at least every five seconds. Reads only: retried after a failure. The service shows the recent part of a
-        log only: a warning is logged where entries may have been missed between two looks.
+        but at least every five seconds. Reads only: retried after a failure. The service shows only the recent part
+        of a log: a warning is logged when entries may have been missed between two looks.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
             timeout: Seconds for the whole iteration, above 0, and what `wait_many` takes for a last look; None to
-                follow the log until the run has ended. A log whose end cannot be read is asked for until then too.
+                follow the log until the run has ended. Reading the end of the log is retried until then too.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the run goes on.
@@ -1019,12 +1018,12 @@ class SyncRuns:
         limit: int | None = None,
     ) -> AbortedRun:
         """
-        Ask the service to stop a run and return which one that is; it has agreed, and the run may go on for a while.
+        Ask the service to stop a run, which may take a while, and return which run that is.
 
         ``POST /api/v2/worker-runs/{runId}/abort``, ``/api/v2/worker-runs/last/abort`` or
         ``/api/v2/workers/{workerId}/runs/last/abort``, with an object as body also when nothing is given. For a
-        concrete run it is retried after a failure, and a refusal then counts as done; for `LastRun` it is not, as that
-        may be another run by then.
+        concrete run it is retried after a failure, and a refusal then counts as done; for `LastRun` it is not, as the
+        last run may then be another one.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
@@ -1036,7 +1035,7 @@ class SyncRuns:
 
         Returns:
             What the service says of the run, which may be nothing: its id is then the given one, and None for
-            `LastRun`. The same when the abort had to be retried and was refused, because the run has ended by then.
+            `LastRun`. The same when the abort was retried and then refused, because the run had ended.
 
         Raises:
             RunOperationError: The run cannot be aborted, for example because it has ended.
@@ -1123,8 +1122,8 @@ class SyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`.
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Rows a page, 1 to 100.
 
         Raises:
@@ -1145,7 +1144,7 @@ class SyncRuns:
         prefetch: int = 0,
     ) -> Pager[Row]:
         """
-        Return an iterator over a run's rows: every row that is counted comes once, or `PaginationError`.
+        Return an iterator over a run's rows: it returns every row that is counted once, or raises `PaginationError`.
 
         ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
         same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: retried
@@ -1157,19 +1156,19 @@ class SyncRuns:
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
-            partial: Whether the rows that a run has by now are enough while it goes on.
-            follow: Whether to wait for the rows of a run that goes on, and return them as they come, until it has
-                ended; the run is looked at by the client's `PollSchedule`. Excludes *partial*.
-            timeout: With *follow*: seconds for which the run is waited for, above 0; None until it has ended.
+            partial: True to take the rows so far of a run that has not ended.
+            follow: True to return the rows of a run that has not ended as they arrive, until it ends; the run is looked
+                at by the client's `PollSchedule`. Excludes *partial*.
+            timeout: With *follow*: seconds to wait for the run, above 0; None to wait until it has ended.
             page_size: Rows a page, 1 to 100.
             max_items: Most rows in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
 
         Raises:
-            RunNotFinishedError: The run goes on, and neither *partial* nor *follow* is true.
-            PaginationError: The pages that came do not add up to one list, or to fewer rows than the run has.
+            RunNotFinishedError: The run has not ended, and neither *partial* nor *follow* is true.
+            PaginationError: The pages that came do not add up to one list, or hold fewer rows than the run has.
             RunAbortedError: With *follow*: the run stays ``aborting`` beyond the grace time, after its last row.
-            WaitTimeoutError: *timeout* has passed, after the last row that there was by then; the run goes on.
+            WaitTimeoutError: *timeout* has passed; the rows so far were returned, and the run goes on.
             NotFoundError: There is no such run.
             ValueError: A number is out of range, the id cannot be one, *partial* and *follow* are both true, or
                 *timeout* is given without *follow*.
@@ -1189,7 +1188,7 @@ class SyncRuns:
 
     def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """
-        Return a signed, temporary URL under which a run's rows can be fetched as a file, by anybody who has it.
+        Return a signed, temporary URL of a file with the run's rows, which anybody who has the URL can fetch.
 
         ``GET /api/v2/worker-runs/{runId}/result/export``, ``/api/v2/worker-runs/last/export`` or
         ``/api/v2/workers/{workerId}/runs/last/export``. Reads only: retried after a failure. Never send the key to that
@@ -1221,35 +1220,35 @@ class SyncRuns:
         Write a run's rows to a file, whole or not at all.
 
         Asks for a URL (`export`) and streams the file from the storage host; no key, cookie or header of the client's
-        goes there. A broken connection is taken up where it broke, an expired URL is replaced, and a redirect is
+        goes there. After a broken connection the download is resumed, an expired URL is replaced, and a redirect is
         followed when it stays on the host. An attempt fails when the host is silent for longer than the client's
-        ``timeout``; there is a next one as the retry policy says, and attempts that got further are not counted.
+        ``timeout``. It is retried as the retry policy says; attempts that got further than before are not counted.
 
-        The file is written as ``.<name>.<16 hex digits>.coreclaw-part`` beside its place and takes that when its length
-        is right and no row is missing: rows of an ended run are counted in ``csv``, ``jsonl`` and ``json``, as far as
-        they can be told. It is taken away after an error or a cancellation; only a killed process leaves one behind.
-        Of several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays one. A
-        pipe or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader;
-        what has been written there cannot be taken back.
+        The file is written beside *path* as ``.<name>.<16 hex digits>.coreclaw-part``, and moved there when its length
+        is right and no row is missing: the rows of an ended run are counted in ``csv``, ``jsonl`` and ``json``, where
+        that is possible. It is removed after an error or a cancellation; only a killed process leaves one behind. Of
+        several downloads to one path the last one stays. A replaced file keeps its mode, and a link stays a link. A
+        pipe or a device, such as ``/dev/stdout``, is written to once the file is whole, which waits for a reader; what
+        has been written there cannot be taken back.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
             path: The file to write; an existing one is replaced. Its folder must exist.
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
-            partial: Whether the rows that a run has by now are enough while it goes on.
-            on_progress: Called with the bytes written and the bytes in all, or None when the host does not say. What
-                it raises ends the download and reaches the caller.
+            partial: True to take the rows so far of a run that has not ended.
+            on_progress: Called with the bytes written and the bytes in all (None when the host does not say). What it
+                raises ends the download and reaches the caller.
 
         Returns:
             The path of the file.
 
         Raises:
-            RunNotFinishedError: The run goes on, and *partial* is false.
+            RunNotFinishedError: The run has not ended, and *partial* is false.
             DownloadError: The file did not come whole; its ``reason`` says why.
             NotFoundError: There is no such run.
             OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
-                nothing was asked for; later errors name the run in their text.
+                nothing was requested; later errors name the run.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
         return self._bridge.run(
@@ -1277,8 +1276,8 @@ class SyncRunQueue:
         ``GET /api/v2/run-queue/items``. Reads only: retried after a failure.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is; what it counts has changed over time, only 0 is the first page for
-                certain.
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
             limit: Items a page, 1 to 100.
             status: ``waiting`` or ``inactive``; passed on unchecked.
 
@@ -1317,7 +1316,7 @@ class SyncRunQueue:
 
     def activate(self, queue_ids: str | Sequence[str]) -> tuple[QueueAction, ...]:
         """
-        Start the runs of waiting items; from here on they cost money.
+        Start the runs of waiting items, which costs money.
 
         ``POST /api/v2/run-queue/items/activate``. Retried after a failure: an item that was activated already
         answers with ``success`` False and is not started twice. When an earlier answer of this call was lost, such an
@@ -1346,7 +1345,7 @@ class SyncRunQueue:
 
         Args:
             queue_ids: One item or several.
-            reason: Text for the service's records.
+            reason: A reason for the service's records.
 
         Returns:
             What became of each item; look at every ``success``, the call itself succeeds when single items fail.
@@ -1681,10 +1680,9 @@ class CoreClaw:
         Args:
             api_key: The key; None for the environment's ``CORECLAW_API_KEY``, unless that is blank. Without one only
                 the three public operations work (store, proxy regions, input schemas), which never send it.
-            base_url: Where the service is: what stands before ``/api/v2``, with a port or a path where it has one. None
-                for the environment's ``CORECLAW_BASE_URL``, unless that is blank, else
-                ``https://openapi.coreclaw.com``.
-            auth: How the key travels: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it then stands in
+            base_url: Where the service is: the URL up to ``/api/v2``, with a port or a path where it has one. None for
+                the environment's ``CORECLAW_BASE_URL``, unless that is blank, else ``https://openapi.coreclaw.com``.
+            auth: How the key is sent: ``bearer`` (recommended), ``api-key`` (a header), ``query`` (it is then part of
                 URLs).
             timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
             retry: How often and how patiently a request is retried, where that is safe.
@@ -1692,14 +1690,14 @@ class CoreClaw:
             max_response_bytes: Largest answer that is read, unpacked, 1 or more.
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
                 ``page``.
-            poll_schedule: When a run that is waited for is looked at.
+            poll_schedule: When to look at a run that is waited for.
             http_client: Your own httpx client, used instead of the built-in connections. You close it.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
-                Whether a start has left is believed of httpx's own transports alone, and of those whose attribute
+                Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
-            callbacks: The hub that the service's callbacks come to: each start then carries a URL of its own, a
-                callback ends a wait sooner, and settles a start whose answer was lost.
-            on_event: Called with each event (`coreclaw_async.events`); must return soon, its errors are logged only.
+            callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
+                callback ends a wait sooner and settles a start whose answer was lost.
+            on_event: Called with each event (`coreclaw_async.events`); must return soon. Its errors are only logged.
             clock: Where time comes from; for tests, together with a `FakeService`.
 
         Raises:
@@ -1810,25 +1808,24 @@ class CoreClaw:
                 ``postgresql://...`` (several machines; extra ``postgres``; not on trio; a failover needs synchronous
                 replication, else it loses runs), or ``memory`` (gone with the block). Holds the inputs, and of the key
                 a hash only.
-            exclusive: Whether nobody else starts runs of these workers: a start whose answer was lost is then settled
-                by the list of runs, where otherwise it is held. Not believed any more once runs are seen that nothing
-                explains.
-            on_ambiguous: What becomes of an item of which nobody can tell whether it has a run: ``hold`` it for
+            exclusive: Whether nobody else starts runs of these workers. A start whose answer was lost is then settled
+                by the list of runs; otherwise it is held. This is no longer relied on once unexplained runs are seen.
+            on_ambiguous: What to do with an item when nobody can tell whether it has a run: ``hold`` it for
                 the batch's ``resolve``, let it ``fail``, or ``resubmit`` it, which may pay twice.
             settle_times: When a lost start counts as settled.
             shard: The part of the batch to run; None for all of it.
-            max_spend: US dollars above 0 that all runs of the batch may cost, in whatever process they are started:
-                it is kept in the ledger, and counts from the first run of the batch. A run counts as much as the
-                dearest so far while its cost is unknown, and no more go on at once than have ended before with a known
-                cost. So it is exceeded only by what those in flight cost more than the dearest before. None for what
-                an earlier call has said.
-            patience: For how many seconds since the first failure in a row the batch goes on trying while the service
-                cannot be used, or its ledger in Postgres; 0 or more. The default outlasts the outages that its
-                operators tell of.
-            account: What you call the account: printable, 1 to 500 letters, and not its key. All keys that come with
-                the same name share the batches of the account, what is open of each worker, and what is known of it,
-                so that a new key goes on where the old one has stopped. None for a hash of the key. A batch that was
-                begun without a name gets one when it is opened with it and the key that it was begun with.
+            max_spend: US dollars above 0 that all runs of the batch together may cost, from its first run on and in all
+                processes, as it is kept in the ledger. While the cost of a run is unknown, it counts as much as the
+                most expensive run so far; and no more runs are in flight than have ended with a known cost. So the
+                limit is exceeded only when runs in flight cost more than the most expensive one before. None for the
+                limit that an earlier call has set.
+            patience: For how many seconds, since the first failure in a row, to retry while the service, or a ledger in
+                Postgres, cannot be used; 0 or more. The default outlasts the outages that the service's operators have
+                reported.
+            account: Your name for the account: printable, 1 to 500 letters, and not its key. All keys that are given
+                with the same name share the account's batches, open starts and what is known about its workers, so that
+                a new key continues where the old one stopped. None for a hash of the key. A batch that was begun
+                without a name gets one when it is opened with a name and the key that it was begun with.
 
         Raises:
             ValueError: An argument is out of range.
@@ -1849,7 +1846,7 @@ class CoreClaw:
         )
 
     def close(self) -> None:
-        """Close the connections; a caller's own httpx client stays open. A second call does nothing."""
+        """Close the connections, but not an httpx client of yours. A second call does nothing."""
         if not self._is_copy:
             self._bridge.close(self._inner.aclose)
 

@@ -4,10 +4,9 @@ What the service reports, as frozen attrs classes that hold no client and do no 
 Belongs here: one class per thing the service tells, listed in ``__all__``, with every member described.
 Does not belong here: wire names and conversion (``_wire``), and methods that send a request.
 
-A member is None when the service did not send it, sent null, or sent a value that the member has no form for; the last
-one is then in ``extra``. So None means unknown, never 0, and a text that is not known is empty where it is for people
-only. What names a thing is empty only in entries of lists: an answer about one thing that does not say which is an
-`coreclaw_async.InvalidResponseError`.
+A member is None when the service did not send it, sent null, or sent a value of the wrong type, which is then in
+``extra``. So None means unknown, never 0; an unknown string that is for people only is empty. An id is empty only in
+entries of lists: an answer about one thing that does not say its id is a `coreclaw_async.InvalidResponseError`.
 """
 
 from coreclaw_async.models.account import Account, ProxyRegion

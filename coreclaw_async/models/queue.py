@@ -17,7 +17,7 @@ class QueuedRun:
     Attributes:
         queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
         queued: Whether the service took it, or None.
-        queue_status: ``waiting``, or another word of the service.
+        queue_status: ``waiting``, or another status.
         request_id: The service's name for the request.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
@@ -36,7 +36,7 @@ class QueueItem:
 
     Attributes:
         queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
-        status: ``waiting``, ``inactive``, another word, or None when not told; the wire calls it ``queue_status``.
+        status: ``waiting``, ``inactive``, another status, or None when not told; the wire calls it ``queue_status``.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
@@ -57,8 +57,8 @@ class QueueAction:
         success: False when the item had already run or been released; None when the service did not say, or when that
             cannot be told: see `may_be_ours`.
         error: The reason, where the service gives one.
-        may_be_ours: Whether the answer to an earlier send of the same call was lost, so that what the service refuses
-            now may be what that one did: the item may have been activated (and costs money) or released by this call.
+        may_be_ours: Whether the answer to an earlier attempt of this call was lost, so that the attempt may have done
+            what the service now refuses: the item may have been activated (and cost money) or released by this call.
             Look at the queue, or at the list of runs.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """

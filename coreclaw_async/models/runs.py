@@ -15,7 +15,7 @@ from coreclaw_async.models.pages import ResultPage
 
 
 class RunStatus(StrEnum):
-    """The five words of the contract; the service has sent others, which stay plain strings."""
+    """The five statuses of the contract; others that the service sends stay plain strings."""
 
     READY = "ready"
     RUNNING = "running"
@@ -25,7 +25,7 @@ class RunStatus(StrEnum):
 
 
 class RunOutcome(Enum):
-    """What a status word means to somebody who waits."""
+    """What a status means to somebody who waits."""
 
     GOING = "going"
     ABORTING = "aborting"
@@ -39,8 +39,8 @@ class RunOutcome(Enum):
         return self not in (RunOutcome.GOING, RunOutcome.ABORTING)
 
 
-# The words beyond the contract are those that other clients of the service wait for or have seen in
-# callbacks (docs, api/run-lifecycle; coreclaw-mcp-server poll_run; n8n-nodes-coreclaw constants).
+# The statuses beyond the contract are those that other clients of the service wait for or have seen in callbacks (docs,
+# api/run-lifecycle; coreclaw-mcp-server poll_run; n8n-nodes-coreclaw constants).
 _OUTCOMES = {
     "aborting": RunOutcome.ABORTING,
     "succeeded": RunOutcome.SUCCEEDED,
@@ -60,7 +60,7 @@ _OUTCOMES = {
 
 
 def outcome_of(status: str | None) -> RunOutcome:
-    """Return what *status* means, whatever its case; an unknown word means that the run goes on."""
+    """Return what *status* means, whatever its case; an unknown status means that the run goes on."""
     return RunOutcome.GOING if status is None else _OUTCOMES.get(status.lower(), RunOutcome.GOING)
 
 
@@ -75,19 +75,18 @@ class Run:
         worker_id: Worker slug; the wire calls it ``scraper_slug``.
         worker_title: The worker's name for people; the wire calls it ``scraper_title``.
         version: The worker version that really ran.
-        status: A `RunStatus`, or the raw word when the service sent another. None only in entries of lists, where it
-            tells nothing.
+        status: A `RunStatus`, or the string that the service sent instead. None only in entries of lists that do not
+            say it.
         result_count: Rows written so far, 0 or more; 0 can be a success, and None means not known. The wire calls it
             ``results``.
         usage: What the run cost, in US dollars; None when it is not known, which is not the same as 0.
         traffic: Bytes, for diagnosis; None when not known.
         origin: Where it was started: ``openapi``, ``api_v2``, ``web``, ...
         started_at: UTC, or None while it waits.
-        finished_at: UTC, or None. Not a proof that the run has ended: the service's own example shows a
-            running run with one.
+        finished_at: UTC, or None. Not a proof that the run has ended: the service's own example shows a running run
+            with one.
         duration: Seconds; None when not known.
-        error_message: Diagnostic text; may be absent on a failed run and present on another. The wire calls
-            it ``err_msg``.
+        error_message: Diagnostics; may be absent on a failed run and present on another. The wire calls it ``err_msg``.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
@@ -125,13 +124,13 @@ class StartedRun:
     Attributes:
         run_id: Slug of the new run; the wire calls it ``run_slug``.
         request_id: The service's name for the request.
-        status: A `RunStatus`, the raw word, or None when not told; after five minutes the service answers with a run
-            that goes on. The wire calls it ``run_status``.
+        status: A `RunStatus`, another string, or None when not told; after five minutes the service answers with a
+            run that has not ended. The wire calls it ``run_status``.
         started_at: UTC; the wire calls it ``execution_start_timestamp``.
         finished_at: UTC; the wire calls it ``execution_end_timestamp``.
         duration: Seconds, or None; the wire calls it ``running_duration``.
         is_finished: As the service said; reruns only.
-        error_message: Diagnostic text.
+        error_message: Diagnostics.
         result_message: Text about the results.
         results: The window of rows that ``offset`` and ``limit`` asked for, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
@@ -164,13 +163,13 @@ class AbortedRun:
         run_id: Slug of the run: as the service named it, else as the caller did; None where `LastRun` was aborted and
             the service did not say which run that is. The wire calls it ``run_slug``.
         request_id: The service's name for the request.
-        status: A `RunStatus`, the raw word, or None. This and all below is None where the service did not wait for the
-            end, which most often it does not. The wire calls it ``run_status``.
+        status: A `RunStatus`, another string, or None. This and all below is None where the service did not wait for
+            the end, as is usual. The wire calls it ``run_status``.
         started_at: UTC; the wire calls it ``execution_start_timestamp``.
         finished_at: UTC; the wire calls it ``execution_end_timestamp``.
         duration: Seconds; the wire calls it ``running_duration``.
         is_finished: As the service said.
-        error_message: Diagnostic text.
+        error_message: Diagnostics.
         result_message: Text about the results.
         results: The window of rows that ``offset`` and ``limit`` asked for.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
@@ -208,7 +207,7 @@ RunRef: TypeAlias = str | Run | StartedRun | LastRun
 
 
 class LogLevel(StrEnum):
-    """The level of a log entry; the wire sends 1 to 4 or the word."""
+    """The level of a log entry; the wire sends 1 to 4 or its name."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -222,9 +221,9 @@ class LogEntry:
     One entry of a run's log.
 
     Attributes:
-        content: The text, may hold line breaks; empty when the entry has none that can be read.
-        level: A `LogLevel`, the raw word or number when it is new, None when the entry is a bare string. The
-            wire calls it ``type``.
+        content: The message, which may hold line breaks; empty when the entry has none that can be read.
+        level: A `LogLevel`, the string or number of a new one, or None when the entry is a bare string. The wire calls
+            it ``type``.
         group: Subtask id, or None.
         timestamp: UTC to the millisecond, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
@@ -244,8 +243,8 @@ class RunLog:
 
     Attributes:
         entries: Recent entries only; the wire calls it ``list``.
-        all_logs_url: Where the whole log is, on another host and perhaps not for long. As good as a
-            password: the repr hides its query.
+        all_logs_url: Where the whole log is, on another host and perhaps not for long. As good as a password: the repr
+            hides its query.
         result_count: Rows written so far, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
@@ -262,8 +261,8 @@ class Export:
     Where the results of a run can be fetched as a file.
 
     Attributes:
-        download_url: Signed and temporary, on another host. Anybody who has it can read the rows: the repr
-            hides its query. Never send the key there.
+        download_url: Signed and temporary, on another host. Anybody who has it can read the rows, so the repr hides its
+            query. Never send the key there.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 

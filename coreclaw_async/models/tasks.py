@@ -61,7 +61,7 @@ class Task:
     Attributes:
         task_id: Task slug; the wire calls it ``slug``.
         title: Its name.
-        description: Its description; empty texts are left out by the service.
+        description: Its description; the service leaves out an empty one.
         worker_id: Worker slug; the wire calls it ``worker_slug``.
         worker_path: ``owner/name`` or ``owner~name``; both are accepted wherever a worker is named.
         worker_title: The worker's name for people.

@@ -63,8 +63,8 @@ class InputProperty:
 
     Attributes:
         name: Its key in the input, case-sensitive.
-        type: ``string``, ``integer``, ``number``, ``boolean``, ``array``, ``object``; may be None or a new word.
-        editor: How the console edits it; None or a new word must not stop anybody.
+        type: ``string``, ``integer``, ``number``, ``boolean``, ``array``, ``object``; may be None or a new one.
+        editor: How the console edits it; may be None or a new one.
         title: Its name for people.
         description: What it means.
         required: Whether it must be filled; anything but true counts as no, as on the platform.

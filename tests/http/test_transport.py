@@ -518,7 +518,7 @@ def test_a_setting_of_the_environment_is_named_as_such(monkeypatch: pytest.Monke
 )
 @pytest.mark.parametrize("base", ["https://openapi.coreclaw.com", "http://gw.example:8443/coreclaw"])
 def test_a_base_url_with_the_path_of_the_api_is_answered_with_the_right_one(base: str, tail: str) -> None:
-    with pytest.raises(ConfigurationError, match="must be what stands before /api/v2") as caught:
+    with pytest.raises(ConfigurationError, match="must be the URL up to /api/v2") as caught:
         AsyncCoreClaw("key", base_url=base + tail)
 
     assert f"which is added: {base!r}, not " in str(caught.value)
