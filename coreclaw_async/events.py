@@ -82,7 +82,12 @@ class StartUnknown:
 
 @attrs.frozen(kw_only=True)
 class StartReconciled:
-    """A callback named the run of a start whose outcome had been unknown."""
+    """
+    A callback named the run of a start whose outcome had been unknown.
+
+    Attributes:
+        run_id: The run.
+    """
 
     run_id: str
 

@@ -235,7 +235,7 @@ def test_what_has_no_rule_stops_the_generator_with_file_line_and_reason(
             "        print(context)",
             "_set_up may do nothing but assign groups",
         ),
-        ('        """Close the connections;', '        f"""Close the connections;', "aclose has no docstring"),
+        ('        """Close the connections,', '        f"""Close the connections,', "aclose has no docstring"),
     ],
 )
 def test_a_client_that_is_not_understood_stops_the_generator(
