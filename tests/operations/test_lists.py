@@ -46,6 +46,8 @@ async def test_months_are_walked_back(client: AsyncCoreClaw, service: FakeServic
 
     assert sorted(runs) == sorted(months[1:])
     assert len(service.requests) == 1 + 3, "the first of a new client asks what the service's clock shows"
+    assert len(await client.runs.iterate(since=since).collect()) == len(runs)
+    assert len(service.requests) == 1 + 3 + 3, "the clock is known by then"
 
 
 async def test_a_window_ends_where_it_was_asked_to(client: AsyncCoreClaw, months: list[str]) -> None:

@@ -507,6 +507,27 @@ async def test_page_without_data_is_no_end_and_keeps_the_position(
     assert ranks(rows) == list(range(1, 238))
 
 
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("rows", [100, 200])
+async def test_null_behind_the_last_row_of_a_count_one_too_high_keeps_the_rows(
+    service: FakeService, rows: int, prefetch: int
+) -> None:
+    def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
+        return {**envelope, "data": {**envelope["data"], "count": rows + 1, "list": envelope["data"]["list"] or None}}
+
+    run_id = service.add_run(WORKER, rows=rows)
+    service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        pager = client.runs.iterate_results(run_id, prefetch=prefetch)
+        with pytest.raises(PaginationError, match=f"count {rows + 1} rows, and only {rows} came") as caught:
+            await pager.collect()
+        service.faults.clear()
+        assert len(await pager.collect()) == rows
+
+    assert len(caught.value.items) == rows
+    assert len(service.requests) < 150
+
+
 @pytest.mark.parametrize("partial", [True, False])
 async def test_file_of_an_ended_run_needs_no_look_at_it(
     client: AsyncCoreClaw, service: FakeService, tmp_path: Path, partial: bool
