@@ -22,12 +22,10 @@ from coreclaw_async.errors import (
     BatchIncompleteError,
     BatchStoppedError,
     CoreClawError,
-    DownloadError,
     OutcomeUnknownError,
     PaginationError,
     RunAbortedError,
     RunFailedError,
-    RunNotFinishedError,
     WaitTimeoutError,
 )
 from coreclaw_async.models import Run
@@ -39,20 +37,36 @@ ERRORS = [
 ]
 DRAWN = re.compile(r"^ +(?P<branch>[│├└─ ]*)(?P<name>\w+Error)(?: +(?P<note>.+))?$", re.MULTILINE)
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
-FACTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "status_code": st.integers(100, 599),
-        "code": st.integers(),
-        "request_id": TEXT,
-        "details": st.lists(TEXT) | st.dictionaries(TEXT, TEXT) | TEXT,
-        "retry_after": st.floats(0, 1e6),
-        "run_id": TEXT,
-        "candidates": st.lists(TEXT),
-        "may_have_taken_effect": st.booleans(),
-    },
-)
-OF_A_RUN = st.fixed_dictionaries({"run_id": TEXT}, optional={"run": st.builds(Run, run_id=TEXT)})
+ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "balance": st.decimals(0, 9),
+    "bytes_received": st.integers(0),
+    "cancelled": st.integers(0),
+    "candidates": st.lists(TEXT),
+    "code": st.integers(),
+    "collected": st.integers(0),
+    "confirmed": st.booleans(),
+    "counts": st.dictionaries(TEXT, st.integers(0)),
+    "details": st.lists(TEXT) | st.dictionaries(TEXT, TEXT) | TEXT,
+    "expected": st.integers(0),
+    "given": TEXT,
+    "items": st.lists(st.dictionaries(TEXT, TEXT)),
+    "key": TEXT,
+    "keys": st.lists(TEXT),
+    "left": st.integers(0),
+    "log": st.lists(TEXT),
+    "may_have_taken_effect": st.booleans(),
+    "not_aborted": st.lists(TEXT),
+    "pending": st.lists(TEXT),
+    "planned": TEXT,
+    "reason": TEXT,
+    "reasons": st.lists(TEXT),
+    "request_id": TEXT,
+    "retry_after": st.floats(0, 1e6),
+    "run": st.builds(Run, run_id=TEXT),
+    "run_id": TEXT,
+    "spent": st.decimals(0, 1000),
+    "status_code": st.integers(100, 599),
+}
 
 NEEDED: dict[type[CoreClawError], dict[str, Any]] = {
     BatchAbortError: {"cancelled": 1, "not_aborted": ["r"], "keys": ["k"], "reasons": ["w"]},
@@ -64,45 +78,16 @@ NEEDED: dict[type[CoreClawError], dict[str, Any]] = {
 
 def facts_of(kind: type[CoreClawError]) -> st.SearchStrategy[dict[str, Any]]:
     """Return the arguments that *kind* takes beside its message."""
-    if kind is PaginationError:
-        return st.fixed_dictionaries(
-            {},
-            optional={
-                "collected": st.integers(0),
-                "expected": st.integers(0),
-                "run_id": TEXT,
-                "items": st.lists(st.dictionaries(TEXT, TEXT)),
-            },
-        )
-    if kind is DownloadError:
-        return st.fixed_dictionaries(
-            {}, optional={"status_code": st.integers(100, 599), "run_id": TEXT, "bytes_received": st.integers(0)}
-        )
-    if kind is RunFailedError:
-        return st.tuples(OF_A_RUN, st.lists(TEXT)).map(lambda pair: {**pair[0], "log": pair[1]})
-    if kind is RunAbortedError:
-        return st.tuples(OF_A_RUN, st.booleans()).map(lambda pair: {**pair[0], "confirmed": pair[1]})
-    if kind is BatchConflictError:
-        return st.fixed_dictionaries({"key": TEXT, "planned": TEXT, "given": TEXT})
-    if kind is BatchIncompleteError:
-        return st.fixed_dictionaries(
-            {"counts": st.dictionaries(TEXT, st.integers(0)), "reasons": st.dictionaries(TEXT, TEXT)}
-        )
-    if kind is BatchAbortError:
-        return st.fixed_dictionaries(
-            {
-                "cancelled": st.integers(0),
-                "not_aborted": st.lists(TEXT),
-                "keys": st.lists(TEXT),
-                "reasons": st.lists(TEXT),
-            }
-        )
-    if kind is BatchStoppedError:
-        return st.fixed_dictionaries(
-            {"reason": TEXT, "left": st.integers(0), "spent": st.decimals(0, 1000)},
-            optional={"balance": st.decimals(0, 9)},
-        )
-    return OF_A_RUN if kind in {RunNotFinishedError, WaitTimeoutError} else FACTS
+    takes = inspect.signature(CoreClawError if kind is OutcomeUnknownError else kind).parameters.values()
+    named = [parameter for parameter in takes if parameter.kind is parameter.KEYWORD_ONLY]
+    arguments = {parameter.name: ARGUMENTS[parameter.name] for parameter in named}
+    if issubclass(kind, BatchIncompleteError):
+        arguments["reasons"] = st.dictionaries(TEXT, TEXT)
+    optional = {parameter.name for parameter in named if parameter.default is not parameter.empty}
+    return st.fixed_dictionaries(
+        {name: values for name, values in arguments.items() if name not in optional},
+        optional={name: arguments[name] for name in optional},
+    )
 
 
 def any_error() -> st.SearchStrategy[CoreClawError]:

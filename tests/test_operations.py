@@ -43,7 +43,6 @@ class Operation:
     """A method, the request it makes, and what it returns."""
 
     call: Callable[[AsyncCoreClaw, World], Awaitable[Any]]
-    method: str
     path: str
     returns: type
     query: dict[str, str] = attrs.field(factory=dict)
@@ -56,7 +55,6 @@ B3 = {"callback_url": CALLBACK, "is_async": True, "offset": 0, "limit": 20}
 OPERATIONS: dict[str, Operation] = {
     "listProxyRegions": Operation(
         call=lambda c, w: c.proxies.list_regions("de"),
-        method="GET",
         path="/proxy/region",
         query={"language": "de"},
         returns=tuple,
@@ -65,7 +63,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "listStore": Operation(
         call=lambda c, w: c.store.list_page(keyword="maps", limit=5),
-        method="GET",
         path="/store",
         query={"offset": "0", "limit": "5", "keyword": "maps"},
         returns=cc.Page,
@@ -74,14 +71,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "getAccount": Operation(
         call=lambda c, w: c.account.get(),
-        method="GET",
         path="/users/account",
         returns=cc.Account,
         check=lambda account, w: isinstance(account.balance, Decimal) and account.balance_expires_at.tzinfo == dt.UTC,
     ),
     "listWorkers": Operation(
         call=lambda c, w: c.workers.list_page(),
-        method="GET",
         path="/workers",
         query={"offset": "0", "limit": "20"},
         returns=cc.Page,
@@ -89,14 +84,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "getWorker": Operation(
         call=lambda c, w: c.workers.get(WORKER),
-        method="GET",
         path=f"/workers/{AS_PATH}",
         returns=cc.Worker,
         check=lambda worker, w: worker.name == "google-maps-scraper" and worker.username == "coreclaw",
     ),
     "getWorkerInputSchema": Operation(
         call=lambda c, w: c.workers.get_input_schema(WORKER),
-        method="GET",
         path=f"/workers/{AS_PATH}/input-schema",
         returns=cc.InputSchema,
         public=True,
@@ -104,7 +97,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "runWorker": Operation(
         call=lambda c, w: c.workers.start_run(WORKER, INPUT, system={"proxy_region": "US"}, callback_url=CALLBACK),
-        method="POST",
         path=f"/workers/{AS_PATH}/runs",
         body={
             "input": {"parameters": {"custom": INPUT, "system": {"proxy_region": "US"}}},
@@ -116,7 +108,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "listWorkerTasks": Operation(
         call=lambda c, w: c.tasks.list_page(worker_id=WORKER, keyword="sav"),
-        method="GET",
         path="/worker-tasks",
         query={"offset": "0", "limit": "20", "worker_id": AS_PATH, "keyword": "sav"},
         returns=cc.Page,
@@ -124,7 +115,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "runWorkerTask": Operation(
         call=lambda c, w: c.tasks.start_run(w.task_id, offset=0, limit=20),
-        method="POST",
         path="/worker-tasks/{task_id}/runs",
         body={"is_async": True, "offset": 0, "limit": 20},
         returns=cc.StartedRun,
@@ -140,7 +130,6 @@ OPERATIONS: dict[str, Operation] = {
             schedule_time="09:00",
             schedule_weekday=7,
         ),
-        method="POST",
         path="/worker-tasks",
         body={
             "worker_id": AS_PATH,
@@ -157,7 +146,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "getWorkerTask": Operation(
         call=lambda c, w: c.tasks.get(w.task_id),
-        method="GET",
         path="/worker-tasks/{task_id}",
         returns=cc.Task,
         check=lambda task, w: task.task_id == w.task_id and task.internal_id > 2**53 and task.input == WRAPPED,
@@ -166,27 +154,23 @@ OPERATIONS: dict[str, Operation] = {
         call=lambda c, w: c.tasks.update(
             w.task_id, title="new", schedule_type=3, schedule_day=31, schedule_once_date="2026-08-01"
         ),
-        method="PUT",
         path="/worker-tasks/{task_id}",
         body={"title": "new", "schedule_type": 3, "schedule_day": 31, "schedule_once_date": "2026-08-01"},
         returns=type(None),
     ),
     "deleteWorkerTask": Operation(
         call=lambda c, w: c.tasks.delete(w.task_id),
-        method="DELETE",
         path="/worker-tasks/{task_id}",
         returns=type(None),
     ),
     "getWorkerTaskInput": Operation(
         call=lambda c, w: c.tasks.get_input(w.task_id),
-        method="GET",
         path="/worker-tasks/{task_id}/input",
         returns=cc.TaskInput,
         check=lambda saved, w: saved.input == WRAPPED,
     ),
     "updateWorkerTaskInput": Operation(
         call=lambda c, w: c.tasks.update_input(w.task_id, {"keywords": ["tea"]}),
-        method="PUT",
         path="/worker-tasks/{task_id}/input",
         body={"input": {"parameters": {"custom": {"keywords": ["tea"]}}}},
         returns=type(None),
@@ -199,7 +183,6 @@ OPERATIONS: dict[str, Operation] = {
             start_time=dt.datetime(2026, 8, 1, tzinfo=dt.timezone(dt.timedelta(hours=8))),
             end_time=dt.datetime(2026, 8, 31, tzinfo=dt.timezone(dt.timedelta(hours=8))),
         ),
-        method="GET",
         path="/worker-runs",
         query={
             "offset": "0",
@@ -213,14 +196,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "getLastWorkerRun": Operation(
         call=lambda c, w: c.runs.get(LastRun()),
-        method="GET",
         path="/worker-runs/last",
         returns=cc.Run,
         check=lambda run, w: run.run_id == w.run_id,
     ),
     "abortLastWorkerRun": Operation(
         call=lambda c, w: c.runs.abort(LastRun(), callback_url=CALLBACK, is_async=True, offset=0, limit=20),
-        method="POST",
         path="/worker-runs/last/abort",
         body=B3,
         returns=cc.AbortedRun,
@@ -228,32 +209,28 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "exportLastWorkerRunResults": Operation(
         call=lambda c, w: c.runs.export(LastRun(), format="jsonl", fields=["title", "rank"]),
-        method="GET",
         path="/worker-runs/last/export",
         query={"format": "jsonl", "filter_keys": "title,rank"},
         returns=cc.Export,
         check=lambda export, w: "jsonl" in export.download_url,
     ),
     "getLastWorkerRunLog": Operation(
-        call=lambda c, w: c.runs.get_log(LastRun()), method="GET", path="/worker-runs/last/log", returns=cc.RunLog
+        call=lambda c, w: c.runs.get_log(LastRun()), path="/worker-runs/last/log", returns=cc.RunLog
     ),
     "rerunLastWorkerRun": Operation(
         call=lambda c, w: c.runs.rerun(LastRun(), callback_url=CALLBACK, offset=0, limit=20),
-        method="POST",
         path="/worker-runs/last/rerun",
         body=B3,
         returns=cc.StartedRun,
     ),
     "listLastWorkerRunResults": Operation(
         call=lambda c, w: c.runs.list_results_page(LastRun(), limit=2),
-        method="GET",
         path="/worker-runs/last/result",
         query={"offset": "0", "limit": "2"},
         returns=cc.ResultPage,
     ),
     "getWorkerRun": Operation(
         call=lambda c, w: c.runs.get(w.run_id),
-        method="GET",
         path="/worker-runs/{run_id}",
         returns=cc.Run,
         check=lambda run, w: (
@@ -265,7 +242,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "abortWorkerRun": Operation(
         call=lambda c, w: c.runs.abort(w.run_id),
-        method="POST",
         path="/worker-runs/{run_id}/abort",
         body={},
         returns=cc.AbortedRun,
@@ -273,14 +249,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "getWorkerRunLog": Operation(
         call=lambda c, w: c.runs.get_log(w.run_id),
-        method="GET",
         path="/worker-runs/{run_id}/log",
         returns=cc.RunLog,
         check=lambda log, w: log.entries[0].level is cc.LogLevel.INFO and log.all_logs_url is not None,
     ),
     "rerunWorkerRun": Operation(
         call=lambda c, w: c.runs.rerun(w.run_id),
-        method="POST",
         path="/worker-runs/{run_id}/rerun",
         body={"is_async": True},
         returns=cc.StartedRun,
@@ -288,7 +262,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "listWorkerRunResults": Operation(
         call=lambda c, w: c.runs.list_results_page(w.run_id, offset=0, limit=2),
-        method="GET",
         path="/worker-runs/{run_id}/result",
         query={"offset": "0", "limit": "2"},
         returns=cc.ResultPage,
@@ -296,21 +269,18 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "exportWorkerRunResults": Operation(
         call=lambda c, w: c.runs.export(w.run_id),
-        method="GET",
         path="/worker-runs/{run_id}/result/export",
         query={"format": "csv"},
         returns=cc.Export,
     ),
     "getWorkerLastRun": Operation(
         call=lambda c, w: c.runs.get(LastRun(WORKER)),
-        method="GET",
         path=f"/workers/{AS_PATH}/runs/last",
         returns=cc.Run,
         check=lambda run, w: run.run_id == w.run_id,
     ),
     "abortWorkerLastRun": Operation(
         call=lambda c, w: c.runs.abort(LastRun(WORKER)),
-        method="POST",
         path=f"/workers/{AS_PATH}/runs/last/abort",
         body={},
         returns=cc.AbortedRun,
@@ -318,34 +288,29 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "exportWorkerLastRunResults": Operation(
         call=lambda c, w: c.runs.export(LastRun(WORKER)),
-        method="GET",
         path=f"/workers/{AS_PATH}/runs/last/export",
         query={"format": "csv"},
         returns=cc.Export,
     ),
     "getWorkerLastRunLog": Operation(
         call=lambda c, w: c.runs.get_log(LastRun(WORKER)),
-        method="GET",
         path=f"/workers/{AS_PATH}/runs/last/log",
         returns=cc.RunLog,
     ),
     "rerunWorkerLastRun": Operation(
         call=lambda c, w: c.runs.rerun(LastRun(WORKER), callback_url=CALLBACK, offset=0, limit=20),
-        method="POST",
         path=f"/workers/{AS_PATH}/runs/last/rerun",
         body=B3,
         returns=cc.StartedRun,
     ),
     "listWorkerLastRunResults": Operation(
         call=lambda c, w: c.runs.list_results_page(LastRun(WORKER)),
-        method="GET",
         path=f"/workers/{AS_PATH}/runs/last/result",
         query={"offset": "0", "limit": "20"},
         returns=cc.ResultPage,
     ),
     "queuedRunWorker": Operation(
         call=lambda c, w: c.workers.queue_run(WORKER, INPUT, callback_url=CALLBACK),
-        method="POST",
         path=f"/workers/{AS_PATH}/queued-runs",
         body={"input": WRAPPED, "callback_url": CALLBACK},
         returns=cc.QueuedRun,
@@ -353,7 +318,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "listRunQueueItems": Operation(
         call=lambda c, w: c.run_queue.list_page(status="waiting"),
-        method="GET",
         path="/run-queue/items",
         query={"offset": "0", "limit": "20", "status": "waiting"},
         returns=cc.Page,
@@ -361,7 +325,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "activateRunQueueItems": Operation(
         call=lambda c, w: c.run_queue.activate(w.queue_id),
-        method="POST",
         path="/run-queue/items/activate",
         body={"queue_refs": ["{queue_id}"]},
         returns=tuple,
@@ -369,7 +332,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "releaseRunQueueItems": Operation(
         call=lambda c, w: c.run_queue.release([w.queue_id, "999"], reason="not needed"),
-        method="POST",
         path="/run-queue/items/release",
         body={"queue_refs": ["{queue_id}", "999"], "reason": "not needed"},
         returns=tuple,
@@ -377,7 +339,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "releaseRunQueueItem": Operation(
         call=lambda c, w: c.run_queue.release(w.queue_id),
-        method="POST",
         path="/run-queue/items/{queue_id}/release",
         body={},
         returns=tuple,
@@ -412,7 +373,7 @@ def test_the_operations_are_those_of_the_published_specification() -> None:
     assert published.keys() == OPERATIONS.keys()
     for name, (method, path, is_public) in published.items():
         ours = OPERATIONS[name]
-        assert ours.method == method
+        assert BY_NAME[name].method == method
         assert ours.public == is_public
         assert len(ours.path.split("/")) == len(path.removeprefix("/api/v2").split("/"))
 
@@ -463,7 +424,7 @@ async def test_each_operation_over_a_real_socket(name: str) -> None:
     request = service.requests[0]
     assert request.operation == name
     assert [event.operation for event in events if isinstance(event, RequestSent)] == [name]
-    assert (request.method, request.path) == (operation.method, "/api/v2" + filled(operation.path, world))
+    assert (request.method, request.path) == (BY_NAME[name].method, "/api/v2" + filled(operation.path, world))
     assert request.query == operation.query
     assert request.body == filled(operation.body, world)
     assert ("authorization" not in request.headers) == operation.public

@@ -35,17 +35,11 @@ class Call:
 
     operation: str
     make: Callable[[AsyncCoreClaw, FakeService], Awaitable[Any]]
-    count: Callable[[FakeService], int]
-    made: Callable[[FakeService], list[str]]
+    count: Callable[[FakeService], int] = lambda service: service.runs_created
+    made: Callable[[FakeService], list[str]] = lambda service: [
+        run.run_id for run in service.runs.values() if run.origin != "web"
+    ]
     member: str = "run_slug"
-
-
-def _runs(service: FakeService) -> list[str]:
-    return [run.run_id for run in service.runs.values() if run.run_id not in service_history(service)]
-
-
-def service_history(service: FakeService) -> set[str]:
-    return {run.run_id for run in service.runs.values() if run.origin == "web"}
 
 
 def _task(service: FakeService) -> str:
@@ -60,32 +54,22 @@ CALLS = [
     Call(
         "runWorker",
         lambda client, service: client.workers.start_run(WORKER, INPUT),
-        lambda service: service.runs_created,
-        _runs,
     ),
     Call(
         "runWorkerTask",
         lambda client, service: client.tasks.start_run(_task(service)),
-        lambda service: service.runs_created,
-        _runs,
     ),
     Call(
         "rerunWorkerRun",
         lambda client, service: client.runs.rerun(_past_run(service)),
-        lambda service: service.runs_created,
-        _runs,
     ),
     Call(
         "rerunLastWorkerRun",
         lambda client, service: client.runs.rerun(LastRun()),
-        lambda service: service.runs_created,
-        _runs,
     ),
     Call(
         "rerunWorkerLastRun",
         lambda client, service: client.runs.rerun(LastRun(WORKER)),
-        lambda service: service.runs_created,
-        _runs,
     ),
     Call(
         "queuedRunWorker",
@@ -332,56 +316,51 @@ async def test_a_deadline_in_the_queue_says_that_nothing_was_sent(service: FakeS
     [(50002, RunOperationError), (70002, RunOperationError)],
 )
 async def test_a_start_that_failed_in_the_service_has_candidates(
-    service: FakeService, code: int, error: type[CoreClawError]
+    client: AsyncCoreClaw, service: FakeService, code: int, error: type[CoreClawError]
 ) -> None:
     service.faults.add(faults.error(code, commit=True), operation="runWorker")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(error) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(error) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert caught.value.may_have_taken_effect
     assert list(caught.value.candidates or ()) == list(service.runs)
 
 
 @pytest.mark.parametrize("code", [11000, 11004, 12001, 12002, 16000, 30001, 30003, 50001, 50003, 60001, 70001])
-async def test_a_refusal_says_that_nothing_was_started(service: FakeService, code: int) -> None:
+async def test_a_refusal_says_that_nothing_was_started(client: AsyncCoreClaw, service: FakeService, code: int) -> None:
     service.faults.add(faults.error(code), operation="runWorker")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(CoreClawError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(CoreClawError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert not caught.value.may_have_taken_effect
     assert [request.operation for request in service.requests] == ["runWorker"], "no look is needed"
 
 
-async def test_a_run_named_by_half_an_answer_is_not_looked_for(service: FakeService) -> None:
+async def test_a_run_named_by_half_an_answer_is_not_looked_for(client: AsyncCoreClaw, service: FakeService) -> None:
     service.faults.add(faults.truncate(keep=60), operation="runWorker")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert caught.value.run_id == next(iter(service.runs))
     assert caught.value.candidates == (caught.value.run_id,)
     assert [request.operation for request in service.requests] == ["runWorker"]
 
 
-async def test_candidates_are_none_when_no_look_can_be_made(service: FakeService) -> None:
+async def test_candidates_are_none_when_no_look_can_be_made(client: AsyncCoreClaw, service: FakeService) -> None:
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
     service.faults.add(faults.status(503), operation="listWorkerRuns", times=99)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert caught.value.candidates is None
     assert service.runs_created == 1
 
 
-async def test_runs_that_this_client_knows_are_no_candidates(service: FakeService) -> None:
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        known = await client.workers.start_run(WORKER, INPUT)
-        service.faults.add(faults.commit_then_drop(), operation="runWorker")
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+async def test_runs_that_this_client_knows_are_no_candidates(client: AsyncCoreClaw, service: FakeService) -> None:
+    known = await client.workers.start_run(WORKER, INPUT)
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert caught.value.candidates == (list(service.runs)[1],)
     assert known.run_id not in caught.value.candidates
@@ -399,16 +378,15 @@ async def test_candidates_are_found_when_this_machines_clock_is_wrong(service: F
 
 @pytest.mark.parametrize("seconds_into_month", [-3.0, 0.5, 4.0])
 async def test_candidates_are_found_around_the_turn_of_the_month(
-    service: FakeService, seconds_into_month: float
+    client: AsyncCoreClaw, service: FakeService, seconds_into_month: float
 ) -> None:
     """The list holds one calendar month of UTC+8 only: 31 August 16:00 UTC begins September there."""
     service.clock.set_time(1788192000 + seconds_into_month)
     service.add_run(WORKER, age=86400.0)
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
     service.faults.add(faults.delay(6.0), operation="listWorkerRuns")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert list(caught.value.candidates or ()) == list(service.runs)[1:]
 
@@ -497,24 +475,24 @@ async def test_control_a_client_that_sends_again_pays_twice() -> None:
 
 
 @pytest.mark.parametrize("fault", [faults.commit_then_drop(), faults.commit_then_status(502)], ids=["drop", "502"])
-async def test_aborting_a_concrete_run_goes_again_and_counts_as_done(service: FakeService, fault: Fault) -> None:
+async def test_aborting_a_concrete_run_goes_again_and_counts_as_done(
+    client: AsyncCoreClaw, service: FakeService, fault: Fault
+) -> None:
     from coreclaw_async.testing import RunScript
 
     service.next_script = RunScript(abort_after=0.0)
     service.faults.add(fault, operation="abortWorkerRun")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        started = await client.workers.start_run(WORKER, INPUT)
-        await client.runs.abort(started)
+    started = await client.workers.start_run(WORKER, INPUT)
+    await client.runs.abort(started)
 
     assert [request.status for request in service.requests if request.operation == "abortWorkerRun"][-1] == 400
 
 
-async def test_aborting_the_last_run_does_not_go_again(service: FakeService) -> None:
+async def test_aborting_the_last_run_does_not_go_again(client: AsyncCoreClaw, service: FakeService) -> None:
     service.faults.add(faults.commit_then_drop(), operation="abortLastWorkerRun")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        await client.workers.start_run(WORKER, INPUT)
-        with pytest.raises(OutcomeUnknownError):
-            await client.runs.abort(LastRun())
+    await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError):
+        await client.runs.abort(LastRun())
 
     assert len([request for request in service.requests if request.operation == "abortLastWorkerRun"]) == 1
 
@@ -528,23 +506,23 @@ async def test_deleting_a_task_whose_first_answer_was_lost_is_done(paid_service:
     assert not service.tasks
 
 
-async def test_a_rate_limit_that_is_longer_than_the_deadline_fails_at_once(service: FakeService) -> None:
+async def test_a_rate_limit_that_is_longer_than_the_deadline_fails_at_once(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     service.faults.add(faults.rate_limited(retry_after=100), operation="runWorker", times=9)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        before = service.clock.monotonic()
-        with pytest.raises(RateLimitedError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    before = service.clock.monotonic()
+    with pytest.raises(RateLimitedError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert caught.value.retry_after == 100
     assert service.clock.monotonic() == before
     assert service.runs_created == 0
 
 
-async def test_a_failing_read_is_retried_until_it_succeeds(service: FakeService) -> None:
+async def test_a_failing_read_is_retried_until_it_succeeds(client: AsyncCoreClaw, service: FakeService) -> None:
     for fault in (faults.status(503), faults.commit_then_drop(), faults.error(10000, status=500)):
         service.faults.add(fault, operation="getAccount")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        await client.account.get()
+    await client.account.get()
 
     assert len(service.requests) == 4
 
@@ -560,13 +538,14 @@ async def test_a_read_that_keeps_failing_is_the_last_error(service: FakeService)
 
 
 @pytest.mark.parametrize("run_slug", ["last", "a/b", "01K D", "..", "x" * 3 + "\n"])
-async def test_an_id_that_names_no_run_is_an_unknown_outcome(service: FakeService, run_slug: str) -> None:
+async def test_an_id_that_names_no_run_is_an_unknown_outcome(
+    client: AsyncCoreClaw, service: FakeService, run_slug: str
+) -> None:
     service.faults.add(
         faults.edit(lambda envelope: {**envelope, "data": {"run_slug": run_slug}}), operation="runWorker"
     )
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.run(WORKER, INPUT)
 
     assert caught.value.run_id == run_slug
 
@@ -582,11 +561,12 @@ async def test_an_id_that_names_no_run_is_an_unknown_outcome(service: FakeServic
         (404, b'{"code":50001,"message":"none","data":{"run_slug":"01KKDXV2G26BT7NH4ZQR2R4NPZ"}}'),
     ],
 )
-async def test_a_refusal_that_contradicts_itself_is_not_trusted(service: FakeService, status: int, body: bytes) -> None:
+async def test_a_refusal_that_contradicts_itself_is_not_trusted(
+    client: AsyncCoreClaw, service: FakeService, status: int, body: bytes
+) -> None:
     service.faults.add(faults.reply(body, status=status), operation="runWorker", times=9)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.start_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, INPUT)
 
     assert len([request for request in service.requests if request.method == "POST"]) == 1
     assert caught.value.run_id == ("01KKDXV2G26BT7NH4ZQR2R4NPZ" if b"run_slug" in body else None)

@@ -107,12 +107,13 @@ async def test_an_abort_waits_for_five_minutes_at_most(client: AsyncCoreClaw, se
 
 
 @pytest.mark.parametrize("fault", [faults.commit_then_drop(), faults.commit_then_status(502)], ids=["drop", "502"])
-async def test_a_refused_repetition_of_an_abort_is_the_abort(service: FakeService, fault: Fault) -> None:
+async def test_a_refused_repetition_of_an_abort_is_the_abort(
+    client: AsyncCoreClaw, service: FakeService, fault: Fault
+) -> None:
     service.next_script = RunScript(abort_after=0.0)
     service.faults.add(fault, operation="abortWorkerRun")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        started = await client.workers.start_run(WORKER, INPUT)
-        aborted = await client.runs.abort(started)
+    started = await client.workers.start_run(WORKER, INPUT)
+    aborted = await client.runs.abort(started)
 
     assert aborted == AbortedRun(run_id=started.run_id, request_id=aborted.request_id)
     assert aborted.request_id is not None, "that of the refusal"

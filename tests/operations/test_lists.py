@@ -189,7 +189,7 @@ async def test_a_run_whose_id_tells_no_time_stays_a_candidate(client: AsyncCoreC
     assert [run.run_id for run in await client.runs.find_started(since=since)] == ["short-slug"]
 
 
-async def test_a_list_without_ids_cannot_be_told_apart_by_them(service: FakeService) -> None:
+async def test_a_list_without_ids_cannot_be_told_apart_by_them(client: AsyncCoreClaw, service: FakeService) -> None:
     """Runs without a slug: nothing is left out, and nothing is taken twice without a word."""
 
     def strip(envelope: dict[str, Any]) -> dict[str, Any]:
@@ -199,11 +199,10 @@ async def test_a_list_without_ids_cannot_be_told_apart_by_them(service: FakeServ
     for number in range(25):
         service.add_run(WORKER, age=60.0 + number)
     service.faults.add(faults.edit(strip), operation="listWorkerRuns", times=99)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        try:
-            runs = await client.runs.iterate(page_size=10).collect()
-        except PaginationError:
-            return
+    try:
+        runs = await client.runs.iterate(page_size=10).collect()
+    except PaginationError:
+        return
 
     assert len(runs) == 25
 
@@ -231,7 +230,7 @@ def test_the_first_and_the_latest_keys_are_remembered() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_long_list_that_does_not_add_up_is_not_read_again(service: FakeService) -> None:
+async def test_a_long_list_that_does_not_add_up_is_not_read_again(client: AsyncCoreClaw, service: FakeService) -> None:
     """Beyond 20,000 items nobody remembers which were handed out, so a second pass could not leave them out."""
 
     def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
@@ -240,12 +239,11 @@ async def test_a_long_list_that_does_not_add_up_is_not_read_again(service: FakeS
     script = RunScript(rows=20_100, statuses=[(0.0, "running"), (1.0, "succeeded")])
     run_id = service.add_run(WORKER, script=script, age=60.0)
     service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        pager = client.runs.iterate_results(run_id, prefetch=9)
-        taken = 0
-        with pytest.raises(PaginationError, match="only 20100 came"):
-            async for _ in pager:
-                taken += 1
+    pager = client.runs.iterate_results(run_id, prefetch=9)
+    taken = 0
+    with pytest.raises(PaginationError, match="only 20100 came"):
+        async for _ in pager:
+            taken += 1
 
     assert taken == 20_100
 

@@ -215,20 +215,21 @@ async def test_look_that_ends_before_it_went_back_far_enough_cannot_tell(
     assert caught.value.candidates is None
 
 
-async def test_lost_queue_item_is_found_behind_a_hundred_others(service: FakeService) -> None:
+async def test_lost_queue_item_is_found_behind_a_hundred_others(client: AsyncCoreClaw, service: FakeService) -> None:
     for _ in range(130):
         service.add_queue_item(WORKER, INPUT)
     service.faults.add(LOST, operation="queuedRunWorker")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.queue_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.queue_run(WORKER, INPUT)
 
     assert set(caught.value.candidates or ()) == set(service.queue_items)
     assert len(service.queue_items) == 131
 
 
 @pytest.mark.parametrize("word", ["waiting", "pending", None, ["waiting"]], ids=str)
-async def test_queue_item_is_a_candidate_unless_it_is_said_to_be_inactive(service: FakeService, word: Any) -> None:
+async def test_queue_item_is_a_candidate_unless_it_is_said_to_be_inactive(
+    client: AsyncCoreClaw, service: FakeService, word: Any
+) -> None:
     for _ in range(3):
         service.add_queue_item(WORKER, INPUT)
     earlier = set(service.queue_items)
@@ -240,22 +241,22 @@ async def test_queue_item_is_a_candidate_unless_it_is_said_to_be_inactive(servic
 
     service.faults.add(LOST, operation="queuedRunWorker")
     service.faults.add(edit_records(show), operation="listRunQueueItems", times=99)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await client.workers.queue_run(WORKER, INPUT)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.queue_run(WORKER, INPUT)
 
     (lost,) = set(service.queue_items) - earlier
     assert caught.value.candidates == (lost,)
 
 
 @pytest.mark.parametrize("operation", CALLS)
-async def test_what_this_client_was_told_of_is_no_candidate(service: FakeService, operation: str) -> None:
+async def test_what_this_client_was_told_of_is_no_candidate(
+    client: AsyncCoreClaw, service: FakeService, operation: str
+) -> None:
     _, call = CALLS[operation]
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+    await call(client)
+    service.faults.add(LOST, operation=operation)
+    with pytest.raises(OutcomeUnknownError) as caught:
         await call(client)
-        service.faults.add(LOST, operation=operation)
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await call(client)
 
     made = {"runWorker": service.runs, "createWorkerTask": service.tasks, "queuedRunWorker": service.queue_items}
     assert caught.value.candidates == (list(made[operation])[1],)
@@ -295,14 +296,15 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
-async def test_wait_of_a_run_with_an_odd_member_ends_with_it(service: FakeService, odd: dict[str, Any]) -> None:
+async def test_wait_of_a_run_with_an_odd_member_ends_with_it(
+    client: AsyncCoreClaw, service: FakeService, odd: dict[str, Any]
+) -> None:
     def change(envelope: dict[str, Any]) -> dict[str, Any]:
         return {**envelope, "data": {**envelope["data"], **odd}}
 
     service.default_script = RunScript(rows=3)
     service.faults.add(faults.edit(change), operation="getWorkerRun", times=9999)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        run = await client.workers.run(WORKER, INPUT, timeout=3600)
+    run = await client.workers.run(WORKER, INPUT, timeout=3600)
 
     assert run.status is RunStatus.SUCCEEDED
     assert run.extra == odd
@@ -311,16 +313,17 @@ async def test_wait_of_a_run_with_an_odd_member_ends_with_it(service: FakeServic
 @pytest.mark.parametrize(
     "odd", [*ODD, {"status": None}, {"status": ["succeeded"]}, {"slug": None}, {"slug": {}}], ids=str
 )
-async def test_odd_record_in_a_list_that_is_polled_hurts_no_wait(service: FakeService, odd: dict[str, Any]) -> None:
+async def test_odd_record_in_a_list_that_is_polled_hurts_no_wait(
+    client: AsyncCoreClaw, service: FakeService, odd: dict[str, Any]
+) -> None:
     service.default_script = RunScript(rows=1)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        run_ids = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(20)]
-        service.faults.add(
-            edit_records(lambda record: {**record, **odd} if record["slug"] == run_ids[17] else record),
-            operation="listWorkerRuns",
-            times=9999,
-        )
-        ended = [run.run_id async for run in client.runs.wait_many(run_ids, timeout=3600)]
+    run_ids = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(20)]
+    service.faults.add(
+        edit_records(lambda record: {**record, **odd} if record["slug"] == run_ids[17] else record),
+        operation="listWorkerRuns",
+        times=9999,
+    )
+    ended = [run.run_id async for run in client.runs.wait_many(run_ids, timeout=3600)]
 
     assert sorted(ended) == sorted(run_ids)
     details = [request for request in service.requests if request.operation == "getWorkerRun"]

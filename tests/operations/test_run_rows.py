@@ -167,32 +167,32 @@ async def test_run_that_ends_between_its_first_page_and_its_state_is_read_whole(
     assert len(rows) == 8
 
 
-async def test_rows_that_a_replica_shows_late_are_waited_for(service: FakeService) -> None:
+async def test_rows_that_a_replica_shows_late_are_waited_for(client: AsyncCoreClaw, service: FakeService) -> None:
     script = RunScript(rows=25, duration=10, rows_late=7, rows_late_for=12.0)
     run_id = service.add_run(WORKER, script=script, age=11.0)
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        rows = await client.runs.iterate_results(run_id, page_size=10).collect()
+    rows = await client.runs.iterate_results(run_id, page_size=10).collect()
 
     assert ranks(rows) == list(range(1, 26))
     assert len(service.requests) <= 10
 
 
-async def test_rows_that_never_come_are_an_error_that_keeps_the_others(service: FakeService) -> None:
+async def test_rows_that_never_come_are_an_error_that_keeps_the_others(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     script = RunScript(rows=25, duration=10, rows_late=7, rows_late_for=1000.0)
     run_id = service.add_run(WORKER, script=script, age=11.0)
     began = service.clock.time()
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        pager = client.runs.iterate_results(run_id, page_size=10)
-        with pytest.raises(PaginationError, match="25 rows, and only 18 came") as caught:
-            await pager.collect()
-        assert ranks(caught.value.items) == list(range(1, 19))
-        assert (caught.value.collected, caught.value.expected, caught.value.run_id) == (18, 25, run_id)
-        assert 29 <= service.clock.time() - began <= 31
-        assert len(service.requests) <= 10
-        service.clock.advance(1000)
-        assert ranks(await pager.collect()) == list(range(1, 26))
+    pager = client.runs.iterate_results(run_id, page_size=10)
+    with pytest.raises(PaginationError, match="25 rows, and only 18 came") as caught:
+        await pager.collect()
+    assert ranks(caught.value.items) == list(range(1, 19))
+    assert (caught.value.collected, caught.value.expected, caught.value.run_id) == (18, 25, run_id)
+    assert 29 <= service.clock.time() - began <= 31
+    assert len(service.requests) <= 10
+    service.clock.advance(1000)
+    assert ranks(await pager.collect()) == list(range(1, 26))
 
 
 async def test_rows_that_come_slowly_are_waited_for_as_long_as_some_come(service: FakeService) -> None:
@@ -210,7 +210,7 @@ async def test_count_of_the_pages_must_do_where_the_run_says_no_more(results: in
         assert len(await client.runs.iterate_results(RUN_ID, page_size=10).collect()) == 25
 
 
-async def test_count_one_too_high_is_an_error_after_a_bounded_wait(service: FakeService) -> None:
+async def test_count_one_too_high_is_an_error_after_a_bounded_wait(client: AsyncCoreClaw, service: FakeService) -> None:
     def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
         return {**envelope, "data": {**envelope["data"], "count": 2001}}
 
@@ -218,9 +218,8 @@ async def test_count_one_too_high_is_an_error_after_a_bounded_wait(service: Fake
     service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
     began = service.clock.time()
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(PaginationError, match="count 2001 rows, and only 2000 came") as caught:
-            await client.runs.iterate_results(run_id).collect()
+    with pytest.raises(PaginationError, match="count 2001 rows, and only 2000 came") as caught:
+        await client.runs.iterate_results(run_id).collect()
 
     assert len(caught.value.items) == 2000
     assert len(service.requests) <= 40
@@ -368,25 +367,25 @@ async def test_following_a_run_that_has_ended_reads_it(client: AsyncCoreClaw, se
     assert asked(service) == ["getWorkerRun", "listWorkerRunResults"]
 
 
-async def test_following_a_run_that_waits_reads_no_page_before_there_are_rows(service: FakeService) -> None:
+async def test_following_a_run_that_waits_reads_no_page_before_there_are_rows(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     run_id = service.add_run(
         WORKER,
         script=RunScript(rows=5, statuses=[(0.0, "ready"), (60.0, "running"), (90.0, "succeeded")]),
         age=1.0,
     )
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        rows = await client.runs.iterate_results(run_id, follow=True).collect()
+    rows = await client.runs.iterate_results(run_id, follow=True).collect()
 
     assert len(rows) == 5
     assert asked(service).index("listWorkerRunResults") > 4
 
 
-async def test_following_a_run_without_rows_ends_with_it(service: FakeService) -> None:
+async def test_following_a_run_without_rows_ends_with_it(client: AsyncCoreClaw, service: FakeService) -> None:
     run_id = going_run(service, rows=0)
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        assert await client.runs.iterate_results(run_id, follow=True).collect() == []
+    assert await client.runs.iterate_results(run_id, follow=True).collect() == []
 
 
 @pytest.mark.parametrize("counts", [True, False])
@@ -403,61 +402,61 @@ async def test_followed_rows_are_whole_when_the_run_does_not_say_how_many_it_has
     assert len(ids) == len(set(ids)) >= 16
 
 
-async def test_rows_that_a_replica_shows_late_are_waited_for_while_following(service: FakeService) -> None:
+async def test_rows_that_a_replica_shows_late_are_waited_for_while_following(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     run_id = going_run(service, rows_late=7, rows_late_for=12.0)
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        rows = await client.runs.iterate_results(run_id, follow=True, page_size=10).collect()
+    rows = await client.runs.iterate_results(run_id, follow=True, page_size=10).collect()
 
     assert ranks(rows) == list(range(1, 26))
 
 
-async def test_run_that_stays_aborting_gives_its_rows_before_the_error(service: FakeService) -> None:
+async def test_run_that_stays_aborting_gives_its_rows_before_the_error(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     run_id = service.add_run(
         WORKER, script=RunScript(rows=25, statuses=[(0.0, "running"), (50.0, "aborting")]), age=30.0
     )
     rows: list[Any] = []
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        pager = client.runs.iterate_results(run_id, follow=True)
-        with pytest.raises(RunAbortedError) as caught:
-            async for row in pager:
-                rows.append(row)
+    pager = client.runs.iterate_results(run_id, follow=True)
+    with pytest.raises(RunAbortedError) as caught:
+        async for row in pager:
+            rows.append(row)
 
     assert caught.value.confirmed is False
     assert ranks(rows) == list(range(1, len(service.runs[run_id].rows) + 1))
 
 
-async def test_following_goes_on_after_an_error(service: FakeService) -> None:
+async def test_following_goes_on_after_an_error(client: AsyncCoreClaw, service: FakeService) -> None:
     run_id = going_run(service)
     service.faults.add(faults.error(12001, status=401), operation="getWorkerRun", after=2)
     rows: list[Any] = []
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        pager = client.runs.iterate_results(run_id, follow=True, page_size=10)
-        with pytest.raises(AuthenticationError):
-            async for row in pager:
-                rows.append(row)
-        rows += await pager.collect()
+    pager = client.runs.iterate_results(run_id, follow=True, page_size=10)
+    with pytest.raises(AuthenticationError):
+        async for row in pager:
+            rows.append(row)
+    rows += await pager.collect()
 
     assert ranks(rows) == list(range(1, 26))
 
 
 @pytest.mark.async_client_only
-async def test_cancelled_following_loses_no_row_and_goes_on(service: FakeService) -> None:
+async def test_cancelled_following_loses_no_row_and_goes_on(client: AsyncCoreClaw, service: FakeService) -> None:
     run_id = going_run(service)
     rows: list[Any] = []
 
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        pager = client.runs.iterate_results(run_id, follow=True, page_size=4)
-        for _ in range(200):
-            with anyio.CancelScope() as scope:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(cancel_soon, scope, len(rows) % 5)
-                    async for row in pager:
-                        rows.append(row)
-                    break
-        rows += await pager.collect()
+    pager = client.runs.iterate_results(run_id, follow=True, page_size=4)
+    for _ in range(200):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel_soon, scope, len(rows) % 5)
+                async for row in pager:
+                    rows.append(row)
+                break
+    rows += await pager.collect()
 
     assert ranks(rows) == list(range(1, 26))
 
@@ -510,19 +509,18 @@ async def test_page_without_data_is_no_end_and_keeps_the_position(
 @pytest.mark.parametrize("prefetch", [0, 4])
 @pytest.mark.parametrize("rows", [100, 200])
 async def test_null_behind_the_last_row_of_a_count_one_too_high_keeps_the_rows(
-    service: FakeService, rows: int, prefetch: int
+    client: AsyncCoreClaw, service: FakeService, rows: int, prefetch: int
 ) -> None:
     def overstate(envelope: dict[str, Any]) -> dict[str, Any]:
         return {**envelope, "data": {**envelope["data"], "count": rows + 1, "list": envelope["data"]["list"] or None}}
 
     run_id = service.add_run(WORKER, rows=rows)
     service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        pager = client.runs.iterate_results(run_id, prefetch=prefetch)
-        with pytest.raises(PaginationError, match=f"count {rows + 1} rows, and only {rows} came") as caught:
-            await pager.collect()
-        service.faults.clear()
-        assert len(await pager.collect()) == rows
+    pager = client.runs.iterate_results(run_id, prefetch=prefetch)
+    with pytest.raises(PaginationError, match=f"count {rows + 1} rows, and only {rows} came") as caught:
+        await pager.collect()
+    service.faults.clear()
+    assert len(await pager.collect()) == rows
 
     assert len(caught.value.items) == rows
     assert len(service.requests) < 150

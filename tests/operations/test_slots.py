@@ -15,48 +15,43 @@ WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 
 
-async def test_a_run_waits_for_a_slot_and_then_for_its_end(service: FakeService) -> None:
+async def test_a_run_waits_for_a_slot_and_then_for_its_end(client: AsyncCoreClaw, service: FakeService) -> None:
     service.faults.add(faults.error(30003, status=400), operation="runWorker", times=3)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        run = await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=600)
+    run = await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=600)
 
     assert run.status == "succeeded"
     assert service.runs_created == 1
 
 
-async def test_a_task_waits_for_a_slot_too(service: FakeService) -> None:
+async def test_a_task_waits_for_a_slot_too(client: AsyncCoreClaw, service: FakeService) -> None:
     task = service.add_task(WORKER, title="saved", input={"parameters": {"custom": INPUT}})
     service.faults.add(faults.error(30003, status=400), operation="runWorkerTask", times=3)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        run = await client.tasks.run(task, wait_for_slot=True)
+    run = await client.tasks.run(task, wait_for_slot=True)
 
     assert run.status == "succeeded"
 
 
-async def test_without_it_a_full_plan_is_an_error(service: FakeService) -> None:
+async def test_without_it_a_full_plan_is_an_error(client: AsyncCoreClaw, service: FakeService) -> None:
     service.faults.add(faults.error(30003, status=400), operation="runWorker")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(ConcurrencyLimitError):
-            await client.workers.run(WORKER, INPUT)
+    with pytest.raises(ConcurrencyLimitError):
+        await client.workers.run(WORKER, INPUT)
 
     assert service.runs_created == 0
 
 
-async def test_one_timeout_covers_the_slot_and_the_run(service: FakeService) -> None:
+async def test_one_timeout_covers_the_slot_and_the_run(client: AsyncCoreClaw, service: FakeService) -> None:
     service.script_next(RunScript(duration=500.0))
     service.faults.add(faults.error(30003, status=400), operation="runWorker", times=5)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(WaitTimeoutError):
-            await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=100)
+    with pytest.raises(WaitTimeoutError):
+        await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=100)
 
     assert service.clock.monotonic() <= 103
 
 
-async def test_a_slot_that_never_comes_is_an_error_and_no_run(service: FakeService) -> None:
+async def test_a_slot_that_never_comes_is_an_error_and_no_run(client: AsyncCoreClaw, service: FakeService) -> None:
     service.faults.add(faults.error(30003, status=400), operation="runWorker", times=99)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(ConcurrencyLimitError):
-            await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=60)
+    with pytest.raises(ConcurrencyLimitError):
+        await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=60)
 
     assert service.runs_created == 0
     assert service.clock.monotonic() <= 60
@@ -78,10 +73,11 @@ async def test_many_who_wait_ask_one_at_a_time_and_all_get_their_turn() -> None:
     assert len(starts) < 150
 
 
-async def test_a_flag_that_is_none_is_refused_before_anything_is_sent(service: FakeService) -> None:
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(TypeError, match="wait_for_slot must be a bool"):
-            await client.workers.run(WORKER, INPUT, wait_for_slot="yes")  # type: ignore[arg-type]
+async def test_a_flag_that_is_none_is_refused_before_anything_is_sent(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    with pytest.raises(TypeError, match="wait_for_slot must be a bool"):
+        await client.workers.run(WORKER, INPUT, wait_for_slot="yes")  # type: ignore[arg-type]
 
     assert service.requests == []
 
@@ -107,25 +103,27 @@ async def test_one_who_waits_behind_others_gives_up_at_his_own_deadline(service:
     assert service.runs_created == 1
 
 
-async def test_a_slot_that_is_free_just_before_the_deadline_is_taken(service: FakeService) -> None:
+async def test_a_slot_that_is_free_just_before_the_deadline_is_taken(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     service.faults.add(
         faults.error(30003, status=400),
         operation="runWorker",
         times=999,
         match=lambda _: service.clock.monotonic() < 9,
     )
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(WaitTimeoutError):
-            await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=16)
+    with pytest.raises(WaitTimeoutError):
+        await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=16)
 
     assert service.runs_created == 1
 
 
-async def test_a_first_start_that_outlasts_the_timeout_is_no_foreign_error(service: FakeService) -> None:
+async def test_a_first_start_that_outlasts_the_timeout_is_no_foreign_error(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
     service.faults.add(faults.error(30003, status=400), operation="runWorker", times=9)
     service.faults.add(faults.delay(5.0), operation="runWorker", times=9)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        with pytest.raises(ConcurrencyLimitError):
-            await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=2)
+    with pytest.raises(ConcurrencyLimitError):
+        await client.workers.run(WORKER, INPUT, wait_for_slot=True, timeout=2)
 
     assert service.runs_created == 0
