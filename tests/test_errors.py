@@ -156,6 +156,7 @@ def test_pickles_have_the_arguments_and_the_repr(kind: type[CoreClawError]) -> N
     assert (twin.args, repr(twin)) == (error.args, repr(error)) == (("it happened",), f"{kind.__name__}('it happened')")
 
 
+@pytest.mark.endurance
 def test_error_crosses_to_another_process_and_back() -> None:
     error = RunFailedError("it failed", run_id="R", run=Run(run_id="R", status="failed"), log=["a", "b"])
     error.add_note("seen in batch 7")

@@ -737,6 +737,7 @@ async def test_an_interrupt_of_a_start_that_has_left_names_what_it_paid_for() ->
     assert list(caught.value.candidates or ()) == list(service.runs)
 
 
+@pytest.mark.endurance
 @pytest.mark.async_client_only
 async def test_a_look_that_takes_too_long_is_given_up() -> None:
     service = FakeService()

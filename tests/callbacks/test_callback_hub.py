@@ -113,12 +113,12 @@ def test_the_first_name_is_told_also_when_its_status_is_not_new(hub: CallbackHub
     assert listener.told == [(url, None), (url, RUN)]
 
 
-def test_words_are_remembered_only_so_far(hub: CallbackHub) -> None:
+def test_statuses_are_remembered_only_so_far(hub: CallbackHub) -> None:
     url, listener = hub.new_url(), Listener()
     hub.join(listener)
 
     for number in range(1_000):
-        post(hub, url, {"run_slug": RUN, "run_status": f"word {number}"})
+        post(hub, url, {"run_slug": RUN, "run_status": f"status {number}"})
 
     assert len(listener.told) == 16
 

@@ -175,6 +175,7 @@ def test_ten_megabytes_are_refused_and_the_server_goes_on() -> None:
             assert sender.post(url, content=BODY).status_code == 204
 
 
+@pytest.mark.endurance
 def test_twenty_connections_at_once_are_heard_once_each() -> None:
     with served(lambda hub: hub, "") as hub:
         told: list[tuple[str, str | None]] = []
@@ -196,6 +197,7 @@ def test_twenty_connections_at_once_are_heard_once_each() -> None:
         assert sorted(told) == sorted((url, RUN) for url in urls)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(("lost", "delay"), [(False, 60.0), (True, 1.0)])
 async def test_runs_end_at_once_by_callbacks_over_a_socket_and_by_the_schedule_without(
