@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
-from urllib.parse import urlsplit
 
 import attrs
 import httpx
 
 from coreclaw_async._concurrency.clock import Clock, SystemClock
+from coreclaw_async._http.base_url import parse_base_url
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.settings import Settings
@@ -49,9 +48,6 @@ DEFAULT_BASE_URL = "https://openapi.coreclaw.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_CONNECTIONS = 100
 DEFAULT_MAX_RESPONSE_BYTES = 100 * 2**20
-
-_NOT_IN_A_BASE = re.compile(r"[\s?#]")
-_VERSIONED = re.compile(r"/+api/+v[0-9]+$", re.IGNORECASE)
 
 
 class AsyncCoreClaw:
@@ -394,31 +390,5 @@ def _credentials(key: str | None, mode: AuthMode) -> Credentials:
 def _find_base_url(given: str | None, credentials: Credentials) -> httpx.URL:
     """Return the base URL that was given, or that of the environment, or the public one."""
     if given is not None:
-        return _parse_base_url("base_url", given, credentials)
-    return _parse_base_url("CORECLAW_BASE_URL", _environment("CORECLAW_BASE_URL") or DEFAULT_BASE_URL, credentials)
-
-
-def _parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.URL:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    text = value.strip()
-    try:
-        url = httpx.URL(text.rstrip("/"))
-        _ = url.host, urlsplit(text).port  # Stricter about brackets, ports and names.
-    except (httpx.InvalidURL, ValueError):
-        raise ConfigurationError(
-            f"{name} must be an absolute http or https URL, not {credentials.shown(value)}"
-        ) from None
-    if url.userinfo:
-        raise ConfigurationError(f"{name} must not hold a user name or password")
-    if url.scheme not in {"http", "https"} or not url.host or _NOT_IN_A_BASE.search(text):
-        raise ConfigurationError(
-            f"{name} must be an absolute http(s) URL without query or spaces, not {credentials.shown(value)}"
-        )
-    versioned = _VERSIONED.search(str(url))
-    if versioned is not None:
-        wanted = credentials.shown(str(url)[: versioned.start()])
-        raise ConfigurationError(
-            f"{name} must be the URL up to /api/v2, which is added: {wanted}, not {credentials.shown(value)}"
-        )
-    return url
+        return parse_base_url("base_url", given, credentials)
+    return parse_base_url("CORECLAW_BASE_URL", _environment("CORECLAW_BASE_URL") or DEFAULT_BASE_URL, credentials)

@@ -10,14 +10,7 @@ from coreclaw_async import errors
 from coreclaw_async._operations.candidates import lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import list_pager
-from coreclaw_async._operations.start import (
-    create,
-    input_members,
-    once_request,
-    read_created,
-    start,
-    start_members,
-)
+from coreclaw_async._operations.start import create, input_members, once_request, read_created, start, start_members
 from coreclaw_async._operations.wait import UpdateHook, WaitOptions, start_and_wait
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model, read_named

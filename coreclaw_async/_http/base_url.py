@@ -1,0 +1,41 @@
+"""The URL that all paths of the API are appended to."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import httpx
+
+from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async.errors import ConfigurationError
+
+_NOT_IN_A_BASE = re.compile(r"[\s?#]")
+_VERSIONED = re.compile(r"/+api/+v[0-9]+$", re.IGNORECASE)
+
+
+def parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.URL:
+    """Return the base URL that was given as *name*; no error shows the key, which may have been given instead."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    text = value.strip()
+    try:
+        url = httpx.URL(text.rstrip("/"))
+        _ = url.host, urlsplit(text).port  # Stricter about brackets, ports and names.
+    except (httpx.InvalidURL, ValueError):
+        raise ConfigurationError(
+            f"{name} must be an absolute http or https URL, not {credentials.shown(value)}"
+        ) from None
+    if url.userinfo:
+        raise ConfigurationError(f"{name} must not hold a user name or password")
+    if url.scheme not in {"http", "https"} or not url.host or _NOT_IN_A_BASE.search(text):
+        raise ConfigurationError(
+            f"{name} must be an absolute http(s) URL without query or spaces, not {credentials.shown(value)}"
+        )
+    versioned = _VERSIONED.search(str(url))
+    if versioned is not None:
+        wanted = credentials.shown(str(url)[: versioned.start()])
+        raise ConfigurationError(
+            f"{name} must be the URL up to /api/v2, which is added: {wanted}, not {credentials.shown(value)}"
+        )
+    return url
