@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import typer.rich_utils
 
-from coreclaw_async.cli import streams
+from coreclaw_async.cli._process import streams
+from coreclaw_async.cli._process.interrupts import exit_code
+from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.app import app
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.interrupts import exit_code
-from coreclaw_async.cli.output import print_json
-from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import USAGE_ERROR
 
 

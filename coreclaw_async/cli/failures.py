@@ -7,9 +7,9 @@ from enum import IntEnum
 from typing import Any
 
 from coreclaw_async import errors
-from coreclaw_async.cli.output import print_json
-from coreclaw_async.cli.receipts import MAY_BE_A_RUN, current
-from coreclaw_async.cli.screen import Screen, money
+from coreclaw_async.cli._process.receipts import MAY_BE_A_RUN, current
+from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.screen import Screen, money
 
 
 class ExitCode(IntEnum):

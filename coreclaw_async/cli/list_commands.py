@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async.cli._process.receipts import current
+from coreclaw_async.cli._screen.output import show_one
+from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import MAY_HAVE_STARTED, STARTED, WORKER, epilog, group_epilog
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.options import (
@@ -24,11 +27,8 @@ from coreclaw_async.cli.options import (
     run_of,
     time_of,
 )
-from coreclaw_async.cli.output import show_one
-from coreclaw_async.cli.receipts import current
+from coreclaw_async.cli.runs.starting import Output, Starting, Waits, activated
 from coreclaw_async.cli.session import guarded, open_client
-from coreclaw_async.cli.starting import Output, Starting, Waits, activated
-from coreclaw_async.cli.tables import Column, show_list
 from coreclaw_async.models import QueueAction
 
 Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]

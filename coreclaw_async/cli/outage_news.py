@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import attrs
 
 from coreclaw_async import events
-from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli._screen.screen import Screen
 
 _EVERY = 60.0
 """Seconds after which the same is said again."""

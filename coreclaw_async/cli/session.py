@@ -17,15 +17,15 @@ import typer
 from coreclaw_async import events
 from coreclaw_async._client import DEFAULT_BASE_URL
 from coreclaw_async._sync.generated import CoreClaw
-from coreclaw_async._sync.loop_thread import NOT_ENDED
-from coreclaw_async.cli import streams
+from coreclaw_async._sync.runtime import NOT_ENDED
+from coreclaw_async.cli._process import streams
+from coreclaw_async.cli._process.interrupts import exit_code, signals_that_interrupt
+from coreclaw_async.cli._process.receipts import UNDER_WAY, Receipts, current
+from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.screen import ERR, Screen, error_console
 from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error
-from coreclaw_async.cli.interrupts import exit_code, signals_that_interrupt
 from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.outage_news import NEWS, OutageNews, current_news
-from coreclaw_async.cli.output import print_json
-from coreclaw_async.cli.receipts import UNDER_WAY, Receipts, current
-from coreclaw_async.cli.screen import ERR, Screen, error_console
 from coreclaw_async.errors import ConfigurationError, CoreClawError, OutcomeUnknownError
 
 P = ParamSpec("P")

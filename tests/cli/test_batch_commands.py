@@ -30,10 +30,10 @@ from cli.command_line import (
 from interrupting import interrupt_once
 
 from coreclaw_async import BatchReport, CoreClaw, LedgerError, RunSpec
+from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.app import app
-from coreclaw_async.cli.batch_progress import BatchProgress
-from coreclaw_async.cli.batch_session import batch_command
-from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli.batch.progress import BatchProgress
+from coreclaw_async.cli.batch.session import batch_command
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 pytestmark = pytest.mark.usefixtures("ledger")

@@ -15,8 +15,8 @@ from cli.batch_lines import batch, objects, plan
 
 from coreclaw_async import BatchItem, BatchItemState, BatchReport
 from coreclaw_async.batch._totals import RunsAlike, Totals
-from coreclaw_async.cli.batch_page import page_of
-from coreclaw_async.cli.batch_story import BatchStory
+from coreclaw_async.cli.batch.page import page_of
+from coreclaw_async.cli.batch.story import BatchStory
 from coreclaw_async.testing import FakeService, RunScript
 
 NOW = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC).timestamp()

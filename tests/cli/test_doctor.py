@@ -19,8 +19,8 @@ from raw_server import RawRequest, RawServer, answering, envelope, http, read_re
 
 from coreclaw_async import CoreClaw, RetryPolicy
 from coreclaw_async._wire.timestamps import SeenDate
-from coreclaw_async.cli.doctor_findings import DoctorSettings, check_clock, examine
-from coreclaw_async.cli.doctor_looks import Examination, Finding, NotingTransport
+from coreclaw_async.cli.doctor.findings import DoctorSettings, check_clock, examine
+from coreclaw_async.cli.doctor.looks import Examination, Finding, NotingTransport
 from coreclaw_async.testing import FakeService, RealClock, faults
 
 CHECKS = [

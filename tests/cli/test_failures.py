@@ -24,9 +24,9 @@ from coreclaw_async import (
     ServiceError,
     WaitTimeoutError,
 )
+from coreclaw_async.cli._process.receipts import UNDER_WAY, Receipts, current
+from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode, exit_code_of, tell_error
-from coreclaw_async.cli.receipts import UNDER_WAY, Receipts, current
-from coreclaw_async.cli.screen import Screen
 from coreclaw_async.events import StartUnknown
 
 RUN_ID = "01K2M0000000000000000000AB"

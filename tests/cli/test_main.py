@@ -64,7 +64,7 @@ def test_process_ends_without_traceback_when_an_extra_is_not_installed(module: s
 
 @pytest.mark.usefixtures("_unloaded")
 def test_import_error_is_not_hidden_when_no_extra_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "coreclaw_async.cli.demo", None)
+    monkeypatch.setitem(sys.modules, "coreclaw_async.cli.demo.command", None)
 
     with pytest.raises(ModuleNotFoundError, match=r"coreclaw_async\.cli\.demo"):
         invoke("demo")

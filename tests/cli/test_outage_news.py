@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from coreclaw_async import events
+from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.outage_news import OutageNews, current_news
-from coreclaw_async.cli.screen import Screen
 
 FAILURES: list[tuple[str, int | None, int | None, str]] = [
     ("RateLimitedError", 429, 13000, "The service asks for fewer requests"),

@@ -12,8 +12,8 @@ import pytest
 from cli.command_line import without_escapes
 
 from coreclaw_async import Row, Run
-from coreclaw_async.cli.output import run_sentence
-from coreclaw_async.cli.screen import Screen, money, plain
+from coreclaw_async.cli._screen.output import run_sentence
+from coreclaw_async.cli._screen.screen import Screen, money, plain
 
 
 class Looked(io.StringIO):

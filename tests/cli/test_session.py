@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from coreclaw_async.cli._screen.output import json_line, print_json, whole_file
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli._screen.transfer_progress import TransferProgress
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.output import json_line, print_json, whole_file
-from coreclaw_async.cli.screen import Screen
 from coreclaw_async.cli.session import find_base_url, find_key, guarded, tell_interrupt
-from coreclaw_async.cli.transfer_progress import TransferProgress
 
 
 class Tty(io.StringIO):

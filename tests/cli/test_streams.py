@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from coreclaw_async.__main__ import main
-from coreclaw_async.cli import streams
-from coreclaw_async.cli.run_progress import RunProgress
-from coreclaw_async.cli.screen import Screen
+from coreclaw_async.cli._process import streams
+from coreclaw_async.cli._screen.run_progress import RunProgress
+from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.testing import FakeService, RunScript
 
 WORKER = "coreclaw/google-maps-scraper"

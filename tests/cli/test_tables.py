@@ -18,7 +18,7 @@ from cli.command_line import LIMIT, invoke
 from rich.cells import cell_len
 
 from coreclaw_async.__main__ import main
-from coreclaw_async.cli.table_layout import LaidColumn, lay_out, needed
+from coreclaw_async.cli._screen.table_layout import LaidColumn, lay_out, needed
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"

@@ -1,0 +1,147 @@
+"""How results leave a command: as tables for people, or as JSON for programs, to a stream or whole into a file."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+import attrs
+
+from coreclaw_async._files.target import replaced_file
+from coreclaw_async.cli._process.receipts import current
+from coreclaw_async.cli._screen.screen import Screen, escaped, money
+from coreclaw_async.cli.options import STDIO
+from coreclaw_async.models import Run
+
+# What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
+_JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
+
+# What this version does not know, and what is as good as a password.
+_NOT_SHOWN = frozenset({"extra", "raw", "callback_url"})
+
+
+def json_line(value: Any) -> str:
+    """Return a model or a row as one line of JSON; amounts are texts, times ISO 8601."""
+    return json.dumps(_plain(value), ensure_ascii=False, default=_as_text)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__attrs_attrs__"):
+        return attrs.asdict(value, filter=lambda attribute, _: attribute.name not in _NOT_SHOWN)
+    return value
+
+
+def _as_text(value: object) -> Any:
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+def print_json(values: Iterable[Any]) -> None:
+    """Print one line of JSON for each of *values*, each as soon as it is there."""
+    stream = _json_stream()
+    show: Callable[[str], str] = escaped if stream.isatty() else str
+    for value in values:
+        line = show(json_line(value))
+        stream.write(line + "\n")
+        stream.flush()
+        current().was_written(line)
+
+
+def _json_stream() -> TextIO:
+    """Return standard output for JSON, which is UTF-8 whatever the terminal speaks."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # Whatever stands in its place may not have it.
+    if reconfigure is not None:
+        reconfigure(encoding=_JSON_ENCODING, errors=_JSON_ERRORS)
+    return sys.stdout
+
+
+def show_one(value: Any, *, as_json: bool) -> None:
+    """Print one model as a line of JSON, or a line for each of its members that is set."""
+    if as_json:
+        print_json([value])
+        return
+    screen = Screen()
+    members = {name: member for name, member in _plain(value).items() if member not in (None, "", (), {}, [])}
+    width = max(map(len, members), default=0)
+    for name, member in members.items():
+        screen.say(cell(member), label=f"{name:{width}}  ")
+
+
+def cell(value: object) -> str:
+    """Return a value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, dt.datetime):
+        try:
+            return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+        except OverflowError:  # No calendar goes so far.
+            return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str | int):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=_as_text)
+
+
+def run_sentence(run: Run) -> str:
+    """Return how a run ended and what it cost, in a line."""
+    return f"Run {run.run_id} {run_result(run)}; it cost {money(run.usage)}."
+
+
+def run_result(run: Run) -> str:
+    """Return how a run ended; what is not known is not 0."""
+    rows = "an unknown number of" if run.result_count is None else run.result_count
+    lasted = "an unknown time" if run.duration is None else f"{run.duration:g} s"
+    return f"{run.status} after {lasted} with {rows} rows"
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[TextIO]:
+    """
+    Write a file that takes the place of *path* when the block has ended well; standard output for ``-``.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if path == STDIO:
+        stream = _json_stream()
+        yield stream
+        stream.flush()
+        return
+    try:
+        with replaced_file(path) as raw:
+            file = io.TextIOWrapper(raw, encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n")
+            yield file
+            file.detach()
+    except OSError as error:
+        # Some errors of the service are a TimeoutError, and so an OSError, but not one of the system's.
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def is_terminal(path: Path) -> bool:
+    """Return whether what is written to *path* is shown by a terminal."""
+    if path == STDIO:
+        return sys.stdout.isatty()
+    if path.is_char_device():
+        with contextlib.suppress(OSError):  # Whoever writes to it will say so.
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            try:
+                return os.isatty(descriptor)
+            finally:
+                os.close(descriptor)
+    return False

@@ -1,0 +1,187 @@
+"""``batch report|items|rows|export``: where a batch stands, and what it has found; they start nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import attrs
+import typer
+
+from coreclaw_async._operations.exports import ExportFormat
+from coreclaw_async._sync.generated import Batch
+from coreclaw_async.batch import BatchItemState, BatchRecord, BatchReport
+from coreclaw_async.cli._screen.output import is_terminal, json_line, print_json, whole_file
+from coreclaw_async.cli._screen.screen import Screen, escaped
+from coreclaw_async.cli._screen.tables import Column, show_list
+from coreclaw_async.cli.batch.page import write_page
+from coreclaw_async.cli.batch.rows import write_keyed_rows
+from coreclaw_async.cli.batch.session import (
+    Account,
+    Ledger,
+    Name,
+    OfWorker,
+    RowsFile,
+    States,
+    batch_command,
+    open_batch,
+)
+from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing, tell_sums
+from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, RowFormat, Wide, check_writable, row_format_of
+from coreclaw_async.cli.session import guarded
+
+
+@guarded
+def report(
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page for a browser too, which needs no network."),
+    ] = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Say where a batch stands, what it has cost, and what a person must decide; sends nothing."""
+    check_writable(html, option="--html")
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+        told = batch.report()
+        screen = Screen()
+        if html is not None:
+            write_page(batch, told, html)
+            if html != STDIO:
+                screen.complain(f"{html} ({html.stat().st_size:,} bytes)")
+        if json:
+            print_json([told])
+        elif html != STDIO:
+            _tell(screen, told, ledger)
+
+
+def _tell(screen: Screen, told: BatchReport, ledger: str) -> None:
+    tell_standing(screen, told, ledger)
+    tell_sums(screen, told)
+    tell_failures(screen, told, ledger)
+    tell_held(screen, told, ledger)
+    if told.is_finished:
+        screen.hint("the rows", batch_command("rows", told.name, ledger, "-o rows.csv"))
+    else:
+        screen.hint("to go on", batch_command("run", told.name, ledger, "-o rows"))
+
+
+@guarded
+def items(
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    state: States = None,
+    worker: OfWorker = None,
+    wide: Wide = False,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """List the items of a batch in the order of the plan, with their runs and why they are not done; sends nothing."""
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+        show_list(
+            batch.items(state=state or None, worker_id=worker),
+            [
+                Column("key", lambda item: item.key, "id"),
+                Column("state", lambda item: item.state.value),
+                Column("run", lambda item: item.run_id or item.candidates, "id"),
+                Column("rows", lambda item: item.result_count, "number"),
+                Column("cost", lambda item: item.cost, "money"),
+                Column("error", lambda item: item.error),
+            ],
+            as_json=json,
+            wide=wide,
+        )
+
+
+@guarded
+def rows(
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    output: RowsFile = STDIO,
+    format: RowFormat = None,
+    state: States = None,
+    worker: OfWorker = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """
+    Print all rows that a batch has found, each with the key of its item, from the files of batch run or the service.
+
+    Lines of JSON, or one JSON array, with the members key and row; or CSV, whose first column is the key, with all
+    columns of all rows.
+    """
+    check_writable(output)
+    one_run = "coreclaw-async export RUN -o FILE, for one run"
+    wanted = row_format_of(output, "jsonl" if json else format, instead=one_run)
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+        count = write_keyed_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
+        if output != STDIO:
+            Screen().complain(f"{output} ({count} rows)")
+        if not state and _is_missing_some(batch):
+            raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _is_missing_some(batch: Batch) -> bool:
+    """Say whose rows are not there, and return whether they may still come."""
+    counts = batch.report().counts
+    missing = {state: count for state, count in counts.items() if count and state is not BatchItemState.DONE}
+    if missing:
+        what = ", ".join(f"{count} {state.value}" for state, count in missing.items())
+        Screen().complain(f"Without the rows of items that are not done: {what}.")
+    return any(state.is_open or state is BatchItemState.AMBIGUOUS for state in missing)
+
+
+@guarded
+def export(
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    inputs: Annotated[bool, typer.Option("--inputs", help="With what was planned for each item.")] = False,
+    output: RowsFile = STDIO,
+    json: AsJson = True,  # noqa: ARG001 - it prints nothing else
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
+    check_writable(output)
+    _check_ending(output)
+    show: Callable[[str], str] = escaped if is_terminal(output) else str
+    with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
+        count = 0
+        for record in batch.export(with_inputs=inputs):
+            file.write(show(json_line(_exported(record, with_input=inputs))) + "\n")
+            count += 1
+        file.flush()
+    if output != STDIO:
+        Screen().complain(f"{output} ({count} items)")
+
+
+def _check_ending(path: Path) -> None:
+    """Refuse the ending of another format: lines of JSON in a file named rows.xlsx are opened by nothing."""
+    ending = path.suffix.lower().removeprefix(".")
+    if ending in set(get_args(ExportFormat)) - {"jsonl", "json"}:
+        raise typer.BadParameter(
+            f"--output: what is exported are lines of JSON, not {ending}: name it {path.with_suffix('.jsonl')}; "
+            "the rows as CSV: coreclaw-async batch rows"
+        )
+
+
+def _exported(record: BatchRecord, *, with_input: bool) -> dict[str, Any]:
+    # The URL of a callback is as good as a password.
+    item = attrs.asdict(record.item, filter=lambda attribute, _: attribute.name != "callback_url")
+    runs = [attrs.asdict(run) for run in record.runs]
+    return {**item, "runs": runs, **({"input": record.input} if with_input else {})}

@@ -1,0 +1,101 @@
+"""``batch plan``: items from lines of JSON or from CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from coreclaw_async.batch._store.address import shown_ledger
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, names_in, tell_result
+from coreclaw_async.cli.batch.specs import FORMATS, SpecReader
+from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, standard_input
+from coreclaw_async.cli.session import guarded, open_client
+
+
+@guarded
+def plan(
+    name: Name,
+    *,
+    ledger: Ledger,
+    account: Account = None,
+    input: Annotated[
+        Path, typer.Option("--input", "-i", metavar="FILE|-", help="A spec a line: JSON objects, or CSV with a header.")
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            autocompletion=lambda: list(FORMATS),
+            help="jsonl or csv; else the ending of the file.",
+        ),
+    ] = None,
+    worker: Annotated[str | None, typer.Option(metavar="WORKER", help="The worker of specs without worker_id.")] = None,
+    key_from: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="The member of the input that is the key of specs without one.")
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(min=0, help="Runs that may follow a failed one, each paid for, of specs without retries."),
+    ] = None,
+    run_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="When a run is aborted, of specs without run_timeout.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option(help="The higher, the sooner: of specs without priority.")] = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """
+    Add items to a batch, which may be new, and print how many were not there yet; nothing is started or sent.
+
+    A line of JSON has the members key, worker_id, input, system, version, retries, run_timeout and priority. In CSV,
+    columns of these names are read alike (input and system as JSON), and each other column is a member of the input:
+    a text, or JSON where its name ends with ":json". Empty cells are left out.
+    """
+    given = {"worker_id": worker, "retries": retries, "run_timeout": run_timeout, "priority": priority}
+    reader = SpecReader(
+        defaults={member: value for member, value in given.items() if value is not None}, key_from=key_from
+    )
+    wanted = _format_of(input, format)
+    names = names_in(ledger)
+    with (
+        _lines_of(input) as lines,
+        open_client(api_key_file, base_url) as client,
+        client.batch(name, ledger=ledger, account=account) as batch,
+    ):
+        if names is None or name not in names:
+            Screen().complain(f"The batch {name!r} is new in the ledger {shown_ledger(ledger)}.")
+        added = batch.plan(reader.read(lines, wanted))
+        total = batch.report().total
+    tell_result({"batch": name, "added": added, "total": total}, f"{added} new items; {total} in all.", as_json=json)
+    if added and not json:
+        Screen().hint("to start them", batch_command("run", name, ledger, "-o rows"))
+
+
+def _format_of(path: Path, given: str | None) -> str:
+    if given is None:
+        return "csv" if path.suffix.lower() == ".csv" else "jsonl"
+    if given not in FORMATS:
+        raise typer.BadParameter(f"--format must be one of {', '.join(FORMATS)}, not {given!r}")
+    return given
+
+
+@contextmanager
+def _lines_of(path: Path) -> Generator[TextIO]:
+    """Open what is planned; its line ends are left to who reads it."""
+    try:
+        file = nullcontext(standard_input()) if path == STDIO else path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise typer.BadParameter(f"--input: {path} cannot be read: {error.strerror}") from None
+    with file as lines:
+        try:
+            yield lines
+        except UnicodeDecodeError as error:
+            name = "standard input" if path == STDIO else path
+            raise typer.BadParameter(f"--input: {name} is not UTF-8: {error}") from None

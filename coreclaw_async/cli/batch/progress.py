@@ -1,0 +1,132 @@
+"""A live line about a batch at work: how many items are where, what was spent, and how fast it goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+from coreclaw_async.batch import BatchItemState, BatchReport
+from coreclaw_async.cli._screen.bar import Bar
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.batch.standing import spent
+from coreclaw_async.errors import CoreClawError
+from coreclaw_async.events import BatchItemChanged, Event
+
+_MINUTE = 60.0
+_LOOK_SECONDS = 3.0
+_JOIN_SECONDS = 1.0
+_BAR_WIDTH = 10
+_ELAPSED_WIDTH = 8
+_GAPS = 2
+
+
+class BatchProgress(Bar):
+    """
+    A bar for items, fed by the events of this process, and by a look into the ledger every three seconds.
+
+    The ledger tells what other processes do, what was spent, and whether the batch is paused.
+
+    Args:
+        screen: Where it is shown.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(
+            screen,
+            BarColumn(bar_width=_BAR_WIDTH, complete_style="cyan", finished_style="green"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            word="",
+            total=None,
+        )
+        self._screen = screen
+        self._report: BatchReport | None = None
+        self._is_paused = False
+        self._counts: dict[BatchItemState, int] = {}
+        self._started: deque[float] = deque(maxlen=10_000)
+        self._is_over = threading.Event()
+
+    @contextmanager
+    def following(self, read: Callable[[], BatchReport]) -> Generator[None]:
+        """Show where the batch stands while the block runs, as *read* and the events tell."""
+        if self._bar.disable:
+            yield
+            return
+        self._take(read())
+        looks = threading.Thread(target=self._look, args=(read,), daemon=True)
+        looks.start()
+        try:
+            with self:
+                yield
+        finally:
+            self._is_over.set()
+            looks.join(_JOIN_SECONDS)
+
+    def note(self, event: Event) -> None:
+        """Record an event; the client calls this in another thread."""
+        if not isinstance(event, BatchItemChanged) or not self._counts:
+            return
+        self._counts[BatchItemState(event.previous)] -= 1
+        self._counts[BatchItemState(event.state)] += 1
+        self._is_paused = self._is_paused and event.state != BatchItemState.INTENT
+        if event.state == BatchItemState.SUBMITTED:
+            self._started.append(time.monotonic())
+        self._show()
+
+    def _look(self, read: Callable[[], BatchReport]) -> None:
+        while not self._is_over.wait(_LOOK_SECONDS):
+            try:
+                self._take(read())
+            except (CoreClawError, RuntimeError):  # Whoever works with the ledger tells what is wrong with it.
+                continue
+
+    def _take(self, report: BatchReport) -> None:
+        self._report = report
+        self._is_paused = report.is_paused
+        self._counts = dict(report.counts)
+        self._show()
+
+    def _show(self) -> None:
+        assert self._report is not None, "the counts came with it"
+        room = self._screen.err.width - _BAR_WIDTH - _ELAPSED_WIDTH - _GAPS
+        ended = sum(count for state, count in self._counts.items() if not state.is_open)
+        self._bar.update(
+            self._task,
+            description=_fitting(self._parts(self._report), room),
+            completed=ended,
+            total=sum(self._counts.values()),
+        )
+
+    def _parts(self, report: BatchReport) -> list[str]:
+        """Return what there is to say, the most important first."""
+        counts = self._counts
+        failed = counts[BatchItemState.FAILED] + counts[BatchItemState.REJECTED]
+        held = counts[BatchItemState.AMBIGUOUS]
+        since = time.monotonic() - _MINUTE
+        recent = sum(1 for started in tuple(self._started) if started > since)
+        return [
+            *(["paused"] if self._is_paused else []),
+            f"{counts[BatchItemState.PLANNED]} planned",
+            f"{counts[BatchItemState.INTENT] + counts[BatchItemState.SUBMITTED]} running",
+            f"{counts[BatchItemState.DONE]} done",
+            *([f"{failed} failed"] if failed else []),
+            *([f"{held} held"] if held else []),
+            spent(report),
+            f"{report.result_count:,} rows",
+            f"{recent} starts/min",
+        ]
+
+
+def _fitting(parts: Sequence[str], room: int) -> str:
+    """Return as many of *parts* as there is *room* for: a line that is too long would push the bar and the time out."""
+    shown = parts[0]
+    for part in parts[1:]:
+        if len(shown) + len(", ") + len(part) > room:
+            break
+        shown += f", {part}"
+    return shown

@@ -1,0 +1,117 @@
+"""What the commands of a batch have in common: its options, its ledger that must be there, and how they end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import anyio
+import typer
+
+from coreclaw_async._sync.generated import Batch
+from coreclaw_async.batch import BatchItemState
+from coreclaw_async.batch._store.address import MEMORY, shown_ledger
+from coreclaw_async.batch._store.lookup import batches_in
+from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.session import open_client
+
+_MOST_NAMES = 20
+_LEDGER_VARIABLE = "CORECLAW_LEDGER"
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the batch.")]
+Ledger: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|URL",
+        envvar=_LEDGER_VARIABLE,
+        help="Where the batch is kept: a file, such as runs.db, sqlite:///FILE, or postgresql://...",
+    ),
+]
+Account: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What you call the account, so that another key of it goes on; else its key tells."
+    ),
+]
+States: TypeAlias = Annotated[
+    list[BatchItemState] | None, typer.Option("--state", help="Only items in this state; may be given several times.")
+]
+OfWorker: TypeAlias = Annotated[
+    str | None, typer.Option("--worker", metavar="WORKER", help="Only items of this worker, as it was planned.")
+]
+RowsFile: TypeAlias = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
+]
+
+
+def names_in(ledger: str) -> Sequence[str] | None:
+    """
+    Return the batches of a ledger, or None where there is none; nothing is made.
+
+    Raises:
+        typer.BadParameter: It would be gone with the command.
+    """
+    if ledger == MEMORY:
+        raise typer.BadParameter("--ledger: what is in memory is gone when the command ends; name a file")
+    return anyio.run(batches_in, ledger)
+
+
+def check_batch_exists(name: str, ledger: str) -> None:
+    """
+    Refuse a batch that is not there, before anything is made: its name, or the ledger's, was mistyped.
+
+    Raises:
+        typer.BadParameter: There is no such batch.
+    """
+    names = existing(ledger)
+    if name not in names:
+        shown = ", ".join(repr(one) for one in names[:_MOST_NAMES])
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        there = f"it has {shown}{more}" if names else "it has none"
+        raise typer.BadParameter(f"the ledger {shown_ledger(ledger)} has no batch {name!r}; {there}")
+
+
+def existing(ledger: str) -> Sequence[str]:
+    """
+    Return the batches of a ledger.
+
+    Raises:
+        typer.BadParameter: There is no ledger.
+    """
+    names = names_in(ledger)
+    if names is None:
+        raise typer.BadParameter(f"there is no ledger {shown_ledger(ledger)}; coreclaw-async batch plan makes one")
+    return names
+
+
+def batch_command(words: str, name: str, ledger: str, *options: str) -> str:
+    """Return a command for this batch as it can be typed; the ledger is left out where the environment names it."""
+    shown = shown_ledger(ledger)
+    if os.environ.get(_LEDGER_VARIABLE) == ledger:
+        named: list[str] = []
+    else:
+        named = ["--ledger", shlex.quote(shown) if shown == ledger else "..."]  # Without a password it is another one.
+    return " ".join(["coreclaw-async batch", words, shlex.quote(name), *named, *options])
+
+
+@contextmanager
+def open_batch(
+    name: str, ledger: str, account: str | None, key_file: Path | None, base_url: str | None
+) -> Generator[Batch]:
+    """Open a batch that is there."""
+    check_batch_exists(name, ledger)
+    with open_client(key_file, base_url) as client, client.batch(name, ledger=ledger, account=account) as batch:
+        yield batch
+
+
+def tell_result(result: dict[str, Any], words: str, *, as_json: bool) -> None:
+    """Say what a command has done."""
+    if as_json:
+        print_json([result])
+    else:
+        Screen().tell(words)

@@ -1,0 +1,82 @@
+"""Where a batch stands, in words and tables."""
+
+from __future__ import annotations
+
+from coreclaw_async.batch import BatchItemState, BatchReport, RunTotals
+from coreclaw_async.cli._screen.screen import Screen, money
+from coreclaw_async.cli._screen.tables import Column, say_table
+from coreclaw_async.cli.batch.session import batch_command
+
+_MOST_DAYS = 14
+_WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
+
+
+def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
+    """Print how many items are where, and a line of sums."""
+    counts = [(state.value, count) for state, count in told.counts.items() if count]
+    if counts:
+        say_table(screen, counts, _STATE_COLUMNS)
+    screen.complain(f"{told.total} items, {told.runs} runs with {told.result_count} rows; {spent(told)}.")
+    if told.is_paused:
+        screen.complain(f"Paused: nothing is started until {batch_command('resume', told.name, ledger)}.")
+    if told.is_half_planned:
+        screen.complain("The last plan has not come to its end, so items may be missing: plan it again.")
+
+
+def tell_sums(screen: Screen, told: BatchReport) -> None:
+    """Print what the runs of each worker and of each of the last days have come to."""
+    days = dict(list(told.by_day.items())[-_MOST_DAYS:])
+    for name, sums in (("worker", told.by_worker), ("day", days)):
+        if sums:
+            screen.tell("")
+            say_table(screen, list(sums.items()), [Column(name, lambda entry: entry[0], "id"), *_SUM_COLUMNS])
+
+
+def _cost(total: RunTotals) -> str:
+    return money(total.cost) + (f" and {total.unknown_costs} unknown" if total.unknown_costs else "")
+
+
+_STATE_COLUMNS = [
+    Column("state", lambda entry: entry[0]),
+    Column("items", lambda entry: entry[1], "number"),
+]
+_SUM_COLUMNS = [
+    Column("runs", lambda entry: entry[1].runs, "number"),
+    Column("done", lambda entry: entry[1].done, "number"),
+    Column("failed", lambda entry: entry[1].failed, "number"),
+    Column("rows", lambda entry: entry[1].result_count, "number"),
+    Column("cost", lambda entry: _cost(entry[1]), "number"),
+]
+
+
+def spent(told: BatchReport) -> str:
+    """Return what was spent, of which budget."""
+    budget = "" if told.max_spend is None else f" of {money(told.max_spend)}"
+    unknown = f", and what {told.unknown_costs} runs cost is unknown" if told.unknown_costs else ""
+    return f"{money(told.cost)}{budget}{unknown}"
+
+
+def tell_failures(screen: Screen, told: BatchReport, ledger: str) -> None:
+    """Print why items have failed or were refused."""
+    for item in told.failures:
+        screen.complain(f"{_WORDS[item.state]}: {item.key}: {item.error or 'for an unknown reason'}")
+    count = sum(told.counts[state] for state in _WORDS)
+    more = batch_command("items", told.name, ledger, "--state failed --state rejected")
+    _tell_more(screen, count - len(told.failures), more)
+
+
+def tell_held(screen: Screen, told: BatchReport, ledger: str) -> None:
+    """Print what a person must decide on, and how."""
+    for item in told.held:
+        candidates = " or ".join(item.candidates)
+        screen.complain(f"Held: {item.key}, which may be run {candidates}, or none.")
+    more = batch_command("items", told.name, ledger, "--state ambiguous")
+    _tell_more(screen, told.counts[BatchItemState.AMBIGUOUS] - len(told.held), more)
+    if told.held:
+        screen.complain(f"  to decide:  {batch_command('resolve', told.name, ledger, 'KEY --adopt RUN')}")
+        screen.complain("              or --resubmit, which pays again if it has a run")
+
+
+def _tell_more(screen: Screen, count: int, command: str) -> None:
+    if count > 0:
+        screen.complain(f"  and {count} more:  {command}")

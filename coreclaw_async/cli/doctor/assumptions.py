@@ -1,0 +1,231 @@
+"""What the client takes for granted of the service, compared with what the account's own runs show."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from coreclaw_async._operations.run_rows import row_identity
+from coreclaw_async._operations.start import is_usable_id
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, reading_of
+from coreclaw_async._paging.offsets import PROBE_OFFSET, Mode, Unclear, decide_mode
+from coreclaw_async._wire.timestamps import (
+    SERVICE_ZONE,
+    creation_time,
+    moment_of,
+    month_of,
+    month_window,
+    month_windows,
+)
+from coreclaw_async.cli.doctor.looks import Examination, Finding, looked
+from coreclaw_async.models import Page, Run, RunStatus
+from coreclaw_async.models.runs import outcome_of
+
+T = TypeVar("T")
+
+_RUNS = 20
+_ROWS = 100
+# Between the time in an id and that of a start, two clocks of the service apart.
+_CLOCKS_APART = 10.0
+_LONG_BEFORE = 600.0
+# A word with digits, or a long one, may be an id.
+_WORD = re.compile(r"[A-Za-z][A-Za-z_ -]{0,23}")
+_MOST_WORDS = 5
+
+
+def check_offset_meaning(
+    examination: Examination,
+    name: str,
+    first: Page[T],
+    fetch: Callable[[int], Page[T]],
+    identity: Callable[[T], Hashable | None],
+) -> Finding:
+    """
+    Find out what ``offset`` counts in a list, by the rules of the pager.
+
+    Args:
+        examination: Knows what it was found to count in other lists, and is told of this one.
+        name: What people call the list.
+        first: Its first page.
+        fetch: Returns the page at an offset.
+        identity: What tells an item from all others.
+    """
+    if len(first.items) > first.limit:
+        return Finding("paging", "WARN", f"{name}: a page holds more than was asked for")
+    size = first.limit if first.page_size is None else min(first.limit, first.page_size)
+    if min(len(first.items), size) < MIN_PROBE_SIZE:
+        return Finding("paging", "OK", f"{name} is too short to tell what an offset counts; the client finds out")
+    before = reading_of(identity, 1, first)
+    probe = reading_of(identity, 2, fetch(PROBE_OFFSET), before.count)
+    found = decide_mode(before, probe, size=size)
+    if isinstance(found, Unclear):
+        why = "its items have no names" if found is Unclear.ALIKE else "or something came in between: try again"
+        return Finding("paging", "WARN", f"{name}: an offset counts neither rows nor pages, {why}")
+    meaning = "pages" if found is Mode.PAGE else "rows"
+    if found is Mode.ROW and tuple(probe.keys) == tuple(before.keys):
+        meaning = "rows, down to the first of a page"
+    examination.meanings.add(found)
+    if len(examination.meanings) > 1:
+        return Finding("paging", "WARN", f"{name}: an offset counts {meaning}, unlike in another list")
+    echoes = ((before.page.page_index, 1), (probe.page.page_index, 2 if found is Mode.PAGE else 1))
+    if any(told not in {None, wanted} for told, wanted in echoes):
+        return Finding("paging", "WARN", f"{name}: an offset counts {meaning}, and page_index tells another page")
+    return Finding("paging", "OK", f"{name}: an offset counts {meaning}")
+
+
+def check_runs(examination: Examination) -> Iterator[Finding]:
+    """Yield what the newest runs of the account show of the assumptions."""
+    first = examination.client.runs.list_page(limit=_RUNS)
+    runs = first.items
+    if not runs:
+        yield Finding("runs", "OK", "there are none this month, so what they would show is not checked")
+    else:
+        yield Finding("runs", "OK", "the list of runs can be read")
+        yield from looked(examination, "paging", _offset_of_runs(examination, first))
+        yield check_echo(first)
+        yield check_ids(runs)
+        yield check_order(runs)
+        yield check_statuses(runs)
+        yield from looked(examination, "rows", _rows(examination, runs))
+    yield from looked(examination, "months", _months(examination, first))
+
+
+def _offset_of_runs(examination: Examination, first: Page[Run]) -> Iterator[Finding]:
+    yield check_offset_meaning(
+        examination,
+        "the list of runs",
+        first,
+        lambda offset: examination.client.runs.list_page(offset=offset, limit=first.limit),
+        lambda run: run.run_id or None,
+    )
+
+
+def check_echo(page: Page[Run]) -> Finding:
+    """Tell which of ``count``, ``page_index`` and ``page_size`` a list gives."""
+    if page.count is None or page.count < len(page.items):
+        return Finding("echo", "WARN", "the list of runs has no count, or one below the runs that came")
+    if page.page_size not in {None, page.limit}:
+        return Finding("echo", "WARN", "the list of runs has pages of another size than was asked for")
+    members = {"count": page.count, "page_index": page.page_index, "page_size": page.page_size}
+    told = ", ".join(name for name, value in members.items() if value is not None)
+    return Finding("echo", "OK", f"the list of runs tells {told}")
+
+
+def check_ids(runs: Sequence[Run]) -> Finding:
+    """Compare the time in the ids of runs with that of their start."""
+    created = [creation_time(run.run_id) for run in runs]
+    if None in created:
+        some = "no run id tells" if set(created) == {None} else "not all run ids tell"
+        return Finding("ids", "WARN", f"{some} when the run was made; the client goes without")
+    gaps = [
+        run.started_at.timestamp() - moment
+        for run, moment in zip(runs, created, strict=True)
+        if moment is not None and run.started_at is not None
+    ]
+    if not gaps:
+        return Finding("ids", "OK", "run ids tell a time; no run has started, so it is not compared")
+    if min(gaps) < -_CLOCKS_APART:
+        return Finding("ids", "WARN", f"the time in a run id is {-min(gaps):.0f} s after the start of the run")
+    if min(gaps) > _LONG_BEFORE:
+        return Finding("ids", "WARN", f"the time in the run ids is {min(gaps):.0f} s or more before the start")
+    return Finding("ids", "OK", "run ids tell when the run was made, which fits its start")
+
+
+def check_order(runs: Sequence[Run]) -> Finding:
+    """Tell whether the list of runs is newest first."""
+    created = [moment for run in runs if (moment := creation_time(run.run_id)) is not None]
+    if len(created) <= 1:
+        return Finding("order", "OK", "too few runs tell their time to see in which order they come")
+    if all(later >= earlier for later, earlier in pairwise(created)):
+        return Finding("order", "OK", "the newest run comes first")
+    return Finding("order", "WARN", "the newest run does not come first; looks for lost starts read more pages")
+
+
+def check_statuses(runs: Sequence[Run]) -> Finding:
+    """Tell whether the statuses of runs are those of the contract, and what becomes of others."""
+    unknown = sorted({run.status for run in runs if run.status is not None and not isinstance(run.status, RunStatus)})
+    found = [_shown(word) for word in unknown[:_MOST_WORDS]]
+    if len(unknown) > _MOST_WORDS:
+        found.append("and more")
+    if any(run.status is None for run in runs):
+        found.append("a run without a status that can be read")
+    if found:
+        return Finding("statuses", "WARN", f"not of the contract: {', '.join(found)}")
+    return Finding("statuses", "OK", "all are of the contract")
+
+
+def _shown(word: str) -> str:
+    shown = word if _WORD.fullmatch(word) else "a word that is not shown"
+    return f"{shown} (taken for {outcome_of(word).value})"
+
+
+def _rows(examination: Examination, runs: Sequence[Run]) -> Iterator[Finding]:
+    """Compare the rows of a small run that has ended with what it, and their list, say of their number."""
+    run = min((run for run in runs if _has_few_rows(run)), key=_rank, default=None)
+    if run is None:
+        yield Finding("rows", "OK", f"not checked: no run of the newest has ended with 1 to {_ROWS} rows")
+        return
+    first = examination.client.runs.list_results_page(run, limit=_ROWS)
+    came = len(first.items)
+    if first.count is None:
+        yield Finding("rows", "WARN", "the rows of a run come without a count")
+    elif first.count != came:
+        yield Finding("rows", "WARN", f"a run has {_more_or_fewer(came, first.count)} rows than their count says")
+    elif came != run.result_count:
+        yield Finding("rows", "WARN", f"a run has {_more_or_fewer(came, run.result_count or 0)} rows than it says")
+    else:
+        yield Finding("rows", "OK", "a run has as many rows as it says, and as their count says")
+    yield check_offset_meaning(
+        examination,
+        "the rows of a run",
+        first,
+        lambda offset: examination.client.runs.list_results_page(run, offset=offset, limit=_ROWS),
+        row_identity,
+    )
+
+
+def _has_few_rows(run: Run) -> bool:
+    return run.is_finished and is_usable_id(run.run_id) and 1 <= (run.result_count or 0) <= _ROWS
+
+
+def _rank(run: Run) -> tuple[bool, int]:
+    """Few rows are read soon; too few do not tell what an offset counts."""
+    count = run.result_count or 0
+    return count < MIN_PROBE_SIZE, count
+
+
+def _more_or_fewer(came: int, told: int) -> str:
+    return "more" if came > told else "fewer"
+
+
+def _months(examination: Examination, first: Page[Run]) -> Iterator[Finding]:
+    """Compare the list of runs without times with those of this month and of the month before, in UTC+8."""
+    now = moment_of(examination.service_time)
+    begin = now.astimezone(SERVICE_ZONE).replace(day=1)
+    current = _window(examination, month_windows(begin, now)[0])
+    earlier = _window(examination, month_window(month_of(begin - dt.timedelta(days=1))))
+    if any(_month(run) not in {None, month_of(now)} for run in first.items):
+        yield Finding("months", "WARN", "the list of runs without times holds other months than the current one")
+    elif any(_month(run) == month_of(now) for run in earlier.items):
+        yield Finding("months", "WARN", "the list of runs of the month before holds runs of this month")
+    elif first.count is None or current.count is None or earlier.count is None:
+        yield Finding("months", "OK", "not checked: the lists of runs have no count")
+    elif first.count > current.count:
+        yield Finding("months", "WARN", "the list of runs without times holds more than the current month in UTC+8")
+    elif not earlier.count:
+        yield Finding("months", "OK", "not checked: there is no run of the month before")
+    else:
+        yield Finding("months", "OK", "the list of runs without times holds the current month in UTC+8 only")
+
+
+def _month(run: Run) -> tuple[int, int] | None:
+    created = creation_time(run.run_id)
+    return None if created is None else month_of(moment_of(created))
+
+
+def _window(examination: Examination, window: tuple[int, int]) -> Page[Run]:
+    start, end = map(moment_of, window)
+    return examination.client.runs.list_page(limit=_RUNS, start_time=start, end_time=end)

@@ -1,0 +1,254 @@
+"""``rows``, ``export``, ``log``: what runs have produced."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coreclaw_async._operations.run_rows import must_be_finished
+from coreclaw_async._sync.generated import CoreClaw
+from coreclaw_async.cli._screen.output import cell, print_json, run_sentence
+from coreclaw_async.cli._screen.row_progress import RowProgress
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.failures import ExitCode, tell_failure
+from coreclaw_async.cli.options import (
+    STDIO,
+    AsJson,
+    BaseUrl,
+    Fields,
+    Format,
+    KeyFile,
+    RowFormat,
+    RunName,
+    Seconds,
+    check_writable,
+    fields_of,
+    format_of,
+    row_format_of,
+    run_of,
+)
+from coreclaw_async.cli.rows.fields import check_columns_exist, columns_of
+from coreclaw_async.cli.rows.files import print_rows, write_export
+from coreclaw_async.cli.runs.following import next_command
+from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.errors import NotFoundError, RunNotFinishedError, WaitTimeoutError
+from coreclaw_async.models import LastRun, LogEntry, Run, RunOutcome
+
+Partial = Annotated[bool, typer.Option("--partial", help="Take the rows so far of a run that goes on.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
+
+
+@guarded
+def rows(
+    name: Annotated[str, typer.Argument(metavar="WORKER|RUN", help="A run id, or a worker for its newest run.")],
+    *,
+    limit: Annotated[int | None, typer.Option(min=1, help="Print this many rows at most.")] = None,
+    fields: Fields = None,
+    format: RowFormat = None,
+    partial: Partial = False,
+    follow: Follow = False,
+    timeout: Seconds = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
+    ] = STDIO,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """
+    Print the rows of a run, every row once or an error: as lines of JSON, as one JSON array, or as CSV.
+
+    A run that goes on is an error (exit code 5), unless --partial or --follow says what to do.
+    """
+    _check_waiting(partial=partial, follow=follow, timeout=timeout)
+    names = fields_of(fields)
+    instead = f"coreclaw-async export {shlex.quote(name)} -o {shlex.quote(str(output))}"
+    wanted = row_format_of(output, format, instead="coreclaw-async export RUN -o FILE" if output == STDIO else instead)
+    check_writable(output)
+    with open_client(api_key_file, base_url) as client:
+        run = _run_or_newest(client, name)
+        again = _again("rows", run.run_id, output, format=format, fields=fields, limit=limit)
+        with _telling_next(run.run_id, again, follow=follow):
+            print_rows(
+                client,
+                run,
+                output,
+                format=wanted,
+                limit=limit,
+                fields=names,
+                partial=partial,
+                follow=follow,
+                timeout=timeout,
+            )
+        _tell_bad_end(client.runs.get(run) if follow else run)
+
+
+def _check_waiting(*, partial: bool = False, follow: bool, timeout: float | None) -> None:
+    if partial and follow:
+        raise typer.BadParameter("give either --partial or --follow")
+    if timeout is not None and not follow:
+        raise typer.BadParameter("--timeout is for --follow: nothing else waits")
+
+
+def _run_or_newest(client: CoreClaw, name: str) -> Run:
+    """Return the run of this name, or the newest run of the worker of this name: their ids look alike."""
+    if re.search(r"[/~]", name):
+        return client.runs.get(LastRun(name))
+    try:
+        return client.runs.get(run_of(name))
+    except NotFoundError as error:
+        if name == "last":
+            raise
+        try:
+            return client.runs.get(LastRun(name))
+        except NotFoundError:
+            raise error from None
+
+
+def _tell_bad_end(run: Run) -> None:
+    """Say on standard error that rows are those of a run that did not come to a good end."""
+    if run.is_finished and run.outcome is not RunOutcome.SUCCEEDED:
+        Screen().complain(run_sentence(run))
+
+
+def _again(command: str, run_id: str, path: Path | None, **options: object) -> str:
+    """Return a command with its options as they were given, as it can be typed."""
+    given = [(f"--{name}", value) for name, value in options.items() if value not in {None, False}]
+    to_file = [] if path in {None, STDIO} else ["-o", str(path)]
+    words = [part for name, value in given for part in ([name] if value is True else [name, str(value)])]
+    return f"coreclaw-async {shlex.join([command, run_id, *to_file, *words])}"
+
+
+@contextmanager
+def _telling_next(run_id: str, again: str, *, follow: bool, as_json: bool = False) -> Generator[None]:
+    """Say how to go on where a run has not ended, or where nobody has waited for its end."""
+    screen = Screen()
+    try:
+        yield
+    except RunNotFinishedError as error:
+        status = "" if error.run is None else f" (its status is {error.run.status})"
+        screen.complain(f"Run {run_id} has not ended{status}: its rows so far may not be all.")
+        _tell_commands(
+            screen,
+            ("to wait", next_command("wait", run_id)),
+            ("all", f"{again} --follow"),
+            ("so far", f"{again} --partial"),
+        )
+        raise typer.Exit(ExitCode.WAIT_TIMEOUT) from None
+    except WaitTimeoutError as error:
+        code = tell_failure(screen, error, as_json=as_json)
+        _tell_commands(screen, ("to go on", f"{again} --follow"), ("to stop it", next_command("abort", run_id)))
+        raise typer.Exit(code) from None
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"to try again:  {again}{' --follow' if follow else ''}")
+        raise
+
+
+def _tell_commands(screen: Screen, *commands: tuple[str, str]) -> None:
+    width = max(len(what) for what, _ in commands) + 1
+    for what, command in commands:
+        screen.complain(f"  {f'{what}:':{width}}  {command}")
+
+
+@guarded
+def export(
+    run: RunName,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write, whole or not at all.")
+    ] = None,
+    format: Format = None,
+    fields: Fields = None,
+    partial: Partial = False,
+    follow: Follow = False,
+    timeout: Seconds = None,
+    url: Annotated[
+        bool, typer.Option("--url", help="Print a temporary URL instead, by which anybody can read the rows.")
+    ] = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """
+    Write the rows of a run to a file in one of the service's formats, by default the one that its ending names.
+
+    A run that goes on is an error (exit code 5), unless --partial says to take its rows so far, or --follow to wait.
+    """
+    if (output is None) != url:
+        raise typer.BadParameter("give either --output FILE or --url")
+    if output == STDIO:
+        raise typer.BadParameter("export writes files; for standard output: coreclaw-async rows RUN --format csv")
+    _check_waiting(partial=partial, follow=follow, timeout=timeout)
+    names = fields_of(fields)
+    wanted = format_of(output or Path("rows.csv"), format)
+    check_writable(output)
+    with open_client(api_key_file, base_url) as client:
+        found = client.runs.get(run_of(run))  # What is called the last run may be another one with each request.
+        again = _again("export", found.run_id, output, format=format, fields=fields, url=url)
+        with _telling_next(found.run_id, again, follow=follow):
+            if follow:
+                found = _ended(client, found, timeout)
+            if not partial:
+                must_be_finished(found)
+            if names is not None:
+                _check_fields(client, found, names)
+            if output is None:
+                Screen().tell(client.runs.export(found, format=wanted, fields=names).download_url)
+            else:
+                write_export(client, found, output, wanted, fields=names, partial=partial)
+            _tell_bad_end(found)
+
+
+def _ended(client: CoreClaw, run: Run, timeout: float | None) -> Run:
+    """Wait for the end of a run, whose rows are there also when it has failed."""
+    if run.is_finished:
+        return run
+    with RowProgress(Screen(), "waiting", total=None) as bar:
+        return client.runs.wait(
+            run,
+            timeout=timeout,
+            check=False,
+            on_update=lambda now: bar.show(str(now.status or ""), now.result_count or 0),
+        )
+
+
+def _check_fields(client: CoreClaw, run: Run, fields: Sequence[str]) -> None:
+    """Refuse columns that there are not, as far as one page tells; of what it does not tell the service must judge."""
+    page = client.runs.list_results_page(run, limit=100)
+    columns = columns_of(page)
+    if columns and (columns_of(page, with_rows=False) or page.count == len(page.items)):
+        check_columns_exist(fields, columns)
+
+
+@guarded
+def log(
+    run: RunName,
+    *,
+    follow: Follow = False,
+    timeout: Seconds = None,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Print the recent part of a run's log; with --follow, what comes until the run has ended too."""
+    _check_waiting(follow=follow, timeout=timeout)
+    with open_client(api_key_file, base_url) as client:
+        if not follow:
+            _print_log(client.runs.get_log(run_of(run)).entries, as_json=json)
+            return
+        run_id = client.runs.get(run_of(run)).run_id if run == "last" else run
+        with _telling_next(run_id, _again("log", run_id, None, json=json), follow=True, as_json=json):
+            _print_log(client.runs.follow_log(run_id, timeout=timeout), as_json=json)
+
+
+def _print_log(entries: Iterable[LogEntry], *, as_json: bool) -> None:
+    if as_json:
+        print_json(entries)
+        return
+    screen = Screen()
+    for entry in entries:
+        screen.say_log(cell(entry.timestamp), str(entry.level or ""), entry.content)

@@ -1,0 +1,165 @@
+"""``run``, ``wait``, ``abort``, ``rerun``: starting runs, following and stopping them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from coreclaw_async._operations.start import is_usable_id
+from coreclaw_async._sync.generated import CoreClaw
+from coreclaw_async._wire.run_paths import run_id_of
+from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.failures import ExitCode, tell_failure, worst
+from coreclaw_async.cli.options import (
+    AbortOnInterrupt,
+    AsJson,
+    BaseUrl,
+    Format,
+    Input,
+    KeyFile,
+    RunName,
+    Seconds,
+    read_input,
+    run_of,
+)
+from coreclaw_async.cli.runs.following import Following, next_command
+from coreclaw_async.cli.runs.starting import Output, Starting, Waits
+from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.errors import CoreClawError, InvalidResponseError, NotFoundError
+from coreclaw_async.models import LastRun
+
+
+@guarded
+def run(
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slug or owner/name.")],
+    *,
+    input: Input = "{}",
+    wait: Waits = False,
+    output: Output = None,
+    format: Format = None,
+    timeout: Seconds = None,
+    abort_on_interrupt: AbortOnInterrupt = False,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end."""
+    starting = Starting.of(
+        wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
+    )
+    given = read_input(input)
+    with open_client(api_key_file, base_url) as client:
+        starting.perform(client, lambda: client.workers.start_run(worker, given))
+
+
+@guarded
+def wait(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids; last for the newest run.")],
+    *,
+    timeout: Seconds = None,
+    abort_on_interrupt: AbortOnInterrupt = False,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Wait for runs to end, and say how each did; of several exit codes the worst."""
+    _check(runs)
+    with open_client(api_key_file, base_url) as client:
+        screen, codes = Screen(), set[ExitCode]()
+        run_ids: list[str] = []
+        for name in dict.fromkeys(runs):
+            try:
+                run_ids.append(_concrete(client, name))
+            except CoreClawError as error:
+                codes.add(tell_failure(screen, error, name=name, as_json=json))
+        following = Following(client=client, timeout=timeout, abort=abort_on_interrupt, as_json=json)
+        succeeded, others = following.follow(run_ids)
+        if len(runs) == len(succeeded) == 1:
+            screen.hint("its rows", next_command("rows", succeeded[0].run_id, "-o", "rows.csv"))
+    if codes | others:
+        raise typer.Exit(worst(codes | others))
+
+
+@guarded
+def abort(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids; last for the newest run.")],
+    *,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """
+    Ask the service to stop runs; that it agrees does not mean that they have stopped: wait tells.
+
+    All are asked for, also when one of them cannot be stopped.
+    """
+    _check(runs)
+    screen, codes, asked = Screen(), set[ExitCode](), list[str]()
+    with open_client(api_key_file, base_url) as client:
+        for name in dict.fromkeys(runs):
+            try:
+                # What is called the last run may be another one with each request.
+                aborted = client.runs.abort(_concrete(client, name))
+            except CoreClawError as error:
+                codes.add(tell_failure(screen, error, name=name, as_json=json))
+                if not isinstance(error, NotFoundError):
+                    screen.hint("how it is now", next_command("show", name))
+                continue
+            asked.append(str(aborted.run_id))
+            screen.complain(f"Asked to abort run {aborted.run_id}.")
+            if name not in {"last", aborted.run_id}:
+                screen.complain(f"That is not what was asked: look at run {name} too.")
+                codes.add(ExitCode.SERVICE)
+            if json:
+                with suppress(OSError):  # The others are stopped all the same; the end looks at the stream.
+                    print_json([aborted])
+    if asked:
+        screen.hint("to see the end", next_command("wait", *asked))
+    if codes:
+        raise typer.Exit(worst(codes))
+
+
+@guarded
+def rerun(
+    run: RunName,
+    *,
+    wait: Waits = False,
+    output: Output = None,
+    format: Format = None,
+    timeout: Seconds = None,
+    abort_on_interrupt: AbortOnInterrupt = False,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Start a new run with the input of another, which costs money; with the options of run."""
+    starting = Starting.of(
+        wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
+    )
+    with open_client(api_key_file, base_url) as client:
+        starting.perform(client, lambda: client.runs.rerun(run_of(run)))
+
+
+def _check(names: Sequence[str]) -> None:
+    """Refuse what can be no run, before anything is done with the others."""
+    for name in names:
+        run_id_of(run_of(name))
+
+
+def _concrete(client: CoreClaw, name: str) -> str:
+    """
+    Return the id of the run, so that it can be named when the wait ends before it.
+
+    Raises:
+        InvalidResponseError: The last run has an id that can name none.
+    """
+    if name != "last":
+        return name
+    found = client.runs.get(LastRun()).run_id
+    if not is_usable_id(found):
+        raise InvalidResponseError(f"the last run is called {found!r}, which names no run")
+    return found

@@ -1,0 +1,162 @@
+"""Waiting for runs at a terminal: progress, how they ended, and what an interrupted wait leaves behind."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import typer
+
+from coreclaw_async._sync.generated import CoreClaw
+from coreclaw_async.cli._process.interrupts import exit_code
+from coreclaw_async.cli._process.receipts import current
+from coreclaw_async.cli._screen.output import print_json, run_sentence
+from coreclaw_async.cli._screen.run_progress import RunProgress
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error, tell_failure
+from coreclaw_async.errors import CoreClawError, RunAbortedError, RunFailedError, WaitTimeoutError
+from coreclaw_async.models import Run
+
+_LOOK_SECONDS = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Following:
+    """
+    How runs are followed to their ends, and where each end is told.
+
+    Attributes:
+        client: The client.
+        timeout: Seconds for all of them, or None.
+        abort: Whether they are aborted when the wait ends before them.
+        as_json: Whether ends are told to programs.
+        is_quiet: Whether ends are told to people on standard error, as standard output is for rows.
+    """
+
+    client: CoreClaw
+    timeout: float | None
+    abort: bool
+    as_json: bool
+    is_quiet: bool = False
+    _screen: Screen = attrs.field(factory=Screen, init=False)
+    _seen: set[str] = attrs.field(factory=set[str], init=False)
+
+    def follow(self, run_ids: Sequence[str]) -> tuple[list[Run], set[ExitCode]]:
+        """
+        Wait for the ends of runs, with a bar, and say how each ended as it does.
+
+        Returns:
+            The runs that succeeded, and the exit codes of the others; what became of each was said.
+
+        Raises:
+            typer.Exit: The wait was interrupted; what becomes of the runs was said.
+        """
+        left = dict.fromkeys(run_ids)
+        succeeded: list[Run] = []
+        codes: set[ExitCode] = set()
+        try:
+            with RunProgress(self._screen, len(left)) as bar:
+                for found in self._ends(list(left), bar):
+                    left.pop(found.run_id or "", None)
+                    bar.end()
+                    with bar.aside():
+                        if isinstance(found, Run):
+                            self._tell_end(found)
+                            succeeded.append(found)
+                        else:
+                            codes.add(self._tell_failure(found))
+        except WaitTimeoutError as error:
+            code = tell_error(self._screen, error)
+            codes.add(code)
+            self._leave(error.pending, failure_object(error, code))
+        except KeyboardInterrupt as interrupt:
+            self._screen.complain("Interrupted.")
+            self._leave(list(left), {"exit_code": exit_code(interrupt), "error": "interrupted"})
+            raise typer.Exit(exit_code(interrupt)) from None
+        return succeeded, codes
+
+    def _ends(self, run_ids: Sequence[str], bar: RunProgress) -> Iterator[Run | CoreClawError]:
+        """Yield each run that succeeded, and for each other what became of it: one that cannot be seen ends no wait."""
+
+        def update(run: Run) -> None:
+            self._seen.add(run.run_id)
+            bar.update(run)
+
+        stream = self.client.runs.wait_many(
+            run_ids,
+            timeout=self.timeout,
+            check=True,
+            on_update=update,
+            on_cancel="abort" if self.abort else "leave",
+        )
+        while True:
+            try:
+                yield next(stream)
+            except StopIteration:
+                return
+            except WaitTimeoutError:
+                raise
+            except CoreClawError as error:
+                yield error
+
+    def _tell_end(self, run: Run) -> None:
+        if self.is_quiet and not self.as_json:
+            self._screen.complain(run_sentence(run))
+            return
+        # The other runs are waited for all the same; the end of the command looks at the stream.
+        with suppress(OSError):
+            if self.as_json:
+                print_json([run])
+            else:
+                self._screen.tell(run_sentence(run))
+
+    def _tell_failure(self, error: CoreClawError) -> ExitCode:
+        """Tell a bad end as any other, and why it is bad on standard error."""
+        run = error.run if isinstance(error, RunFailedError | RunAbortedError) else None
+        if run is None:
+            return tell_failure(self._screen, error, as_json=self.as_json)
+        self._tell_end(run)
+        code = tell_error(self._screen, error)
+        self._screen.hint("its log", next_command("log", run.run_id))
+        return code
+
+    def _leave(self, run_ids: Sequence[str], failure: Mapping[str, Any]) -> None:
+        """Say what becomes of runs whose ends nobody saw."""
+        if self.as_json:
+            with suppress(OSError):
+                print_json({**failure, "run_id": run_id} for run_id in run_ids)
+        if not run_ids:  # All had ended.
+            return
+        if self.abort:
+            for run_id in run_ids:
+                self._screen.complain(f"Asked to abort run {run_id}: {self._state(run_id)}.")
+            self._screen.complain(f"  to see the end:  {next_command('wait', *run_ids)}")
+            return
+        unseen = [run_id for run_id in run_ids if run_id not in self._seen and run_id != current().run_id]
+        if unseen:
+            self._screen.complain(f"Nothing was seen of {', '.join(unseen)}: whether that goes on is not known.")
+        self._tell_going_on([run_id for run_id in run_ids if run_id not in unseen])
+        self._screen.complain(f"  to wait again:  {next_command('wait', *run_ids)}")
+        self._screen.complain(f"  to stop:        {next_command('abort', *run_ids)}")
+
+    def _tell_going_on(self, run_ids: Sequence[str]) -> None:
+        if not run_ids:
+            return
+        one = len(run_ids) == 1
+        it_goes_on = "goes on and costs what it costs" if one else "go on and cost what they cost"
+        self._screen.complain(f"{'Run' if one else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
+
+    def _state(self, run_id: str) -> str:
+        """Look once more: that the service agrees does not mean that the run has stopped."""
+        try:
+            return f"it is {self.client.with_options(timeout=_LOOK_SECONDS).runs.get(run_id).status}"
+        except CoreClawError:
+            return "its state could not be read"
+
+
+def next_command(*words: str) -> str:
+    """Return a command as it can be typed."""
+    return f"coreclaw-async {shlex.join(words)}"

@@ -1,0 +1,178 @@
+"""What becomes of a run that a command starts: it is told of at once, followed, and its rows are written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Self, TypeAlias
+
+import attrs
+import typer
+
+from coreclaw_async._sync.generated import CoreClaw
+from coreclaw_async.cli._process import streams
+from coreclaw_async.cli._process.receipts import current
+from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.failures import ExitCode, failure_object, worst
+from coreclaw_async.cli.options import STDIO, check_writable, format_of, row_format_of
+from coreclaw_async.cli.rows.files import write_rows
+from coreclaw_async.cli.runs.following import Following, next_command
+from coreclaw_async.errors import CoreClawError
+from coreclaw_async.models import QueueAction, Run, StartedRun
+
+Waits: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the run.")]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Wait, and write the rows to this file; - for lines of JSON."),
+]
+
+
+@attrs.frozen(kw_only=True)
+class Starting:
+    """
+    How far a run that is started is followed.
+
+    Attributes:
+        waits: Whether its end is waited for.
+        output: Where its rows go, or None.
+        format: The format of a file, or None.
+        timeout: Seconds for the wait, or None.
+        abort: Whether it is aborted when the wait ends before it.
+        as_json: Whether programs read what is told on standard output.
+    """
+
+    waits: bool
+    output: Path | None
+    format: str | None
+    timeout: float | None
+    abort: bool
+    as_json: bool
+    _screen: Screen = attrs.field(factory=Screen, init=False)
+
+    @classmethod
+    def of(
+        cls, *, wait: bool, output: Path | None, format: str | None, timeout: float | None, abort: bool, as_json: bool
+    ) -> Self:
+        """
+        Look at the options of a command before anything is paid for.
+
+        Raises:
+            typer.BadParameter: Rows could not be written, or not like this.
+        """
+        if output is None and format is not None:
+            raise typer.BadParameter("--format is for --output FILE")
+        check_writable(output)
+        waits = wait or output is not None
+        if not waits and (timeout is not None or abort):
+            raise typer.BadParameter("--timeout and --abort-on-interrupt are for a wait: give --wait or --output")
+        # Among rows nothing stands that is none.
+        return cls(
+            waits=waits,
+            output=output,
+            format=_format_of(output, format),
+            timeout=timeout,
+            abort=abort,
+            as_json=as_json and output != STDIO,
+        )
+
+    def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
+        """Start a run, which costs money, and do with it what the options say."""
+        receipts = current()
+        receipts.is_starting = True
+        started = start()
+        receipts.is_starting = False
+        if not self.waits:
+            if self.as_json:
+                print_json([started])
+            else:
+                self._screen.tell(started.run_id)
+            self._screen.hint("to wait for it", next_command("wait", started.run_id))
+            return
+        self._tell_started(started)
+        following = Following(
+            client=client,
+            timeout=self.timeout,
+            abort=self.abort,
+            as_json=self.as_json,
+            is_quiet=self.output is not None,
+        )
+        try:
+            succeeded, codes = following.follow([started.run_id])
+        except typer.Exit:  # It was interrupted.
+            self._tell_unwritten(started.run_id, "--follow")
+            raise
+        if codes:
+            self._tell_unwritten(started.run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
+            raise typer.Exit(worst(codes))
+        (ended,) = succeeded
+        if self.output is None:
+            self._screen.hint("its rows", next_command("rows", ended.run_id, "-o", "rows.csv"))
+            return
+        self._write(client, ended, self.output)
+
+    def _tell_started(self, started: StartedRun) -> None:
+        """Say the id at once: it is what must not be lost when the terminal is."""
+        if self._screen.complain(f"Run {started.run_id} started."):
+            return
+        if self.as_json:
+            with contextlib.suppress(OSError):  # It is waited for all the same; the end looks at the stream.
+                print_json([started])
+        else:
+            current().tell_left(is_stdout_free=self.output != STDIO)
+
+    def _tell_unwritten(self, run_id: str, *options: str) -> None:
+        """Say that there is no file, and how to get one."""
+        if self.output is not None:
+            self._screen.complain(f"Its rows were not written to {self.output}.")
+            self._tell_again(run_id, self.output, *options)
+
+    def _write(self, client: CoreClaw, run: Run, path: Path) -> None:
+        try:
+            write_rows(client, run, path, self.format)
+        except (CoreClawError, OSError) as error:
+            if streams.failure_of("stdout") is not None:
+                raise
+            self._tell_not_written(run, path, error)
+            raise typer.Exit(ExitCode.NOT_WRITTEN) from None
+        except KeyboardInterrupt:
+            self._screen.complain(f"Run {run.run_id} has ended, and its rows were not written whole.")
+            self._tell_again(run.run_id, path)
+            raise
+
+    def _tell_not_written(self, run: Run, path: Path, error: CoreClawError | OSError) -> None:
+        self._screen.complain(f"Run {run.run_id} has succeeded, and its rows could not be written: {error}")
+        self._tell_again(run.run_id, path)
+        if not self.as_json:
+            return
+        failure = error if isinstance(error, CoreClawError) else CoreClawError(str(error))
+        told = failure_object(failure, ExitCode.NOT_WRITTEN)
+        print_json([{**told, "run_id": run.run_id, "type": type(error).__name__}])
+
+    def _tell_again(self, run_id: str, path: Path, *options: str) -> None:
+        form = [] if self.format is None else ["--format", self.format]
+        command = "rows" if path == STDIO else "export"
+        self._screen.complain(f"  to get them:  {next_command(command, run_id, '-o', str(path), *form, *options)}")
+
+
+def _format_of(output: Path | None, given: str | None) -> str | None:
+    if output is None or (output == STDIO and given is None):
+        return None
+    return row_format_of(output, given) if output == STDIO else format_of(output, given)
+
+
+def activated(client: CoreClaw, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
+    """Let items of the queue run, which costs money, and record those that may run and nobody can tell."""
+    try:
+        actions = client.run_queue.activate(queue_ids)
+    except KeyboardInterrupt:
+        current().may_have_paid()
+        raise
+    except CoreClawError as error:
+        if error.may_have_taken_effect:
+            current().may_have_paid()
+        raise
+    if any(action.may_be_ours for action in actions):
+        current().may_have_paid()
+    return actions
