@@ -8,14 +8,17 @@ import typer
 
 from coreclaw_async._version import __version__
 from coreclaw_async.cli._screen.help_style import name_no_type_of_switches, use_readable_colours
+from coreclaw_async.cli.account import account
 from coreclaw_async.cli.batch.commands import batch_app
 from coreclaw_async.cli.demo.command import demo
 from coreclaw_async.cli.doctor.command import doctor
 from coreclaw_async.cli.emulate import emulate
 from coreclaw_async.cli.epilogs import GOES_ON, RUN_FAILED, STARTED, WORKER, epilog, group_epilog
-from coreclaw_async.cli.list_commands import account, queue_app, runs, show, store, tasks_app, workers_app
+from coreclaw_async.cli.queue import queue_app
 from coreclaw_async.cli.rows.commands import export, log, rows
-from coreclaw_async.cli.runs.commands import abort, rerun, run, wait
+from coreclaw_async.cli.runs.commands import abort, rerun, run, runs, show, wait
+from coreclaw_async.cli.tasks import tasks_app
+from coreclaw_async.cli.workers import store, workers_app
 
 use_readable_colours()
 name_no_type_of_switches()

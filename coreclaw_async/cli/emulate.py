@@ -10,14 +10,17 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal, InvalidOperation
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from coreclaw_async import testing
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import ConfigurationError
-from coreclaw_async.testing import FakeService, RealClock, RunScript
-from coreclaw_async.testing._state.switches import LogShape, OffsetDialect
+
+# As in `testing._state.switches`, which no other command should have to load. A test compares them.
+OffsetDialect = Literal["page", "row", "aligned"]
+LogShape = Literal["objects", "words", "strings", "mixed"]
 
 _LOOK_EVERY = 0.1
 """Seconds between two looks for a signal to stop."""
@@ -95,9 +98,9 @@ def emulate(
 
     All operations, from memory: nothing leaves this machine and nothing costs money. The end has exit code 0.
     """
-    service = FakeService(
+    service = testing.FakeService(
         api_key=api_key,
-        clock=RealClock(),
+        clock=testing.RealClock(),
         offset_dialect=offset_dialect,
         echo_page_index=not no_page_index,
         log_entries=log_entries,
@@ -105,7 +108,7 @@ def emulate(
         rate_limit=rate_limit,
         rate_burst=1 if rate_limit is None else max(1, math.ceil(rate_limit)),
         balance=balance,
-        default_script=RunScript(rows=rows, duration=run_seconds),
+        default_script=testing.RunScript(rows=rows, duration=run_seconds),
     )
     with ExitStack() as stack:
         signals = stack.enter_context(_noted_signals())

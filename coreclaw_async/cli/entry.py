@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
+import typer.main
 import typer.rich_utils
 
 from coreclaw_async.cli._process import streams
@@ -16,7 +18,9 @@ from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.app import app
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.session import USAGE_ERROR
+
+_USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__base__)
+"""What the parser of the command line raises; typer has no public name for it."""
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -35,9 +39,9 @@ def run_command(arguments: Sequence[str]) -> int:
 def _exit_code(arguments: Sequence[str]) -> int:
     stdout, stderr = sys.stdout, sys.stderr
     try:
-        code = app(list(arguments), prog_name="coreclaw-async", standalone_mode=False)
+        code = _commands().main(list(arguments), prog_name="coreclaw-async", standalone_mode=False)
         sys.stdout.flush()
-    except USAGE_ERROR as error:
+    except _USAGE_ERROR as error:
         return _tell_usage(error, as_json="--json" in arguments)
     except typer.Abort:  # pragma: no cover - what some parsers make of an interrupt that no command has seen
         return ExitCode.INTERRUPTED
@@ -50,6 +54,12 @@ def _exit_code(arguments: Sequence[str]) -> int:
             raise
         return _not_written(broken)
     return code if isinstance(code, int) else 0
+
+
+@functools.cache
+def _commands() -> Any:
+    """Return all commands; building them takes longer than most of them run."""
+    return typer.main.get_command(app)
 
 
 def _not_written(error: OSError) -> int:

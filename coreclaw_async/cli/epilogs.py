@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 WORKER = "coreclaw/google-maps-scraper"
 """The worker of the examples: it is in the store, and in the emulator."""
+EXAMPLE_ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 
 _ALWAYS = {
     0: "success",

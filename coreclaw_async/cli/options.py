@@ -17,9 +17,9 @@ import typer
 from coreclaw_async._files.target import check_target
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._wire.request import build_body
+from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 
-STDIO = Path("-")
 ROW_FORMATS = ("csv", "json", "jsonl")
 _AGES = {"m": 60, "h": 3600, "d": 86_400}
 _DAYS = {"today": 0, "yesterday": 1}

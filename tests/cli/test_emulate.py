@@ -9,13 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 from cli.command_line import LIMIT, Outcome, ReactingText, first_line, invoke, running
 
 from coreclaw_async import AsyncCoreClaw, PollSchedule
+from coreclaw_async.cli import emulate as emulate_command
+from coreclaw_async.testing import _switches
 
 RUNS = "/api/v2/workers/coreclaw~google-maps-scraper/runs"
 START = {"input": {"parameters": {"custom": {"keywords": ["coffee"]}}}}
@@ -57,6 +59,11 @@ def answers(*options: str, path: str, start: bool = False) -> Any:
 def url() -> Iterator[str]:
     with running("emulate", "--port", "0", "--run-seconds", "0", "--rows", "120") as process:
         yield address_in(first_line(process))
+
+
+def test_choices_are_those_of_the_fake_service() -> None:
+    assert get_args(emulate_command.OffsetDialect) == get_args(_switches.OffsetDialect)
+    assert get_args(emulate_command.LogShape) == get_args(_switches.LogShape)
 
 
 @pytest.mark.endurance

@@ -13,13 +13,13 @@ import pytest
 import typer
 
 from coreclaw_async import OutcomeUnknownError, ServiceError, events
-from coreclaw_async._sync.runtime import NOT_ENDED
+from coreclaw_async._sync.loop_thread import NOT_ENDED
 from coreclaw_async.cli._process.interrupts import TerminatedError
 from coreclaw_async.cli._process.receipts import Receipts, current
 from coreclaw_async.cli._process.streams import Unwritable
+from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.options import STDIO
-from coreclaw_async.cli.session import guarded
+from coreclaw_async.cli.guard import guarded
 
 STARTED = events.RunStarted(operation="runWorker", run_id="01A")
 UNKNOWN = events.StartUnknown(operation="runWorker", candidates=None)

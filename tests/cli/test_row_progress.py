@@ -9,9 +9,8 @@ import re
 import pytest
 from cli.command_line import without_escapes
 
-from coreclaw_async.cli._screen.row_progress import RowProgress
+from coreclaw_async.cli._screen.bars import RowProgress, TransferProgress
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli._screen.transfer_progress import TransferProgress
 
 
 class Terminal(io.StringIO):

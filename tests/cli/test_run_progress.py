@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from cli.command_line import without_escapes
 
-from coreclaw_async.cli._screen.run_progress import RunProgress
+from coreclaw_async.cli._screen.bars import RunProgress
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.models import Run
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from coreclaw_async.cli._screen.bars import TransferProgress
 from coreclaw_async.cli._screen.output import json_line, print_json, whole_file
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli._screen.transfer_progress import TransferProgress
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.session import find_base_url, find_key, guarded, tell_interrupt
+from coreclaw_async.cli.guard import guarded, tell_interrupt
+from coreclaw_async.cli.session import find_base_url, find_key
 
 
 class Tty(io.StringIO):

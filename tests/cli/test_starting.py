@@ -13,7 +13,7 @@ from cli.command_line import invoke
 from interrupting import interrupt_once
 
 from coreclaw_async.__main__ import main
-from coreclaw_async.cli.session import guarded
+from coreclaw_async.cli.guard import guarded
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"

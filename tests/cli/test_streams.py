@@ -13,7 +13,7 @@ import pytest
 
 from coreclaw_async.__main__ import main
 from coreclaw_async.cli._process import streams
-from coreclaw_async.cli._screen.run_progress import RunProgress
+from coreclaw_async.cli._screen.bars import RunProgress
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.testing import FakeService, RunScript
 

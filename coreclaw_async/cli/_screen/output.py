@@ -20,8 +20,10 @@ import attrs
 from coreclaw_async._files.target import replaced_file
 from coreclaw_async.cli._process.receipts import current
 from coreclaw_async.cli._screen.screen import Screen, escaped, money
-from coreclaw_async.cli.options import STDIO
 from coreclaw_async.models import Run
+
+STDIO = Path("-")
+"""Standard input or output in the place of a file."""
 
 # What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
 _JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"

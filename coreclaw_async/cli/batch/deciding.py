@@ -19,8 +19,9 @@ from coreclaw_async.cli.batch.session import (
     open_batch,
     tell_result,
 )
+from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
-from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import BatchAbortError, LedgerError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -12,11 +12,10 @@ import typer
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.batch import BatchItemState, BatchRecord, BatchReport
-from coreclaw_async.cli._screen.output import is_terminal, json_line, print_json, whole_file
+from coreclaw_async.cli._screen.output import STDIO, is_terminal, json_line, print_json, whole_file
 from coreclaw_async.cli._screen.screen import Screen, escaped
 from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.batch.page import write_page
-from coreclaw_async.cli.batch.rows import write_keyed_rows
 from coreclaw_async.cli.batch.session import (
     Account,
     Ledger,
@@ -29,8 +28,10 @@ from coreclaw_async.cli.batch.session import (
 )
 from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing, tell_sums
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, RowFormat, Wide, check_writable, row_format_of
-from coreclaw_async.cli.session import guarded
+from coreclaw_async.cli.guard import guarded
+from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, RowFormat, Wide, check_writable, row_format_of
+from coreclaw_async.cli.rows.formats import row_writer
+from coreclaw_async.models import Row
 
 
 @guarded
@@ -127,11 +128,24 @@ def rows(
     one_run = "coreclaw-async export RUN -o FILE, for one run"
     wanted = row_format_of(output, "jsonl" if json else format, instead=one_run)
     with open_batch(name, ledger, account, api_key_file, base_url) as batch:
-        count = write_keyed_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
+        count = _write_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
         if output != STDIO:
             Screen().complain(f"{output} ({count} rows)")
         if not state and _is_missing_some(batch):
             raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _write_rows(rows: Iterable[tuple[str, Row]], path: Path, format: str) -> int:
+    """Write rows with the keys of their items, whole or not at all; return how many there were."""
+    count = 0
+    with (
+        whole_file(path) as file,
+        row_writer(file, format, has_keys=True, is_shown=is_terminal(path)) as writer,
+    ):
+        for key, row in rows:
+            writer.write(row, key)
+            count += 1
+    return count
 
 
 def _is_missing_some(batch: Batch) -> bool:

@@ -10,11 +10,13 @@ from typing import Annotated, TextIO
 import typer
 
 from coreclaw_async.batch._store.address import shown_ledger
+from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch.specs import FORMATS, SpecReader
-from coreclaw_async.cli.options import STDIO, AsJson, BaseUrl, KeyFile, standard_input
-from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.guard import guarded
+from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, standard_input
+from coreclaw_async.cli.session import open_client
 
 
 @guarded

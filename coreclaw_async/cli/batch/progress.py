@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from coreclaw_async.batch import BatchItemState, BatchReport
-from coreclaw_async.cli._screen.bar import Bar
+from coreclaw_async.cli._screen.bars import Bar
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.batch.standing import spent
 from coreclaw_async.errors import CoreClawError

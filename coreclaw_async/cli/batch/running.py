@@ -21,9 +21,10 @@ from coreclaw_async.cli.batch.progress import BatchProgress
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, check_batch_exists
 from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
+from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
 from coreclaw_async.cli.outage_news import current_news
-from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerError
 from coreclaw_async.events import Event
 

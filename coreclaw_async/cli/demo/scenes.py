@@ -7,10 +7,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from coreclaw_async import testing
 from coreclaw_async._client import DEFAULT_BASE_URL, AsyncCoreClaw
 from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async.cli.demo.tour import Scene
-from coreclaw_async.testing import FakeService, RealClock, RunScript
 
 _RUN_SECONDS = 3.0
 _LOOK_EVERY = 0.25
@@ -19,7 +19,9 @@ _LOOK_EVERY = 0.25
 @contextmanager
 def emulated_scene(rows: int) -> Generator[Scene]:
     """Give a scene against an emulator, which ends with the block."""
-    service = FakeService(clock=RealClock(), default_script=RunScript(rows=rows, duration=_RUN_SECONDS))
+    service = testing.FakeService(
+        clock=testing.RealClock(), default_script=testing.RunScript(rows=rows, duration=_RUN_SECONDS)
+    )
     with service.serve() as server:
         yield Scene(
             client=AsyncCoreClaw(

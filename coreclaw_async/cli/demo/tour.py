@@ -13,8 +13,8 @@ import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._operations.exports import ExportFormat
+from coreclaw_async.cli._screen.bars import RowProgress
 from coreclaw_async.cli._screen.output import run_result
-from coreclaw_async.cli._screen.row_progress import RowProgress
 from coreclaw_async.cli._screen.screen import Screen, money
 from coreclaw_async.errors import RunAbortedError, RunFailedError
 from coreclaw_async.models import Row, Run

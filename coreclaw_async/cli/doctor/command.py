@@ -15,8 +15,9 @@ from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.doctor.findings import DoctorSettings, examine
 from coreclaw_async.cli.doctor.looks import Examination, NotingTransport
 from coreclaw_async.cli.failures import ExitCode
+from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
-from coreclaw_async.cli.session import find_base_url, find_key, guarded
+from coreclaw_async.cli.session import find_base_url, find_key
 
 _WIDTH = 80
 _INDENT = 16

@@ -13,12 +13,12 @@ import typer
 
 from coreclaw_async._operations.run_rows import must_be_finished
 from coreclaw_async._sync.generated import CoreClaw
-from coreclaw_async.cli._screen.output import cell, print_json, run_sentence
-from coreclaw_async.cli._screen.row_progress import RowProgress
+from coreclaw_async.cli._screen.bars import RowProgress
+from coreclaw_async.cli._screen.output import STDIO, cell, print_json, run_sentence
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode, tell_failure
+from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import (
-    STDIO,
     AsJson,
     BaseUrl,
     Fields,
@@ -36,7 +36,7 @@ from coreclaw_async.cli.options import (
 from coreclaw_async.cli.rows.fields import check_columns_exist, columns_of
 from coreclaw_async.cli.rows.files import print_rows, write_export
 from coreclaw_async.cli.runs.following import next_command
-from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import NotFoundError, RunNotFinishedError, WaitTimeoutError
 from coreclaw_async.models import LastRun, LogEntry, Run, RunOutcome
 

@@ -8,11 +8,9 @@ from typing import cast
 
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import CoreClaw
-from coreclaw_async.cli._screen.output import is_terminal, whole_file
-from coreclaw_async.cli._screen.row_progress import RowProgress
+from coreclaw_async.cli._screen.bars import RowProgress, TransferProgress
+from coreclaw_async.cli._screen.output import STDIO, is_terminal, whole_file
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli._screen.transfer_progress import TransferProgress
-from coreclaw_async.cli.options import STDIO
 from coreclaw_async.cli.rows.fields import check_columns_exist, checked_rows, columns_of
 from coreclaw_async.cli.rows.formats import RowWriter, row_writer
 from coreclaw_async.models import Page, Row, Run

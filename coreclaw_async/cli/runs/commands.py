@@ -1,4 +1,4 @@
-"""``run``, ``wait``, ``abort``, ``rerun``: starting runs, following and stopping them."""
+"""``run``, ``runs``, ``show``, ``wait``, ``abort``, ``rerun``: starting, listing, following and stopping runs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,46 @@ import typer
 from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.run_paths import run_id_of
-from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.output import print_json, show_one
 from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.failures import ExitCode, tell_failure, worst
+from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import (
+    TIMES,
     AbortOnInterrupt,
     AsJson,
     BaseUrl,
     Format,
     Input,
     KeyFile,
+    Limit,
     RunName,
     Seconds,
+    Status,
+    Wide,
     read_input,
     run_of,
+    time_of,
 )
 from coreclaw_async.cli.runs.following import Following, next_command
 from coreclaw_async.cli.runs.starting import Output, Starting, Waits
-from coreclaw_async.cli.session import guarded, open_client
+from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import CoreClawError, InvalidResponseError, NotFoundError
 from coreclaw_async.models import LastRun
+
+Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only runs that were created then or later: {TIMES}.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs that were created before; needs --since.")]
+
+_RUN_COLUMNS = [
+    Column("run", lambda run: run.run_id, "id"),
+    Column("status", lambda run: run.status),
+    Column("rows", lambda run: run.result_count, "number"),
+    Column("cost", lambda run: run.usage, "money"),
+    Column("started", lambda run: run.started_at, "moment"),
+    Column("worker", lambda run: run.worker_title or run.worker_id),
+    Column("seconds", lambda run: run.duration, "number"),
+]
 
 
 @guarded
@@ -54,6 +74,41 @@ def run(
     given = read_input(input)
     with open_client(api_key_file, base_url) as client:
         starting.perform(client, lambda: client.workers.start_run(worker, given))
+
+
+@guarded
+def runs(
+    *,
+    worker: Annotated[str | None, typer.Option(metavar="WORKER", help="Only runs of this worker.")] = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 20,
+    wide: Wide = False,
+    json: AsJson = False,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """List runs, the newest first; without --since those of the current month in UTC+8, as the service counts it."""
+    if until is not None and since is None:
+        raise typer.BadParameter("--until needs --since")
+    with open_client(api_key_file, base_url) as client:
+        found = client.runs.iterate(
+            worker_id=worker,
+            status=status,
+            since=time_of("--since", since),
+            until=time_of("--until", until),
+            page_size=min(limit, 100),
+            max_items=limit,
+        )
+        show_list(found, _RUN_COLUMNS, as_json=json, wide=wide, limit=limit)
+
+
+@guarded
+def show(run: RunName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
+    """Show one run as it is now."""
+    with open_client(api_key_file, base_url) as client:
+        show_one(client.runs.get(run_of(run)), as_json=json)
 
 
 @guarded

@@ -13,8 +13,8 @@ import typer
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli._process.interrupts import exit_code
 from coreclaw_async.cli._process.receipts import current
+from coreclaw_async.cli._screen.bars import RunProgress
 from coreclaw_async.cli._screen.output import print_json, run_sentence
-from coreclaw_async.cli._screen.run_progress import RunProgress
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error, tell_failure
 from coreclaw_async.errors import CoreClawError, RunAbortedError, RunFailedError, WaitTimeoutError

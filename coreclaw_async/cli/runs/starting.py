@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self, TypeAlias
 
@@ -13,14 +13,14 @@ import typer
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli._process import streams
 from coreclaw_async.cli._process.receipts import current
-from coreclaw_async.cli._screen.output import print_json
+from coreclaw_async.cli._screen.output import STDIO, print_json
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode, failure_object, worst
-from coreclaw_async.cli.options import STDIO, check_writable, format_of, row_format_of
+from coreclaw_async.cli.options import check_writable, format_of, row_format_of
 from coreclaw_async.cli.rows.files import write_rows
 from coreclaw_async.cli.runs.following import Following, next_command
 from coreclaw_async.errors import CoreClawError
-from coreclaw_async.models import QueueAction, Run, StartedRun
+from coreclaw_async.models import Run, StartedRun
 
 Waits: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the run.")]
 Output: TypeAlias = Annotated[
@@ -160,19 +160,3 @@ def _format_of(output: Path | None, given: str | None) -> str | None:
     if output is None or (output == STDIO and given is None):
         return None
     return row_format_of(output, given) if output == STDIO else format_of(output, given)
-
-
-def activated(client: CoreClaw, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
-    """Let items of the queue run, which costs money, and record those that may run and nobody can tell."""
-    try:
-        actions = client.run_queue.activate(queue_ids)
-    except KeyboardInterrupt:
-        current().may_have_paid()
-        raise
-    except CoreClawError as error:
-        if error.may_have_taken_effect:
-            current().may_have_paid()
-        raise
-    if any(action.may_be_ours for action in actions):
-        current().may_have_paid()
-    return actions
