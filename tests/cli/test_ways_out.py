@@ -4,7 +4,8 @@ Every way out of every command that may have paid for a run: the exit code, and 
 Real processes against a service on a socket. The tables are the promise: a cell is an exit code and the places where
 the id of the run stands when the command has ended: ``out`` and ``err`` are the standard streams, ``tty`` the terminal,
 ``file`` is the file of last resort, ``may`` says that a run may have been started of which no id is known, ``-`` says
-that nothing was paid for, so that there is nothing to tell.
+that nothing was paid for, so that there is nothing to tell. A dot is a pair that is not tried, because others show the
+same: each command, each way out and each stage is tried with others, and those that differ from their neighbours are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from coreclaw_async import RunSpec
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
-pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full"),
+]
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = '{"keywords": ["coffee"]}'
@@ -50,85 +54,85 @@ SHELL = {
 
 PAYING = """
 command              |cat       |head      |true      >&-        2>&-       both-      >full      2>full     bothfull
-run                  0:out      0:out      7:err      7:err      0:out      7:file     7:err      0:out      7:file
-run --json           0:out      0:out      7:err      7:err      0:out      7:file     7:err      0:out      7:file
+run                  0:out      .          .          7:err      .          7:file     .          .          7:file
+run --json           .          .          7:err      .          0:out      .          7:err      0:out      .
 run -w               0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
-run -w --json        0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
+run -w --json        .          0:out+err  .          7:err      .          7:file     .          .          .
 run -o -             0:out+err 0:out+err|7:out+err 7:err 7:err 7:out+file 7:file 7:err 7:out+file 7:file
-run -o F             0:err      0:err      0:err      0:err      0:out      7:file     0:err      0:out      7:file
-run -o F --json      0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
-rerun                0:out      0:out      7:err      7:err      0:out      7:file     7:err      0:out      7:file
-rerun -w --json      0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
-tasks run            0:out      0:out      7:err      7:err      0:out      7:file     7:err      0:out      7:file
-tasks run -w         0:out+err  0:out+err  7:err      7:err      0:out      7:file     7:err      0:out      7:file
-run bad              1:out+err  1:out+err  1:err      1:err      1:out      1:file     1:err      1:out      1:file
-run bad --json       1:out+err  1:out+err  1:err      1:err      1:out      1:file     1:err      1:out      1:file
-run slow             5:err      5:err      5:err      5:err      5:out      5:file     5:err      5:out      5:file
-run slow --json      5:out+err  5:out+err  5:err      5:err      5:out      5:file     5:err      5:out      5:file
-run lost             4:err      4:err      4:err      4:err      4:out      4:file     4:err      4:out      4:file
-run lost --json      4:out+err  4:out+err  4:err      4:err      4:out      4:file     4:err      4:out      4:file
-run blind            4:may/err  4:may/err  4:may/err  4:may/err  4:may/out  4:may/file 4:may/err  4:may/out  4:may/file
+run -o F             0:err      .          0:err      0:err      .          7:file     .          .          7:file
+run -o F --json      .          0:out+err  .          7:err      0:out      .          .          .          .
+rerun                .          .          .          7:err      .          7:file     .          .          .
+rerun -w --json      0:out+err  .          .          .          .          .          7:err      .          7:file
+tasks run            .          .          7:err      .          .          .          .          .          7:file
+tasks run -w         .          0:out+err  .          7:err      .          .          .          .          .
+run bad              .          .          1:err      .          .          1:file     .          .          .
+run bad --json       1:out+err  .          .          1:err      1:out      .          .          .          .
+run slow             .          5:err      .          .          .          5:file     .          .          .
+run slow --json      .          .          .          5:err      .          .          .          5:out      5:file
+run lost             4:err      .          .          .          .          4:file     .          .          .
+run lost --json      .          .          4:err      .          4:out      .          4:err      .          .
+run blind            .          .          .          4:may/err  4:may/out  4:may/file .          .          4:may/file
 """
 
 # Nothing is paid for by these, or a ledger knows of what.
 READING = """
 command              |cat       |head      |true      >&-        2>&-       both-      >full      2>full     bothfull
 runs                 0          0          0          7          0          7          7          0          7
-runs --json          0          0          0          7          0          7          7          0          7
-show                 0          0          0          7          0          7          7          0          7
-rows                 0          0          0          7          0          7          7          0          7
-rows -o F            0          0          0          0          0          0          0          0          0
-export               0          0          0          0          0          0          0          0          0
-log                  0          0          0          7          0          7          7          0          7
-wait                 0          0          0          7          0          7          7          0          7
-wait --json          0          0          0          7          0          7          7          0          7
-wait bad good        1          1          1          1          1          1          1          1          1
-wait bad good --json 1          1          1          1          1          1          1          1          1
-abort                0          0          0          0          0          0          0          0          0
-abort ended --json   3          3          3          3          3          3          3          3          3
-store                0          0          0          7          0          7          7          0          7
-workers list         0          0          0          7          0          7          7          0          7
-workers show --json  0          0          0          7          0          7          7          0          7
-workers input        0          0          0          7          0          7          7          0          7
-tasks list           0          0          0          7          0          7          7          0          7
-queue list           0          0          0          7          0          7          7          0          7
-account --json       0          0          0          7          0          7          7          0          7
-batch run            0          0|7        7          7          0          7          7          0          7
-batch run --json     0          0          7          7          0          7          7          0          7
---help               0          0          0          7          0          7          7          0          7
-run --help           0          0          0          7          0          7          7          0          7
-no such command      2          2          2          2          2          2          2          2          2
-run no worker        2          2          2          2          2          2          2          2          2
-no such option       2          2          2          2          2          2          2          2          2
-run no folder        2          2          2          2          2          2          2          2          2
-no key               2          2          2          2          2          2          2          2          2
-no key --json        2          2          2          2          2          2          2          2          2
-wrong key            3          3          3          3          3          3          3          3          3
-wrong key --json     3          3          3          3          3          3          3          3          3
-no network           3          3          3          3          3          3          3          3          3
-wait no network      5          5          5          5          5          5          5          5          5
+runs --json          .          .          .          .          0          7          .          .          .
+show                 .          .          0          7          .          .          .          .          .
+rows                 .          .          0          .          .          .          .          .          7
+rows -o F            .          .          .          0          .          .          .          .          .
+export               .          .          .          0          .          .          .          .          .
+log                  .          .          .          .          0          7          .          .          .
+wait                 0          .          .          .          .          .          7          .          .
+wait --json          .          .          0          .          .          .          .          .          7
+wait bad good        .          .          .          1          .          .          .          1          .
+wait bad good --json .          .          1          .          .          1          .          .          .
+abort                .          .          .          0          .          0          .          .          .
+abort ended --json   .          .          .          3          .          .          .          .          3
+store                .          .          0          .          .          .          .          .          7
+workers list         .          .          .          7          .          .          .          0          .
+workers show --json  .          0          .          7          .          .          .          .          .
+workers input        .          .          .          .          0          7          .          .          .
+tasks list           0          .          .          .          .          .          7          .          .
+queue list           .          .          0          .          .          .          .          .          7
+account --json       .          .          .          7          .          .          .          0          .
+batch run            .          0|7        .          7          .          7          .          .          .
+batch run --json     .          .          7          7          .          .          .          .          7
+--help               .          .          0          7          .          .          .          .          7
+run --help           .          0          .          .          .          7          7          .          .
+no such command      .          .          .          .          2          2          .          .          .
+run no worker        .          .          2          .          .          .          .          .          2
+no such option       .          .          .          .          .          2          .          .          .
+run no folder        .          .          .          .          .          .          2          .          .
+no key               .          .          .          .          .          .          .          .          2
+no key --json        .          .          .          2          .          .          .          .          .
+wrong key            .          .          .          3          .          .          .          .          .
+wrong key --json     .          .          .          .          .          3          .          .          .
+no network           .          .          .          .          .          .          3          .          .
+wait no network      .          .          .          .          .          .          .          .          5
 """
 
 # Ctrl-C, Ctrl-C twice, SIGTERM, SIGHUP; each when the command has come to a certain point.
 SIGNALS = """
 command              when       INT         INT+INT               TERM        HUP
-run                  input      130:-       130:-                 143:-       129:-
-run --json           input      130:-       130:-                 143:-       129:-
+run                  input      130:-       130:-                 .           .
+run --json           input      .           .                     143:-       129:-
 run                  unsent     130:-       130:-|4:may/err       143:-       129:-
-run                  unanswered 4:err       4:err|4:may/err       4:err       4:err
-run --json           unanswered 4:out+err   4:out+err|4:err|4:may/err 4:out+err 4:out+err
-run -w               unanswered 4:err       4:err|4:may/err       4:err       4:err
-run                  blind      4:may/err   4:may/err             4:may/err   4:may/err
-run --json           blind      4:may/err   4:may/err             4:may/err   4:may/err
-run -w               waiting    130:err     130:err               143:err     129:err
-run -w --json        waiting    130:out+err 130:out+err|130:err   143:out+err 129:out+err
-run -w --abort       waiting    130:err     130:err               143:err     129:err
-run -o F             waiting    130:err     130:err               143:err     129:err
-rerun -w --json      waiting    130:out+err 130:out+err|130:err   143:out+err 129:out+err
-tasks run -w         waiting    130:err     130:err               143:err     129:err
+run                  unanswered 4:err       4:err|4:may/err       .           .
+run --json           unanswered .           4:out+err|4:err|4:may/err 4:out+err .
+run -w               unanswered .           4:err|4:may/err       .           4:err
+run                  blind      .           4:may/err             4:may/err   .
+run --json           blind      4:may/err   4:may/err             .           4:may/err
+run -w               waiting    130:err     .                     143:err     .
+run -w --json        waiting    .           130:out+err|130:err   .           129:out+err
+run -w --abort       waiting    130:err     130:err               .           .
+run -o F             waiting    .           130:err               143:err     .
+rerun -w --json      waiting    130:out+err 130:out+err|130:err   .           .
+tasks run -w         waiting    .           130:err               .           129:err
 run -o -             rows       130:err     130:err               143:err     129:err
-run -o F             file       130:err     130:err               143:err     129:err
-run -o F --json      file       130:out+err 130:out+err|130:err   143:out+err 129:out+err
+run -o F             file       130:err     130:err               .           .
+run -o F --json      file       .           130:out+err|130:err   143:out+err 129:out+err
 """
 
 TYPED = {"INT": [signal.SIGINT], "INT+INT": [signal.SIGINT] * 2, "TERM": [signal.SIGTERM], "HUP": [signal.SIGHUP]}
@@ -151,14 +155,11 @@ def rows_of(table: str) -> list[Row]:
     head, *lines = table.strip().splitlines()
     width = head.index(head.split()[1])
     columns = head.split()[1:]
-    return [Row(line[:width].strip(), dict(zip(columns, line[width:].split(), strict=True))) for line in lines]
-
-
-def parameters(table: str, *, core: Sequence[str]) -> list[object]:
-    """Return the rows as tests, of which those in *core* are run on every Python."""
-    return [
-        pytest.param(row, id=row.id, marks=() if row.id in core else pytest.mark.endurance) for row in rows_of(table)
-    ]
+    rows = []
+    for line in lines:
+        cells = zip(columns, line[width:].split(), strict=True)
+        rows.append(Row(line[:width].strip(), {column: cell for column, cell in cells if cell != "."}))
+    return rows
 
 
 @attrs.define
@@ -410,7 +411,7 @@ def tried(bench: Bench, row: Row) -> tuple[dict[str, str], list[str], set[str], 
     return got, details, named, [run_id for run_id in bench.service.runs if run_id not in there]
 
 
-@pytest.mark.parametrize("row", parameters(PAYING, core=["run -w"]))
+@pytest.mark.parametrize("row", rows_of(PAYING), ids=lambda row: row.id)
 def test_a_run_that_was_paid_for_is_told_of_whatever_becomes_of_the_streams(bench: Bench, row: Row) -> None:
     got, details, named, paid = tried(bench, row)
 
@@ -419,12 +420,11 @@ def test_a_run_that_was_paid_for_is_told_of_whatever_becomes_of_the_streams(benc
     assert named == set(paid) or "blind" in row.name
 
 
-@pytest.mark.parametrize("row", parameters(READING, core=[]))
+@pytest.mark.parametrize("row", rows_of(READING), ids=lambda row: row.id)
 def test_a_command_that_pays_for_nothing_says_what_was_not_written(bench: Bench, row: Row) -> None:
     if not row.name.startswith(("--help", "run --help", "no ")):
-        bench.env.pop(
-            "COVERAGE_PROCESS_CONFIG", None
-        )  # It doubles the time of a process, and finds nothing new in these.
+        # It doubles the time of a process, and finds nothing new in these.
+        bench.env.pop("COVERAGE_PROCESS_CONFIG", None)
     got, details, _, _ = tried(bench, row)
 
     compare(row, {column: one.partition(":")[0] for column, one in got.items()}, details)
@@ -473,7 +473,7 @@ def begin_all(bench: Bench, row: Row, columns: Sequence[str]) -> tuple[dict[str,
     return begun, there
 
 
-@pytest.mark.parametrize("row", parameters(SIGNALS, core=["run -w --json waiting"]))
+@pytest.mark.parametrize("row", rows_of(SIGNALS), ids=lambda row: row.id)
 def test_a_signal_at_any_point_leaves_no_run_untold(bench: Bench, row: Row) -> None:
     columns = [column for column in row.cells if column != "when"]
     begun, there = begin_all(bench, row, columns)
