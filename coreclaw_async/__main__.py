@@ -10,7 +10,7 @@ _EXTRA_OF = {"rich": "cli", "typer": "cli", "uvicorn": "emulator"}
 
 
 def script() -> None:
-    """As `main`, in a process of its own: whoever interrupts what has ended changes neither its words nor its code."""
+    """Call `main` as the only thing of a process: an interrupt after its end changes neither output nor exit code."""
     try:
         main()
     finally:
@@ -18,14 +18,14 @@ def script() -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments name; a missing extra is named in one line, with exit code 2."""
+    """Run the command that the arguments name; a missing extra is reported in one line, with exit code 2."""
     try:
         from coreclaw_async.cli.entry import run_command
 
         code = run_command(sys.argv[1:])
     except ImportError as error:
         _name_extra(error)
-    except KeyboardInterrupt:  # pragma: no cover - nothing has begun, or all has ended
+    except KeyboardInterrupt:  # pragma: no cover - before the command has begun, or after its end
         sys.exit(130)
     sys.exit(code)
 

@@ -35,7 +35,7 @@ class OpenTelemetryHook:
     starts become events of that span; each run that was waited for becomes one span ``coreclaw.run`` from its start to
     its end. Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
-    ``coreclaw.run.duration``, ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. Neither holds a key, a
+    ``coreclaw.run.duration``, ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. None of them holds a key, a
     query or a callback URL.
     """
 
@@ -56,14 +56,14 @@ class OpenTelemetryHook:
         meter = metrics.get_meter(_NAME, __version__, meter_provider)
         self._request_duration = meter.create_histogram("coreclaw.request.duration", "s", "Duration of an attempt")
         self._run_duration = meter.create_histogram("coreclaw.run.duration", "s", "Duration of runs that have ended")
-        self._retries = meter.create_counter("coreclaw.retries", "{retry}", "Requests that went again")
+        self._retries = meter.create_counter("coreclaw.retries", "{retry}", "Requests that were retried")
         self._started = meter.create_counter("coreclaw.runs.started", "{run}", "Runs started")
         self._unknown = meter.create_counter("coreclaw.starts.unknown", "{start}", "Starts whose outcome is unknown")
         self._reconciled = meter.create_counter("coreclaw.starts.reconciled", "{start}", "Unknown starts settled later")
         self._polls = meter.create_counter("coreclaw.poll.requests", "{request}", "Requests to follow runs")
-        self._ended = meter.create_counter("coreclaw.runs.ended", "{run}", "Runs that were seen to end")
+        self._ended = meter.create_counter("coreclaw.runs.ended", "{run}", "Runs that have ended")
         self._rows = meter.create_counter("coreclaw.rows.read", "{row}", "Rows of results read")
-        self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Items of batches that came to a state")
+        self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Changes of batch items to a state")
         self._ended_ids: dict[str, None] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
             events.RequestSent: self._take_request,
@@ -165,12 +165,12 @@ def _note(name: str, attributes: Attributes) -> None:
     trace.get_current_span().add_event(name, attributes)
 
 
-def _nanoseconds(moment: dt.datetime) -> int:
-    return round(moment.timestamp() * _NANOSECONDS)
+def _nanoseconds(at: dt.datetime) -> int:
+    return round(at.timestamp() * _NANOSECONDS)
 
 
 def _times(run: Run) -> tuple[int, int]:
-    """Return begin and end of an ended run; what the service says of either is no proof of anything."""
+    """Return begin and end of an ended run in nanoseconds; the service's times may be missing or contradictory."""
     end = time.time_ns() if run.finished_at is None else _nanoseconds(run.finished_at)
     lasted = round((run.duration or 0.0) * _NANOSECONDS)
     start = end - lasted if run.started_at is None else _nanoseconds(run.started_at)

@@ -1,4 +1,4 @@
-"""The commands by name, each with an example."""
+"""All commands by name, each with an example."""
 
 from __future__ import annotations
 

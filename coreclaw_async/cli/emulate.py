@@ -8,14 +8,15 @@ import signal
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from coreclaw_async import testing
 from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async.cli.options import amount_of
 from coreclaw_async.errors import ConfigurationError
 
 # As in `testing._state.switches`, which no other command should have to load. A test compares them.
@@ -23,7 +24,7 @@ OffsetDialect = Literal["page", "row", "aligned"]
 LogShape = Literal["objects", "words", "strings", "mixed"]
 
 _LOOK_EVERY = 0.1
-"""Seconds between two looks for a signal to stop."""
+"""Seconds between two checks for a signal to stop."""
 
 
 def _key(text: str) -> str:
@@ -32,16 +33,6 @@ def _key(text: str) -> str:
     except ConfigurationError as error:
         raise typer.BadParameter(error.message) from None
     return text
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not amount.is_finite():
-        raise typer.BadParameter(f"{text!r} is no amount of money")
-    return amount
 
 
 def _seconds(text: str) -> float:
@@ -54,49 +45,61 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+PortOption: TypeAlias = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="PORT", help="Port of the API; 0 takes a free one.")
+]
+ApiKey: TypeAlias = Annotated[
+    str, typer.Option(parser=_key, metavar="KEY", help="The one key that is accepted; it is no secret.")
+]
+RunSeconds: TypeAlias = Annotated[
+    float, typer.Option(parser=_seconds, metavar="SECONDS", help="How long each run takes.")
+]
+OffsetDialectOption: TypeAlias = Annotated[
+    OffsetDialect,
+    typer.Option(
+        metavar="DIALECT",
+        help="What `offset` counts: pages from 1 (`page`), rows from 0 (`row`), or rows, cut to whole pages "
+        "(`aligned`). The service has had all three.",
+    ),
+]
+NoPageIndex: TypeAlias = Annotated[
+    bool, typer.Option("--no-page-index", help="Leave `page_index` and `page_size` out of lists.")
+]
+LogEntries: TypeAlias = Annotated[
+    LogShape,
+    typer.Option(metavar="SHAPE", help="The form of log entries: `objects`, `words`, `strings` or `mixed`."),
+]
+PlanLimit: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="COUNT", help="Most runs at the same time; a further start gets code 30003."),
+]
+RateLimit: TypeAlias = Annotated[
+    float | None, typer.Option(min=0.001, metavar="RATE", help="Requests a second; a further one gets code 13000.")
+]
+Balance: TypeAlias = Annotated[
+    Decimal, typer.Option(parser=amount_of, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
+]
+
+
 def emulate(
     *,
     host: Annotated[str, typer.Option(metavar="NAME", help="Name or IPv4 address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port of the API; 0 takes a free one.")
-    ] = 8787,
-    api_key: Annotated[
-        str, typer.Option(parser=_key, metavar="KEY", help="The one key that is accepted; it is no secret.")
-    ] = "test-key",
+    port: PortOption = 8787,
+    api_key: ApiKey = "test-key",
     rows: Annotated[int, typer.Option(min=0, metavar="COUNT", help="Rows that each run produces.")] = 25,
-    run_seconds: Annotated[
-        float, typer.Option(parser=_seconds, metavar="SECONDS", help="How long each run takes.")
-    ] = 3.0,
-    offset_dialect: Annotated[
-        OffsetDialect,
-        typer.Option(
-            metavar="DIALECT",
-            help="What `offset` counts: pages from 1 (`page`), rows from 0 (`row`), or rows, cut to whole pages "
-            "(`aligned`). The service has had all three.",
-        ),
-    ] = "page",
-    no_page_index: Annotated[
-        bool, typer.Option("--no-page-index", help="Leave `page_index` and `page_size` out of lists.")
-    ] = False,
-    log_entries: Annotated[
-        LogShape,
-        typer.Option(metavar="SHAPE", help="The form of log entries: `objects`, `words`, `strings` or `mixed`."),
-    ] = "objects",
-    plan_limit: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="COUNT", help="Runs that may go on at once; a further start gets code 30003."),
-    ] = None,
-    rate_limit: Annotated[
-        float | None, typer.Option(min=0.001, metavar="RATE", help="Requests a second; a further one gets code 13000.")
-    ] = None,
-    balance: Annotated[
-        Decimal, typer.Option(parser=_amount, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
-    ] = Decimal("100.00"),
+    run_seconds: RunSeconds = 3.0,
+    offset_dialect: OffsetDialectOption = "page",
+    no_page_index: NoPageIndex = False,
+    log_entries: LogEntries = "objects",
+    plan_limit: PlanLimit = None,
+    rate_limit: RateLimit = None,
+    balance: Balance = Decimal("100.00"),
 ) -> None:
     """
     Serve the CoreClaw API from this machine, until Ctrl-C.
 
-    All operations, from memory: nothing leaves this machine and nothing costs money. The end has exit code 0.
+    It has all operations and keeps everything in memory: nothing leaves this machine, and nothing costs money. When it
+    is stopped, the exit code is 0.
     """
     service = testing.FakeService(
         api_key=api_key,
@@ -138,8 +141,8 @@ def _say_ready(url: str, api_key: str) -> None:
 
 @contextmanager
 def _noted_signals() -> Generator[list[int]]:
-    """Note down what asks for an end, in place of dying of it; a second one cannot disturb the end either."""
-    # A list, and looking at it again and again: an event has a lock, on which a signal handler can wait for ever.
+    """Record signals that ask for an end; a second signal cannot disturb the end either."""
+    # A list that is checked again and again, as an event has a lock, on which a signal handler may wait for ever.
     noted: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

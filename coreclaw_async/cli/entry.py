@@ -1,4 +1,4 @@
-"""Running the command that arguments name, from a process that was just begun to its exit code."""
+"""Runs the command that the arguments name and returns its exit code."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__base__)
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
-    # The first call imports it else, and an interrupt there would leave half of it to all further calls.
+    # Otherwise the first call imports it, and an interrupt there would leave a half imported module behind.
     importlib.import_module("asyncio")
     streams.prepare()
     try:
         return _exit_code(arguments)
-    except KeyboardInterrupt as interrupt:  # pragma: no cover - between two lines that are no command's
+    except KeyboardInterrupt as interrupt:  # pragma: no cover - between two lines outside any command
         return exit_code(interrupt)
     finally:
         streams.restore()
@@ -43,11 +43,11 @@ def _exit_code(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except _USAGE_ERROR as error:
         return _tell_usage(error, as_json="--json" in arguments)
-    except typer.Abort:  # pragma: no cover - what some parsers make of an interrupt that no command has seen
+    except typer.Abort:  # pragma: no cover - some parsers turn an interrupt before the command into this
         return ExitCode.INTERRUPTED
-    except OSError as error:  # Of a help, for commands tell theirs.
+    except OSError as error:  # Of a help text: commands report their own.
         return _not_written(error)
-    except SystemExit:  # What the parser, or rich, makes of a pipe that nobody reads; or the end of a completion.
+    except SystemExit:  # From the parser or rich when nobody reads the pipe; or the end of a completion.
         sys.stdout, sys.stderr = stdout, stderr
         broken = streams.failure_of("stdout")
         if broken is None:
@@ -65,7 +65,7 @@ def _commands() -> Any:
 def _not_written(error: OSError) -> int:
     streams.give_up("stdout")
     if isinstance(error, BrokenPipeError):
-        return 0  # Whoever read has had enough.
+        return 0  # The reader has left.
     Screen().complain(f"Standard output cannot be written: {error.strerror or error}.")
     return ExitCode.NOT_WRITTEN
 
@@ -74,6 +74,6 @@ def _tell_usage(error: Exception, *, as_json: bool) -> int:
     if as_json:
         with contextlib.suppress(OSError):
             print_json([{"run_id": None, "exit_code": int(ExitCode.USAGE), "error": str(error)}])
-    with contextlib.suppress(OSError, SystemExit):  # The latter is what rich makes of a pipe that nobody reads.
+    with contextlib.suppress(OSError, SystemExit):  # The latter comes from rich when nobody reads the pipe.
         typer.rich_utils.rich_format_error(cast("Any", error))
     return ExitCode.USAGE

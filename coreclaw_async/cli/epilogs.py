@@ -1,23 +1,23 @@
-"""What stands below the help of a command: examples that can be pasted, and what its exit codes mean."""
+"""The text below the help of a command: examples to paste, and the meanings of its exit codes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 WORKER = "coreclaw/google-maps-scraper"
-"""The worker of the examples: it is in the store, and in the emulator."""
+"""The worker of the examples, which is in the store and in the emulator."""
 EXAMPLE_ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 
 _ALWAYS = {
     0: "success",
     2: "usage: nothing was done",
     3: "the service refused, failed or cannot be reached",
-    7: "what was asked for could not be written",
+    7: "the output could not be written",
     130: "Ctrl-C",
 }
 RUN_FAILED = {1: "the run failed or was aborted"}
 MAY_HAVE_STARTED = {4: "a run may have been started"}
-GOES_ON = {5: "the wait timed out or the run goes on"}
+GOES_ON = {5: "the wait timed out or the run has not ended"}
 STARTED = {**RUN_FAILED, **MAY_HAVE_STARTED, **GOES_ON}
 INCOMPLETE = {6: "a batch has open items"}
 
@@ -28,7 +28,7 @@ def epilog(*examples: str, codes: Mapping[int, str] | None = None) -> str:
 
     Args:
         examples: Commands without their first word. All lines but the last end with a backslash.
-        codes: The exit codes that not every command has, with their meanings.
+        codes: The command's additional exit codes with their meanings.
     """
     meanings = sorted({**_ALWAYS, **(codes or {})}.items())
     return f"{_code(examples)}\n\nExit codes: {'; '.join(f'{code} {meaning}' for code, meaning in meanings)}."

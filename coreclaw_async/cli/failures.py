@@ -1,4 +1,4 @@
-"""How a command that fails says so: words on standard error, an object for programs, and an exit code by outcome."""
+"""How a failed command says so: a message on standard error, an object for programs, and an exit code."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from coreclaw_async.cli._screen.screen import Screen, money
 
 
 class ExitCode(IntEnum):
-    """What the end of a command means; 0 is success."""
+    """How a command ended; 0 is success."""
 
     RUN_FAILED = 1
     USAGE = 2
-    """An option, a key, a file or an address that cannot be right; nothing was done."""
+    """An option, a key, a file or an address is wrong; nothing was done."""
     SERVICE = 3
-    """The service refused, could not be reached, or answered something that cannot be used."""
+    """The service refused, could not be reached, or sent an answer that cannot be used."""
     OUTCOME_UNKNOWN = 4
-    """A run may have been started, and nobody can tell."""
+    """It is unknown whether a run was started."""
     WAIT_TIMEOUT = 5
-    """The run goes on."""
+    """The run has not ended."""
     INCOMPLETE = 6
     """A batch has items that are open or held."""
     NOT_WRITTEN = 7
-    """What was asked for could not be written; runs are paid for all the same."""
+    """The output could not be written; the runs are paid for anyway."""
     INTERRUPTED = 130
 
 
@@ -44,23 +44,23 @@ _WAYS_TO_FIND = {
     50001: ("to find a worker", "coreclaw-async store WORD"),
     70001: ("to find a run", "coreclaw-async runs --since 7d"),
 }
-"""Commands that list what was not found, by the service's code."""
+"""Commands that help to find the right name, by the service's error code."""
 
 
 def worst(codes: set[ExitCode]) -> int:
-    """Return the exit code of a command that has done several things."""
+    """Return the most severe of the exit codes of several runs."""
     return next((code for code in _WORST_FIRST if code in codes), 0)
 
 
 def tell_error(screen: Screen, error: errors.CoreClawError) -> ExitCode:
-    """Print what happened, with all that is known about runs that may exist, and return the exit code."""
+    """Print what happened and all that is known about runs that may exist; return the exit code."""
     if _may_be_a_run(error):
         screen.complain(error.message)
         _tell_candidates(screen, error)
     else:
         screen.complain(str(error))
         if error.may_have_taken_effect:
-            screen.complain("It may have been done all the same.")
+            screen.complain("The service may have done it anyway.")
         _hint_next(screen, error)
     if isinstance(error, errors.RunFailedError):
         for line in error.log:
@@ -78,7 +78,7 @@ def _hint_next(screen: Screen, error: errors.CoreClawError) -> None:
 
 
 def _may_be_a_run(error: errors.CoreClawError) -> bool:
-    """Return whether a run may have been started: a call that only stops one can be uncertain too."""
+    """Return whether a run may have been started; a call that only stops a run can have an unknown outcome too."""
     unknown = isinstance(error, errors.OutcomeUnknownError)
     return unknown or (error.may_have_taken_effect and current().is_unknown)
 
@@ -89,31 +89,27 @@ def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
         for run_id in error.candidates:
             screen.complain(f"  candidate: run {run_id}")
     elif error.candidates is None:
-        screen.complain("  no look at the list of runs was made")
+        screen.complain("  the list of runs was not read")
     else:
-        screen.complain("  no run was found that could be it, which is no proof that there is none")
+        screen.complain("  no matching run was found, which does not prove that there is none")
     screen.complain("  to look:  coreclaw-async runs --since 1h")
 
 
 def tell_failure(screen: Screen, error: errors.CoreClawError, *, name: str | None = None, as_json: bool) -> ExitCode:
     """
-    Tell people, and programs too, what became of one run of several; return its exit code.
+    Report the failure of one run of several and return its exit code.
 
-    Args:
-        screen: Where people are told.
-        error: What happened.
-        name: What the run was called, where *error* does not name it.
-        as_json: Whether programs are told.
+    *name* is the name of the run, in case *error* has none. With *as_json* the failure is printed as an object too.
     """
     code = tell_error(screen, error)
     if as_json:
-        with suppress(OSError):  # The others are treated all the same; the end of the command looks at the stream.
+        with suppress(OSError):  # The other runs still have to be handled; the end of the command checks the stream.
             print_json([failure_object(error, code, name)])
     return code
 
 
 def failure_object(error: errors.CoreClawError, code: int, name: str | None = None) -> dict[str, Any]:
-    """Return a failure as programs read it: one object, with the run where there is one."""
+    """Return a failure as an object for programs."""
     return {
         "run_id": error.run_id or name,
         "exit_code": int(code),
@@ -127,7 +123,7 @@ def failure_object(error: errors.CoreClawError, code: int, name: str | None = No
 
 
 def exit_code_of(error: errors.CoreClawError) -> ExitCode:
-    """Return the exit code of a command that an error has ended."""
+    """Return the exit code of a command that ended with *error*."""
     if isinstance(error, errors.RunFailedError | errors.RunAbortedError):
         return ExitCode.RUN_FAILED
     if _may_be_a_run(error):

@@ -1,12 +1,14 @@
-"""How every command ends: its failures in words and as an object, the exit code, and the runs that it has paid for."""
+"""How every command ends: it reports its failure and the runs that it has paid for, and returns an exit code."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, get_type_hints
+from pathlib import Path
+from typing import Any, cast, get_type_hints
 
 import attrs
 import typer
@@ -18,49 +20,63 @@ from coreclaw_async.cli._process.receipts import UNDER_WAY, Receipts, current
 from coreclaw_async.cli._screen.output import STDIO, print_json
 from coreclaw_async.cli._screen.screen import ERR, Screen, error_console
 from coreclaw_async.cli.failures import ExitCode, failure_object, tell_error
+from coreclaw_async.cli.options import BaseUrl, KeyFile
 from coreclaw_async.cli.outage_news import NEWS, OutageNews
-from coreclaw_async.cli.session import NO_KEY
+from coreclaw_async.cli.session import CONNECTION, NO_KEY, Connection
 from coreclaw_async.errors import CoreClawError, OutcomeUnknownError
 
-P = ParamSpec("P")
 
-
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
+def guarded(command: Callable[..., None], *, needs_key: bool = True) -> Callable[..., None]:
     """
-    Return *command* with its failures told in words, and as an object with ``--json``; each outcome with an exit code.
+    Return *command* with the options by which it reaches the service, and with a proper end.
 
-    However it ends, the runs that it has paid for are told of.
+    Its failures become messages and exit codes, and with ``--json`` objects too. However it ends, the runs that it has
+    paid for are reported.
     """
-    # Typer asks for them three times, and would else compile their source each time.
-    command.__annotations__ = get_type_hints(command, include_extras=True)
 
     @functools.wraps(command)
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        # Among rows nothing stands that is none.
+    def call(*, api_key_file: Path | None = None, base_url: str | None = None, **kwargs: Any) -> None:
+        # Only rows go to a standard output that was asked for rows.
         as_json = bool(kwargs.get("json")) and kwargs.get("output") != STDIO
-        with signals_that_interrupt(), _under_way(as_json=as_json) as receipts:
+        connection = Connection(api_key_file, base_url, needs_key)
+        with signals_that_interrupt(), _under_way(connection, as_json=as_json) as receipts:
             ending = _Ending(receipts, Screen(), as_json=as_json)
             try:
-                code = ending.code_of(lambda: command(*args, **kwargs))
-            except KeyboardInterrupt as again:  # Of somebody who does not want to wait for more words.
+                code = ending.code_of(lambda: command(**kwargs))
+            except KeyboardInterrupt as again:  # The user does not want to wait for more messages.
                 code = code_after(again)
             finally:
                 receipts.tell_left()
         if code or receipts.is_told_elsewhere:
             raise typer.Exit(code or ExitCode.NOT_WRITTEN)
 
+    options = {"api_key_file": KeyFile, "base_url": BaseUrl} if needs_key else {"base_url": BaseUrl}
+    _declare(call, command, options)
     return call
 
 
+def _declare(call: Callable[..., None], command: Callable[..., None], options: dict[str, Any]) -> None:
+    """Give *call* the parameters of *command* and *options*; typer reads types much faster than their source."""
+    hints = {**get_type_hints(command, include_extras=True), **options}
+    parameters = [
+        *inspect.signature(command).parameters.values(),
+        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in options),
+    ]
+    typed = [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
+    call.__annotations__ = hints
+    cast("Any", call).__signature__ = inspect.Signature(typed)
+
+
 @contextmanager
-def _under_way(*, as_json: bool) -> Generator[Receipts]:
-    """Have all that this command does share what it has paid for, and what writes to standard error."""
+def _under_way(connection: Connection, *, as_json: bool) -> Generator[Receipts]:
+    """Share one connection, set of receipts, console for errors and outage report within this command."""
     receipts = Receipts(as_json)
     set_receipts, set_console = UNDER_WAY.set(receipts), ERR.set(error_console())
-    set_news = NEWS.set(OutageNews(Screen()))
+    set_news, set_connection = NEWS.set(OutageNews(Screen())), CONNECTION.set(connection)
     try:
         yield receipts
     finally:
+        CONNECTION.reset(set_connection)
         NEWS.reset(set_news)
         ERR.reset(set_console)
         UNDER_WAY.reset(set_receipts)
@@ -69,12 +85,12 @@ def _under_way(*, as_json: bool) -> Generator[Receipts]:
 @attrs.frozen
 class _Ending:
     """
-    The end of a command.
+    Turns the end of a command into messages and an exit code.
 
     Attributes:
-        receipts: What it has paid for.
-        screen: Where failures are told.
-        as_json: Whether programs are told too.
+        receipts: The runs that it has paid for.
+        screen: Where failures are shown.
+        as_json: Whether they are printed as objects too.
     """
 
     receipts: Receipts
@@ -89,7 +105,7 @@ class _Ending:
             return code
         streams.give_up("stdout")
         if isinstance(lost, BrokenPipeError) and not self.receipts.has_paid:
-            return code  # Whoever read has had enough.
+            return code  # The reader has left.
         self.screen.complain(f"Standard output cannot be written: {lost.strerror or lost}.")
         return code or ExitCode.NOT_WRITTEN
 
@@ -104,7 +120,7 @@ class _Ending:
             return code
         except KeyboardInterrupt as interrupt:
             return self._interrupted(interrupt)
-        except typer.Abort as left:  # Somebody left the prompt for the key.
+        except typer.Abort as left:  # The user left the prompt for the key.
             return self._failed(ExitCode.USAGE, NO_KEY, left)
         except OSError as error:
             return self._not_written(error)
@@ -113,7 +129,7 @@ class _Ending:
         return 0
 
     def _failed(self, code: ExitCode, why: str, error: Exception) -> int:
-        """Say why a command has failed; what it failed with may have come of an interrupt."""
+        """Report why a command has failed; the error may be the result of an interrupt."""
         interrupts = _in_a_row(error)
         if interrupts:
             return self._interrupted(interrupts[0])
@@ -122,7 +138,7 @@ class _Ending:
         return code
 
     def _not_written(self, error: OSError) -> int:
-        """Say what could not be written; of standard output the end says it."""
+        """Report a file that could not be written; `code_of` reports standard output."""
         if streams.failure_of("stdout") is not None:
             return 0
         return self._failed(ExitCode.NOT_WRITTEN, f"It could not be written: {error}", error)
@@ -138,7 +154,7 @@ class _Ending:
 
     def _tell_programs(self, failure: dict[str, Any]) -> None:
         if self.as_json:
-            with contextlib.suppress(OSError):  # It was told on standard error too, and the end looks at the stream.
+            with contextlib.suppress(OSError):  # Standard error has it too, and `code_of` checks the stream.
                 print_json([failure])
 
     def _failure(self, code: int, why: str) -> dict[str, Any]:
@@ -146,7 +162,7 @@ class _Ending:
 
 
 def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> int:
-    """Say what an interrupted call may have brought about, and return the exit code."""
+    """Report what an interrupted call may have done, and return the exit code."""
     screen.complain("Interrupted.")
     unknown = _unknown_outcome(interrupt)
     if unknown is not None:
@@ -157,16 +173,16 @@ def tell_interrupt(screen: Screen, interrupt: KeyboardInterrupt) -> int:
 
 
 def code_after(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit code of an interrupted command, and record a start whose end nobody has seen."""
+    """Return the exit code of an interrupted command, and record a start with an unknown outcome."""
     receipts = current()
-    # An interrupt that came alone says how the call ended; a call that was cancelled before it left ends without a run.
+    # A single interrupt says how the call ended, and a call that was cancelled before it was sent has started no run.
     if receipts.is_starting and (len(_in_a_row(interrupt)) > 1 or NOT_ENDED in _notes(interrupt)):
         receipts.may_have_paid()
     return ExitCode.OUTCOME_UNKNOWN if receipts.is_unknown else exit_code(interrupt)
 
 
 def _in_a_row(last: BaseException) -> list[KeyboardInterrupt]:
-    """Return the interrupts that an error has come of, the last one first: each has interrupted what the next began."""
+    """Return the interrupts that led to an error, the last one first: each interrupted the handling of the next."""
     found: list[KeyboardInterrupt] = []
     error: BaseException | None = last
     while error is not None:

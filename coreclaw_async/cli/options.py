@@ -1,4 +1,4 @@
-"""The options that commands share, and what their texts mean."""
+"""The options that commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias, cast, get_args
 
@@ -35,7 +36,7 @@ def _statuses() -> list[str]:
 
 
 def _seconds(value: float | None) -> float | None:
-    """Refuse what no wait can last, before anything is paid for."""
+    """Refuse a duration that is not above 0 and finite, before anything is paid for."""
     if value is not None and not 0 < value < math.inf:
         raise typer.BadParameter(f"must be above 0 and finite, not {value:g}")
     return value
@@ -44,10 +45,11 @@ def _seconds(value: float | None) -> float | None:
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON: an object a line.")]
 KeyFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Take the key from this file and not from CORECLAW_API_KEY."),
+    typer.Option(metavar="FILE", help="Read the key from this file instead of CORECLAW_API_KEY."),
 ]
 BaseUrl: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="URL", help="Where the service is; else CORECLAW_BASE_URL, else the public one.")
+    str | None,
+    typer.Option(metavar="URL", help="Address of the service; by default CORECLAW_BASE_URL or the public one."),
 ]
 Input: TypeAlias = Annotated[
     str, typer.Option("--input", "-i", metavar="FILE|JSON|-", help="The input: a file, a JSON object, or - for stdin.")
@@ -57,7 +59,9 @@ Wide: TypeAlias = Annotated[bool, typer.Option("--wide", help="Show all columns 
 RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run id; last for the newest run.")]
 Seconds: TypeAlias = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", callback=_seconds, help="Wait this long at most; the run goes on after that."),
+    typer.Option(
+        metavar="SECONDS", callback=_seconds, help="Wait at most this long; the run is not stopped after that."
+    ),
 ]
 AbortOnInterrupt: TypeAlias = Annotated[
     bool, typer.Option("--abort-on-interrupt", help="Abort the run when Ctrl-C or the timeout ends the wait.")
@@ -86,17 +90,28 @@ Status: TypeAlias = Annotated[
 ]
 
 
+def amount_of(text: str) -> Decimal:
+    """Return the given amount of money."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        raise typer.BadParameter(f"{text!r} is no amount of money")
+    return amount
+
+
 def run_of(name: str) -> RunRef:
-    """Return the run that is named on the command line."""
+    """Return the run that an argument names."""
     return LastRun() if name == "last" else name
 
 
 def fields_of(text: str | None) -> list[str] | None:
     """
-    Return the names in a list that is separated by commas.
+    Return the names in a comma-separated list.
 
     Raises:
-        typer.BadParameter: A name is empty, or comes twice.
+        typer.BadParameter: A name is empty or repeated.
     """
     if text is None:
         return None
@@ -109,7 +124,7 @@ def fields_of(text: str | None) -> list[str] | None:
 
 
 def format_of(path: Path, given: str | None) -> ExportFormat:
-    """Return the format that was asked for, or that the ending of *path* names."""
+    """Return the given format, or the one that the ending of *path* names."""
     name = _named_format(path, given)
     if name not in _formats():
         raise typer.BadParameter(f"the format must be one of {', '.join(_formats())}, not {name!r}; give --format")
@@ -118,12 +133,12 @@ def format_of(path: Path, given: str | None) -> ExportFormat:
 
 def row_format_of(path: Path, given: str | None, *, instead: str = "") -> str:
     """
-    Return the format of rows that was asked for, or that the ending of *path* names; without an ending ``jsonl``.
+    Return the given format of rows, or the one that the ending of *path* names, or ``jsonl``.
 
     Args:
         path: The file to write.
-        given: What ``--format`` says.
-        instead: The command that writes further formats, which is named where one of those was asked for.
+        given: The value of ``--format``.
+        instead: The command that writes other formats, which is named in the error.
 
     Raises:
         typer.BadParameter: Rows are not written in this format.
@@ -185,8 +200,8 @@ def read_input(text: str) -> Mapping[str, Any]:
 
 
 def standard_input() -> TextIO:
-    """Return standard input, which is UTF-8 as a file is, whatever the terminal speaks; line ends are left alone."""
-    reconfigure = getattr(sys.stdin, "reconfigure", None)  # Whatever stands in its place may not have it.
+    """Return standard input, switched to UTF-8 whatever the terminal's encoding is; line ends are kept."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)  # A replacement may not have it.
     if reconfigure is not None:
         reconfigure(encoding="utf-8-sig", errors="strict", newline="")
     return sys.stdin
@@ -194,13 +209,13 @@ def standard_input() -> TextIO:
 
 def time_of(name: str, text: str | None) -> dt.datetime | None:
     """
-    Return the moment that was given.
+    Return the given datetime.
 
-    An age (``90m``, ``12h``, ``7d``), ISO 8601, or ``today`` or ``yesterday`` for the first moment of that day. It is
-    local time where it names no zone.
+    It may be an age (``90m``, ``12h``, ``7d``), ISO 8601, or ``today`` or ``yesterday`` for the begin of that day.
+    Without a zone it is local time.
 
     Raises:
-        typer.BadParameter: It is none of them, or beyond the calendar.
+        typer.BadParameter: It is none of these, or beyond the calendar.
     """
     if text is None:
         return None
@@ -212,5 +227,5 @@ def time_of(name: str, text: str | None) -> dt.datetime | None:
             day = dt.datetime.now().astimezone().date() - dt.timedelta(days=_DAYS[text])
             return dt.datetime.combine(day, dt.time()).astimezone()
         return dt.datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError):  # No calendar goes back so far.
+    except (ValueError, OverflowError):  # The date is beyond the calendar.
         raise typer.BadParameter(f"{name} must be {TIMES}, not {text!r}") from None

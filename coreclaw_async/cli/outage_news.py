@@ -1,4 +1,4 @@
-"""What a command says while it cannot get through to the service, which it would else wait for in silence."""
+"""Messages while the service cannot be used, so that a command does not wait in silence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coreclaw_async import events
 from coreclaw_async.cli._screen.screen import Screen
 
 _EVERY = 60.0
-"""Seconds after which the same is said again."""
+"""Seconds between two equal messages."""
 
 _SECOND = 2
 _CANCELLED = "Cancelled"
@@ -24,14 +24,13 @@ _FAILS = frozenset({"InvalidResponseError", "ServiceError"})
 @attrs.define(eq=False)
 class OutageNews:
     """
-    Says at the second failure in a row, and at most once a minute, that requests fail and are made again.
+    Reports failing requests, from the second failure in a row on and at most once a minute, and when they work again.
 
-    That they succeed again is said too. A run that the service does not know is no outage: others are waited for
-    without a word meanwhile, so it is said once of each, by its name.
+    An unknown run is no outage, as other runs are awaited in the meantime. It is reported once, with its id.
 
     Attributes:
-        screen: Where it is said.
-        now: Returns seconds of a clock that is never set.
+        screen: Where messages are shown.
+        now: Returns the seconds of a monotonic clock.
     """
 
     screen: Screen
@@ -42,7 +41,7 @@ class OutageNews:
     _looks: Counter[str] = attrs.field(factory=Counter[str], init=False)
 
     def note(self, event: events.Event) -> None:
-        """Record what the client tells."""
+        """Record an event of the client."""
         if not isinstance(event, events.RequestSent) or event.error == _CANCELLED:
             return
         if event.error is None:
@@ -60,36 +59,36 @@ class OutageNews:
     def _note_unknown(self, run_id: str) -> None:
         self._looks[run_id] += 1
         if self._looks[run_id] == _SECOND:
-            self.screen.complain(f"The service knows no run {run_id}; it is looked for for a minute, as it may be new.")
+            self.screen.complain(f"The service does not know run {run_id}; trying for a minute, as the run may be new.")
 
     def _note_failure(self, what: str | None) -> None:
         if what is None:
             return
-        # The first failure may be the end of the command, which says why.
+        # The first failure may be the last, and the command then reports it itself.
         if self._is_retried and self.now() >= self._say_at.get(what, 0.0):
-            self.screen.complain(f"{what}; still trying. Ctrl-C ends that.")
+            self.screen.complain(f"{what}; still trying. Ctrl-C stops it.")
             self._is_said, self._say_at[what] = True, self.now() + _EVERY
         self._is_retried = True
 
 
 def _what(event: events.RequestSent) -> str | None:
-    """Return what keeps the service from being used, or None where it has said its word."""
+    """Return why the service cannot be used, or None if it has answered."""
     if event.error == "RateLimitedError":
         return "The service asks for fewer requests"
     if event.error in _UNREACHABLE:
         return "The service cannot be reached"
     if event.status_code is None:
         return "The service does not answer"
-    # What has no code is the word of somebody who stands before the service.
+    # An answer without a code does not come from the service itself.
     if event.code is None or event.error in _FAILS:
         return f"The service fails (HTTP {event.status_code})"
     return None
 
 
 NEWS: ContextVar[OutageNews | None] = ContextVar("coreclaw_async_outage_news", default=None)
-"""Those of the command under way: one for all its clients, so that nothing is said twice."""
+"""The messages of the current command: one object for all its clients, so that nothing is repeated."""
 
 
 def current_news() -> OutageNews:
-    """Return what tells of outages in the command under way."""
+    """Return what reports outages in the current command."""
     return NEWS.get() or OutageNews(Screen())

@@ -13,7 +13,7 @@ from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import EXAMPLE_ID, MAY_HAVE_STARTED, epilog, group_epilog
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, Limit, Wide
+from coreclaw_async.cli.options import AsJson, Limit, Wide
 from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import QueueAction
@@ -37,16 +37,9 @@ queue_app = typer.Typer(
 
 @queue_app.command("list", epilog=epilog("queue list"))
 @guarded
-def list_queue(
-    *,
-    limit: Limit = 20,
-    wide: Wide = False,
-    json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-) -> None:
-    """List what waits to be activated."""
-    with open_client(api_key_file, base_url) as client:
+def list_queue(*, limit: Limit = 20, wide: Wide = False, json: AsJson = False) -> None:
+    """List the items that wait to be activated."""
+    with open_client() as client:
         found = client.run_queue.iterate(page_size=min(limit, 100), max_items=limit)
         show_list(found, _QUEUE_COLUMNS, as_json=json, wide=wide, limit=limit)
 
@@ -54,14 +47,10 @@ def list_queue(
 @queue_app.command("activate", epilog=epilog(f"queue activate {EXAMPLE_ID}", codes=MAY_HAVE_STARTED))
 @guarded
 def activate(
-    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items.")],
-    *,
-    json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
+    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items.")], *, json: AsJson = False
 ) -> None:
-    """Let items run, which costs money; exit code 4 where some may run and nobody can tell."""
-    with open_client(api_key_file, base_url) as client:
+    """Let items run, which costs money; exit code 4 if it is unknown whether some of them run."""
+    with open_client() as client:
         _show_actions(_activated(client, items), as_json=json)
 
 
@@ -72,16 +61,14 @@ def release(
     *,
     reason: Annotated[str | None, typer.Option(help="Why, for the service's records.")] = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """Take items out of the queue for good."""
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         _show_actions(client.run_queue.release(items, reason=reason), as_json=json)
 
 
 def _activated(client: CoreClaw, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
-    """Let items of the queue run, which costs money, and record those that may run and nobody can tell."""
+    """Let items of the queue run, which costs money, and record a start if it is unknown whether some of them run."""
     try:
         actions = client.run_queue.activate(queue_ids)
     except KeyboardInterrupt:
@@ -97,7 +84,7 @@ def _activated(client: CoreClaw, queue_ids: Sequence[str]) -> tuple[QueueAction,
 
 
 def _show_actions(actions: Sequence[QueueAction], *, as_json: bool) -> None:
-    """Show what became of each item; the service agrees also when single ones failed."""
+    """Show the result of each item; the service reports success even if single items failed."""
     show_list(actions, _ACTION_COLUMNS, as_json=as_json)
     if not all(action.success for action in actions):
         raise typer.Exit(ExitCode.OUTCOME_UNKNOWN if current().is_unknown else ExitCode.SERVICE)

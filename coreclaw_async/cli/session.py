@@ -1,4 +1,4 @@
-"""What every command that talks to the service begins and ends with: the key, the client, errors in words."""
+"""The key, the address and the client of a command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import attrs
@@ -19,6 +20,26 @@ from coreclaw_async.cli.outage_news import current_news
 from coreclaw_async.errors import ConfigurationError
 
 NO_KEY = "there is no key: set CORECLAW_API_KEY, or give --api-key-file FILE"
+
+
+@attrs.frozen
+class Connection:
+    """
+    The options by which a command reaches the service.
+
+    Attributes:
+        key_file: The value of ``--api-key-file``.
+        base_url: The value of ``--base-url``.
+        needs_key: Whether the service asks for a key.
+    """
+
+    key_file: Path | None
+    base_url: str | None
+    needs_key: bool
+
+
+CONNECTION: ContextVar[Connection] = ContextVar("coreclaw_async_connection")
+"""That of the current command, set by `guard.guarded`."""
 
 
 @attrs.frozen
@@ -37,9 +58,9 @@ class Found:
 
 def find_key(key_file: Path | None, *, may_ask: bool) -> Found:
     """
-    Return the key from the file, the environment, or somebody at the terminal.
+    Return the key from the file, the environment, or the user at the terminal.
 
-    It is never an option: everybody on a machine can read the arguments of a process.
+    The key is never an option, because everybody on a machine can read the arguments of a process.
 
     Raises:
         typer.BadParameter: The file cannot be read, or is empty.
@@ -69,17 +90,11 @@ def find_base_url(given: str | None) -> Found:
 
 
 @contextmanager
-def open_client(key_file: Path | None, base_url: str | None, *, is_public: bool = False) -> Generator[CoreClaw]:
-    """
-    Open the client that the options ask for.
-
-    Args:
-        key_file: What ``--api-key-file`` says.
-        base_url: What ``--base-url`` says.
-        is_public: Whether the command needs no key, so that nobody is asked for one.
-    """
-    key = find_key(key_file, may_ask=not is_public)
-    if key.value is None and not is_public:
+def open_client() -> Generator[CoreClaw]:
+    """Open the client of the current command."""
+    connection = CONNECTION.get()
+    key = find_key(connection.key_file, may_ask=connection.needs_key)
+    if key.value is None and connection.needs_key:
         raise ConfigurationError(NO_KEY)
     receipts, news = current(), current_news()
 
@@ -87,7 +102,7 @@ def open_client(key_file: Path | None, base_url: str | None, *, is_public: bool 
         receipts.note(event)
         news.note(event)
 
-    # What the environment says the client finds by itself, and names in its errors.
+    # The client reads the environment itself, and then names the variable in its errors.
     given = None if key.source == "CORECLAW_API_KEY" else key.value
-    with CoreClaw(given, base_url=base_url, on_event=note) as client:
+    with CoreClaw(given, base_url=connection.base_url, on_event=note) as client:
         yield client

@@ -10,7 +10,7 @@ from coreclaw_async.cli._screen.output import show_one
 from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import EXAMPLE_ID, STARTED, WORKER, epilog, group_epilog
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AbortOnInterrupt, AsJson, BaseUrl, Format, KeyFile, Limit, Seconds, Wide
+from coreclaw_async.cli.options import AbortOnInterrupt, AsJson, Format, Limit, Seconds, Wide
 from coreclaw_async.cli.runs.starting import Output, Starting, Waits
 from coreclaw_async.cli.session import open_client
 
@@ -37,20 +37,18 @@ def list_tasks(
     limit: Limit = 20,
     wide: Wide = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """List saved tasks."""
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         found = client.tasks.iterate(worker_id=worker, page_size=min(limit, 100), max_items=limit)
         show_list(found, _TASK_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @tasks_app.command("show", epilog=epilog(f"tasks show {EXAMPLE_ID} --json"))
 @guarded
-def show_task(task: TaskName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
-    """Show one task, its saved input included, which may hold credentials."""
-    with open_client(api_key_file, base_url) as client:
+def show_task(task: TaskName, *, json: AsJson = False) -> None:
+    """Show one task with its saved input, which may hold credentials."""
+    with open_client() as client:
         show_one(client.tasks.get(task), as_json=json)
 
 
@@ -65,12 +63,10 @@ def run_task(
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """Start a run of a saved task, which costs money, and print its id; with the options of run."""
     starting = Starting.of(
         wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         starting.perform(client, lambda: client.tasks.start_run(task))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from coreclaw_async.cli._screen.output import show_one
 from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import WORKER, epilog, group_epilog
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, Limit, Wide
+from coreclaw_async.cli.options import AsJson, Limit, Wide
 from coreclaw_async.cli.session import open_client
 
 Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]
@@ -36,46 +37,34 @@ workers_app = typer.Typer(
 )
 
 
-@guarded
-def store(
-    keyword: Keyword = None, *, limit: Limit = 20, wide: Wide = False, json: AsJson = False, base_url: BaseUrl = None
-) -> None:
+@partial(guarded, needs_key=False)
+def store(keyword: Keyword = None, *, limit: Limit = 20, wide: Wide = False, json: AsJson = False) -> None:
     """List workers of the public store, which needs no key."""
-    with open_client(None, base_url, is_public=True) as client:
+    with open_client() as client:
         found = client.store.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
         show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @workers_app.command("list", epilog=epilog("workers list maps"))
 @guarded
-def list_workers(
-    keyword: Keyword = None,
-    *,
-    limit: Limit = 20,
-    wide: Wide = False,
-    json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-) -> None:
+def list_workers(keyword: Keyword = None, *, limit: Limit = 20, wide: Wide = False, json: AsJson = False) -> None:
     """List the account's own workers."""
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         found = client.workers.iterate(keyword=keyword, page_size=min(limit, 100), max_items=limit)
         show_list(found, _WORKER_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 
 @workers_app.command("show", epilog=epilog(f"workers show {WORKER}"))
 @guarded
-def show_worker(
-    worker: WorkerName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None
-) -> None:
+def show_worker(worker: WorkerName, *, json: AsJson = False) -> None:
     """Show one worker."""
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         show_one(client.workers.get(worker), as_json=json)
 
 
 @workers_app.command("input", epilog=epilog(f"workers input {WORKER}"))
-@guarded
-def show_input(worker: WorkerName, *, wide: Wide = False, json: AsJson = False, base_url: BaseUrl = None) -> None:
+@partial(guarded, needs_key=False)
+def show_input(worker: WorkerName, *, wide: Wide = False, json: AsJson = False) -> None:
     """Show what a worker takes as its input, which needs no key."""
-    with open_client(None, base_url, is_public=True) as client:
+    with open_client() as client:
         show_list(client.workers.get_input_schema(worker).properties, _INPUT_COLUMNS, as_json=json, wide=wide)

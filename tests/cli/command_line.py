@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from coreclaw_async.__main__ import main
+from coreclaw_async.testing import FakeService
 
 LIMIT = 20.0
 """Seconds after which a process is taken for stuck."""
@@ -29,6 +30,36 @@ class Outcome:
     exit_code: int | str | None
     stdout: str
     stderr: str
+
+
+@contextlib.contextmanager
+def in_environment(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    """Serve on a real socket, which commands find in the environment."""
+    with service.serve() as server:
+        monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
+        monkeypatch.setenv("CORECLAW_BASE_URL", server.url)
+        yield service
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Failing(io.StringIO):
+    """A stream that cannot be written, and remembers why, as those of a command do."""
+
+    failure: OSError | None = None
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, text: str) -> int:
+        self.failure = self._error
+        raise self._error
 
 
 class ReactingText(io.StringIO):
@@ -47,12 +78,16 @@ class ReactingText(io.StringIO):
         return written
 
 
-def invoke(*arguments: str, stdout: io.StringIO | None = None, columns: int = 200) -> Outcome:
-    """Run a command in this process, as the console script does."""
-    out, err = io.StringIO() if stdout is None else stdout, io.StringIO()
+def invoke(
+    *arguments: str, stdout: io.StringIO | None = None, columns: int = 200, is_terminal: bool = False
+) -> Outcome:
+    """Run a command in this process, as the console script does; its streams may say that they are a terminal."""
+    make = Terminal if is_terminal else io.StringIO
+    out, err = make() if stdout is None else stdout, make()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["coreclaw-async", *arguments])
         patch.setenv("COLUMNS", str(columns))
+        patch.setenv("TERM", "xterm-256color")
         with pytest.raises(SystemExit) as ended:
             main()
     return Outcome(ended.value.code, without_escapes(out.getvalue()), without_escapes(err.getvalue()))

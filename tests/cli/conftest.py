@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli.command_line import in_environment
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
@@ -13,9 +14,7 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     service = FakeService(clock=RealClock(), default_script=RunScript(rows=2, duration=0.0))
-    with service.serve() as server:
-        monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
-        monkeypatch.setenv("CORECLAW_BASE_URL", server.url)
+    with in_environment(service, monkeypatch):
         yield service
 
 

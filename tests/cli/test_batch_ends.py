@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,7 +27,7 @@ from coreclaw_async.testing import FakeService, RunScript, faults
 # Rows that cannot be read are asked for again for some twenty seconds.
 _LONG = 90.0
 
-pytestmark = [pytest.mark.endurance, pytest.mark.usefixtures("ledger")]
+pytestmark = pytest.mark.usefixtures("ledger")
 
 
 @pytest.mark.endurance
@@ -91,6 +97,7 @@ def test_without_balance_it_stops_with_six(served: FakeService, tmp_path: Path, 
         assert "balance" in last["error"]
 
 
+@pytest.mark.endurance
 def test_a_budget_that_is_used_up_is_six_and_is_kept(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path)
     ran = batch("run", "--max-spend", "0.002")
@@ -183,8 +190,8 @@ def test_a_folder_that_becomes_unusable_is_seven_and_names_the_runs(served: Fake
 
     (run_id,) = served.runs
     assert process.returncode == 7, stderr
-    assert "What the runs have found could not be written" in stderr
-    assert f"Open: k0: run {run_id} goes on, or its rows are still to be read." in stderr
+    assert "The rows of the runs could not be written" in stderr
+    assert f"Open: k0: run {run_id} is still running, or its rows were not read yet." in stderr
     assert "submitted\t1" in stdout
 
 
@@ -254,7 +261,7 @@ def test_an_interrupt_is_130_and_ends_with_json(served: FakeService, tmp_path: P
     (last,) = objects(ran)
     assert (ran.exit_code, last["exit_code"]) == (130, 130)
     assert set(last["runs_left"].values()) <= set(served.runs)
-    assert "Runs that were started go on and cost what they cost." in ran.stderr
+    assert "Runs that were started are still running and cost money." in ran.stderr
 
 
 @pytest.mark.endurance
@@ -271,7 +278,7 @@ def test_a_signal_to_the_process_has_its_own_code(served: FakeService, tmp_path:
         _, stderr = process.communicate(timeout=LIMIT)
 
     assert process.returncode == code
-    assert "the same command goes on with them" in stderr
+    assert "run the same command again" in stderr
 
 
 @pytest.mark.endurance
@@ -349,7 +356,7 @@ def test_a_plan_that_is_not_whole_is_six_until_it_is(served: FakeService, tmp_pa
     assert batch("plan", "-i", lines(tmp_path, spec)).exit_code == 0
 
     assert ran.exit_code == 6
-    assert "The last plan has not come to its end, so items may be missing: plan it again." in told.stderr
+    assert "The last plan did not finish, so items may be missing: plan it again." in told.stderr
     assert batch("run").exit_code == 0
 
 
@@ -357,7 +364,7 @@ def test_what_is_in_memory_is_refused(served: FakeService, tmp_path: Path) -> No
     for arguments in (("plan", "-i", "x"), ("report",)):
         outcome = batch(*arguments, "--ledger", "memory")
         assert outcome.exit_code == 2
-        assert "what is in memory is gone when the command ends" in complaint(outcome)
+        assert "a ledger in memory is lost when the command ends" in complaint(outcome)
 
 
 def test_many_batches_are_not_all_named(served: FakeService, tmp_path: Path) -> None:
@@ -367,3 +374,64 @@ def test_many_batches_are_not_all_named(served: FakeService, tmp_path: Path) -> 
             with client.batch(f"b{number}", ledger=str(tmp_path / "runs.db")):
                 pass
     assert "and 5 more" in complaint(batch("report", name="other"))
+
+
+def test_a_paused_batch_is_told_to_be_paused(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 1)
+    batch("pause")
+    with interrupt_once(lambda: isinstance(sys.stderr, io.StringIO) and "Paused: " in sys.stderr.getvalue()):
+        ran = batch("run")
+
+    assert ran.exit_code == 130
+    assert "Paused: nothing is started until coreclaw-async batch resume nightly." in ran.stderr
+    assert served.runs_created == 0
+
+
+@contextlib.contextmanager
+def once_started(served: FakeService, act: Callable[[], object]) -> Iterator[None]:
+    """Do something in another thread as soon as a run was started."""
+
+    def wait() -> None:
+        until = time.monotonic() + LIMIT
+        while not served.runs_created and time.monotonic() < until:
+            time.sleep(0.01)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield
+    thread.join(LIMIT)
+
+
+def test_rows_that_cannot_be_written_any_more_are_seven_and_name_the_runs(served: FakeService, tmp_path: Path) -> None:
+    served.default_script = RunScript(rows=2, duration=0.5)
+    plan(tmp_path, 1)
+    folder = tmp_path / "rows"
+
+    def get_in_the_way() -> None:
+        folder.rmdir()
+        folder.write_text("in the way")
+
+    with once_started(served, get_in_the_way):
+        ran = batch("run", "-o", str(folder))
+
+    (run_id,) = served.runs
+    assert ran.exit_code == 7, ran.stderr
+    assert "The rows of the runs could not be written" in ran.stderr
+    assert f"Open: k0: run {run_id} is still running, or its rows were not read yet." in ran.stderr
+
+
+def test_a_ledger_that_breaks_is_six(served: FakeService, ledger: str, tmp_path: Path) -> None:
+    served.default_script = RunScript(rows=1, duration=0.5)
+    plan(tmp_path, 1)
+
+    def break_it() -> None:
+        with contextlib.closing(sqlite3.connect(ledger)) as opened:
+            opened.execute("DROP TABLE run")
+
+    with once_started(served, break_it):
+        ran = batch("run", "--json")
+
+    assert ran.exit_code == 6
+    assert "cannot be used" in ran.stderr
+    assert objects(ran)[-1]["exit_code"] == 6

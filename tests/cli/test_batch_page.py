@@ -159,7 +159,7 @@ def test_a_page_tells_all_about_a_batch() -> None:
         "Failed and refused items",
         "Held items",
         "Slowest items",
-        "Items that go on for longest",
+        "Longest running items",
         "Workers",
         "Days (UTC)",
     ]
@@ -284,9 +284,9 @@ def test_what_is_unknown_paused_or_half_planned_is_said() -> None:
     texts = [text for _, text in shown.texts]
 
     assert "The batch is paused: nothing is started." in texts
-    assert "The last plan has not come to its end: items may be missing." in texts
+    assert "The last plan did not finish: items may be missing." in texts
     assert "$0.00 and 1 unknown" in [text for _, text in shown.cells]
-    assert "$0.00, and what 1 runs cost is unknown. The batch has no budget." in texts
+    assert "$0.00, and 1 runs have an unknown cost. The batch has no budget." in texts
 
 
 def test_the_story_of_a_batch_counts_what_had_happened_by_then() -> None:

@@ -138,7 +138,7 @@ def test_what_can_be_no_key_is_named(ledger: str, tmp_path: Path, value: object)
     outcome = batch("plan", "-i", given, "--worker", WORKER, "--key-from", "url")
 
     assert outcome.exit_code == 2
-    assert "line 1: its input has no text or whole number 'url' that could be its key" in complaint(outcome)
+    assert "line 1: its input has no string or whole number 'url' that could be its key" in complaint(outcome)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli.command_line import Outcome, invoke
+from cli.command_line import Failing, Outcome, in_environment, invoke
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
@@ -25,9 +23,7 @@ ID = re.compile(r"01[0-9A-Z]{24}")
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     service = FakeService(clock=RealClock(), default_script=RunScript(rows=3, duration=0))
-    with service.serve() as server:
-        monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
-        monkeypatch.setenv("CORECLAW_BASE_URL", server.url)
+    with in_environment(service, monkeypatch):
         yield service
 
 
@@ -192,7 +188,7 @@ def test_a_wait_that_takes_too_long_has_exit_code_5_and_says_how_to_go_on(servic
 
     run_id = only_run(service)
     assert outcome.exit_code == 5
-    assert f"Run {run_id} goes on and costs what it costs." in outcome.stderr
+    assert f"Run {run_id} is still running and costs money." in outcome.stderr
     assert f"coreclaw-async wait {run_id}" in outcome.stderr
     assert f"coreclaw-async abort {run_id}" in outcome.stderr
 
@@ -245,7 +241,7 @@ def test_wait_for_several_runs_that_takes_too_long_names_those_that_go_on(servic
     outcome = tried(service, "wait", short, *long, "--timeout", "0.2")
 
     assert outcome.exit_code == 5
-    assert f"Runs {', '.join(long)} go on and cost what they cost." in outcome.stderr
+    assert f"Runs {', '.join(long)} are still running and cost money." in outcome.stderr
 
 
 def test_wait_for_the_newest_run(service: FakeService) -> None:
@@ -261,10 +257,10 @@ def test_abort_of_the_last_run_stops_the_one_that_was_the_last_when_it_was_asked
     assert (requests_of(service, "getLastWorkerRun"), requests_of(service, "abortWorkerRun")) == (1, 1)
 
 
-def test_abort_asks_for_each_run(service: FakeService) -> None:
+def test_abort_asks_for_each_run_once(service: FakeService) -> None:
     runs = [service.add_run(WORKER, script=RunScript(duration=600)) for _ in range(2)]
 
-    outcome = done(service, "abort", *runs)
+    outcome = done(service, "abort", *runs, runs[0])
 
     assert outcome.stderr == "".join(f"Asked to abort run {run_id}.\n" for run_id in runs)
     assert requests_of(service, "abortWorkerRun") == 2
@@ -300,34 +296,24 @@ def test_rows_of_a_worker_are_those_of_its_newest_run(service: FakeService) -> N
     assert len(json_lines(done(service, "rows", "last"))) == 2
 
 
-def test_the_id_of_a_run_that_nobody_can_read_goes_to_standard_error(service: FakeService) -> None:
-    class Gone(io.StringIO):
-        def write(self, text: str) -> int:
-            raise OSError("no space left on device")
-
-    for options in ((), ("--json",)):
-        outcome = invoke("run", WORKER, "-i", INPUT, *options, stdout=Gone())
-        assert outcome.exit_code == 7
-        assert f"Run {list(service.runs)[-1]} was started" in outcome.stderr
-
-
-@pytest.mark.parametrize(
-    "command",
-    [("rows",), ("rows", "-o", "ROWS"), ("export", "-o", "ROWS"), ("export", "--url"), ("rows", "--limit", "1")],
-)
-def test_rows_of_a_run_that_goes_on_have_exit_code_5(
-    service: FakeService, tmp_path: Path, command: tuple[str, ...]
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError()])
+@pytest.mark.parametrize("options", [(), ("--json",), ("-o", "-")])
+def test_the_id_of_a_run_that_nobody_can_read_goes_to_standard_error(
+    service: FakeService, options: tuple[str, ...], error: OSError
 ) -> None:
-    script = RunScript(rows=50, statuses=[(0.0, "running"), (1000.0, "succeeded")])
-    run_id = service.add_run(WORKER, script=script, age=500.0)
-    path = tmp_path / "rows.csv"
+    outcome = invoke("run", WORKER, "-i", INPUT, *options, stdout=Failing(error))
 
-    outcome = tried(service, command[0], run_id, *(str(path) if word == "ROWS" else word for word in command[1:]))
+    assert outcome.exit_code == 7
+    assert f"Run {only_run(service)} " in outcome.stderr
 
-    assert outcome.exit_code == 5
-    assert run_id in outcome.stderr
-    assert outcome.stdout == ""
-    assert list(tmp_path.iterdir()) == []
+
+def test_an_abort_that_stops_nothing_names_no_next_command(service: FakeService) -> None:
+    run_id = service.add_run(WORKER, script=RunScript(duration=0))
+
+    outcome = invoke("abort", run_id, is_terminal=True)
+
+    assert outcome.exit_code == 3
+    assert "to see the end" not in outcome.stderr
 
 
 def test_rows_so_far_are_written_when_they_are_asked_for(service: FakeService, tmp_path: Path) -> None:
@@ -344,13 +330,6 @@ def test_rows_are_followed_to_the_end_of_the_run(service: FakeService) -> None:
     run_id = service.add_run(WORKER, script=script, age=30.0)
 
     assert len(json_lines(done(service, "rows", run_id, "--follow"))) == 50
-
-
-def test_rows_are_either_partial_or_followed(service: FakeService) -> None:
-    outcome = tried(service, "rows", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "--partial", "--follow")
-
-    assert outcome.exit_code == 2
-    assert service.requests == []
 
 
 def test_rows_of_nothing_have_exit_code_3(service: FakeService) -> None:
@@ -384,55 +363,6 @@ def test_a_file_stays_as_it_was_when_the_rows_do_not_come_whole(service: FakeSer
     assert outcome.exit_code == 3
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_cannot_be_written_has_exit_code_2(service: FakeService, tmp_path: Path) -> None:
-    run_id = service.add_run(WORKER, rows=2)
-    path = tmp_path / "rows.jsonl"
-    path.symlink_to(path)
-
-    outcome = tried(service, "rows", run_id, "-o", str(path))
-
-    assert outcome.exit_code == 2
-    assert "rows.jsonl" in outcome.stderr
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_rows_go_to_a_file_of_their_own_first_and_leave_a_link_and_a_mode_as_they_are(
-    service: FakeService, tmp_path: Path
-) -> None:
-    run_id = service.add_run(WORKER, rows=2)
-    mine = tmp_path / "rows.jsonl.part"
-    mine.write_text("mine")
-    real = tmp_path / "real"
-    real.write_text("before")
-    real.chmod(0o600)
-    (tmp_path / "rows.jsonl").symlink_to(real)
-
-    outcome = tried(service, "rows", run_id, "-o", str(tmp_path / "rows.jsonl"))
-
-    assert outcome.exit_code == 0
-    assert len(real.read_text().splitlines()) == 2
-    assert real.stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "rows.jsonl").is_symlink()
-    assert mine.read_text() == "mine"
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_rows_go_into_a_pipe_that_somebody_reads(service: FakeService, tmp_path: Path) -> None:
-    run_id = service.add_run(WORKER, rows=2)
-    path = tmp_path / "rows.jsonl"
-    os.mkfifo(path)
-    got: list[str] = []
-    reader = threading.Timer(0.05, lambda: got.append(path.read_text()))
-    reader.start()
-
-    outcome = tried(service, "rows", run_id, "-o", str(path))
-
-    reader.join()
-    assert outcome.exit_code == 0
-    assert len(got[0].splitlines()) == 2
-    assert path.is_fifo()
 
 
 @pytest.mark.parametrize(("name", "options"), [("rows.json", ()), ("rows.dat", ("--format", "json"))])

@@ -59,42 +59,25 @@ def labelled(outcome: Outcome, label: str) -> str:
     return next(line for line in outcome.stdout.splitlines() if line.startswith(f"{label:8}"))[8:]
 
 
-def test_demo_succeeds_without_a_word_on_standard_error_when_that_is_no_terminal(shown: Outcome) -> None:
+@pytest.mark.endurance
+def test_demo_tells_what_it_does_from_the_store_to_the_cost(shown: Outcome) -> None:
     assert (shown.exit_code, shown.stderr) == (0, "")
-
-
-def test_demo_says_first_that_it_costs_nothing(shown: Outcome) -> None:
     assert re.match(r"One run against an emulator at http://127\.0\.0\.1:\d+: .* play money\.\n", shown.stdout)
-
-
-def test_demo_takes_the_worker_and_its_input_from_the_store(shown: Outcome) -> None:
     assert labelled(shown, "Store") == "coreclaw/google-maps-scraper  Google Maps Scraper"
     assert labelled(shown, "Worker") == "coreclaw/google-maps-scraper"
     assert labelled(shown, "Input") == '{"keywords": ["coffee"]}'
-
-
-def test_demo_names_the_run_and_its_end(shown: Outcome) -> None:
     assert re.fullmatch(r"[0-9A-Z]{26} started", labelled(shown, "Run"))
     assert re.search(r"succeeded after \d+ s with 250 rows", shown.stdout)
-
-
-def test_demo_reads_the_rows_page_by_page_and_shows_the_first(shown: Outcome) -> None:
     assert labelled(shown, "Rows") == "250, read in 3 pages; the first of them:"
     assert re.findall(r"Result \d+", shown.stdout) == [f"Result {number}" for number in range(1, 6)]
-
-
-def test_demo_writes_the_rows_to_a_temporary_file(shown: Outcome) -> None:
     path, size = labelled(shown, "File").split(" ", 1)
-
     with Path(path).open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 250
     assert size == f"({Path(path).stat().st_size:,} bytes)"
-
-
-def test_demo_says_what_the_run_cost(shown: Outcome) -> None:
     assert labelled(shown, "Cost") == "$0.25; the balance went from $100.00 to $99.75"
 
 
+@pytest.mark.endurance
 def test_code_at_the_end_of_the_demo_runs_as_it_is(
     shown: Outcome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +95,7 @@ def test_code_at_the_end_of_the_demo_runs_as_it_is(
     assert capsys.readouterr().out.count("Result ") == 3
 
 
+@pytest.mark.endurance
 def test_given_number_of_rows_goes_to_the_given_file_in_the_format_of_its_ending(tmp_path: Path) -> None:
     path = tmp_path / "rows.JSONL"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cli.command_line import invoke
+from cli.command_line import in_environment, invoke
 from cli.doctor_reports import KEY, PASSWORD, Report, only, report, report_of
 from raw_server import RawRequest, RawServer, answering, envelope, http, read_request, serve_sockets
 
@@ -28,7 +28,7 @@ CHECKS = [
     "statuses", "rows", "months",
 ]  # fmt: skip
 ELSEWHERE = "http://service.test"
-NOT_ITS_WORD = "which is not the service's own word: a page of a proxy or gateway?"
+NOT_ITS_WORD = "which does not come from the service: a page of a proxy or gateway?"
 
 
 @pytest.fixture
@@ -39,9 +39,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     service.add_run("someone/worker-1", rows=5, age=3.0)
     service.add_run("someone/worker-2", rows=200, age=2.0)
     service.add_run("someone/worker-3", rows=3, age=1.0)
-    with service.serve() as server:
-        monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
-        monkeypatch.setenv("CORECLAW_BASE_URL", server.url)
+    with in_environment(service, monkeypatch):
         yield service
 
 
@@ -164,11 +162,7 @@ def test_a_clock_that_is_wrong_is_warned_of(service: FakeService, ahead: float, 
     ("date", "words"),
     [
         ("", "has no Date"),
-        ("yesterday", "cannot be read"),
         ("Fri, 31 Dec 0000 23:59:59 GMT", "more than a year off"),
-        ("Fri, 31 Dec 99999 23:59:59 GMT", "cannot be read"),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", "cannot be read"),
-        ("Sat, 01 Jan 2000 00:00:00 GMT", "more than a year off"),
         ("Thu, 01 Jan 2090 00:00:00 GMT", "more than a year off"),
         ("Fri, 31 Dec 2025 23:59:59 +9999999999", "cannot be read"),
         ("\xff\xfe\x7f", "cannot be read"),
@@ -183,7 +177,7 @@ def test_any_date_can_be_looked_at(date: str, words: str) -> None:
 
     assert state == "WARN"
     assert words in detail
-    assert detail.endswith("the client goes by this machine's clock")
+    assert detail.endswith("the client uses this machine's clock")
 
 
 @pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S -0000", "%a %b %d %H:%M:%S %Y"])
@@ -214,21 +208,18 @@ def test_an_address_may_have_a_path() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "openapi.coreclaw.com", "//openapi.coreclaw.com", "ftp://host", "https://", "https://host:99999", "https://[",
-        f"https://me:{PASSWORD}@host", "https://host?x=1", "https://host/#x", "https://host/api/v2",
+        "", "openapi.coreclaw.com", "ftp://host", "https://host:99999", "https://[", f"https://me:{PASSWORD}@host",
+        "https://host?x=1", "https://host/api/v2",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("is_option", [True, False])
-def test_an_address_that_cannot_be_one_is_a_mistake_of_usage(
-    url: str, is_option: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not is_option:
-        monkeypatch.setenv("CORECLAW_BASE_URL", url or "x")
-    outcome = invoke("doctor", *(["--base-url", url] if is_option else []))
+def test_an_address_that_cannot_be_one_is_a_mistake_of_usage(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORECLAW_BASE_URL", url or "x")
+    given, found = invoke("doctor", "--base-url", url), invoke("doctor")
 
-    assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert outcome.stderr.startswith("base_url must" if is_option else "CORECLAW_BASE_URL must")
-    assert PASSWORD not in outcome.stderr
+    assert (given.exit_code, given.stdout) == (found.exit_code, found.stdout) == (2, "")
+    assert given.stderr.startswith("base_url must")
+    assert found.stderr.startswith("CORECLAW_BASE_URL must")
+    assert PASSWORD not in given.stderr + found.stderr
 
 
 @pytest.mark.parametrize("key", ["two words", "gr\u00fcn", "line\nbreak"])
@@ -246,8 +237,10 @@ def through_proxy(monkeypatch: pytest.MonkeyPatch, name: str, value: str, url: s
     return report("--base-url", url)
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-@pytest.mark.parametrize("user", ["", f"me:{PASSWORD}@", f"{PASSWORD}@"])
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [("HTTP_PROXY", ""), ("http_proxy", f"me:{PASSWORD}@"), ("ALL_PROXY", f"{PASSWORD}@"), ("all_proxy", "")],
+)
 def test_a_proxy_is_named_without_its_password_and_used(name: str, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_sockets(answering(lambda request, server: envelope({"scraper": []}))) as proxy:
         found = through_proxy(monkeypatch, name, proxy.url.replace("//", f"//{user}"))
@@ -436,7 +429,7 @@ def test_all_looks_together_end_in_time() -> None:
     with serve_sockets(answering(answer)) as server:
         found = examined(server.url, seconds=1.0, look_seconds=0.6)
 
-    assert found[-1] == Finding("rest", "WARN", "not checked: the looks so far have taken too long")
+    assert found[-1] == Finding("rest", "WARN", "not checked: the checks so far have taken too long")
     assert [finding.check for finding in found[-3:-1]] == ["account", "runs"]
 
 

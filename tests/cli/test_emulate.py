@@ -73,6 +73,7 @@ def test_plain_http_client_reaches_the_emulator_of_a_process(url: str) -> None:
     assert answer.json()["data"]["balance"] == "100.00"
 
 
+@pytest.mark.endurance
 async def test_client_runs_a_worker_on_the_emulator_of_a_process(url: str) -> None:
     async with AsyncCoreClaw("test-key", base_url=url, poll_schedule=PollSchedule(delays=(0.05,))) as client:
         run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, timeout=LIMIT)

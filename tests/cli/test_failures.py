@@ -7,6 +7,7 @@ import io
 from decimal import Decimal
 
 import pytest
+from cli.command_line import Terminal
 
 from coreclaw_async import (
     AuthenticationError,
@@ -31,11 +32,6 @@ from coreclaw_async.events import StartUnknown
 
 RUN_ID = "01K2M0000000000000000000AB"
 ENDED = Run(run_id=RUN_ID, status="failed", usage=Decimal("0.125"))
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def told(error: CoreClawError, err: io.StringIO | None = None) -> tuple[int, str]:
@@ -84,15 +80,15 @@ def test_a_call_that_starts_nothing_and_is_uncertain_is_not_told_as_a_start() ->
     code, text = told(ServiceError("abortWorkerRun: busy", may_have_taken_effect=True))
 
     assert code == 3
-    assert text == "abortWorkerRun: busy\nIt may have been done all the same.\n"
+    assert text == "abortWorkerRun: busy\nThe service may have done it anyway.\n"
 
 
 def test_reader_is_told_when_no_look_for_candidates_was_made() -> None:
-    assert "no look at the list of runs was made" in told(OutcomeUnknownError("lost"))[1]
+    assert "the list of runs was not read" in told(OutcomeUnknownError("lost"))[1]
 
 
 def test_reader_is_told_that_no_candidate_is_no_proof() -> None:
-    assert "no proof" in told(OutcomeUnknownError("lost", candidates=[]))[1]
+    assert "does not prove" in told(OutcomeUnknownError("lost", candidates=[]))[1]
 
 
 def test_refusal_says_nothing_about_candidates() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
-from cli.command_line import LIMIT, invoke, run_in_pipes, without_escapes
+from cli.command_line import LIMIT, Failing, invoke, run_in_pipes, without_escapes
 
 import coreclaw_async.__main__
 
@@ -94,6 +96,19 @@ def test_help_of_a_process_names_the_command_and_not_the_file() -> None:
 
     assert code == 0
     assert "Usage: coreclaw-async" in without_escapes(stdout)
+
+
+@pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 7), (BrokenPipeError(), 0)])
+def test_help_that_cannot_be_written_is_told_unless_the_reader_has_left(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, code: int
+) -> None:
+    stdout = Failing(error)
+    with Path(os.devnull).open("wb") as below:  # Which is put in its place.
+        monkeypatch.setattr(stdout, "fileno", below.fileno)
+        outcome = invoke("--help", stdout=stdout)
+
+    assert outcome.exit_code == code
+    assert ("No space left on device" in outcome.stderr) is (code == 7)
 
 
 def test_unknown_command_ends_with_exit_code_2() -> None:

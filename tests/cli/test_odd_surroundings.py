@@ -26,23 +26,26 @@ PAGE = {
 }
 
 
-def tried(line: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=LIMIT, check=False)
+@pytest.mark.parametrize("columns", [0, 1])
+def test_a_terminal_without_columns_keeps_no_run_from_being_told(
+    served: FakeService, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("LINES", "0")
 
-
-@pytest.mark.parametrize("size", ["COLUMNS=0", "COLUMNS=1", "COLUMNS=0 LINES=0"])
-def test_a_terminal_without_columns_keeps_no_run_from_being_told(served: FakeService, size: str) -> None:
-    ended = tried(f"{size} {shlex.join(command('run', WORKER, '-i', INPUT))}")
+    ended = invoke("run", WORKER, "-i", INPUT, columns=columns)
 
     (run_id,) = served.runs
-    assert (ended.returncode, ended.stdout) == (0, f"{run_id}\n")
+    assert (ended.exit_code, ended.stdout) == (0, f"{run_id}\n")
 
 
-@pytest.mark.parametrize(("target", "closed"), [("/dev/stdout", ">&-"), ("/dev/fd/1", ">&-"), ("/dev/stderr", "2>&-")])
+@pytest.mark.endurance
+@pytest.mark.parametrize(("target", "closed"), [("/dev/stdout", ">&-"), ("/dev/stderr", "2>&-")])
 def test_rows_for_a_stream_that_is_closed_are_refused_before_anything_is_paid_for(
     served: FakeService, target: str, closed: str
 ) -> None:
-    ended = tried(f"{shlex.join(command('run', WORKER, '-i', INPUT, '-o', target, '--format', 'csv'))} {closed}")
+    line = f"{shlex.join(command('run', WORKER, '-i', INPUT, '-o', target, '--format', 'csv'))} {closed}"
+
+    ended = subprocess.run(["bash", "-c", line], timeout=LIMIT, check=False)
 
     assert ended.returncode == 2
     assert not served.runs
@@ -158,24 +161,6 @@ def test_a_time_beyond_each_calendar_is_shown(served: FakeService) -> None:
     assert "9999-12-31T23:59:59+00:00" in ended.stdout
 
 
-def test_an_input_comes_from_whatever_stands_in_the_place_of_standard_input(
-    served: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(INPUT))
-
-    assert invoke("run", WORKER, "-i", "-").exit_code == 0
-    assert len(served.runs) == 1
-
-
-def test_a_run_that_is_named_twice_is_stopped_once(served: FakeService) -> None:
-    run_id = served.add_run(WORKER, script=RunScript(duration=600))
-
-    ended = invoke("abort", run_id, run_id)
-
-    assert ended.exit_code == 0
-    assert sum(request.operation == "abortWorkerRun" for request in served.requests) == 1
-
-
 def test_an_abort_that_is_answered_for_another_run_is_no_success(served: FakeService) -> None:
     run_id = served.add_run(WORKER, script=RunScript(duration=600))
     other = served.add_run(WORKER, script=RunScript(duration=600))
@@ -224,16 +209,6 @@ def test_a_file_that_was_not_written_is_told_with_the_command_that_writes_it(
     assert ended.exit_code == code
     assert f"Its rows were not written to {path}." in ended.stderr
     assert f"coreclaw-async export {run_id} -o {path} --format csv{again}\n" in ended.stderr
-
-
-def test_runs_of_which_none_can_be_stopped_are_all_told(served: FakeService) -> None:
-    runs = [served.add_run(WORKER, script=RunScript(rows=1, duration=0)) for _ in range(2)]
-
-    ended = invoke("abort", *runs)
-
-    assert ended.exit_code == 3
-    assert all(run_id in ended.stderr for run_id in runs)
-    assert "Asked to abort" not in ended.stderr
 
 
 def test_an_interrupt_after_the_last_end_names_no_command_without_a_run(served: FakeService) -> None:

@@ -55,7 +55,7 @@ def test_the_second_failure_in_a_row_is_told(
     assert capsys.readouterr().err == ""  # It may be the end of the command, which says why.
     news.note(sent(error, status, code))
 
-    assert capsys.readouterr().err == f"{words}; still trying. Ctrl-C ends that.\n"
+    assert capsys.readouterr().err == f"{words}; still trying. Ctrl-C stops it.\n"
 
 
 def test_it_is_told_once_a_minute_also_where_requests_succeed_in_between(
@@ -68,14 +68,14 @@ def test_it_is_told_once_a_minute_also_where_requests_succeed_in_between(
     for event in (failure, failure, failure, success, success, failure, failure, success):
         news.note(event)
     assert capsys.readouterr().err.splitlines() == [
-        "The service does not answer; still trying. Ctrl-C ends that.",
+        "The service does not answer; still trying. Ctrl-C stops it.",
         "The service answers again.",
     ]
 
     now += 60.0
     news.note(failure)
     news.note(failure)
-    assert capsys.readouterr().err == "The service does not answer; still trying. Ctrl-C ends that.\n"
+    assert capsys.readouterr().err == "The service does not answer; still trying. Ctrl-C stops it.\n"
 
 
 def test_what_is_refused_or_was_cancelled_is_no_outage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_a_run_that_the_service_does_not_know_is_named_once_and_no_answer_about_
     for event in (unknown("01A"), sent(), unknown("01A"), sent(), unknown("01A"), unknown("01B"), sent()):
         news.note(event)
 
-    assert capsys.readouterr().err == "The service knows no run 01A; it is looked for for a minute, as it may be new.\n"
+    assert capsys.readouterr().err == "The service does not know run 01A; trying for a minute, as the run may be new.\n"
 
 
 def test_outside_a_command_there_are_news_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 import typer
+from cli.command_line import Failing
 
 from coreclaw_async import OutcomeUnknownError, ServiceError, events
 from coreclaw_async._sync.loop_thread import NOT_ENDED
@@ -58,7 +60,7 @@ def test_a_run_is_told_of_on_standard_output_where_standard_error_is_closed(
     receipts.tell_left()
     receipts.tell_left()
 
-    assert capsys.readouterr().out == "Run 01A was started, and costs what it costs.\n"
+    assert capsys.readouterr().out == "Run 01A was started and costs money.\n"
     assert not receipts.is_told_elsewhere
 
 
@@ -113,7 +115,7 @@ def test_nobody_is_told_twice(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_interrupt_right_after_the_answer_names_the_run(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().is_starting = True
         current().note(STARTED)
         raise KeyboardInterrupt
@@ -125,7 +127,7 @@ def test_an_interrupt_right_after_the_answer_names_the_run(capsys: pytest.Captur
 
 
 def test_an_interrupt_before_the_start_has_left_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().is_starting = True
         raise TerminatedError(15)
 
@@ -136,7 +138,7 @@ def test_an_interrupt_before_the_start_has_left_is_an_interrupt(capsys: pytest.C
 def test_a_start_that_nobody_waits_for_any_more_may_have_brought_about_a_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().is_starting = True
         interrupt = KeyboardInterrupt()
         interrupt.add_note(NOT_ENDED)
@@ -149,7 +151,7 @@ def test_a_start_that_nobody_waits_for_any_more_may_have_brought_about_a_run(
 
 
 def test_two_interrupts_leave_a_start_open(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().is_starting = True
         try:
             raise KeyboardInterrupt
@@ -161,7 +163,7 @@ def test_two_interrupts_leave_a_start_open(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_second_interrupt_does_not_hide_what_the_first_has_found(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().is_starting = True
         try:
             raise KeyboardInterrupt from OutcomeUnknownError("lost", candidates=["01B"])
@@ -177,7 +179,7 @@ def test_the_second_interrupt_does_not_hide_what_the_first_has_found(capsys: pyt
 def test_an_interrupt_of_the_words_about_an_interrupt_ends_them_and_no_more(
     monkeypatch: pytest.MonkeyPatch, last_resort: Path
 ) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().note(UNKNOWN)
         monkeypatch.setattr(sys, "stderr", Interrupted())
         raise KeyboardInterrupt
@@ -187,7 +189,7 @@ def test_an_interrupt_of_the_words_about_an_interrupt_ends_them_and_no_more(
 
 
 def test_what_fails_after_an_interrupt_is_told_as_the_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         try:
             raise TerminatedError(1)
         finally:
@@ -200,7 +202,7 @@ def test_what_fails_after_an_interrupt_is_told_as_the_interrupt(capsys: pytest.C
 
 
 def test_a_failure_after_a_start_names_the_run_and_is_no_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().note(STARTED)
         raise ValueError("odd")
 
@@ -209,11 +211,40 @@ def test_a_failure_after_a_start_names_the_run_and_is_no_usage_error(capsys: pyt
 
 
 def test_nothing_but_rows_stands_among_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(**_: object) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
         current().note(STARTED)
         raise ServiceError("busy")
 
     assert ended(command, json=True, output=STDIO) == ExitCode.SERVICE
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "busy\nRun 01A was started, and costs what it costs.\n"
+    assert err == "busy\nRun 01A was started and costs money.\n"
+
+
+def test_a_signal_that_would_end_the_process_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    assert ended(command) == 143
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_who_leaves_the_prompt_for_the_key_is_told_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
+        raise typer.Abort
+
+    assert ended(command) == 2
+    assert "there is no key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 7), (BrokenPipeError(), 0)])
+def test_standard_output_that_cannot_be_written_is_told_unless_the_reader_has_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, code: int
+) -> None:
+    def command(*, json: bool, output: Path | None) -> None:
+        sys.stdout.write("x")
+
+    monkeypatch.setattr(sys, "stdout", Failing(error))
+
+    assert ended(command) == code
+    assert ("Standard output cannot be written" in capsys.readouterr().err) is (code == 7)

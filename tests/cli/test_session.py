@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from cli.command_line import Terminal
 
 from coreclaw_async.cli._screen.bars import TransferProgress
 from coreclaw_async.cli._screen.output import json_line, print_json, whole_file
@@ -19,17 +20,10 @@ from coreclaw_async.cli.guard import guarded, tell_interrupt
 from coreclaw_async.cli.session import find_base_url, find_key
 
 
-class Tty(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 def test_somebody_at_a_terminal_is_asked_for_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getpass", lambda prompt="", stream=None: "typed-key")
-    monkeypatch.setattr(sys, "stdin", Tty())
-    monkeypatch.setattr(sys, "stderr", Tty())
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stderr", Terminal())
 
     found = find_key(None, may_ask=True)
 
@@ -80,12 +74,12 @@ def test_every_text_is_json_in_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_bytes_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(sys, "stderr", Tty())
+    monkeypatch.setattr(sys, "stderr", Terminal())
 
     with TransferProgress(Screen(), "rows.csv") as bar:
         bar.show(512, 1024)
 
-    assert isinstance(sys.stderr, Tty)
+    assert isinstance(sys.stderr, Terminal)
     assert "512/1,024" in sys.stderr.getvalue() or "0.5/1.0" in sys.stderr.getvalue()
 
 

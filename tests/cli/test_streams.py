@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -35,6 +37,17 @@ def full(name: streams.Name, monkeypatch: pytest.MonkeyPatch) -> io.TextIOWrappe
     monkeypatch.setattr(sys, f"__{name}__", stream)
     streams.prepare()
     return stream
+
+
+def terminal_behind_standard_error(monkeypatch: pytest.MonkeyPatch) -> tuple[int, TextIO, Screen]:
+    """Put a terminal behind standard error; return its other end, the stream, which the test closes, and a screen."""
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    streams.prepare()
+    return ours, terminal, Screen()
 
 
 def test_a_full_disk_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,42 +111,29 @@ def test_a_closed_stream_is_an_error_and_not_a_silence(monkeypatch: pytest.Monke
     assert streams.failure_of("stdout") is not None
 
 
+@pytest.mark.parametrize("is_aside", [True, False])
 def test_a_terminal_that_goes_away_while_a_bar_is_shown_ends_no_command_and_swallows_no_word(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, *, is_aside: bool
 ) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    ours, theirs = pty.openpty()
-    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path, the test closes it
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(sys, "__stderr__", terminal)
-    streams.prepare()
-    screen = Screen()
-
+    ours, terminal, screen = terminal_behind_standard_error(monkeypatch)
     with RunProgress(screen, 1) as bar:
         os.close(ours)
-        with bar.aside():
-            assert not screen.complain("Run 01A goes on")
-        assert not screen.complain("Run 01A goes on")
-    assert not screen.complain("Run 01A goes on")
+        with bar.aside() if is_aside else contextlib.nullcontext():
+            assert not screen.complain("Run 01A is running")
+        assert not screen.complain("Run 01A is running")
+    assert not screen.complain("Run 01A is running")
     with RunProgress(screen, 1):
         pass
+    assert not screen.shows_progress
     terminal.close()
 
 
-def test_words_behind_a_bar_whose_terminal_has_gone_are_not_taken_for_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    ours, theirs = pty.openpty()
-    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path, the test closes it
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(sys, "__stderr__", terminal)
-    streams.prepare()
-    screen = Screen()
-
+def test_a_bar_whose_terminal_has_gone_ends_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, terminal, screen = terminal_behind_standard_error(monkeypatch)
     with RunProgress(screen, 1):
         os.close(ours)
-        assert not screen.complain("Run 01A goes on")
-        assert not screen.complain("Run 01A goes on")
-    assert not screen.complain("Run 01A goes on")
+
+    assert not screen.shows_progress
     terminal.close()
 
 
@@ -174,33 +174,17 @@ def test_all_runs_are_waited_for_also_where_nothing_can_be_printed(
 def test_a_run_that_nobody_has_seen_is_not_said_to_go_on(served: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, unseen = served.add_run(WORKER, script=RunScript(duration=600)), "01M8B1QYTYP0TYP0TYP0TYP0TY"
 
-    code, err = told(["wait", seen, unseen, "--timeout", "1.5", "--json"], monkeypatch)
+    code, err = told(["wait", seen, unseen, "--timeout", "0.6", "--json"], monkeypatch)
 
     assert code == 5
-    assert f"Nothing was seen of {unseen}: whether that goes on is not known.\n" in err
-    assert f"Run {seen} goes on and costs what it costs.\n" in err
+    assert f"Never seen: {unseen}. It is unknown whether that is running.\n" in err
+    assert f"Run {seen} is still running and costs money.\n" in err
 
 
 def test_a_wait_for_a_run_that_nobody_has_seen_says_no_more(
     served: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, err = told(["wait", "01M8B1QYTYP0TYP0TYP0TYP0TY", "--timeout", "1"], monkeypatch)
+    code, err = told(["wait", "01M8B1QYTYP0TYP0TYP0TYP0TY", "--timeout", "0.3"], monkeypatch)
 
     assert code == 5
-    assert "goes on and costs" not in err
-
-
-def test_a_bar_whose_terminal_has_gone_ends_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    ours, theirs = pty.openpty()
-    terminal = open(theirs, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - a number has no path, the test closes it
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(sys, "__stderr__", terminal)
-    streams.prepare()
-    screen = Screen()
-
-    with RunProgress(screen, 1):
-        os.close(ours)
-
-    assert not screen.shows_progress
-    terminal.close()
+    assert "is still running and costs" not in err

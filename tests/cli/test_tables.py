@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
@@ -14,16 +15,19 @@ from pathlib import Path
 
 import pytest
 from cli.batch_lines import batch, hold, lines, plan
-from cli.command_line import LIMIT, invoke
+from cli.command_line import LIMIT, Terminal, invoke, without_escapes
 from rich.cells import cell_len
 
 from coreclaw_async.__main__ import main
+from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli._screen.table_layout import LaidColumn, lay_out, needed
+from coreclaw_async.cli._screen.tables import Column, say_table
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"parameters": {"custom": {"keywords": ["coffee"]}}}
 WIDTHS = [60, 80, 120]
+LISTS = ["runs", "store", "workers list", "workers input somebody/a-worker", "tasks list", "queue list"]
 TEXTS = {
     "long": "The longest title that anybody has given to a worker " * 4,
     "wide": "\u6771\u4eac\u306e\u30ab\u30d5\u30a7\u3092\u96c6\u3081\u308b\u30ef\u30fc\u30ab\u30fc" * 5,
@@ -85,10 +89,14 @@ def titled(served: FakeService) -> Callable[[str], str]:
 
 
 @pytest.mark.endurance
-@pytest.mark.parametrize("columns", WIDTHS)
-@pytest.mark.parametrize("title", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize(
-    "command", ["runs", "store", "workers list", "workers input somebody/a-worker", "tasks list", "queue list"]
+    ("command", "title", "columns"),
+    [
+        # Each command with each text, and both with each width.
+        (command, title, WIDTHS[(row + column) % len(WIDTHS)])
+        for row, command in enumerate(LISTS)
+        for column, title in enumerate(TEXTS.values())
+    ],
 )
 def test_no_line_is_wider_than_the_terminal_and_nothing_in_it_controls_it(
     titled: Callable[[str], str], command: str, title: str, columns: int
@@ -102,8 +110,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_in_it_controls_it(
 
 
 @pytest.mark.endurance
-@pytest.mark.parametrize("columns", WIDTHS)
-@pytest.mark.parametrize("title", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize(("title", "columns"), list(zip(TEXTS.values(), WIDTHS * 3, strict=False)), ids=TEXTS)
 def test_ids_of_runs_are_whole_and_rows_stay_one_line(
     served: FakeService, titled: Callable[[str], str], title: str, columns: int
 ) -> None:
@@ -116,7 +123,6 @@ def test_ids_of_runs_are_whole_and_rows_stay_one_line(
     assert len(lines) <= 4
 
 
-@pytest.mark.endurance
 def test_runs_show_their_worker_and_cost_in_80_columns_and_say_what_is_left_out(served: FakeService) -> None:
     served.add_run(WORKER, rows=3)
 
@@ -127,7 +133,6 @@ def test_runs_show_their_worker_and_cost_in_80_columns_and_say_what_is_left_out(
     assert aside == "Not shown: seconds. Shortened: worker. --wide shows all."
 
 
-@pytest.mark.endurance
 def test_wide_shows_all_columns_whole(served: FakeService, titled: Callable[[str], str]) -> None:
     run_id = titled(TEXTS["long"])
 
@@ -140,7 +145,6 @@ def test_wide_shows_all_columns_whole(served: FakeService, titled: Callable[[str
     assert in_terminal("store", "--wide", columns=60)[1][0].split() == ["worker", "title", "slug"]
 
 
-@pytest.mark.endurance
 def test_numbers_are_at_the_right_edge_of_their_column(served: FakeService) -> None:
     served.add_run(WORKER, rows=3)
     served.add_run(WORKER, rows=1234)
@@ -168,7 +172,6 @@ def test_a_pipe_gets_every_column_whole_with_tabs_between(
     assert outcome.stderr == ""
 
 
-@pytest.mark.endurance
 def test_a_time_of_another_year_is_a_date(served: FakeService) -> None:
     _edit_times(served, 1_551_700_800)
     served.add_run(WORKER, rows=3)
@@ -238,7 +241,6 @@ def test_a_report_fits(served: FakeService, tmp_path: Path, columns: int) -> Non
     assert max(cell_len(line) for line in shown if not line.startswith("somebody")) <= columns
 
 
-@pytest.mark.endurance
 def test_what_an_action_could_not_do_is_told_whole(served: FakeService) -> None:
     item = served.add_queue_item(WORKER, INPUT)
     invoke("queue", "release", item)
@@ -305,6 +307,17 @@ def test_several_lines_of_a_cell_are_one_below_the_other() -> None:
     columns = [column("key", "id", "k0"), column("run", "id", ("a", "b")), column("n", "number", "1")]
 
     assert lay_out(columns, None).lines == ["k0   a    1", "     b"]
+
+
+def test_ids_in_one_cell_are_one_below_the_other_and_in_a_pipe_beside_each_other() -> None:
+    columns = [Column("run", lambda ids: ids, "id")]
+    shown, piped = Terminal(), io.StringIO()
+    for out in (shown, piped):
+        with contextlib.redirect_stdout(out):
+            say_table(Screen(), [("a", "b"), ()], columns)
+
+    assert without_escapes(shown.getvalue()).split() == ["run", "a", "b"]
+    assert piped.getvalue() == "run\na b\n\n"
 
 
 def test_money_in_a_pipe_is_a_number(served: FakeService) -> None:

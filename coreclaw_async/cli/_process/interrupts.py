@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: each is a Ctrl-C, with an exit code of its own."""
+"""Signals that ask a command to end: each is handled like Ctrl-C and has its own exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TerminatedError(KeyboardInterrupt):
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit code that shells give to what a signal has ended."""
+    """Return the exit code that shells use for a process that was ended by a signal."""
     return 128 + (interrupt.number if isinstance(interrupt, TerminatedError) else signal.SIGINT)
 
 
@@ -35,12 +35,12 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def signals_that_interrupt() -> Generator[None]:
-    """Take what would end the process at once for a Ctrl-C, so that it can tell of the runs that it leaves."""
+    """Treat signals that would end the process at once like Ctrl-C, so that it can report the runs that it leaves."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    # What is ignored, as nohup has it, stays ignored.
+    # A signal that is ignored, as with nohup, stays ignored.
     taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _interrupt)

@@ -1,4 +1,4 @@
-"""Runs that a command has paid for, until somebody was told of them: whatever else fails, their ids are not lost."""
+"""The runs that a command has paid for and not yet reported, so that no id is lost whatever else fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import attrs
 from coreclaw_async import events
 
 _Way: TypeAlias = Callable[[str, str | None], None]
-"""Tells a line, which is about the run of this id or about one without."""
+"""Writes a line about the run with this id, or about a run with an unknown id."""
 
 _FILE = Path("coreclaw-async") / "untold-runs.txt"
 
@@ -30,11 +30,11 @@ class Receipts:
     What a command may have paid for.
 
     Attributes:
-        as_json: Whether what stands on standard output is read by programs.
+        as_json: Whether programs read standard output.
         has_paid: Whether a run was started, or may have been.
-        is_starting: Whether a start is under way of which nothing has come so far.
-        is_unknown: Whether a run may have been started and nobody can tell.
-        is_told_elsewhere: Whether a run could only be told of where nobody had asked for it.
+        is_starting: Whether a start was sent and its outcome is open.
+        is_unknown: Whether a start has an unknown outcome.
+        is_told_elsewhere: Whether a run could be reported neither on standard output nor on standard error.
         run_id: The run that was started last, or None.
     """
 
@@ -47,15 +47,15 @@ class Receipts:
     _untold: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
 
     def note(self, event: events.Event) -> None:
-        """Record what the client tells, in its own thread, which no interrupt reaches."""
+        """Record an event of the client. It runs in the client's thread, which no interrupt reaches."""
         if isinstance(event, events.RunStarted | events.StartReconciled):
-            self._untold[event.run_id] = f"Run {event.run_id} was started, and costs what it costs."
+            self._untold[event.run_id] = f"Run {event.run_id} was started and costs money."
             self.has_paid, self.is_starting, self.run_id = True, False, event.run_id
         elif isinstance(event, events.StartUnknown):
             self.may_have_paid(filter(None, (event.run_id, *(event.candidates or ()))))
 
     def may_have_paid(self, run_ids: Iterable[str] = ()) -> None:
-        """Record a start of which nobody can tell what came of it, and of the runs that may be it."""
+        """Record a start with an unknown outcome, and the runs that may have come from it."""
         told = {run_id: f"Run {run_id} may have been started by this command." for run_id in run_ids}
         look = f"{MAY_BE_A_RUN}, and may cost money; to look:  coreclaw-async runs --since 1h"
         self._untold.update(told or {MAY_BE_A_RUN: look})
@@ -63,21 +63,21 @@ class Receipts:
         self.is_starting = False
 
     def was_written(self, text: str) -> None:
-        """Record what has reached a stream."""
+        """Record that *text* was written: the runs in it are reported."""
         for run_id in [one for one in list(self._untold) if one in text]:
             del self._untold[run_id]
 
     def tell_left(self, *, is_stdout_free: bool = True) -> None:
         """
-        Tell of the runs that nothing else has told of: on a standard stream, at the terminal, or in a file.
+        Report the remaining runs: on a standard stream, at the terminal, or in a file.
 
         Args:
-            is_stdout_free: Whether a line on standard output does not stand among rows.
+            is_stdout_free: Whether standard output may have other lines than rows.
         """
         asked: tuple[_Way, ...] = (_to_stderr, self._to_stdout) if is_stdout_free else (_to_stderr,)
         try:
             self._tell_by(asked)
-        except KeyboardInterrupt:  # Perhaps of somebody whose stream takes nothing and gives no error.
+        except KeyboardInterrupt:  # Perhaps because a stream blocks.
             self._tell_by(())
 
     def _tell_by(self, asked: Sequence[_Way]) -> None:
@@ -88,7 +88,7 @@ class Receipts:
 
     def _tell(self, line: str, run_id: str | None, ways: Sequence[_Way]) -> bool:
         for way in ways:
-            with contextlib.suppress(OSError, RuntimeError):  # The latter where nobody knows a home.
+            with contextlib.suppress(OSError, RuntimeError):  # The latter if there is no home folder.
                 way(line, run_id)
                 self.was_written(line)
                 return True
@@ -106,23 +106,25 @@ def _to_stderr(line: str, _: str | None) -> None:
 
 
 def _to_terminal(line: str, _: str | None) -> None:
-    with Path("/dev/tty").open("w", encoding="utf-8") as terminal:
-        terminal.write(f"{line}\n")
+    _append(Path("/dev/tty"), line)
 
 
 def _to_file(line: str, _: str | None) -> None:
     state = os.environ.get("XDG_STATE_HOME")
-    folder = Path(state) if state else Path.home() / ".local" / "state"
-    path = folder / _FILE
+    path = (Path(state) if state else Path.home() / ".local" / "state") / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
+    _append(path, f"{dt.datetime.now(dt.UTC).isoformat(timespec='seconds')} {line}")
+
+
+def _append(path: Path, line: str) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"{dt.datetime.now(dt.UTC).isoformat(timespec='seconds')} {line}\n")
+        file.write(f"{line}\n")
 
 
 UNDER_WAY: ContextVar[Receipts | None] = ContextVar("coreclaw_async_receipts", default=None)
-"""Those of the command under way."""
+"""The receipts of the current command."""
 
 
 def current() -> Receipts:
-    """Return what the command under way may have paid for."""
+    """Return the receipts of the current command."""
     return UNDER_WAY.get() or Receipts()

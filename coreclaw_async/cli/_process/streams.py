@@ -1,4 +1,4 @@
-"""The standard streams as a command finds and leaves them: closed ones, full ones, and those that nobody reads."""
+"""Standard streams that are closed, full, or not read by anybody."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SPOKEN: dict[Name, str] = {"stdout": "standard output", "stderr": "standard err
 
 class _Watched(io.TextIOWrapper):
     """
-    A standard stream that remembers why it took no more: whoever wrote may not have been the one who tells.
+    A standard stream that remembers why writing failed, as the end of the command reports it and not the writer.
 
     Attributes:
-        failure: What writing has failed with, or None.
-        is_given_up: Whether nothing is written any more, which is an error and not a silence.
+        failure: The error of the last failed write, or None.
+        is_given_up: Whether every further write fails.
     """
 
     failure: OSError | None = None
@@ -45,16 +45,16 @@ class _Watched(io.TextIOWrapper):
             raise
 
     def isatty(self) -> bool:
-        """Return whether somebody looks."""
+        """Return whether it is a terminal."""
         return not self.is_given_up and super().isatty()
 
 
 class Unwritable:
     """
-    A stream to which nothing can be written any more, which is an error and not a silence.
+    A stream to which nothing can be written: each attempt is an error.
 
     Attributes:
-        failure: What writing has failed with, or None while nobody has tried.
+        failure: The error of the last write, or None if there was no attempt.
     """
 
     encoding = "utf-8"
@@ -74,24 +74,24 @@ class Unwritable:
         """Do nothing: nothing was taken."""
 
     def isatty(self) -> bool:
-        """Return that nobody looks."""
+        """Return that it is no terminal."""
         return False
 
     def fileno(self) -> int:
-        """Raise: what has this number by now may be anything."""
+        """Raise: another file may have this number by now."""
         raise io.UnsupportedOperation("fileno")
 
 
 def prepare() -> None:
-    """Give streams that were closed before this process began something in their place; have the others watched."""
+    """Replace streams that were closed before this process began, and watch the others."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
         if stream is None:
             try:
                 os.fstat(number)
             except OSError:
-                # Gets the lowest free number, which a socket or file would get else. It cannot be written to, so that
-                # nothing that is sent to this descriptor by its name is lost without an error.
+                # It gets the lowest free number, which a socket or file would get otherwise. It is read-only, so that
+                # writing to this descriptor by its name is an error and no silent loss.
                 os.open(os.devnull, os.O_RDONLY)
             setattr(
                 sys, name, io.StringIO() if name == "stdin" else Unwritable("stdout" if name == "stdout" else "stderr")
@@ -109,9 +109,9 @@ def prepare() -> None:
 
 
 def give_up(name: Name) -> None:
-    """Have what is still in the buffer of a stream not complain at exit, and whatever comes later fail."""
+    """Drop the buffer of a stream, so that nothing complains at exit; later writes fail."""
     stream = getattr(sys, name)
-    # Before which a bar may stand, that puts it back when it ends.
+    # A bar may have replaced it, and puts it back when it ends.
     stream = getattr(stream, "rich_proxied_file", stream)
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
@@ -126,7 +126,7 @@ def give_up(name: Name) -> None:
 
 
 def failure_of(name: Name) -> OSError | None:
-    """Return why a stream does not take what it was given, or None."""
+    """Return why a stream cannot be written, or None."""
     stream = getattr(sys, name)
     with contextlib.suppress(OSError):
         stream.flush()
@@ -134,7 +134,7 @@ def failure_of(name: Name) -> OSError | None:
 
 
 def restore() -> None:
-    """Put the streams back as they were, for the interpreter to end."""
+    """Put the original streams back before the interpreter ends."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, _Watched | Unwritable):
@@ -143,7 +143,7 @@ def restore() -> None:
 
 
 def _unwatch(stream: object) -> None:
-    """Let go of what is below, which is not this stream's to close."""
+    """Detach from the original stream, so that it is not closed."""
     if isinstance(stream, _Watched):
         with contextlib.suppress(OSError):
             stream.detach()

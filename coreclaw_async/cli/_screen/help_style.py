@@ -1,4 +1,4 @@
-"""How the help looks: readable on a light background and on a dark one, and with room for its texts."""
+"""The look of the help: readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PLAIN = ""
 
 def use_readable_colours() -> None:
     """
-    Have the help of typer do without yellow and cyan, which nobody can read on white, and without dim words on black.
+    Replace the yellow, cyan and dim styles of typer's help, which are hard to read on white or on black.
 
-    What is set is for the whole process, which is the command line's own.
+    This changes the whole process, which runs only the command line.
     """
     rich_utils.STYLE_OPTION = rich_utils.STYLE_SWITCH = _NAMES
     rich_utils.STYLE_NEGATIVE_OPTION = rich_utils.STYLE_NEGATIVE_SWITCH = _NAMES
@@ -32,10 +32,10 @@ def use_readable_colours() -> None:
 
 def name_no_type_of_switches() -> None:
     """
-    Have the help say nothing of the type of an option that takes no value, which is all that `<bool>` would say.
+    Leave `<bool>` out of the help of options that take no value.
 
-    Else the word stands behind half of the options, and looks as if something were to follow them. What is set is for
-    the whole process, which is the command line's own.
+    It stands behind half of the options, and looks as if they took a value. This changes the whole process, which runs
+    only the command line.
     """
     shown = getattr(TyperOption, "display_type_rich", None)
     if shown is None:  # pragma: no cover - an older typer, which names none anyway

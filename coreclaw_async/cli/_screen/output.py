@@ -1,4 +1,4 @@
-"""How results leave a command: as tables for people, or as JSON for programs, to a stream or whole into a file."""
+"""Output of results: as text for people or as JSON for programs, to a stream or a whole file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from coreclaw_async.models import Run
 STDIO = Path("-")
 """Standard input or output in the place of a file."""
 
-# What UTF-8 cannot hold, half of a pair of surrogates, becomes the escape by which JSON names it.
+# A lone surrogate, which UTF-8 cannot encode, becomes its JSON escape.
 _JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
 
-# What this version does not know, and what is as good as a password.
+# Members that this version does not know, and the URL of a callback, which is as good as a password.
 _NOT_SHOWN = frozenset({"extra", "raw", "callback_url"})
 
 
 def json_line(value: Any) -> str:
-    """Return a model or a row as one line of JSON; amounts are texts, times ISO 8601."""
+    """Return a model or a row as one line of JSON; amounts are strings, times are ISO 8601."""
     return json.dumps(_plain(value), ensure_ascii=False, default=_as_text)
 
 
@@ -50,7 +50,7 @@ def _as_text(value: object) -> Any:
 
 
 def print_json(values: Iterable[Any]) -> None:
-    """Print one line of JSON for each of *values*, each as soon as it is there."""
+    """Print one line of JSON for each of *values*, as soon as it arrives."""
     stream = _json_stream()
     show: Callable[[str], str] = escaped if stream.isatty() else str
     for value in values:
@@ -61,15 +61,15 @@ def print_json(values: Iterable[Any]) -> None:
 
 
 def _json_stream() -> TextIO:
-    """Return standard output for JSON, which is UTF-8 whatever the terminal speaks."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)  # Whatever stands in its place may not have it.
+    """Return standard output, switched to UTF-8 whatever the terminal's encoding is."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # A replacement may not have it.
     if reconfigure is not None:
         reconfigure(encoding=_JSON_ENCODING, errors=_JSON_ERRORS)
     return sys.stdout
 
 
 def show_one(value: Any, *, as_json: bool) -> None:
-    """Print one model as a line of JSON, or a line for each of its members that is set."""
+    """Print one model as a line of JSON, or as one line for each member that is set."""
     if as_json:
         print_json([value])
         return
@@ -87,7 +87,7 @@ def cell(value: object) -> str:
     if isinstance(value, dt.datetime):
         try:
             return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
-        except OverflowError:  # No calendar goes so far.
+        except OverflowError:  # The date is beyond the calendar.
             return value.isoformat()
     if isinstance(value, Decimal):
         return f"{value:f}"
@@ -104,7 +104,7 @@ def run_sentence(run: Run) -> str:
 
 
 def run_result(run: Run) -> str:
-    """Return how a run ended; what is not known is not 0."""
+    """Return how a run ended; an unknown number is not 0."""
     rows = "an unknown number of" if run.result_count is None else run.result_count
     lasted = "an unknown time" if run.duration is None else f"{run.duration:g} s"
     return f"{run.status} after {lasted} with {rows} rows"
@@ -129,18 +129,18 @@ def whole_file(path: Path) -> Generator[TextIO]:
             yield file
             file.detach()
     except OSError as error:
-        # Some errors of the service are a TimeoutError, and so an OSError, but not one of the system's.
+        # Some errors of the service are a TimeoutError, and so an OSError, but not one of the system.
         if error.errno is None or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def is_terminal(path: Path) -> bool:
-    """Return whether what is written to *path* is shown by a terminal."""
+    """Return whether *path* is a terminal."""
     if path == STDIO:
         return sys.stdout.isatty()
     if path.is_char_device():
-        with contextlib.suppress(OSError):  # Whoever writes to it will say so.
+        with contextlib.suppress(OSError):  # Writing to it fails with a message later.
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
             try:
                 return os.isatty(descriptor)

@@ -1,4 +1,4 @@
-"""What commands write: plain text and small tables, safe whatever the service sends."""
+"""The output of a command at a terminal: plain text and tables, safe whatever the service sends."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class _Console(Console):
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False)
         width, height = self.size
-        if width < _LEAST_WIDTH or height < 1:  # Of COLUMNS=0 rich would make that nothing is printed at all.
+        if width < _LEAST_WIDTH or height < 1:  # With COLUMNS=0 rich would print nothing at all.
             self.size = ConsoleDimensions(max(width, _LEAST_WIDTH), max(height, 1))
 
     def on_broken_pipe(self) -> None:
-        """Let the command hear of it: rich would end the process, and with it what it has to tell."""
+        """Raise the error again: rich would end the process before the command can report its runs."""
         raise  # noqa: PLE0704 - rich calls this while it handles the error
 
 
@@ -40,8 +40,8 @@ class Screen:
     """
     Standard output for results, standard error for progress and complaints.
 
-    All text is printed as it is: no markup is read in it, and nothing in it can control the terminal. What cannot be
-    printed to standard output is an OSError.
+    Text is printed as it is: markup in it is not read, and nothing in it can control the terminal. A failed write to
+    standard output is an OSError.
     """
 
     def __init__(self) -> None:
@@ -54,17 +54,17 @@ class Screen:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether somebody looks at standard error as it changes."""
+        """Whether standard error is a terminal."""
         return sys.stderr.isatty()
 
     def say(self, text: str, *, label: str = "") -> None:
-        """Print a line, behind a *label* or indented like those that have one."""
+        """Print a line with a *label*, or indented like the lines that have one."""
         line = Text.assemble((f"{label:{_LABEL_WIDTH}}", "bold"), plain(text))
         self._out.print(line, soft_wrap=True)
         current().was_written(text)
 
     def tell(self, text: str) -> None:
-        """Print a line as it is; at a terminal it is broken between words."""
+        """Print a line; at a terminal it is wrapped between words."""
         shown = plain(text)
         if self.is_looked_at:
             shown = _broken_between_words(shown, self.width)
@@ -89,11 +89,11 @@ class Screen:
         return self._out.width
 
     def tell_cells(self, cells: Iterable[str]) -> None:
-        """Print a line of cells for programs, with tabs between them."""
+        """Print a line of cells for programs, separated by tabs."""
         sys.stdout.write("\t".join(map(plain, cells)) + "\n")
 
     def say_layout(self, layout: Layout, *, hint: str = "", indent: int = 0) -> None:
-        """Print a table, and to standard error what it leaves out, for whoever looks at it."""
+        """Print a table; at a terminal, standard error says what was left out."""
         for style, line in (("bold", layout.header), *(("", line) for line in layout.lines)):
             self._out.print(Text(" " * indent + line, style=style), soft_wrap=True)
         parts = [("Not shown", layout.missing), ("Shortened", layout.shortened)]
@@ -113,7 +113,7 @@ class Screen:
             self._out.print(Text(plain(line)), soft_wrap=True)
 
     def say_rows(self, rows: Sequence[Row]) -> None:
-        """Print *rows* as a table of the columns for which there is room."""
+        """Print *rows* as a table, with as many columns as fit."""
         names = dict.fromkeys(name for row in rows for name in row if name[:2] != "__")
         columns = [
             LaidColumn(plain(name), _kind(rows, name), [[_cell(row.get(name))] for row in rows]) for name in names
@@ -123,9 +123,9 @@ class Screen:
 
     def complain(self, text: str, *, style: str = "") -> bool:
         """
-        Print a line to standard error, and return whether it got there: that it did not must not end a command.
+        Print a line to standard error, and return whether that worked; a failure must not end the command.
 
-        At a terminal a sentence is broken between words. An indented line stays whole, as it holds what can be pasted.
+        At a terminal a sentence is wrapped between words. An indented line stays whole, as it holds a command to paste.
         """
         shown = plain(text)
         if self.shows_progress:
@@ -139,40 +139,40 @@ class Screen:
         return True
 
     def hint(self, what: str, command: str) -> None:
-        """Show somebody who looks which command comes next."""
+        """Show the next command, if standard error is a terminal."""
         if self.shows_progress:
             self.complain(f"  {what}:  {command}")
 
 
 def _broken_between_words(text: str, width: int) -> str:
-    if text.startswith(" "):  # What can be pasted.
+    if text.startswith(" "):  # It holds a command to paste.
         return text
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True))
 
 
 def error_console() -> Console:
-    """Return what writes to standard error: one for a command, so that its bar and its words know of each other."""
+    """Return a console for standard error: one per command, so that its bar and its messages do not mix."""
     return _Console(stderr=True)
 
 
 ERR: ContextVar[Console | None] = ContextVar("coreclaw_async_error_console", default=None)
-"""That of the command under way."""
+"""The console of the current command."""
 
 
 def plain(text: str) -> str:
-    """Return *text* without line breaks and control characters, which could do anything to a terminal."""
+    """Return *text* without line breaks and control characters, which could control a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def escaped(line: str) -> str:
-    """Return a line of JSON with escapes in place of the characters that could do anything to a terminal."""
+    """Return a line of JSON in which characters that could control a terminal are escaped."""
     if line.isprintable():
         return line
     return "".join(json.dumps(one)[1:-1] if _controls(one) else one for one in line)
 
 
 def _controls(character: str) -> bool:
-    # Two of the invisible ones only join letters, or keep them apart, as some scripts and emoji need it.
+    # Two invisible characters are harmless: they join or separate letters, as some scripts and emoji need.
     return unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in "\u200c\u200d"
 
 

@@ -1,4 +1,4 @@
-"""Where the cells of a table go, so that it fits a terminal and ids stay whole."""
+"""The layout of a table that fits a terminal and keeps ids whole."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from rich.cells import cell_len, set_cell_size
 _GAP = 2
 _LEAST_TEXT = 12
 _LEAST_ID = 26
-"""The width of a run's id; what is wider and does not fit into the first column has a line of its own."""
+"""The width of a run's id. A wider id that does not fit into the first column gets its own line."""
 
 Kind: TypeAlias = Literal["id", "number", "text", "prose"]
 """
-What may happen to a cell: an id and a number are never cut, a text ends in an ellipsis where there is no room for all
-of it, and prose, which must be the last column, goes on in the next line of the terminal.
+How a cell may be shortened: an id and a number are never cut, a text that does not fit ends in an ellipsis, and prose,
+which must be the last column, continues in the next line of the terminal.
 """
 
 
 @attrs.frozen
 class LaidColumn:
     """
-    A column with its cells as they are shown.
+    A column with its cells as they are shown; names and cells have no control characters.
 
     Attributes:
-        name: The header, without control characters.
-        kind: What may happen to its cells.
-        cells: The lines of each cell, without control characters.
+        name: The header.
+        kind: How its cells may be shortened.
+        cells: The lines of each cell.
     """
 
     name: str
@@ -47,7 +47,7 @@ class LaidColumn:
         return self.widest_within(_LEAST_ID) if is_first and self.kind == "id" else self.whole
 
     def widest_within(self, room: int) -> int:
-        """Return the width of the widest cell that fits; what is wider has a line of its own."""
+        """Return the width of the widest cell that fits; a wider one gets its own line."""
         lengths = [cell_len(line) for lines in ((self.name,), *self.cells) for line in lines]
         return max((length for length in lengths if length <= room), default=room)
 
@@ -60,8 +60,8 @@ class Layout:
     Attributes:
         header: The line of names.
         lines: The lines below it.
-        missing: Names of the columns for which there was no room.
-        shortened: Names of the columns of which cells were cut.
+        missing: The columns that did not fit.
+        shortened: The columns in which cells were cut.
     """
 
     header: str
@@ -71,7 +71,7 @@ class Layout:
 
 
 def needed(columns: Sequence[LaidColumn]) -> int:
-    """Return the width of the terminal in which nothing is cut."""
+    """Return the width at which nothing is cut."""
     return _total([column.whole for column in columns])
 
 

@@ -13,19 +13,19 @@ from coreclaw_async.cli._screen.output import cell, print_json
 from coreclaw_async.cli._screen.screen import Screen, money, plain
 from coreclaw_async.cli._screen.table_layout import Kind, LaidColumn, lay_out, needed
 
-ColumnKind: TypeAlias = Kind | Literal["money", "moment"]
-_LAID_AS: dict[ColumnKind, Kind] = {"money": "number", "moment": "number"}
+ColumnKind: TypeAlias = Kind | Literal["money", "datetime"]
+_LAID_AS: dict[ColumnKind, Kind] = {"money": "number", "datetime": "number"}
 
 
 @attrs.frozen
 class Column:
     """
-    A column of a table; the further to the right, the sooner it is left out of a narrow one.
+    A column of a table; in a narrow terminal the rightmost columns are left out first.
 
     Attributes:
         name: Its header.
-        read: Takes the cell out of a model. A tuple is several ids, which are shown one below the other.
-        kind: How it is shown; see `Kind`. Money is shown with its currency, a moment short where there is little room.
+        read: Reads the cell from a model. A tuple is several ids, which are shown one below the other.
+        kind: How it is shown; see `Kind`. Money has its currency; a datetime is shortened if there is little room.
     """
 
     name: str
@@ -47,9 +47,9 @@ def show_list(
     Args:
         values: The models.
         columns: The columns of the table.
-        as_json: Whether ``--json`` was given.
-        wide: Whether ``--wide`` was given; None for a command that does not have it.
-        limit: How many there are at most, which whoever looks is told where there are so many; None for all.
+        as_json: The value of ``--json``.
+        wide: The value of ``--wide``; None for a command without it.
+        limit: The value of ``--limit``, which is mentioned when that many were found; None for all.
     """
     if as_json:
         print_json(values)
@@ -65,7 +65,7 @@ def show_list(
 
 
 def say_table(screen: Screen, values: Sequence[Any], columns: Sequence[Column], *, wide: bool | None = None) -> None:
-    """Print a table that fits the terminal; whole and separated by tabs where standard output is none."""
+    """Print a table that fits the terminal; if standard output is no terminal, print everything separated by tabs."""
     if not screen.is_looked_at:
         screen.tell_cells([column.name for column in columns])
         for value in values:
@@ -101,7 +101,7 @@ def _shown(value: object, *, is_money: bool, is_short: bool) -> Sequence[str]:
     return [plain(cell(value))]
 
 
-def _short(moment: dt.datetime) -> str:
-    """Return a time of this year without the year and seconds, another one as a date."""
-    text = cell(moment)
+def _short(time: dt.datetime) -> str:
+    """Return a time of this year without year and seconds, any other time as a date."""
+    text = cell(time)
     return text[5:16] if text[:4] == f"{dt.datetime.now().astimezone():%Y}" else text[:10]

@@ -1,4 +1,4 @@
-"""``batch``: many runs under one name, each paid for once, through crashes. Each command with an example."""
+"""The commands of ``batch``, each with an example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``batch rerun|cancel|pause|resume|resolve|prune|reset-foreign``: what a person decides about a batch."""
+"""``batch rerun|cancel|pause|resume|resolve|prune|reset-foreign``: decisions about a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coreclaw_async.cli.batch.session import (
     tell_result,
 )
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
+from coreclaw_async.cli.options import AsJson
 from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import BatchAbortError, LedgerError
 
@@ -29,17 +29,15 @@ from coreclaw_async.errors import BatchAbortError, LedgerError
 def rerun(
     name: Name,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY]...", help="Which items; else all whose run failed.")
+        list[str] | None, typer.Argument(metavar="[KEY]...", help="Which items; by default all whose run failed.")
     ] = None,
     *,
     ledger: Ledger,
     account: Account = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """Plan items again that failed, were refused or taken out; the next batch run starts them, which costs money."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    """Plan failed, refused or cancelled items again; the next batch run starts them, which costs money."""
+    with open_batch(name, ledger, account) as batch:
         try:
             count = batch.rerun(keys or None)
         except KeyError as error:
@@ -53,13 +51,11 @@ def cancel(
     *,
     ledger: Ledger,
     account: Account = None,
-    abort: Annotated[bool, typer.Option("--abort", help="Abort the runs that go on, too.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Also abort running runs.")] = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """Take out what is planned; runs that go on are left alone unless --abort is given."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    """Remove planned items; running runs are left alone unless --abort is given."""
+    with open_batch(name, ledger, account) as batch:
         try:
             count = batch.cancel(abort=abort)
         except BatchAbortError as error:
@@ -70,40 +66,24 @@ def cancel(
                 runs = {key: run_id for key, run_id, _ in left}
                 print_json([{"batch": name, "cancelled": error.cancelled, "not_aborted": runs}])
             raise
-        asked = " The runs that went on were asked to stop; batch run tells how they end." if abort else ""
+        asked = " The running runs were asked to stop; batch run reports how they end." if abort else ""
         tell_result({"batch": name, "cancelled": count}, f"{count} items were taken out.{asked}", as_json=json)
 
 
 @guarded
-def pause(
-    name: Name,
-    *,
-    ledger: Ledger,
-    account: Account = None,
-    json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-) -> None:
-    """Have no process start runs of a batch until batch resume; those that go on are waited for."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+def pause(name: Name, *, ledger: Ledger, account: Account = None, json: AsJson = False) -> None:
+    """Stop all processes from starting runs of a batch until batch resume; running runs are still awaited."""
+    with open_batch(name, ledger, account) as batch:
         batch.pause()
         tell_result({"batch": name, "is_paused": True}, f"{name} is paused.", as_json=json)
 
 
 @guarded
-def resume(
-    name: Name,
-    *,
-    ledger: Ledger,
-    account: Account = None,
-    json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-) -> None:
-    """Have runs of a batch started again, wherever batch run is at work."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+def resume(name: Name, *, ledger: Ledger, account: Account = None, json: AsJson = False) -> None:
+    """Let every batch run that is at work start runs again."""
+    with open_batch(name, ledger, account) as batch:
         batch.resume()
-        tell_result({"batch": name, "is_paused": False}, f"{name} goes on.", as_json=json)
+        tell_result({"batch": name, "is_paused": False}, f"{name} is resumed.", as_json=json)
 
 
 @guarded
@@ -118,11 +98,9 @@ def resolve(
         bool, typer.Option("--resubmit", help="It has no run: start it. If that is wrong, it is paid for twice.")
     ] = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """Decide about an item of which nobody can tell whether it has a run; without an option, show its candidates."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account) as batch:
         try:
             item = batch.get(key)
         except KeyError as error:
@@ -144,7 +122,9 @@ def resolve(
 
 @guarded
 def prune(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which batches; else all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which batches; by default all.")
+    ] = None,
     *,
     ledger: Ledger,
     account: Account = None,
@@ -152,19 +132,17 @@ def prune(
         float, typer.Option(min=0, metavar="DAYS", help="Only batches that have been finished for longer.")
     ],
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
     Delete finished batches from a ledger, and print what was deleted; files of rows stay where they are.
 
-    A batch with items that are planned, open or held is never deleted. The ids of its runs stay known for two months,
-    so that none is taken for the run of a lost start. The same plan made again is paid for again.
+    A batch with planned, open or held items is never deleted. The ids of its runs are kept for two months, so that none
+    of them is mistaken for the run of a lost start. If the same plan is made again, it is paid for again.
     """
     for name in names or ():
         check_batch_exists(name, ledger)
     screen = Screen()
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         for name in names or existing(ledger):
             try:
                 with client.batch(name, ledger=ledger, account=account) as batch:
@@ -172,10 +150,10 @@ def prune(
             except LedgerError as error:
                 if names:
                     raise
-                screen.complain(f"Left alone: {name}: {error}")  # Another account's, as a rule.
+                screen.complain(f"Left alone: {name}: {error}")  # Usually because it belongs to another account.
                 continue
             if pruned is None:
-                screen.complain(f"Kept: {name}, which is not finished, or not for so long.")
+                screen.complain(f"Kept: {name}, which is not finished, or not for long enough.")
             elif json:
                 print_json([pruned])
             else:
@@ -186,16 +164,14 @@ def prune(
 @guarded
 def reset_foreign(
     name: Name,
-    worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, as it was planned.")],
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, spelled as in the plan.")],
     *,
     ledger: Ledger,
     account: Account = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """Forget that others were seen to start runs of a worker: batch run --exclusive settles lost starts again."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    """Forget that others started runs of a worker, so that batch run --exclusive settles lost starts again."""
+    with open_batch(name, ledger, account) as batch:
         try:
             batch.reset_foreign(worker)
         except KeyError:

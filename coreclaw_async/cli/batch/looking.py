@@ -1,4 +1,4 @@
-"""``batch report|items|rows|export``: where a batch stands, and what it has found; they start nothing."""
+"""``batch report|items|rows|export``: the state of a batch and its rows; these commands start nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from coreclaw_async.cli.batch.session import (
 from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing, tell_sums
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, RowFormat, Wide, check_writable, row_format_of
+from coreclaw_async.cli.options import AsJson, RowFormat, Wide, check_writable, row_format_of
 from coreclaw_async.cli.rows.formats import row_writer
 from coreclaw_async.models import Row
 
@@ -45,12 +45,10 @@ def report(
         typer.Option("--html", metavar="FILE", help="Write a page for a browser too, which needs no network."),
     ] = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """Say where a batch stands, what it has cost, and what a person must decide; sends nothing."""
+    """Show the state of a batch, its cost, and what a person must decide; sends nothing."""
     check_writable(html, option="--html")
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account) as batch:
         told = batch.report()
         screen = Screen()
         if html is not None:
@@ -84,11 +82,9 @@ def items(
     worker: OfWorker = None,
     wide: Wide = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """List the items of a batch in the order of the plan, with their runs and why they are not done; sends nothing."""
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    """List the items of a batch in the order of the plan, with their runs and errors; sends nothing."""
+    with open_batch(name, ledger, account) as batch:
         show_list(
             batch.items(state=state or None, worker_id=worker),
             [
@@ -115,11 +111,9 @@ def rows(
     state: States = None,
     worker: OfWorker = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
-    Print all rows that a batch has found, each with the key of its item, from the files of batch run or the service.
+    Print all rows of a batch, each with the key of its item, from the files of batch run or from the service.
 
     Lines of JSON, or one JSON array, with the members key and row; or CSV, whose first column is the key, with all
     columns of all rows.
@@ -127,7 +121,7 @@ def rows(
     check_writable(output)
     one_run = "coreclaw-async export RUN -o FILE, for one run"
     wanted = row_format_of(output, "jsonl" if json else format, instead=one_run)
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch:
+    with open_batch(name, ledger, account) as batch:
         count = _write_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
         if output != STDIO:
             Screen().complain(f"{output} ({count} rows)")
@@ -149,12 +143,12 @@ def _write_rows(rows: Iterable[tuple[str, Row]], path: Path, format: str) -> int
 
 
 def _is_missing_some(batch: Batch) -> bool:
-    """Say whose rows are not there, and return whether they may still come."""
+    """Report the items without rows, and return whether their rows may still come."""
     counts = batch.report().counts
     missing = {state: count for state, count in counts.items() if count and state is not BatchItemState.DONE}
     if missing:
         what = ", ".join(f"{count} {state.value}" for state, count in missing.items())
-        Screen().complain(f"Without the rows of items that are not done: {what}.")
+        Screen().complain(f"Not all rows are there. Items that are not done: {what}.")
     return any(state.is_open or state is BatchItemState.AMBIGUOUS for state in missing)
 
 
@@ -167,14 +161,12 @@ def export(
     inputs: Annotated[bool, typer.Option("--inputs", help="With what was planned for each item.")] = False,
     output: RowsFile = STDIO,
     json: AsJson = True,  # noqa: ARG001 - it prints nothing else
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """Print all that the ledger has of a batch, an item a line of JSON, with each run that it has had."""
+    """Print everything in the ledger about a batch: one item a line of JSON, with each of its runs."""
     check_writable(output)
     _check_ending(output)
     show: Callable[[str], str] = escaped if is_terminal(output) else str
-    with open_batch(name, ledger, account, api_key_file, base_url) as batch, whole_file(output) as file:
+    with open_batch(name, ledger, account) as batch, whole_file(output) as file:
         count = 0
         for record in batch.export(with_inputs=inputs):
             file.write(show(json_line(_exported(record, with_input=inputs))) + "\n")
@@ -185,11 +177,11 @@ def export(
 
 
 def _check_ending(path: Path) -> None:
-    """Refuse the ending of another format: lines of JSON in a file named rows.xlsx are opened by nothing."""
+    """Refuse the ending of another format, as no program opens lines of JSON in a file named rows.xlsx."""
     ending = path.suffix.lower().removeprefix(".")
     if ending in set(get_args(ExportFormat)) - {"jsonl", "json"}:
         raise typer.BadParameter(
-            f"--output: what is exported are lines of JSON, not {ending}: name it {path.with_suffix('.jsonl')}; "
+            f"--output: the export is lines of JSON, not {ending}: name the file {path.with_suffix('.jsonl')}; "
             "the rows as CSV: coreclaw-async batch rows"
         )
 

@@ -1,4 +1,4 @@
-"""A page about a batch for a browser: one file, without script, that fetches nothing."""
+"""A page about a batch for a browser: one file without scripts that loads nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MOST_ROWS = 60
 _MINUTE, _HOUR = 60.0, 3600.0
 _STATES: Mapping[BatchItemState, str] = {
     BatchItemState.DONE: "Its run succeeded.",
-    BatchItemState.SUBMITTED: "Its run goes on, or its rows are still to be read.",
-    BatchItemState.INTENT: "Its start is under way, or was lost on the way.",
-    BatchItemState.PLANNED: "It waits for its turn.",
+    BatchItemState.SUBMITTED: "Its run is still running, or its rows were not read yet.",
+    BatchItemState.INTENT: "Its start was sent, and no answer has arrived.",
+    BatchItemState.PLANNED: "It waits to be started.",
     BatchItemState.AMBIGUOUS: "It is held: a person must decide whether it has a run.",
     BatchItemState.FAILED: "Its run ended without success.",
     BatchItemState.REJECTED: "The service refused it; there is no run.",
@@ -61,13 +61,13 @@ def page_of(told: BatchReport, story: BatchStory, now: float) -> str:
         _section("Failed and refused items", _failures(told)),
         _section("Held items", _held(told)) if told.held else "",
         _section("Slowest items", _slowest(story)),
-        _section("Items that go on for longest", _oldest(story, now)) if story.oldest else "",
+        _section("Longest running items", _oldest(story, now)) if story.oldest else "",
         _section("Workers", _sums("Worker", told.by_worker, charts)),
         _section("Days (UTC)", _sums("Day", dict(sorted(told.by_day.items(), reverse=True)), charts)),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        # Whatever the texts of the service say, nothing is fetched and nothing runs.
+        # Nothing is fetched and nothing runs, whatever strings the service sends.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
@@ -94,7 +94,7 @@ def _summary(told: BatchReport) -> str:
     if told.is_paused:
         notes += '<p class="note">The batch is paused: nothing is started.</p>\n'
     if told.is_half_planned:
-        notes += '<p class="note">The last plan has not come to its end: items may be missing.</p>\n'
+        notes += '<p class="note">The last plan did not finish: items may be missing.</p>\n'
     return f'{notes}<dl class="facts">{cells}</dl>\n'
 
 
@@ -203,7 +203,7 @@ def _slowest(story: BatchStory) -> str:
 
 def _oldest(story: BatchStory, now: float) -> str:
     rows = [(_text(item.key), _lasted(max(now - since, 0)), _moment(since), _run(item)) for since, item in story.oldest]
-    return _table("Items that go on for longest", ("Key", "For", "Since", "Run"), rows, numbers=(1,), short=(2, 3))
+    return _table("Longest running items", ("Key", "For", "Since", "Run"), rows, numbers=(1,), short=(2, 3))
 
 
 def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
@@ -242,7 +242,7 @@ def _table(
     numbers: Sequence[int] = (),
     short: Sequence[int] = (),
 ) -> str:
-    """Return a table whose cells are HTML; *numbers* and *short* are columns that are set apart, or never broken."""
+    """Return a table of HTML cells. Columns in *numbers* are right-aligned, and those in *short* are never wrapped."""
 
     def kind(column: int) -> str:
         names = [name for name, columns in (("number", numbers), ("short", short)) if column in columns]
@@ -266,7 +266,7 @@ def _section(title: str, content: str) -> str:
 
 
 def _text(text: str, most: int = _MOST_LETTERS) -> str:
-    """Return a text of anybody's as HTML, cut where it is very long, and without what controls a screen."""
+    """Return any string as HTML without control characters, cut if it is very long."""
     return escape(_cut(text, most))
 
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, which a browser stretches to any width; all words stand in HTML beside them."""
+"""Charts as inline SVG, which a browser stretches to any width; their text is in HTML beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Part:
         name: What it is.
         amount: How much.
         colour: The name of its colour.
-        words: How much, as people read it.
+        words: The amount as text.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Line:
 
 
 class ChartIds:
-    """Gives each chart of a page ids of its own."""
+    """Makes the charts of a page, each with unique ids."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
 
     def figure(self, title: str, description: str, height: float, shapes: str) -> str:
-        """Return a chart with the name by which a screen reader tells it."""
+        """Return a chart with a title and a description for screen readers."""
         name = f"chart{next(self._numbers)}"
         return (
             f'<svg role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {_WIDTH:g} {height:g}" '
@@ -65,7 +65,7 @@ class ChartIds:
         )
 
     def stacked_bar(self, title: str, parts: Sequence[Part]) -> str:
-        """Return a bar of *parts*, none of which is too small to be seen."""
+        """Return a bar of *parts*, each wide enough to be seen."""
         present = [part for part in parts if part.amount > 0]
         described = ", ".join(f"{part.name}: {part.words}" for part in present) or "nothing"
         return self.figure(title, described, _BAR_HEIGHT, "".join(_segments(present)))

@@ -1,8 +1,8 @@
-"""How the page about a batch looks: light and dark, from 400 pixels on, each colour with its part of a name."""
+"""The style of the page about a batch: light and dark, for widths from 400 pixels on."""
 
 from __future__ import annotations
 
-# The colours can be told apart by people who see red and green alike; words stand beside them all the same.
+# Colour-blind people can tell these colours apart; there is text beside them anyway.
 STYLE = """
 :root {
   --back: #ffffff; --front: #1c2024; --faint: #5b6570; --line: #d5dae0; --soft: #f3f5f7;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, TextIO, TypeAlias
 
 import typer
 
@@ -15,8 +15,31 @@ from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch.specs import FORMATS, SpecReader
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile, standard_input
+from coreclaw_async.cli.options import AsJson, standard_input
 from coreclaw_async.cli.session import open_client
+
+Input: TypeAlias = Annotated[
+    Path, typer.Option("--input", "-i", metavar="FILE|-", help="A spec a line: JSON objects, or CSV with a header.")
+]
+Format: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        autocompletion=lambda: list(FORMATS),
+        help="jsonl or csv; else the ending of the file.",
+    ),
+]
+KeyFrom: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="The member of the input that is the key of specs without one.")
+]
+Retries: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, help="Runs that may follow a failed one, each paid for, of specs without retries."),
+]
+RunTimeout: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="When a run is aborted, of specs without run_timeout.")
+]
 
 
 @guarded
@@ -25,40 +48,21 @@ def plan(
     *,
     ledger: Ledger,
     account: Account = None,
-    input: Annotated[
-        Path, typer.Option("--input", "-i", metavar="FILE|-", help="A spec a line: JSON objects, or CSV with a header.")
-    ],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            autocompletion=lambda: list(FORMATS),
-            help="jsonl or csv; else the ending of the file.",
-        ),
-    ] = None,
+    input: Input,
+    format: Format = None,
     worker: Annotated[str | None, typer.Option(metavar="WORKER", help="The worker of specs without worker_id.")] = None,
-    key_from: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="The member of the input that is the key of specs without one.")
-    ] = None,
-    retries: Annotated[
-        int | None,
-        typer.Option(min=0, help="Runs that may follow a failed one, each paid for, of specs without retries."),
-    ] = None,
-    run_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="When a run is aborted, of specs without run_timeout.")
-    ] = None,
+    key_from: KeyFrom = None,
+    retries: Retries = None,
+    run_timeout: RunTimeout = None,
     priority: Annotated[int | None, typer.Option(help="The higher, the sooner: of specs without priority.")] = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
-    Add items to a batch, which may be new, and print how many were not there yet; nothing is started or sent.
+    Add items to a batch, which may be new, and print how many are new; nothing is started or sent.
 
-    A line of JSON has the members key, worker_id, input, system, version, retries, run_timeout and priority. In CSV,
-    columns of these names are read alike (input and system as JSON), and each other column is a member of the input:
-    a text, or JSON where its name ends with ":json". Empty cells are left out.
+    A line of JSON has the members key, worker_id, input, system, version, retries, run_timeout and priority. CSV has
+    columns with the same names (input and system hold JSON), and each other column is a member of the input: a string,
+    or JSON if the name ends with ":json". Empty cells are left out.
     """
     given = {"worker_id": worker, "retries": retries, "run_timeout": run_timeout, "priority": priority}
     reader = SpecReader(
@@ -68,7 +72,7 @@ def plan(
     names = names_in(ledger)
     with (
         _lines_of(input) as lines,
-        open_client(api_key_file, base_url) as client,
+        open_client() as client,
         client.batch(name, ledger=ledger, account=account) as batch,
     ):
         if names is None or name not in names:
@@ -90,7 +94,7 @@ def _format_of(path: Path, given: str | None) -> str:
 
 @contextmanager
 def _lines_of(path: Path) -> Generator[TextIO]:
-    """Open what is planned; its line ends are left to who reads it."""
+    """Open the plan; the reader handles its line ends."""
     try:
         file = nullcontext(standard_input()) if path == STDIO else path.open(encoding="utf-8-sig", newline="")
     except OSError as error:

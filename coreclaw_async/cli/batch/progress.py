@@ -1,4 +1,4 @@
-"""A live line about a batch at work: how many items are where, what was spent, and how fast it goes."""
+"""A live line about a working batch: items in each state, money spent, and speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
 
 _MINUTE = 60.0
-_LOOK_SECONDS = 3.0
 _JOIN_SECONDS = 1.0
 _BAR_WIDTH = 10
 _ELAPSED_WIDTH = 8
@@ -27,12 +26,9 @@ _GAPS = 2
 
 class BatchProgress(Bar):
     """
-    A bar for items, fed by the events of this process, and by a look into the ledger every three seconds.
+    A bar for items, updated by the events of this process and every three seconds from the ledger.
 
-    The ledger tells what other processes do, what was spent, and whether the batch is paused.
-
-    Args:
-        screen: Where it is shown.
+    The ledger knows what other processes do, what was spent, and whether the batch is paused.
     """
 
     def __init__(self, screen: Screen) -> None:
@@ -52,13 +48,13 @@ class BatchProgress(Bar):
         self._is_over = threading.Event()
 
     @contextmanager
-    def following(self, read: Callable[[], BatchReport]) -> Generator[None]:
-        """Show where the batch stands while the block runs, as *read* and the events tell."""
+    def following(self, read: Callable[[], BatchReport], *, every: float = 3.0) -> Generator[None]:
+        """Show the state of the batch while the block runs, and read its ledger *every* so many seconds."""
         if self._bar.disable:
             yield
             return
         self._take(read())
-        looks = threading.Thread(target=self._look, args=(read,), daemon=True)
+        looks = threading.Thread(target=self._look, args=(read, every), daemon=True)
         looks.start()
         try:
             with self:
@@ -78,11 +74,11 @@ class BatchProgress(Bar):
             self._started.append(time.monotonic())
         self._show()
 
-    def _look(self, read: Callable[[], BatchReport]) -> None:
-        while not self._is_over.wait(_LOOK_SECONDS):
+    def _look(self, read: Callable[[], BatchReport], every: float) -> None:
+        while not self._is_over.wait(every):
             try:
                 self._take(read())
-            except (CoreClawError, RuntimeError):  # Whoever works with the ledger tells what is wrong with it.
+            except (CoreClawError, RuntimeError):  # The batch itself reports what is wrong with its ledger.
                 continue
 
     def _take(self, report: BatchReport) -> None:
@@ -103,7 +99,7 @@ class BatchProgress(Bar):
         )
 
     def _parts(self, report: BatchReport) -> list[str]:
-        """Return what there is to say, the most important first."""
+        """Return the parts of the line, the most important first."""
         counts = self._counts
         failed = counts[BatchItemState.FAILED] + counts[BatchItemState.REJECTED]
         held = counts[BatchItemState.AMBIGUOUS]
@@ -123,7 +119,7 @@ class BatchProgress(Bar):
 
 
 def _fitting(parts: Sequence[str], room: int) -> str:
-    """Return as many of *parts* as there is *room* for: a line that is too long would push the bar and the time out."""
+    """Return as many of *parts* as fit into *room*, as a longer line would push out the bar and the time."""
     shown = parts[0]
     for part in parts[1:]:
         if len(shown) + len(", ") + len(part) > room:

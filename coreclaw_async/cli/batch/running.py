@@ -1,12 +1,12 @@
-"""``batch run``: work on a batch until nothing is left to do, and say what is."""
+"""``batch run``: work on a batch until nothing is left to do, and report what is left."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import attrs
 import typer
@@ -22,7 +22,7 @@ from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_comman
 from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, BaseUrl, KeyFile
+from coreclaw_async.cli.options import AsJson, amount_of
 from coreclaw_async.cli.outage_news import current_news
 from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerError
@@ -31,15 +31,8 @@ from coreclaw_async.events import Event
 _MOST_SHOWN = 100
 
 
-def _amount(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is no amount of money") from None
-
-
 def _settle_times(text: str) -> SettleTimes:
-    """Return the times that are named; the others stay as they are."""
+    """Return the given times; the others keep their defaults."""
     names = list(attrs.fields_dict(SettleTimes))
     times: dict[str, float] = {}
     for part in text.split(","):
@@ -59,7 +52,7 @@ def _settle_times(text: str) -> SettleTimes:
 @attrs.frozen
 class _Stop:
     """
-    What has ended the work before all was done.
+    Why the work ended before everything was done.
 
     Attributes:
         code: The exit code.
@@ -72,52 +65,59 @@ class _Stop:
     reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
+Output: TypeAlias = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="A file of rows for each run.")
+]
+Width: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Starts of one worker under way at once; above 1 only with callbacks.")
+]
+MaxSpend: TypeAlias = Annotated[
+    Decimal | None,
+    typer.Option(parser=amount_of, metavar="AMOUNT", help="US dollars that the batch may cost; kept in the ledger."),
+]
+Patience: TypeAlias = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="How long to keep trying while the service cannot be used.")
+]
+Exclusive: TypeAlias = Annotated[
+    bool,
+    typer.Option("--exclusive", help="Nobody else starts runs of these workers, so lost starts can be settled."),
+]
+OnAmbiguousOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="hold|fail|resubmit", help="What to do with an item that may have a run; resubmit may pay twice."
+    ),
+]
+SettleTimesOption: TypeAlias = Annotated[
+    SettleTimes | None,
+    typer.Option(
+        parser=_settle_times,
+        metavar="NAME=SECONDS,...",
+        help=f"When a lost start counts as settled: {', '.join(attrs.fields_dict(SettleTimes))}.",
+    ),
+]
+
+
 @guarded
 def run(
     name: Name,
     *,
     ledger: Ledger,
     account: Account = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="A file of rows for each run.")
-    ] = None,
-    max_in_flight: Annotated[int | None, typer.Option(min=1, help="Most runs that go on at once.")] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Starts of one worker under way at once; above 1 only with callbacks.")
-    ] = None,
-    max_spend: Annotated[
-        Decimal | None,
-        typer.Option(parser=_amount, metavar="AMOUNT", help="US dollars that the batch may cost, kept in the ledger."),
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to go on while the service cannot be used.")
-    ] = 1800.0,
-    exclusive: Annotated[
-        bool,
-        typer.Option("--exclusive", help="Nobody else starts runs of these workers, so lost starts can be settled."),
-    ] = False,
-    on_ambiguous: Annotated[
-        str,
-        typer.Option(
-            metavar="hold|fail|resubmit", help="What becomes of an item that may have a run; resubmit may pay twice."
-        ),
-    ] = "hold",
-    settle_times: Annotated[
-        SettleTimes | None,
-        typer.Option(
-            parser=_settle_times,
-            metavar="NAME=SECONDS,...",
-            help=f"When a lost start counts as settled: {', '.join(attrs.fields_dict(SettleTimes))}.",
-        ),
-    ] = None,
+    output: Output = None,
+    max_in_flight: Annotated[int | None, typer.Option(min=1, help="Most runs at the same time.")] = None,
+    width: Width = None,
+    max_spend: MaxSpend = None,
+    patience: Patience = 1800.0,
+    exclusive: Exclusive = False,
+    on_ambiguous: OnAmbiguousOption = "hold",
+    settle_times: SettleTimesOption = None,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
-    Start what is planned, wait for all of it, and go on where an earlier process has stopped.
+    Start all planned items, wait for their runs, and continue where an earlier process stopped.
 
-    With --json, an outcome a line, and a last object without a key where the exit code is not 0.
+    With --json, prints one outcome a line; if the exit code is not 0, a last object without a key says why.
     """
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"--output: {output} is no folder")
@@ -130,7 +130,7 @@ def run(
         news.note(event)
 
     with (
-        open_client(api_key_file, base_url) as client,
+        open_client() as client,
         client.with_options(on_event=note).batch(
             name,
             ledger=ledger,
@@ -145,7 +145,7 @@ def run(
         outcomes = batch.run(max_in_flight=max_in_flight, output=output, width=width)
         if batch.report().is_paused:
             screen.complain(f"Paused: nothing is started until {batch_command('resume', name, ledger)}.")
-        current().has_paid = True  # Or soon will have; of which runs, the ledger tells.
+        current().has_paid = True  # Or soon will have; the ledger knows for which runs.
         stop = _work(batch, outcomes, progress, as_json=json)
         code = _tell_end(screen, batch, stop, ledger, as_json=json)
     if code:
@@ -153,38 +153,38 @@ def run(
 
 
 def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchProgress, *, as_json: bool) -> _Stop | None:
-    """Work until nothing is left to do; return what has ended it before, or None."""
+    """Work until nothing is left to do; return why it ended earlier, or None."""
     try:
         with progress.following(batch.report):
             for outcome in outcomes:
                 if as_json:
                     print_json([outcome])
     except KeyboardInterrupt as interrupt:
-        return _Stop(exit_code(interrupt), "Interrupted. Runs that were started go on and cost what they cost.")
+        return _Stop(exit_code(interrupt), "Interrupted. Runs that were started are still running and cost money.")
     except BatchIncompleteError as error:
         return _Stop(ExitCode.INCOMPLETE, str(error), error.reasons)
-    except LedgerError as error:  # Not a mistake of the caller's any more: runs may have been started.
+    except LedgerError as error:  # No usage error any more: runs may have been started.
         return _Stop(ExitCode.INCOMPLETE, str(error))
     except CoreClawError as error:
         code = exit_code_of(error)
         return _Stop(ExitCode.SERVICE if code is ExitCode.USAGE else code, str(error))
     except OSError as error:
-        return _Stop(ExitCode.NOT_WRITTEN, f"What the runs have found could not be written: {error}")
+        return _Stop(ExitCode.NOT_WRITTEN, f"The rows of the runs could not be written: {error}")
     return None
 
 
 def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, ledger: str, *, as_json: bool) -> int:
-    """Say where the batch stands and why it has ended, and return the exit code."""
+    """Report the state of the batch and why the work ended; return the exit code."""
     try:
         told = batch.report()
         left = _runs_left(batch)
-    except CoreClawError as error:  # The ledger is what has failed.
+    except CoreClawError as error:  # The ledger has failed.
         told, left = None, {}
         stop = stop or _Stop(ExitCode.INCOMPLETE, str(error))
     code = _code_of(told, stop)
     if told is not None:
         if not as_json:
-            with contextlib.suppress(OSError):  # The end of the command looks at the stream.
+            with contextlib.suppress(OSError):  # The end of the command checks the stream.
                 tell_standing(screen, told, ledger)
         tell_failures(screen, told, ledger)
         tell_held(screen, told, ledger)
@@ -192,20 +192,20 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, ledger: str, *, 
         for key, why in stop.reasons.items():
             screen.complain(f"Open: {key}: {why}")
         for key, run_id in left.items():
-            screen.complain(f"Open: {key}: run {run_id} goes on, or its rows are still to be read.")
+            screen.complain(f"Open: {key}: run {run_id} is still running, or its rows were not read yet.")
         screen.complain(stop.why)
     if stop is not None:
-        screen.complain("  the same command goes on with them, and starts nothing twice")
+        screen.complain("  to continue, run the same command again: it starts nothing twice")
     elif told is not None and told.result_count:
         screen.hint("the rows", batch_command("rows", told.name, ledger, "-o rows.csv"))
     if as_json and code:
-        with contextlib.suppress(OSError):  # All of it is on standard error too.
+        with contextlib.suppress(OSError):  # Standard error has all of it too.
             print_json([_summary(batch.name, code, told, stop, left)])
     return code
 
 
 def _runs_left(batch: Batch) -> dict[str, str]:
-    """Return the runs that may go on, by key."""
+    """Return the runs that may still be running, by key."""
     items = batch.items(state=BatchItemState.SUBMITTED)
     return {item.key: item.run_id or "" for _, item in zip(range(_MOST_SHOWN), items, strict=False)}
 
@@ -213,7 +213,7 @@ def _runs_left(batch: Batch) -> dict[str, str]:
 def _code_of(told: BatchReport | None, stop: _Stop | None) -> int:
     if stop is not None:
         return stop.code
-    assert told is not None, "what kept it from being read has stopped it"
+    assert told is not None, "there is a stop where it could not be read"
     counts = told.counts
     if not told.is_finished or counts[BatchItemState.AMBIGUOUS] or told.is_half_planned:
         return ExitCode.INCOMPLETE

@@ -1,4 +1,4 @@
-"""What the commands of a batch have in common: its options, its ledger that must be there, and how they end."""
+"""What the commands about batches share: their options, and opening a batch that exists."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Ledger: TypeAlias = Annotated[
 Account: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="What you call the account, so that another key of it goes on; else its key tells."
+        metavar="NAME", help="Your name for the account, so that its other keys can continue; by default its key tells."
     ),
 ]
 States: TypeAlias = Annotated[
     list[BatchItemState] | None, typer.Option("--state", help="Only items in this state; may be given several times.")
 ]
 OfWorker: TypeAlias = Annotated[
-    str | None, typer.Option("--worker", metavar="WORKER", help="Only items of this worker, as it was planned.")
+    str | None, typer.Option("--worker", metavar="WORKER", help="Only items of this worker, spelled as in the plan.")
 ]
 RowsFile: TypeAlias = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
@@ -51,19 +51,19 @@ RowsFile: TypeAlias = Annotated[
 
 def names_in(ledger: str) -> Sequence[str] | None:
     """
-    Return the batches of a ledger, or None where there is none; nothing is made.
+    Return the batches of a ledger, or None if there is no ledger; none is made.
 
     Raises:
-        typer.BadParameter: It would be gone with the command.
+        typer.BadParameter: The ledger is in memory.
     """
     if ledger == MEMORY:
-        raise typer.BadParameter("--ledger: what is in memory is gone when the command ends; name a file")
+        raise typer.BadParameter("--ledger: a ledger in memory is lost when the command ends; name a file")
     return anyio.run(batches_in, ledger)
 
 
 def check_batch_exists(name: str, ledger: str) -> None:
     """
-    Refuse a batch that is not there, before anything is made: its name, or the ledger's, was mistyped.
+    Refuse a batch that does not exist before anything is made, as a name may be mistyped.
 
     Raises:
         typer.BadParameter: There is no such batch.
@@ -90,27 +90,25 @@ def existing(ledger: str) -> Sequence[str]:
 
 
 def batch_command(words: str, name: str, ledger: str, *options: str) -> str:
-    """Return a command for this batch as it can be typed; the ledger is left out where the environment names it."""
+    """Return a command for this batch to paste; the ledger is left out if the environment names it."""
     shown = shown_ledger(ledger)
     if os.environ.get(_LEDGER_VARIABLE) == ledger:
         named: list[str] = []
     else:
-        named = ["--ledger", shlex.quote(shown) if shown == ledger else "..."]  # Without a password it is another one.
+        named = ["--ledger", shlex.quote(shown) if shown == ledger else "..."]  # It has a password, which is not shown.
     return " ".join(["coreclaw-async batch", words, shlex.quote(name), *named, *options])
 
 
 @contextmanager
-def open_batch(
-    name: str, ledger: str, account: str | None, key_file: Path | None, base_url: str | None
-) -> Generator[Batch]:
-    """Open a batch that is there."""
+def open_batch(name: str, ledger: str, account: str | None) -> Generator[Batch]:
+    """Open a batch that exists."""
     check_batch_exists(name, ledger)
-    with open_client(key_file, base_url) as client, client.batch(name, ledger=ledger, account=account) as batch:
+    with open_client() as client, client.batch(name, ledger=ledger, account=account) as batch:
         yield batch
 
 
 def tell_result(result: dict[str, Any], words: str, *, as_json: bool) -> None:
-    """Say what a command has done."""
+    """Print the result of a command."""
     if as_json:
         print_json([result])
     else:

@@ -1,4 +1,4 @@
-"""What ``batch plan`` reads: a spec a line, as JSON or as a row of CSV."""
+"""The input of ``batch plan``: one spec a line, as JSON or as a row of CSV."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _json_of(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-# How the cells of columns are read that are members of the spec; all others are members of the input.
+# The columns that are members of the spec, and how their cells are read; other columns are members of the input.
 _CELLS: Mapping[str, Callable[[str], Any]] = {
     "key": str,
     "worker_id": str,
@@ -43,8 +43,8 @@ class SpecReader:
     Reads specs.
 
     Attributes:
-        defaults: Members of the specs that do not have them.
-        key_from: The member of the input that is the key of a spec without one; or None.
+        defaults: Members of specs that lack them.
+        key_from: The member of the input that is the key of a spec without a key, or None.
     """
 
     defaults: Mapping[str, Any]
@@ -55,7 +55,7 @@ class SpecReader:
         Yield a spec for each line that is not blank.
 
         Raises:
-            typer.BadParameter: A line holds none; the message names it.
+            typer.BadParameter: A line is no spec; the message has its number.
         """
         for number, members in (_csv_rows if format == "csv" else _json_lines)(lines):
             try:
@@ -77,7 +77,7 @@ class SpecReader:
 def _key_of(given: object, name: str) -> str:
     value = cast("Mapping[str, Any]", given).get(name) if isinstance(given, Mapping) else None
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise ValueError(f"its input has no text or whole number {name!r} that could be its key")
+        raise ValueError(f"its input has no string or whole number {name!r} that could be its key")
     return str(value)
 
 
@@ -120,7 +120,7 @@ def _names_of(cells: list[str]) -> list[str]:
 
 
 def _members_of(names: list[str], cells: list[str]) -> Mapping[str, Any]:
-    """Return the members of a spec; what is empty is left out."""
+    """Return the members of a spec; empty cells are left out."""
     if len(cells) != len(names):
         raise ValueError(f"it has {len(cells)} cells, and the first line names {len(names)} columns")
     members: dict[str, Any] = {}

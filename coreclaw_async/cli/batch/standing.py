@@ -1,4 +1,4 @@
-"""Where a batch stands, in words and tables."""
+"""The state of a batch as text and tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
 
 
 def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
-    """Print how many items are where, and a line of sums."""
+    """Print how many items are in each state, and the totals."""
     counts = [(state.value, count) for state, count in told.counts.items() if count]
     if counts:
         say_table(screen, counts, _STATE_COLUMNS)
@@ -20,11 +20,11 @@ def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
     if told.is_paused:
         screen.complain(f"Paused: nothing is started until {batch_command('resume', told.name, ledger)}.")
     if told.is_half_planned:
-        screen.complain("The last plan has not come to its end, so items may be missing: plan it again.")
+        screen.complain("The last plan did not finish, so items may be missing: plan it again.")
 
 
 def tell_sums(screen: Screen, told: BatchReport) -> None:
-    """Print what the runs of each worker and of each of the last days have come to."""
+    """Print the totals of each worker and of each of the last days."""
     days = dict(list(told.by_day.items())[-_MOST_DAYS:])
     for name, sums in (("worker", told.by_worker), ("day", days)):
         if sums:
@@ -50,14 +50,14 @@ _SUM_COLUMNS = [
 
 
 def spent(told: BatchReport) -> str:
-    """Return what was spent, of which budget."""
+    """Return the cost and the budget as text."""
     budget = "" if told.max_spend is None else f" of {money(told.max_spend)}"
-    unknown = f", and what {told.unknown_costs} runs cost is unknown" if told.unknown_costs else ""
+    unknown = f", and {told.unknown_costs} runs have an unknown cost" if told.unknown_costs else ""
     return f"{money(told.cost)}{budget}{unknown}"
 
 
 def tell_failures(screen: Screen, told: BatchReport, ledger: str) -> None:
-    """Print why items have failed or were refused."""
+    """Print why items failed or were refused."""
     for item in told.failures:
         screen.complain(f"{_WORDS[item.state]}: {item.key}: {item.error or 'for an unknown reason'}")
     count = sum(told.counts[state] for state in _WORDS)
@@ -66,7 +66,7 @@ def tell_failures(screen: Screen, told: BatchReport, ledger: str) -> None:
 
 
 def tell_held(screen: Screen, told: BatchReport, ledger: str) -> None:
-    """Print what a person must decide on, and how."""
+    """Print the items that a person must decide on, and how."""
     for item in told.held:
         candidates = " or ".join(item.candidates)
         screen.complain(f"Held: {item.key}, which may be run {candidates}, or none.")
@@ -74,7 +74,7 @@ def tell_held(screen: Screen, told: BatchReport, ledger: str) -> None:
     _tell_more(screen, told.counts[BatchItemState.AMBIGUOUS] - len(told.held), more)
     if told.held:
         screen.complain(f"  to decide:  {batch_command('resolve', told.name, ledger, 'KEY --adopt RUN')}")
-        screen.complain("              or --resubmit, which pays again if it has a run")
+        screen.complain("              or --resubmit, which pays twice if it already has a run")
 
 
 def _tell_more(screen: Screen, count: int, command: str) -> None:

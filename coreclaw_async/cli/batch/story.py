@@ -1,4 +1,4 @@
-"""How a batch went over time, read item by item: when items ended, and which took longest. No output."""
+"""The course of a batch over time, read item by item: when items ended, and which took longest."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MOST_SLOW = 10
 @attrs.frozen
 class Point:
     """
-    Where a batch stood at a moment.
+    The state of a batch at a time.
 
     Attributes:
-        at: The moment, in Unix seconds.
+        at: The time in Unix seconds.
         started: Items whose runs had started.
         done: Items that were done.
         failed: Items that had failed.
-        cost: What the runs that had ended had cost, the last one of each item, in US dollars.
+        cost: The cost of the ended runs in US dollars, counting the last run of each item.
     """
 
     at: float
@@ -39,11 +39,11 @@ class Point:
 @attrs.define
 class BatchStory:
     """
-    How a batch went.
+    The course of a batch.
 
     Attributes:
         slowest: The items that took longest from start to end, with their seconds, slowest first.
-        oldest: The items whose runs have gone on for longest, with the moments of their starts, oldest first.
+        oldest: The items whose runs have been running longest, with the times of their starts, oldest first.
     """
 
     slowest: Sequence[tuple[float, BatchItem]] = ()
@@ -55,7 +55,7 @@ class BatchStory:
 
     @classmethod
     def of(cls, items: Iterable[BatchItem]) -> BatchStory:
-        """Return the story of *items*, of which only the times are kept."""
+        """Return the story of *items*; of most items only the times are kept."""
         story = cls()
         slow: list[tuple[float, int, BatchItem]] = []
         going: list[tuple[float, int, BatchItem]] = []
@@ -88,7 +88,7 @@ class BatchStory:
         self._costs.sort()
 
     def points(self) -> list[Point]:
-        """Return where the batch stood from its first start to its last end; nothing where too little is known."""
+        """Return states from the first start to the last end; none if too little is known."""
         moments = [*self._started[:1], *self._done[:1], *self._done[-1:], *self._failed[:1], *self._failed[-1:]]
         moments += self._started[-1:]
         if not moments or min(moments) == max(moments):

@@ -2,68 +2,74 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, TypeAlias, cast, get_args
 
 import anyio
 import typer
 
 from coreclaw_async._operations.exports import ExportFormat
-from coreclaw_async._wire.request import build_body, check_worker_id
+from coreclaw_async._wire.request import check_worker_id
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.demo.scenes import emulated_scene, live_scene
 from coreclaw_async.cli.demo.tour import Scene, Tour
 from coreclaw_async.cli.failures import ExitCode, tell_error
+from coreclaw_async.cli.options import read_input
 from coreclaw_async.errors import CoreClawError
 
 _DEFAULT_ROWS = 250
 _DEFAULT_TIMEOUT = 900
 
 
+RowsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, max=10_000, show_default=str(_DEFAULT_ROWS), help="Rows that the emulated run produces."),
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        dir_okay=False,
+        show_default="a CSV file in a temporary folder",
+        help=f"Where to write the rows; the ending is one of {', '.join(get_args(ExportFormat))}.",
+    ),
+]
+Live: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORKER",
+        help="Run this worker of the real service instead. This costs money, and takes the key from "
+        "CORECLAW_API_KEY and the address from CORECLAW_BASE_URL.",
+    ),
+]
+Input: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--input", "-i", metavar="FILE", exists=True, dir_okay=False, help="The live worker's input, a JSON object."
+    ),
+]
+Timeout: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        show_default=str(_DEFAULT_TIMEOUT),
+        help="How long to wait for the live run, which is not stopped after that.",
+    ),
+]
+
+
 def demo(
     *,
-    rows: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, show_default=str(_DEFAULT_ROWS), help="Rows that the emulated run produces."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            dir_okay=False,
-            show_default="a CSV file in a temporary folder",
-            help=f"Where to write the rows; the ending is one of {', '.join(get_args(ExportFormat))}.",
-        ),
-    ] = None,
-    live: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WORKER",
-            help="Run this worker of the real service instead. This costs money, and takes the key from "
-            "CORECLAW_API_KEY and the address from CORECLAW_BASE_URL.",
-        ),
-    ] = None,
-    input: Annotated[
-        Path | None,
-        typer.Option(
-            "--input", "-i", metavar="FILE", exists=True, dir_okay=False, help="The live worker's input, a JSON object."
-        ),
-    ] = None,
-    timeout: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="SECONDS",
-            show_default=str(_DEFAULT_TIMEOUT),
-            help="How long to wait for the live run, which goes on after that.",
-        ),
-    ] = None,
+    rows: RowsOption = None,
+    output: Output = None,
+    live: Live = None,
+    input: Input = None,
+    timeout: Timeout = None,
 ) -> None:
     """
     Show one run from start to file: store, start, progress, pages of rows, export, cost.
@@ -75,7 +81,7 @@ def demo(
     if live is None or input is None:
         opened = emulated_scene(_DEFAULT_ROWS if rows is None else rows)
     else:
-        opened = live_scene(live, _read_input(input), _DEFAULT_TIMEOUT if timeout is None else timeout)
+        opened = live_scene(live, read_input(str(input)), _DEFAULT_TIMEOUT if timeout is None else timeout)
     screen = Screen()
     try:
         raise typer.Exit(anyio.run(_play, screen, opened, output, format))
@@ -121,7 +127,7 @@ def _check_together(*, rows: int | None, live: str | None, input: Path | None, t
 
 
 def _format_of(output: Path | None) -> ExportFormat:
-    """Return the format that the ending names; what cannot be written is refused before anything costs money."""
+    """Return the format that the ending names; refuse a file that cannot be written, before anything costs money."""
     if output is None:
         return "csv"
     ending = output.suffix.lower().removeprefix(".")
@@ -130,14 +136,3 @@ def _format_of(output: Path | None) -> ExportFormat:
     if not output.parent.is_dir():
         raise typer.BadParameter(f"--output: there is no folder {output.parent}")
     return cast("ExportFormat", ending)
-
-
-def _read_input(path: Path) -> Mapping[str, Any]:
-    try:
-        given = json.loads(path.read_text(encoding="utf-8-sig"))
-        build_body(input=given)
-    except (OSError, ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"--input: {path} is not JSON that can be sent: {error}") from None
-    if not isinstance(given, dict):
-        raise typer.BadParameter(f"--input: {path} must hold a JSON object")
-    return cast("dict[str, Any]", given)

@@ -1,4 +1,4 @@
-"""Where a demo takes place: against an emulator of its own, or against the service."""
+"""The two scenes of a demo: an emulator on this machine, or the service."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def live_scene(worker_id: str, given: Mapping[str, Any], timeout: int) -> Genera
         input=given,
         timeout=timeout,
         left_run=(
-            "Run {run_id} goes on and costs what it costs: client.runs.wait('{run_id}') follows it, "
+            "Run {run_id} is still running and costs money: client.runs.wait('{run_id}') follows it, "
             "client.runs.abort('{run_id}') stops it."
         ),
         next_step="To read the rows again, for example in python -m asyncio:",

@@ -26,18 +26,18 @@ _ROW_LINES = 5
 @attrs.frozen(kw_only=True)
 class Scene:
     """
-    Where a demo takes place, and what is said there.
+    Where a demo takes place, and its texts.
 
     Attributes:
-        client: The client that does everything; closed at the end.
+        client: The client, which is closed at the end.
         opening: The first line.
         worker_id: The worker to run; None for the first of the store.
         input: Its input; None for the defaults of its schema.
-        total_rows: Rows to expect, or None when nobody knows.
+        total_rows: The expected number of rows, or None.
         timeout: Seconds to wait for the run, or None.
-        left_run: What becomes of a run that is left alone; may name ``{run_id}``.
+        left_run: What happens to a run that has not ended; may have ``{run_id}``.
         next_step: What the code at the end is for.
-        next_code: Lines of code; may name ``{worker_id}``, ``{input}`` and ``{run_id}``.
+        next_code: Lines of code; may have ``{worker_id}``, ``{input}`` and ``{run_id}``.
     """
 
     client: AsyncCoreClaw
@@ -61,14 +61,14 @@ class Tour:
         screen: Where it is shown.
         output: The file to write, or None for one in a new temporary folder.
         format: Its format.
-        going_run: The run that was started and not seen to end.
+        open_run: The run that was started and has not been seen to end.
     """
 
     scene: Scene
     screen: Screen
     output: Path | None
     format: ExportFormat
-    going_run: str | None = attrs.field(default=None, init=False)
+    open_run: str | None = attrs.field(default=None, init=False)
 
     async def take(self) -> None:
         """Go through all steps."""
@@ -94,12 +94,12 @@ class Tour:
         )
 
     def tell_left_run(self) -> None:
-        """Say what becomes of a run that was started and not seen to end."""
-        if self.going_run is not None:
-            self.screen.complain(self.scene.left_run.format(run_id=self.going_run))
+        """Report the run that was started and has not been seen to end."""
+        if self.open_run is not None:
+            self.screen.complain(self.scene.left_run.format(run_id=self.open_run))
 
     async def _choose(self) -> tuple[str, Mapping[str, Any]]:
-        """Look into the store, and return the worker to run and its input."""
+        """Show the store, and return the worker to run and its input."""
         client, screen = self.scene.client, self.screen
         store = await client.store.list_page(limit=_STORE_LINES)
         names = [worker.path or worker.worker_id for worker in store.items]
@@ -115,10 +115,10 @@ class Tour:
         return worker_id, given
 
     async def _run(self, worker_id: str, given: Mapping[str, Any]) -> Run:
-        """Start a run and return it as it ended."""
+        """Start a run and return it at its end."""
         client, screen = self.scene.client, self.screen
         started = await client.workers.start_run(worker_id, given)
-        self.going_run = started.run_id
+        self.open_run = started.run_id
         screen.say(f"{started.run_id} started", label="Run")
         with RowProgress(screen, "started", total=self.scene.total_rows) as progress:
             try:
@@ -128,10 +128,10 @@ class Tour:
                     on_update=lambda now: progress.show(str(now.status or ""), now.result_count or 0),
                 )
             except (RunFailedError, RunAbortedError):
-                self.going_run = None
+                self.open_run = None
                 raise
             progress.end(str(run.status), run.result_count or 0)
-        self.going_run = None
+        self.open_run = None
         screen.say(run_result(run))
         return run
 

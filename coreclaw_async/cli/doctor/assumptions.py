@@ -1,4 +1,4 @@
-"""What the client takes for granted of the service, compared with what the account's own runs show."""
+"""The assumptions of the client about the service, checked with the account's own runs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 _RUNS = 20
 _ROWS = 100
-# Between the time in an id and that of a start, two clocks of the service apart.
+# Seconds by which the clocks of the service may differ that set the id and the start of a run.
 _CLOCKS_APART = 10.0
 _LONG_BEFORE = 600.0
-# A word with digits, or a long one, may be an id.
-_WORD = re.compile(r"[A-Za-z][A-Za-z_ -]{0,23}")
-_MOST_WORDS = 5
+# A status with digits, or a long one, may be an id.
+_STATUS = re.compile(r"[A-Za-z][A-Za-z_ -]{0,23}")
+_MOST_STATUSES = 5
 
 
 def check_offset_meaning(
@@ -47,11 +47,11 @@ def check_offset_meaning(
     Find out what ``offset`` counts in a list, by the rules of the pager.
 
     Args:
-        examination: Knows what it was found to count in other lists, and is told of this one.
-        name: What people call the list.
+        examination: Records what it counts in each list.
+        name: The name of the list for people.
         first: Its first page.
         fetch: Returns the page at an offset.
-        identity: What tells an item from all others.
+        identity: Returns what distinguishes an item from all others.
     """
     if len(first.items) > first.limit:
         return Finding("paging", "WARN", f"{name}: a page holds more than was asked for")
@@ -77,11 +77,11 @@ def check_offset_meaning(
 
 
 def check_runs(examination: Examination) -> Iterator[Finding]:
-    """Yield what the newest runs of the account show of the assumptions."""
+    """Yield what the newest runs of the account show about the assumptions."""
     first = examination.client.runs.list_page(limit=_RUNS)
     runs = first.items
     if not runs:
-        yield Finding("runs", "OK", "there are none this month, so what they would show is not checked")
+        yield Finding("runs", "OK", "there are none this month, so nothing about them is checked")
     else:
         yield Finding("runs", "OK", "the list of runs can be read")
         yield from looked(examination, "paging", _offset_of_runs(examination, first))
@@ -115,7 +115,7 @@ def check_echo(page: Page[Run]) -> Finding:
 
 
 def check_ids(runs: Sequence[Run]) -> Finding:
-    """Compare the time in the ids of runs with that of their start."""
+    """Compare the times in the ids of runs with the times of their starts."""
     created = [creation_time(run.run_id) for run in runs]
     if None in created:
         some = "no run id tells" if set(created) == {None} else "not all run ids tell"
@@ -138,32 +138,32 @@ def check_order(runs: Sequence[Run]) -> Finding:
     """Tell whether the list of runs is newest first."""
     created = [moment for run in runs if (moment := creation_time(run.run_id)) is not None]
     if len(created) <= 1:
-        return Finding("order", "OK", "too few runs tell their time to see in which order they come")
+        return Finding("order", "OK", "too few run ids hold a time to check the order")
     if all(later >= earlier for later, earlier in pairwise(created)):
         return Finding("order", "OK", "the newest run comes first")
-    return Finding("order", "WARN", "the newest run does not come first; looks for lost starts read more pages")
+    return Finding("order", "WARN", "the newest run does not come first; searches for lost starts read more pages")
 
 
 def check_statuses(runs: Sequence[Run]) -> Finding:
-    """Tell whether the statuses of runs are those of the contract, and what becomes of others."""
+    """Tell whether the statuses of runs are in the contract, and how the client reads others."""
     unknown = sorted({run.status for run in runs if run.status is not None and not isinstance(run.status, RunStatus)})
-    found = [_shown(word) for word in unknown[:_MOST_WORDS]]
-    if len(unknown) > _MOST_WORDS:
+    found = [_shown(status) for status in unknown[:_MOST_STATUSES]]
+    if len(unknown) > _MOST_STATUSES:
         found.append("and more")
     if any(run.status is None for run in runs):
         found.append("a run without a status that can be read")
     if found:
-        return Finding("statuses", "WARN", f"not of the contract: {', '.join(found)}")
-    return Finding("statuses", "OK", "all are of the contract")
+        return Finding("statuses", "WARN", f"not in the contract: {', '.join(found)}")
+    return Finding("statuses", "OK", "all are in the contract")
 
 
-def _shown(word: str) -> str:
-    shown = word if _WORD.fullmatch(word) else "a word that is not shown"
-    return f"{shown} (taken for {outcome_of(word).value})"
+def _shown(status: str) -> str:
+    shown = status if _STATUS.fullmatch(status) else "a status that is not shown"
+    return f"{shown} (taken for {outcome_of(status).value})"
 
 
 def _rows(examination: Examination, runs: Sequence[Run]) -> Iterator[Finding]:
-    """Compare the rows of a small run that has ended with what it, and their list, say of their number."""
+    """Compare the number of rows of a small ended run with its result count and the count of its list."""
     run = min((run for run in runs if _has_few_rows(run)), key=_rank, default=None)
     if run is None:
         yield Finding("rows", "OK", f"not checked: no run of the newest has ended with 1 to {_ROWS} rows")
@@ -192,7 +192,7 @@ def _has_few_rows(run: Run) -> bool:
 
 
 def _rank(run: Run) -> tuple[bool, int]:
-    """Few rows are read soon; too few do not tell what an offset counts."""
+    """Prefer few rows, which are read fast, but enough to tell what an offset counts."""
     count = run.result_count or 0
     return count < MIN_PROBE_SIZE, count
 
@@ -202,7 +202,7 @@ def _more_or_fewer(came: int, told: int) -> str:
 
 
 def _months(examination: Examination, first: Page[Run]) -> Iterator[Finding]:
-    """Compare the list of runs without times with those of this month and of the month before, in UTC+8."""
+    """Compare the list of runs without times with the lists of this month and the month before, in UTC+8."""
     now = moment_of(examination.service_time)
     begin = now.astimezone(SERVICE_ZONE).replace(day=1)
     current = _window(examination, month_windows(begin, now)[0])

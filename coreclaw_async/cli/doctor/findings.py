@@ -1,4 +1,4 @@
-"""What the doctor looks at: this machine, the way to the service, its clock, and what a key adds to that."""
+"""The checks of the doctor: this machine, the connection to the service, its clock, and the account."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SKEW_TO_MENTION = 30.0
 @attrs.frozen(kw_only=True)
 class DoctorSettings:
     """
-    What is used, and where it came from.
+    The settings in use, and where they came from.
 
     Attributes:
         url: The address of the service.
-        url_source: Where that came from, for people.
-        key_source: Where the key came from, or None when there is none.
+        url_source: Where the address came from, for people.
+        key_source: Where the key came from, or None if there is no key.
     """
 
     url: httpx.URL
@@ -40,7 +40,7 @@ class DoctorSettings:
 
 
 def examine(examination: Examination, settings: DoctorSettings) -> Iterator[Finding]:
-    """Yield what is found, from this machine to the account; ends where nothing further can be seen."""
+    """Yield the findings from this machine to the account; ends early if nothing more can be checked."""
     has_key = settings.key_source is not None
     yield _versions()
     yield Finding("address", "OK", f"{settings.url} (from {settings.url_source})")
@@ -55,7 +55,7 @@ def examine(examination: Examination, settings: DoctorSettings) -> Iterator[Find
     try:
         yield from _service(examination, has_key=has_key)
     except OutOfTimeError:
-        yield Finding("rest", "WARN", "not checked: the looks so far have taken too long")
+        yield Finding("rest", "WARN", "not checked: the checks so far have taken too long")
     if examination.way.repeats:
         yield Finding("retries", "WARN", "some requests had to be sent a second time")
 
@@ -109,7 +109,7 @@ def check_clock(seen: SeenDate) -> Finding:
     """Compare the ``Date`` of an answer with this machine's clock, as the client does."""
     ahead = seen.difference
     if ahead is not None and abs(ahead) < _SKEW_TO_MENTION:
-        return Finding("clock", "OK", "agrees with the service's, as far as whole seconds tell")
+        return Finding("clock", "OK", "agrees with the service's clock, which is read in whole seconds")
     if ahead is not None:
         way = "behind" if ahead > 0 else "ahead of"
         return Finding("clock", "WARN", f"{abs(ahead):.0f} s {way} the service's; the client allows for that")
@@ -119,7 +119,7 @@ def check_clock(seen: SeenDate) -> Finding:
         what = "the Date of the service's answer cannot be read"
     else:
         what = "the Date of the service's answer is more than a year off: its clock or this machine's is wrong"
-    return Finding("clock", "WARN", f"{what}; the client goes by this machine's clock")
+    return Finding("clock", "WARN", f"{what}; the client uses this machine's clock")
 
 
 def _store(examination: Examination, first: Page[WorkerSummary]) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def _account(examination: Examination) -> Iterator[Finding]:
 
 
 def check_balance(account: Account) -> Finding:
-    """Tell whether a run can be paid for, and not how many."""
+    """Tell whether the balance allows a run, without showing the balance."""
     if account.balance is None:
         return Finding("account", "WARN", "the key is accepted; the balance cannot be read")
     if account.balance <= 0:

@@ -1,4 +1,4 @@
-"""What each look of the doctor has: the client with the time that is left, a finding, and words for what went wrong."""
+"""What the checks of the doctor share: a client with the remaining time, findings, and messages for errors."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _TOTAL_SECONDS = 28.0
 _LOOK_SECONDS = 8.0
 _LEAST_SECONDS = 0.2
 _LONGEST_TEXT = 200
-# Codes of the service have five digits; anything longer may be what nobody else is to see.
+# Codes of the service have five digits; a longer number may be private.
 _LONGEST_CODE = 6
 
 
 @attrs.frozen
 class Finding:
     """
-    One thing that was looked at.
+    The result of a check.
 
     Attributes:
-        check: What it is.
-        state: Whether it is as it should be.
+        check: The name of the check.
+        state: Whether the result is as it should be.
         detail: What was found, and what to do about it; nothing that belongs to the account.
     """
 
@@ -45,11 +45,11 @@ class Finding:
 
 class NotingTransport(httpx.AsyncBaseTransport):
     """
-    The client's own way to the service, which notes what its answers say of the time, and what was retried.
+    The client's normal transport, which also records the ``Date`` of answers and the number of retries.
 
     Attributes:
-        seen: The ``Date`` of the latest answer, and when it came.
-        repeats: How often a request was sent once more.
+        seen: The ``Date`` of the latest answer, and when it arrived.
+        repeats: The number of retries.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class NotingTransport(httpx.AsyncBaseTransport):
         self._transport: httpx.AsyncBaseTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* as the client does by itself."""
+        """Send *request* as the client does."""
         if self._transport is None:
             self._transport = make_transport(request.url)
         response = await self._transport.handle_async_request(request)
@@ -71,23 +71,23 @@ class NotingTransport(httpx.AsyncBaseTransport):
             await self._transport.aclose()
 
     def note(self, event: Event) -> None:
-        """Count what is retried."""
+        """Count retries."""
         self.repeats += isinstance(event, RetryScheduled)
 
 
 class OutOfTimeError(Exception):
-    """The time for all looks is used up."""
+    """The time for all checks is used up."""
 
 
 @attrs.define(kw_only=True)
 class Examination:
     """
-    The means of the looks.
+    What the checks work with.
 
     Attributes:
-        way: Notes the time of answers.
-        meanings: What ``offset`` was found to count; the client takes it to be the same in all lists.
-        seconds: How long all looks together may take, from when this is made.
+        way: Records the time of answers.
+        meanings: What ``offset`` counts in the lists so far; the client expects the same for all lists.
+        seconds: How long all checks together may take, from the creation of this object on.
         look_seconds: How long one request may take.
     """
 
@@ -101,20 +101,20 @@ class Examination:
     @property
     def client(self) -> CoreClaw:
         """
-        The client, with the time that its next request may take.
+        The client, with the time that its next request may take as its timeout.
 
         Raises:
-            OutOfTimeError: There is none left.
+            OutOfTimeError: There is no time left.
         """
         self.check_time()
         return self._client.with_options(timeout=min(self._left, self.look_seconds))
 
     def check_time(self) -> None:
         """
-        Go on while there is time.
+        Check that there is time left.
 
         Raises:
-            OutOfTimeError: There is none left.
+            OutOfTimeError: There is no time left.
         """
         if self._left < _LEAST_SECONDS:
             raise OutOfTimeError
@@ -125,17 +125,17 @@ class Examination:
 
     @property
     def service_time(self) -> float:
-        """What the service's clock shows in Unix seconds, as far as its answers tell; else this machine's."""
+        """The Unix time of the service's clock if its answers tell it, otherwise of this machine's clock."""
         now = self.way.seen.service_time(time.monotonic())
         return time.time() if now is None else now
 
 
 def looked(examination: Examination, check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     """
-    Yield *findings*, and a failure of *check* when the service ends them.
+    Yield *findings*, and a failure of *check* if an error of the client ends them.
 
     Raises:
-        OutOfTimeError: What ended them is that there is no time left.
+        OutOfTimeError: There is no time left.
     """
     try:
         yield from findings
@@ -145,11 +145,11 @@ def looked(examination: Examination, check: str, findings: Iterable[Finding]) ->
 
 
 def trouble(error: errors.CoreClawError) -> str:
-    """Return what went wrong without anything that the service has said: that may be about the account."""
+    """Return what went wrong without any message of the service, which may be about the account."""
     status = "an answer" if error.status_code is None else f"HTTP {error.status_code}"
     if isinstance(error, errors.ApiError):
         if error.code is None or not is_service_code(error.code):
-            return f"{status}, which is not the service's own word: a page of a proxy or gateway?"
+            return f"{status}, which does not come from the service: a page of a proxy or gateway?"
         code = str(error.code) if len(str(error.code)) <= _LONGEST_CODE else "out of range"
         return f"{status} and code {code} ({type(error).__name__})"
     if isinstance(error, errors.ResponseTooLargeError):
@@ -164,7 +164,7 @@ def trouble(error: errors.CoreClawError) -> str:
 
 
 def way_trouble(error: errors.CoreClawError) -> str:
-    """Return why nothing came from a public operation, in the words of the network."""
+    """Return why a public operation got no answer, with the error of the network."""
     text = error.message
     if not isinstance(error, errors.ConfigurationError):
         text = text.partition(": ")[2] or text  # Without the name of the request.

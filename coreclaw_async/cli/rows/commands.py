@@ -1,4 +1,4 @@
-"""``rows``, ``export``, ``log``: what runs have produced."""
+"""``rows``, ``export``, ``log``: the output of runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from coreclaw_async.cli.failures import ExitCode, tell_failure
 from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import (
     AsJson,
-    BaseUrl,
     Fields,
     Format,
-    KeyFile,
     RowFormat,
     RunName,
     Seconds,
@@ -40,8 +38,8 @@ from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import NotFoundError, RunNotFinishedError, WaitTimeoutError
 from coreclaw_async.models import LastRun, LogEntry, Run, RunOutcome
 
-Partial = Annotated[bool, typer.Option("--partial", help="Take the rows so far of a run that goes on.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Take the rows so far of a run that has not ended.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run has ended.")]
 
 
 @guarded
@@ -57,20 +55,18 @@ def rows(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Write a file, whole or not at all.")
     ] = STDIO,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
     Print the rows of a run, every row once or an error: as lines of JSON, as one JSON array, or as CSV.
 
-    A run that goes on is an error (exit code 5), unless --partial or --follow says what to do.
+    A run that has not ended is an error (exit code 5), unless --partial or --follow is given.
     """
     _check_waiting(partial=partial, follow=follow, timeout=timeout)
     names = fields_of(fields)
     instead = f"coreclaw-async export {shlex.quote(name)} -o {shlex.quote(str(output))}"
     wanted = row_format_of(output, format, instead="coreclaw-async export RUN -o FILE" if output == STDIO else instead)
     check_writable(output)
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         run = _run_or_newest(client, name)
         again = _again("rows", run.run_id, output, format=format, fields=fields, limit=limit)
         with _telling_next(run.run_id, again, follow=follow):
@@ -96,7 +92,7 @@ def _check_waiting(*, partial: bool = False, follow: bool, timeout: float | None
 
 
 def _run_or_newest(client: CoreClaw, name: str) -> Run:
-    """Return the run of this name, or the newest run of the worker of this name: their ids look alike."""
+    """Return the run with this id, or the newest run of the worker with this name, as their ids look alike."""
     if re.search(r"[/~]", name):
         return client.runs.get(LastRun(name))
     try:
@@ -111,13 +107,13 @@ def _run_or_newest(client: CoreClaw, name: str) -> Run:
 
 
 def _tell_bad_end(run: Run) -> None:
-    """Say on standard error that rows are those of a run that did not come to a good end."""
+    """Report on standard error that the run of the rows did not succeed."""
     if run.is_finished and run.outcome is not RunOutcome.SUCCEEDED:
         Screen().complain(run_sentence(run))
 
 
 def _again(command: str, run_id: str, path: Path | None, **options: object) -> str:
-    """Return a command with its options as they were given, as it can be typed."""
+    """Return a command with its given options, to be pasted."""
     given = [(f"--{name}", value) for name, value in options.items() if value not in {None, False}]
     to_file = [] if path in {None, STDIO} else ["-o", str(path)]
     words = [part for name, value in given for part in ([name] if value is True else [name, str(value)])]
@@ -126,13 +122,13 @@ def _again(command: str, run_id: str, path: Path | None, **options: object) -> s
 
 @contextmanager
 def _telling_next(run_id: str, again: str, *, follow: bool, as_json: bool = False) -> Generator[None]:
-    """Say how to go on where a run has not ended, or where nobody has waited for its end."""
+    """Name the next command if the run has not ended, or if the wait for its end was too short."""
     screen = Screen()
     try:
         yield
     except RunNotFinishedError as error:
         status = "" if error.run is None else f" (its status is {error.run.status})"
-        screen.complain(f"Run {run_id} has not ended{status}: its rows so far may not be all.")
+        screen.complain(f"Run {run_id} has not ended{status}, so it may still produce rows.")
         _tell_commands(
             screen,
             ("to wait", next_command("wait", run_id)),
@@ -170,13 +166,11 @@ def export(
     url: Annotated[
         bool, typer.Option("--url", help="Print a temporary URL instead, by which anybody can read the rows.")
     ] = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
     Write the rows of a run to a file in one of the service's formats, by default the one that its ending names.
 
-    A run that goes on is an error (exit code 5), unless --partial says to take its rows so far, or --follow to wait.
+    A run that has not ended is an error (exit code 5): --partial takes its rows so far, --follow waits for its end.
     """
     if (output is None) != url:
         raise typer.BadParameter("give either --output FILE or --url")
@@ -186,8 +180,8 @@ def export(
     names = fields_of(fields)
     wanted = format_of(output or Path("rows.csv"), format)
     check_writable(output)
-    with open_client(api_key_file, base_url) as client:
-        found = client.runs.get(run_of(run))  # What is called the last run may be another one with each request.
+    with open_client() as client:
+        found = client.runs.get(run_of(run))  # The last run may be another one with each request.
         again = _again("export", found.run_id, output, format=format, fields=fields, url=url)
         with _telling_next(found.run_id, again, follow=follow):
             if follow:
@@ -204,7 +198,7 @@ def export(
 
 
 def _ended(client: CoreClaw, run: Run, timeout: float | None) -> Run:
-    """Wait for the end of a run, whose rows are there also when it has failed."""
+    """Wait for the end of a run; rows can be exported even if it fails."""
     if run.is_finished:
         return run
     with RowProgress(Screen(), "waiting", total=None) as bar:
@@ -217,7 +211,7 @@ def _ended(client: CoreClaw, run: Run, timeout: float | None) -> Run:
 
 
 def _check_fields(client: CoreClaw, run: Run, fields: Sequence[str]) -> None:
-    """Refuse columns that there are not, as far as one page tells; of what it does not tell the service must judge."""
+    """Refuse columns that do not exist, as far as one page tells; otherwise the service decides."""
     page = client.runs.list_results_page(run, limit=100)
     columns = columns_of(page)
     if columns and (columns_of(page, with_rows=False) or page.count == len(page.items)):
@@ -225,18 +219,10 @@ def _check_fields(client: CoreClaw, run: Run, fields: Sequence[str]) -> None:
 
 
 @guarded
-def log(
-    run: RunName,
-    *,
-    follow: Follow = False,
-    timeout: Seconds = None,
-    json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-) -> None:
-    """Print the recent part of a run's log; with --follow, what comes until the run has ended too."""
+def log(run: RunName, *, follow: Follow = False, timeout: Seconds = None, json: AsJson = False) -> None:
+    """Print the recent part of a run's log; --follow also prints new entries until the run has ended."""
     _check_waiting(follow=follow, timeout=timeout)
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         if not follow:
             _print_log(client.runs.get_log(run_of(run)).entries, as_json=json)
             return

@@ -1,4 +1,4 @@
-"""The columns that ``--fields`` asks for, which must be there: a misspelt one would be a column of nothing."""
+"""Checks that the columns of ``--fields`` exist, as a misspelt one would be an empty column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMES = 50
 
 
 def columns_of(page: Page[Row], *, with_rows: bool = True) -> dict[str, None]:
-    """Return the columns of a page in order: those that the service names, and then others of its rows."""
+    """Return the columns of a page: those that the service names, then any others of its rows."""
     headers = page.headers if isinstance(page, ResultPage) else ()
     columns = dict.fromkeys(header.key for header in headers if header.key)
     if with_rows:
@@ -27,10 +27,10 @@ def columns_of(page: Page[Row], *, with_rows: bool = True) -> dict[str, None]:
 
 def check_columns_exist(fields: Iterable[str], columns: Collection[str]) -> None:
     """
-    Refuse columns that there are not.
+    Refuse columns that do not exist.
 
     Raises:
-        typer.BadParameter: There is no such column; those that there are are named.
+        typer.BadParameter: There is no such column; the message names the existing ones.
     """
     if unknown := [name for name in fields if name not in columns]:
         shown = ", ".join(map(plain, list(columns)[:_MOST_NAMES]))
@@ -40,13 +40,13 @@ def check_columns_exist(fields: Iterable[str], columns: Collection[str]) -> None
 
 def checked_rows(pages: Iterable[Page[Row]], fields: Sequence[str]) -> Generator[Iterable[Row]]:
     """
-    Pass the rows of pages on, once it is known that there are all columns that were asked for.
+    Yield the rows of pages once all requested columns are known to exist.
 
-    Where the service names its columns, the first page decides. Where it names none, rows are kept in a temporary file
-    until each column has come: a later row may have one that no row before it has.
+    If the service names its columns, the first page decides. If not, rows are kept in a temporary file until each
+    column has appeared, as any row may have a column that no earlier row has.
 
     Raises:
-        typer.BadParameter: There is no such column; no rows were passed on.
+        typer.BadParameter: There is no such column; no rows were yielded.
     """
     columns: dict[str, None] = {}
     is_known = False

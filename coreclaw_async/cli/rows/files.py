@@ -1,4 +1,4 @@
-"""The rows of a run: printed, or written to a file, as far as nobody has them from the service as a file."""
+"""The rows of a run: printed, written to a file, or exported by the service."""
 
 from __future__ import annotations
 
@@ -18,14 +18,9 @@ from coreclaw_async.models import Page, Row, Run
 
 def write_rows(client: CoreClaw, run: Run, path: Path, format: str | None) -> None:
     """
-    Write the rows of an ended run whole into a file of the service's, or to standard output.
+    Write the rows of an ended run to standard output, or the service's export of them to a file.
 
-    Args:
-        client: The client.
-        run: The run.
-        path: The file, or ``-``.
-        format: One of the service's formats, or None for the default; for standard output ``csv``, ``json`` or
-            ``jsonl``, by default the last.
+    *format* is one of the service's formats; for standard output it is ``csv``, ``json`` or ``jsonl``, the default.
 
     Raises:
         OSError: They cannot be written.
@@ -46,7 +41,7 @@ def write_export(
     partial: bool = False,
 ) -> None:
     """
-    Write the service's own export of a run to a file, with a bar.
+    Write the service's export of a run to a file, with a bar.
 
     Raises:
         OSError: It cannot be written.
@@ -71,7 +66,7 @@ def print_rows(
     timeout: float | None = None,
 ) -> None:
     """
-    Write rows as they are read, each page as soon as it is there; into a file whole or not at all.
+    Write rows page by page as they arrive; a file is written whole or not at all.
 
     Args:
         client: The client.
@@ -80,9 +75,9 @@ def print_rows(
         format: ``csv``, ``json`` or ``jsonl``.
         limit: Most rows, or None.
         fields: The columns to write; None for all.
-        partial: Whether the rows so far are enough.
-        follow: Whether to wait for further rows until the run has ended.
-        timeout: Seconds for which to wait for them, or None.
+        partial: Whether a run that has not ended gives its rows so far.
+        follow: Whether to wait for more rows until the run has ended.
+        timeout: Seconds to wait for them, or None.
 
     Raises:
         typer.BadParameter: There is no such column; nothing was written.
@@ -112,7 +107,7 @@ def print_rows(
 def _told(
     pages: Iterator[Page[Row]], writer: RowWriter, bar: RowProgress, *, limit: int | None, is_whole: bool
 ) -> Generator[Page[Row]]:
-    """Pass pages on, and tell the writer of their columns, and the bar of their rows."""
+    """Yield the pages, and pass their columns to the writer and their number of rows to the bar."""
     count = 0
     for page in pages:
         count += len(page.items)
@@ -123,7 +118,7 @@ def _told(
 
 
 def _name_columns(client: CoreClaw, run: Run, writer: RowWriter, fields: Sequence[str] | None) -> None:
-    """Tell the writer of the columns of a run without rows, and check those that were asked for, if there are any."""
+    """Pass the columns of a run without rows to the writer, and check the requested ones."""
     columns = columns_of(client.runs.list_results_page(run, limit=1))
     writer.name_columns(columns)
     if fields is not None and columns:

@@ -1,4 +1,4 @@
-"""The formats in which commands write rows: lines of JSON, one JSON array, CSV; never are all rows in memory."""
+"""The formats in which commands write rows: lines of JSON, one JSON array, CSV. They never hold all rows in memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class RowWriter(Protocol):
     """Writes rows in one format."""
 
     def name_columns(self, names: Iterable[str]) -> None:
-        """Tell of columns that there are, before rows that may have further ones."""
+        """Add columns; rows may have others."""
 
     def write(self, row: Row, key: str | None = None) -> None:
         """Write a row, with the key of its item where it has one."""
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
 
 
 @contextmanager
@@ -41,15 +41,15 @@ def row_writer(
     is_shown: bool = False,
 ) -> Generator[RowWriter]:
     """
-    Give what writes rows to *file*; what is left is written when the block has ended well.
+    Yield a writer of rows to *file*; it writes the rest when the block ends without an error.
 
     Args:
-        file: Where to.
+        file: The file.
         format: ``csv``, ``json`` or ``jsonl``.
-        fields: The columns to write; None for all. Without them CSV is written at the end, as any row may have a
-            column that no row before it has.
-        has_keys: Whether each row comes with a key.
-        is_shown: Whether a terminal shows it, which must not be controlled by what is in the rows.
+        fields: The columns to write; None for all, and CSV is then written at the end, as any row may have a column
+            that no earlier row has.
+        has_keys: Whether each row has a key.
+        is_shown: Whether a terminal shows the rows, which must not control it.
     """
     if format != "csv":
         writer: RowWriter = (_JsonArray if format == "json" else _JsonLines)(file, fields, is_shown=is_shown)
@@ -69,13 +69,13 @@ class _JsonLines:
         self._show: Callable[[str], str] = escaped if is_shown else str
 
     def name_columns(self, names: Iterable[str]) -> None:
-        """Do nothing: each row names its own."""
+        """Do nothing: each row has its own names."""
 
     def write(self, row: Row, key: str | None = None) -> None:
         self._file.write(self._text(row, key) + "\n")
 
     def finish(self) -> None:
-        """Do nothing: all is written."""
+        """Do nothing: everything is written."""
 
     def _text(self, row: Row, key: str | None) -> str:
         kept = row if self._fields is None else {name: row.get(name) for name in self._fields}
@@ -146,13 +146,13 @@ class _Csv:
 
     def _line(self, values: Sequence[object]) -> None:
         line = io.StringIO()
-        # With other ends of lines, a carriage return in a value would not be quoted.
+        # With another line end, a carriage return in a value would not be quoted.
         csv.writer(line, lineterminator="\r\n").writerow([self._show(_cell(value)) for value in values])
         self._file.write(line.getvalue().removesuffix("\r\n") + "\n")
 
 
 def row_json(value: Any) -> str:
-    """Return a row as one line of JSON, with null for numbers that are beyond a float, as JavaScript has it."""
+    """Return a row as one line of JSON; numbers that no float can hold become null, as in JavaScript."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -160,7 +160,7 @@ def row_json(value: Any) -> str:
 
 
 def _cell(value: object) -> str:
-    """Return a value as CSV shows it: nested ones as JSON."""
+    """Return a cell of CSV; nested values are JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return ""
     return row_json(value) if isinstance(value, bool | float | Mapping | list) else cell(value)

@@ -20,10 +20,8 @@ from coreclaw_async.cli.options import (
     TIMES,
     AbortOnInterrupt,
     AsJson,
-    BaseUrl,
     Format,
     Input,
-    KeyFile,
     Limit,
     RunName,
     Seconds,
@@ -47,7 +45,7 @@ _RUN_COLUMNS = [
     Column("status", lambda run: run.status),
     Column("rows", lambda run: run.result_count, "number"),
     Column("cost", lambda run: run.usage, "money"),
-    Column("started", lambda run: run.started_at, "moment"),
+    Column("started", lambda run: run.started_at, "datetime"),
     Column("worker", lambda run: run.worker_title or run.worker_id),
     Column("seconds", lambda run: run.duration, "number"),
 ]
@@ -64,15 +62,13 @@ def run(
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end."""
     starting = Starting.of(
         wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
     given = read_input(input)
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         starting.perform(client, lambda: client.workers.start_run(worker, given))
 
 
@@ -86,13 +82,11 @@ def runs(
     limit: Limit = 20,
     wide: Wide = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """List runs, the newest first; without --since those of the current month in UTC+8, as the service counts it."""
     if until is not None and since is None:
         raise typer.BadParameter("--until needs --since")
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         found = client.runs.iterate(
             worker_id=worker,
             status=status,
@@ -105,9 +99,9 @@ def runs(
 
 
 @guarded
-def show(run: RunName, *, json: AsJson = False, api_key_file: KeyFile = None, base_url: BaseUrl = None) -> None:
+def show(run: RunName, *, json: AsJson = False) -> None:
     """Show one run as it is now."""
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         show_one(client.runs.get(run_of(run)), as_json=json)
 
 
@@ -118,12 +112,10 @@ def wait(
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
-    """Wait for runs to end, and say how each did; of several exit codes the worst."""
+    """Wait for runs to end, and say how each ended; the worst of their exit codes is returned."""
     _check(runs)
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         screen, codes = Screen(), set[ExitCode]()
         run_ids: list[str] = []
         for name in dict.fromkeys(runs):
@@ -144,20 +136,18 @@ def abort(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids; last for the newest run.")],
     *,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """
-    Ask the service to stop runs; that it agrees does not mean that they have stopped: wait tells.
+    Ask the service to stop runs. They may take a while to stop: use wait to see their ends.
 
-    All are asked for, also when one of them cannot be stopped.
+    All of them are asked to stop, even if one of them cannot be stopped.
     """
     _check(runs)
     screen, codes, asked = Screen(), set[ExitCode](), list[str]()
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         for name in dict.fromkeys(runs):
             try:
-                # What is called the last run may be another one with each request.
+                # The last run may be another one with each request.
                 aborted = client.runs.abort(_concrete(client, name))
             except CoreClawError as error:
                 codes.add(tell_failure(screen, error, name=name, as_json=json))
@@ -167,10 +157,10 @@ def abort(
             asked.append(str(aborted.run_id))
             screen.complain(f"Asked to abort run {aborted.run_id}.")
             if name not in {"last", aborted.run_id}:
-                screen.complain(f"That is not what was asked: look at run {name} too.")
+                screen.complain(f"This is not the run that you named: look at run {name} too.")
                 codes.add(ExitCode.SERVICE)
             if json:
-                with suppress(OSError):  # The others are stopped all the same; the end looks at the stream.
+                with suppress(OSError):  # The others still have to be stopped; the end checks the stream.
                     print_json([aborted])
     if asked:
         screen.hint("to see the end", next_command("wait", *asked))
@@ -188,29 +178,27 @@ def rerun(
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     json: AsJson = False,
-    api_key_file: KeyFile = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """Start a new run with the input of another, which costs money; with the options of run."""
     starting = Starting.of(
         wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
-    with open_client(api_key_file, base_url) as client:
+    with open_client() as client:
         starting.perform(client, lambda: client.runs.rerun(run_of(run)))
 
 
 def _check(names: Sequence[str]) -> None:
-    """Refuse what can be no run, before anything is done with the others."""
+    """Refuse names that cannot name a run, before anything is done with the others."""
     for name in names:
         run_id_of(run_of(name))
 
 
 def _concrete(client: CoreClaw, name: str) -> str:
     """
-    Return the id of the run, so that it can be named when the wait ends before it.
+    Return the id of the run, so that it can be named when the wait ends early.
 
     Raises:
-        InvalidResponseError: The last run has an id that can name none.
+        InvalidResponseError: The id of the last run cannot name a run.
     """
     if name != "last":
         return name

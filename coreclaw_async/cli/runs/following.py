@@ -1,4 +1,4 @@
-"""Waiting for runs at a terminal: progress, how they ended, and what an interrupted wait leaves behind."""
+"""Waiting for runs at a terminal: progress, their ends, and the runs that an interrupted wait leaves behind."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LOOK_SECONDS = 5.0
 @attrs.frozen(kw_only=True)
 class Following:
     """
-    How runs are followed to their ends, and where each end is told.
+    How runs are followed to their ends, and where each end is reported.
 
     Attributes:
         client: The client.
         timeout: Seconds for all of them, or None.
-        abort: Whether they are aborted when the wait ends before them.
-        as_json: Whether ends are told to programs.
-        is_quiet: Whether ends are told to people on standard error, as standard output is for rows.
+        abort: Whether they are aborted when the wait ends before they do.
+        as_json: Whether ends are printed as objects.
+        is_quiet: Whether ends are reported on standard error, because standard output is for rows.
     """
 
     client: CoreClaw
@@ -46,13 +46,13 @@ class Following:
 
     def follow(self, run_ids: Sequence[str]) -> tuple[list[Run], set[ExitCode]]:
         """
-        Wait for the ends of runs, with a bar, and say how each ended as it does.
+        Wait for runs with a bar, and report each end as it happens.
 
         Returns:
-            The runs that succeeded, and the exit codes of the others; what became of each was said.
+            The runs that succeeded, and the exit codes of the others.
 
         Raises:
-            typer.Exit: The wait was interrupted; what becomes of the runs was said.
+            typer.Exit: The wait was interrupted, which was reported.
         """
         left = dict.fromkeys(run_ids)
         succeeded: list[Run] = []
@@ -79,7 +79,7 @@ class Following:
         return succeeded, codes
 
     def _ends(self, run_ids: Sequence[str], bar: RunProgress) -> Iterator[Run | CoreClawError]:
-        """Yield each run that succeeded, and for each other what became of it: one that cannot be seen ends no wait."""
+        """Yield each run that succeeded, and the error of each other run; an error ends the wait for its run alone."""
 
         def update(run: Run) -> None:
             self._seen.add(run.run_id)
@@ -106,7 +106,7 @@ class Following:
         if self.is_quiet and not self.as_json:
             self._screen.complain(run_sentence(run))
             return
-        # The other runs are waited for all the same; the end of the command looks at the stream.
+        # The other runs are still awaited; the end of the command checks the stream.
         with suppress(OSError):
             if self.as_json:
                 print_json([run])
@@ -114,7 +114,7 @@ class Following:
                 self._screen.tell(run_sentence(run))
 
     def _tell_failure(self, error: CoreClawError) -> ExitCode:
-        """Tell a bad end as any other, and why it is bad on standard error."""
+        """Report the end of the run like any other, and then the failure on standard error."""
         run = error.run if isinstance(error, RunFailedError | RunAbortedError) else None
         if run is None:
             return tell_failure(self._screen, error, as_json=self.as_json)
@@ -124,7 +124,7 @@ class Following:
         return code
 
     def _leave(self, run_ids: Sequence[str], failure: Mapping[str, Any]) -> None:
-        """Say what becomes of runs whose ends nobody saw."""
+        """Report the runs that have not been seen to end."""
         if self.as_json:
             with suppress(OSError):
                 print_json({**failure, "run_id": run_id} for run_id in run_ids)
@@ -137,7 +137,7 @@ class Following:
             return
         unseen = [run_id for run_id in run_ids if run_id not in self._seen and run_id != current().run_id]
         if unseen:
-            self._screen.complain(f"Nothing was seen of {', '.join(unseen)}: whether that goes on is not known.")
+            self._screen.complain(f"Never seen: {', '.join(unseen)}. It is unknown whether that is running.")
         self._tell_going_on([run_id for run_id in run_ids if run_id not in unseen])
         self._screen.complain(f"  to wait again:  {next_command('wait', *run_ids)}")
         self._screen.complain(f"  to stop:        {next_command('abort', *run_ids)}")
@@ -146,11 +146,11 @@ class Following:
         if not run_ids:
             return
         one = len(run_ids) == 1
-        it_goes_on = "goes on and costs what it costs" if one else "go on and cost what they cost"
-        self._screen.complain(f"{'Run' if one else 'Runs'} {', '.join(run_ids)} {it_goes_on}.")
+        state = "is still running and costs money" if one else "are still running and cost money"
+        self._screen.complain(f"{'Run' if one else 'Runs'} {', '.join(run_ids)} {state}.")
 
     def _state(self, run_id: str) -> str:
-        """Look once more: that the service agrees does not mean that the run has stopped."""
+        """Return the current state of a run, which may not have stopped although the service agreed."""
         try:
             return f"it is {self.client.with_options(timeout=_LOOK_SECONDS).runs.get(run_id).status}"
         except CoreClawError:
@@ -158,5 +158,5 @@ class Following:
 
 
 def next_command(*words: str) -> str:
-    """Return a command as it can be typed."""
+    """Return a command that can be pasted."""
     return f"coreclaw-async {shlex.join(words)}"

@@ -1,4 +1,4 @@
-"""What becomes of a run that a command starts: it is told of at once, followed, and its rows are written."""
+"""Starting a run: its id is reported at once, then it is followed, and its rows are written."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Output: TypeAlias = Annotated[
 @attrs.frozen(kw_only=True)
 class Starting:
     """
-    How far a run that is started is followed.
+    What is done with a run after its start.
 
     Attributes:
-        waits: Whether its end is waited for.
+        waits: Whether its end is awaited.
         output: Where its rows go, or None.
         format: The format of a file, or None.
         timeout: Seconds for the wait, or None.
-        abort: Whether it is aborted when the wait ends before it.
-        as_json: Whether programs read what is told on standard output.
+        abort: Whether it is aborted when the wait ends before it does.
+        as_json: Whether programs read standard output.
     """
 
     waits: bool
@@ -56,10 +56,10 @@ class Starting:
         cls, *, wait: bool, output: Path | None, format: str | None, timeout: float | None, abort: bool, as_json: bool
     ) -> Self:
         """
-        Look at the options of a command before anything is paid for.
+        Check the options of a command before anything is paid for.
 
         Raises:
-            typer.BadParameter: Rows could not be written, or not like this.
+            typer.BadParameter: The rows could not be written, or options do not fit together.
         """
         if output is None and format is not None:
             raise typer.BadParameter("--format is for --output FILE")
@@ -67,7 +67,7 @@ class Starting:
         waits = wait or output is not None
         if not waits and (timeout is not None or abort):
             raise typer.BadParameter("--timeout and --abort-on-interrupt are for a wait: give --wait or --output")
-        # Among rows nothing stands that is none.
+        # Only rows go to a standard output that was asked for rows.
         return cls(
             waits=waits,
             output=output,
@@ -78,7 +78,7 @@ class Starting:
         )
 
     def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
-        """Start a run, which costs money, and do with it what the options say."""
+        """Start a run, which costs money, and follow it as the options say."""
         receipts = current()
         receipts.is_starting = True
         started = start()
@@ -113,17 +113,17 @@ class Starting:
         self._write(client, ended, self.output)
 
     def _tell_started(self, started: StartedRun) -> None:
-        """Say the id at once: it is what must not be lost when the terminal is."""
+        """Report the id at once, as it must not be lost with the terminal."""
         if self._screen.complain(f"Run {started.run_id} started."):
             return
         if self.as_json:
-            with contextlib.suppress(OSError):  # It is waited for all the same; the end looks at the stream.
+            with contextlib.suppress(OSError):  # The run is still awaited; the end of the command checks the stream.
                 print_json([started])
         else:
             current().tell_left(is_stdout_free=self.output != STDIO)
 
     def _tell_unwritten(self, run_id: str, *options: str) -> None:
-        """Say that there is no file, and how to get one."""
+        """Report that there is no file, and how to get one."""
         if self.output is not None:
             self._screen.complain(f"Its rows were not written to {self.output}.")
             self._tell_again(run_id, self.output, *options)

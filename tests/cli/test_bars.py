@@ -1,21 +1,19 @@
-"""The progress bar: what it shows in a terminal, and that it keeps quiet elsewhere."""
+"""The progress bars: what they show in a terminal, and that they write nothing elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import sys
+from decimal import Decimal
 
 import pytest
-from cli.command_line import without_escapes
+from cli.command_line import Terminal, without_escapes
 
-from coreclaw_async.cli._screen.bars import RowProgress, TransferProgress
+from coreclaw_async.cli._screen.bars import RowProgress, RunProgress, TransferProgress
 from coreclaw_async.cli._screen.screen import Screen
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from coreclaw_async.models import Run
 
 
 def progress_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, total: int | None) -> str:
@@ -77,3 +75,22 @@ def test_nothing_is_written_into_a_file_when_colours_are_forced(monkeypatch: pyt
     monkeypatch.setenv("FORCE_COLOR", "1")
 
     assert progress_on(io.StringIO(), monkeypatch, total=7) == ""
+
+
+def test_costs_are_shown_as_far_as_they_are_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    with RunProgress(Screen(), 2) as bar:
+        bar.update(Run(run_id="A", status="running", result_count=1_200))
+    with RunProgress(Screen(), 2) as bar:
+        bar.update(Run(run_id="A", status="running", result_count=1_200))
+        bar.update(Run(run_id="B", status="running", usage=Decimal("0.25")))
+        bar.end()
+
+    first, _, second = without_escapes(capsys.readouterr().err).rpartition("1,200 rows  $0.25")
+    assert "1,200 rows" in first
+    assert "1 left" in first + second
