@@ -19,7 +19,6 @@ RUN_FAILED = {1: "the run failed or was aborted"}
 MAY_HAVE_STARTED = {4: "a run may have been started"}
 GOES_ON = {5: "the wait timed out or the run has not ended"}
 STARTED = {**RUN_FAILED, **MAY_HAVE_STARTED, **GOES_ON}
-INCOMPLETE = {6: "a batch has open items"}
 
 
 def epilog(*examples: str, codes: Mapping[int, str] | None = None) -> str:

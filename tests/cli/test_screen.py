@@ -13,7 +13,7 @@ from cli.command_line import without_escapes
 
 from coreclaw_async import Row, Run
 from coreclaw_async.cli._screen.output import run_sentence
-from coreclaw_async.cli._screen.screen import Screen, money, plain
+from coreclaw_async.cli._screen.screen import Screen, escaped, money, plain
 
 
 class Looked(io.StringIO):
@@ -44,6 +44,11 @@ def test_text_cannot_control_the_terminal(control: str) -> None:
 
     assert len(shown) == len(control)
     assert shown.isprintable()
+
+
+def test_json_that_controls_nothing_stays_as_it_is() -> None:
+    assert escaped('{"a": "caf\u00e9"}') == '{"a": "caf\u00e9"}'
+    assert escaped('"\x9b"') == '"\\u009b"'
 
 
 def test_cells_cannot_control_the_terminal() -> None:

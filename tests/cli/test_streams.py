@@ -148,6 +148,21 @@ def told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[object,
     return ended.value.code, err.getvalue()
 
 
+def test_the_place_of_a_closed_descriptor_is_taken_by_nothing_that_could_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = os.dup(0)
+    monkeypatch.setattr(sys, "stdin", None)
+    os.close(0)
+    try:
+        streams.prepare()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(0, b"x")
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
 def test_all_runs_are_stopped_also_where_nothing_can_be_printed(
     served: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ import attrs
 _WIDTH, _HEIGHT = 600.0, 160.0
 _BAR_HEIGHT = 24.0
 _LEAST_WIDTH = 2.0
-_FULL = 100.0
 
 
 @attrs.frozen

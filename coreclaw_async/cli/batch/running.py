@@ -189,12 +189,12 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, ledger: str, *, 
         tell_failures(screen, told, ledger)
         tell_held(screen, told, ledger)
     if stop is not None:
-        for key, why in stop.reasons.items():
+        running = {
+            key: f"run {run_id} is still running, or its rows were not read yet." for key, run_id in left.items()
+        }
+        for key, why in [*stop.reasons.items(), *running.items()]:
             screen.complain(f"Open: {key}: {why}")
-        for key, run_id in left.items():
-            screen.complain(f"Open: {key}: run {run_id} is still running, or its rows were not read yet.")
         screen.complain(stop.why)
-    if stop is not None:
         screen.complain("  to continue, run the same command again: it starts nothing twice")
     elif told is not None and told.result_count:
         screen.hint("the rows", batch_command("rows", told.name, ledger, "-o rows.csv"))
