@@ -58,12 +58,12 @@ Attributes:
 BATCH_DOCSTRING = """
 Many runs under one name, recorded in a ledger: ``with client.batch(...) as batch``.
 
-The intent to start a run is on the disk before the request is sent, and its result before the next start of the same
-worker. So a process may be killed at any time: the next one continues, pays for nothing twice and loses no run. An item
-is held for a person (`resolve`) where it cannot be found out whether it has a run.
+The intent to start a run is on the disk before the request is sent, and its result before the next start of the
+same worker. So a process may be killed at any time: the next one continues, pays for nothing twice and loses no
+run. An item is held for a person (`resolve`) where it cannot be found out whether it has a run.
 
-Its work continues in the loop's thread until its block ends, also between two outcomes. Ctrl-C leaves the block, and
-the runs keep running.
+Its work continues in the loop's thread until its block ends, also between two outcomes. Ctrl-C leaves the block,
+and the runs keep running.
 """
 # What a docstring must not mention: it is copied, so it has to be right for both clients.
 MISLEADING = re.compile(r"\bawait|\basync (?!def)|\basynchronous|\bAsync[A-Z]", re.IGNORECASE)

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self, get_args
 
 import anyio
-import anyio.abc
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of

@@ -17,7 +17,7 @@ from cli.command_line import LIMIT, Outcome, ReactingText, first_line, invoke, r
 
 from coreclaw_async import AsyncCoreClaw, PollSchedule
 from coreclaw_async.cli import emulate as emulate_command
-from coreclaw_async.testing import _switches
+from coreclaw_async.testing._state import switches
 
 RUNS = "/api/v2/workers/coreclaw~google-maps-scraper/runs"
 START = {"input": {"parameters": {"custom": {"keywords": ["coffee"]}}}}
@@ -62,8 +62,8 @@ def url() -> Iterator[str]:
 
 
 def test_choices_are_those_of_the_fake_service() -> None:
-    assert get_args(emulate_command.OffsetDialect) == get_args(_switches.OffsetDialect)
-    assert get_args(emulate_command.LogShape) == get_args(_switches.LogShape)
+    assert get_args(emulate_command.OffsetDialect) == get_args(switches.OffsetDialect)
+    assert get_args(emulate_command.LogShape) == get_args(switches.LogShape)
 
 
 @pytest.mark.endurance
