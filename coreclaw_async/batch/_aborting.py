@@ -45,7 +45,7 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
     if left:
         kept = [item for item in items if item.key in left]
         raise errors.BatchAbortError(
-            f"{len(left)} of {len(items)} runs were not aborted, and may go on: "
+            f"{len(left)} of {len(items)} runs were not aborted, and may keep running: "
             f"{kept[0].run_id} of item {kept[0].key!r} ({left[kept[0].key]}){' and others' if len(left) > 1 else ''}",
             cancelled=cancelled,
             keys=[item.key for item in kept],
@@ -62,7 +62,7 @@ async def abort_patiently(batch_context: BatchContext, item: BatchItem) -> bool:
         reason = await _abort(batch_context.context, item)
         if reason is None:
             return True
-    logger.warning("run %s of item %r was not aborted, and may go on: %s", item.run_id, item.key, reason)
+    logger.warning("run %s of item %r was not aborted, and may keep running: %s", item.run_id, item.key, reason)
     return False
 
 

@@ -1,4 +1,4 @@
-"""Settling starts whose answer never came: by their callbacks, by the list of runs, or not at all."""
+"""Settling starts that were never answered: by their callbacks, by the list of runs, or not at all."""
 
 from __future__ import annotations
 
@@ -132,7 +132,11 @@ class Reconciler:
             elif verdict is Verdict.ADOPT:
                 await self._step(item, item.submitted(evidence.candidates[0], ItemOrigin.LIST))
             elif self._batch_context.on_ambiguous == "hold":
-                logger.warning("item %r is held: %d runs may be its run", item.key, len(evidence.candidates))
+                logger.warning(
+                    "item %r is held: a start of it was not answered, and %d runs may be its run",
+                    item.key,
+                    len(evidence.candidates),
+                )
                 await self._step(item, item.held(evidence.candidates))
             elif self._batch_context.on_ambiguous == "fail":
                 await self._step(item, item.given_up(evidence.candidates))

@@ -1,4 +1,4 @@
-"""What a person decides about an item, checked against what the service and the ledger say."""
+"""Decisions of a person about an item, checked with the service and the ledger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coreclaw_async.models import Run
 
 async def resolve(batch_context: BatchContext, item: BatchItem, adopt: str | None) -> BatchItem:
     """
-    Have an item go on with the run *adopt*, or without one (None), and return it as it is then.
+    Continue an item with the run *adopt*, or without a run (None), and return it as it is then.
 
     Raises:
         ValueError: The item is in another state, or the run cannot be its run.
@@ -37,15 +37,15 @@ def _check_state(item: BatchItem, adopt: str | None) -> None:
     if item.state is BatchItemState.AMBIGUOUS:
         return
     if item.state is not BatchItemState.FAILED:
-        raise ValueError(f"item {item.key!r} is {item.state}, and only what is ambiguous or failed can be resolved")
+        raise ValueError(f"item {item.key!r} is {item.state}, and only ambiguous or failed items can be resolved")
     if adopt is None:
-        raise ValueError(f"item {item.key!r} is failed: rerun([{item.key!r}]) has it started again")
+        raise ValueError(f"item {item.key!r} is failed: start it again with rerun([{item.key!r}])")
     if item.run_id not in {None, adopt}:
-        raise ValueError(f"item {item.key!r} is failed with run {item.run_id}, and only that can be adopted again")
+        raise ValueError(f"item {item.key!r} is failed with run {item.run_id}, and only that run can be adopted again")
 
 
 async def _check_worker(batch_context: BatchContext, item: BatchItem, adopt: str, run: Run) -> None:
-    """Raise where the run is certainly one of another worker."""
+    """Raise if the run is certainly of another worker."""
     start_queues = batch_context.ledger.start_queues
     names = await start_queues.names(await start_queues.find(item.worker_id) or item.worker_id)
     if run.worker_id is None or run.worker_id in names:
@@ -54,4 +54,4 @@ async def _check_worker(batch_context: BatchContext, item: BatchItem, adopt: str
     if run.worker_id == slug or (slug is None and all(map(is_path, names))):  # A new slug, or nobody knows any.
         return
     known = " or ".join(name for name in {*names, slug or ""} if name and not is_path(name))
-    raise ValueError(f"run {adopt} is one of worker {run.worker_id}, and item {item.key!r} is for {known}")
+    raise ValueError(f"run {adopt} is of worker {run.worker_id}, and item {item.key!r} is for {known}")

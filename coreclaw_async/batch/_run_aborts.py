@@ -90,7 +90,7 @@ class RunAborts:
                 except errors.CoreClawError as error:
                     if clock.monotonic() >= ends_at:
                         self._given_up[run_id] = str(error)
-                        logger.warning("run %s was not aborted, and may go on: %s", run_id, error)
+                        logger.warning("run %s was not aborted, and may keep running: %s", run_id, error)
                         break
                     self._tell(run_id, error)
                 else:

@@ -1,4 +1,4 @@
-"""What becomes of the end of a run: its cost and its rows are read, then its item ends, or waits for another run."""
+"""The end of a run: its cost and rows are read, then its item ends, or waits for another run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from coreclaw_async.batch._row_files import PartFiles
 from coreclaw_async.models import Run, RunOutcome
 
 _AT_ONCE = 8
-# What is wrong with rows themselves is given so many seconds to pass; an outage gets all the patience of the batch.
+# Pauses before wrong rows are read again; an outage is waited for with all the patience of the batch.
 _READ_AGAIN = (2.0, 5.0, 15.0)
 _COST_SECONDS = 10.0
-# Where there is a budget, a cost that is told late keeps other runs from being started.
+# With a budget, a missing cost keeps other runs from being started.
 _COST_AGAIN = (2.0, 5.0, 15.0)
 _READ_AT_ONCE = 1_000
 _ENDED = (BatchItemState.DONE, BatchItemState.FAILED)
@@ -39,7 +39,7 @@ class RunEnds:
 
     Attributes:
         files: Where rows go, or None.
-        outcomes: Where each end is told.
+        outcomes: Where each end is reported.
         may_retry: Returns whether the run of an item may be followed by another one.
         on_retry: Called when an item waits for another run.
         left: Why items stay open, by key.
@@ -55,7 +55,7 @@ class RunEnds:
 
     async def end(self, item: BatchItem, run: Run | None, error: errors.CoreClawError | None) -> None:
         """
-        Bring *item* to its end, whose run has ended, or cannot be seen any more.
+        End *item*, whose run has ended or can no longer be seen.
 
         Raises:
             LedgerError: The end cannot be recorded.
@@ -63,7 +63,7 @@ class RunEnds:
             OSError: The rows cannot be written.
         """
         if run is None or error is not None:
-            # What cannot be seen has not failed: it may be going on, and another run would be paid for as well.
+            # A run that cannot be seen has not failed: it may still be running, and another one would be paid for too.
             self.leave(item, f"its run cannot be read: {error}", run=run)
             return
         try:
@@ -77,12 +77,12 @@ class RunEnds:
         await self._record(item, run, path, row_count)
 
     def leave(self, item: BatchItem, why: str, *, run: Run | None = None) -> None:
-        """Have *item* stay as it is, and tell why."""
+        """Leave *item* as it is, and report why."""
         self.left[item.key] = why
         self.outcomes.tell(item, run=run, error=why)
 
     async def write_earlier(self) -> None:
-        """Write the rows of items that had ended when nobody asked for files, or whose files are gone."""
+        """Write the rows of items that ended while no files were asked for, or whose files are gone."""
         after: BatchItem | None = None
         while items := await self.batch_context.ledger.items(*_ENDED, after=after, most=_READ_AT_ONCE):
             after = items[-1]
@@ -93,7 +93,7 @@ class RunEnds:
 
     async def read_costs(self) -> None:
         """
-        Read what runs have cost of which that was not known when they ended, where there is a budget.
+        Read the costs that were unknown when their runs ended, if there is a budget.
 
         Raises:
             CoreClawError: The ledger cannot be used, or nobody can wait any longer.
@@ -106,7 +106,7 @@ class RunEnds:
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
-                logger.debug("what run %s has cost could not be read: %s", item.run_id, error)
+                logger.debug("the cost of run %s could not be read: %s", item.run_id, error)
                 continue
             cost = known_cost(run.usage) if run.is_finished else None
             if cost is not None:
@@ -169,7 +169,7 @@ class RunEnds:
         return failed < item.retries and now is not None and not now.cancel_requested
 
     async def _with_cost(self, run: Run) -> Run:
-        """Return *run* with what it cost, which the service may tell a moment after its end."""
+        """Return *run* with its cost, which the service may report shortly after its end."""
         waits = iter(_COST_AGAIN if await self.batch_context.ledger.spending() is not None else ())
         while known_cost(run.usage) is None and run.is_finished:
             try:
@@ -178,7 +178,7 @@ class RunEnds:
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
-                logger.debug("what run %s has cost could not be read: %s", run.run_id, error)
+                logger.debug("the cost of run %s could not be read: %s", run.run_id, error)
             else:
                 run = found if found.is_finished else run
             wait = next(waits, None)
@@ -209,7 +209,7 @@ class RunEnds:
                 wait = next(waits, None)
                 if wait is None or is_passing(error) or ends_every_wait(error):
                     raise
-                logger.debug("the rows of run %s could not be read, which is retried: %s", item.run_id, error)
+                logger.debug("the rows of run %s could not be read and are read again: %s", item.run_id, error)
                 await self.batch_context.clock.sleep(wait)
 
 
@@ -225,7 +225,7 @@ def _without_file(items: Sequence[BatchItem]) -> list[BatchItem]:
 
 
 def why_failed(run: Run) -> str:
-    """Return why a run is no success, in a line."""
+    """Return in one line why a run did not succeed."""
     if not run.is_finished:
-        return "its run is still aborting, and nothing says that it has ended"
+        return "its run is still aborting, and may not have ended"
     return run.error_message or f"its run ended as {run.status}"

@@ -500,7 +500,7 @@ async def test_a_run_that_stays_aborting_is_failed(service: FakeService) -> None
 
     assert (outcome.state, outcome.error) == (
         BatchItemState.FAILED,
-        "its run is still aborting, and nothing says that it has ended",
+        "its run is still aborting, and may not have ended",
     )
 
 

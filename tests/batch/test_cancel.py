@@ -180,7 +180,7 @@ async def test_a_run_that_cannot_be_aborted_after_its_start_is_followed_and_told
         story = await cancel_while_starting(service, "memory", abort=True)
 
     assert story.states == ["done", "cancelled", "cancelled"]
-    assert f"run {story.items[0].run_id} of item 'k0' was not aborted, and may go on" in caplog.text
+    assert f"run {story.items[0].run_id} of item 'k0' was not aborted, and may keep running" in caplog.text
 
 
 @pytest.mark.parametrize("fault", [faults.status(502), GONE], ids=["502", "gone"])
@@ -206,7 +206,7 @@ async def test_patience_for_an_abort_ends(service: FakeService, caplog: pytest.L
         story = await cancel_while_starting(service, "memory", abort=True, patience=600)
 
     assert story.states == ["done", "cancelled", "cancelled"]
-    assert f"run {story.items[0].run_id} was not aborted, and may go on" in caplog.text
+    assert f"run {story.items[0].run_id} was not aborted, and may keep running" in caplog.text
 
 
 async def test_a_run_that_can_neither_be_aborted_nor_seen_is_told_as_both(service: FakeService, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ async def test_one_abort_that_fails_leaves_no_other_run_running(service: FakeSer
         await start_runs(batch, service, 5, planned=2)
         service.faults.add(GONE, operation="abortWorkerRun", after=1)
         service.faults.add(faults.error(50002), operation="abortWorkerRun", after=1)
-        with pytest.raises(BatchAbortError, match="2 of 5 runs were not aborted, and may go on: ") as caught:
+        with pytest.raises(BatchAbortError, match="2 of 5 runs were not aborted, and may keep running: ") as caught:
             await batch.cancel(abort=True)
         error = caught.value
         left = [run for run in service.runs.values() if run.status == "running"]

@@ -281,9 +281,9 @@ async def test_an_item_that_failed_unseen_is_not_paid_for_again_unless_it_is_nam
 async def test_resolve_reads_the_run_of_a_failed_item_once_more(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=1) as batch:
         run_id = await failed_unseen(batch)
-        with pytest.raises(ValueError, match=r"is failed with run .* and only that can be adopted again"):
+        with pytest.raises(ValueError, match=r"is failed with run .* and only that run can be adopted again"):
             await batch.resolve("k0", adopt=service.add_run(WORKER))
-        with pytest.raises(ValueError, match="has it started again"):
+        with pytest.raises(ValueError, match="start it again with rerun"):
             await batch.resolve("k0", resubmit=True)
         service.faults.add(faults.error(70001, 404), operation="getWorkerRun")
         with pytest.raises(NotFoundError):

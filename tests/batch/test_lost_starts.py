@@ -116,7 +116,7 @@ async def test_without_a_promise_of_exclusiveness_a_lost_start_is_held_and_told(
     assert held.key == "k0"
     assert list(outcomes["k0"].candidates) == list(held.candidates) == [lost]
     assert [outcomes[key].state for key in ("k1", "k2")] == ["done", "done"]
-    assert "item 'k0' is held: 1 runs may be its run" in caplog.text
+    assert "item 'k0' is held: a start of it was not answered, and 1 runs may be its run" in caplog.text
     assert report.is_finished
     assert service.runs_created == 3
 
@@ -135,7 +135,7 @@ async def test_a_person_adopts_a_run(service: FakeService, ledger: str) -> None:
             await batch.resolve("k0", adopt="01K4ZZZZZZZZZZZZZZZZZZZZZZ")
         item = await batch.resolve("k0", adopt=lost)
         (outcome,) = await finish(batch)
-        with pytest.raises(ValueError, match="item 'k0' is done, and only what is ambiguous or failed can be resolved"):
+        with pytest.raises(ValueError, match="item 'k0' is done, and only ambiguous or failed items can be resolved"):
             await batch.resolve("k0", resubmit=True)
 
     assert (item.state, item.how) == ("submitted", ItemOrigin.PERSON)

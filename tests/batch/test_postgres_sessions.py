@@ -782,13 +782,13 @@ async def test_a_failover_to_a_standby_that_is_behind_is_noticed(
     await anyio.to_thread.run_sync(postgres.replace_with, copy)
 
     for _ in range(2):
-        with pytest.raises(LedgerError, match=r"has lost what it had acknowledged.*synchronous replication"):
+        with pytest.raises(LedgerError, match=r"has lost acknowledged writes.*synchronous replication"):
             await behind.write(batch("after"))
-        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+        with pytest.raises(LedgerError, match="has lost acknowledged writes"):
             await behind.read(NAMES)
-        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+        with pytest.raises(LedgerError, match="has lost acknowledged writes"):
             await behind.take_start_queue("y")
-        with pytest.raises(LedgerError, match="has lost what it had acknowledged"):
+        with pytest.raises(LedgerError, match="has lost acknowledged writes"):
             await behind.write(batch("after"), start_queue="x")
     # The control: a session of which nothing is missing goes on.
     await current.write(batch("after"))
@@ -812,10 +812,10 @@ async def test_a_batch_whose_ledger_has_lost_what_it_acknowledged_starts_nothing
 
     async with batches.opened(service, postgres_dsn, count=6, on_event=fail_over) as running:
         copies.append(postgres.backup())
-        with pytest.raises(LedgerError, match=r"has lost what it had acknowledged|was made anew or restored"):
+        with pytest.raises(LedgerError, match=r"has lost acknowledged writes|was made anew or restored"):
             await batches.finish(running, max_in_flight=4)
         paid = service.runs_created
-        with pytest.raises(LedgerError, match=r"has lost what it had acknowledged|was made anew or restored"):
+        with pytest.raises(LedgerError, match=r"has lost acknowledged writes|was made anew or restored"):
             await batches.finish(running, max_in_flight=4)
 
     assert not copies

@@ -234,7 +234,7 @@ def test_only_reports_of_one_batch_can_be_added() -> None:
     ("changes", "words"),
     [
         ({"error": "OSError: full"}, "a part of it has failed; OSError: full; 1 items are done, 1 runs have cost 3 US"),
-        ({"counts": {"intent": 2}, "unknown_costs": 1}, "2 intent; 0 items are done, .* and 1 of them what nobody"),
+        ({"counts": {"intent": 2}, "unknown_costs": 1}, "2 intent; 0 items .* without 1 runs of unknown cost"),
         ({"counts": {"submitted": 1}, "stopped": "balance"}, "1 submitted; the balance does not cover"),
     ],
 )

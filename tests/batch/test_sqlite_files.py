@@ -87,7 +87,9 @@ async def test_a_ledger_that_was_deleted_while_in_use_is_not_made_anew(
     (tmp_path / "runs.db").unlink()
 
     for _ in range(2):
-        with pytest.raises(LedgerError, match=r"runs\.db-wal beside it belongs to one that was deleted.*put the file"):
+        with pytest.raises(
+            LedgerError, match=r"runs\.db-wal beside it belongs to a ledger that was deleted.*Put the file"
+        ):
             await SqliteDatabase(tmp_path / "runs.db").open()
         await database.aclose()
         (tmp_path / "runs.db-wal").touch()  # As a process that was killed leaves it.

@@ -73,7 +73,7 @@ def test_errors_come_to_the_caller(client: CoreClaw) -> None:
         batch.plan(specs(1))
         with pytest.raises(BatchConflictError):
             batch.plan([RunSpec(key="k0", worker_id=WORKER, input={})])
-        with pytest.raises(ValueError, match="only what is ambiguous or failed can be resolved"):
+        with pytest.raises(ValueError, match="only ambiguous or failed items can be resolved"):
             batch.resolve("k0", resubmit=True)
 
 

@@ -22,7 +22,9 @@ def setting(batch: str, flag: Flag, *, to: bool) -> list[Step]:
 
     def must_be_there(rows: list[SqlRow]) -> Sequence[Statement]:
         if not rows:
-            raise LedgerError(f"the batch {batch!r} was pruned while it was open; open it again")
+            raise LedgerError(
+                f"the batch {batch!r} was pruned while it was open, so nothing was written: open it again"
+            )
         return []
 
     return [

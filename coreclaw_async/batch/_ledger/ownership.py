@@ -1,4 +1,4 @@
-"""Whose a batch is: an account, named by the caller or told by a hash of the key, and how a batch gets another name."""
+"""The account that a batch belongs to, named by the caller or by a hash of the key, and how it is renamed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Owner:
         Return the owner that a key and a name stand for.
 
         Raises:
-            TypeError: The name is no text.
+            TypeError: The name is not a string.
             ValueError: It is empty, too long, not printable, or holds the key.
         """
         if account is None:
@@ -42,7 +42,7 @@ class Owner:
         if not isinstance(account, str):
             raise TypeError(f"account must be a str or None, not {type(account).__name__}")
         if credentials.are_in(account):
-            raise ValueError("account must be a name of your own, and not the key: it is written into the ledger")
+            raise ValueError("account must be a name that you choose, not the key, because it is written to the ledger")
         if not 1 <= len(account) <= _MOST_LETTERS or not account.isprintable():
             raise ValueError(
                 f"account must be printable and have 1 to {_MOST_LETTERS} letters, not {credentials.shown(account):.80}"
@@ -70,7 +70,7 @@ async def claim(database: Database, batch: str, owner: Owner, clock: Clock) -> N
             if tries == _TRIES:
                 raise LedgerError(
                     f"the batch {batch!r} cannot be given account {owner.account!r} while another process works on it, "
-                    "or on another batch with the same worker and key: open it again when that has ended"
+                    "or on another batch with the same worker and key: open it again when that process has ended"
                 )
             await clock.sleep(_TRY_AGAIN)  # It may be about to do the same.
         account = await account_of(database, batch)
@@ -81,8 +81,8 @@ async def claim(database: Database, batch: str, owner: Owner, clock: Clock) -> N
 def wrong_account(batch: str, account: str, mine: str) -> LedgerError:
     """Return the error of who opens a batch that is another account's."""
     return LedgerError(
-        f"the batch {batch!r} belongs to account {account!r}, and it was opened for account {mine!r}. If the key is "
-        f"another one of the same account, give account={account!r}; if it is not, take another name or ledger"
+        f"the batch {batch!r} belongs to account {account!r}, not to {mine!r}. If your key is another one of the same "
+        f"account, give account={account!r}; if not, use another name or ledger"
     )
 
 

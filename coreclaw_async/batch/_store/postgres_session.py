@@ -42,14 +42,14 @@ _SECONDS = 15.0
 
 _RENEWAL_SECONDS = 600.0
 _CLOSE_SECONDS = 5.0
-# A process that stands still in the middle of a write keeps the others waiting for so long, and they wait a bit longer.
-# The start queues of a machine that is gone are free after a minute.
+# A process that stands still in the middle of a write blocks the others for 8 s; they wait a little longer. The start
+# queues of a machine that is gone are free after a minute.
 _SETTINGS = (
     f"SET search_path = {_SCHEMA}; SET synchronous_commit = on; "
     "SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '12s'; "
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
-# Which lock is held alone while the tables are made, and shared by writes; any number will do that nobody else takes.
+# A lock held exclusively while the tables are made, and shared by writes; any number that nobody else uses.
 _TABLES_LOCK = 0x436F7265436C6177
 # A statement of its own, so that the next one sees what has become of the tables while this one waited.
 _KEEP_VERSION = f"SELECT pg_advisory_xact_lock_shared({_TABLES_LOCK})"
@@ -62,13 +62,13 @@ _WRITE_IS_UNDONE = ("40001", "40P01", "55P03")
 # The statement is not there, or is there already: it was prepared in another session.
 _STATEMENT_IS_ELSEWHERE = ("26000", "42P05")
 _POOLER = (
-    "the ledger in Postgres is reached through a pooler in transaction mode, whose sessions, and the locks that keep "
-    "two processes apart, change hands between transactions: use a direct connection, or the pooler's session mode"
+    "the ledger in Postgres is reached through a pooler in transaction mode, where two processes could start the same "
+    "runs because locks do not stay with a client: use a direct connection, or the pooler's session mode"
 )
 _LOST = (
-    "the ledger in Postgres has lost what it had acknowledged: it was restored, or has failed over to a standby that "
-    "was behind. Nothing more is started: runs of its items may go on of which it knows nothing, so look for them at "
-    "the service before the batch goes on. A failover keeps all that was acknowledged only with synchronous replication"
+    "the ledger in Postgres has lost acknowledged writes: it was restored, or failed over to a standby that was "
+    "behind. No more runs are started. Runs that it does not know may be running: look for them at the service before "
+    "you continue the batch. Only synchronous replication keeps all writes in a failover"
 )
 _LOCKS = (
     "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
@@ -81,7 +81,7 @@ _END_HOLDER = f"SELECT pg_terminate_backend(pid) {_LOCKS} AND {_NUMBER} = ?"
 
 class PassingError(LedgerError):
     """
-    What may go better at the next try; it does not leave the store.
+    A failure that may pass at the next try; it is not raised to callers of the database.
 
     Attributes:
         session: The session that is over, or None where it goes on.
@@ -260,7 +260,7 @@ class Session:
             self.connection = None
 
     async def close(self) -> None:
-        """Take leave of the server; cut off when it does not answer in time."""
+        """Close the connection; cut it off when the server does not answer in time."""
         if not self.is_over:
             try:
                 await self.fetch(
@@ -391,4 +391,7 @@ def _number_of(start_queue: str) -> int:
 
 
 def _replaced(when: str) -> str:
-    return f"the ledger in Postgres was made anew or restored {when}: what this process knows of it is no longer true"
+    return (
+        f"the ledger in Postgres was made anew or restored {when}, so no more runs are started: close the batch, and "
+        "look at the service for runs that the ledger does not know before you open it again"
+    )
