@@ -323,7 +323,6 @@ async def test_aborts_that_nobody_answers_go_further_and_further_apart_and_are_t
     assert len(caplog.records) < 30
 
 
-@pytest.mark.endurance
 async def test_an_abort_that_one_run_refuses_holds_up_no_other(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
