@@ -1,4 +1,4 @@
-"""What the blocking `Batch` has beside its generated methods: its block, and a plan that is read by the caller."""
+"""The parts of the blocking `Batch` that are written by hand: its block, and `plan`, which reads in the caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BatchBlock:
     """
     The block of a blocking batch.
 
-    What the async one has going on lives in a task of its own, between the calls and during them.
+    The async batch runs in a task that lives during the calls and between them.
     """
 
     def __init__(self, inner: AsyncBatch, bridge: Bridge) -> None:
@@ -101,7 +101,7 @@ class BatchBlock:
 
 class Hosted:
     """
-    An async context manager whose block is a task of its own, so that calls which are tasks too can share it.
+    Keeps an async context manager open in a task, so that other tasks, the calls, can use it.
 
     Args:
         manager: The manager; it is left with the last call, or with the loop.

@@ -1,4 +1,4 @@
-"""Pager and Stream: the blocking twins of the async iterators, one hop to the loop for a page or an item."""
+"""Pager and Stream: the blocking twins of the async iterators, with one call on the loop for each page or item."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Pager(Iterator[T], Generic[T]):
     An iterator over the items of a list, read page by page.
 
     It is right under all three meanings that the service's ``offset`` has had, or it raises `PaginationError`; a short
-    list is never passed off as a whole one. Items that others insert while it reads are not returned twice.
+    list is never passed off as a whole one. When items are inserted while it reads, none is returned twice.
 
-    Nothing is read before the first item is asked for, and nothing goes on in the background. After an error, also
-    after Ctrl-C, it stands where it stood, so iterating again goes on there.
+    Nothing is read before the first item is requested, and nothing runs in the background. After an error or Ctrl-C it
+    keeps its place, so iterating again continues there.
     """
 
     def __init__(self, bridge: Bridge, pager: AsyncPager[T]) -> None:
         self._bridge = bridge
-        # What came of a page is kept there by the loop, so that an interrupt between two lines here loses none.
+        # The loop keeps the items of a page there, so that an interrupt between two lines here loses none.
         self._reader = reader_of(pager)
 
     def __next__(self) -> T:
@@ -71,7 +71,7 @@ class Pager(Iterator[T], Generic[T]):
         except StopIteration:
             return items
         except BaseException as error:
-            # The items would be lost with this list; asked again, they come again.
+            # The items would be lost with this list; the next call returns them.
             self._reader.put_back(items)
             if isinstance(error, PaginationError):
                 error.items = tuple(items)
@@ -98,16 +98,16 @@ class _Pages(Iterator[Page[T]]):
 
 class Stream(Iterator[T], Generic[T]):
     """
-    An iterator over items as they come: ``for item in stream``.
+    An iterator over items as they arrive: ``for item in stream``.
 
-    Nothing goes on between two items, so leaving the loop early leaves nothing behind. After an error, also after
-    Ctrl-C, iterating again goes on where it stopped. One thread at a time.
+    Nothing runs between two items, so leaving the loop early leaves nothing behind. After an error or Ctrl-C, iterating
+    again continues where it stopped. One thread at a time.
     """
 
     def __init__(self, bridge: Bridge, stream: AsyncStream[T]) -> None:
         self._bridge = bridge
         self._stream = stream
-        # What has come and was not returned: an interrupt can fall between the two.
+        # Items that arrived and were not returned yet: an interrupt can come between the two.
         self._items: deque[T] = deque()
 
     def __next__(self) -> T:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLEAN_UP_SECONDS = 6.0
-"""An interrupted call may abort a run (five seconds at most), or look for the run that it may have started."""
+"""What an interrupted call gets to abort a run (five seconds at most), or to find the run that it may have started."""
 
 NOT_ENDED = "the interrupted call has not ended: it cleans up in the background, and may have taken effect"
 """The note on an interrupt whose call was no longer waited for."""
@@ -29,14 +29,14 @@ _NOTE_LENGTH = 300
 @attrs.define(eq=False)
 class Call:
     """
-    One coroutine on its way through the loop, and the thread that waits for it.
+    A coroutine that runs in the loop while the caller's thread waits for it.
 
     Attributes:
-        coroutine: What is to be run.
+        coroutine: What to run.
         context: The caller's context variables.
-        over: Held until it has ended.
-        is_over: Whether it has ended, or never will begin.
-        task: The task it became, or None.
+        over: A lock that is held until the call has ended.
+        is_over: Whether it has ended, or will never begin.
+        task: Its task, or None before it has begun.
     """
 
     coroutine: Coroutine[Any, Any, Any]
@@ -60,18 +60,18 @@ class Call:
             self.task.cancel()
 
     def abandon(self) -> None:
-        """Let the caller go without an outcome."""
+        """Release the caller without an outcome."""
         if self.is_over:
             return
         self.is_over = True
-        with contextlib.suppress(RuntimeError):  # It has begun, and ignores that it ends.
+        with contextlib.suppress(RuntimeError):  # It has begun and ignores `close`.
             self.coroutine.close()
         with contextlib.suppress(RuntimeError):  # Another thread was quicker.
             self.over.release()
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
-            task.exception()  # Asked for, so that asyncio does not complain when nobody waits any more.
+            task.exception()  # Retrieved, so that asyncio does not complain when nobody waits any more.
         self.is_over = True
         self.over.release()
 
@@ -82,8 +82,7 @@ class LoopThread:
 
     Attributes:
         leases: Clients that use it.
-        is_over: Whether it takes no more calls: it was stopped, or belongs to the process that this one was forked
-            from.
+        is_over: Whether it takes no more calls, because it was stopped or belongs to the parent of this forked process.
     """
 
     def __init__(self) -> None:
@@ -107,7 +106,7 @@ class LoopThread:
         return threading.get_ident() == self._thread.ident
 
     def refuse_itself(self) -> None:
-        """Raise where a call would wait for its own end."""
+        """Raise when the caller runs in the loop's thread: the call would wait for itself."""
         if self.is_here:
             raise RuntimeError(
                 "a blocking call in a callback (on_event, on_update, on_progress) would wait for itself: "
@@ -121,7 +120,7 @@ class LoopThread:
         try:
             self._schedule(call.begin, self._loop)
             call.over.acquire()
-        except BaseException as error:  # From a signal handler, Ctrl-C as a rule.
+        except BaseException as error:  # From a signal handler, usually Ctrl-C.
             self._leave(call, error)
             raise
         finally:
@@ -131,13 +130,13 @@ class LoopThread:
         return call.task
 
     def stop(self, seconds: float) -> None:
-        """Have the loop end, and wait for that for *seconds* at most."""
+        """Stop the loop, and wait for its end for *seconds* at most."""
         self._schedule(self._end)
         if not self.is_here:
             self._thread.join(seconds)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have the loop call *function* soon; from any thread, finalisers included."""
+        """Let the loop call *function* soon; works in any thread and in finalisers."""
         self._schedule(function)
 
     def _schedule(self, function: Callable[..., object], *arguments: object) -> None:
@@ -151,25 +150,25 @@ class LoopThread:
             self._stop.set_result(None)
 
     def _leave(self, call: Call, error: BaseException) -> None:
-        """Cancel a call that *error* took its caller from, let it clean up, and say in *error* how it ended."""
+        """Cancel a call whose caller was interrupted by *error*, let it clean up, and note in *error* how it ended."""
         self._schedule(call.cancel)
         try:
             call.over.acquire(timeout=0 if call.is_over else CLEAN_UP_SECONDS)
-        except BaseException as again:  # Whoever interrupts twice does not want to wait for the clean-up.
+        except BaseException as again:  # A second interrupt does not wait for the clean-up.
             explain(again, call.task)
             raise
         explain(error, call.task)
 
     def _serve(self) -> None:
-        # The libraries ask this first; else they would believe the context of a caller who runs under trio.
+        # Libraries ask sniffio first; otherwise they would find the context of a caller that runs under trio.
         with contextlib.suppress(ImportError):
             import sniffio
 
             sniffio.thread_local.name = "asyncio"
-        # While one task is run to its end, anyio's worker threads live as long as that.
+        # The worker threads of anyio live for as long as the one task that is run to its end.
         main = self._loop.create_task(self._wait_for_stop())
         while not main.done():
-            # A callback of the caller's can raise what ends a loop; its call has the error already.
+            # A user's callback can raise an exception that ends a loop; its call already has it.
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 self._loop.run_until_complete(main)
         self._loop.close()
@@ -185,16 +184,16 @@ class LoopThread:
         if tasks:
             await asyncio.wait(tasks, timeout=CLEAN_UP_SECONDS)
         await self._loop.shutdown_asyncgens()
-        await asyncio.sleep(0)  # In which the transports that were closed let go of their sockets.
+        await asyncio.sleep(0)  # Lets closed transports release their sockets.
 
     def _abandon_calls(self) -> None:
-        """Let go of the calls that came too late to begin, or did not end in time."""
+        """Abandon the calls that came too late to begin, or did not end in time."""
         for call in tuple(self._calls):
             call.abandon()
 
 
 def explain(error: BaseException, task: asyncio.Task[Any] | None) -> None:
-    """Say in *error*, which took the caller from a call, how that call ended: a run that was paid for is not lost."""
+    """Note in *error*, which interrupted the caller, how the call ended, so that a paid run is not lost."""
     import asyncio
 
     if task is None:

@@ -25,13 +25,13 @@ _PARK_SECONDS = 1.0
 
 class _Process:
     """
-    What this process has of it all: the loop thread, when there is one.
+    The loop thread of this process, if there is one.
 
-    The thread is started by the first call, shared by all clients, and stopped with the last of them or at exit.
+    It is started by the first call, shared by all clients, and stopped with the last client or at exit.
     """
 
     def __init__(self) -> None:
-        # Re-entrant, for the garbage collector may close a client anywhere.
+        # Re-entrant, because the garbage collector may close a client anywhere.
         self.lock = threading.RLock()
         self._thread: LoopThread | None = None
         self._inherited: list[LoopThread] = []
@@ -39,7 +39,7 @@ class _Process:
         self._may_go_on = threading.Event()
 
     def lease(self) -> LoopThread:
-        """Return the thread, for a client that gives it back with `release`; the lock must be held."""
+        """Return the thread for a client, which returns it with `release`; the caller must hold the lock."""
         if self._is_exiting:
             raise ConfigurationError("the interpreter is exiting, and all clients are closed")
         if self._thread is None:
@@ -48,7 +48,7 @@ class _Process:
         return self._thread
 
     def release(self, thread: LoopThread) -> None:
-        """Give a lease back; with the last one the thread ends."""
+        """Return a lease; the last one stops the thread."""
         with self.lock:
             thread.leases -= 1
             if thread.leases or thread.is_over:
@@ -58,7 +58,7 @@ class _Process:
         thread.stop(CLEAN_UP_SECONDS)
 
     def exit(self) -> None:
-        """End the loop, for good; a client that nobody closed must not hold the interpreter up."""
+        """Stop the loop for good: a client that nobody closed must not keep the interpreter running."""
         with self.lock:
             self._is_exiting = True
             thread, self._thread = self._thread, None
@@ -67,7 +67,7 @@ class _Process:
             thread.stop(_EXIT_SECONDS)
 
     def park(self) -> None:
-        """Hold the loop between two callbacks, where it has no lock that a forked child would find taken for ever."""
+        """Pause the loop between two callbacks, where it holds no lock that would stay locked in a forked child."""
         self.lock.acquire()
         thread = self._thread
         if thread is None or thread.is_here:
@@ -83,17 +83,17 @@ class _Process:
         is_parked.wait(_PARK_SECONDS)
 
     def go_on(self) -> None:
-        """Go on in the process that was forked."""
+        """Continue in the parent of a fork."""
         self.lock.release()
         self._may_go_on.set()
 
     def forget(self) -> None:
-        """Begin anew in a forked child, which has the loop but not the thread."""
+        """Start afresh in a forked child, which has the loop but not its thread."""
         self.lock = threading.RLock()
-        self._may_go_on = threading.Event()  # The loop may just have held the lock within.
+        self._may_go_on = threading.Event()  # The loop may have held its inner lock.
         if self._thread is not None:
             self._thread.is_over = True
-            # Kept, for its end would touch what the parent still uses.
+            # Kept, because closing it would touch what the parent still uses.
             self._inherited.append(self._thread)
             self._thread = None
 
@@ -105,7 +105,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
 
 
 class Bridge:
-    """What one blocking client, its copies, groups and iterators share: their way onto the loop."""
+    """How a blocking client, its copies, groups and iterators run coroutines on the loop; they share one bridge."""
 
     def __init__(self) -> None:
         self._thread: LoopThread | None = None
@@ -118,7 +118,7 @@ class Bridge:
         """
         Run a coroutine function on the loop and return its task, which has ended.
 
-        The caller asks the task for the result: then no line of this module stands in the traceback of an error.
+        The caller takes the result from the task, so that no line of this module is in the traceback of an error.
 
         Raises:
             ConfigurationError: The client is closed.
@@ -131,19 +131,19 @@ class Bridge:
         return thread.run(function(*args, **kwargs))
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run *aclose* as the last call; a second time does nothing."""
+        """Run *aclose* as the last call; a second time this does nothing."""
         if self._is_closed:
             return
         if self._thread is not None:
             self._thread.refuse_itself()
         try:
-            # At exit there is no loop any more, and it has closed all that was open.
+            # At exit the loop is gone and has closed everything.
             with contextlib.suppress(ConfigurationError):
                 self.run(aclose).result()
         finally:
             self._is_closed = True
             thread, self._thread = self._thread, None
-            if thread is not None:  # pragma: no branch - at exit, in a process of its own
+            if thread is not None:  # pragma: no branch - at exit, in a child process
                 self._forget_to_give_back()
                 _PROCESS.release(thread)
 
@@ -151,10 +151,10 @@ class Bridge:
         with _PROCESS.lock:
             if self._is_closed:
                 raise ConfigurationError("the client is closed; make a new one")
-            # Else another thread was quicker, which a test cannot have happen at will.
+            # Otherwise another thread was quicker, which a test cannot force.
             if self._thread is None or self._thread.is_over:  # pragma: no branch
                 self._thread = _PROCESS.lease()
-                # For a client that nobody closes.
+                # For clients that nobody closes.
                 give_back = weakref.finalize(self, _give_back, self._thread)
                 give_back.atexit = False
                 self._forget_to_give_back = give_back.detach
@@ -162,5 +162,5 @@ class Bridge:
 
 
 def _give_back(thread: LoopThread) -> None:
-    # A finaliser may run anywhere, also where a lock is held: so the loop does it.
+    # A finaliser may run anywhere, also while a lock is held, so the loop does it.
     thread.call(lambda: _PROCESS.release(thread))

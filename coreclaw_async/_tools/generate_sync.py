@@ -102,7 +102,7 @@ class Source:
         name: Its file, for messages.
         lines: Its lines; the tree counts bytes.
         tree: What it parses to.
-        origin: For each name that it imports or defines, the statement that imports it elsewhere.
+        origin: For each name that it imports or defines, the module or statement that other modules import it from.
     """
 
     name: str
@@ -137,7 +137,7 @@ class Source:
         return " ".join(b" ".join(lines).decode().split())
 
     def docstring(self, node: ast.ClassDef | Function) -> str:
-        """Return the lines of the docstring of *node* as they stand there, quotes and indentation included."""
+        """Return the lines of the docstring of *node* as written, quotes and indentation included."""
         if ast.get_docstring(node) is None:
             self.refuse(node, f"{node.name} has no docstring")
         statement = node.body[0]
@@ -148,12 +148,12 @@ class Source:
         return text
 
     def refuse(self, node: ast.AST, why: str) -> NoReturn:
-        """Stop, for what stands at *node* is not understood."""
+        """Raise an error about the source at *node*, with file and line."""
         raise NotUnderstoodError(f"{self.name}:{getattr(node, 'lineno', 1)}: {why}")
 
 
 class NotUnderstoodError(Exception):
-    """A construct that the generator has no rule for."""
+    """The source holds something that the generator has no rule for."""
 
 
 def _import_line(alias: ast.alias) -> str:
@@ -178,17 +178,17 @@ class Parameter:
     is_keyword_only: bool
 
     def declared(self) -> str:
-        """Return it as it stands in a signature."""
+        """Return the parameter as written in a signature."""
         return f"{self.name}: {self.annotation}" + ("" if self.default is None else f" = {self.default}")
 
     def passed(self) -> str:
-        """Return it as it stands in a call."""
+        """Return the argument as written in a call."""
         return f"{self.name}={self.name}" if self.is_keyword_only else self.name
 
 
 class Generator:
     """
-    What is being written.
+    Writes the generated module.
 
     Attributes:
         package: The folder that is read.
@@ -360,7 +360,7 @@ class Generator:
                 source.refuse(one, f"{one.id} means two things")
 
     def _imports(self) -> str:
-        """Return the import statements, in the order that a sorter would leave alone."""
+        """Return the import statements, sorted."""
         late = {name: module for name, module in self.names.items() if module.startswith(LATE)}
         text = _import_block({name: module for name, module in self.names.items() if name not in late})
         return f"{text}\nif TYPE_CHECKING:\n{textwrap.indent(_import_block(late), '    ')}"
@@ -386,7 +386,7 @@ def _class_text(head: str, docstring: str, methods: Sequence[str]) -> str:
 
 
 def _quoted(docstring: str) -> str:
-    """Return the docstring of a class as it stands in the source."""
+    """Return the docstring of a class as written in the source."""
     return textwrap.indent(f'"""{docstring}"""', "    ")
 
 
@@ -421,7 +421,7 @@ def _methods(source: Source, node: ast.ClassDef) -> Iterator[Function]:
 
 
 def _without_key(lines: Iterable[str]) -> Iterator[str]:
-    """Yield *lines*, after which no local variable holds the key, whatever they raise."""
+    """Yield *lines*, after which no local variable holds the key, even if they raise."""
     yield "        try:"
     for line in lines:
         yield textwrap.indent(line, "    ")
@@ -430,7 +430,7 @@ def _without_key(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _call(function: str, arguments: Sequence[str], *, after: str = "", nested: bool = False) -> list[str]:
-    """Return the lines of a call as the formatter would leave them; *nested* in the parentheses of another."""
+    """Return the lines of a call in the style of the formatter; *nested* inside the parentheses of another call."""
     indent, end = (" " * 12, ",") if nested else (" " * 8, after)
     line = f"{indent}{function}({', '.join(arguments)}){end}"
     if len(line) <= WIDTH:

@@ -19,8 +19,8 @@ class Credentials:
     """
     A key and one of the three ways to send it.
 
-    The service recommends bearer; the other two are documented for older programs (docs, api/index). A key in the
-    query ends up in the logs of every proxy on the way.
+    The service recommends bearer; the other two are documented for older programs (docs, api/index). A key in the query
+    ends up in the logs of every proxy on the way.
 
     This object is the only place that holds the key as a string. Functions that need the key get this object instead,
     because debuggers and error reports print the local variables of every frame of a traceback.

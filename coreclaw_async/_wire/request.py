@@ -47,8 +47,8 @@ class Request:
         is_urgent: Whether it overtakes requests that wait for the rate limit, as aborts do: their runs cost money.
         is_public: Whether the operation needs no key; then none is sent.
         min_timeout: Seconds that the contract allows the service to answer; the deadline of a call is never shorter.
-        already_done_error: The refusal that a second send gets when the first one took effect and its answer was
-            lost. It then counts as a success.
+        already_done_error: The refusal that a second send gets when the first one took effect and its answer was lost.
+            It then counts as a success.
         callback_url: The callback URL in the body of a start, or None.
         keeps_numbers: Whether numbers in the rows of the answer stay as they are written (`ExactNumber`).
     """
@@ -166,8 +166,8 @@ def check_id(name: str, value: str) -> str:
     """
     Return *value* when it can stand in a path as the id of a run, a task or a queue item.
 
-    ``last`` is refused because ``/worker-runs/last`` is another operation, which acts on whichever run is newest;
-    dots and slashes because they lead to another path, also when they are encoded.
+    ``last`` is refused because ``/worker-runs/last`` is another operation, which acts on whichever run is newest; dots
+    and slashes because they lead to another path, also when they are encoded.
     """
     check_text(name, value)
     if value.lower() == "last":
@@ -225,8 +225,8 @@ def worker_input(
     """
     Return the ``input`` member of a start: the worker's own input wrapped, or *raw_input* as it is.
 
-    The service takes a worker's input as ``input.parameters.custom`` and refuses a flat one with 11000; a task that
-    was created with a flat one can never be run (docs, api/workers/run; live report of 2026-06-30).
+    The service takes a worker's input as ``input.parameters.custom`` and refuses a flat one with 11000; a task that was
+    created with a flat one can never be run (docs, api/workers/run; live report of 2026-06-30).
     """
     if raw_input is not None:
         if input is not None or system is not None:

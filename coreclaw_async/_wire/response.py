@@ -73,8 +73,8 @@ class Answer:
     Attributes:
         data: The ``data`` member; None when it is absent or null.
         request_id: The id that the service gave the request.
-        is_repeat: Whether an earlier send of the same request may have taken effect, and have caused a refusal of
-            this one.
+        is_repeat: Whether an earlier send of the same request may have taken effect, and have caused a refusal of this
+            one.
     """
 
     data: Any

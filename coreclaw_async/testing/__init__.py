@@ -4,9 +4,8 @@ The CoreClaw service as a state machine, to test programs against.
 Belongs here: a second reading of the API's contract, its faults, its clock, and the pytest plugin.
 Does not belong here: anything taken from the client, so that one misreading cannot pass on both sides.
 
-Import from here, and faults from `coreclaw_async.testing.faults`; the other modules are how it
-is done. Names load when they are first used, because the pytest plugin of this package is
-imported by every run of pytest.
+Import from here, and faults from `coreclaw_async.testing.faults`. Names load when they are first used, because every
+run of pytest imports the pytest plugin of this package.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ _MODULE_OF = {
 }
 
 
-if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
+if not TYPE_CHECKING:  # pragma: no branch - type checkers would accept any name otherwise.
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

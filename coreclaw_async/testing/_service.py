@@ -1,29 +1,35 @@
-"""FakeService: the whole CoreClaw API v2 in memory, and on a socket when asked."""
+"""FakeService: the whole CoreClaw API v2 in memory, or on a socket."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 from attrs import define, field
 
-from coreclaw_async.testing._contents import ServiceContents
 from coreclaw_async.testing._serving.asgi_app import AsgiApp
+from coreclaw_async.testing._serving.backend import Backend
 from coreclaw_async.testing._serving.callback_outbox import CallbackOutbox
 from coreclaw_async.testing._serving.memory_transport import MemoryTransport
 from coreclaw_async.testing._serving.server import RunningServer, run_server
+from coreclaw_async.testing._state.identifiers import IdentifierMaker
+from coreclaw_async.testing._state.scripts import history_script
+from coreclaw_async.testing._state.switches import Switches
+from coreclaw_async.testing._state.world import EMPTY_INPUT, World
 
 if TYPE_CHECKING:
     from coreclaw_async.testing._serving.fault_plan import FaultPlan
     from coreclaw_async.testing._state.fake_run import FakeRun
-    from coreclaw_async.testing._state.records import FakeQueueItem, FakeTask, RecordedRequest, SentCallback
+    from coreclaw_async.testing._state.records import FakeQueueItem, FakeTask, FakeWorker, RecordedRequest, SentCallback
+    from coreclaw_async.testing._state.rows import Row
+    from coreclaw_async.testing._state.scripts import RunScript
 
 
 @define(kw_only=True, eq=False, slots=False)
-class FakeService(ServiceContents, httpx.AsyncBaseTransport):
+class FakeService(Switches, httpx.AsyncBaseTransport):
     """
     The CoreClaw service as a state machine, for tests of programs that use it.
 
@@ -42,23 +48,26 @@ class FakeService(ServiceContents, httpx.AsyncBaseTransport):
     """
 
     tells_what_leaves: ClassVar[bool] = True
-    """That nothing is processed before httpcore's ``trace`` extension is told that the request was sent."""
+    """Says that the ``trace`` extension of httpcore reports a request as sent before anything is processed."""
 
+    _backend: Backend = field(init=False, repr=False)
     _memory: MemoryTransport = field(init=False, repr=False)
     _outbox: CallbackOutbox = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Begin empty, but for the one Worker of the store."""
+        """Begin with nothing but the Worker in the store."""
         self._memory = MemoryTransport(lambda: self._backend)
         self.reset()
 
     def __repr__(self) -> str:
-        """Tell what it holds, without the key."""
+        """Show what it holds, without the key."""
         return f"FakeService(runs={len(self.runs)}, requests={len(self.requests)}, clock={self.clock!r})"
 
     def reset(self) -> None:
         """Forget all that was added and all that happened; switches and clock stay."""
-        super().reset()
+        world = World(self, IdentifierMaker(self.seed))
+        world.add_store_worker()
+        self._backend = Backend(world)
         self._outbox = CallbackOutbox()
 
     @property
@@ -93,7 +102,7 @@ class FakeService(ServiceContents, httpx.AsyncBaseTransport):
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request that arrived, in order, downloads and requests to strange hosts included."""
+        """Every request that arrived, in order, including downloads and requests to unknown hosts."""
         return self._backend.requests
 
     @property
@@ -106,9 +115,177 @@ class FakeService(ServiceContents, httpx.AsyncBaseTransport):
         """The faults to come; see `FaultPlan.add`."""
         return self._backend.faults
 
+    def add_worker(
+        self,
+        path: str,
+        *,
+        title: str | None = None,
+        description: str = "",
+        schema: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        script: RunScript | None = None,
+        in_store: bool = True,
+        owned: bool = True,
+        version: str = "v1.0.0",
+    ) -> str:
+        """
+        Add a Worker.
+
+        Args:
+            path: `owner/name`.
+            title: None takes the name.
+            description: Any text.
+            schema: The input schema in the developer format, or only its `properties`.
+            script: What its runs do; None takes `default_script`.
+            in_store: Whether the store lists it.
+            owned: Whether the list of the caller's own Workers shows it.
+            version: The one version that can run.
+
+        Returns:
+            Its slug.
+
+        Raises:
+            ValueError: The path has another form.
+        """
+        if len(list(filter(None, path.split("/")))) != 2:
+            raise ValueError(f"path must be 'owner/name', not {path!r}")
+        whole = schema if isinstance(schema, Mapping) else {"properties": schema or ()}
+        with self._backend.lock:
+            worker = self._world.add_worker(
+                path,
+                title=path.partition("/")[2] if title is None else title,
+                description=description,
+                properties=whole["properties"],
+                extra_schema={name: part for name, part in whole.items() if name != "properties"},
+                script=script,
+                in_store=in_store,
+                owned=owned,
+                version=version,
+            )
+        return worker.slug
+
+    def add_run(
+        self,
+        worker: str,
+        *,
+        status: str = "succeeded",
+        rows: int | Sequence[Row] = 0,
+        age: float = 60.0,
+        script: RunScript | None = None,
+        origin: str = "openapi",
+        input: Mapping[str, Any] = EMPTY_INPUT,
+        error_message: str = "",
+    ) -> str:
+        """
+        Add a run to the history that nobody paid for through the API.
+
+        Args:
+            worker: Slug or path.
+            status: Its status now. A run that has not ended stays like that until `finish`.
+            rows: Its rows, or how many.
+            age: How many seconds ago it was created, 0 or more.
+            script: What it does from its creation on, instead of `status` and `rows`.
+            origin: Who is said to have started it.
+            input: The input it is said to have had.
+            error_message: Why it failed.
+
+        Returns:
+            The id of the run.
+        """
+        with self._backend.lock:
+            told = history_script(status, rows=rows, age=age, error_message=error_message)
+            run = self._world.create_run(self._worker(worker), input, script=script or told, age=age, origin=origin)
+            return run.run_id
+
+    def add_task(
+        self,
+        worker: str,
+        *,
+        title: str,
+        input: Any,
+        description: str = "",
+        version: str | None = None,
+        schedule: Mapping[str, Any] | None = None,
+    ) -> str:
+        """
+        Add a saved task.
+
+        Args:
+            worker: Slug or path.
+            title: Any text.
+            input: The whole input, `{"parameters": {"custom": ...}}`; not checked.
+            description: Any text.
+            version: None takes the Worker's.
+            schedule: The `schedule_*` members.
+
+        Returns:
+            The id of the task.
+        """
+        with self._backend.lock:
+            found = self._worker(worker)
+            task = self._world.add_task(
+                worker_id=found.slug,
+                version=found.version if version is None else version,
+                title=title,
+                description=description,
+                input=input,
+                schedule=dict(schedule or {}),
+            )
+            return task.task_id
+
+    def add_queue_item(self, worker: str, input: Any, *, callback_url: str | None = None) -> str:
+        """Add a waiting item to the run queue and return its `queue_ref`."""
+        with self._backend.lock:
+            found = self._worker(worker)
+            item = self._world.add_queue_item(
+                worker_id=found.slug,
+                version=found.version,
+                input=input,
+                callback_url=callback_url,
+            )
+            return item.queue_ref
+
+    @property
+    def next_script(self) -> RunScript | None:
+        """What the next start does, instead of the Worker's script; setting it replaces all that are queued."""
+        scripts = self._world.next_scripts
+        return scripts[0] if scripts else None
+
+    @next_script.setter
+    def next_script(self, script: RunScript | None) -> None:
+        with self._backend.lock:
+            self._world.next_scripts.clear()
+            if script is not None:
+                self._world.next_scripts.append(script)
+
+    def script_next(self, script: RunScript) -> None:
+        """Queue `script` for a start: the first start takes the first queued script, and so on."""
+        with self._backend.lock:
+            self._world.next_scripts.append(script)
+
+    def insert_rows(self, run_id: str, rows: int | Sequence[Row], *, at: int = 0) -> None:
+        """Insert rows, or a number of generated ones, into the results of a run before row `at`."""
+        with self._backend.lock:
+            run = self._world.runs[run_id]
+            self._world.insert_rows(run, rows, at=at)
+
+    def finish(self, run_id: str, outcome: str = "succeeded") -> None:
+        """End a run now; with `succeeded` it has all its rows, otherwise those produced so far."""
+        with self._backend.lock:
+            self._world.runs[run_id].end(outcome)
+
+    @property
+    def _world(self) -> World:
+        return self._backend.world
+
+    def _worker(self, name: str) -> FakeWorker:
+        found = self._world.find_worker(name.replace("/", "~"))
+        if found is None:
+            raise KeyError(name)
+        return found
+
     @property
     def asgi_app(self) -> AsgiApp:
-        """An ASGI app of API and file server in one, for a server of one's own."""
+        """API and file server as one ASGI app, for a server of your own."""
         return self._make_app({})
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -120,7 +297,7 @@ class FakeService(ServiceContents, httpx.AsyncBaseTransport):
 
     async def deliver_callbacks(self) -> None:
         """
-        Send the callbacks that are due by now.
+        Send the callbacks that are due.
 
         A served service does so by itself.
         """
@@ -133,13 +310,12 @@ class FakeService(ServiceContents, httpx.AsyncBaseTransport):
         """
         Listen on real sockets, in a thread, until the `with` block ends.
 
-        Needs uvicorn: `pip install "coreclaw-async[emulator]"`. In the block `files_url` is the
-        real one. A `FakeClock` still jumps while nothing happens; take a `RealClock` where the
-        time between requests matters.
+        Needs uvicorn: `pip install "coreclaw-async[emulator]"`. Inside the block `files_url` is the real one. A
+        `FakeClock` still jumps while nothing happens; use a `RealClock` where the time between requests matters.
 
         Args:
             host: Name or IPv4 address to listen on.
-            port: Port of the API; 0 for any. Downloads get a port of their own.
+            port: Port of the API; 0 for any. Downloads get another port.
 
         Raises:
             ImportError: uvicorn is not installed.

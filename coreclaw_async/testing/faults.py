@@ -1,4 +1,4 @@
-"""Faults that a fake service can be told to show, each made by one function of this module."""
+"""The faults of a fake service, each made by one function of this module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</b
 _UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body>nginx</body></html>"
 
 Change = Callable[[dict[str, Any]], Any]
-"""Takes the envelope of an answer and returns what is answered in its place."""
+"""Takes the envelope of an answer and returns what to answer instead."""
 
 
 @frozen(kw_only=True)
@@ -35,16 +35,15 @@ class Fault:
     Attributes:
         name: The function it was made with.
         processes: Whether the service does what was asked.
-        ending: Whether the answer comes, or in which way it does not.
-        error: What the loss is called in memory; None takes `ReadError` and
-            `RemoteProtocolError` in turn.
-        keep: How many bytes of a truncated body come.
-        replacement: The answer that is given in any case.
+        ending: Whether the answer comes, or how it is lost.
+        error: The exception for a lost connection in memory; None takes `ReadError` and `RemoteProtocolError` in turn.
+        keep: How many bytes of a truncated body are sent.
+        replacement: An answer that is sent instead of the service's.
         change: Changes the envelope of the answer.
         seconds: How long the answer is held back.
-        chunk: In pieces of how many bytes the answer comes; 0 for all at once.
+        chunk: Bytes in each piece of the answer; 0 for all at once.
         pause: Seconds between the pieces.
-        new_items: How many rows or runs come to the front of the list that is asked for.
+        new_items: How many rows or runs are inserted at the front of the requested list.
     """
 
     name: str
@@ -61,7 +60,7 @@ class Fault:
 
     @property
     def only_adds(self) -> bool:
-        """Whether another fault can come on top."""
+        """Whether another fault can be combined with it."""
         plain = self.processes and self.ending == "answer"
         return plain and self.replacement is None and self.change is None
 
@@ -71,7 +70,7 @@ class Fault:
         return self.ending in {"answer", "truncate"} and self.replacement is None
 
     def joined_with(self, other: Fault) -> Fault:
-        """Return `other` with what this fault adds."""
+        """Return `other` with the delays, pieces and new items of this fault."""
         return evolve(
             other,
             seconds=self.seconds + other.seconds,
@@ -81,7 +80,7 @@ class Fault:
         )
 
     def apply(self, answer: Answer | None) -> Answer | None:
-        """Return what is answered in place of `answer`; None when nothing is."""
+        """Return the answer to send instead of `answer`; None for none."""
         if self.ending not in {"answer", "truncate"}:
             return None
         if self.replacement is not None:
@@ -109,8 +108,8 @@ def refuse_connection() -> Fault:
     """
     Refuse the connection, so that the request has certainly not been sent.
 
-    In memory this is `httpx.ConnectError`. A real socket has already been accepted by then and
-    is reset instead, which tells a client less.
+    In memory this is `httpx.ConnectError`. A real socket is already accepted at that point and is reset instead, which
+    tells a client less.
     """
     return Fault(name="refuse_connection", ending="refuse", processes=False)
 
@@ -139,9 +138,9 @@ def error(
     Args:
         code: The application code.
         status: The HTTP status; 200 is possible.
-        message: None takes the documented text.
+        message: None takes the documented one.
         details: The `details` member; None leaves it out.
-        commit: Whether the request is processed all the same.
+        commit: Whether the request is processed nevertheless.
     """
     text = MESSAGES.get(code, "error") if message is None else message
     refused = RefusedError(status, code, text, details=details)
@@ -154,7 +153,7 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
     Answer 429 with 13000, without processing the request.
 
     Args:
-        retry_after: The `Retry-After` header: seconds, or an HTTP date as text. None for none.
+        retry_after: The `Retry-After` header: seconds, or an HTTP date as a string. None for no header.
         in_200: Answer 13000 inside HTTP 200.
     """
     status = 200 if in_200 else 429
@@ -183,12 +182,12 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 def edit(change: Change) -> Fault:
-    """Process the request, and answer with what `change` makes of the envelope."""
+    """Process the request, and answer with what `change` returns for the envelope."""
     return Fault(name="edit", change=change)
 
 
 def stall(*, commit: bool = True) -> Fault:
-    """Take the request and never answer, until the client goes away or its read timeout is over."""
+    """Accept the request and never answer; it ends when the client leaves or its read timeout is over."""
     return Fault(name="stall", ending="stall", processes=commit)
 
 
@@ -196,8 +195,7 @@ def delay(seconds: float) -> Fault:
     """
     Process the request, and hold the answer back.
 
-    Seconds of the service's clock in memory, real ones on a socket. Goes together with
-    another fault.
+    The seconds are those of the service's clock in memory, real ones on a socket. Can be combined with another fault.
     """
     return Fault(name="delay", seconds=seconds)
 
@@ -208,7 +206,7 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
 
     Args:
         chunk: Bytes in a piece.
-        pause: Seconds between two pieces: of the service's clock in memory, real ones on a socket.
+        pause: Seconds between two pieces, by the service's clock in memory and real ones on a socket.
     """
     return Fault(name="drip", chunk=chunk, pause=pause)
 
@@ -219,7 +217,7 @@ def redirect(location: str, status: int = 307) -> Fault:
 
 
 def insert_front(count: int) -> Fault:
-    """Before a list of results or runs is answered, put so many new rows or runs at its front."""
+    """Insert `count` new rows or runs at the front of a list of results or runs before it is answered."""
     return Fault(name="insert_front", new_items=count)
 
 

@@ -30,7 +30,7 @@ MESSAGES = {
     70001: "run not found",
     70002: "run operation failed",
 }
-"""The text that goes with each documented application code."""
+"""The message of each documented application code."""
 
 
 class RefusedError(Exception):
@@ -58,7 +58,7 @@ class Answer:
     Attributes:
         status: The HTTP status.
         headers: Names in lower case, without `content-length`.
-        chunks: The body in pieces; may be read once for each time it is sent.
+        chunks: The body in pieces.
         length: The length of the body in bytes.
     """
 

@@ -1,4 +1,4 @@
-"""One call of an operation, as its handler sees it, and what a handler may leave to be waited for."""
+"""What a handler gets (`Call`), and what it returns when its answer must wait for a run (`Pending`)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from coreclaw_async.testing._state.world import World
 T = TypeVar("T")
 
 SYNC_LIMIT = 300.0
-"""Seconds after which a synchronous start or abort answers although the run goes on."""
+"""Seconds after which a synchronous start or abort answers although the run has not ended."""
 
 
 @frozen
 class Pending:
     """
-    An answer that comes when a run has ended, or after `SYNC_LIMIT` seconds.
+    An answer that waits for the end of a run, for `SYNC_LIMIT` seconds at most.
 
     Attributes:
-        run: The run that is waited for.
-        render: Returns the answer's data at that moment.
+        run: The run to wait for.
+        render: Returns the data of the answer once the waiting is over.
     """
 
     run: FakeRun
@@ -37,7 +37,7 @@ class Pending:
 @frozen(kw_only=True)
 class Call:
     """
-    A request that has passed the checks of its form.
+    A request that has passed the checks of key, query and body.
 
     Attributes:
         parameters: The decoded path parameters.
@@ -57,7 +57,7 @@ class Call:
 
     @property
     def window(self) -> PageWindow:
-        """The page that the query asks for."""
+        """The requested page."""
         return window_of(self.query, self.switches)
 
     def page_of(self, items: Sequence[T], show: Callable[[T], Any], *, echo: bool | None = None) -> dict[str, Any]:

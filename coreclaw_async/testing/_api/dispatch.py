@@ -46,7 +46,7 @@ class IncomingRequest:
 @frozen
 class PendingAnswer:
     """
-    An answer that waits for the end of a run.
+    A `Pending` answer with its envelope.
 
     Attributes:
         finish: Returns the answer once the waiting is over.
@@ -57,7 +57,7 @@ class PendingAnswer:
 
 
 def answer_call(world: World, request: IncomingRequest, route: Route) -> Answer | PendingAnswer:
-    """Do what `request` asks, and return the answer."""
+    """Execute `request` and return the answer."""
     request_id = world.ids.request_id()
     try:
         data = _call(world, request, route)

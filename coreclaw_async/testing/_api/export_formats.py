@@ -1,4 +1,4 @@
-"""The eight export formats, written piece by piece so that a big export is never held."""
+"""The eight export formats, written piece by piece so that a big export takes no memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RowWriter = Callable[[int, list[Any], Headers], str]
 
 
 def write_export(form: str, headers: Headers, rows: RowList, count: int) -> Iterator[bytes]:
-    """Yield the first `count` of `rows` in the format `form`, the columns of `headers` only."""
+    """Yield the first `count` rows in the format `form`, with the columns of `headers` only."""
     opening, write_row, closing = _FORMATS[form]
     yield (opening(headers) if callable(opening) else opening).encode()
     for start in range(0, count, _ROWS_PER_PIECE):
@@ -44,7 +44,7 @@ def _cells(row: Row, headers: Headers) -> list[Any]:
 
 
 def _text(cell: Any) -> str:
-    """Return a cell as flat formats show it: nested values as JSON, nothing as an empty text."""
+    """Return a cell as flat formats show it: nested values as JSON, None as an empty string."""
     if cell is None:
         return ""
     return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
@@ -98,7 +98,7 @@ _FORMATS: Mapping[str, tuple[str | Callable[[Headers], str], _RowWriter, str]] =
     "csv": (_csv_head, _csv_row, ""),
     "json": ("[", _json_row, "]"),
     "jsonl": ("", _jsonl_row, ""),
-    # A spreadsheet program opens a table in HTML too; a fake needs no workbook.
+    # Spreadsheet programs open a table in HTML too, so a fake needs no workbook.
     "xlsx": _TABLE,
     "xls": _TABLE,
     "xml": (f"{_XML_HEAD}<rows>\n", _xml_row, "</rows>\n"),

@@ -1,4 +1,4 @@
-"""The log of a run, line by line, in each of the shapes that have been seen."""
+"""The log of a run, in each of the shapes that the service has used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coreclaw_async.testing._state.fake_run import FakeRun
 
 RECENT_LINES = 100
-"""How many lines an answer shows; the whole log is behind its URL."""
+"""How many lines an answer shows; the whole log has a URL."""
 
 _LEVELS = ("debug", "info", "warn", "error")
 _SHAPES = ("objects", "words", "strings")
@@ -34,7 +34,7 @@ class LogLine:
 
 
 def log_lines(run: FakeRun) -> list[LogLine]:
-    """Return the lines that `run` has written by now; they come evenly while it is in work."""
+    """Return the lines that `run` has written so far; they appear evenly while it works."""
     began = run.started_after
     if began is None or run.age < began:
         return []
@@ -72,5 +72,5 @@ def _show_line(line: LogLine, shape: str) -> Any:
 
 
 def write_log(lines: Sequence[LogLine]) -> str:
-    """Return the whole log as text."""
+    """Return the whole log as a string."""
     return "".join(f"{int(line.at * 1000)} {line.level.upper()} {line.text}\n" for line in lines)

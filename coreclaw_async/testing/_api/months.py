@@ -14,14 +14,12 @@ _DAY = 86_400
 
 def run_window(query: Mapping[str, Any], now: float) -> tuple[float, float]:
     """
-    Return which moments of creation a list of runs covers: from the first up to the second.
+    Return the times of creation that a list of runs covers: from the first up to and without the second.
 
-    Without times it is the current month. `end_time` is the start of a day, and the whole of
-    that day counts.
+    Without times it is the current month. `end_time` is the start of a day, and the whole day counts.
 
     Raises:
-        RefusedError: 400 with 11000 for one time without the other, the wrong order, or a
-            window that leaves its month.
+        RefusedError: 400 with 11000 for one time without the other, the wrong order, or a window that leaves its month.
     """
     if "start_time" not in query and "end_time" not in query:
         return month_bounds(now)

@@ -16,12 +16,12 @@ DEFAULT_LIMIT = 20
 @frozen
 class PageWindow:
     """
-    The part of a list that was asked for.
+    The requested part of a list.
 
     Attributes:
         start: The first row, counted from 0.
         limit: How many rows at most.
-        page_index: The page it is said to be, counted from 1.
+        page_index: The number of the page in the answer, counted from 1.
     """
 
     start: int
@@ -30,12 +30,12 @@ class PageWindow:
 
     @property
     def stop(self) -> int:
-        """The row behind the last."""
+        """The row after the last."""
         return self.start + self.limit
 
     @property
     def echo(self) -> dict[str, int]:
-        """The members that tell which page this is."""
+        """The members that say which page this is."""
         return {"page_index": self.page_index, "page_size": self.limit}
 
 

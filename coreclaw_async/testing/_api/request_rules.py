@@ -31,7 +31,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
 @frozen
 class Member:
     """
-    What a member of a body, or a query parameter, may be.
+    What values a member of a body, or a query parameter, may have.
 
     Attributes:
         kind: `string`, `integer`, `boolean`, `strings` or `any`; none of them takes null.
@@ -65,7 +65,7 @@ def check_body(members: Mapping[str, Member], body: bytes, content_type: str) ->
     Return the parsed body of a request.
 
     Raises:
-        RefusedError: 400 with 11000 for anything that is not the JSON object it should be.
+        RefusedError: 400 with 11000 for a body that is not the expected JSON object.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(400, 11000, "content type must be application/json")

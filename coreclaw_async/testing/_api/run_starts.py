@@ -1,4 +1,4 @@
-"""Starting runs: what an input must be, what refuses a start, and what a synchronous start answers."""
+"""Starting runs: the checks of an input, the refusals, and the answer of a synchronous start."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def start_run(
     call: Call, worker: FakeWorker, given: Any, *, version: str, repeated: bool = False, **members: Any
 ) -> Any:
     """
-    Start a run that is paid for, and answer as the body's `is_async` wants it.
+    Start a run that is paid for, and answer at once or at its end, as `is_async` in the body says.
 
-    A rerun (`repeated`) answers in another shape; `members` go to the run.
+    A rerun (`repeated`) answers in another shape; `members` are passed to the run.
 
     Raises:
         RefusedError: 402 with 30001, or 400 with 30003; nothing was started.
@@ -45,7 +45,7 @@ def start_run(
 
 
 def why_not_now(world: World) -> RefusedError | None:
-    """Return why no run can be started at present, or None."""
+    """Return why no run can be started now, or None."""
     if world.is_out_of_credit():
         return RefusedError(402, 30001)
     limit = world.switches.plan_limit
@@ -108,7 +108,7 @@ def _property_fault(entry: Mapping[str, Any], value: Any) -> str | None:
 
 
 def sync_reply(call: Call, run: FakeRun, *, repeated: bool) -> dict[str, Any]:
-    """Return the data of an answer that was waited for; starts answer with other members than reruns and aborts."""
+    """Return the data of a synchronous answer; starts answer with other members than reruns and aborts."""
     if call.switches.sync_reply == "slug":
         return {"run_slug": run.run_id}
     began = run.created_at + (run.started_after or 0.0)

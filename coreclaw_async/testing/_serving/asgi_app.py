@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _CALLBACK_INTERVAL = 0.02
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close sends RST.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for zero seconds: close sends RST.
 
 
 class AsgiApp:
@@ -32,9 +32,9 @@ class AsgiApp:
     The API and the file server as one ASGI app.
 
     Args:
-        backend: Returns what answers, at each request anew.
-        deliver_callbacks: Sends what callbacks are due; called again and again while the app lives.
-        sites: Which server a listening port is, `api` or `files`. For other ports the path tells.
+        backend: Called for each request; returns the backend that answers it.
+        deliver_callbacks: Sends the callbacks that are due; called repeatedly while the app runs.
+        sites: The role of each listening port, `api` or `files`. For other ports the path decides.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class AsgiApp:
         self._sites = sites
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request, or live as long as the server does."""
+        """Answer one HTTP request, or run for as long as the server does."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
@@ -76,7 +76,7 @@ class AsgiApp:
         if body is None:
             return
         backend = self._backend()
-        clock = backend.world.switches.clock
+        clock = backend.world.clock
         request = self._read(scope, body)
         delivery = await backend.exchange(request, pause=anyio.sleep, wait=clock.sleep)
         fault, answer = delivery.fault, delivery.answer
@@ -87,7 +87,7 @@ class AsgiApp:
             _transport_of(send).close()
         elif fault.ending != "stall":
             _reset(send)
-        # The body has been read, so this is the disconnect; returning earlier would send an answer.
+        # The body has been read, so this waits for the disconnect; returning earlier would send an answer.
         await receive()
 
     def _read(self, scope: Message, body: bytes) -> IncomingRequest:
@@ -106,11 +106,11 @@ class AsgiApp:
         )
 
     async def _send_answer(self, send: Send, answer: Answer, fault: Fault) -> None:
-        """Send `answer`, or as much of it as the fault leaves."""
+        """Send `answer`, or the part of it that the fault lets through."""
         headers = [
             (name.encode(), value.encode("latin-1"))
             for name, value in answer.header_items
-            if name != "date" or self._sites  # A server of one's own sets the date itself.
+            if name != "date" or self._sites  # Other servers set the date themselves.
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         for number, chunk in enumerate(body_pieces(answer, fault)):
@@ -122,7 +122,7 @@ class AsgiApp:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the body; None when the client is gone before it is complete."""
+    """Return the body; None when the client leaves before it is complete."""
     body = bytearray()
     while True:
         message = await receive()
@@ -134,14 +134,14 @@ async def _read_body(receive: Receive) -> bytes | None:
 
 
 def _reset(send: Send) -> None:
-    """Lose the connection as a crashed server does: the client sees a reset."""
+    """Reset the connection, as a crashed server does."""
     transport = _transport_of(send)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
 
 
 def _transport_of(send: Send) -> Any:
-    """Return the socket's transport, which uvicorn keeps behind `send`."""
+    """Return the transport of the socket, which uvicorn keeps behind `send`."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
         raise RuntimeError("a connection can be lost on purpose only directly under uvicorn")

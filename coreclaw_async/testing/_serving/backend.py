@@ -1,4 +1,4 @@
-"""What every way of reaching a fake service shares: record the request, apply faults, answer."""
+"""What all transports of a fake service share: record the request, apply faults, answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from coreclaw_async.testing._state.world import EMPTY_INPUT, World
 from coreclaw_async.testing.faults import Fault
 
 _LOOK_AGAIN = 1.0
-"""Seconds after which a synchronous start looks whether its run was ended from outside."""
+"""Seconds after which a synchronous start checks whether its run was ended from outside."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -43,14 +43,14 @@ class Delivery:
 
 @define(eq=False)
 class Backend:
-    """One service behind its doors; `lock` guards all of it."""
+    """One service, without a transport; `lock` guards all of it."""
 
     world: World
     faults: FaultPlan = field(factory=FaultPlan)
     requests: list[RecordedRequest] = field(factory=list[RecordedRequest])
     lock: threading.RLock = field(factory=threading.RLock)
     _left: float = 0.0
-    """Requests that may come at once; told from when by the next."""
+    """Requests that could come at once at `_counted_at`."""
     _counted_at: float | None = None
 
     async def exchange(self, request: IncomingRequest, *, pause: Sleep, wait: Sleep) -> Delivery:
@@ -59,8 +59,8 @@ class Backend:
 
         Args:
             request: The request.
-            pause: Sleeps for a fault.
-            wait: Sleeps until a run ends, by the service's clock.
+            pause: Sleeps for the delay of a fault.
+            wait: Sleeps by the service's clock while a run goes on.
         """
         with self.lock:
             record, fault, outcome = self._begin(request)
@@ -72,7 +72,7 @@ class Backend:
         if answer is None:
             return Delivery(None, fault)
         record.status = answer.status
-        date = formatdate(self.world.switches.clock.time(), usegmt=True)
+        date = formatdate(self.world.clock.time(), usegmt=True)
         return Delivery(evolve(answer, headers={"date": date, **answer.headers}), fault)
 
     def record(self, request: IncomingRequest, operation: str | None) -> RecordedRequest:
@@ -85,11 +85,11 @@ class Backend:
             headers=dict(request.headers),
             body=_parsed(request.body),
             operation=operation,
-            at=self.world.switches.clock.monotonic(),
+            at=self.world.clock.monotonic(),
         )
 
     def refuses_connection(self, request: IncomingRequest) -> bool:
-        """Return whether the next fault for `request` is that no connection can be made."""
+        """Return whether the next fault for `request` refuses the connection."""
         with self.lock:
             return self.faults.refuses_connection(self._recorded(request, _route_of(request)))
 
@@ -98,8 +98,8 @@ class Backend:
         return self.record(request, name if request.site == "api" else DOWNLOAD)
 
     def _begin(self, request: IncomingRequest) -> tuple[RecordedRequest, Fault, Answer | PendingAnswer | None]:
-        """Do at once all that the service does at once."""
-        self.world.switches.clock.note_activity()
+        """Record and process the request, up to the point where the answer may have to wait."""
+        self.world.clock.note_activity()
         route = _route_of(request)
         record = self._recorded(request, route)
         fault = self.faults.take(record)
@@ -117,7 +117,7 @@ class Backend:
         return record, fault, answer_call(self.world, request, route)
 
     def _is_too_fast(self) -> bool:
-        """Whether the account has asked more often than it may; a refused request does not count."""
+        """Return whether the request exceeds the rate limit; refused requests do not count towards it."""
         switches = self.world.switches
         if switches.rate_limit is None:
             return False
@@ -129,7 +129,7 @@ class Backend:
         return left < 1
 
     async def _finish(self, pending: PendingAnswer, wait: Sleep) -> Answer:
-        clock, run = self.world.switches.clock, pending.run
+        clock, run = self.world.clock, pending.run
         deadline = clock.monotonic() + SYNC_LIMIT
         while not run.is_final and (left := deadline - clock.monotonic()) > 0:
             until_end = left if run.ended_after is None else run.ended_after - run.age
@@ -138,7 +138,7 @@ class Backend:
             return pending.finish()
 
     def _insert_front(self, route: Route, record: RecordedRequest, count: int) -> None:
-        """Put new items before the list that is asked for; nothing when it is another request."""
+        """Insert new items at the front of the requested list of results or runs; other requests change nothing."""
         world = self.world
         worker = world.find_worker(route.parameters.get("workerId") or record.query.get("worker_id", ""))
         handler = route.operation.handler if route.operation is not None else None

@@ -1,4 +1,4 @@
-"""Callbacks: which are due, what they say, and sending them."""
+"""Callbacks: which are due, what they contain, and sending them."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _V1_STATUS = {"ready": 1, "running": 2, "succeeded": 3, "failed": 4}
 
 @define(eq=False)
 class CallbackOutbox:
-    """The callbacks of one service, due ones and those sent."""
+    """The callbacks of one service, waiting and sent."""
 
     sent: list[SentCallback] = field(factory=list[SentCallback])
     _waiting: list[tuple[float, SentCallback]] = field(factory=list[tuple[float, SentCallback]])
     _ssl: ssl.SSLContext | None = None
 
     def take_due(self, world: World) -> list[SentCallback]:
-        """Return the callbacks that are due now, each only once, in the order to send them."""
+        """Return the callbacks that are due now, each only once, in the order of sending."""
         plan = world.switches.callback_plan
         for run in world.calling_back:
             self._waiting += _new_callbacks(run, plan)
         world.calling_back = [run for run in world.calling_back if not run.is_final]
-        now = world.switches.clock.monotonic()
+        now = world.clock.monotonic()
         due = sorted((entry for entry in self._waiting if entry[0] <= now), key=lambda entry: entry[0])
         self._waiting = [entry for entry in self._waiting if entry[0] > now]
         callbacks = [callback for _, callback in due]
         return _shuffled(callbacks, world.switches.seed) if plan.shuffle else callbacks
 
     async def send(self, callbacks: list[SentCallback], transport: httpx.AsyncBaseTransport | None) -> None:
-        """POST `callbacks` one after the other; a receiver that fails is not asked again."""
+        """POST `callbacks` one after the other; failed ones are not sent again."""
         if not callbacks:
             return
         if self._ssl is None:
-            self._ssl = httpx.create_ssl_context()  # Takes longer than all else here: make it once.
+            self._ssl = httpx.create_ssl_context()  # Takes longer than everything else here, so it is made once.
         async with httpx.AsyncClient(
             transport=transport, timeout=_TIMEOUT, trust_env=False, verify=self._ssl
         ) as client:
@@ -61,13 +61,13 @@ class CallbackOutbox:
 
 
 def _new_callbacks(run: FakeRun, plan: CallbackPlan) -> list[tuple[float, SentCallback]]:
-    """Return a callback for each change of `run` since the last look, with the time it is due."""
+    """Return a callback for each change of `run` since the last call, with the time it is due."""
     past = sum(after <= run.age for after, _ in run.changes)
     changes, run.announced = run.changes[run.announced : past], past
-    told = [
-        (after, word)
-        for after, word in changes
-        if word not in NOT_FINAL or (word == "running" and plan.statuses == "all")
+    reported = [
+        (after, status)
+        for after, status in changes
+        if status not in NOT_FINAL or (status == "running" and plan.statuses == "all")
     ]
     copies = 0 if plan.lost else plan.copies
     return [
@@ -76,25 +76,25 @@ def _new_callbacks(run: FakeRun, plan: CallbackPlan) -> list[tuple[float, SentCa
             SentCallback(
                 url=run.callback_url or "",
                 run_id=run.run_id,
-                status=word,
-                payload=_payload(run, after, word, plan.generation),
+                status=status,
+                payload=_payload(run, after, status, plan.generation),
             ),
         )
-        for after, word in told
+        for after, status in reported
         for _ in range(copies)
     ]
 
 
-def _payload(run: FakeRun, after: float, word: str, generation: str) -> dict[str, Any]:
+def _payload(run: FakeRun, after: float, status: str, generation: str) -> dict[str, Any]:
     count = run.results_after(after)
     if generation == "v1":
-        status = _V1_STATUS.get(word, 5)
+        status = _V1_STATUS.get(status, 5)
         return {"run_slug": run.run_id, "status": status, "results": count, "usage": f"{run.usage:f}"}
     began = run.started_after or 0.0
-    is_end = word not in NOT_FINAL
+    is_end = status not in NOT_FINAL
     name: dict[str, Any] = {"run_id": run.number} if generation == "run_id" else {"run_slug": run.run_id}
     return name | {
-        "run_status": word,
+        "run_status": status,
         "error_message": run.script.error_message if is_end else "",
         "execution_start_timestamp": int(run.created_at + began),
         "execution_end_timestamp": int(run.created_at + after) if is_end else 0,
@@ -105,7 +105,7 @@ def _payload(run: FakeRun, after: float, word: str, generation: str) -> dict[str
 
 
 def _shuffled(callbacks: list[SentCallback], seed: int) -> list[SentCallback]:
-    """Return `callbacks` in another order, the same one for the same seed."""
+    """Return `callbacks` in another order, which depends on the seed alone."""
 
     def mark(entry: tuple[int, SentCallback]) -> bytes:
         return hashlib.sha256(f"{seed}:{entry[0]}:{entry[1].run_id}".encode()).digest()

@@ -1,4 +1,4 @@
-"""Which faults are to come, and for which requests."""
+"""Which faults are planned, and for which requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing.faults import NO_FAULT, Fault
 
 DOWNLOAD = "download"
-"""The operation name of every request to the file server."""
+"""The name of the operation of every request to the file server."""
 
 _NAMES = {operation.name for operation in OPERATIONS} | {DOWNLOAD}
 
@@ -37,10 +37,10 @@ class _Planned:
 @define(eq=False)
 class FaultPlan:
     """
-    The faults that a service will show, in the order in which they were added.
+    The planned faults of a service, in the order in which they were added.
 
-    Of the faults that fit a request the first is shown. `delay`, `drip` and `insert_front`
-    only add something and are shown together with the next that fits.
+    A request gets the first fault that fits it. `delay`, `drip` and `insert_front` are combined with the next one that
+    fits.
     """
 
     _planned: list[_Planned] = field(factory=list[_Planned])
@@ -56,14 +56,14 @@ class FaultPlan:
         match: Callable[[RecordedRequest], bool] | None = None,
     ) -> None:
         """
-        Show a fault.
+        Plan a fault.
 
         Args:
             fault: Made by a function of `coreclaw_async.testing.faults`.
             operation: The operation id it is for, or `download`; None for every API request.
-            times: How often, 1 or more.
-            after: How many requests that fit pass before the first time.
-            match: Says of a request of that operation whether it fits; None for all.
+            times: For how many requests, 1 or more.
+            after: How many requests that fit pass first.
+            match: Returns whether a request of that operation fits; None for all.
 
         Raises:
             ValueError: The operation is not known, or a number is out of range.
@@ -78,7 +78,7 @@ class FaultPlan:
             self._planned.append(_Planned(fault, operation, times, after, match))
 
     def clear(self) -> None:
-        """Forget the faults that have not been shown."""
+        """Remove the faults that have not been shown."""
         with self._lock:
             self._planned.clear()
 
@@ -89,7 +89,7 @@ class FaultPlan:
             return sum(planned.left for planned in self._planned)
 
     def refuses_connection(self, request: RecordedRequest) -> bool:
-        """Return whether `take` will return a fault for `request` with which nothing comes to the service."""
+        """Return whether `take` will return a fault for `request` that refuses the connection."""
         with self._lock:
             for planned in self._planned:
                 is_due = planned.fits(request) and planned.seen >= planned.after
@@ -98,7 +98,7 @@ class FaultPlan:
         return False
 
     def take(self, request: RecordedRequest) -> Fault:
-        """Return the fault for `request`, with what others add to it; `NO_FAULT` for none."""
+        """Return the fault for `request`, combined with others; `NO_FAULT` for none."""
         added, decided = NO_FAULT, None
         with self._lock:
             for planned in self._planned:

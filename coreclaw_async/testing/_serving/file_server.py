@@ -1,4 +1,4 @@
-"""The file server: downloads by signed URL, on an origin where no credential belongs."""
+"""The file server: downloads by signed URL, on an origin that must not get a credential."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 def answer_download(world: World, request: IncomingRequest) -> Answer:
-    """Return the file, a part of it, or why not, as an object store does."""
+    """Return the file, a part of it, or a refusal, as an object store does."""
     stored = world.files.get(request.path)
     if request.method != "GET":
         return _refuse(405, "MethodNotAllowed")
@@ -26,7 +26,7 @@ def answer_download(world: World, request: IncomingRequest) -> Answer:
         return _refuse(403, "AccessDenied")
     if request.query.get("q-signature") != stored.signature:
         return _refuse(403, "SignatureDoesNotMatch")
-    if world.switches.clock.monotonic() >= stored.expires_at:
+    if world.clock.monotonic() >= stored.expires_at:
         return _refuse(403, "AccessDenied")
     return _send(stored, request.headers.get("range"))
 

@@ -1,4 +1,4 @@
-"""Reaching a fake service in memory, as an httpx transport: no socket, and lost connections at will."""
+"""An httpx transport to a fake service in memory: no sockets, and connections that are lost on purpose."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Patience:
     The client's read timeout, measured by the service's clock.
 
     Attributes:
-        limit: Seconds for which the client waits for the next bytes; infinity for ever.
+        limit: Seconds for which the client waits for the next bytes, or infinity.
         spent: Seconds it has waited for them so far.
     """
 
@@ -39,7 +39,7 @@ class _Patience:
     spent: float = 0.0
 
     async def sleep(self, seconds: float) -> None:
-        """Let the client wait, until its patience is over."""
+        """Let the client wait, for `limit` seconds in all."""
         left = self.limit - self.spent
         if seconds > left:
             await self.clock.sleep(left)
@@ -66,10 +66,10 @@ class MemoryTransport:
             httpx.TransportError: A fault, a read timeout, or a host that does not exist here.
         """
         trace: Trace | None = request.extensions.get("trace")
-        if trace is not None:  # As httpcore tells how far it has come.
+        if trace is not None:  # As httpcore reports its progress.
             await trace("connection.connect_tcp.started", {})
         body = await request.aread()
-        await checkpoint()  # On its way: from here on a cancelled client may have been heard.
+        await checkpoint()  # Sent: from here on the request may have taken effect although its client is cancelled.
         backend = self._backend()
         incoming = self._read(request, body, backend)
         if not incoming.site:
@@ -78,7 +78,7 @@ class MemoryTransport:
             raise httpx.ConnectError(f"no such host: {incoming.host}", request=request)
         if trace is not None and not backend.refuses_connection(incoming):
             await trace("http11.send_request_headers.started", {"request": None})
-        patience = _patience_for(request, backend.world.switches.clock)
+        patience = _patience_for(request, backend.world.clock)
         delivery = await backend.exchange(incoming, pause=patience.sleep, wait=patience.sleep)
         await checkpoint()
         return await self._deliver(delivery, request, patience)
@@ -113,7 +113,7 @@ class MemoryTransport:
         )
 
     def _loss(self, fault: Fault) -> type[httpx.TransportError]:
-        """Return how the loss of a connection shows: the same one has two names, so take turns."""
+        """Return the exception for a lost connection; httpx has two for the same loss, so they take turns."""
         if fault.error is not None:
             return fault.error
         self._lost += 1
@@ -149,7 +149,7 @@ class _BodyStream(httpx.AsyncByteStream):
 
 
 def _site_of(url: httpx.URL, backend: Backend) -> str:
-    """Return which server `url` leads to, or an empty text."""
+    """Return which server `url` leads to, or an empty string."""
     switches = backend.world.switches
     origin = url.copy_with(raw_path=b"/")
     sites = {"api": switches.base_url, "files": switches.files_url}

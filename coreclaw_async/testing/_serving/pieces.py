@@ -1,4 +1,4 @@
-"""The body of an answer as it goes out: whole, cut short, or in small pieces."""
+"""The body of an answer as it is sent: whole, cut short, or in small pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def body_pieces(answer: Answer, fault: Fault) -> Iterator[bytes]:
-    """Yield what `fault` lets through of the body of `answer`; a truncated one lacks a byte at least."""
+    """Yield the part of the body that `fault` lets through; a truncated body lacks at least one byte."""
     keep = min(fault.keep, answer.length - 1) if fault.ending == "truncate" else math.inf
     return _split(_cut(answer.chunks, keep), fault.chunk)
 

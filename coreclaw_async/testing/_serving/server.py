@@ -1,4 +1,4 @@
-"""A fake service on real sockets: uvicorn in a thread of its own."""
+"""A fake service on real sockets: uvicorn in a thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 _STARTUP_LIMIT = 10.0
 _LOOK_EVERY = 0.02
 _GRACE = 1
-"""Seconds for which answers under way may go on when the server stops."""
+"""Seconds that running answers get to finish when the server stops."""
 
 _SETTINGS: Mapping[str, Any] = {
     "http": "h11",
@@ -51,7 +51,7 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
     Serve an app on two ports until the block ends.
 
     Args:
-        make_app: Gets the role of each port, `api` or `files`, and returns the ASGI app.
+        make_app: Gets the role of each port (`api` or `files`) and returns the ASGI app.
         host: Name or IPv4 address to listen on.
         port: Port of the API; 0 for any.
 
@@ -77,20 +77,20 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
 
 
 def _server_class(base: type[Any]) -> type[Any]:
-    """Return a server that ends sooner than uvicorn's own, which looks ten times a second whether it is to."""
+    """Return a server that stops sooner than uvicorn's own, which checks only ten times a second."""
 
     class Server(base):  # type: ignore[misc] # uvicorn is imported when it is needed.
         async def main_loop(self) -> None:
             number = 0
             while not await self.on_tick(number):
-                number = 1  # At 0 the headers of all answers are made, and they stay the same.
+                number = 1  # At 0 the common headers are made, which stay the same.
                 await anyio.sleep(_LOOK_EVERY)
 
     return Server
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # With the protocol said outright, asyncio switches Nagle's algorithm off; else an answer takes 40 ms.
+    # With an explicit protocol asyncio turns Nagle's algorithm off; otherwise an answer takes 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -16,24 +16,23 @@ FAKE_START = 1_786_766_400.0
 """2026-08-15T04:00:00Z, noon in the time zone in which the service counts its months."""
 
 _LOOK_AGAIN = 0.005
-"""Real seconds after which a sleeper that nobody in its loop wakes looks at the clock by itself."""
+"""Real seconds after which a sleeper looks at the clock again, unless something in its event loop wakes it."""
 
 _THREAD_LIMIT = 0.5
-"""Real seconds for which work in threads holds a virtual clock."""
-
+"""Real seconds for which work in threads stops a virtual clock."""
 
 _REST = 0.001
 """Real seconds between two looks while threads work."""
 
 _LONGEST_ROUND = 0.01
-"""Real seconds that one round of an event loop counts for at most."""
+"""Most real seconds that one round of an event loop counts for."""
 
 
 class Clock(Protocol):
     """What the fake service asks of a clock, and what a client under test may share with it."""
 
     def monotonic(self) -> float:
-        """Return the seconds since an arbitrary moment; they never go back."""
+        """Return the seconds since an arbitrary time; they never go back."""
         ...
 
     def time(self) -> float:
@@ -53,7 +52,7 @@ class Clock(Protocol):
         ...
 
     def note_activity(self) -> None:
-        """Say that something happened, so that a virtual clock does not move just now."""
+        """Report activity, so that a virtual clock does not move now."""
         ...
 
 
@@ -72,18 +71,16 @@ def _wakes_first(sleeper: _Sleeper) -> tuple[float, int]:
 
 class FakeClock:
     """
-    A virtual clock: an hour passes in the time the program needs to do its work.
+    A virtual clock: an hour passes as fast as the program does its work.
 
-    While everybody sleeps, the clock jumps to the earliest deadline. Everybody sleeps when
-    `quiet_cycles` rounds of the event loop have passed in which no request was served and
-    nobody began or ended a sleep. Sleepers wake one after the other in the order of their
-    deadlines, so a thousand concurrent sleeps of one second take one second.
+    While all tasks sleep, the clock jumps to the earliest deadline. All tasks count as asleep when `quiet_cycles`
+    rounds of the event loop have passed without a request, and without a sleep that began or ended. Sleepers wake one
+    after the other in the order of their deadlines, so a thousand concurrent sleeps of one second take one second.
 
-    Work in anyio's worker threads holds the clock too, for half a real second at most. Work that
-    nobody can see, in other threads or behind a real socket, does not: give `autojump=False`
-    then, and move the clock with `advance`.
+    Work in anyio's worker threads stops the clock too, for half a real second at most. Work in other threads or behind
+    a real socket does not: use `autojump=False` then, and move the clock with `advance`.
 
-    It runs under asyncio and trio, and keeps nothing of an event loop once its sleepers are gone.
+    It runs under asyncio and trio, and holds nothing of an event loop once its sleepers are gone.
 
     Args:
         start: The wall clock at the beginning, in Unix seconds.
@@ -100,8 +97,8 @@ class FakeClock:
         self._quiet_cycles = quiet_cycles
         self._activity = 0
         self._order = 0
-        # One queue per event loop, known by its thread, earliest deadline first. Only the first of each
-        # looks at the clock; the others wait for an event, so ten thousand sleepers cost as much as one.
+        # One queue per event loop, by its thread, earliest deadline first. Only the first sleeper of each looks at the
+        # clock; the others wait for an event, so ten thousand sleepers cost as much as one.
         self._queues: dict[int, list[_Sleeper]] = {}
         self._lock = threading.RLock()
 
@@ -118,13 +115,13 @@ class FakeClock:
         return self._wall_offset + self._now
 
     def set_time(self, unix: float) -> None:
-        """Set the wall clock, in Unix seconds; sleepers and `monotonic` do not notice."""
+        """Set the wall clock, in Unix seconds; sleepers and `monotonic` are not affected."""
         with self._lock:
             self._wall_offset = unix - self._now
 
     def advance(self, seconds: float) -> None:
         """
-        Move the clock forward at once and wake whoever is due.
+        Move the clock forward at once and wake the sleepers that are due.
 
         May be called from any thread.
 
@@ -145,7 +142,7 @@ class FakeClock:
                 self._queues[thread][0].event.set()
 
     def note_activity(self) -> None:
-        """Start the count of quiet rounds again; called for every request served."""
+        """Start the count of quiet rounds again; called for every request."""
         with self._lock:
             self._activity += 1
 
@@ -174,7 +171,7 @@ class FakeClock:
             self._remove(thread, sleeper)
 
     async def _watch(self, thread: int, sleeper: _Sleeper) -> None:
-        """Look at the clock until `sleeper` is due or not the first any more; move it when all is quiet."""
+        """Watch the clock until `sleeper` is due or no longer the first; move it when all is quiet."""
         if not self._autojump:
             with anyio.move_on_after(_LOOK_AGAIN):
                 await sleeper.event.wait()
@@ -183,10 +180,10 @@ class FakeClock:
         quiet, seen, held = 0, self._activity, 0.0
         while self._now < sleeper.deadline and self._queues[thread][0] is sleeper:
             if threads.borrowed_tokens:
-                # A loop that never rests would hardly let the threads work.
+                # A loop without a pause would hardly let the threads work.
                 before = time.monotonic()
                 await anyio.sleep(_REST)
-                # A machine that stood still for a while has not given the threads that time.
+                # If the machine stood still, the threads did not have that time.
                 held += min(time.monotonic() - before, _LONGEST_ROUND)
             else:
                 await checkpoint()
@@ -212,7 +209,7 @@ class FakeClock:
             return sleeper
 
     def _remove(self, thread: int, sleeper: _Sleeper) -> None:
-        """Take `sleeper` out; whoever is first now takes over, or wakes in turn when it is due."""
+        """Remove `sleeper`; the one that is first now takes over, or wakes when it is due."""
         with self._lock:
             self._activity += 1
             queue = self._queues[thread]
@@ -235,7 +232,7 @@ class RealClock:
         self._wall_ahead = 0.0
 
     def monotonic(self) -> float:
-        """Return the seconds since an arbitrary moment."""
+        """Return the seconds since an arbitrary time."""
         return time.monotonic() + self._ahead
 
     def time(self) -> float:
@@ -243,7 +240,7 @@ class RealClock:
         return time.time() + self._ahead + self._wall_ahead
 
     def set_time(self, unix: float) -> None:
-        """Make the wall clock show `unix` seconds now and run on from there."""
+        """Set the wall clock to `unix` seconds; it runs on from there."""
         self._wall_ahead += unix - self.time()
 
     def advance(self, seconds: float) -> None:
@@ -258,7 +255,7 @@ class RealClock:
         self._ahead += seconds
 
     def note_activity(self) -> None:
-        """Do nothing: real time does not wait for anybody."""
+        """Do nothing: real time cannot be stopped."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of real time."""

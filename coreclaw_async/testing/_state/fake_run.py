@@ -21,7 +21,7 @@ class FakeRun:
     One run. Read it freely; change it through the service.
 
     Attributes:
-        run_id: The id, a ULID of the moment of creation.
+        run_id: The id, a ULID of the time of creation.
         number: The internal id, which only old callbacks tell.
         worker_id: Slug of the Worker that runs.
         worker_title: Its title.
@@ -55,7 +55,7 @@ class FakeRun:
     born: float = field(repr=False)
     """The monotonic time of creation, which `set_time` does not move."""
     changes: list[tuple[float, str]] = field(repr=False, init=False)
-    """Every change of status, past and to come: seconds since creation and the new word."""
+    """Every change of status, past and future: seconds since creation and the new status."""
     announced: int = field(default=0, repr=False, init=False)
     """How many changes need no callback any more."""
     inserted: int = field(default=0, repr=False, init=False)
@@ -85,18 +85,18 @@ class FakeRun:
 
     @property
     def ended_after(self) -> float | None:
-        """Seconds between creation and end, also when that is still to come; None for never."""
-        after, word = self.changes[-1]
-        return None if word in NOT_FINAL else after
+        """Seconds from the creation to the end, also when that is in the future; None for never."""
+        after, status = self.changes[-1]
+        return None if status in NOT_FINAL else after
 
     @property
     def started_after(self) -> float | None:
-        """Seconds between creation and the first moment in `running`; None when it never runs."""
-        return next((after for after, word in self.changes if word == "running"), None)
+        """Seconds from the creation until it is `running`; None when it never runs."""
+        return next((after for after, status in self.changes if status == "running"), None)
 
     @property
     def duration(self) -> float:
-        """Seconds in work so far."""
+        """Seconds it has worked so far."""
         if self.started_after is None:
             return 0.0
         until = self.age if self.ended_after is None else min(self.age, self.ended_after)
@@ -138,7 +138,7 @@ class FakeRun:
 
     def status_after(self, age: float) -> str:
         """Return the status `age` seconds after the creation."""
-        return next((word for after, word in reversed(self.changes) if after <= age), "ready")
+        return next((status for after, status in reversed(self.changes) if after <= age), "ready")
 
     def results_after(self, age: float) -> int:
         """Return how many rows there were `age` seconds after the creation."""
@@ -156,7 +156,7 @@ class FakeRun:
             self.changes.append((now + self.script.abort_after, self.script.abort))
 
     def end(self, outcome: str) -> None:
-        """End at once; `succeeded` brings all rows, another outcome those produced so far."""
+        """End at once; with `succeeded` it has all rows, otherwise those produced so far."""
         now = self.age
         self._frozen = now, 1.0 if outcome == "succeeded" else self._progress(now)
         self._cut(now, outcome)
@@ -164,15 +164,15 @@ class FakeRun:
     def _cost_of(self, rows: int) -> Decimal:
         return self.price_per_row * rows if self.script.usage is None else Decimal(self.script.usage)
 
-    def _cut(self, now: float, word: str) -> None:
-        self.changes = [*(change for change in self.changes if change[0] <= now), (now, word)]
+    def _cut(self, now: float, status: str) -> None:
+        self.changes = [*(change for change in self.changes if change[0] <= now), (now, status)]
 
     def _scripted_span(self) -> tuple[float, float]:
-        """Return when rows begin and cease to appear; a script without an end shows them at once."""
+        """Return when the first and the last row appear; a script without an end shows all at once."""
         timeline = self.script.timeline()
-        begin = next((after for after, word in timeline if word == "running"), 0.0)
-        last, word = timeline[-1]
-        return begin, begin if word in NOT_FINAL or last == float("inf") else last
+        begin = next((after for after, status in timeline if status == "running"), 0.0)
+        last, status = timeline[-1]
+        return begin, begin if status in NOT_FINAL or last == float("inf") else last
 
     def _progress(self, age: float) -> float:
         if self._frozen is not None and self._frozen[0] <= age:

@@ -15,9 +15,9 @@ class StoredFile:
 
     Attributes:
         content_type: Its media type.
-        tag: Its version, which is no secret.
-        signature: What a URL must carry.
-        expires_at: Until when the URL is good, in monotonic seconds of the service's clock.
+        tag: Its version; not a secret.
+        signature: What a URL must contain.
+        expires_at: Until when the URL is valid, in monotonic seconds of the service's clock.
         write: Yields the content in pieces, the same ones each time.
     """
 

@@ -79,7 +79,7 @@ class FakeQueueItem:
         queue_ref: Its id, digits in a string.
         status: `waiting`, or `inactive` once it was activated or released.
         run_id: The run it became, or None.
-        release_reason: What was given when it was released.
+        release_reason: The reason given for its release.
     """
 
     queue_ref: str
@@ -102,12 +102,12 @@ class RecordedRequest:
         method: In capitals.
         host: Host, with the port where one is given.
         path: As sent, still percent-encoded, without the query.
-        query: Decoded; of a repeated name the last value.
+        query: Decoded; the last value of a repeated name.
         headers: With names in lower case.
-        body: The parsed JSON body; None when there is none or it is no JSON.
+        body: The parsed JSON body; None without one.
         operation: The operation id, `download` for the file server, None for unknown paths.
-        at: When it came, in monotonic seconds of the service's clock.
-        status: The HTTP status of the answer; None as long as, or because, none was sent.
+        at: When it arrived, in monotonic seconds of the service's clock.
+        status: The HTTP status of the answer; None when none was sent (yet).
     """
 
     method: str
@@ -128,8 +128,8 @@ class SentCallback:
 
     Attributes:
         url: Where it went.
-        run_id: Whose callback it is.
-        status: The status it tells.
+        run_id: The run it is about.
+        status: The status that it reports.
         payload: The body.
         response_status: The HTTP status of the receiver; None when it could not be reached.
     """

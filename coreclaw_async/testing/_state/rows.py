@@ -1,4 +1,4 @@
-"""The rows of a run: generated or given ones, kept so that a million cost no memory."""
+"""The rows of a run, generated or given; generated ones take no memory."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class GeneratedRows(Sequence[Row]):
 @define(eq=False)
 class RowList:
     """
-    All rows of a run in their order, as a chain of pieces that never change.
+    All rows of a run in order, as a list of pieces that never change.
 
-    A copy shares the pieces and stays as it is when rows are inserted later.
+    A copy shares the pieces and does not change when rows are inserted later.
     """
 
     run_id: str
@@ -68,7 +68,7 @@ class RowList:
         return sum(map(len, self.pieces))
 
     def insert(self, rows: int | Sequence[Row], *, at: int) -> int:
-        """Put `rows`, or so many generated ones, in front of row `at`; return how many."""
+        """Insert `rows`, or a number of generated ones, before row `at`; return how many."""
         new = self._make(rows)
         before = self.slice(0, at)
         after = self.slice(at, len(self))

@@ -1,4 +1,4 @@
-"""What a run does, and how its callbacks are sent: plain data that a test writes down."""
+"""What a run does, and how its callbacks are sent: plain data that tests write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen, validators
 from coreclaw_async.testing._state.rows import Row
 
 NOT_FINAL = frozenset({"ready", "running", "aborting"})
-"""The words after which a run goes on."""
+"""The statuses of a run that has not ended."""
 
 RowSource = int | Sequence[Row] | Callable[[Mapping[str, Any]], int | Sequence[Row]]
 """How many generated rows, or the rows, or a function of the Worker's input that returns either."""
@@ -25,27 +25,26 @@ class RunScript:
     """
     What happens to a run, in seconds of the service's clock.
 
-    A run is `ready`, then `running`, and ends in `outcome`. Rows and log lines appear evenly
-    while it is running.
+    A run is `ready`, then `running`, and ends in `outcome`. Rows and log lines appear evenly while it is running.
 
     Attributes:
-        rows: A number of generated rows, the rows themselves, or a function that gets the
-            Worker's input (the `custom` part) and returns either.
+        rows: A number of generated rows, the rows themselves, or a function that gets the Worker's input (the `custom`
+            part) and returns either.
         duration: Seconds in `running`, 0 or more.
         ready_for: Seconds in `ready` before, 0 or more.
-        outcome: The last word, `succeeded`, `failed` or any other.
-        error_message: What `err_msg`, the callback and the end of the log say.
-        log: Lines, each a text (`info`) or a pair of a level (`debug`, `info`, `warn`, `error`)
-            and a text. None writes three plain lines.
+        outcome: The last status, `succeeded`, `failed` or any other.
+        error_message: The text of `err_msg`, of the callback and at the end of the log.
+        log: Lines, each a string (`info`) or a pair of a level (`debug`, `info`, `warn`, `error`) and a string. None
+            writes three plain lines.
         usage: The cost as a decimal string; None takes the service's price per row.
-        hidden_for: Seconds after the start in which reading the run answers 404 with 70001.
+        hidden_for: Seconds after the start during which reading the run answers 404 with 70001.
         abort: What becomes of an abort: `aborted`, `failed`, or `stuck` in `aborting`.
         abort_after: Seconds in `aborting`, 0 or more.
-        rows_late: How many of the last rows come into the result list only after the end.
-        rows_late_for: How many seconds after the end they come.
+        rows_late: How many of the last rows appear in the result list only after the end.
+        rows_late_for: How many seconds after the end they appear.
         row_ids: Whether rows carry `__coreclaw_data_id__`.
-        statuses: A timeline of its own, pairs of seconds since the start and a word, in place
-            of `ready_for`, `duration` and `outcome`. Before the first pair the run is `ready`.
+        statuses: A timeline instead of `ready_for`, `duration` and `outcome`: pairs of seconds since the start and a
+            status. Before the first pair the run is `ready`.
     """
 
     rows: RowSource = 3
@@ -66,7 +65,7 @@ class RunScript:
     statuses: Sequence[tuple[float, str]] = ()
 
     def timeline(self) -> list[tuple[float, str]]:
-        """Return every change of status, as seconds since the start and the new word."""
+        """Return every change of status, as seconds since the start and the new status."""
         if self.statuses:
             changes = sorted(self.statuses, key=lambda change: change[0])
             return changes if changes[0][0] <= 0 else [(0.0, "ready"), *changes]
@@ -86,10 +85,10 @@ def history_script(status: str, *, rows: RowSource, age: float, error_message: s
 @frozen(kw_only=True)
 class CallbackPlan:
     """
-    How the service sends its callbacks; it promises little, so a receiver must bear all of this.
+    How the service sends its callbacks; it promises little, so a receiver must cope with all of this.
 
     Attributes:
-        copies: How often each callback is sent, 1 or more.
+        copies: How many times each callback is sent, 1 or more.
         delay: Seconds of the service's clock between a change and its callback, 0 or more.
         shuffle: Whether callbacks that are due together are sent out of order.
         generation: The shape of the payload: `run_slug` (now), `run_id` (until July 2026) or `v1`.

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from attrs import define, field
 
+from coreclaw_async.testing._state.clock import Clock
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.files import StoredFile
 from coreclaw_async.testing._state.identifiers import IdentifierMaker
@@ -75,13 +76,18 @@ class World:
     tasks_created: int = 0
     queue_items_created: int = 0
     _most_spent: Decimal = Decimal(0)
-    """No less than what all paid runs can cost, and cheap to know."""
+    """An upper bound of what all paid runs can cost, which is cheap to keep."""
     _live: list[FakeRun] = field(factory=list[FakeRun])
     _settled: Decimal = Decimal(0)
 
+    @property
+    def clock(self) -> Clock:
+        """The clock of the service."""
+        return self.switches.clock
+
     def add_worker(self, path: str, **members: Any) -> FakeWorker:
         """Add a Worker under `owner/name`."""
-        worker = FakeWorker(slug=self.ids.ulid(self.switches.clock.time()), path=path, **members)
+        worker = FakeWorker(slug=self.ids.ulid(self.clock.time()), path=path, **members)
         self.workers[worker.slug] = worker
         return worker
 
@@ -111,7 +117,7 @@ class World:
         self, worker: FakeWorker, given: Any, *, script: RunScript, age: float = 0.0, **members: Any
     ) -> FakeRun:
         """Create a run of `worker` that is `age` seconds old."""
-        clock = self.switches.clock
+        clock = self.clock
         created_at = clock.time() - age
         run_id = self.ids.ulid(created_at)
         run = FakeRun(
@@ -144,7 +150,7 @@ class World:
 
     def add_task(self, **members: Any) -> FakeTask:
         """Add a saved task."""
-        now = self.switches.clock.time()
+        now = self.clock.time()
         task = FakeTask(
             task_id=self.ids.ulid(now),
             number=self.ids.database_id(),
@@ -157,13 +163,13 @@ class World:
 
     def add_queue_item(self, **members: Any) -> FakeQueueItem:
         """Add an item that waits in the queue; it never starts by itself."""
-        created_at = int(self.switches.clock.time())
+        created_at = int(self.clock.time())
         item = FakeQueueItem(queue_ref=self.ids.queue_ref(), created_at=created_at, **members)
         self.queue_items[item.queue_ref] = item
         return item
 
     def insert_rows(self, run: FakeRun, rows: int | Sequence[Row], *, at: int) -> None:
-        """Put rows, or so many generated ones, into the results of `run` in front of row `at`."""
+        """Insert rows, or a number of generated ones, into the results of `run` before row `at`."""
         added = run.row_list.insert(rows, at=at)
         run.inserted += added
         self._most_spent += run.price_per_row * added
@@ -175,7 +181,7 @@ class World:
         return worker.script or self.switches.default_script
 
     def active_runs(self) -> int:
-        """Return how many runs count towards the plan's limit."""
+        """Return how many runs count towards the limit of the plan."""
         self._settle()
         return sum(run.status in {"ready", "running"} for run in self._live)
 
@@ -186,7 +192,7 @@ class World:
         return Decimal(self.switches.balance) - self._settled - running
 
     def is_out_of_credit(self) -> bool:
-        """Tell whether no credit is left; looks at the runs only when they may have used it up."""
+        """Return whether no credit is left; looks at the runs only when they may have used it up."""
         return self._most_spent >= Decimal(self.switches.balance) and self.balance() <= 0
 
     def last_run(self, worker: FakeWorker | None = None) -> FakeRun | None:
@@ -208,7 +214,7 @@ class World:
         run.callback_url = url
 
     def _settle(self) -> None:
-        """Put the cost of ended runs down for good, so that only live runs are looked at."""
+        """Add up the cost of ended runs once, so that later only live runs are looked at."""
         ended = [run for run in self._live if run.is_final]
         if ended:
             self._settled += sum((run.usage for run in ended if run.paid), Decimal(0))
