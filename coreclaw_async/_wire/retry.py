@@ -26,18 +26,12 @@ def full_jitter(ceiling: float) -> float:
     return backoff.full_jitter(ceiling)
 
 
-def _attempts(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    if value is not None:
-        check_int(attribute.name, value, lowest=1)
+def _attempts(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    check_int(attribute.name, value, lowest=1)
 
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     check_seconds(attribute.name, value, allow_zero=attribute.name == "max_retry_after")
-
-
-def _seconds_or_none(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
-    if value is not None:
-        check_seconds(attribute.name, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -57,8 +51,8 @@ class RetryPolicy:
         jitter: Gets the longest wait and returns the wait.
     """
 
-    max_attempts: int | None = attrs.field(default=None, validator=_attempts)
-    max_elapsed: float | None = attrs.field(default=None, validator=_seconds_or_none)
+    max_attempts: int | None = attrs.field(default=None, validator=attrs.validators.optional(_attempts))
+    max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
     first_delay: float = attrs.field(default=0.5, validator=_seconds)
     max_delay: float = attrs.field(default=30.0, validator=_seconds)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds)

@@ -1,4 +1,4 @@
-"""Pages of lists under the three meanings that `offset` has had."""
+"""Pages of lists under the three meanings that `offset` has had, and pages of result rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from coreclaw_async.testing._state.fake_run import FakeRun
+    from coreclaw_async.testing._state.rows import RowList
     from coreclaw_async.testing._state.switches import Switches
 
 DEFAULT_LIMIT = 20
@@ -66,3 +68,22 @@ _DIALECTS: Mapping[str, Callable[[int, int], PageWindow]] = {
     "row": _row_offset,
     "aligned": _aligned_page,
 }
+
+
+def show_results(run: FakeRun, window: PageWindow, switches: Switches) -> dict[str, Any]:
+    """Return one page of the rows that `run` shows now."""
+    count = run.visible_rows
+    page = run.row_list.read(window.start, min(window.stop, count))
+    return {
+        "count": count,
+        "headers": show_headers(run.row_list),
+        "list": switches.show_list(page),
+        **(window.echo if switches.echo_page_index else {}),
+    }
+
+
+def show_headers(rows: RowList) -> list[dict[str, str]]:
+    """Return a header for each column; the row id has none."""
+    return [
+        {"key": key, "label": key.replace("_", " ").title(), "format": form} for key, form in rows.columns().items()
+    ]

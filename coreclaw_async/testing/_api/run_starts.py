@@ -7,8 +7,7 @@ from typing import Any, cast
 
 from coreclaw_async.testing._api.answers import RefusedError
 from coreclaw_async.testing._api.calls import Call, Pending
-from coreclaw_async.testing._api.paging import window_of
-from coreclaw_async.testing._api.result_pages import show_results
+from coreclaw_async.testing._api.paging import show_results, window_of
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.records import FakeWorker
 from coreclaw_async.testing._state.world import World, custom_input

@@ -11,8 +11,8 @@ from coreclaw_async.testing._api.export_formats import CONTENT_TYPES, write_expo
 from coreclaw_async.testing._api.logs import log_lines, show_entries, write_log
 from coreclaw_async.testing._api.months import run_window
 from coreclaw_async.testing._api.operation import operation
+from coreclaw_async.testing._api.paging import show_headers, show_results
 from coreclaw_async.testing._api.request_rules import RUN_OPTIONS, WINDOW, Member
-from coreclaw_async.testing._api.result_pages import show_headers, show_results
 from coreclaw_async.testing._api.run_starts import start_run, sync_reply
 from coreclaw_async.testing._api.signed_urls import sign
 from coreclaw_async.testing._state.fake_run import FakeRun
