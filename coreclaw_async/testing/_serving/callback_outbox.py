@@ -88,8 +88,8 @@ def _new_callbacks(run: FakeRun, plan: CallbackPlan) -> list[tuple[float, SentCa
 def _payload(run: FakeRun, after: float, status: str, generation: str) -> dict[str, Any]:
     count = run.results_after(after)
     if generation == "v1":
-        status = _V1_STATUS.get(status, 5)
-        return {"run_slug": run.run_id, "status": status, "results": count, "usage": f"{run.usage:f}"}
+        number = _V1_STATUS.get(status, 5)
+        return {"run_slug": run.run_id, "status": number, "results": count, "usage": f"{run.usage:f}"}
     began = run.started_after or 0.0
     is_end = status not in NOT_FINAL
     name: dict[str, Any] = {"run_id": run.number} if generation == "run_id" else {"run_slug": run.run_id}
