@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,6 +73,27 @@ def test_each_method_has_a_twin_with_the_same_parameters_defaults_types_and_word
     if not isinstance(call, property):
         assert returned(twin) == re.sub(r"\bAsync(Pager|Stream|Batch)\b", r"\1", returned(call))
     assert not inspect.iscoroutinefunction(twin)
+
+
+@pytest.mark.parametrize(
+    ("call", "twin"),
+    [
+        one
+        for one in TWINS
+        if inspect.iscoroutinefunction(one.values[0]) and not str(one.id).startswith("AsyncCoreClaw.")
+    ],
+)
+def test_each_twin_of_a_coroutine_function_hands_on_all_its_arguments(call: Any, twin: Any) -> None:
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return inspect.signature(call).bind(None, *args, **kwargs).arguments
+
+    def run(function: Any, *args: Any, **kwargs: Any) -> Any:
+        return SimpleNamespace(result=lambda: function(*args, **kwargs))
+
+    given = {name: object() for name in inspect.signature(twin).parameters if name != "self"}
+    group = SimpleNamespace(_inner=SimpleNamespace(**{call.__name__: called}), _bridge=SimpleNamespace(run=run))
+
+    assert twin(group, **given) == {"self": None, **given}
 
 
 @pytest.mark.parametrize(("call", "twin"), ITERATOR_TWINS)
