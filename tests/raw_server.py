@@ -113,6 +113,14 @@ def serve_sockets(handle: Callable[[socket.socket, int, RawServer], None]) -> It
             thread.join(5)
 
 
+def silent(connection: socket.socket, number: int, server: RawServer) -> None:
+    """Read one request and say nothing until the client gives up."""
+    request = read_request(connection, number)
+    if request is not None:
+        server.requests.append(request)
+        connection.recv(1)
+
+
 def answering(
     answer: Callable[[RawRequest, RawServer], bytes],
 ) -> Callable[[socket.socket, int, RawServer], None]:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
-from raw_server import RawRequest, RawServer, answering, http, read_request, serve_sockets
+from raw_server import RawRequest, RawServer, answering, http, serve_sockets, silent
 
 import coreclaw_async
 from coreclaw_async import CoreClaw, CoreClawError, OutcomeUnknownError, RetryPolicy
@@ -168,8 +168,7 @@ async def test_no_frame_of_a_call_that_failed_on_a_socket_shows_the_key(
 
     def handle(connection: Any, number: int, server: RawServer) -> None:
         if end == "silence":
-            read_request(connection, number)
-            connection.recv(1)
+            silent(connection, number, server)
         else:
             answering(answer)(connection, number, server)
 
@@ -261,12 +260,8 @@ async def test_no_cause_of_a_callers_own_transport_shows_the_key(
 @pytest.mark.async_client_only
 @EACH_MODE
 async def test_no_frame_of_a_cancellation_shows_the_key(mode: Literal["bearer", "api-key", "query"]) -> None:
-    def handle(connection: Any, number: int, server: RawServer) -> None:
-        read_request(connection, number)
-        connection.recv(1)
-
     caught: list[BaseException] = []
-    with serve_sockets(handle) as server:
+    with serve_sockets(silent) as server:
         async with AsyncCoreClaw(KEY, base_url=server.url, auth=mode) as client:
             for call in (client.account.get, lambda: client.workers.start_run(WORKER, INPUT)):
                 with contextlib.suppress(OutcomeUnknownError), anyio.move_on_after(0.1):

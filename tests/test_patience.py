@@ -11,7 +11,7 @@ import httpx
 import pytest
 from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
-from raw_server import RawServer, envelope, read_request, serve_sockets
+from raw_server import RawServer, envelope, read_request, serve_sockets, silent
 
 from coreclaw_async import (
     InvalidResponseError,
@@ -184,14 +184,8 @@ async def test_a_start_is_waited_for_however_silent_it_is() -> None:
 
 @ONE_BACKEND
 async def test_a_proxy_that_does_not_answer_costs_a_start_the_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
-        request = read_request(connection, number)
-        if request is not None:
-            server.requests.append(request)
-            connection.recv(1)
-
     policy = RetryPolicy(max_attempts=3, first_delay=0.01, max_delay=0.01, connect_timeout=0.2)
-    with serve_sockets(handle) as proxy:
+    with serve_sockets(silent) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         async with AsyncCoreClaw("key", base_url="https://api.coreclaw.test", retry=policy, timeout=10) as client:
             with pytest.raises(RequestNotSentError, match=r"no connection within 0\.2 s"):
@@ -201,12 +195,8 @@ async def test_a_proxy_that_does_not_answer_costs_a_start_the_connect_timeout(mo
 
 
 async def test_a_read_that_stays_silent_says_so() -> None:
-    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
-        read_request(connection, number)
-        connection.recv(1)
-
     policy = RetryPolicy(max_attempts=2, first_delay=0.01, attempt_timeout=0.2)
-    with serve_sockets(handle) as server:
+    with serve_sockets(silent) as server:
         async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
             with pytest.raises(NoReplyError, match=r"got nothing for 0\.2 s"):
                 await client.account.get()
@@ -226,12 +216,8 @@ async def test_a_start_that_waits_by_contract_is_not_given_up_for_silence() -> N
 
 @pytest.mark.async_client_only
 async def test_a_callers_client_that_stays_silent_is_left_as_it_is() -> None:
-    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
-        read_request(connection, number)
-        connection.recv(1)
-
     policy = RetryPolicy(max_attempts=1, attempt_timeout=0.2)
-    with serve_sockets(handle) as server:
+    with serve_sockets(silent) as server:
         async with httpx.AsyncClient() as http_client:
             client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=policy)
             with pytest.raises(NoReplyError, match=r"got nothing for 0\.2 s"):

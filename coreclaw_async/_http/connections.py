@@ -11,10 +11,10 @@ from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.lowlevel
 import attrs
 import httpx
 
+from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async._http.pool import ConnectionPool
 from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
@@ -204,7 +204,7 @@ class Connections:
         self._pool: ConnectionPool | None = None
         self._client = http_client
         # For each event loop, as anyio keeps its variables.
-        self._limiters: WeakKeyDictionary[object, Limiter] = WeakKeyDictionary()
+        self._limiters: WeakKeyDictionary[EventLoop, Limiter] = WeakKeyDictionary()
 
     @property
     def connections_in_use(self) -> int:
@@ -255,7 +255,7 @@ class Connections:
 
     def limiter(self) -> Limiter:
         """Return the limiter of the running event loop."""
-        loop = anyio.lowlevel.current_token().native_token
+        loop = current_loop()
         limiter = self._limiters.get(loop)
         if limiter is None:
             limiter = self._limiters[loop] = Limiter(self.max_connections)

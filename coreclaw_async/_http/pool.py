@@ -16,10 +16,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import attrs
 import httpx
 
+from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._http.fence import FencedBody
 from coreclaw_async._http.leftovers import has_leftovers
 
@@ -193,7 +193,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
         self._make_transport = make_transport
         self._max_connections = max_connections
-        self._loops: dict[object, _LoopPool] = {}
+        self._loops: dict[EventLoop, _LoopPool] = {}
 
     @property
     def in_use(self) -> int:
@@ -224,12 +224,12 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         return response
 
     async def _here(self) -> _LoopPool:
-        token = anyio.lowlevel.current_token().native_token
-        pool = self._loops.get(token)
+        loop = current_loop()
+        pool = self._loops.get(loop)
         if pool is None:
             self._forget_closed_loops()
-            pool = self._loops[token] = _LoopPool()
-            pool.keeper = _keep(self._loops, token, pool)
+            pool = self._loops[loop] = _LoopPool()
+            pool.keeper = _keep(self._loops, loop, pool)
             await anext(pool.keeper)
         return pool
 
@@ -251,19 +251,19 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     async def close_idle(self) -> None:
         """Close the connections of this event loop that no request holds."""
-        pool = self._loops.get(anyio.lowlevel.current_token().native_token)
+        pool = self._loops.get(current_loop())
         while pool is not None and pool.free:  # None: the client was closed meanwhile.
             await pool.discard(pool.free.pop())
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; those of others close with their loops."""
-        pool = self._loops.get(anyio.lowlevel.current_token().native_token)
+        pool = self._loops.get(current_loop())
         if pool is not None and pool.keeper is not None:
             await pool.keeper.aclose()
         self._loops.clear()
 
 
-async def _keep(loops: dict[object, _LoopPool], token: object, pool: _LoopPool) -> AsyncGenerator[None, None]:
+async def _keep(loops: dict[EventLoop, _LoopPool], loop: EventLoop, pool: _LoopPool) -> AsyncGenerator[None, None]:
     """
     Close the connections when their event loop ends.
 
@@ -273,7 +273,7 @@ async def _keep(loops: dict[object, _LoopPool], token: object, pool: _LoopPool) 
     try:
         yield
     finally:
-        loops.pop(token, None)
+        loops.pop(loop, None)
         pool.is_closed = True
         for connection in tuple(pool.all):
             await pool.discard(connection)

@@ -21,15 +21,7 @@ from coreclaw_async._wire.response import Reply
 
 
 class Sender:
-    """
-    Sends a request once.
-
-    Args:
-        connections: What it is sent on.
-        settings: The key, the timeouts and the limits.
-        clock: Measures deadlines.
-        gate: Holds requests back after the service refused one for its rate.
-    """
+    """Sends a request once."""
 
     def __init__(self, connections: Connections, settings: Settings, clock: Clock, gate: RateGate) -> None:
         self._connections = connections

@@ -83,10 +83,6 @@ class ListSource(Generic[T]):
     run_id: str | None = None
     goes_on: Callable[[int], Awaitable[bool]] | None = None
 
-    def reading(self, number: int, page: Page[T], known_count: int | None = None) -> Reading[T]:
-        """Return *page* with the keys of its items."""
-        return reading_of(self.identity, number, page, known_count)
-
 
 def reading_of(
     identity: Callable[[T], Hashable | None], number: int, page: Page[T], known_count: int | None = None

@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar
 
 import attrs
 
+from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import SETTLING_SIZE, OffsetCache, OffsetDialect
 from coreclaw_async._paging.scan import PageScan
@@ -212,7 +213,7 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Return an iterator over pages, starting with what is left of the current one."""
-        return _Pages(self)
+        return AsyncStream(self.next_page)
 
     async def next_page(self) -> Page[T] | None:
         """Return the rest of the current page or, if there is none, the next page; None after the last."""
@@ -256,16 +257,3 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:
     """Return the reader of *pager*, for its blocking twin."""
     return pager._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - callers must not see it
-
-
-class _Pages(AsyncIterator[Page[T]]):
-    """The pages of a pager, one after another."""
-
-    def __init__(self, pager: AsyncPager[T]) -> None:
-        self._pager = pager
-
-    async def __anext__(self) -> Page[T]:
-        page = await self._pager.next_page()
-        if page is None:
-            raise StopAsyncIteration
-        return page

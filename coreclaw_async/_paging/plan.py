@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import anyio
 import attrs
 
-from coreclaw_async._paging.listing import ListSource, Reading
+from coreclaw_async._paging.listing import ListSource, Reading, reading_of
 from coreclaw_async._paging.offsets import Mode
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class PageFetcher(Generic[T]):
     async def at(self, offset: int, number: int, count: int | None) -> Reading[T]:
         """Return what is at *offset* as page *number*; *count* items are known of now."""
         page = await self.source.fetch(offset, self.size)
-        return self.source.reading(number, page, count)
+        return reading_of(self.source.identity, number, page, count)
 
     async def page(self, number: int, mode: Mode, count: int | None) -> Reading[T]:
         """Return page *number*, read now."""

@@ -20,7 +20,7 @@ from paging.list_model import (
 )
 
 from coreclaw_async import InvalidResponseError, PaginationError
-from coreclaw_async._paging.listing import ListSource
+from coreclaw_async._paging.listing import ListSource, reading_of
 from coreclaw_async._paging.offsets import Mode, OffsetCache
 from coreclaw_async._paging.scan_state import ScanState
 from coreclaw_async._paging.seen import Deduplicator
@@ -478,6 +478,6 @@ async def test_list_without_a_count_that_does_not_end_is_an_error() -> None:
     source = ListSource[Any](name="model", fetch=ModelList([]).fetch, identity=identity)
     state = ScanState(source, 10, Tally(expects_count=True, is_in_order=True), Deduplicator[Any]())
 
-    assert not state.is_at_end(source.reading(2_000, Page(items=tuple(numbered(10)))))
+    assert not state.is_at_end(reading_of(identity, 2_000, Page(items=tuple(numbered(10)))))
     with pytest.raises(PaginationError, match="does not end"):
-        state.is_at_end(source.reading(2_001, Page(items=tuple(numbered(10)))))
+        state.is_at_end(reading_of(identity, 2_001, Page(items=tuple(numbered(10)))))

@@ -12,6 +12,7 @@ import anyio
 import httpx
 import pytest
 from backends import ONE_BACKEND, slowly
+from polling.clients import WORKER, client_of
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -27,12 +28,7 @@ from coreclaw_async.events import RequestSent, RunsPolled
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 SLOW_BACKENDS = ("trio",)
-WORKER = "coreclaw/google-maps-scraper"
 OTHER = "someone/another-worker"
-
-
-def client_of(service: FakeService, **options: Any) -> AsyncCoreClaw:
-    return AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, **options)
 
 
 def add_run(service: FakeService, seconds: float, **members: Any) -> str:

@@ -17,6 +17,7 @@ import pytest
 from backends import ONE_BACKEND, slowly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from polling.clients import WORKER, client_of
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -41,7 +42,6 @@ from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async.events import RunChanged, RunsPolled
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 
-WORKER = "coreclaw/google-maps-scraper"
 STEADY = PollSchedule(jitter=0.0)
 OTHERS = 5_000
 FAILURES: dict[str, Callable[[], Any]] = {
@@ -52,10 +52,6 @@ FAILURES: dict[str, Callable[[], Any]] = {
     "400": lambda: faults.error(11000, status=400),
 }
 UNKNOWN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
-
-
-def client_of(service: FakeService, **options: Any) -> AsyncCoreClaw:
-    return AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, **options)
 
 
 def add_run(service: FakeService, seconds: float, *, age: float = 0.0, **members: Any) -> str:

@@ -11,9 +11,9 @@ import pytest
 from backends import ONE_BACKEND, slowly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from polling.clients import WORKER, client_of
 
 from coreclaw_async import (
-    AsyncCoreClaw,
     AuthenticationError,
     NotFoundError,
     PollSchedule,
@@ -25,7 +25,6 @@ from coreclaw_async import (
 from coreclaw_async.testing import FakeService, RecordedRequest, RunScript, faults
 
 SLOW_BACKENDS = ("trio",)
-WORKER = "coreclaw/google-maps-scraper"
 STEADY = PollSchedule(jitter=0.0)
 MINUTE = 60.0
 # A delay of the schedule with its jitter and what others take along, and a probe with its own.
@@ -45,10 +44,6 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "json 401 of a gateway": lambda: faults.error(401, status=401),
     "silence": faults.stall,
 }
-
-
-def client_of(service: FakeService, **options: Any) -> AsyncCoreClaw:
-    return AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, **options)
 
 
 def add_runs(service: FakeService, lives: list[float]) -> dict[str, float]:
