@@ -155,6 +155,27 @@ async def test_a_deletion_that_did_its_work_although_its_answer_was_lost_is_a_su
     assert len(service.requests) == 2
 
 
+async def test_an_abort_that_is_sent_twice_is_a_success(service: FakeService) -> None:
+    run_id = service.add_run("coreclaw/google-maps-scraper", status="running")
+    service.faults.add(faults.drop_before_commit(), operation="abortWorkerRun")
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        assert not client._context.transport.knows_service_time
+        await client.runs.abort(run_id)
+        assert client._context.transport.knows_service_time
+
+    assert len(service.requests) == 2
+
+
+async def test_an_answer_that_a_hook_has_read_may_be_too_large_too(service: FakeService) -> None:
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    async with httpx.AsyncClient(transport=service, event_hooks={"response": [read]}) as http_client:
+        client = AsyncCoreClaw(service.api_key, http_client=http_client, max_response_bytes=10)
+        with pytest.raises(ResponseTooLargeError, match="more than 10 bytes"):
+            await client.account.get()
+
+
 async def test_an_error_keeps_what_the_service_said(service: FakeService) -> None:
     service.faults.add(
         faults.error(11000, status=422, message="bad field", details=["limit is too high"]), operation="getAccount"

@@ -34,6 +34,7 @@ from coreclaw_async import (
     WaitTimeoutError,
 )
 from coreclaw_async._concurrency.loops import current_loop
+from coreclaw_async._operations.wait import run_reader
 from coreclaw_async._polling.estimate import ListCache
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.round import PollRound, RunReader
@@ -541,6 +542,36 @@ def test_a_wake_after_the_event_loop_has_closed_wakes_nobody(backend: str) -> No
 
     client._context.poller.wake("run")
     assert len(client._context.poller._loops) == len(loops) == 1
+
+
+async def test_a_run_that_is_added_to_a_wait_is_looked_at_before_the_others_are_due(service: FakeService) -> None:
+    long, short = add_run(service, 1_000), add_run(service, 0)
+    seldom = PollSchedule(delays=(100.0,), jitter=0.0)
+    async with client_of(service) as client:
+        poller = client._context.poller
+        waiter = Waiter.of(
+            run_reader(client._context), [TrackedRun(run_id=long, schedule=seldom, began=0.0)], float("inf")
+        )
+        assert (await poller.news(waiter)).run_id == long  # type: ignore[union-attr]
+        async with anyio.create_task_group() as group:
+
+            async def add() -> None:
+                await service.clock.sleep(10)
+                poller.add(waiter, TrackedRun(run_id=short, schedule=seldom, began=10.0))
+
+            group.start_soon(add)
+            assert (await poller.news(waiter)).run_id == short  # type: ignore[union-attr]
+
+    assert service.clock.monotonic() < 12
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"delays": ()}, ValueError), ({"jitter": 1.0}, ValueError), ({"jitter": True}, TypeError)],
+)
+def test_a_schedule_that_cannot_be_kept_is_refused(options: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=next(iter(options))):
+        PollSchedule(**options)
 
 
 def test_news_of_one_run_is_told_once_until_it_is_taken() -> None:
