@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import zlib
 from collections.abc import AsyncIterator, Iterator
 
 import either_client
@@ -35,61 +36,58 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "endurance: takes long, or kills processes; one Python runs it")
-    config.addinivalue_line("markers", "any_backend: the backend makes no difference; runs on asyncio alone")
+    config.addinivalue_line("markers", "every_backend: the quick run has it on every backend, not on one in turn")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
-    config.addinivalue_line("markers", "backends_in_turn: each of several cases runs on one backend, in turn")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run async tests on both backends unless it makes no difference, some through the blocking client too."""
-    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if "anyio_backend" not in metafunc.fixturenames or "anyio_backend" in chosen:
+    """Run async tests on both backends, and those of the core's promises through the blocking client too."""
+    if "anyio_backend" not in metafunc.fixturenames or _has_own_backends(metafunc.definition):
         return
-    kinds = ["asyncio"] if metafunc.definition.get_closest_marker("any_backend") else ["asyncio", "trio"]
+    kinds = ["asyncio", "trio"]
     has_both_clients = getattr(metafunc.module, "AsyncCoreClaw", None) is either_client.AsyncCoreClaw
     if has_both_clients and metafunc.definition.get_closest_marker("async_client_only") is None:
         kinds.append("blocking")
-    slow = getattr(metafunc.module, "SLOW_BACKENDS", ())  # What a module leaves to the endurance run.
-    values = [pytest.param(kind, marks=pytest.mark.endurance) if kind in slow else kind for kind in kinds]
-    metafunc.parametrize("anyio_backend", values, indirect=True)
+    metafunc.parametrize("anyio_backend", kinds, indirect=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave each case of a test marked ``backends_in_turn`` to one backend, where there are enough cases for all."""
-    backends: dict[str, dict[str, int]] = {}
-    cases: dict[str, dict[str, int]] = {}
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave each case to the quick run on one backend, in turn; the endurance run has it on the others."""
+    tests: dict[str, dict[str, list[pytest.Item]]] = {}
     for item in items:
-        test, case, backend = _parts_of(item)
-        backends.setdefault(test, {}).setdefault(backend, len(backends[test]))
-        cases.setdefault(test, {}).setdefault(case, len(cases[test]))
-    kept: list[pytest.Item] = []
-    left: list[pytest.Item] = []
-    for item in items:
-        test, case, backend = _parts_of(item)
-        count = len(backends[test])
-        is_in_turn = item.get_closest_marker("backends_in_turn") is not None and len(cases[test]) >= count
-        is_mine = not is_in_turn or backends[test][backend] == _turn(cases[test][case], count)
-        (kept if is_mine else left).append(item)
-    if left:
-        items[:] = kept
-        config.hook.pytest_deselected(items=left)
+        backend = _backend_of(item)
+        if backend is not None:
+            test, _, case = item.nodeid.partition("[")
+            tests.setdefault(test, {}).setdefault(case.replace(backend, "", 1), []).append(item)
+    for test, cases in tests.items():
+        for index, on_backends in enumerate(cases.values()):
+            quick = _turn(index, zlib.crc32(test.encode()), len(on_backends))
+            for place, item in enumerate(on_backends):
+                if place != quick:
+                    item.add_marker(pytest.mark.endurance)
 
 
-def _parts_of(item: pytest.Item) -> tuple[str, str, str]:
-    """Return a test's name, the id of its case without the backend, and the backend."""
-    test, _, case = item.nodeid.partition("[")
-    callspec = getattr(item, "callspec", None)
-    backend = "" if callspec is None else str(callspec.params.get("anyio_backend", ""))
-    return test, case.replace(backend, "", 1), backend
+def _backend_of(item: pytest.Item) -> str | None:
+    """Return the backend that an item runs on, or None when it does not take turns."""
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec") or _has_own_backends(item):
+        return None
+    if any(item.get_closest_marker(name) for name in ("endurance", "every_backend")):
+        return None
+    return item.callspec.params.get("anyio_backend")
 
 
-def _turn(index: int, count: int) -> int:
-    """Return whose turn a case is; no two parameters go round in step with the backends."""
-    turn = 0
+def _has_own_backends(test: pytest.Item) -> bool:
+    return "anyio_backend" in [mark.args[0] for mark in test.iter_markers("parametrize")]
+
+
+def _turn(index: int, first: int, count: int) -> int:
+    """Return whose turn a case is: by the sum of its digits, so that no parameter goes round in step with the turns."""
+    total = first
     while index and count > 1:
         index, digit = divmod(index, count)
-        turn += digit
-    return turn % count
+        total += digit
+    return total % count
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, faults
 
-pytestmark = [pytest.mark.endurance, pytest.mark.backends_in_turn]
+pytestmark = pytest.mark.endurance
 
 WORKER = "coreclaw/google-maps-scraper"
 WORKER_LISTS = ["listStore", "listWorkers"]

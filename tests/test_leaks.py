@@ -18,8 +18,8 @@ import either_client
 import httpx
 import pytest
 import trustme
-from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
+from quick_cases import slowly
 from raw_server import RawRequest, RawServer, answering, http, serve_sockets
 from ways import WAYS, client_by
 
@@ -27,7 +27,6 @@ from coreclaw_async import CoreClawError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
-SLOW_BACKENDS = ("trio", "blocking")
 KEY = "scraper_api_S3cr3t+/=%41~key"
 WORKER = "coreclaw/google-maps-scraper"
 LIBRARIES = ("httpx", "httpcore.http11", "httpcore.socks", "hpack.hpack", "hpack.table")
@@ -105,7 +104,6 @@ def assert_log_is_clean(log: pytest.LogCaptureFixture) -> None:
 @EACH_MODE
 @pytest.mark.parametrize("kind", FAULTS)
 @slowly("operation", *CALLS)
-@ONE_BACKEND
 async def test_no_error_path_shows_the_key(
     operation: str, kind: str, mode: Auth, log: pytest.LogCaptureFixture
 ) -> None:
@@ -135,7 +133,6 @@ async def test_no_error_path_shows_the_key(
 @EACH_MODE
 @slowly("way", *WAYS)
 @slowly("fault", None, faults.commit_then_drop(), faults.truncate(keep=5), faults.stall())
-@ONE_BACKEND
 async def test_no_log_line_shows_the_key_over_a_socket(
     fault: Fault | None,
     mode: Auth,

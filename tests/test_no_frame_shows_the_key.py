@@ -12,8 +12,8 @@ from typing import Any, Literal
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
+from quick_cases import slowly
 from raw_server import RawRequest, RawServer, answering, http, serve_sockets, silent
 
 import coreclaw_async
@@ -23,7 +23,6 @@ from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
 
-SLOW_BACKENDS = ("trio", "blocking")
 KEY = "scraper_api_S3cr3tOfMine"
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -139,7 +138,6 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
 @EACH_MODE
 @pytest.mark.parametrize("kind", FAULTS)
 @slowly("operation", *CALLS)
-@ONE_BACKEND
 async def test_no_frame_of_a_failed_call_shows_the_key(
     operation: str, kind: str, mode: Literal["bearer", "api-key", "query"]
 ) -> None:
@@ -244,7 +242,6 @@ class Quoting(httpx.AsyncBaseTransport):
         "a text that fails",
     ],
 )
-@ONE_BACKEND
 async def test_no_cause_of_a_callers_own_transport_shows_the_key(
     kind: str, mode: Literal["bearer", "api-key", "query"]
 ) -> None:

@@ -401,7 +401,6 @@ async def test_documented_answer_is_read(operation: DocumentedOperation) -> None
 
 
 @pytest.mark.endurance
-@pytest.mark.backends_in_turn
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_each_operation_over_a_real_socket(name: str) -> None:
     operation = OPERATIONS[name]

@@ -10,16 +10,15 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from paging.list_model import DIALECTS, EACH_DIALECT, EACH_ECHO, Dialect
+from quick_cases import slowly
 
 from coreclaw_async import NoReplyError, PaginationError, RetryPolicy
 from coreclaw_async.testing import FakeService, faults
 
-SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 
 
@@ -62,7 +61,6 @@ def row_values(*, distinct: bool) -> st.SearchStrategy[list[dict[str, int]]]:
 @example(dialect="page", echo=False, page_size=3, count=9, insertions=[(1, 1)], prefetch=0)
 @example(dialect="aligned", echo=False, page_size=5, count=30, insertions=[(1, 5)], prefetch=0)
 @example(dialect="row", echo=False, page_size=4, count=30, insertions=[(1, 2)], prefetch=3)
-@ONE_BACKEND
 @pytest.mark.endurance
 def test_rows_with_identity_come_exactly_once_or_not_at_all(
     dialect: Dialect,
@@ -107,7 +105,6 @@ def test_rows_with_identity_come_exactly_once_or_not_at_all(
 @settings(max_examples=250)
 @example(dialect="page", echo=False, page_size=3, rows=[{"n": 0}] * 20, insertions=[], prefetch=0)
 @example(dialect="row", echo=False, page_size=3, rows=[{"n": 0}] * 20, insertions=[], prefetch=3)
-@ONE_BACKEND
 @pytest.mark.endurance
 def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
     dialect: Dialect,
@@ -146,7 +143,6 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
     insertions=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 7)), max_size=3),
 )
 @settings(max_examples=100)
-@ONE_BACKEND
 @pytest.mark.endurance
 def test_runs_come_exactly_once_while_others_start(
     dialect: Dialect,
@@ -178,7 +174,6 @@ def test_runs_come_exactly_once_while_others_start(
 @EACH_DIALECT
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 30])
 @pytest.mark.parametrize("page_size", [1, 2, 3, 10, 100])
-@ONE_BACKEND
 @pytest.mark.endurance
 async def test_lists_without_a_count_come_whole(dialect: Dialect, count: int, page_size: int) -> None:
     service = FakeService(offset_dialect=dialect)
@@ -222,7 +217,6 @@ async def test_rows_cost_one_more_request_the_first_time(dialect: Dialect) -> No
 
 @slowly("before", *DIALECTS)
 @pytest.mark.parametrize("after", DIALECTS)
-@ONE_BACKEND
 async def test_a_service_that_has_changed_between_two_lists_is_read_right(before: Dialect, after: Dialect) -> None:
     service = FakeService(offset_dialect=before)
     run_id = run_with_rows(service, 95)
@@ -240,7 +234,6 @@ async def test_a_service_that_has_changed_between_two_lists_is_read_right(before
 @pytest.mark.parametrize("after", DIALECTS)
 @pytest.mark.parametrize("row_ids", [True, False])
 @pytest.mark.parametrize("taken", [15, 25, 35])
-@ONE_BACKEND
 @pytest.mark.endurance
 async def test_a_service_that_changes_in_the_middle_is_read_right_or_refused(
     before: Dialect, after: Dialect, echo: bool, row_ids: bool, taken: int
@@ -288,7 +281,6 @@ async def test_a_pinned_dialect_is_not_probed(dialect: Dialect, pin: Any) -> Non
 
 @pytest.mark.parametrize(("dialect", "pin"), [("page", "row"), ("row", "page"), ("aligned", "page")])
 @pytest.mark.parametrize("row_ids", [True, False])
-@ONE_BACKEND
 async def test_a_wrong_pin_is_an_error_and_never_a_short_list(dialect: Dialect, pin: Any, row_ids: bool) -> None:
     service = FakeService(offset_dialect=dialect)
     run_id = run_with_rows(service, [{"n": n} for n in range(25)], row_ids=row_ids)
@@ -304,7 +296,6 @@ async def test_a_wrong_pin_is_an_error_and_never_a_short_list(dialect: Dialect, 
 @EACH_DIALECT
 @EACH_ECHO
 @slowly("cap", 50, 7)
-@ONE_BACKEND
 async def test_a_service_that_cuts_the_limit_is_followed(dialect: Dialect, echo: bool, cap: int) -> None:
     service = FakeService(offset_dialect=dialect, echo_page_index=echo, page_size_cap=cap)
     run_id = run_with_rows(service, 120)
@@ -544,7 +535,6 @@ COUNTS: dict[str, Any] = {
 @pytest.mark.parametrize("row_ids", [True, False])
 @EACH_DIALECT
 @pytest.mark.parametrize("count", COUNTS.values(), ids=COUNTS.keys())
-@ONE_BACKEND
 async def test_a_count_that_cannot_be_right_does_not_shorten_the_list(
     dialect: Dialect, count: Callable[[list[Any]], int | None], row_ids: bool, echo: bool
 ) -> None:
@@ -567,7 +557,6 @@ async def test_a_count_that_cannot_be_right_does_not_shorten_the_list(
 
 @EACH_DIALECT
 @slowly("cap", 20, 10, 50)
-@ONE_BACKEND
 async def test_a_store_that_cuts_the_limit_without_a_word_is_read_whole(dialect: Dialect, cap: int) -> None:
     service = FakeService(offset_dialect=dialect, page_size_cap=cap)
     for number in range(116):

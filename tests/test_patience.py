@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
+from quick_cases import slowly
 from raw_server import RawServer, envelope, read_request, serve_sockets, silent
 
 from coreclaw_async import (
@@ -27,7 +27,6 @@ from coreclaw_async._operations.lists import ALL_RUNS
 from coreclaw_async._operations.run_reader import list_reader
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 ACCOUNT = envelope({"balance": "1.00"})
@@ -52,7 +51,6 @@ async def test_reads_go_on_through_an_outage_that_is_shorter_than_their_deadline
 
 
 @slowly("outage", 55.0, 1.0, 5.0, 30.0)
-@ONE_BACKEND
 async def test_rows_come_whole_through_an_outage(service: FakeService, outage: float) -> None:
     run_id = service.add_run(WORKER, rows=250)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
@@ -65,7 +63,6 @@ async def test_rows_come_whole_through_an_outage(service: FakeService, outage: f
     assert len(rest) == 249
 
 
-@ONE_BACKEND
 async def test_a_read_that_never_succeeds_fails_at_its_deadline_and_not_before(service: FakeService) -> None:
     out_for(service, 10_000)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
@@ -77,7 +74,6 @@ async def test_a_read_that_never_succeeds_fails_at_its_deadline_and_not_before(s
 
 
 @pytest.mark.parametrize(("policy", "most"), [(RetryPolicy(max_attempts=3), 3), (RetryPolicy(max_elapsed=5.0), 12)])
-@ONE_BACKEND
 async def test_a_policy_may_be_less_patient(service: FakeService, policy: RetryPolicy, most: int) -> None:
     out_for(service, 10_000)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=policy) as client:
@@ -98,7 +94,6 @@ async def test_the_look_after_a_lost_start_is_made_within_its_own_time(service: 
     assert caught.value.candidates == tuple(service.runs)
 
 
-@ONE_BACKEND
 async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         while (request := read_request(connection, number)) is not None:
@@ -147,7 +142,6 @@ async def test_a_silent_connection_takes_the_idle_ones_with_it() -> None:
     assert len(server.requests) - before == 2
 
 
-@ONE_BACKEND
 async def test_an_answer_that_comes_slowly_is_not_silent() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         while (request := read_request(connection, number)) is not None:
@@ -164,7 +158,6 @@ async def test_an_answer_that_comes_slowly_is_not_silent() -> None:
     assert len(server.requests) == 1
 
 
-@ONE_BACKEND
 async def test_a_start_is_waited_for_however_silent_it_is() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         request = read_request(connection, number)
@@ -182,7 +175,6 @@ async def test_a_start_is_waited_for_however_silent_it_is() -> None:
     assert len(server.requests) == 1
 
 
-@ONE_BACKEND
 async def test_a_proxy_that_does_not_answer_costs_a_start_the_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = RetryPolicy(max_attempts=3, first_delay=0.01, max_delay=0.01, connect_timeout=0.2)
     with serve_sockets(silent) as proxy:
@@ -202,7 +194,6 @@ async def test_a_read_that_stays_silent_says_so() -> None:
                 await client.account.get()
 
 
-@ONE_BACKEND
 async def test_a_start_that_waits_by_contract_is_not_given_up_for_silence() -> None:
     service = FakeService()
     service.script_next(RunScript(duration=120.0, rows=3))
@@ -236,7 +227,6 @@ async def test_a_last_run_whose_id_names_none_is_a_broken_answer(service: FakeSe
 
 
 @pytest.mark.async_client_only
-@ONE_BACKEND
 async def test_a_list_of_runs_is_left_after_as_many_requests_as_it_is_worth(service: FakeService) -> None:
     for _ in range(250):
         service.add_run(WORKER, age=60.0)

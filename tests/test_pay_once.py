@@ -22,8 +22,6 @@ from coreclaw_async.events import StartUnknown
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 QUICK = RetryPolicy(max_attempts=4, first_delay=0.01, max_delay=0.01)

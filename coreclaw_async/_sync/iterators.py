@@ -41,11 +41,11 @@ class Pager(Iterator[T], Generic[T]):
                 raise StopIteration
 
     def pages(self) -> Iterator[Page[T]]:
-        """Return an iterator over whole pages; what was taken of the current one by item is left out."""
+        """Return an iterator over pages, starting with what is left of the current one."""
         return _Pages(self)
 
     def next_page(self) -> Page[T] | None:
-        """Return the next page, or what is left of the current one; None after the last."""
+        """Return the rest of the current page or, if there is none, the next page; None after the last."""
         page = self._reader.take_rest()
         if page is None and self._bridge.run(self._reader.turn).result():
             page = self._reader.take_rest()
@@ -53,14 +53,14 @@ class Pager(Iterator[T], Generic[T]):
 
     def collect(self, limit: int | None = None) -> list[T]:
         """
-        Return the items that are left, at most *limit* of them.
+        Return the remaining items, at most *limit* of them.
 
         Args:
-            limit: Most items to return, 1 or more; None for all, which are then all in memory.
+            limit: Most items to return, 1 or more; None for all, which must fit into memory.
 
         Raises:
-            PaginationError: The pages do not add up. Its ``items`` are what was collected, and come again when this
-                is called again.
+            PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
+                them again.
         """
         if limit is not None:
             check_int("limit", limit, lowest=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,32 +34,14 @@ def postgres_dsn(postgres: postgres_server.PostgresServer) -> str:
     return postgres.dsn
 
 
-# Where threads, sockets, locks or cancellation are at stake, a backend may make a difference.
-BOTH_BACKENDS = {"test_closing", "test_database", "test_sqlite_files"}
-
-
+@pytest.hookimpl(tryfirst=True)  # Before the cases take turns.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """
-    Run each test with each of its ledgers once, and leave out what cannot be: asyncpg is for asyncio.
-
-    A batch does the same on asyncio and trio, so the two take turns.
-    """
+    """Leave out what cannot be: asyncpg is for asyncio."""
     here = Path(__file__).parent
-    items[:] = [item for item in items if here not in item.path.parents or _is_run(item)]
+    items[:] = [item for item in items if here not in item.path.parents or _is_possible(item)]
 
 
-def _is_run(item: pytest.Item) -> bool:
+def _is_possible(item: pytest.Item) -> bool:
     assert isinstance(item, pytest.Function), "there are no other tests here"
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    backend, ledgers = parameters.get("anyio_backend"), set(re.findall(r"\w+", item.name))
-    if "postgres" in ledgers:
-        return backend != "trio"
-    chosen = [mark.args[0] for mark in item.iter_markers("parametrize")]
-    if backend is None or "anyio_backend" in chosen or item.module.__name__.rpartition(".")[2] in BOTH_BACKENDS:
-        return True
-    if "memory" in ledgers:
-        return backend == "asyncio"
-    if "sqlite" in ledgers:
-        return backend == "trio"
-    name = item.name.replace(str(backend), "")
-    return backend == ("asyncio", "trio")[zlib.crc32(name.encode()) % 2]
+    backend = item.callspec.params.get("anyio_backend") if hasattr(item, "callspec") else None
+    return backend != "trio" or "postgres" not in re.findall(r"\w+", item.name)

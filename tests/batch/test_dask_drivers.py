@@ -55,7 +55,7 @@ def ledger(tmp_path: Path) -> str:
 def cluster() -> Iterator[Any]:
     """Two workers in this process."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=3, processes=False, protocol="tcp://", dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=3, processes=False, protocol="tcp://", dashboard_address=":0", silence_logs=50
     ) as cluster:
         yield cluster
 
@@ -207,6 +207,8 @@ async def test_a_call_that_is_left_keeps_no_shard(service: FakeService, ledger: 
         with anyio.fail_after(30):
             while client.futures:
                 await anyio.sleep(0.01)
+    with distributed.Client(cluster, set_as_default=False) as again:
+        await run(again, ledger)  # Shards that have begun go on, and must not outlast the service.
 
 
 async def test_a_shard_whose_workers_keep_dying_is_given_up_in_the_end(

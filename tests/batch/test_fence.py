@@ -245,7 +245,7 @@ async def test_the_deadline_of_a_call_that_comes_in_the_middle_of_a_body_says_so
             request = once_request("runWorker", "workers", "w", "runs", input={"x": "x" * LARGE})
             window = SendWindow.open(client._context.transport.clock, first=5.0, last=10.0)
             deadline = client._context.transport.clock.monotonic() + 0.5
-            with pytest.raises(SendTimeoutError, match=r"was not sent: \S+ s passed before it had left"):
+            with pytest.raises(SendTimeoutError, match=r"was not sent: \S+ s passed before it was sent"):
                 await send_start(client._context, request, deadline=deadline, window=window)
         goes_on.set()
 

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 import anyio
 import pytest
 import trustme
-from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, http, read_request, reset, serve_sockets
 from tls_tunnel import HOST, https_proxy_to
@@ -18,7 +17,6 @@ from coreclaw_async import ConfigurationError, OutcomeUnknownError, RequestNotSe
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
-SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 QUICK = RetryPolicy(max_attempts=2, first_delay=0.01, max_delay=0.01)
@@ -54,7 +52,6 @@ REFUSALS: dict[str, Callable[[socket.socket], None]] = {
 
 
 @pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS.keys())
-@ONE_BACKEND
 async def test_a_proxy_that_makes_no_tunnel_means_that_nothing_was_sent(
     refuse: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +73,6 @@ async def test_a_proxy_that_makes_no_tunnel_means_that_nothing_was_sent(
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", ESTABLISHED], ids=["nothing", "half an answer", "no handshake"])
-@ONE_BACKEND
 async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +128,6 @@ async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkey
     [faults.commit_then_drop(), faults.commit_then_status(502), faults.stall(), faults.truncate(keep=10)],
     ids=["reset", "502", "timeout", "truncated"],
 )
-@ONE_BACKEND
 async def test_a_start_through_a_tunnel_is_paid_for_once(
     fault: Fault,
     trusted: trustme.CA,

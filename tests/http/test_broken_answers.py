@@ -6,7 +6,6 @@ import gzip
 import json
 
 import pytest
-from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import (
@@ -20,7 +19,6 @@ from coreclaw_async import (
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
 
-SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 PACKED = gzip.compress(b'{"code":0,"message":"success","data":{}}')
 ACCOUNT = json.dumps({"code": 0, "message": "success", "data": {"balance": "1.00"}}).encode()
@@ -56,7 +54,6 @@ def few_attempts() -> RetryPolicy:
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
-@ONE_BACKEND
 async def test_a_read_is_retried_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
@@ -70,7 +67,6 @@ async def test_a_read_is_retried_after_a_broken_answer(
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
-@ONE_BACKEND
 async def test_an_answer_that_stays_broken_is_told_with_its_status(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
@@ -87,7 +83,6 @@ async def test_an_answer_that_stays_broken_is_told_with_its_status(
 
 
 @pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
-@ONE_BACKEND
 async def test_a_start_is_not_sent_again_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:

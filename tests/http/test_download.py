@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND
 from storage_host import FILE, RUN_ID, StorageHost, part
 
 from coreclaw_async import (
@@ -26,7 +25,6 @@ from coreclaw_async import (
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
-SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 
 
@@ -55,7 +53,6 @@ async def test_a_file_holds_every_row(client: AsyncCoreClaw, service: FakeServic
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "jsonl", "xlsx", "xls", "xml", "html", "rss"])
-@ONE_BACKEND
 async def test_every_format_is_fetched(client: AsyncCoreClaw, service: FakeService, target: Path, format: Any) -> None:
     run_id = service.add_run(WORKER, rows=3)
 
@@ -116,7 +113,6 @@ async def test_the_last_run_is_resolved_once(client: AsyncCoreClaw, service: Fak
     ],
     ids=["expired", "gone", "busy", "limited", "dropped"],
 )
-@ONE_BACKEND
 async def test_a_url_that_has_expired_is_asked_for_anew_and_one_that_works_is_kept(
     client: AsyncCoreClaw, service: FakeService, target: Path, fault: Fault, exports: int
 ) -> None:
@@ -236,7 +232,6 @@ async def test_a_file_that_comes_packed_is_an_error(client: AsyncCoreClaw, servi
         (None, "download_url is missing"),
     ],
 )
-@ONE_BACKEND
 async def test_a_url_that_must_not_be_fetched_is_an_error(
     client: AsyncCoreClaw, service: FakeService, target: Path, url: Any, words: str
 ) -> None:
@@ -326,7 +321,6 @@ async def test_an_unknown_run_is_not_found(client: AsyncCoreClaw, target: Path) 
     ],
     ids=["no length", "chunks", "resumed", "by date", "begun anew", "no version", "other parts", "no such part"],
 )
-@ONE_BACKEND
 async def test_whatever_way_the_parts_come_the_file_is_right(target: Path, answers: list[httpx.Response]) -> None:
     policy = RetryPolicy(max_attempts=9, first_delay=0.001, max_delay=0.001)
     async with AsyncCoreClaw("key", transport=StorageHost(answers), retry=policy) as client:
@@ -357,7 +351,6 @@ async def test_a_host_that_never_gets_further_is_an_error(target: Path) -> None:
         ("rss", b"<rss><chan"),
     ],
 )
-@ONE_BACKEND
 async def test_a_file_that_ends_in_the_middle_is_an_error(target: Path, format: Any, content: bytes) -> None:
     if format == "xml":
         content += b"half"
@@ -378,7 +371,6 @@ async def test_a_file_that_ends_in_the_middle_is_an_error(target: Path, format: 
         ("xml", b"<rows></rows>\n"),
     ],
 )
-@ONE_BACKEND
 async def test_a_file_that_shows_its_end_is_whole(target: Path, format: Any, content: bytes) -> None:
     async with AsyncCoreClaw("key", transport=StorageHost([part(content)])) as client:
         await client.runs.download(RUN_ID, target, format=format)

@@ -15,17 +15,16 @@ from typing import Any, get_args
 import attrs
 import httpx
 import pytest
-from backends import ONE_BACKEND, slowly
 from either_client import AsyncCoreClaw
 from hypothesis import given
 from hypothesis import strategies as st
+from quick_cases import slowly
 from storage_host import FILE, HOST, RUN_ID, SECRET, Answer, Pieces, StorageHost, part, redirect
 
 from coreclaw_async import CoreClawError, DownloadError, RetryPolicy
 from coreclaw_async.errors import DownloadReason
 from coreclaw_async.testing import FakeService, RealClock, faults
 
-SLOW_BACKENDS = ("trio", "blocking")
 QUICK = RetryPolicy(max_attempts=4, first_delay=0.001, max_delay=0.001)
 KEY = "the-key-of-the-account"
 
@@ -54,7 +53,6 @@ def headers_of(request: httpx.Request) -> dict[str, str]:
 
 @slowly("status", 307, 301, 302, 303, 308)
 @pytest.mark.parametrize("location", ["/other?sign=2", f"{HOST}/other?sign=2", "//files.test:443/other?sign=2"])
-@ONE_BACKEND
 async def test_a_redirect_on_the_storage_host_is_followed(target: Path, status: int, location: str) -> None:
     host = StorageHost([redirect(location, status), part(FILE)])
 
@@ -103,7 +101,6 @@ async def test_the_rest_of_a_file_is_asked_for_through_redirects(target: Path) -
         ("file:///etc/passwd", "file://,"),
     ],
 )
-@ONE_BACKEND
 async def test_a_redirect_elsewhere_is_an_error_at_once_that_names_the_host(
     target: Path, location: str, words: str
 ) -> None:
@@ -118,7 +115,6 @@ async def test_a_redirect_elsewhere_is_an_error_at_once_that_names_the_host(
 
 
 @pytest.mark.parametrize("location", ["https://[broken", "https://files.test:99999/", "\x01"])
-@ONE_BACKEND
 async def test_a_redirect_to_no_url_is_an_error(target: Path, location: str) -> None:
     error = await failure_of(StorageHost([redirect(location) for _ in range(4)]), target)
 
@@ -126,7 +122,6 @@ async def test_a_redirect_to_no_url_is_an_error(target: Path, location: str) -> 
 
 
 @pytest.mark.parametrize("status", [300, 304, 307])
-@ONE_BACKEND
 async def test_a_redirect_without_a_location_is_a_refusal(target: Path, status: int) -> None:
     error = await failure_of(StorageHost([part(b"", status)]), target)
 
@@ -250,7 +245,6 @@ def real_host(request: pytest.FixtureRequest) -> Iterator[SlowHost]:
 
 
 @pytest.mark.parametrize("real_host", [{"pieces": [], "pause": None}], indirect=True)
-@ONE_BACKEND
 async def test_a_silent_socket_is_given_up_after_the_clients_timeout(real_host: SlowHost, target: Path) -> None:
     error = await failure_of(StorageHost([]), target, transport=None, base_url=real_host.url, timeout=0.1)
 
@@ -259,7 +253,6 @@ async def test_a_silent_socket_is_given_up_after_the_clients_timeout(real_host: 
 
 
 @pytest.mark.parametrize("real_host", [{"pieces": [b"title\r\n", *[b"row\r\n"] * 5], "pause": 0.1}], indirect=True)
-@ONE_BACKEND
 async def test_a_file_may_take_longer_than_the_timeout_when_it_keeps_coming(real_host: SlowHost, target: Path) -> None:
     await fetch(StorageHost([]), target, transport=None, base_url=real_host.url, timeout=0.4)
 
@@ -267,7 +260,6 @@ async def test_a_file_may_take_longer_than_the_timeout_when_it_keeps_coming(real
 
 
 @pytest.mark.parametrize("real_host", [{"pieces": [FILE], "pause": 0.0}], indirect=True)
-@ONE_BACKEND
 async def test_no_credential_goes_to_a_storage_host_at_the_apis_own_origin(real_host: SlowHost, target: Path) -> None:
     for auth in ("bearer", "api-key", "query"):
         await fetch(StorageHost([]), target, transport=None, base_url=real_host.url, auth=auth)
@@ -367,7 +359,6 @@ REFUSALS: list[tuple[list[Answer], str, int | None, int, str]] = [
 
 
 @pytest.mark.parametrize(("answers", "reason", "status", "received", "words"), REFUSALS)
-@ONE_BACKEND
 async def test_an_error_says_why(
     target: Path, answers: list[Answer], reason: str, status: int | None, received: int, words: str
 ) -> None:
@@ -393,7 +384,6 @@ def copy_of(answer: Answer) -> Answer:
 @pytest.mark.parametrize(
     ("url", "reason"), [("https://[broken?sign=" + SECRET, "not-a-url"), ("ftp://x?" + SECRET, "insecure")]
 )
-@ONE_BACKEND
 async def test_a_url_that_is_not_fetched_has_a_reason_too(target: Path, url: str, reason: str) -> None:
     error = await failure_of(StorageHost([], url=url), target)
 
@@ -440,7 +430,6 @@ URL_TELLERS: list[Answer] = [
 
 @pytest.mark.async_client_only
 @pytest.mark.parametrize("number", range(len(URL_TELLERS)))
-@ONE_BACKEND
 async def test_no_error_holds_the_signature(target: Path, number: int) -> None:
     host = StorageHost([copy_of(URL_TELLERS[number])])
 
@@ -473,7 +462,6 @@ async def test_a_whole_file_may_come_as_a_part(target: Path) -> None:
         ("csv", b"title,more\r\n\r\n\r\nResult,1\r\n", 2),
     ],
 )
-@ONE_BACKEND
 async def test_too_few_rows_are_an_error_with_both_numbers(
     target: Path, format: str, content: bytes, rows: int
 ) -> None:
@@ -495,7 +483,6 @@ async def test_too_few_rows_are_an_error_with_both_numbers(
         ("csv", "title\r\nResult 1\r\n".encode("utf-16")),
     ],
 )
-@ONE_BACKEND
 async def test_rows_that_cannot_be_told_are_not_taken_for_missing(target: Path, format: str, content: bytes) -> None:
     answer = part(content, content_length=str(len(content)))
 
@@ -612,7 +599,6 @@ def test_the_reasons_are_a_closed_set() -> None:
         ("csv", b""),
     ],
 )
-@ONE_BACKEND
 async def test_a_file_of_known_length_that_is_no_export_is_an_error(target: Path, format: Any, content: bytes) -> None:
     answer = part(content, content_length=str(len(content)))
     target.write_bytes(b"what was there")

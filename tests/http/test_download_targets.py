@@ -18,7 +18,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 from interrupting import interrupt_once
 from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
@@ -26,7 +25,6 @@ from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
 from coreclaw_async import CoreClaw, DownloadError, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, faults
 
-SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{16}\.coreclaw-part")
 ONCE = RetryPolicy(max_attempts=1)
@@ -135,7 +133,6 @@ async def test_a_link_named_part_is_not_followed(target: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444, 0o755])
-@ONE_BACKEND
 async def test_an_existing_file_keeps_its_mode_and_no_part_of_the_new_one_is_more_open(target: Path, mode: int) -> None:
     target.write_bytes(b"old")
     target.chmod(mode)
@@ -152,7 +149,6 @@ async def test_an_existing_file_keeps_its_mode_and_no_part_of_the_new_one_is_mor
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
-@ONE_BACKEND
 async def test_a_new_file_gets_the_mode_that_the_umask_says(target: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
@@ -217,7 +213,6 @@ def a_socket(path: Path) -> None:
         (a_socket, OSError, "is a socket"),
     ],
 )
-@ONE_BACKEND
 async def test_what_cannot_be_a_target_is_an_error_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch,
     target: Path,
@@ -237,7 +232,6 @@ async def test_what_cannot_be_a_target_is_an_error_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("path", ["missing/rows.csv", "file/rows.csv", "x" * 256, ""])
-@ONE_BACKEND
 async def test_a_path_that_cannot_be_is_an_error_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch, target: Path, path: str
 ) -> None:
@@ -254,7 +248,6 @@ async def test_a_path_that_cannot_be_is_an_error_before_anything_is_asked(
 @pytest.mark.parametrize(
     "name", ["n" * 253, "n" * 255, "\u00e4" * 127, "\u20ac" * 85, "\U0001f600" * 63, "a\udcff" * 9]
 )
-@ONE_BACKEND
 async def test_the_longest_names_and_those_of_many_bytes_are_fine(target: Path, name: str) -> None:
     await fetch(target.with_name(name))
 
@@ -271,7 +264,6 @@ def reading(fifo: Path, got: list[bytes]) -> Iterator[None]:
         thread.join()
 
 
-@ONE_BACKEND
 async def test_a_fifo_gets_the_whole_file_and_stays_one(target: Path) -> None:
     os.mkfifo(target)
     content = b"title\r\n" + b"x" * 3_000_000 + b"\r\n"
@@ -324,7 +316,6 @@ def test_ctrl_c_ends_a_blocking_download_to_a_fifo_that_nobody_reads(target: Pat
     assert stat.S_ISFIFO(target.stat().st_mode)
 
 
-@ONE_BACKEND
 async def test_a_reader_that_goes_away_is_an_error_that_names_the_run(target: Path) -> None:
     os.mkfifo(target)
 
@@ -367,7 +358,6 @@ async def test_a_full_device_is_an_error_that_names_the_run(target: Path) -> Non
 
 @pytest.mark.parametrize("name", ["/proc/self/fd/{}", "/dev/fd/{}", "link"])
 @pytest.mark.parametrize("is_pipe", [False, True])
-@ONE_BACKEND
 async def test_a_descriptor_is_written_to_where_it_stands(target: Path, name: str, *, is_pipe: bool) -> None:
     """What is there already stays, and what is written later comes after it."""
     if is_pipe:
@@ -387,7 +377,6 @@ async def test_a_descriptor_is_written_to_where_it_stands(target: Path, name: st
     assert said == FILE * 2
 
 
-@ONE_BACKEND
 async def test_a_large_file_is_copied_to_a_descriptor_in_steps(target: Path) -> None:
     content = b"title\r\n" + b"x" * 3_000_000 + b"\r\n"
     with target.open("wb") as file:
@@ -396,7 +385,6 @@ async def test_a_large_file_is_copied_to_a_descriptor_in_steps(target: Path) -> 
     assert target.read_bytes() == content
 
 
-@ONE_BACKEND
 async def test_a_pipe_that_nobody_reads_is_an_error_that_names_the_run() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -421,7 +409,6 @@ def test_standard_output_is_written_to_where_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError(5, "of the caller's own"), TimeoutError("x")])
-@ONE_BACKEND
 async def test_an_error_of_on_progress_reaches_the_caller_as_it_is(target: Path, error: Exception) -> None:
     def fail(*_: object) -> None:
         raise error

@@ -15,8 +15,8 @@ import anyio.lowlevel
 import httpx
 import pytest
 import trustme
-from backends import slowly
 from either_client import AsyncCoreClaw
+from quick_cases import slowly
 from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, http, read_request, reset, serve_sockets
 from tls_tunnel import tls_server_context
 

@@ -6,7 +6,6 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from backends import ONE_BACKEND
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +52,6 @@ async def call_at_once(service: FakeService, callers: int, *, starts: bool = Fal
 @pytest.mark.parametrize(
     ("callers", "rate", "burst"), [(300, 50, 20), (500, 50, 20), (200, 20, 5), (200, 20, 20), (100, 5, 5)]
 )
-@ONE_BACKEND
 async def test_many_callers_at_once_all_succeed_with_few_refusals(callers: int, rate: float, burst: int) -> None:
     service = FakeService(rate_limit=rate, rate_burst=burst)
     began = service.clock.monotonic()
@@ -65,7 +63,6 @@ async def test_many_callers_at_once_all_succeed_with_few_refusals(callers: int, 
     assert service.clock.monotonic() - began < 60
 
 
-@ONE_BACKEND
 async def test_starts_wait_at_the_gate_as_reads_do() -> None:
     service = FakeService(rate_limit=20, rate_burst=5)
 
@@ -218,7 +215,6 @@ async def test_one_who_is_cancelled_just_when_his_turn_comes_passes_it_on() -> N
     assert passed == ["first", "third"]
 
 
-@ONE_BACKEND
 async def test_a_client_that_was_never_refused_sends_at_once(service: FakeService) -> None:
     failures, refusals = await call_at_once(service, 100)
 

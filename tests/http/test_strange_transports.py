@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND
 from either_client import AsyncCoreClaw
 from raw_server import RawServer, envelope, read_request, reset, serve_sockets
 
@@ -25,7 +24,6 @@ from coreclaw_async import (
 from coreclaw_async.events import Event, RequestSent, RunStarted
 from coreclaw_async.testing import FakeService, faults
 
-SLOW_BACKENDS = ("trio", "blocking")
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 QUICK = RetryPolicy(max_attempts=2, first_delay=0.01, max_delay=0.01)
@@ -85,7 +83,6 @@ REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("status", "body"), REFUSALS.values(), ids=REFUSALS.keys())
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-@ONE_BACKEND
 async def test_a_refusal_that_names_a_run_is_not_believed(status: int, body: dict[str, Any], encoding: str) -> None:
     sent = 0
 

@@ -15,7 +15,6 @@ import anyio.from_thread
 import anyio.lowlevel
 import httpx
 import pytest
-from backends import ONE_BACKEND
 
 from coreclaw_async import (
     ApiError,
@@ -38,7 +37,6 @@ from coreclaw_async.events import Event, PageRead, RequestSent, RetryScheduled, 
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
-SLOW_BACKENDS = ("trio",)
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 
@@ -110,7 +108,6 @@ BAD_ANSWERS: dict[str, tuple[Fault, type[CoreClawError], int | None, int | None]
 
 
 @pytest.mark.parametrize(("fault", "kind", "status", "code"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
-@ONE_BACKEND
 async def test_a_bad_answer_is_a_typed_error(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int | None, code: int | None
 ) -> None:

@@ -17,8 +17,6 @@ from coreclaw_async import AbortedRun, LastRun, NotFoundError, OutcomeUnknownErr
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 RUN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"

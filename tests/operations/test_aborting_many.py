@@ -12,8 +12,6 @@ import pytest
 from coreclaw_async import AsyncCoreClaw, WaitTimeoutError
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 
 

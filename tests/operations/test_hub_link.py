@@ -16,8 +16,6 @@ from coreclaw_async import AsyncCoreClaw, CallbackHub, LastRun, OutcomeUnknownEr
 from coreclaw_async.events import StartReconciled, StartUnknown
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 SELDOM = PollSchedule(delays=(600.0,), jitter=0.0)

@@ -13,8 +13,6 @@ from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._paging.seen import SeenKeys
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 EAST = dt.timezone(dt.timedelta(hours=8))
 

@@ -26,8 +26,6 @@ from coreclaw_async.events import RequestSent
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 LOST = faults.commit_then_drop()

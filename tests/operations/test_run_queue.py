@@ -11,8 +11,6 @@ from either_client import AsyncCoreClaw
 from coreclaw_async import QueueAction
 from coreclaw_async.testing import FakeService, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 
 Act = Callable[[AsyncCoreClaw, list[str]], Awaitable[Sequence[QueueAction]]]

@@ -26,8 +26,6 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 
 

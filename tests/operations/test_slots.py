@@ -9,8 +9,6 @@ from either_client import AsyncCoreClaw
 from coreclaw_async import ConcurrencyLimitError, WaitTimeoutError
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 

@@ -24,8 +24,6 @@ from coreclaw_async import (
 from coreclaw_async.events import RunChanged
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-pytestmark = pytest.mark.backends_in_turn
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 STEADY = PollSchedule(jitter=0.0)

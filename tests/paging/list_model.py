@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import anyio
 import anyio.lowlevel
 import attrs
-from backends import slowly
+from quick_cases import slowly
 
 from coreclaw_async import PaginationError
 from coreclaw_async._paging.listing import ListSource

@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from backends import ONE_BACKEND, slowly
 from paging.list_model import (
     EACH_DIALECT,
     EACH_ECHO,
@@ -18,8 +17,7 @@ from paging.list_model import (
     pager_of,
     read,
 )
-
-pytestmark = ONE_BACKEND
+from quick_cases import slowly
 
 
 def grown(model: ModelList, rows: list[Item], steps: list[int]) -> Any:

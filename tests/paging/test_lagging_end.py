@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from backends import ONE_BACKEND, slowly
 from paging.list_model import EACH_DIALECT, Dialect, ModelList, nameless, numbered, pager_of, read
+from quick_cases import slowly
 
 from coreclaw_async import InvalidResponseError, PaginationError
-
-pytestmark = ONE_BACKEND
 
 
 class Growing:

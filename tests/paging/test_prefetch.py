@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from backends import ONE_BACKEND, slowly
 from paging.list_model import EACH_DIALECT, Dialect, ModelList, nameless, numbered, pager_of
+from quick_cases import slowly
 
 from coreclaw_async import InvalidResponseError
 
 
-@ONE_BACKEND
 @EACH_DIALECT
 @slowly("prefetch", 4, 0, 16)
 @pytest.mark.parametrize("page_size", [1, 3, 10])

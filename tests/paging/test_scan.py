@@ -6,7 +6,6 @@ from typing import Any
 
 import anyio
 import pytest
-from backends import ONE_BACKEND, slowly
 from paging.list_model import (
     EACH_DIALECT,
     EACH_ECHO,
@@ -18,6 +17,7 @@ from paging.list_model import (
     pager_of,
     read,
 )
+from quick_cases import slowly
 
 from coreclaw_async import InvalidResponseError, PaginationError
 from coreclaw_async._paging.listing import ListSource, reading_of
@@ -27,8 +27,6 @@ from coreclaw_async._paging.seen import Deduplicator
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async.models import Page
 from coreclaw_async.testing import FakeClock
-
-pytestmark = ONE_BACKEND
 
 
 def append(count: int) -> Any:

@@ -9,12 +9,11 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from backends import ONE_BACKEND
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paging.list_model import DIALECTS, Dialect, Item, ModelList, pager_of, read
 
-pytestmark = [pytest.mark.endurance, ONE_BACKEND]
+pytestmark = pytest.mark.endurance
 
 _SETTINGS = settings(max_examples=300)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from backends import ONE_BACKEND, slowly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paging.list_model import EACH_DIALECT, EACH_ECHO, Dialect, ModelList, numbered, pager_of, read
+from quick_cases import slowly
 
 from coreclaw_async._paging.offsets import PROBE_OFFSET, Mode, possible_modes
 
 MEANINGS = {"row": Mode.ROW, "aligned": Mode.ROW, "page": Mode.PAGE}
 
 
-@ONE_BACKEND
 @EACH_DIALECT
 @EACH_ECHO
 @pytest.mark.parametrize("differ", [True, False])
@@ -40,7 +39,6 @@ async def test_identity_on_two_pages_does_not_outvote_all_others(
     assert len(model.requests) <= 14
 
 
-@ONE_BACKEND
 @pytest.mark.parametrize("growth", [0, 7, 40])
 async def test_identity_on_two_pages_does_not_outvote_all_others_while_the_list_grows(growth: int) -> None:
     rows = numbered(400)

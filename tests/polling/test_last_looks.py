@@ -11,8 +11,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND, slowly
 from polling.clients import WORKER, client_of
+from quick_cases import slowly
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -27,7 +27,6 @@ from coreclaw_async import (
 from coreclaw_async.events import RequestSent, RunsPolled
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-SLOW_BACKENDS = ("trio",)
 OTHER = "someone/another-worker"
 
 
@@ -113,7 +112,6 @@ async def test_a_wait_with_a_timeout_does_not_warn(service: FakeService, caplog:
 
 
 @pytest.mark.parametrize("count", [2, 30])
-@ONE_BACKEND
 async def test_a_run_that_ended_while_the_loop_body_was_slow_does_not_go_on(service: FakeService, count: int) -> None:
     ids = [add_run(service, 5), *(add_run(service, 20) for _ in range(count - 1))]
     async with client_of(service) as client:
@@ -177,7 +175,6 @@ async def test_a_look_that_comes_too_late_for_the_deadline_is_not_made_before_th
     assert service.clock.monotonic() <= 60.1
 
 
-@ONE_BACKEND
 async def test_last_looks_in_an_outage_are_shared(service: FakeService) -> None:
     ids = [add_run(service, 10_000) for _ in range(40)]
     break_between(service, faults.status(502), 50, 10**6)
@@ -198,7 +195,6 @@ async def test_last_looks_in_an_outage_are_shared(service: FakeService) -> None:
 
 @slowly("fault", faults.status(404, b"<html>"), faults.status(502), faults.drop_before_commit())
 @pytest.mark.parametrize("by", ["wait", "wait_many", "watch", "follow_log"])
-@ONE_BACKEND
 async def test_which_run_is_the_last_is_asked_for_through_an_outage(service: FakeService, by: str, fault: Any) -> None:
     run_id = add_run(service, 30, log=["one"])
     break_between(service, fault, 0, 300)
@@ -323,7 +319,6 @@ COPIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", COPIES)
-@ONE_BACKEND
 async def test_the_settings_of_whoever_leads_are_nobody_elses(service: FakeService, what: str) -> None:
     ids = [add_run(service, 100) for _ in range(21)]
     async with client_of(service) as client:

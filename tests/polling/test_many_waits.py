@@ -14,10 +14,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import httpx
 import pytest
-from backends import ONE_BACKEND, slowly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polling.clients import WORKER, client_of
+from quick_cases import slowly
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -101,7 +101,6 @@ def five_minutes(runs: int, others: int) -> tuple[FakeService, dict[str, float]]
     [(200, 0, 110, 40), (200, OTHERS, 320, 10), (1_000, 0, 320, 40)],
 )
 @pytest.mark.endurance
-@ONE_BACKEND
 async def test_five_minutes_take_a_handful_of_requests(
     runs: int, others: int, most: int, times_fewer: int, by: str
 ) -> None:
@@ -255,7 +254,6 @@ async def test_thousands_of_cancellations_leave_nobody_behind(service: FakeServi
         assert len(anyio.get_running_tasks()) == tasks_before
 
 
-@ONE_BACKEND
 async def test_runs_that_are_due_together_are_looked_at_together(service: FakeService) -> None:
     events: list[Any] = []
     ids = [add_run(service, 100) for _ in range(150)]
@@ -268,7 +266,6 @@ async def test_runs_that_are_due_together_are_looked_at_together(service: FakeSe
     assert sum(poll.details + poll.pages for poll in polls) == len(service.requests)
 
 
-@ONE_BACKEND
 async def test_a_few_runs_are_asked_for_one_by_one(service: FakeService) -> None:
     ids = [add_run(service, 60) for _ in range(3)]
     async with client_of(service) as client:
@@ -278,7 +275,6 @@ async def test_a_few_runs_are_asked_for_one_by_one(service: FakeService) -> None
     assert kinds(service).keys() == {"getWorkerRun"}
 
 
-@ONE_BACKEND
 async def test_runs_of_last_month_are_found_in_its_list(service: FakeService) -> None:
     ids = [add_run(service, 100, age=20 * 86_400) for _ in range(20)]
     async with client_of(service) as client:
@@ -292,7 +288,6 @@ async def test_runs_of_last_month_are_found_in_its_list(service: FakeService) ->
 @pytest.mark.parametrize(
     "fault", [faults.error(11000, status=400), faults.status(503), faults.error(12001, status=403)]
 )
-@ONE_BACKEND
 async def test_lists_that_cannot_be_read_do_not_keep_ends_from_being_seen(service: FakeService, fault: Any) -> None:
     service.faults.add(fault, operation="listWorkerRuns", times=10_000)
     ids = [add_run(service, 100) for _ in range(20)]
@@ -303,7 +298,6 @@ async def test_lists_that_cannot_be_read_do_not_keep_ends_from_being_seen(servic
     assert service.clock.monotonic() < 160
 
 
-@ONE_BACKEND
 async def test_details_that_fail_in_a_row_speak_for_the_rest(service: FakeService) -> None:
     service.faults.add(faults.error(11000, status=400), operation="listWorkerRuns", times=10_000)
     ids = [add_run(service, 100) for _ in range(20)]
@@ -339,7 +333,6 @@ async def test_a_refused_key_ends_all_waits_each_with_an_error_of_its_own(servic
 
 @pytest.mark.parametrize("odd", ["Z" * 26, "7" + "Z" * 25, "0" * 26, "76EZ91ZPZZ" + "0" * 16])
 @slowly("runs", 10, 1)
-@ONE_BACKEND
 async def test_an_id_of_an_impossible_time_disturbs_no_other_wait(service: FakeService, odd: str, runs: int) -> None:
     """Their time is the year 37648, 10889, 1970 and 9999: what is waited for together is looked for in months."""
     ended: list[str] = []
@@ -515,7 +508,6 @@ async def test_a_wake_in_the_middle_of_a_look_brings_another_one(service: FakeSe
     assert kinds(service)["getWorkerRun"] >= 2
 
 
-@ONE_BACKEND
 async def test_wakes_are_remembered_only_so_far(service: FakeService) -> None:
     run_id = add_run(service, 5)
     async with client_of(service) as client:
@@ -607,7 +599,6 @@ async def test_what_breaks_a_look_comes_out_as_it_is(service: FakeService) -> No
             await client.runs.wait("run")
 
 
-@ONE_BACKEND
 async def test_a_list_of_states_that_cannot_be_read_teaches_nothing(service: FakeService) -> None:
     ids = [add_run(service, 100, age=100_000 + number) for number in range(20)]
     for number in range(1_000):
@@ -620,7 +611,6 @@ async def test_a_list_of_states_that_cannot_be_read_teaches_nothing(service: Fak
     assert kinds(service)["getWorkerRun"] >= 20
 
 
-@ONE_BACKEND
 async def test_a_run_that_a_list_shows_without_a_status_is_asked_for(service: FakeService) -> None:
     ids = [add_run(service, 20) for _ in range(10)]
 
@@ -809,7 +799,6 @@ async def test_a_stream_serves_one_task_at_a_time(client: AsyncCoreClaw, service
     assert "by another task" in refused[0]
 
 
-@ONE_BACKEND
 async def test_each_change_of_a_run_is_seen(service: FakeService) -> None:
     events: list[Any] = []
     statuses = [(0.0, "ready"), (4.0, "running"), (30.0, "pondering"), (60.0, "succeeded")]
@@ -844,7 +833,6 @@ async def test_watching_an_unknown_run_is_an_error(client: AsyncCoreClaw) -> Non
 
 
 @pytest.mark.parametrize("kind", ["objects", "strings"])
-@ONE_BACKEND
 async def test_the_log_is_followed_to_its_last_entry(kind: Any) -> None:
     service = FakeService(log_entries=kind)
     lines = [f"line {number}" for number in range(5)] + ["again"] * 3
@@ -889,7 +877,6 @@ async def test_a_key_that_is_refused_ends_the_log(service: FakeService) -> None:
             await anext(client.runs.follow_log(run_id))
 
 
-@ONE_BACKEND
 async def test_the_log_of_a_run_that_is_unknown_or_aborting_for_ever_ends_in_an_error(
     client: AsyncCoreClaw, service: FakeService
 ) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
-from backends import ONE_BACKEND, slowly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polling.clients import WORKER, client_of
+from quick_cases import slowly
 
 from coreclaw_async import (
     AuthenticationError,
@@ -24,7 +24,6 @@ from coreclaw_async import (
 )
 from coreclaw_async.testing import FakeService, RecordedRequest, RunScript, faults
 
-SLOW_BACKENDS = ("trio",)
 STEADY = PollSchedule(jitter=0.0)
 MINUTE = 60.0
 # A delay of the schedule with its jitter and what others take along, and a probe with its own.
@@ -82,7 +81,6 @@ def some_lives(count: int) -> list[float]:
     [*((kind, 5) for kind in FAULTS), ("502", 1), ("502", 30), ("502", 200)],
 )
 @pytest.mark.endurance
-@ONE_BACKEND
 async def test_an_outage_costs_no_more_than_a_healthy_service_and_ends_are_seen_one_probe_late(
     kind: str, count: int
 ) -> None:
@@ -105,7 +103,6 @@ async def test_an_outage_costs_no_more_than_a_healthy_service_and_ends_are_seen_
         assert life <= seen[run_id] <= visible[run_id] + ONE_LOOK + ONE_PROBE + silence
 
 
-@ONE_BACKEND
 async def test_many_tasks_make_one_probe_at_a_time_too(service: FakeService) -> None:
     lives = add_runs(service, some_lives(30))
     break_between(service, faults.status(502), 100, 100 + 20 * MINUTE)
@@ -117,7 +114,6 @@ async def test_many_tasks_make_one_probe_at_a_time_too(service: FakeService) -> 
 
 
 @pytest.mark.endurance
-@ONE_BACKEND
 async def test_who_begins_to_wait_in_an_outage_does_not_cost_a_request(service: FakeService) -> None:
     lives = add_runs(service, [2_000.0] * 60)
     break_between(service, faults.status(502), 100, 100 + 20 * MINUTE)
@@ -130,7 +126,6 @@ async def test_who_begins_to_wait_in_an_outage_does_not_cost_a_request(service: 
     assert len([request for request in service.requests if 200 <= request.at < 1200]) < 45
 
 
-@ONE_BACKEND
 async def test_after_an_outage_all_runs_are_looked_at_at_once(service: FakeService) -> None:
     lives = add_runs(service, [500.0] * 20)
     break_between(service, faults.status(502), 100, 1000)
@@ -159,7 +154,6 @@ async def test_a_callback_in_an_outage_is_a_sign_that_the_service_is_back(servic
 @pytest.mark.parametrize("bad", [1, 3, 5, 20])
 @pytest.mark.parametrize("kind", ["500 of the service", "dropped", "silence"])
 @pytest.mark.endurance
-@ONE_BACKEND
 async def test_runs_that_cannot_be_read_are_no_outage_for_the_others(kind: str, bad: int) -> None:
     service = FakeService()
     lives = add_runs(service, [100.0 + 5 * place for place in range(40)])
@@ -182,7 +176,6 @@ async def test_runs_that_cannot_be_read_are_no_outage_for_the_others(kind: str, 
     assert len(service.requests) <= 40 * 30 + bad * 70
 
 
-@ONE_BACKEND
 async def test_one_failed_list_costs_two_requests(service: FakeService) -> None:
     lives = add_runs(service, [300.0] * 20)
     healthy = FakeService()
@@ -195,7 +188,6 @@ async def test_one_failed_list_costs_two_requests(service: FakeService) -> None:
     assert max(seen.values()) <= 318
 
 
-@ONE_BACKEND
 async def test_a_list_that_does_not_add_up_is_left_for_single_runs(service: FakeService) -> None:
     lives = add_runs(service, [100.0] * 50)
     for _ in range(300):
@@ -224,7 +216,6 @@ async def test_a_list_that_does_not_add_up_is_left_for_single_runs(service: Fake
     ids=["70001", "11004", "html", "json of a gateway"],
 )
 @slowly("schedule", PollSchedule(delays=(100.0,)), None)
-@ONE_BACKEND
 async def test_one_late_404_ends_no_wait_and_aborts_no_run(service: FakeService, fault: Any, schedule: Any) -> None:
     (run_id,) = add_runs(service, [900.0])
     service.faults.add(fault, operation="getWorkerRun", after=4, times=2)
@@ -235,7 +226,6 @@ async def test_one_late_404_ends_no_wait_and_aborts_no_run(service: FakeService,
 
 
 @pytest.mark.parametrize("code", [70001, 11004])
-@ONE_BACKEND
 async def test_a_run_is_unknown_after_a_minute_of_404_in_a_row(service: FakeService, code: int) -> None:
     (run_id,) = add_runs(service, [900.0])
     break_between(service, faults.error(code, status=404), 200, 10**6)
@@ -247,7 +237,6 @@ async def test_a_run_is_unknown_after_a_minute_of_404_in_a_row(service: FakeServ
     assert 260 <= service.clock.monotonic() <= 200 + 60 + 2 * ONE_LOOK
 
 
-@ONE_BACKEND
 async def test_no_grace_is_still_three_looks(service: FakeService) -> None:
     async with client_of(service, poll_schedule=PollSchedule(not_found_grace=0)) as client:
         with pytest.raises(NotFoundError):
@@ -256,7 +245,6 @@ async def test_no_grace_is_still_three_looks(service: FakeService) -> None:
     assert len(service.requests) == 3
 
 
-@ONE_BACKEND
 async def test_an_outage_between_two_404s_is_no_404(service: FakeService) -> None:
     (run_id,) = add_runs(service, [700.0])
     break_between(service, faults.error(70001, status=404), 100, 150)
@@ -266,7 +254,6 @@ async def test_an_outage_between_two_404s_is_no_404(service: FakeService) -> Non
         assert (await client.runs.wait(run_id)).is_finished
 
 
-@ONE_BACKEND
 async def test_the_404_of_a_gateway_proves_nothing_however_long_it_lasts(service: FakeService) -> None:
     (run_id,) = add_runs(service, [900.0])
     break_between(service, faults.status(404, HTML), 100, 800)
@@ -275,7 +262,6 @@ async def test_the_404_of_a_gateway_proves_nothing_however_long_it_lasts(service
 
 
 @pytest.mark.parametrize("code", [12001, 12002])
-@ONE_BACKEND
 async def test_a_key_that_the_service_itself_refuses_ends_the_wait_at_once(service: FakeService, code: int) -> None:
     (run_id,) = add_runs(service, [900.0])
     service.faults.add(faults.error(code, status=401), operation="getWorkerRun", after=3)
@@ -287,7 +273,6 @@ async def test_a_key_that_the_service_itself_refuses_ends_the_wait_at_once(servi
 
 
 @slowly("status", 401, 403)
-@ONE_BACKEND
 async def test_a_page_of_a_gateway_does_not_end_the_log(service: FakeService, status: int) -> None:
     run_id = service.add_run(WORKER, script=RunScript(duration=60, log=["one", "two"]), age=0.0)
     service.faults.add(faults.status(status, HTML), operation="getWorkerRunLog", times=3)
@@ -295,7 +280,6 @@ async def test_a_page_of_a_gateway_does_not_end_the_log(service: FakeService, st
         assert [entry.content async for entry in client.runs.follow_log(run_id)] == ["one", "two"]
 
 
-@ONE_BACKEND
 async def test_the_end_of_a_log_is_asked_for_until_it_comes(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -320,7 +304,6 @@ async def test_the_end_of_a_log_is_asked_for_until_the_deadline(service: FakeSer
     assert service.clock.monotonic() <= 100
 
 
-@ONE_BACKEND
 async def test_aborting_seen_once_before_an_outage_is_no_stuck_abort(service: FakeService) -> None:
     run_id = service.add_run(
         WORKER, script=RunScript(statuses=[(0.0, "running"), (100.0, "aborting"), (110.0, "aborted")]), age=0.0
@@ -332,7 +315,6 @@ async def test_aborting_seen_once_before_an_outage_is_no_stuck_abort(service: Fa
     assert run.status == "aborted"
 
 
-@ONE_BACKEND
 async def test_no_abort_grace_is_still_three_looks(service: FakeService) -> None:
     run_id = service.add_run(WORKER, script=RunScript(duration=1_000, abort="stuck"), age=0.0)
     async with client_of(service, poll_schedule=PollSchedule(abort_grace=0)) as client:

@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from backends import ONE_BACKEND
 
 from coreclaw_async import AsyncCoreClaw, LastRun, PollSchedule, WaitTimeoutError
 from coreclaw_async.events import RequestSent
@@ -58,7 +57,6 @@ async def test_a_server_that_is_gone_for_a_while_costs_a_few_requests_and_no_run
     assert "abortWorkerRun" not in [request.operation for request in service.requests]
 
 
-@ONE_BACKEND
 async def test_a_leader_with_a_short_timeout_starves_nobody() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.delay(0.3), times=10**6)
@@ -80,7 +78,6 @@ async def test_a_leader_with_a_short_timeout_starves_nobody() -> None:
     assert len(service.requests) < 60
 
 
-@ONE_BACKEND
 @pytest.mark.endurance
 async def test_last_runs_are_asked_for_together_by_the_real_clock() -> None:
     service = FakeService(clock=RealClock())

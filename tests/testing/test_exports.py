@@ -14,8 +14,6 @@ from testing.api_session import STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import faults
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 ROWS: list[dict[str, Any]] = [{"name": "Ünal", "n": 1, "tags": ["a", "b"]}, {"name": 'say "hi", <b>', "n": None}]
 

@@ -8,8 +8,6 @@ from testing.api_session import ApiSession
 
 from coreclaw_async.testing import RunScript
 
-pytestmark = pytest.mark.any_backend
-
 START_MS = 1_786_766_400_000
 
 

@@ -9,8 +9,6 @@ from testing.api_session import GOOD_INPUT, STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import FakeService
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 ROWS = 25
 

@@ -7,8 +7,6 @@ import pytest
 
 from coreclaw_async.testing import FakeService
 
-pytestmark = pytest.mark.any_backend
-
 
 async def test_further_requests_are_refused_until_time_has_passed() -> None:
     service = FakeService(rate_limit=2.0, rate_burst=3)

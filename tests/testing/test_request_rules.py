@@ -12,8 +12,6 @@ from testing.api_session import API, GOOD_INPUT, STORE_WORKER, ApiSession
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing._api import routes
 
-pytestmark = pytest.mark.any_backend
-
 PUBLIC = {"listProxyRegions", "listStore", "getWorkerInputSchema"}
 
 

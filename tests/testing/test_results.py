@@ -10,8 +10,6 @@ from testing.api_session import ApiSession
 
 from coreclaw_async.testing import FakeService, RunScript
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 ROW_ID = "__coreclaw_data_id__"
 

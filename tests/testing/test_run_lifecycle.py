@@ -9,8 +9,6 @@ from testing.api_session import STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import RunScript
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 
 

@@ -10,8 +10,6 @@ from testing.api_session import STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import RunScript
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 CHINA = timezone(timedelta(hours=8))
 DAY = 86_400

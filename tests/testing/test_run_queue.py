@@ -7,8 +7,6 @@ from testing.api_session import GOOD_INPUT, STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import RunScript
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 ITEMS = "/run-queue/items"
 NOT_WAITING = "item is not in waiting state"

@@ -9,8 +9,6 @@ from testing.api_session import GOOD_INPUT, STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import FakeService, RunScript
 
-pytestmark = pytest.mark.any_backend
-
 RUNS = f"/workers/{STORE_WORKER}/runs"
 
 

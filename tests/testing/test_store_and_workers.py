@@ -10,8 +10,6 @@ from testing.api_session import API, STORE_WORKER, ApiSession
 
 from coreclaw_async.testing import FakeService
 
-pytestmark = pytest.mark.any_backend
-
 SCHEMA: dict[str, Any] = {
     "description": "d",
     "concurrency": {"fields": ["urls"]},

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from testing.api_session import GOOD_INPUT, STORE_WORKER, ApiSession
 
-pytestmark = pytest.mark.any_backend
-
 MAPS = "coreclaw/google-maps-scraper"
 NEW = {"worker_id": STORE_WORKER, "title": "Daily", "input": GOOD_INPUT}
 

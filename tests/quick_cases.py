@@ -1,13 +1,10 @@
-"""How often a test runs: on which backends, and with which of its parameters in the quick run."""
+"""Which cases of a test the quick run has."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-
-ONE_BACKEND = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-"""For what no backend does in another way, nor a blocking client."""
 
 
 def slowly(name: str, quick: Any, *others: Any) -> pytest.MarkDecorator:
