@@ -163,6 +163,7 @@ class StoppedClock:
         self.moved = anyio.Event()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("cancelled", [{0}, {0, 1, 2, 3}, {3, 5}])
 async def test_those_who_are_cancelled_at_the_gate_hold_nobody_up(cancelled: set[int]) -> None:
     clock = StoppedClock()

@@ -81,6 +81,7 @@ async def test_a_flag_that_is_none_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.async_client_only
+@pytest.mark.every_backend
 async def test_one_who_waits_behind_others_gives_up_at_his_own_deadline(service: FakeService) -> None:
     service.faults.add(
         faults.error(30003, status=400),
