@@ -105,6 +105,8 @@ def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stabl
         return Unclear.MOVED
     modes = possible_modes(first.keys, probe.keys, size=size, growth=0, has_identity=False)
     if len(modes) == 1 and page_index in {None, 2}:
+        if page_index is None and not is_stable and _is_mostly_shifted(first.keys, probe.keys):
+            return Unclear.MOVED
         return Mode.PAGE
     if page_index == 1 and Mode.ROW in modes:
         return Mode.ROW
@@ -179,6 +181,15 @@ def _places_of_names(keys: Sequence[Hashable]) -> dict[Hashable, int]:
 def _is_shifted(first: Sequence[Hashable], probe: Sequence[Hashable], shift: int) -> bool:
     pairs = [(first[place + shift], key) for place, key in enumerate(probe) if 0 <= place + shift < len(first)]
     return bool(pairs) and all(old == new for old, new in pairs)
+
+
+def _is_mostly_shifted(first: Sequence[Hashable], probe: Sequence[Hashable]) -> bool:
+    """Return whether *probe* looks like page 1 by row number, of which some rows have changed since."""
+    for shift in (PROBE_OFFSET - 1, PROBE_OFFSET, PROBE_OFFSET + 1):
+        pairs = list(zip(first[shift:], probe, strict=False))
+        if 2 * sum(old == new for old, new in pairs) > len(pairs):
+            return True
+    return False
 
 
 class OffsetCache:

@@ -138,3 +138,22 @@ def test_mode_is_unclear_when_items_of_which_some_have_no_identity_came_meanwhil
     probe = read(2, [*reversed(numbered(9)), *nameless(1)], 52)
 
     assert decide_mode(first, probe, size=10) is Unclear.MOVED
+
+
+def test_nameless_items_of_which_one_changed_prove_no_page_number() -> None:
+    def read(number: int, items: Sequence[Item], page_index: int | None = None) -> Any:
+        return reading_of(identity, number, Page(items=tuple(items), count=50, page_index=page_index))
+
+    def rows(*numbers: int) -> list[Item]:
+        return [{"n": number} for number in numbers]
+
+    first = read(1, rows(*range(10)))
+    shifted = rows(*range(2, 12))
+    one_changed = [*shifted[:4], {"n": 99}, *shifted[5:]]
+    by_page = rows(*range(10, 20))
+
+    assert decide_mode(first, read(2, one_changed), size=10) is Unclear.MOVED
+    assert decide_mode(first, read(2, one_changed), size=10, is_stable=True) is PAGE
+    assert decide_mode(first, read(2, one_changed, page_index=2), size=10) is PAGE
+    assert decide_mode(first, read(2, by_page), size=10) is PAGE
+    assert decide_mode(first, read(2, shifted), size=10) is Unclear.ALIKE

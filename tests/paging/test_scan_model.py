@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from paging.list_model import DIALECTS, Dialect, Item, ModelList, pager_of, read
 
@@ -161,6 +161,18 @@ def test_list_that_stays_is_read_whole_in_few_requests(
     expects_count=st.booleans(),
     is_named=NAMED,
     edits=EDITS,
+)
+@example(
+    # A row without identity changed between page 1 and the answer to offset=2.
+    dialect="row",
+    echo=False,
+    out_of_order=False,
+    count=130,
+    page_size=25,
+    prefetch=1,
+    expects_count=False,
+    is_named=lambda number: False,
+    edits=[Edit(when=1, where=0.1, added=1, removed=1)],
 )
 @_SETTINGS
 def test_list_that_changes_is_read_without_doubles_and_never_short_where_that_shows(
