@@ -119,9 +119,11 @@ class AsyncBatch:
             await ledger.open(self._batch_context.clock)
             if self._max_spend is not None:
                 await ledger.limit_spending(self._max_spend)
-            self._runner.group = group = await stack.enter_async_context(anyio.create_task_group())
-            await self._late.listen(group)
-            self._stack = stack.pop_all()
+            await self._late.listen()
+            # Last, so that what fails before is not wrapped in a group.
+            group = await stack.enter_async_context(anyio.create_task_group())
+            group.start_soon(self._late.serve)
+            self._stack, self._runner.group = stack.pop_all(), group
         return self
 
     async def __aexit__(

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 
 import anyio
-import anyio.abc
 
 from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
 from coreclaw_async.batch._context import BatchContext, logger
@@ -30,20 +29,20 @@ class LateCallbacks:
         self._called: deque[tuple[str, str]] = deque()
         self._news = anyio.Event()
 
-    async def listen(self, group: anyio.abc.TaskGroup) -> None:
-        """Know the URLs of open items again, and settle items for as long as *group* goes on."""
+    async def listen(self) -> None:
+        """Know the URLs of open items again, and hear of callbacks from now on; `serve` settles their items."""
         hub = self._batch_context.hub
         if hub is None:
             return
+        items = await self._batch_context.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS)
         self._loop = current_loop()
         self._news = anyio.Event()
         hub.join(self)
-        for item in await self._batch_context.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS):
+        for item in items:
             if item.callback_url is not None:
                 hub.restore(item.callback_url)
                 # It may have come while nobody listened.
                 self.called_back(item.callback_url, hub.run_id_of(item.callback_url))
-        group.start_soon(self._serve)
 
     def leave(self) -> None:
         """Listen no longer."""
@@ -59,8 +58,9 @@ class LateCallbacks:
     def _wake(self) -> None:
         self._news.set()
 
-    async def _serve(self) -> None:
-        while True:
+    async def serve(self) -> None:
+        """Settle items until cancelled; without a hub, return."""
+        while self._batch_context.hub is not None:
             while self._called:
                 await self._settle(*self._called.popleft())
             await self._news.wait()

@@ -90,14 +90,14 @@ class Runner:
 
     async def _begin(self, options: RunOptions, budget: Decimal | None) -> Engine:
         """Return the engine that is at work, or a new one."""
-        group = self._opened()
         if budget is not None:
+            self._opened()
             await self._batch_context.ledger.limit_spending(budget)
+        group = self._opened()  # The block may have been left meanwhile.
         self._check_options(options)
         if self._engine is not None and not self._engine.is_over:
             return self._engine
-        self._options = options
-        self._engine = Engine(
+        engine = Engine(
             batch_context=self._batch_context,
             limits=Limits(most=options.max_in_flight),
             width=options.width,
@@ -105,8 +105,9 @@ class Runner:
             outcomes=self._outcomes,
             is_planning=lambda: self._plans > 0,
         )
-        group.start_soon(self._engine.work)
-        return self._engine
+        group.start_soon(engine.work)
+        self._options, self._engine = options, engine
+        return engine
 
     def _check_options(self, options: RunOptions) -> None:
         if self._engine is not None and not self._engine.is_over and options != self._options:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from batch.batches import WORKER, finish, opened
+from batch.batches import WORKER, finish, opened, specs
 
 from coreclaw_async import (
     AsyncBatch,
     AsyncCoreClaw,
     BatchItemState,
+    BatchOutcome,
+    CallbackHub,
     LedgerError,
     RunSpec,
     SettleTimes,
@@ -46,6 +50,7 @@ async def begin(batch: AsyncBatch, service: FakeService) -> None:
             await anext(stream)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("seconds", [7.0, 55.0])
 async def test_a_start_that_is_answered_late_is_waited_for(
     service: FakeService, tmp_path: Path, seconds: float, caplog: pytest.LogCaptureFixture
@@ -78,6 +83,7 @@ async def test_a_start_that_is_never_answered_is_waited_for_no_longer_than_it_ma
     assert 23.0 <= passed <= 24.0
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes_down_what_comes(
     tmp_path: Path,
@@ -121,6 +127,59 @@ async def test_start_queues_that_break_are_one_error_and_the_run_of_each_is_told
     assert caught.value.run_id in service.runs
     for run_id in service.runs:
         assert f"run {run_id} of item" in caplog.text
+
+
+async def test_a_budget_that_is_written_while_the_batch_is_closed_leaves_nothing_at_work(
+    service: FakeService, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "runs.db"
+
+    async def take_first(outcomes: AsyncIterator[BatchOutcome]) -> None:
+        with pytest.raises((RuntimeError, LedgerError), match=r"not open|closed"):
+            await anext(outcomes)
+
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        anyio.create_task_group() as group,
+    ):
+        batch = client.batch("nightly", ledger=ledger)
+        async with batch:
+            await batch.plan(specs(1))
+            other = sqlite3.connect(ledger, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+
+            async def release() -> None:
+                await anyio.wait_all_tasks_blocked()
+                other.execute("ROLLBACK")
+                other.close()
+
+            group.start_soon(take_first, batch.run(max_spend=Decimal(5)))
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(release)
+        async with batch:
+            with anyio.fail_after(30):
+                outcomes = await finish(batch)
+
+    assert [outcome.state for outcome in outcomes] == [BatchItemState.DONE]
+
+
+async def test_a_batch_that_could_not_be_opened_again_is_not_open_to_earlier_iterators(
+    service: FakeService, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "runs.db"
+    async with AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, callbacks=CallbackHub("https://me.test")
+    ) as client:
+        batch = client.batch("nightly", ledger=ledger)
+        async with batch:
+            await batch.plan(specs(1))
+            outcomes = batch.run()
+        with closing(sqlite3.connect(ledger)) as other, other:
+            other.execute("ALTER TABLE item RENAME TO gone")
+        with pytest.raises(LedgerError):
+            await batch.__aenter__()
+        with pytest.raises(RuntimeError, match="the batch is not open"):
+            await anext(outcomes)
 
 
 async def test_what_ends_a_program_in_a_hook_leaves_a_batch_as_it_is(service: FakeService) -> None:
