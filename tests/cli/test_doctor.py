@@ -208,7 +208,8 @@ def test_an_address_may_have_a_path() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "openapi.coreclaw.com", "ftp://host", "https://host:99999", "https://[", f"https://me:{PASSWORD}@host",
+        "", "openapi.coreclaw.com", "ftp://host", "https://host:99999", "https://[", "https://[::1",
+        "https://ho\x07st", f"https://me:{PASSWORD}@host",
         "https://host?x=1", "https://host/api/v2",
     ],
 )  # fmt: skip
@@ -333,6 +334,7 @@ ANSWERS = {
 }  # fmt: skip
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(("answer", "words"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_what_is_no_answer_of_the_service_fails_in_words_of_the_doctor(answer: bytes, words: str) -> None:
     found, _ = answered_with(answer)
@@ -419,6 +421,7 @@ def test_a_service_that_drips_is_given_up() -> None:
     assert (last.check, last.state) == ("service", "FAIL")
 
 
+@pytest.mark.endurance
 def test_all_looks_together_end_in_time() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if "/store" in request.target:
@@ -433,6 +436,7 @@ def test_all_looks_together_end_in_time() -> None:
     assert [finding.check for finding in found[-3:-1]] == ["account", "runs"]
 
 
+@pytest.mark.endurance
 def test_a_look_that_takes_too_long_fails_and_others_follow() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if "/account" in request.target:
@@ -446,6 +450,7 @@ def test_a_look_that_takes_too_long_fails_and_others_follow() -> None:
     assert found[-1].check == "months"
 
 
+@pytest.mark.endurance
 def test_more_data_than_the_client_reads_is_told(service: FakeService) -> None:
     service.faults.add(faults.gzip_bomb(101 * 2**20), operation="getAccount")
 

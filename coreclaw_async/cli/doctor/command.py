@@ -38,9 +38,6 @@ def doctor(*, json: AsJson = False) -> None:
     connection, way = CONNECTION.get(), NotingTransport()
     key, address = find_key(connection.key_file, may_ask=False), find_base_url(connection.base_url)
     key_source = None if key.value is None else key.source if connection.key_file is None else "--api-key-file"
-    settings = DoctorSettings(
-        url=httpx.URL((address.value or "").strip().rstrip("/")), url_source=address.source, key_source=key_source
-    )
     with CoreClaw(
         # The client reads the environment itself, and then names the variable in its errors. The key is in no local.
         None if connection.key_file is None else key.value,
@@ -49,6 +46,10 @@ def doctor(*, json: AsJson = False) -> None:
         retry=_RETRY,
         on_event=way.note,
     ) as client:
+        # After the client, which refuses an address that cannot be one.
+        settings = DoctorSettings(
+            url=httpx.URL((address.value or "").strip().rstrip("/")), url_source=address.source, key_source=key_source
+        )
         findings = examine(Examination(client=client, way=way), settings)
         has_failed = _show(findings, Credentials(key.value).hide, as_json=json)
     if has_failed:
