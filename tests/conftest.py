@@ -74,7 +74,8 @@ def _backend_of(item: pytest.Item) -> str | None:
         return None
     if any(item.get_closest_marker(name) for name in ("endurance", "every_backend")):
         return None
-    return item.callspec.params.get("anyio_backend")
+    backend = item.callspec.params.get("anyio_backend")
+    return None if backend is None else str(backend)
 
 
 def _has_own_backends(test: pytest.Item) -> bool:

@@ -254,6 +254,7 @@ async def test_no_cause_of_a_callers_own_transport_shows_the_key(
         assert leaks_of(caught.value) == []
 
 
+@pytest.mark.endurance
 @pytest.mark.async_client_only
 @EACH_MODE
 async def test_no_frame_of_a_cancellation_shows_the_key(mode: Literal["bearer", "api-key", "query"]) -> None:

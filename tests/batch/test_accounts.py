@@ -71,6 +71,7 @@ async def test_another_accounts_batch_is_refused_by_name(service: FakeService, s
                 pass
 
 
+@pytest.mark.endurance
 async def test_a_batch_that_was_begun_without_a_name_gets_one(service: FakeService, ledger: str) -> None:
     if ledger == "memory":
         pytest.skip("a ledger in memory is one batch's")

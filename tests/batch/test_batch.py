@@ -205,6 +205,7 @@ async def test_another_process_goes_on_where_one_has_stopped(service: FakeServic
     assert set(runs_by_key(service).values()) == {1}
 
 
+@pytest.mark.endurance
 async def test_runs_that_were_started_before_count_as_in_flight(service: FakeService, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     service.default_script = RunScript(duration=600)
@@ -294,6 +295,7 @@ async def test_a_limit_of_the_rate_slows_the_batch_and_nothing_else(service: Fak
     assert report.wasted < 15
 
 
+@pytest.mark.endurance
 async def test_without_balance_nothing_more_is_started_and_the_rest_is_left(service: FakeService, ledger: str) -> None:
     service.balance = Decimal("0.02")
     service.price_per_row = Decimal("0.002")
@@ -413,6 +415,7 @@ async def test_rows_that_cannot_be_read_are_tried_again(service: FakeService, tm
     assert outcome.state is BatchItemState.DONE
 
 
+@pytest.mark.endurance
 async def test_rows_that_cannot_be_read_at_all_leave_the_item_for_the_next_time(
     service: FakeService, ledger: str, tmp_path: Path
 ) -> None:
@@ -644,6 +647,7 @@ async def test_a_batch_leaks_no_key(service: FakeService, tmp_path: Path, caplog
         assert not file.is_file() or b"sk-very-secret" not in file.read_bytes()
 
 
+@pytest.mark.endurance
 async def test_ten_thousand_items_hold_little_memory_and_none_is_started_ahead(service: FakeService) -> None:
     service.default_script = RunScript(duration=50, rows=0)
     service.balance = Decimal(10**6)
@@ -655,6 +659,7 @@ async def test_ten_thousand_items_hold_little_memory_and_none_is_started_ahead(s
         assert service.runs_created <= 40 + 20 + 20
 
 
+@pytest.mark.endurance
 async def test_a_plan_that_bears_many_runs_is_found_out_too(service: FakeService) -> None:
     service.plan_limit = 25
     service.default_script = RunScript(duration=300, rows=0)

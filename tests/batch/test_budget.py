@@ -76,6 +76,7 @@ async def test_a_first_run_that_is_free_does_not_switch_the_budget_off(service: 
     assert (report.cost, service.runs_created) == (Decimal(3), 4)
 
 
+@pytest.mark.endurance
 async def test_the_budget_is_that_of_the_batch_in_each_process(service: FakeService, ledger: str) -> None:
     if ledger == "memory":
         pytest.skip("a ledger in memory has one process")
@@ -99,6 +100,7 @@ async def test_the_budget_is_that_of_the_batch_in_each_process(service: FakeServ
     assert (report.cost, service.runs_created) == (Decimal(7), 7)
 
 
+@pytest.mark.endurance
 async def test_a_budget_counts_what_was_spent_before_it_was_set(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=4) as batch:
         await finish(batch)

@@ -183,6 +183,7 @@ async def test_a_run_that_cannot_be_aborted_after_its_start_is_followed_and_told
     assert f"run {story.items[0].run_id} of item 'k0' was not aborted, and may keep running" in caplog.text
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("fault", [faults.status(502), GONE], ids=["502", "gone"])
 async def test_a_run_is_aborted_as_soon_as_it_can_be_for_as_long_as_the_batch_has_patience(
     service: FakeService, ledger: str, fault: Fault
@@ -199,6 +200,7 @@ async def test_a_run_is_aborted_as_soon_as_it_can_be_for_as_long_as_the_batch_ha
     assert 1_200 <= service.clock.monotonic() < 1_600
 
 
+@pytest.mark.endurance
 async def test_patience_for_an_abort_ends(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
     service.default_script = RunScript(duration=5_000)
     service.faults.add(faults.status(502), operation="abortWorkerRun", times=10_000)
@@ -242,6 +244,7 @@ async def test_a_start_that_was_lost_and_not_accepted_is_taken_out(
     assert (story.items[0].how, service.runs_created) == (ItemOrigin.NOT_ACCEPTED, 0)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(("abort", "state"), [(False, "done"), (True, "failed")])
 async def test_a_start_that_was_lost_and_accepted_is_found_and_treated_as_the_others(
     service: FakeService, ledger: str, abort: bool, state: str

@@ -71,6 +71,7 @@ async def lines_of_batch(service: FakeService, folder: Path, body: bytes) -> str
     return outcome.path.read_text("ascii")
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:24])
 async def test_a_batch_writes_each_number_as_it_was_sent(service: FakeService, tmp_path: Path, number: str) -> None:
     row = f'{{"__coreclaw_data_id__":"1","a":{number},"b":[{{"c":[{number},"{number}"]}}]}}'

@@ -234,6 +234,7 @@ async def test_a_body_that_breaks_off_in_its_middle_was_not_sent() -> None:
     assert not caught.value.may_have_taken_effect
 
 
+@pytest.mark.endurance
 async def test_the_deadline_of_a_call_that_comes_in_the_middle_of_a_body_says_so() -> None:
     goes_on = threading.Event()
 

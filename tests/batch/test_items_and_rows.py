@@ -60,6 +60,7 @@ async def test_more_items_than_one_page_holds_come_once_each(service: FakeServic
     assert max(len(page.items) for page in pages) == 100
 
 
+@pytest.mark.endurance
 async def test_an_outcome_that_nobody_took_is_among_the_items(service: FakeService, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     async with opened(service, ledger, count=20) as batch:
@@ -123,6 +124,7 @@ async def test_a_state_that_there_is_not_is_an_error(service: FakeService, state
                 method(state=state)  # type: ignore[arg-type]
 
 
+@pytest.mark.endurance
 async def test_files_are_written_later_for_what_ended_without(
     service: FakeService, ledger: str, tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ async def test_files_that_cannot_be_written_later_are_told(service: FakeService,
     assert len(list(tmp_path.glob("part-*.jsonl"))) == 2
 
 
+@pytest.mark.endurance
 async def test_what_is_planned_while_the_batch_runs_is_started(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=3) as batch:
         keys: list[str] = []
@@ -165,6 +168,7 @@ async def test_what_is_planned_while_the_batch_runs_is_started(service: FakeServ
     assert sorted(keys, key=str) == sorted([*(f"k{number}" for number in range(12)), "other"], key=str)
 
 
+@pytest.mark.endurance
 async def test_what_another_process_has_started_is_waited_for(service: FakeService, ledger: str) -> None:
     if ledger == "memory":
         pytest.skip("a ledger in memory has one process")

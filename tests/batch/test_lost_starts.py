@@ -257,6 +257,7 @@ async def test_what_the_same_client_starts_beside_the_batch_is_no_candidate(serv
     assert runs_by_key(service) == {"k0": 1, "beside": 1}
 
 
+@pytest.mark.endurance
 async def test_a_process_that_was_cut_off_while_sending_is_settled_by_the_next_one(
     service: FakeService, tmp_path: Path
 ) -> None:
@@ -349,6 +350,7 @@ async def test_a_callback_names_the_run_exactly_also_beside_foreign_ones(hub: Ca
     assert service.clock.monotonic() < 60, "nobody has waited for the list"
 
 
+@pytest.mark.endurance
 async def test_starts_of_one_start_queue_go_at_once_where_callbacks_tell_them_apart(hub: CallbackHub) -> None:
     async with with_hub(hub, count=40) as (service, batch):
         service.faults.add(faults.delay(1.0), operation="runWorker", times=100)
@@ -473,6 +475,7 @@ async def test_a_callback_that_names_another_items_run_is_not_believed(hub: Call
     assert set(runs_by_key(service).values()) == {1}
 
 
+@pytest.mark.endurance
 async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     hub: CallbackHub, service: FakeService, tmp_path: Path
 ) -> None:
@@ -500,6 +503,7 @@ async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     assert states == ["ambiguous", "ambiguous", "submitted"]
 
 
+@pytest.mark.endurance
 async def test_a_late_callback_that_cannot_be_recorded_is_told_and_ends_nothing(
     hub: CallbackHub, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -578,6 +582,7 @@ async def test_a_wrong_clock_rules_no_run_out_where_the_service_tells_no_time(se
     assert set(runs_by_key(service).values()) == {1}
 
 
+@pytest.mark.endurance
 async def test_a_callback_that_comes_while_the_batch_is_closed_settles_its_item_at_the_next_opening(
     hub: CallbackHub, tmp_path: Path
 ) -> None:

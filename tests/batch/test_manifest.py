@@ -172,6 +172,7 @@ async def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         await write_manifest(tmp_path / "file" / "out", each([]))
 
 
+@pytest.mark.endurance
 async def test_many_items_take_little_memory(tmp_path: Path) -> None:
     count = 10_000
     tracemalloc.start()

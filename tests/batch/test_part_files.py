@@ -155,6 +155,7 @@ async def test_two_processes_that_write_one_file_leave_a_whole_one(tmp_path: Pat
     assert (tmp_path / "part-1.jsonl").read_bytes() == b'{"title":"\\ud83d"}\n'
 
 
+@pytest.mark.endurance
 async def test_what_a_killed_process_has_left_half_written_goes_with_the_whole_file(
     service: FakeService, tmp_path: Path
 ) -> None:

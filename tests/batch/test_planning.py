@@ -67,6 +67,7 @@ def items_in(path: Path) -> int:
         return int(connection.execute("SELECT COUNT(*) FROM item").fetchone()[0])
 
 
+@pytest.mark.endurance
 async def test_a_batch_without_a_plan_and_one_with_a_whole_one_are_not_half_planned(
     service: FakeService, ledger: str
 ) -> None:
@@ -180,6 +181,7 @@ async def test_the_mark_is_one_batchs(service: FakeService, tmp_path: Path) -> N
         assert (await is_half_planned(batch), await is_half_planned(other)) == (True, False)
 
 
+@pytest.mark.endurance
 async def test_keys_that_two_plans_bring_at_the_same_time_are_added_once(service: FakeService, ledger: str) -> None:
     added: list[int] = []
     async with opened(service, ledger) as batch, anyio.create_task_group() as group:
@@ -359,6 +361,7 @@ def test_a_process_that_ends_while_it_plans_leaves_half_a_plan(tmp_path: Path, e
     assert (mark_in(path), items_in(path)) == (True, good // 1_000 * 1_000)
 
 
+@pytest.mark.endurance
 async def test_a_batch_whose_plan_broke_off_is_not_complete(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger) as batch:
         await batch.plan(specs(1))

@@ -200,6 +200,7 @@ async def test_what_a_spec_cannot_mean_is_an_error(members: dict[str, object], w
             await batch.plan([spec("a", **members)])
 
 
+@pytest.mark.endurance
 async def test_a_paused_batch_starts_nothing_in_any_process_and_waits(service: FakeService, ledger: str) -> None:
     if not ledger.startswith("sqlite"):
         pytest.skip("one process, or a ledger that a virtual clock does not wait for")
@@ -323,6 +324,7 @@ async def test_aborts_that_nobody_answers_go_further_and_further_apart_and_are_t
     assert len(caplog.records) < 30
 
 
+@pytest.mark.endurance
 async def test_an_abort_that_one_run_refuses_holds_up_no_other(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,6 +51,7 @@ async def test_shards_are_parts_of_one_worker_each(service: FakeService, ledger:
             await batch.shards(0)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_shards_at_the_same_time_do_each_item_once(service: FakeService, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"

@@ -325,6 +325,7 @@ def test_rows_so_far_are_written_when_they_are_asked_for(service: FakeService, t
     assert done(service, "export", run_id, "--partial", "--url").exit_code == 0
 
 
+@pytest.mark.endurance
 def test_rows_are_followed_to_the_end_of_the_run(service: FakeService) -> None:
     script = RunScript(rows=50, statuses=[(0.0, "running"), (31.0, "succeeded")])
     run_id = service.add_run(WORKER, script=script, age=30.0)

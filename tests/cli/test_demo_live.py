@@ -169,6 +169,7 @@ def test_exit_code_is_1_with_log_and_cost_when_the_run_fails(service: FakeServic
     assert "still running" not in outcome.stderr
 
 
+@pytest.mark.endurance
 def test_exit_code_is_5_with_the_run_id_when_the_run_outlasts_the_timeout(service: FakeService, given: Path) -> None:
     service.default_script = RunScript(duration=3600)
 

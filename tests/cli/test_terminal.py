@@ -251,6 +251,7 @@ def test_an_interrupted_wait_can_abort_its_run(service: FakeService) -> None:
     assert requests_of(service, "abortWorkerRun") == 1
 
 
+@pytest.mark.endurance
 def test_an_interrupted_wait_for_several_runs_names_those_that_go_on(service: FakeService) -> None:
     runs = [service.add_run(WORKER, script=RunScript(duration=600)) for _ in range(2)]
 

@@ -123,6 +123,7 @@ async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkey
             await client.workers.start_run(WORKER, INPUT)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     "fault",
     [faults.commit_then_drop(), faults.commit_then_status(502), faults.stall(), faults.truncate(keep=10)],

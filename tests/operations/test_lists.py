@@ -227,6 +227,7 @@ def test_the_first_and_the_latest_keys_are_remembered() -> None:
     assert not seen.began_with(0, [])
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_long_list_that_does_not_add_up_is_not_read_again(client: AsyncCoreClaw, service: FakeService) -> None:
     """Beyond 20,000 items nobody remembers which were handed out, so a second pass could not leave them out."""
@@ -246,6 +247,7 @@ async def test_a_long_list_that_does_not_add_up_is_not_read_again(client: AsyncC
     assert taken == 20_100
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_list_without_end_is_an_error() -> None:
     def answer(request: httpx.Request) -> httpx.Response:

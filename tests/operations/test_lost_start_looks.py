@@ -130,6 +130,7 @@ async def test_candidate_of_page_one_is_kept_when_page_two_breaks(service: FakeS
     assert caught.value.candidates == broken.value.candidates == (lost,)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_candidate_is_kept_when_the_time_for_the_look_is_up(service: FakeService) -> None:
     for _ in range(150):

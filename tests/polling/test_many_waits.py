@@ -34,7 +34,7 @@ from coreclaw_async import (
     WaitTimeoutError,
 )
 from coreclaw_async._concurrency.loops import current_loop
-from coreclaw_async._operations.wait import run_reader
+from coreclaw_async._operations.run_reader import run_reader
 from coreclaw_async._polling.estimate import ListCache
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.round import PollRound, RunReader

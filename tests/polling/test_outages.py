@@ -103,6 +103,7 @@ async def test_an_outage_costs_no_more_than_a_healthy_service_and_ends_are_seen_
         assert life <= seen[run_id] <= visible[run_id] + ONE_LOOK + ONE_PROBE + silence
 
 
+@pytest.mark.endurance
 async def test_many_tasks_make_one_probe_at_a_time_too(service: FakeService) -> None:
     lives = add_runs(service, some_lives(30))
     break_between(service, faults.status(502), 100, 100 + 20 * MINUTE)

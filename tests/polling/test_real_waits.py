@@ -57,6 +57,7 @@ async def test_a_server_that_is_gone_for_a_while_costs_a_few_requests_and_no_run
     assert "abortWorkerRun" not in [request.operation for request in service.requests]
 
 
+@pytest.mark.endurance
 async def test_a_leader_with_a_short_timeout_starves_nobody() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.delay(0.3), times=10**6)

@@ -88,6 +88,7 @@ def test_a_client_that_nobody_closed_takes_the_thread_along_when_it_goes(service
     assert loop_threads() == []
 
 
+@pytest.mark.endurance
 def test_a_client_that_goes_in_the_loop_itself_takes_the_thread_along(service: FakeService) -> None:
     held: list[CoreClaw] = []
 
@@ -109,6 +110,7 @@ def test_a_client_that_goes_in_the_loop_itself_takes_the_thread_along(service: F
     assert loop_threads() == []
 
 
+@pytest.mark.endurance
 def test_a_pager_keeps_what_it_reads_with(service: FakeService) -> None:
     pager = client_of(service).store.iterate()
     gc.collect()

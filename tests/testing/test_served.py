@@ -254,6 +254,7 @@ def test_a_virtual_clock_can_be_moved_from_the_thread_of_the_test() -> None:
     assert answers[0]["data"]["run_status"] == "succeeded"
 
 
+@pytest.mark.endurance
 def test_the_end_of_the_block_ends_stalled_answers_too_and_frees_the_ports() -> None:
     service = FakeService()
     outcome: list[str] = []
