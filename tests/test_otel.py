@@ -188,7 +188,6 @@ def test_odd_times_of_a_run_break_nothing(
     assert ((span.end_time or 0) - (span.start_time or 0)) / 1e9 == seconds
 
 
-@pytest.mark.endurance
 def test_ended_runs_are_remembered_only_so_far(telemetry: Telemetry) -> None:
     for number in range(10_001):
         telemetry.hook(events.RunChanged(run=Run(run_id=f"run-{number}", status="succeeded")))

@@ -659,7 +659,6 @@ async def test_ten_thousand_items_hold_little_memory_and_none_is_started_ahead(s
         assert service.runs_created <= 40 + 20 + 20
 
 
-@pytest.mark.endurance
 async def test_a_plan_that_bears_many_runs_is_found_out_too(service: FakeService) -> None:
     service.plan_limit = 25
     service.default_script = RunScript(duration=300, rows=0)

@@ -200,7 +200,6 @@ async def test_a_run_is_aborted_as_soon_as_it_can_be_for_as_long_as_the_batch_ha
     assert 1_200 <= service.clock.monotonic() < 1_600
 
 
-@pytest.mark.endurance
 async def test_patience_for_an_abort_ends(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
     service.default_script = RunScript(duration=5_000)
     service.faults.add(faults.status(502), operation="abortWorkerRun", times=10_000)

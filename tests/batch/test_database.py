@@ -425,7 +425,6 @@ async def test_a_write_that_is_cancelled_is_whole_all_the_same(ledger: str) -> N
     await database.aclose()
 
 
-@pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_postgres_that_goes_is_a_clear_error_and_takes_its_start_queues_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str

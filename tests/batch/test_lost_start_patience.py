@@ -80,7 +80,6 @@ async def test_a_refusal_of_the_service_itself_is_told_at_once(service: FakeServ
     assert service.clock.monotonic() < 120
 
 
-@pytest.mark.endurance
 async def test_many_start_queues_in_an_outage_send_one_request_at_a_time_further_and_further_apart(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:

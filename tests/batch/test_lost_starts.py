@@ -475,7 +475,6 @@ async def test_a_callback_that_names_another_items_run_is_not_believed(hub: Call
     assert set(runs_by_key(service).values()) == {1}
 
 
-@pytest.mark.endurance
 async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     hub: CallbackHub, service: FakeService, tmp_path: Path
 ) -> None:
@@ -503,7 +502,6 @@ async def test_late_callbacks_settle_each_its_own_item_and_none_that_has_a_run(
     assert states == ["ambiguous", "ambiguous", "submitted"]
 
 
-@pytest.mark.endurance
 async def test_a_late_callback_that_cannot_be_recorded_is_told_and_ends_nothing(
     hub: CallbackHub, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -582,7 +580,6 @@ async def test_a_wrong_clock_rules_no_run_out_where_the_service_tells_no_time(se
     assert set(runs_by_key(service).values()) == {1}
 
 
-@pytest.mark.endurance
 async def test_a_callback_that_comes_while_the_batch_is_closed_settles_its_item_at_the_next_opening(
     hub: CallbackHub, tmp_path: Path
 ) -> None:

@@ -165,7 +165,6 @@ async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_con
         await database.aclose()
 
 
-@pytest.mark.endurance
 async def test_a_restart_is_waited_for_and_takes_the_start_queues_along(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,7 +268,6 @@ async def test_a_frozen_server_is_left_for_another_session(
     await database.aclose()
 
 
-@pytest.mark.endurance
 async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: str, quick: None) -> None:
     port = int(postgres_dsn.rpartition(":")[2].partition("/")[0])
     async with UnreliableWay.to(port) as way:
@@ -295,7 +293,6 @@ async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: s
         await database.aclose()
 
 
-@pytest.mark.endurance
 async def test_waiting_for_the_server_can_be_cancelled(
     postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
@@ -743,7 +740,6 @@ async def test_start_queues_of_a_machine_that_is_gone_are_free_after_a_minute(po
     await database.aclose()
 
 
-@pytest.mark.endurance
 async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_process(
     postgres: postgres_server.PostgresServer,
     postgres_dsn: str,

@@ -273,7 +273,6 @@ def test_runs_that_cannot_be_aborted_are_named(served: FakeService, ledger: str,
         assert f"run {run_id}: " in in_words.stderr
 
 
-@pytest.mark.endurance
 def test_what_is_held_is_told_and_can_be_adopted(served: FakeService, ledger: str) -> None:
     (lost,) = hold(served, ledger)
     ran = batch("run")

@@ -404,7 +404,6 @@ def once_started(served: FakeService, act: Callable[[], object]) -> Iterator[Non
     thread.join(LIMIT)
 
 
-@pytest.mark.endurance
 def test_rows_that_cannot_be_written_any_more_are_seven_and_name_the_runs(served: FakeService, tmp_path: Path) -> None:
     served.default_script = RunScript(rows=2, duration=0.5)
     plan(tmp_path, 1)
@@ -423,7 +422,6 @@ def test_rows_that_cannot_be_written_any_more_are_seven_and_name_the_runs(served
     assert f"Open: k0: run {run_id} is still running, or its rows were not read yet." in ran.stderr
 
 
-@pytest.mark.endurance
 def test_a_ledger_that_breaks_is_six(served: FakeService, ledger: str, tmp_path: Path) -> None:
     served.default_script = RunScript(rows=1, duration=0.5)
     plan(tmp_path, 1)

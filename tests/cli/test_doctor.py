@@ -334,7 +334,6 @@ ANSWERS = {
 }  # fmt: skip
 
 
-@pytest.mark.endurance
 @pytest.mark.parametrize(("answer", "words"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_what_is_no_answer_of_the_service_fails_in_words_of_the_doctor(answer: bytes, words: str) -> None:
     found, _ = answered_with(answer)
@@ -421,7 +420,6 @@ def test_a_service_that_drips_is_given_up() -> None:
     assert (last.check, last.state) == ("service", "FAIL")
 
 
-@pytest.mark.endurance
 def test_all_looks_together_end_in_time() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if "/store" in request.target:
@@ -436,7 +434,6 @@ def test_all_looks_together_end_in_time() -> None:
     assert [finding.check for finding in found[-3:-1]] == ["account", "runs"]
 
 
-@pytest.mark.endurance
 def test_a_look_that_takes_too_long_fails_and_others_follow() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if "/account" in request.target:
@@ -450,7 +447,6 @@ def test_a_look_that_takes_too_long_fails_and_others_follow() -> None:
     assert found[-1].check == "months"
 
 
-@pytest.mark.endurance
 def test_more_data_than_the_client_reads_is_told(service: FakeService) -> None:
     service.faults.add(faults.gzip_bomb(101 * 2**20), operation="getAccount")
 

@@ -265,7 +265,6 @@ def test_what_is_refused_fails_and_the_rest_is_checked(service: FakeService, ope
 ODD: list[Any] = [None, [], {}, "", "x", 5, -1, 1e300, 10**30, True, [None], {"list": 5}, {"list": [None, 5, []]}]
 
 
-@pytest.mark.endurance
 @pytest.mark.parametrize("operations", [("listStore", "getAccount", "listWorkerRuns"), ("listWorkerRunResults",)])
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_any_data_can_be_looked_at(service: FakeService, operations: tuple[str, ...], odd: Any) -> None:

@@ -362,7 +362,6 @@ async def test_cancelling_tasks_of_asyncio_leaks_no_connection() -> None:
             assert (await client.runs.get(run_id)).run_id == run_id
 
 
-@pytest.mark.endurance
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_client_serves_one_event_loop_after_another(backend: str) -> None:
     service = FakeService(clock=RealClock())
@@ -387,7 +386,6 @@ def test_a_client_serves_one_event_loop_after_another(backend: str) -> None:
     assert len(service.requests) == 5
 
 
-@pytest.mark.endurance
 def test_a_client_serves_two_event_loops_at_once() -> None:
     service = FakeService(clock=RealClock())
     with service.serve() as server:
