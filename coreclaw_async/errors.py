@@ -77,8 +77,8 @@ class CoreClawError(Exception):
             make those. They include what a look had found before it failed or its time was up. Empty: a look saw
             everything and found none, which is no proof. None: nobody can tell, because no look was made, or it found
             nothing and did not see everything.
-        may_have_taken_effect: Whether the service may have done what was asked. If it is true and the call starts
-            something that costs money, look at the list of runs before you call again.
+        may_have_taken_effect: Whether the service may have done what was asked. If it is true, look at the runs,
+            tasks or queue items before you call again; a second start is paid for too.
     """
 
     def __init__(
@@ -359,12 +359,12 @@ class DownloadError(CoreClawError):
     `__cause__` is how the last attempt failed. Neither it nor the message holds the query of a signed URL.
 
     Attributes:
-        reason: ``expired``: the host accepted none of the signed URLs (HTTP 403, 410). ``refused``: it answered with
-            another error status. ``unreachable``: no connection to it. ``stalled``: it was silent for longer than the
-            client's ``timeout``. ``incomplete``: the file broke off. ``redirected``: the host sent the client to
-            another host, or in a circle. ``wrong-content``: a web page or a compressed file came. ``rows-missing``: the
-            file holds fewer rows than the run has. ``not-a-url``, ``insecure``: what the service gave is not a URL, or
-            a URL without TLS.
+        reason: ``expired``: the host accepted none of the signed URLs (HTTP 403, 410). ``refused``: it answered with a
+            status other than these, 200 and 206. ``unreachable``: no connection to it. ``stalled``: it was silent for
+            longer than the client's ``timeout``. ``incomplete``: the file broke off. ``redirected``: the host sent the
+            client to another host, or in a circle. ``wrong-content``: a web page or a compressed file came.
+            ``rows-missing``: the file holds fewer rows than the run has. ``not-a-url``, ``insecure``: what the service
+            gave is not a URL, or a URL without TLS.
         status_code: HTTP status of the host's last answer, if that was the problem; else None.
         bytes_received: Bytes of the file that had been received, and were removed.
     """

@@ -99,7 +99,7 @@ class RunsPolled:
 
     Attributes:
         due: Runs that were due.
-        seen: Runs that were seen, including others that were in a list that was read.
+        seen: Runs that were seen, including awaited ones that were not due but stood in a list that was read.
         details: Requests for one run each.
         pages: Pages of lists of runs.
         failures: Requests of both kinds that failed.

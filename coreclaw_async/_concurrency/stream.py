@@ -25,7 +25,7 @@ class AsyncStream(Generic[T]):
 
     async def __anext__(self) -> T:
         if self._is_advancing:
-            raise RuntimeError("this stream is being read by another task; give each task its own stream")
+            raise RuntimeError("this iterator is being read by another task; give each task its own pager or stream")
         self._is_advancing = True
         try:
             item = await self._advance()

@@ -1,4 +1,4 @@
-"""RequestBuilder: writes the service's requests as httpx requests: address, headers, body, and no timeouts of httpx."""
+"""RequestBuilder: writes the service's requests as httpx requests, whose only timeout is the one for connecting."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class SendProgress:
 
     @property
     def may_have_left(self) -> bool:
-        """Whether the whole request may have left this machine; a part of a `FencedBody` does not count."""
+        """Whether the request, or a part of it, may have left this machine; a `FencedBody` counts only as a whole."""
         if self.fenced is not None and not self.fenced.is_whole:
             return False
         return self._has_left or (self._is_handed_over and not self.is_traced)

@@ -85,7 +85,7 @@ class Sender:
     def _kept_back(self, request: Request) -> errors.CoreClawError:
         seconds = self._gate.opens_in()
         return errors.SendTimeoutError(
-            f"{request.label} was not sent: the service limits the rate, and none may leave before the deadline",
+            f"{request.label} was not sent: the service limits the rate, and nothing may be sent before the deadline",
             retry_after=seconds or None,
         )
 

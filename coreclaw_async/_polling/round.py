@@ -23,7 +23,8 @@ TimeWindow = tuple[int, int]
 Report = Callable[[str, Run | errors.CoreClawError], bool]
 
 _AT_ONCE = 8
-# So many are asked for one after another until something is answered; then the service as a whole works.
+# While nothing is answered, no more than this many are asked for, one after another. An answer, also an error about one
+# run, shows that the service works, and the others are asked for at once.
 _ONE_BY_ONE = 3
 # A page of a list that contradicts itself is read again.
 _SPARE_REQUESTS = 5

@@ -144,8 +144,8 @@ class AsyncRuns:
 
         ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks for runs whose id
         was made between *since* and *until* (with ten seconds more at either end), in the months of UTC+8 that these
-        fall into. Leaves out runs that other calls of this client have returned, and runs started in the console. A
-        list can lag behind: nothing found does not mean nothing started.
+        fall into. Leaves out runs that this client knows to come from other starts, and runs started in the console.
+        A list can lag behind: nothing found does not mean nothing started.
 
         Args:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
@@ -198,10 +198,10 @@ class AsyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for. All waits of a client, and of its copies made by ``with_options``, look together, with the
-        client's own settings. Failed looks never end the wait, unless the service itself refuses the key, or says for a
-        minute that there is no such run. While the service cannot be reached, all waits of a client together make one
-        probe at a time, up to 30 s apart.
+        are waited for. All waits of a client in one event loop look together, with the client's own settings; so do
+        those of its copies made by ``with_options`` that have the same key. Failed looks never end the wait, unless the
+        service itself refuses the key, or says for a minute that there is no such run. While the service cannot be
+        reached, all waits of a client together make one probe at a time, up to 30 s apart.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once and retried like a look.
@@ -447,7 +447,7 @@ class AsyncRuns:
         prefetch: int = 0,
     ) -> AsyncPager[Row]:
         """
-        Return an iterator over a run's rows: it returns every row that is counted once, or raises `PaginationError`.
+        Return an iterator over a run's rows: every counted row comes once, or it raises `PaginationError`.
 
         ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
         same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: retried

@@ -838,8 +838,8 @@ class SyncRuns:
 
         ``GET /api/v2/worker-runs``, a few times at most. Reads only: retried after a failure. Looks for runs whose id
         was made between *since* and *until* (with ten seconds more at either end), in the months of UTC+8 that these
-        fall into. Leaves out runs that other calls of this client have returned, and runs started in the console. A
-        list can lag behind: nothing found does not mean nothing started.
+        fall into. Leaves out runs that this client knows to come from other starts, and runs started in the console.
+        A list can lag behind: nothing found does not mean nothing started.
 
         Args:
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
@@ -883,10 +883,10 @@ class SyncRuns:
         Wait until a run has ended and return it as it ended.
 
         ``GET /api/v2/worker-runs/{runId}``, by the client's `PollSchedule`; ``GET /api/v2/worker-runs`` where many runs
-        are waited for. All waits of a client, and of its copies made by ``with_options``, look together, with the
-        client's own settings. Failed looks never end the wait, unless the service itself refuses the key, or says for a
-        minute that there is no such run. While the service cannot be reached, all waits of a client together make one
-        probe at a time, up to 30 s apart.
+        are waited for. All waits of a client in one event loop look together, with the client's own settings; so do
+        those of its copies made by ``with_options`` that have the same key. Failed looks never end the wait, unless the
+        service itself refuses the key, or says for a minute that there is no such run. While the service cannot be
+        reached, all waits of a client together make one probe at a time, up to 30 s apart.
 
         Args:
             run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once and retried like a look.
@@ -1144,7 +1144,7 @@ class SyncRuns:
         prefetch: int = 0,
     ) -> Pager[Row]:
         """
-        Return an iterator over a run's rows: it returns every row that is counted once, or raises `PaginationError`.
+        Return an iterator over a run's rows: every counted row comes once, or it raises `PaginationError`.
 
         ``GET /api/v2/worker-runs/{runId}/result``, once a page, and ``GET /api/v2/worker-runs/{runId}`` once, at the
         same time as the first page, unless *run* is a `Run` that has ended or *partial* is true. Reads only: retried
@@ -1454,10 +1454,12 @@ class Batch(BatchBlock):
         worker_id: str | None = None,
     ) -> Pager[tuple[str, Row]]:
         """
-        Return a pager over the rows of all runs of the batch, each with the key of its item, in the order of the plan.
+        Return a pager over the rows of the items, each with the key of its item, in the order of the plan.
+
+        An item has the rows of its last run, not those of failed attempts before it.
 
         Rows are read from the files that `run` wrote; where a file is missing, from
-        ``GET /api/v2/worker-runs/{runId}/results``, retried after failures.
+        ``GET /api/v2/worker-runs/{runId}/result``, retried after failures.
 
         Args:
             state: Only rows of items in this state, or in one of these; None for all items that have a run.

@@ -303,10 +303,12 @@ class AsyncBatch:
         worker_id: str | None = None,
     ) -> AsyncPager[tuple[str, Row]]:
         """
-        Return a pager over the rows of all runs of the batch, each with the key of its item, in the order of the plan.
+        Return a pager over the rows of the items, each with the key of its item, in the order of the plan.
+
+        An item has the rows of its last run, not those of failed attempts before it.
 
         Rows are read from the files that `run` wrote; where a file is missing, from
-        ``GET /api/v2/worker-runs/{runId}/results``, retried after failures.
+        ``GET /api/v2/worker-runs/{runId}/result``, retried after failures.
 
         Args:
             state: Only rows of items in this state, or in one of these; None for all items that have a run.

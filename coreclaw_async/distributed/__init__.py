@@ -1,6 +1,6 @@
 """
 Batches on engines that distribute work over machines.
 
-Belongs here: one module per engine, with an extra of its own; nothing else in the package imports it.
-Does not belong here: what every engine needs: that is `coreclaw_async.distributed.shards`.
+Belongs here: `shards`, which every engine can use, and one module per engine, with its own extra.
+Does not belong here: how a batch is planned and run: that is `coreclaw_async.batch`.
 """

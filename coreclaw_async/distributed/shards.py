@@ -229,7 +229,7 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
 
     Raises:
         ConfigurationError: There is no key, or an extra is missing.
-        LedgerError: The ledger cannot be used, or has no items of this part because another ledger was planned in.
+        LedgerError: The ledger cannot be used, or has no items of this part: it is another ledger, batch or account.
         RuntimeError: An event loop is running in this thread: await `run_shard_async` there.
         ValueError: A member of *spec* is out of range.
     """

@@ -194,7 +194,7 @@ def test_rows_of_a_batch_that_goes_on_end_with_six(served: FakeService, tmp_path
     asked_for = batch("rows", "--state", "done")
 
     assert (some.exit_code, len(some.stdout.splitlines())) == (6, 4)
-    assert "Not all rows are there. Items that are not done: 1 planned." in some.stderr
+    assert "These items are not done, and have no rows here: 1 planned." in some.stderr
     assert (asked_for.exit_code, asked_for.stdout) == (0, some.stdout)
 
 
@@ -205,7 +205,7 @@ def test_rows_of_failed_items_are_told_to_be_missing(served: FakeService, tmp_pa
     outcome = batch("rows")
 
     assert outcome.exit_code == 0
-    assert "Not all rows are there. Items that are not done: 1 failed." in outcome.stderr
+    assert "These items are not done, and have no rows here: 1 failed." in outcome.stderr
 
 
 def test_an_export_is_the_whole_ledger_of_a_batch(served: FakeService, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ async def test_who_came_first_is_served_first(service: FakeService) -> None:
 async def test_a_call_that_cannot_leave_before_its_deadline_says_so(service: FakeService) -> None:
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         client._context.transport.gate.note_refused(POLICY, left_at=0.0, retry_after=50.0)
-        with pytest.raises(SendTimeoutError, match="none may leave before the deadline") as caught:
+        with pytest.raises(SendTimeoutError, match="nothing may be sent before the deadline") as caught:
             await client.with_options(timeout=10).workers.start_run(WORKER, INPUT)
 
     assert caught.value.retry_after == pytest.approx(50.5)

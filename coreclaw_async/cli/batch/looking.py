@@ -148,7 +148,7 @@ def _is_missing_some(batch: Batch) -> bool:
     missing = {state: count for state, count in counts.items() if count and state is not BatchItemState.DONE}
     if missing:
         what = ", ".join(f"{count} {state.value}" for state, count in missing.items())
-        Screen().complain(f"Not all rows are there. Items that are not done: {what}.")
+        Screen().complain(f"These items are not done, and have no rows here: {what}.")
     return any(state.is_open or state is BatchItemState.AMBIGUOUS for state in missing)
 
 

@@ -26,7 +26,7 @@ _MINUTE, _HOUR = 60.0, 3600.0
 _STATES: Mapping[BatchItemState, str] = {
     BatchItemState.DONE: "Its run succeeded.",
     BatchItemState.SUBMITTED: "Its run is still running, or its rows were not read yet.",
-    BatchItemState.INTENT: "Its start was sent, and no answer has arrived.",
+    BatchItemState.INTENT: "Its start is being sent, or no answer has arrived.",
     BatchItemState.PLANNED: "It waits to be started.",
     BatchItemState.AMBIGUOUS: "It is held: a person must decide whether it has a run.",
     BatchItemState.FAILED: "Its run ended without success.",

@@ -81,7 +81,7 @@ def demo(
     if live is None or input is None:
         opened = emulated_scene(_DEFAULT_ROWS if rows is None else rows)
     else:
-        opened = live_scene(live, read_input(str(input)), _DEFAULT_TIMEOUT if timeout is None else timeout)
+        opened = live_scene(live, read_input(str(input.absolute())), _DEFAULT_TIMEOUT if timeout is None else timeout)
     screen = Screen()
     try:
         raise typer.Exit(anyio.run(_play, screen, opened, output, format))

@@ -104,7 +104,7 @@ class RecordedRequest:
         path: As sent, still percent-encoded, without the query.
         query: Decoded; the last value of a repeated name.
         headers: With names in lower case.
-        body: The parsed JSON body; None without one.
+        body: The parsed JSON body; None without one, or if it is no JSON.
         operation: The operation id, `download` for the file server, None for unknown paths.
         at: When it arrived, in monotonic seconds of the service's clock.
         status: The HTTP status of the answer; None when none was sent (yet).
