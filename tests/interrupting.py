@@ -11,15 +11,19 @@ import anyio
 
 
 @contextlib.contextmanager
-def interrupt_once(is_time: Callable[[], object]) -> Iterator[None]:
-    """Send Ctrl-C to the main thread, where the block runs, when *is_time* is true."""
+def interrupt_once(is_time: Callable[[], object], *, is_missed: bool = False) -> Iterator[None]:
+    """
+    Send Ctrl-C to the main thread, where the block runs, when *is_time* is true.
+
+    With *is_missed* a system call of that thread is not interrupted, as when the signal arrives just before the call.
+    """
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_time():
             if is_over.wait(0.005):
                 return
-        signal.pthread_kill(main, signal.SIGINT)
+        signal.pthread_kill(threading.get_ident() if is_missed else main, signal.SIGINT)
 
     main = threading.get_ident()
     thread = threading.Thread(target=watch)

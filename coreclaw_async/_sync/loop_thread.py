@@ -24,6 +24,7 @@ NOT_ENDED = "the interrupted call has not ended: it cleans up in the background,
 """The note on an interrupt whose call was no longer waited for."""
 
 _NOTE_LENGTH = 300
+_SECONDS_UNNOTICED = 0.5
 
 
 @attrs.define(eq=False)
@@ -119,7 +120,9 @@ class LoopThread:
         self._calls.add(call)
         try:
             self._schedule(call.begin, self._loop)
-            call.over.acquire()
+            # A signal that arrives just before the wait begins is noticed only when it ends, so the wait has pauses.
+            while not call.over.acquire(timeout=_SECONDS_UNNOTICED if _gets_signals() else -1):
+                pass
         except BaseException as error:  # From a signal handler, usually Ctrl-C.
             self._leave(call, error)
             raise
@@ -190,6 +193,10 @@ class LoopThread:
         """Abandon the calls that came too late to begin, or did not end in time."""
         for call in tuple(self._calls):
             call.abandon()
+
+
+def _gets_signals() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def explain(error: BaseException, task: asyncio.Task[Any] | None) -> None:

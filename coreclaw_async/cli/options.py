@@ -6,18 +6,18 @@ import datetime as dt
 import json
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeAlias, cast, get_args
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import typer
 
 from coreclaw_async._files.target import check_target
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._wire.request import build_body
+from coreclaw_async.cli._process.inputs import open_input
 from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 
@@ -175,20 +175,15 @@ def read_input(text: str) -> Mapping[str, Any]:
     where = "what was given"
     if text.lstrip().startswith("{"):
         source = text
-    elif text == "-":
-        where = "standard input"
-        try:
-            source = standard_input().read()
-        except UnicodeDecodeError as error:
-            raise typer.BadParameter(f"--input: standard input is not UTF-8: {error}") from None
     else:
-        where = text
+        where = "standard input" if text == "-" else text
         try:
-            source = Path(text).read_text(encoding="utf-8-sig")
+            with open_input(Path(text)) as file:
+                source = file.read()
         except OSError as error:
-            raise typer.BadParameter(f"--input: {text} cannot be read: {error.strerror}") from None
+            raise typer.BadParameter(f"--input: {where} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise typer.BadParameter(f"--input: {text} is not UTF-8: {error}") from None
+            raise typer.BadParameter(f"--input: {where} is not UTF-8: {error}") from None
     try:
         given = json.loads(source)
         build_body(input=given)
@@ -197,14 +192,6 @@ def read_input(text: str) -> Mapping[str, Any]:
     if not isinstance(given, dict):
         raise typer.BadParameter(f"--input: {where} must be a JSON object")
     return cast("dict[str, Any]", given)
-
-
-def standard_input() -> TextIO:
-    """Return standard input, switched to UTF-8 whatever the terminal's encoding is; line ends are kept."""
-    reconfigure = getattr(sys.stdin, "reconfigure", None)  # A replacement may not have it.
-    if reconfigure is not None:
-        reconfigure(encoding="utf-8-sig", errors="strict", newline="")
-    return sys.stdin
 
 
 def time_of(name: str, text: str | None) -> dt.datetime | None:

@@ -57,6 +57,18 @@ def test_an_interrupted_wait_names_its_run_which_goes_on(client: CoreClaw, servi
     assert client.runs.get(run).status == "running"
 
 
+def test_an_interrupt_just_before_the_wait_for_a_call_is_noticed(client: CoreClaw, service: FakeService) -> None:
+    run = client.workers.start_run(worker_of(client), INPUT)
+
+    with (
+        interrupt_once(lambda: requests_of(service, "getWorkerRun"), is_missed=True),
+        pytest.raises(KeyboardInterrupt) as raised,
+    ):
+        client.runs.wait(run, timeout=20)
+
+    assert raised.value.__notes__ == [f"the wait for run {run.run_id} was left"]
+
+
 def test_an_interrupted_wait_can_abort_its_run(client: CoreClaw, service: FakeService) -> None:
     run = client.workers.start_run(worker_of(client), INPUT)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 _NAMES = ("SIGTERM", "SIGHUP")
+_SECONDS_BEFORE_REPEAT = 0.05
+"""Long enough for the hook to return, where the signal would be dropped again."""
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -33,6 +38,21 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise TerminatedError(number)
 
 
+def _repeating(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Return a hook for exceptions that Python drops, which repeats the signals among them and hands on the rest."""
+
+    def repeat(dropped: Any) -> None:
+        # A signal may arrive within a finaliser or a callback of a weak reference, from which nothing is raised.
+        interrupt = dropped.exc_value
+        if isinstance(interrupt, KeyboardInterrupt):
+            number = interrupt.number if isinstance(interrupt, TerminatedError) else signal.SIGINT
+            threading.Timer(_SECONDS_BEFORE_REPEAT, _thread.interrupt_main, [number]).start()
+        else:
+            hook(dropped)
+
+    return repeat
+
+
 @contextmanager
 def signals_that_interrupt() -> Generator[None]:
     """Treat signals that would end the process at once like Ctrl-C, so that it can report the runs that it leaves."""
@@ -44,8 +64,10 @@ def signals_that_interrupt() -> Generator[None]:
     taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _interrupt)
+    hook, sys.unraisablehook = sys.unraisablehook, _repeating(sys.unraisablehook)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number in taken:
             signal.signal(number, signal.SIG_DFL)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TextIO, TypeAlias
 
 import typer
 
 from coreclaw_async.batch._store.address import shown_ledger
+from coreclaw_async.cli._process.inputs import open_input
 from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch.specs import FORMATS, SpecReader
 from coreclaw_async.cli.guard import guarded
-from coreclaw_async.cli.options import AsJson, standard_input
+from coreclaw_async.cli.options import AsJson
 from coreclaw_async.cli.session import open_client
 
 Input: TypeAlias = Annotated[
@@ -96,7 +97,7 @@ def _format_of(path: Path, given: str | None) -> str:
 def _lines_of(path: Path) -> Generator[TextIO]:
     """Open the plan; the reader handles its line ends."""
     try:
-        file = nullcontext(standard_input()) if path == STDIO else path.open(encoding="utf-8-sig", newline="")
+        file = open_input(path)
     except OSError as error:
         raise typer.BadParameter(f"--input: {path} cannot be read: {error.strerror}") from None
     with file as lines:

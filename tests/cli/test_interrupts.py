@@ -1,0 +1,105 @@
+"""Signals at moments in which Python itself would miss them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.command_line import invoke
+from interrupting import interrupt_once
+
+from coreclaw_async.cli._process.interrupts import TerminatedError, signals_that_interrupt
+from coreclaw_async.testing import FakeService
+
+WORKER = "coreclaw/google-maps-scraper"
+LINE = '{"key": "a", "worker_id": "me/one", "input": {"keywords": ["\u00e9"]}}\n'
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A named pipe that is open for writing, in which nothing is."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    yield path, descriptor
+    os.close(descriptor)
+
+
+def is_reading() -> bool:
+    """Return whether a thread is in the read itself."""
+    tops = [frame.f_code for frame in sys._current_frames().values()]
+    return any(top.co_filename.endswith("inputs.py") and "readinto" in top.co_names for top in tops)
+
+
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_an_interrupt_just_before_the_read_of_an_empty_pipe_is_noticed(
+    served: FakeService, pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch, from_stdin: bool
+) -> None:
+    path, _ = pipe
+    with path.open("rb", buffering=0) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with interrupt_once(is_reading, is_missed=True):
+            ended = invoke("run", WORKER, "-i", "-" if from_stdin else str(path))
+        os.write(pipe[1], b"\n")  # Frees the thread that reads.
+
+    assert ended.exit_code == 130
+    assert not served.runs
+
+
+def test_a_plan_is_read_from_a_pipe_as_it_is_from_a_file(served: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    text = b"\xef\xbb\xbf" + (LINE * 5000).encode()
+    writer = threading.Thread(target=path.write_bytes, args=(text,))
+    writer.start()
+
+    ended = invoke("batch", "plan", "nightly", "--ledger", str(tmp_path / "runs.db"), "-i", str(path))
+    writer.join()
+
+    assert ended.stdout == "1 new items; 1 in all.\n"
+
+
+def test_an_input_that_ends_with_an_error_is_a_usage_error(served: FakeService, tmp_path: Path) -> None:
+    ended = invoke("run", WORKER, "-i", str(tmp_path))
+
+    assert ended.exit_code == 2
+    assert "cannot be read: Is a directory" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_finaliser_is_repeated_after_it(number: int) -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt) as raised, signals_that_interrupt():
+        Finalised()
+        for _ in range(500):
+            time.sleep(0.01)
+
+    assert isinstance(raised.value, TerminatedError) == (number == signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_other_exceptions_within_a_finaliser_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            raise LookupError("lost")
+
+    dropped: list[str] = []
+
+    def note(unraisable: Any) -> None:
+        dropped.append(repr(unraisable.exc_value))
+
+    monkeypatch.setattr(sys, "unraisablehook", note)
+    with signals_that_interrupt():
+        Finalised()
+
+    assert dropped == ["LookupError('lost')"]
