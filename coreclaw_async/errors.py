@@ -359,8 +359,8 @@ class DownloadError(CoreClawError):
     `__cause__` is how the last attempt failed. Neither it nor the message holds the query of a signed URL.
 
     Attributes:
-        reason: ``expired``: the host accepted none of the signed URLs (HTTP 403, 410). ``refused``: it answered with a
-            status other than these, 200 and 206. ``unreachable``: no connection to it. ``stalled``: it was silent for
+        reason: ``expired``: the host accepted none of the signed URLs (HTTP 403, 410). ``refused``: it answered with
+            another status that is not 200 or 206. ``unreachable``: no connection to it. ``stalled``: it was silent for
             longer than the client's ``timeout``. ``incomplete``: the file broke off. ``redirected``: the host sent the
             client to another host, or in a circle. ``wrong-content``: a web page or a compressed file came.
             ``rows-missing``: the file holds fewer rows than the run has. ``not-a-url``, ``insecure``: what the service

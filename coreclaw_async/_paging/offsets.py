@@ -184,7 +184,7 @@ def _is_shifted(first: Sequence[Hashable], probe: Sequence[Hashable], shift: int
 
 
 def _is_mostly_shifted(first: Sequence[Hashable], probe: Sequence[Hashable]) -> bool:
-    """Return whether *probe* looks like page 1 by row number, of which some rows have changed since."""
+    """Return whether *probe* looks like page 1 shifted by about two rows, some of which have changed since."""
     for shift in (PROBE_OFFSET - 1, PROBE_OFFSET, PROBE_OFFSET + 1):
         pairs = list(zip(first[shift:], probe, strict=False))
         if 2 * sum(old == new for old, new in pairs) > len(pairs):

@@ -74,6 +74,22 @@ class ItemOrigin(StrEnum):
     RETRY = "retry"
 
 
+# What an item says that has no run, or is to have another one.
+_WITHOUT_RUN: dict[str, object] = {
+    "run_id": None,
+    "how": None,
+    "candidates": (),
+    "result_count": None,
+    "cost": None,
+    "submitted_at": None,
+    "ended_at": None,
+    "path": None,
+    "row_count": None,
+    "cancel_requested": 0,
+    "error": None,
+}
+
+
 class IllegalStepError(ValueError):
     """An item cannot change from one state to another: a bug, or a decision that came too late."""
 
@@ -144,17 +160,7 @@ class BatchItem:
             attempt=self.attempt + 1,
             intent_at=at,
             callback_url=callback_url,
-            run_id=None,
-            how=None,
-            candidates=(),
-            result_count=None,
-            cost=None,
-            submitted_at=None,
-            ended_at=None,
-            path=None,
-            row_count=None,
-            cancel_requested=0,
-            error=None,
+            **_WITHOUT_RUN,
         )
 
     def submitted(self, run_id: str, how: ItemOrigin, *, at: float | None = None) -> BatchItem:
@@ -188,19 +194,9 @@ class BatchItem:
                 BatchItemState.CANCELLED,
             },
             BatchItemState.CANCELLED if is_cancelled else BatchItemState.PLANNED,
-            callback_url=None,
             intent_at=None,
-            run_id=None,
-            how=how,
-            candidates=(),
-            result_count=None,
-            cost=None,
-            submitted_at=None,
-            ended_at=None,
-            path=None,
-            row_count=None,
-            cancel_requested=0,
-            error="cancelled" if is_cancelled else error,
+            callback_url=None,
+            **_WITHOUT_RUN | {"how": how, "error": "cancelled" if is_cancelled else error},
         )
 
     def held(self, candidates: tuple[str, ...]) -> BatchItem:

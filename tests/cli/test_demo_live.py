@@ -80,6 +80,20 @@ def test_input_may_begin_with_a_byte_order_mark(service: FakeService, given: Pat
     assert live(given).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["-", "{}"])
+def test_the_input_is_a_file_whatever_its_name(
+    service: FakeService, given: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(given.parent)
+    Path(name).write_text("[]")
+
+    outcome = invoke("demo", "--live", WORKER, "--input", name)
+
+    assert outcome.exit_code == 2
+    assert "must be a JSON object" in " ".join(outcome.stderr.split())
+    assert service.requests == []
+
+
 @pytest.mark.parametrize("key", ["", "two words"])
 def test_exit_code_is_2_and_nothing_is_sent_when_there_is_no_usable_key(
     service: FakeService, given: Path, monkeypatch: pytest.MonkeyPatch, key: str
