@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -45,6 +45,35 @@ async def opened(dsn: str, patience: float = 20.0) -> PostgresDatabase:
     database = PostgresDatabase(dsn, patience)
     await database.open()
     return database
+
+
+@pytest.fixture
+async def database(postgres_dsn: str) -> AsyncIterator[PostgresDatabase]:
+    database = await opened(postgres_dsn)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+async def rival(postgres_dsn: str) -> AsyncIterator[PostgresDatabase]:
+    """The same database, as another process has it."""
+    rival = await opened(postgres_dsn)
+    yield rival
+    await rival.aclose()
+
+
+@pytest.fixture
+async def way(postgres: postgres_server.PostgresServer) -> AsyncIterator[UnreliableWay]:
+    async with UnreliableWay.to(postgres.port) as way:
+        yield way
+
+
+@pytest.fixture
+async def distant(postgres_dsn: str, way: UnreliableWay) -> AsyncIterator[PostgresDatabase]:
+    """The same database, reached by *way*; *postgres_dsn* has emptied it."""
+    distant = await opened(way.dsn)
+    yield distant
+    await distant.aclose()
 
 
 async def work(database: PostgresDatabase) -> list[str]:
@@ -102,73 +131,57 @@ async def test_whatever_answer_is_lost_each_write_is_made_once(
 
 
 async def test_a_write_whose_commit_was_not_answered_is_not_made_again(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    way: UnreliableWay, distant: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        await database.write(batch("a"))
-        way.cut_answer = b"COMMIT"
+    await distant.write(batch("a"))
+    way.cut_answer = b"COMMIT"
 
-        await database.write(batch("b"))
+    await distant.write(batch("b"))
 
-        assert way.cut_answer is None
-        assert await database.read(NAMES) == [("a",), ("b",)]
-        # The control: repeated blindly, it would have failed.
-        with pytest.raises(StaleError):
-            await database.write(batch("b"))
-        await database.aclose()
+    assert way.cut_answer is None
+    assert await distant.read(NAMES) == [("a",), ("b",)]
+    # The control: repeated blindly, it would have failed.
+    with pytest.raises(StaleError):
+        await distant.write(batch("b"))
 
 
-async def test_a_commit_that_was_not_made_is_made(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        await database.write(batch("a"))
-        way.cut_at = way.answers + 1
+async def test_a_commit_that_was_not_made_is_made(way: UnreliableWay, distant: PostgresDatabase) -> None:
+    await distant.write(batch("a"))
+    way.cut_at = way.answers + 1
 
-        await database.write(batch("b"))
+    await distant.write(batch("b"))
 
-        assert await database.read(NAMES) == [("a",), ("b",)]
-        await database.aclose()
+    assert await distant.read(NAMES) == [("a",), ("b",)]
 
 
-async def test_a_write_whose_commit_did_not_arrive_is_made(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
-) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        await database.write(batch("a"))
-        way.cut_before = b"COMMIT"
+async def test_a_write_whose_commit_did_not_arrive_is_made(way: UnreliableWay, distant: PostgresDatabase) -> None:
+    await distant.write(batch("a"))
+    way.cut_before = b"COMMIT"
 
-        await database.write(batch("b"))
+    await distant.write(batch("b"))
 
-        assert way.cut_before is None
-        assert await database.read(NAMES) == [("a",), ("b",)]
-        await database.aclose()
+    assert way.cut_before is None
+    assert await distant.read(NAMES) == [("a",), ("b",)]
 
 
 async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_connection_is_open(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str, quick: None
+    quick: None, way: UnreliableWay, distant: PostgresDatabase, rival: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database, rival = await opened(way.dsn), await opened(postgres_dsn)
-        assert await database.take_start_queue("x")
-        way.silent_at = way.answers + 1
+    assert await distant.take_start_queue("x")
+    way.silent_at = way.answers + 1
 
-        with anyio.fail_after(5):
-            await database.write(batch("a"))
+    with anyio.fail_after(5):
+        await distant.write(batch("a"))
 
-        assert way.silent
-        with anyio.fail_after(5):
-            while not await rival.take_start_queue("x"):
-                await anyio.sleep(0.02)
-        await rival.aclose()
-        await database.aclose()
+    assert way.silent
+    with anyio.fail_after(5):
+        while not await rival.take_start_queue("x"):
+            await anyio.sleep(0.02)
 
 
 async def test_a_restart_is_waited_for_and_takes_the_start_queues_along(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str, caplog: pytest.LogCaptureFixture
+    postgres: postgres_server.PostgresServer, caplog: pytest.LogCaptureFixture, database: PostgresDatabase
 ) -> None:
-    database = await opened(postgres_dsn)
     assert await database.take_start_queue("x")
     await database.write(batch("a"), start_queue="x")
     postgres.stop()
@@ -188,13 +201,11 @@ async def test_a_restart_is_waited_for_and_takes_the_start_queues_along(
     await database.leave_start_queue("x")
     assert await database.take_start_queue("x")
     await database.write(batch("d"), start_queue="x")
-    await database.aclose()
 
 
 async def test_a_start_queue_that_another_process_has_taken_meanwhile_is_not_written_in(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    postgres: postgres_server.PostgresServer, database: PostgresDatabase, rival: PostgresDatabase
 ) -> None:
-    database, rival = await opened(postgres_dsn), await opened(postgres_dsn)
     assert await database.take_start_queue("x")
     assert database._session is not None
     postgres.run(f"SELECT pg_terminate_backend({database._session.pid})")
@@ -212,11 +223,9 @@ async def test_a_start_queue_that_another_process_has_taken_meanwhile_is_not_wri
     assert await database.take_start_queue("x")
     await database.write(batch("b"), start_queue="x")
     assert await database.read(NAMES) == [("a",), ("b",), ("control",)]
-    await database.aclose()
 
 
-async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(postgres_dsn: str) -> None:
-    database = await opened(postgres_dsn)
+async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(database: PostgresDatabase) -> None:
     assert await database.take_start_queue("x")
     assert await database.take_start_queue("y")
     await database.read("SELECT pg_advisory_unlock(?)", postgres_session._number_of("x"))
@@ -234,7 +243,6 @@ async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(postgres
 
     assert len(failures) == 1
     assert await database.read(NAMES) == [("b",), ("c",)]
-    await database.aclose()
 
 
 @pytest.mark.endurance
@@ -293,43 +301,37 @@ async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: s
         await database.aclose()
 
 
-async def test_waiting_for_the_server_can_be_cancelled(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
-) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        way.is_closed = True
-        way.cut_at = way.answers + 1
-        for asked in (
-            lambda: database.write(batch("a")),
-            lambda: database.read(NAMES),
-            lambda: database.take_start_queue("x"),
-        ):
-            with anyio.move_on_after(0.3) as scope, anyio.fail_after(5):
-                await asked()
-            assert scope.cancelled_caught
-        began = time.monotonic()
-        await database.aclose()
-        assert time.monotonic() - began < 1.0
+async def test_waiting_for_the_server_can_be_cancelled(way: UnreliableWay, distant: PostgresDatabase) -> None:
+    way.is_closed = True
+    way.cut_at = way.answers + 1
+    for asked in (
+        lambda: distant.write(batch("a")),
+        lambda: distant.read(NAMES),
+        lambda: distant.take_start_queue("x"),
+    ):
+        with anyio.move_on_after(0.3) as scope, anyio.fail_after(5):
+            await asked()
+        assert scope.cancelled_caught
+    began = time.monotonic()
+    await distant.aclose()
+    assert time.monotonic() - began < 1.0
 
 
 async def test_a_database_that_is_closed_while_others_wait_for_the_server_says_so(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    way: UnreliableWay, distant: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        way.is_closed = True
-        way.cut_at = way.answers + 1
+    way.is_closed = True
+    way.cut_at = way.answers + 1
 
-        async def ask() -> None:
-            with pytest.raises(LedgerError, match="closed"):
-                await database.read(NAMES)
+    async def ask() -> None:
+        with pytest.raises(LedgerError, match="closed"):
+            await distant.read(NAMES)
 
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as group:
-                group.start_soon(ask)
-                await anyio.sleep(0.3)
-                await database.aclose()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.sleep(0.3)
+            await distant.aclose()
 
 
 @pytest.mark.endurance
@@ -372,9 +374,8 @@ async def test_a_process_that_stands_still_within_a_write_does_not_stop_the_othe
 
 
 async def test_a_ledger_that_is_made_anew_is_noticed(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, database: PostgresDatabase
 ) -> None:
-    database = await opened(postgres_dsn)
     postgres.run("DROP SCHEMA coreclaw CASCADE")
     with pytest.raises(LedgerError, match="does not exist"):
         await database.write(batch("a"))
@@ -386,7 +387,6 @@ async def test_a_ledger_that_is_made_anew_is_noticed(
     database._session.end()
     with pytest.raises(LedgerError, match="made anew or restored while it did not answer"):
         await database.write(batch("a"))
-    await database.aclose()
 
 
 async def test_rows_of_sessions_go_with_them(postgres: postgres_server.PostgresServer, postgres_dsn: str) -> None:
@@ -407,8 +407,9 @@ async def test_rows_of_sessions_go_with_them(postgres: postgres_server.PostgresS
 @pytest.mark.parametrize(
     "sql", ["SELECT nothing", "SELECT 1 / 0", "SELECT 1 WHERE 1 = ?", "SELECT ?::bigint", "SELECT name FROM nowhere"]
 )
-async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(postgres_dsn: str, sql: str) -> None:
-    database = await opened(postgres_dsn)
+async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(
+    sql: str, database: PostgresDatabase
+) -> None:
     assert await database.take_start_queue("x")
 
     with pytest.raises(LedgerError, match="the ledger in Postgres cannot be used: "):
@@ -417,7 +418,6 @@ async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(postg
         await database.write(Statement.of(sql, *(["no number"] if "?" in sql else [])))
 
     await database.write(batch("a"), start_queue="x")
-    await database.aclose()
 
 
 @pytest.mark.parametrize(
@@ -468,8 +468,7 @@ def test_rows_go_in_pieces_that_a_slow_network_carries(anyio_backend: str) -> No
     assert list(postgres_driver.pieces_of([])) == []
 
 
-async def test_a_query_that_is_cancelled_costs_no_start_queue(postgres_dsn: str) -> None:
-    database = await opened(postgres_dsn)
+async def test_a_query_that_is_cancelled_costs_no_start_queue(database: PostgresDatabase) -> None:
     assert await database.take_start_queue("x")
     with anyio.move_on_after(0.1) as scope:
         await database.read("SELECT pg_sleep(30)")
@@ -477,7 +476,6 @@ async def test_a_query_that_is_cancelled_costs_no_start_queue(postgres_dsn: str)
 
     await database.write(batch("a"), start_queue="x")
     assert await database.read(NAMES) == [("a",)]
-    await database.aclose()
 
 
 @pytest.mark.endurance
@@ -513,8 +511,7 @@ async def test_a_batch_goes_on_after_failures_of_its_ledger_and_pays_once(
     assert len(batches.runs_by_key(service)) == count
 
 
-async def test_a_transaction_that_has_failed_is_not_taken_for_a_commit(postgres_dsn: str) -> None:
-    database = await opened(postgres_dsn)
+async def test_a_transaction_that_has_failed_is_not_taken_for_a_commit(database: PostgresDatabase) -> None:
     session = database._session
     assert session is not None
     await session.begin()
@@ -525,7 +522,6 @@ async def test_a_transaction_that_has_failed_is_not_taken_for_a_commit(postgres_
         await session.commit()
 
     await database.write(batch("a"))
-    await database.aclose()
 
 
 async def test_a_session_whose_transaction_cannot_be_undone_is_over(
@@ -556,8 +552,7 @@ async def test_a_waiter_that_the_driver_has_cancelled_is_a_lost_session(postgres
 
 
 @pytest.mark.endurance
-async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(postgres_dsn: str) -> None:
-    database = await opened(postgres_dsn)
+async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(database: PostgresDatabase) -> None:
     for number in range(40):
         first = asyncio.create_task(database.write(batch(f"first{number}")))
         others = [asyncio.create_task(database.write(batch(f"other{number}-{name}"))) for name in "abc"]
@@ -569,60 +564,51 @@ async def test_a_write_that_asyncio_cancels_in_the_middle_costs_no_other_write(p
         await asyncio.gather(*others)
 
     assert await database.read("SELECT COUNT(*) FROM batch WHERE name LIKE 'other%'") == [(120,)]
-    await database.aclose()
 
 
 async def test_a_write_that_asyncio_cancels_while_its_commit_is_answered_costs_no_other_write(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    way: UnreliableWay, distant: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        async with database._turn:  # So that both are in one transaction.
-            first, other = (asyncio.create_task(database.write(batch(name))) for name in ("first", "other"))
-            await asyncio.sleep(0.05)
-            way.silent_answer = b"COMMIT"
-        while not way.silent:
-            await asyncio.sleep(0.01)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        await other
+    async with distant._turn:  # So that both are in one transaction.
+        first, other = (asyncio.create_task(distant.write(batch(name))) for name in ("first", "other"))
+        await asyncio.sleep(0.05)
+        way.silent_answer = b"COMMIT"
+    while not way.silent:
+        await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await other
 
-        assert first.cancelled()
-        assert await database.read(NAMES) == [("first",), ("other",)]
-        await database.aclose()
+    assert first.cancelled()
+    assert await distant.read(NAMES) == [("first",), ("other",)]
 
 
 async def test_a_start_queue_whose_lock_is_not_answered_is_taken_by_the_next_session(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    way: UnreliableWay, distant: PostgresDatabase, rival: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database, rival = await opened(way.dsn), await opened(postgres_dsn)
-        way.cut_answer = b"pg_try_advisory_lock"
+    way.cut_answer = b"pg_try_advisory_lock"
 
-        assert await database.take_start_queue("x")
+    assert await distant.take_start_queue("x")
 
-        assert way.cut_answer is None
-        assert not await rival.take_start_queue("x")
-        await rival.aclose()
-        await database.aclose()
+    assert way.cut_answer is None
+    assert not await rival.take_start_queue("x")
 
 
 async def test_a_session_that_is_lost_while_it_is_closed_is_closed_all_the_same(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    way: UnreliableWay, distant: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        way.cut_answer = b"DELETE"
+    way.cut_answer = b"DELETE"
 
-        await database.aclose()
+    await distant.aclose()
 
-        assert way.cut_answer is None
-        with pytest.raises(LedgerError, match="closed"):
-            await database.read(NAMES)
+    assert way.cut_answer is None
+    with pytest.raises(LedgerError, match="closed"):
+        await distant.read(NAMES)
 
 
-async def test_a_start_queue_is_given_back_while_the_database_is_closed(postgres_dsn: str) -> None:
-    database, rival = await opened(postgres_dsn), await opened(postgres_dsn)
+async def test_a_start_queue_is_given_back_while_the_database_is_closed(
+    database: PostgresDatabase, rival: PostgresDatabase
+) -> None:
     assert await database.take_start_queue("x")
     async with anyio.create_task_group() as group, database._turn:
         group.start_soon(database.leave_start_queue, "x")
@@ -630,31 +616,27 @@ async def test_a_start_queue_is_given_back_while_the_database_is_closed(postgres
         await database.aclose()
 
     assert await rival.take_start_queue("x")
-    await rival.aclose()
 
 
 async def test_what_was_refused_stays_so_when_the_session_is_lost(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str
+    way: UnreliableWay, distant: PostgresDatabase
 ) -> None:
-    async with UnreliableWay.to(postgres.port) as way:
-        database = await opened(way.dsn)
-        refused: list[LedgerError] = []
+    refused: list[LedgerError] = []
 
-        async def write(name: str, start_queue: str | None) -> None:
-            try:
-                await database.write(batch(name), start_queue=start_queue)
-            except StartQueueLostError as error:
-                refused.append(error)
+    async def write(name: str, start_queue: str | None) -> None:
+        try:
+            await distant.write(batch(name), start_queue=start_queue)
+        except StartQueueLostError as error:
+            refused.append(error)
 
-        async with anyio.create_task_group() as group, database._turn:
-            group.start_soon(write, "a", "never taken")
-            group.start_soon(write, "b", None)
-            await anyio.sleep(0.05)
-            way.cut_at = way.answers + 1
+    async with anyio.create_task_group() as group, distant._turn:
+        group.start_soon(write, "a", "never taken")
+        group.start_soon(write, "b", None)
+        await anyio.sleep(0.05)
+        way.cut_at = way.answers + 1
 
-        assert len(refused) == 1
-        assert await database.read(NAMES) == [("b",)]
-        await database.aclose()
+    assert len(refused) == 1
+    assert await distant.read(NAMES) == [("b",)]
 
 
 @pytest.mark.parametrize("lost", ["nothing", "statement", "answer", "commit"])
@@ -731,13 +713,10 @@ async def test_a_database_that_is_closed_while_another_session_begins_leaves_non
                 await anyio.sleep(0.05)
 
 
-async def test_start_queues_of_a_machine_that_is_gone_are_free_after_a_minute(postgres_dsn: str) -> None:
-    database = await opened(postgres_dsn)
-
+async def test_start_queues_of_a_machine_that_is_gone_are_free_after_a_minute(database: PostgresDatabase) -> None:
     times = [await database.read(f"SHOW tcp_keepalives_{name}") for name in ("idle", "interval", "count")]
 
     assert times == [[("30",)], [("10",)], [("3",)]]
-    await database.aclose()
 
 
 async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_process(
