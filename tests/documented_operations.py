@@ -20,6 +20,19 @@ QUEUE_ID = "123456"
 INPUT = {"keyword": "coffee"}
 _PARAMETERS = {RUN_ID: "{runId}", WORKER: "{workerId}", TASK_ID: "{workerTaskId}", QUEUE_ID: "{queueId}"}
 
+
+@attrs.frozen
+class Names:
+    """What a call is about; by default what the documented answers are about."""
+
+    run_id: str = RUN_ID
+    worker_id: str = WORKER
+    task_id: str = TASK_ID
+    queue_id: str = QUEUE_ID
+
+
+NAMES = Names()
+
 RUN: dict[str, Any] = {
     "duration": 10,
     "err_msg": "",
@@ -121,19 +134,24 @@ class Operation:
         method: GET, POST, PUT or DELETE.
         path: Behind ``/api/v2``, with ids put in.
         data: The data of its documented answer.
-        call: Makes it.
+        call: Makes it; for `NAMES`, the answer is about the same.
     """
 
     name: str
     method: str
     path: str
     data: Any
-    call: Callable[[AsyncCoreClaw], Awaitable[Any]]
+    call: Callable[[AsyncCoreClaw, Names], Awaitable[Any]]
 
     @property
     def endpoint(self) -> str:
         """Method and path as docstrings name them, with the ids in braces."""
         return f"{self.method} {'/'.join(_PARAMETERS.get(part, part) for part in self.path.split('/'))}"
+
+    def path_for(self, names: Names) -> str:
+        """Return the path of a call for *names*."""
+        given = dict(zip(attrs.astuple(NAMES), attrs.astuple(names), strict=True))
+        return "/".join(given.get(part, part) for part in self.path.split("/"))
 
 
 LAST = LastRun()
@@ -141,106 +159,150 @@ LAST_OF_WORKER = LastRun(WORKER)
 BY_ID, BY_LAST, BY_WORKER = f"/worker-runs/{RUN_ID}", "/worker-runs/last", f"/workers/{WORKER}/runs/last"
 
 OPERATIONS = (
-    Operation("listProxyRegions", "GET", "/proxy/region", REGIONS, lambda c: c.proxies.list_regions()),
-    Operation("listStore", "GET", "/store", WORKERS, lambda c: c.store.list_page()),
+    Operation("listProxyRegions", "GET", "/proxy/region", REGIONS, lambda c, w: c.proxies.list_regions()),
+    Operation("listStore", "GET", "/store", WORKERS, lambda c, w: c.store.list_page()),
     Operation(
         "getAccount",
         "GET",
         "/users/account",
         {"balance": "100.00", "balance_expiration_at": 1782091200},
-        lambda c: c.account.get(),
+        lambda c, w: c.account.get(),
     ),
-    Operation("listWorkers", "GET", "/workers", WORKERS, lambda c: c.workers.list_page()),
-    Operation("getWorker", "GET", f"/workers/{WORKER}", WORKER_DETAIL, lambda c: c.workers.get(WORKER)),
+    Operation("listWorkers", "GET", "/workers", WORKERS, lambda c, w: c.workers.list_page()),
+    Operation("getWorker", "GET", f"/workers/{WORKER}", WORKER_DETAIL, lambda c, w: c.workers.get(w.worker_id)),
     Operation(
         "getWorkerInputSchema",
         "GET",
         f"/workers/{WORKER}/input-schema",
         SCHEMA,
-        lambda c: c.workers.get_input_schema(WORKER),
+        lambda c, w: c.workers.get_input_schema(w.worker_id),
     ),
-    Operation("runWorker", "POST", f"/workers/{WORKER}/runs", STARTED, lambda c: c.workers.start_run(WORKER, INPUT)),
-    Operation("listWorkerTasks", "GET", "/worker-tasks", listed(TASK), lambda c: c.tasks.list_page()),
-    Operation("runWorkerTask", "POST", f"/worker-tasks/{TASK_ID}/runs", STARTED, lambda c: c.tasks.start_run(TASK_ID)),
+    Operation(
+        "runWorker",
+        "POST",
+        f"/workers/{WORKER}/runs",
+        STARTED,
+        lambda c, w: c.workers.start_run(w.worker_id, INPUT),
+    ),
+    Operation("listWorkerTasks", "GET", "/worker-tasks", listed(TASK), lambda c, w: c.tasks.list_page()),
+    Operation(
+        "runWorkerTask",
+        "POST",
+        f"/worker-tasks/{TASK_ID}/runs",
+        STARTED,
+        lambda c, w: c.tasks.start_run(w.task_id),
+    ),
     Operation(
         "createWorkerTask",
         "POST",
         "/worker-tasks",
         {"slug": TASK_ID},
-        lambda c: c.tasks.create(worker_id=WORKER, title="Demo Task", input=INPUT),
+        lambda c, w: c.tasks.create(worker_id=w.worker_id, title="Demo Task", input=INPUT),
     ),
-    Operation("getWorkerTask", "GET", f"/worker-tasks/{TASK_ID}", TASK, lambda c: c.tasks.get(TASK_ID)),
+    Operation("getWorkerTask", "GET", f"/worker-tasks/{TASK_ID}", TASK, lambda c, w: c.tasks.get(w.task_id)),
     Operation(
-        "updateWorkerTask", "PUT", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.update(TASK_ID, title="t")
+        "updateWorkerTask",
+        "PUT",
+        f"/worker-tasks/{TASK_ID}",
+        NOTHING,
+        lambda c, w: c.tasks.update(w.task_id, title="t"),
     ),
-    Operation("deleteWorkerTask", "DELETE", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c: c.tasks.delete(TASK_ID)),
+    Operation(
+        "deleteWorkerTask", "DELETE", f"/worker-tasks/{TASK_ID}", NOTHING, lambda c, w: c.tasks.delete(w.task_id)
+    ),
     Operation(
         "getWorkerTaskInput",
         "GET",
         f"/worker-tasks/{TASK_ID}/input",
         {"input": {"parameters": {"custom": INPUT}}, "version": "latest"},
-        lambda c: c.tasks.get_input(TASK_ID),
+        lambda c, w: c.tasks.get_input(w.task_id),
     ),
     Operation(
         "updateWorkerTaskInput",
         "PUT",
         f"/worker-tasks/{TASK_ID}/input",
         NOTHING,
-        lambda c: c.tasks.update_input(TASK_ID, INPUT),
+        lambda c, w: c.tasks.update_input(w.task_id, INPUT),
     ),
-    Operation("listWorkerRuns", "GET", "/worker-runs", listed(RUN), lambda c: c.runs.list_page()),
-    Operation("getLastWorkerRun", "GET", BY_LAST, RUN, lambda c: c.runs.get(LAST)),
-    Operation("abortLastWorkerRun", "POST", f"{BY_LAST}/abort", NOTHING, lambda c: c.runs.abort(LAST)),
-    Operation("exportLastWorkerRunResults", "GET", f"{BY_LAST}/export", EXPORT, lambda c: c.runs.export(LAST)),
-    Operation("getLastWorkerRunLog", "GET", f"{BY_LAST}/log", LOG, lambda c: c.runs.get_log(LAST)),
-    Operation("rerunLastWorkerRun", "POST", f"{BY_LAST}/rerun", STARTED, lambda c: c.runs.rerun(LAST)),
+    Operation("listWorkerRuns", "GET", "/worker-runs", listed(RUN), lambda c, w: c.runs.list_page()),
+    Operation("getLastWorkerRun", "GET", BY_LAST, RUN, lambda c, w: c.runs.get(LAST)),
+    Operation("abortLastWorkerRun", "POST", f"{BY_LAST}/abort", NOTHING, lambda c, w: c.runs.abort(LAST)),
+    Operation("exportLastWorkerRunResults", "GET", f"{BY_LAST}/export", EXPORT, lambda c, w: c.runs.export(LAST)),
+    Operation("getLastWorkerRunLog", "GET", f"{BY_LAST}/log", LOG, lambda c, w: c.runs.get_log(LAST)),
+    Operation("rerunLastWorkerRun", "POST", f"{BY_LAST}/rerun", STARTED, lambda c, w: c.runs.rerun(LAST)),
     Operation(
-        "listLastWorkerRunResults", "GET", f"{BY_LAST}/result", RESULTS, lambda c: c.runs.list_results_page(LAST)
+        "listLastWorkerRunResults",
+        "GET",
+        f"{BY_LAST}/result",
+        RESULTS,
+        lambda c, w: c.runs.list_results_page(LAST),
     ),
-    Operation("getWorkerRun", "GET", BY_ID, RUN, lambda c: c.runs.get(RUN_ID)),
-    Operation("abortWorkerRun", "POST", f"{BY_ID}/abort", NOTHING, lambda c: c.runs.abort(RUN_ID)),
-    Operation("getWorkerRunLog", "GET", f"{BY_ID}/log", LOG, lambda c: c.runs.get_log(RUN_ID)),
-    Operation("rerunWorkerRun", "POST", f"{BY_ID}/rerun", STARTED, lambda c: c.runs.rerun(RUN_ID)),
-    Operation("listWorkerRunResults", "GET", f"{BY_ID}/result", RESULTS, lambda c: c.runs.list_results_page(RUN_ID)),
-    Operation("exportWorkerRunResults", "GET", f"{BY_ID}/result/export", EXPORT, lambda c: c.runs.export(RUN_ID)),
-    Operation("getWorkerLastRun", "GET", BY_WORKER, RUN, lambda c: c.runs.get(LAST_OF_WORKER)),
-    Operation("abortWorkerLastRun", "POST", f"{BY_WORKER}/abort", NOTHING, lambda c: c.runs.abort(LAST_OF_WORKER)),
+    Operation("getWorkerRun", "GET", BY_ID, RUN, lambda c, w: c.runs.get(w.run_id)),
+    Operation("abortWorkerRun", "POST", f"{BY_ID}/abort", NOTHING, lambda c, w: c.runs.abort(w.run_id)),
+    Operation("getWorkerRunLog", "GET", f"{BY_ID}/log", LOG, lambda c, w: c.runs.get_log(w.run_id)),
+    Operation("rerunWorkerRun", "POST", f"{BY_ID}/rerun", STARTED, lambda c, w: c.runs.rerun(w.run_id)),
     Operation(
-        "exportWorkerLastRunResults", "GET", f"{BY_WORKER}/export", EXPORT, lambda c: c.runs.export(LAST_OF_WORKER)
+        "listWorkerRunResults", "GET", f"{BY_ID}/result", RESULTS, lambda c, w: c.runs.list_results_page(w.run_id)
     ),
-    Operation("getWorkerLastRunLog", "GET", f"{BY_WORKER}/log", LOG, lambda c: c.runs.get_log(LAST_OF_WORKER)),
-    Operation("rerunWorkerLastRun", "POST", f"{BY_WORKER}/rerun", STARTED, lambda c: c.runs.rerun(LAST_OF_WORKER)),
+    Operation("exportWorkerRunResults", "GET", f"{BY_ID}/result/export", EXPORT, lambda c, w: c.runs.export(w.run_id)),
+    Operation("getWorkerLastRun", "GET", BY_WORKER, RUN, lambda c, w: c.runs.get(LastRun(w.worker_id))),
+    Operation(
+        "abortWorkerLastRun",
+        "POST",
+        f"{BY_WORKER}/abort",
+        NOTHING,
+        lambda c, w: c.runs.abort(LastRun(w.worker_id)),
+    ),
+    Operation(
+        "exportWorkerLastRunResults",
+        "GET",
+        f"{BY_WORKER}/export",
+        EXPORT,
+        lambda c, w: c.runs.export(LastRun(w.worker_id)),
+    ),
+    Operation("getWorkerLastRunLog", "GET", f"{BY_WORKER}/log", LOG, lambda c, w: c.runs.get_log(LastRun(w.worker_id))),
+    Operation(
+        "rerunWorkerLastRun",
+        "POST",
+        f"{BY_WORKER}/rerun",
+        STARTED,
+        lambda c, w: c.runs.rerun(LastRun(w.worker_id)),
+    ),
     Operation(
         "listWorkerLastRunResults",
         "GET",
         f"{BY_WORKER}/result",
         RESULTS,
-        lambda c: c.runs.list_results_page(LAST_OF_WORKER),
+        lambda c, w: c.runs.list_results_page(LastRun(w.worker_id)),
     ),
     Operation(
         "queuedRunWorker",
         "POST",
         f"/workers/{WORKER}/queued-runs",
         {"queued": True, "queue_ref": QUEUE_ID, "queue_status": "waiting"},
-        lambda c: c.workers.queue_run(WORKER, INPUT),
+        lambda c, w: c.workers.queue_run(w.worker_id, INPUT),
     ),
-    Operation("listRunQueueItems", "GET", "/run-queue/items", QUEUE, lambda c: c.run_queue.list_page()),
+    Operation("listRunQueueItems", "GET", "/run-queue/items", QUEUE, lambda c, w: c.run_queue.list_page()),
     Operation(
         "activateRunQueueItems",
         "POST",
         "/run-queue/items/activate",
         ACTIONS,
-        lambda c: c.run_queue.activate([QUEUE_ID]),
+        lambda c, w: c.run_queue.activate([w.queue_id]),
     ),
     Operation(
-        "releaseRunQueueItems", "POST", "/run-queue/items/release", ACTIONS, lambda c: c.run_queue.release([QUEUE_ID])
+        "releaseRunQueueItems",
+        "POST",
+        "/run-queue/items/release",
+        ACTIONS,
+        lambda c, w: c.run_queue.release([w.queue_id]),
     ),
     Operation(
         "releaseRunQueueItem",
         "POST",
         f"/run-queue/items/{QUEUE_ID}/release",
         ACTIONS,
-        lambda c: c.run_queue.release(QUEUE_ID),
+        lambda c, w: c.run_queue.release(w.queue_id),
     ),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -292,7 +354,7 @@ def client_of(service: RawService) -> Any:
 async def answered(operation: Operation, body: bytes) -> Any:
     """Return what the call makes of *body*."""
     async with client_of(RawService({operation.path: body})) as client:
-        return await operation.call(client)
+        return await operation.call(client, NAMES)
 
 
 def example(name: str) -> Any:

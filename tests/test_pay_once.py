@@ -11,7 +11,7 @@ import attrs
 import httpx
 import pytest
 import trustme
-from documented_operations import BY_NAME, OPERATIONS, PAID_ONCE, REPEATABLE, envelope
+from documented_operations import BY_NAME, NAMES, OPERATIONS, PAID_ONCE, REPEATABLE, envelope
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
 from ways import WAYS, client_by
@@ -146,7 +146,7 @@ async def test_what_may_have_worked_is_retried_only_where_that_is_the_same(name:
 
     async with AsyncCoreClaw("key", transport=httpx.MockTransport(answer), retry=QUICK) as client:
         with pytest.raises(CoreClawError):
-            await BY_NAME[name].call(client)
+            await BY_NAME[name].call(client, NAMES)
 
     assert len(sent) == (1 if name in PAID_ONCE else QUICK.max_attempts)
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from documented_operations import OPERATIONS
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
@@ -52,13 +51,6 @@ def test_a_snippet_runs(emulator: dict[str, str], number: int, tmp_path: Path) -
     )
 
     assert ended.returncode == 0, ended.stderr
-
-
-def test_it_counts_the_operations() -> None:
-    counts = re.findall(r"(\d+)\s+operations", README.read_text(encoding="utf-8"))
-
-    assert counts
-    assert set(counts) == {str(len(OPERATIONS))}
 
 
 def layout() -> list[str]:
