@@ -1,4 +1,4 @@
-"""When the next start of a batch may leave: what plan, rate, budget and pause allow, as far as that was learned."""
+"""When the next start of a batch may leave: what plan, rate, budget and pause allow, as far as is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from coreclaw_async._concurrency.clock import Clock
 
-# While nobody knows the plan's limit, so many starts may be under way at once: those beyond it are wasted.
+# How many starts may be under way at once while the plan's limit is unknown: it refuses those beyond it.
 _UNPROVEN = 8
 _PROBE_SECONDS = 60.0
 _LEAST_PROBE, _MOST_PROBE = 5.0, 3600.0
@@ -30,14 +30,14 @@ class Limits:
 
     Attributes:
         most: The caller's limit of runs in flight, or None.
-        in_flight: Runs that go on, and starts under way.
+        in_flight: Running runs, and starts under way.
         sending: Starts under way.
-        learned: Runs in flight that the plan is known to bear, or None.
-        wasted: Starts that were refused for plan or rate.
-        unfollowed: Items of the batch whose runs may go on, and which this process waits for no longer.
-        is_over_budget: Whether the ledger has refused the last start for the budget, and no run has ended since.
-        all_seen: Says whether all runs in flight were just seen to go on. One whose end nobody knows of yet would make
-            the plan seem to bear more than it does.
+        learned: How many runs in flight the plan is known to allow, or None.
+        wasted: Starts that were refused because of the plan or the rate.
+        unfollowed: Items whose runs may still be running, but which this process no longer waits for.
+        is_over_budget: Whether the ledger refused the last start because of the budget, and no run has ended since.
+        all_seen: Returns whether all runs in flight were just seen running. A run that has ended unnoticed would make
+            the plan seem to allow more than it does.
     """
 
     most: int | None = None
@@ -61,7 +61,7 @@ class Limits:
     _sent: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=64))
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds until the next start may leave, 0 for now, None for when something has ended."""
+        """Return the seconds until the next start may leave: 0 for now, None for not before something has ended."""
         if self.most is not None and self.in_flight >= self.most:
             return None
         if self.is_over_budget and (self._budget_again is None or self._budget_again > now):
@@ -93,7 +93,7 @@ class Limits:
             self._not_before = max(self._not_before, now) + 1 / self._rate
 
     def accepted(self, now: float) -> None:
-        """Record that a run goes on, or may do so."""
+        """Record that a start has created a run, or may have."""
         self.sending -= 1
         if self.learned is not None and self.in_flight > self.learned:
             self.learned = self.in_flight
@@ -102,7 +102,7 @@ class Limits:
         self._is_probing = False
 
     def not_started(self) -> None:
-        """Record that a start has brought nothing about."""
+        """Record that a start has created no run."""
         self.sending -= 1
         self.in_flight -= 1
         self._is_probing = False
@@ -127,16 +127,16 @@ class Limits:
         self._not_before = max(self._not_before, now + (retry_after or _PAUSE_SECONDS))
 
     def resumed(self) -> None:
-        """Record a run that went on already."""
+        """Record a run that was started before."""
         self.in_flight += 1
 
     def paused(self, now: float) -> None:
-        """Record that the batch is paused: whether it still is, is asked again after some seconds."""
+        """Record that the batch is paused; some seconds later a start finds out whether it still is."""
         self.not_started()
         self._paused_until = now + _PAUSED_SECONDS
 
     def resumed_starts(self) -> None:
-        """Record that the batch is paused no longer."""
+        """Record that the batch is no longer paused."""
         self._paused_until = float("-inf")
 
     def over_budget(self, now: float, spending: object = None, *, patience: float = 0.0) -> None:
@@ -145,8 +145,8 @@ class Limits:
 
         Args:
             now: What time it is.
-            spending: Where the budget stands, if runs that other processes wait for may still change that; or None.
-            patience: For how many seconds it may stand there before nothing is expected of those runs any more.
+            spending: What is spent and reserved, if runs that other processes wait for may still change it; else None.
+            patience: After how many seconds without a change nothing more is expected of those runs.
         """
         self.not_started()
         self.is_over_budget = True
@@ -157,7 +157,7 @@ class Limits:
 
     @property
     def is_budget_used_up(self) -> bool:
-        """Whether no run goes on whose end could make room in the budget."""
+        """Whether no run is left whose end could make room in the budget."""
         return self.is_over_budget and self._budget_again is None and self.in_flight == 0
 
     def ended(self) -> None:
@@ -194,7 +194,7 @@ class Admission:
         return True
 
     async def wait(self) -> bool:
-        """Return when a start may leave, or False when none will any more."""
+        """Return True once a start may leave, or False once none will."""
         async with self._turn:  # First come, first served: whoever waits here longest is woken first.
             while self.stopped_by is None:
                 delay = self._delay(self._clock.monotonic())
@@ -211,12 +211,12 @@ class Admission:
             return False
 
     def stop(self, reason: str) -> None:
-        """Let no start leave any more."""
+        """Let no more starts leave."""
         self.stopped_by = self.stopped_by or reason
         self.changed()
 
     def changed(self) -> None:
-        """Look again whether a start may leave: something has ended or was taken."""
+        """Check again whether a start may leave, because something has ended or was taken."""
         for scope in self._sleepers:
             scope.cancel()
 

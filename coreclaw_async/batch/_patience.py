@@ -1,4 +1,4 @@
-"""How long the parts of a batch go on trying while the service cannot be used, and how few requests that takes."""
+"""How long a batch keeps trying while the service cannot be used, and with how few requests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _MOST_PAUSE = 2.0, 30.0
 _JITTER = 0.1
-# One or two calls may have troubles of their own, which are no reason to hold up the others.
+# One or two failures may be about those calls alone, which is no reason to hold up the others.
 _EVIDENCE = 3
 
 
 def is_passing(error: CoreClawError) -> bool:
-    """Return whether an error says nothing about what was asked for, and another try may succeed."""
+    """Return whether an error says nothing about what was asked for, so that another try may succeed."""
     return not (isinstance(error, LedgerError) or is_service_speaking(error) or ends_every_wait(error))
 
 
@@ -34,7 +34,7 @@ class Patience:
     The patience of one batch: while its calls fail they are retried one at a time, further and further apart.
 
     Args:
-        seconds: After so many seconds since the first failure in a row the error is raised.
+        seconds: How long after the first failure in a row the error is raised.
     """
 
     def __init__(self, clock: Clock, seconds: float) -> None:
@@ -51,11 +51,11 @@ class Patience:
         self, function: Callable[[], Awaitable[T]], *, passes: Callable[[CoreClawError], bool] = is_passing
     ) -> T:
         """
-        Return what *function* returns, calling it again after failures that pass.
+        Return what *function* returns, calling it again after failures that may pass.
 
         Args:
             function: What to call.
-            passes: Says of a failure whether another try may succeed.
+            passes: Returns whether another try may succeed after this failure.
 
         Raises:
             CoreClawError: It failed for good, or for longer than patience allows.
@@ -93,14 +93,14 @@ class Patience:
         finally:
             if began is not None:
                 self._failing -= 1
-                if not self._failing:  # Nobody is left of those whose failures made the row.
+                if not self._failing:  # None of the calls that failed is still at it.
                     self._end_row()
 
     def _end_row(self) -> None:
         self._since, self._in_a_row, self._pause = None, 0, _FIRST_PAUSE
 
     def _tell(self, error: CoreClawError, now: float) -> None:
-        """Log what is retried, once a minute for all to see."""
+        """Log what is retried: once a minute as a warning, else for debugging."""
         is_due = now - self._warned_at >= WARN_SECONDS
         if is_due:
             self._warned_at = now
@@ -108,7 +108,7 @@ class Patience:
         logger.log(level, "a call of the batch failed, which is retried: %s", error)
 
     async def _take_turn(self) -> bool:
-        """Return whether this is the one call that may probe, after a pause; False when another one has succeeded."""
+        """Wait for the turn to probe; return True after a pause, False if another call has succeeded meanwhile."""
         await self._turn.acquire()
         try:
             if self._is_outage:
@@ -123,7 +123,7 @@ class Patience:
 
     @property
     def _is_outage(self) -> bool:
-        """Whether so many calls failed one after another that the trouble is none of their own."""
+        """Whether so many calls failed in a row that the service itself is the likely reason."""
         return self._in_a_row >= _EVIDENCE
 
     async def _sleep(self, seconds: float) -> None:

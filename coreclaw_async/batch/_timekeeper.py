@@ -21,10 +21,10 @@ _LONGEST_NAP = 60.0
 @attrs.define(kw_only=True, eq=False)
 class Timekeeper:
     """
-    What keeps the times of the runs in flight.
+    Aborts runs that take too long, and reports those that nobody has seen for too long.
 
     Attributes:
-        waiter: Who waits for the runs.
+        waiter: What waits for the runs.
         aborts: What aborts runs.
         on_unseen: Called with each run that nobody has seen for longer than patience allows.
         timed_out: Runs whose abort the service has accepted because they took longer than their spec allows.
@@ -40,7 +40,7 @@ class Timekeeper:
     _nap: anyio.CancelScope | None = attrs.field(default=None, init=False)
 
     def keep(self, item: BatchItem) -> None:
-        """Keep time for *item*, whose run has begun, and abort that when it takes longer than its spec allows."""
+        """Watch the run of *item* from now on, and abort it when it takes longer than its spec allows."""
         self._news.set()
         if item.run_timeout is None or item.run_id is None:
             return
@@ -53,7 +53,7 @@ class Timekeeper:
             self._nap.cancel()
 
     async def run(self) -> None:
-        """Keep time for ever."""
+        """Watch the runs until cancelled."""
         async with anyio.create_task_group() as group:
             while True:
                 await self._nap_until_due()
@@ -78,6 +78,6 @@ class Timekeeper:
     def _give_up(self, now: float) -> None:
         patience = self.batch_context.patience.seconds
         for tracked in [tracked for tracked in self.waiter.tracked_runs.values() if tracked.unseen_for(now) > patience]:
-            tracked.is_over = True  # The look that is under way tells nobody any more.
+            tracked.is_over = True  # A look that is under way reports nothing about it any more.
             del self.waiter.tracked_runs[tracked.run_id]
             self.on_unseen(tracked)
