@@ -1,4 +1,4 @@
-"""Several keys of one service: each client has its own, and the service takes them all."""
+"""Several keys for one service: each client has its own key, and the service accepts all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coreclaw_async.testing import FakeService
 
 
 class AnyKey(httpx.AsyncBaseTransport):
-    """The way to a service that takes every key."""
+    """A transport to a service that accepts every key."""
 
     tells_what_leaves = True
 
@@ -40,7 +40,7 @@ async def batch_of(
 
 
 async def lose(batch: AsyncBatch, service: FakeService, key: str, *, is_accepted: bool = True) -> None:
-    """Leave an item as a process leaves it that is killed while it sends its start."""
+    """Leave an item as a process does that is killed while it sends the start."""
     item = await batch.get(key)
     intent = item.intended(at=service.clock.time(), callback_url=None)
     await batch._batch_context.ledger.steps.write(item, intent)

@@ -19,7 +19,7 @@ def specs(count: int, worker_id: str = WORKER, first: int = 0) -> Iterator[RunSp
 
 
 def runs_by_key(service: FakeService) -> Counter[str]:
-    """Return how many paid runs there are of each key."""
+    """Return the number of paid runs by key."""
     return Counter(run.input["parameters"]["custom"]["keywords"][0] for run in service.runs.values() if run.paid)
 
 

@@ -36,7 +36,7 @@ def postgres_dsn(postgres: postgres_server.PostgresServer) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # Before the cases take turns.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what cannot be: asyncpg is for asyncio."""
+    """Leave out cases on Postgres with trio: asyncpg needs asyncio."""
     here = Path(__file__).parent
     items[:] = [item for item in items if here not in item.path.parents or _is_possible(item)]
 

@@ -16,7 +16,7 @@ from coreclaw_async import AsyncCoreClaw, PollSchedule, SettleTimes, events
 
 
 class Stop:
-    """Stops the process once, at the connection that follows on an intent."""
+    """Stops the process once, at the first connection after an intent."""
 
     def __init__(self) -> None:
         self._is_near = False

@@ -1,4 +1,4 @@
-"""Whose a batch is, and that keys of one account, or of two on one ledger, take nothing of each other's."""
+"""Which account a batch belongs to: keys of one account share it, and accounts on one ledger stay apart."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_the_blocking_client_names_its_account_too(service: FakeService, shared:
 
 
 async def lost_start(service: FakeService, ledger: str, *, is_accepted: bool, **options: Any) -> None:
-    """Leave a start of the old key open, whose answer never came."""
+    """Leave a start that was sent with the old key and never answered."""
     async with batch_of(service, OLD, "a", ledger, count=1, **options) as batch:
         await lose(batch, service, "k0", is_accepted=is_accepted)
 
@@ -211,7 +211,7 @@ async def test_lost_starts_of_two_keys_are_not_mistaken_for_each_other(
 async def test_a_start_of_another_key_that_is_about_to_be_answered_is_waited_for(
     service: FakeService, shared: str
 ) -> None:
-    """The other process lives: as soon as the answer comes its item has its run, and is no question any more."""
+    """The other process lives: as soon as the answer comes, its item has its run and is no longer unclear."""
     await lost_start(service, shared, is_accepted=False, exclusive=True)
     outcomes = []
     async with (
@@ -233,7 +233,7 @@ async def test_a_start_of_another_key_that_is_about_to_be_answered_is_waited_for
 
 
 async def test_what_was_held_for_one_item_is_not_adopted_for_another(service: FakeService, shared: str) -> None:
-    """The candidate of a held item stays its candidate, whichever key the next lost start is of."""
+    """The candidate of a held item stays its candidate, whichever key the next lost start was sent with."""
     await lost_start(service, shared, is_accepted=True)
     async with batch_of(service, OLD, "a", shared) as batch:
         (held,) = await finish(batch)

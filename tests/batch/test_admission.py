@@ -1,4 +1,4 @@
-"""The gate learns what the plan and the rate bear, keeps to the budget, and wastes few starts on finding out."""
+"""The gate learns what the plan and the rate allow, keeps to the budget, and wastes few starts on finding out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def limits(**members: object) -> Limits:
 
 
 def fill(gate: Limits, plan: int, now: float = 0.0) -> int:
-    """Start as many as the gate lets through under a plan, and return how many go on."""
+    """Start as many runs as the gate lets through under a plan, and return how many are running."""
     going = gate.in_flight
     while gate.delay(now) == 0:
         gate.send(now)

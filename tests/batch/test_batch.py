@@ -279,7 +279,7 @@ async def test_the_plans_limit_is_found_out_with_few_wasted_starts(service: Fake
     assert set(runs_by_key(service).values()) == {1}
     assert report.in_flight_limit == 3
     assert report.wasted < 10
-    # No slot is free for longer than it takes to see that a run has ended.
+    # A slot is free only until the batch sees that its run has ended.
     assert service.clock.monotonic() < 60 / 3 * (107 + 17)
 
 
@@ -749,7 +749,7 @@ async def test_what_one_batch_was_told_is_not_taken_for_another_ones(service: Fa
             await finish(nightly)
         with closing(sqlite3.connect(path)) as other, other:
             other.execute("ALTER TABLE elsewhere RENAME TO run")
-            # As the other batch's process would leave it behind, had it died before the start was sent.
+            # As if the other batch's process had died before it sent the start.
             other.execute(
                 "UPDATE item SET state = 'intent', attempt = 1, intent_at = ? WHERE batch = 'another'",
                 (service.clock.time(),),

@@ -1,4 +1,4 @@
-"""Outages at each step: a batch goes on trying for as long as it has patience, with few requests, and then says so."""
+"""Outages at each step: a batch keeps trying for as long as its patience lasts, with few requests, then says so."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MINUTES = 60.0
 
 
 class Away(httpx.AsyncBaseTransport):
-    """The service, which nobody can use from one moment of its clock to another."""
+    """The service, out of reach between two times of its clock."""
 
     def __init__(self, service: FakeService, answer: str) -> None:
         self.service = service
@@ -77,7 +77,7 @@ async def test_twenty_minutes_of_outage_at_each_step_end_nothing(
 
 
 class TwiceAway(httpx.AsyncBaseTransport):
-    """The service, which two starts do not reach; between them it refuses others for 40 minutes."""
+    """The service, which never gets two of the starts; between them it refuses others for 40 minutes."""
 
     def __init__(self, service: FakeService) -> None:
         self.service = service
@@ -144,7 +144,7 @@ async def test_without_patience_the_batch_says_what_is_left(service: FakeService
 
 
 class TestPatience:
-    """The patience of one batch, alone."""
+    """The patience of one batch, without the batch."""
 
     async def test_calls_that_fail_are_tried_one_at_a_time(self) -> None:
         clock, calls = FakeClock(), 0

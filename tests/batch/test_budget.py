@@ -1,4 +1,4 @@
-"""A batch costs no more than its budget, in whatever process its runs are started, whatever the service tells."""
+"""A batch costs no more than its budget, whichever process starts its runs and whatever the service says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coreclaw_async.testing import FakeService, RunScript, faults
 
 
 def telling(usage: object) -> Any:
-    """Return a change of answers: what each run has cost is *usage*; ``...`` for no such member."""
+    """Return a change of answers that sets the cost of each run to *usage*; ``...`` removes the member."""
 
     def change(envelope: dict[str, Any]) -> dict[str, Any]:
         data = envelope["data"]

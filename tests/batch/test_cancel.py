@@ -1,4 +1,4 @@
-"""A batch that is cancelled starts nothing any more, also not what was under way, and aborts all that it can."""
+"""A cancelled batch starts nothing more, not even what was under way, and aborts all that it can."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GONE = faults.error(70001, 404)
 
 
 class HeldStarts(httpx.AsyncBaseTransport):
-    """A way to the service on which the first start is held up until the test lets it go on."""
+    """A transport that holds the first start up until the test lets it go on."""
 
     tells_what_leaves = True
 
@@ -62,7 +62,7 @@ async def process(service: FakeService, ledger: str, way: Any = None, **options:
 
 @attrs.define
 class Story:
-    """What has come of a batch that was cancelled while its first start was under way."""
+    """What became of a batch that was cancelled while its first start was under way."""
 
     cancelled: int
     outcomes: list[BatchOutcome]
@@ -289,7 +289,7 @@ async def test_what_is_run_again_after_a_cancel_is_not_cancelled_any_more(servic
 
 
 async def start_runs(batch: AsyncBatch, service: FakeService, count: int, planned: int = 0) -> None:
-    """Have *count* runs go on, and *planned* items wait for their turn."""
+    """Have *count* runs running, and *planned* items waiting for their turn."""
     await batch.plan(specs(count + planned))
     with anyio.CancelScope() as scope:
         stream = batch.run(max_in_flight=count)
@@ -336,7 +336,7 @@ async def test_a_run_that_has_ended_by_itself_counts_as_aborted(service: FakeSer
 
 async def test_what_ends_a_program_in_a_hook_leaves_a_cancel_as_it_is(service: FakeService) -> None:
     class EndError(BaseException):
-        """What ends a program, such as Ctrl-C."""
+        """An exception that ends a program, as Ctrl-C does."""
 
     def leave(event: events.Event) -> None:
         if isinstance(event, events.RequestSent) and event.operation == "abortWorkerRun":
@@ -354,7 +354,7 @@ async def test_a_run_whose_abort_was_cut_off_is_aborted_by_the_next_run(service:
     service.default_script = RunScript(duration=10_000)
     async with process(service, ledger) as batch:
         await start_runs(batch, service, 2)
-        # As a process leaves it behind that is killed before it has asked for the aborts.
+        # As if the process had been killed before it asked for the aborts.
         assert await batch._batch_context.ledger.cancel(abort=True) == 0
     async with process(service, ledger) as batch:
         outcomes = await finish(batch)
@@ -403,7 +403,7 @@ async def test_a_cancel_and_a_close_at_once_abort_the_start_under_way(service: F
     assert run.status != "running"
 
 
-# What a step makes of a request that came since its item was read.
+# How a step treats a cancellation that came after its item was read.
 
 
 @asynccontextmanager
@@ -423,7 +423,7 @@ async def test_a_step_keeps_a_request_that_came_meanwhile(service: FakeService, 
         submitted = await book.steps.write(intent, intent.submitted("R1", ItemOrigin.ANSWER, at=2.0))
         assert (submitted.state, submitted.cancel_requested) == (BatchItemState.SUBMITTED, requested)
         assert submitted == await book.item("k0")
-        # A failed run that its spec allows another one for, by a process that knows nothing of the cancel.
+        # A process that knows nothing of the cancellation wants to retry a failed run.
         stale = attrs.evolve(submitted, cancel_requested=0)
         ended = stale.ended(is_success=False, result_count=0, cost=None, error="blocked", at=3.0)
         failed = await book.steps.write(stale, stale.retried("blocked"), ended=ended)

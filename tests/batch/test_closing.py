@@ -184,7 +184,7 @@ async def test_a_batch_that_could_not_be_opened_again_is_not_open_to_earlier_ite
 
 async def test_what_ends_a_program_in_a_hook_leaves_a_batch_as_it_is(service: FakeService) -> None:
     class EndError(BaseException):
-        """What ends a program, such as Ctrl-C."""
+        """An exception that ends a program, as Ctrl-C does."""
 
     def leave(event: events.Event) -> None:
         if isinstance(event, events.BatchItemChanged) and event.state == "submitted":
@@ -198,5 +198,5 @@ async def test_what_ends_a_program_in_a_hook_leaves_a_batch_as_it_is(service: Fa
 
 async def test_a_wait_that_is_over_but_for_a_rounding_error_ends(service: FakeService, tmp_path: Path) -> None:
     service.faults.add(faults.stall(), operation="runWorker")
-    await service.clock.sleep(2**24 + 1 / 3)  # At this height a float cannot tell tiny waits apart.
+    await service.clock.sleep(2**24 + 1 / 3)  # A float of this size cannot represent tiny waits.
     await leave_while_starting(service, str(tmp_path / "runs.db"), settle_times=SettleTimes(post_timeout=0.3))

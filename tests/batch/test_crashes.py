@@ -28,7 +28,7 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 pytestmark = [pytest.mark.endurance, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
 
 OWN_STAGES = ("before_intent", "after_intent", "after_run_id", "polling", "before_rename")
-# At these the service holds the victim up, and the test kills it.
+# At these stages the service holds the victim up, and the test kills it.
 HELD_STAGES = {
     "on_the_wire": faults.stall(commit=False),
     "accepted_and_unanswered": faults.stall(commit=True),
@@ -75,7 +75,7 @@ def unanswered(service: FakeService, since: int) -> int:
 
 
 def kill_at(service: FakeService, url: str, ledger: str, folder: Path, stage: str, count: int) -> int:
-    """Run a victim to its death at *stage*; return how many starts it then had under way, as the service saw it."""
+    """Run a victim until it dies at *stage*; return how many starts were then under way, as the service saw it."""
     service.faults.clear()
     since = len(service.requests)
     if stage in HELD_STAGES:

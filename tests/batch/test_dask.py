@@ -22,7 +22,7 @@ from coreclaw_async.distributed import dask
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 distributed = pytest.importorskip("distributed")
-# What Dask itself warns of is its own affair.
+# Warnings of Dask's own code are not ours to fix.
 pytestmark = [
     pytest.mark.endurance,
     pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True),
@@ -93,7 +93,7 @@ def url(service: FakeService) -> Iterator[str]:
 
 @pytest.fixture
 def allowed_failures() -> str:
-    """With how many workers a task may go down; with none, Dask gives it up at once and has to be asked again."""
+    """How many lost workers Dask allows a task; with 0 it gives the task up at once, and must be asked again."""
     return "0"
 
 
@@ -292,7 +292,7 @@ async def test_shards_are_told_as_they_end_also_when_a_worker_dies_and_progress_
     assert len(reports) == 12
     assert any("submitted" in event for _, event in logged)
     done = [event.key for event in heard if isinstance(event, events.BatchItemChanged) and event.state == "done"]
-    # What the killed worker had not told yet is missing; what was told came once.
+    # What the killed worker had not yet reported is missing; the rest came once.
     assert len(set(done)) == len(done) > dask_driver.KEYS * 0.8
 
 

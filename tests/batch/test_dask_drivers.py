@@ -1,4 +1,4 @@
-"""Calls that run a batch on Dask: what they take, what they tell, and that they do not get into each other's way."""
+"""Calls that run a batch on Dask: their arguments, their reports, and that they do not disturb each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from coreclaw_async.distributed import dask
 from coreclaw_async.testing import FakeService, RealClock, RecordedRequest, RunScript, faults
 
 distributed = pytest.importorskip("distributed")
-# What Dask itself warns of is its own affair.
+# Warnings of Dask's own code are not ours to fix.
 pytestmark = [
     pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
@@ -130,7 +130,7 @@ async def test_two_calls_at_once_each_see_to_the_whole_batch(
 
     assert all(report is not None and report.is_finished for report in reports.values())
     done = {name: report.counts["done"] for name, report in reports.items() if report is not None}
-    # What others have brought to its end before a call has looked is not among its items.
+    # Items that others finished before a call looked are not among its items.
     assert done["first"] >= 6
     assert done["same client"] > 6 < done["other client"]
     assert set(runs_by_key(service).values()) == {1}
@@ -146,7 +146,7 @@ async def test_a_call_after_a_failure_is_a_call_of_its_own(service: FakeService,
     service.faults.clear()
     report = await run(dask_client, ledger)
 
-    assert caught.value.counts == {"planned": 12}  # The error is alive, and with it all that it refers to.
+    assert caught.value.counts == {"planned": 12}  # The error is still referred to, and so is all that it refers to.
     assert report is not None
     assert report.counts["done"] == 12
 
@@ -208,7 +208,7 @@ async def test_a_call_that_is_left_keeps_no_shard(service: FakeService, ledger: 
             while client.futures:
                 await anyio.sleep(0.01)
     with distributed.Client(cluster, set_as_default=False) as again:
-        await run(again, ledger)  # Shards that have begun go on, and must not outlast the service.
+        await run(again, ledger)  # Shards that have begun keep running, and must end before the service does.
 
 
 async def test_a_shard_whose_workers_keep_dying_is_given_up_in_the_end(
@@ -471,7 +471,7 @@ class Elsewhere:
 
 
 async def test_an_asynchronous_client_knows_all_workers(service: FakeService, cluster: Any) -> None:
-    """What `Client.scheduler_info` tells without waiting is none of them."""
+    """`Client.scheduler_info` without waiting shows none of them."""
     async with distributed.Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
         assert len((await client.scheduler.identity(n_workers=-1))["workers"]) == 2
 

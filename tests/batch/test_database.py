@@ -1,4 +1,4 @@
-"""A database keeps what it was told, whole or not at all, through the end of its process; the same for each kind."""
+"""A database keeps each write, whole or not at all, when its process ends; the same for each kind."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ async def test_a_full_disk_loses_nothing_and_says_so(tmp_path: Path) -> None:
 async def test_a_folder_that_nobody_may_write_to_is_a_clear_error(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
-    if os.geteuid() == 0:  # Who may write anywhere, but not there.
+    if os.geteuid() == 0:  # Root may write everywhere else.
         folder = Path("/proc/self")
 
     with pytest.raises(LedgerError, match=r"runs\.db cannot be used"):

@@ -145,7 +145,7 @@ async def test_fewer_runs_than_the_list_counts_prove_nothing(service: FakeServic
 
 
 class WithoutDates(httpx.AsyncBaseTransport):
-    """A way to the service on which the dates of answers are lost."""
+    """A transport that removes the dates from answers."""
 
     tells_what_leaves = True
 
@@ -255,7 +255,7 @@ async def test_an_item_whose_run_cannot_be_read_stays_submitted_and_is_told(serv
 
 
 async def failed_unseen(batch: Any) -> str:
-    """Have an item as an earlier version left it whose run could not be read, and return its run."""
+    """Leave an item as an earlier version did when its run could not be read, and return its run."""
     (outcome,) = await finish(batch)
     item = await batch.get("k0")
     database = batch._batch_context.ledger.database

@@ -1,4 +1,4 @@
-"""Rows in part files hold the numbers that the service has sent, digit by digit, and are JSON whatever it has sent."""
+"""Part files hold each number digit by digit as the service sent it, and are JSON whatever it sent."""
 
 from __future__ import annotations
 

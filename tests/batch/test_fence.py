@@ -1,4 +1,4 @@
-"""What was not sent within its window is never sent: a process that stood still pays for nothing twice."""
+"""A start that was not sent within its window is never sent: a process that stood still does not pay twice."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def test_the_last_piece_is_one_byte_and_is_given_out_in_time_only(size: in
         with pytest.raises(TooLateError, match="it was too late" if size == 1 else "had not left in time"):
             await anext(given)
         clock.time_ahead = clock.monotonic_ahead = 0.0
-        with pytest.raises(TooLateError):  # What was withheld once stays so, whatever the clocks show.
+        with pytest.raises(TooLateError):  # A withheld request stays withheld, whatever the clocks show.
             await anext(aiter(late))
     assert not late.is_whole
 
@@ -254,7 +254,7 @@ async def test_the_deadline_of_a_call_that_comes_in_the_middle_of_a_body_says_so
 
 
 class Greedy(httpx.AsyncBaseTransport):
-    """A transport that has the whole body before it begins, and may have sent it anywhere."""
+    """A transport that reads the whole body first, and may have sent it anywhere."""
 
     def __init__(self, clock: Clock, looks: int) -> None:
         self._clock = clock
@@ -277,7 +277,7 @@ async def test_what_was_given_out_whole_may_have_been_sent(looks: int) -> None:
 
 
 class Passing(httpx.AsyncBaseTransport):
-    """A service whose way in takes its time for each piece of a body."""
+    """A service that takes each piece of a body slowly."""
 
     def __init__(self, service: FakeService, seconds: float) -> None:
         self._service = service
@@ -539,7 +539,7 @@ def pause_and_take_over(
         try:
             if stage == "body":
                 assert gate.is_held.wait(PATIENCE)
-                time.sleep(0.1)  # It fills what holds the bytes on their way, and waits for room.
+                time.sleep(0.1)  # It fills the buffers of the connection, and waits for room.
                 victim.send_signal(signal.SIGSTOP)
             wait_until_stopped(victim)
             end_session()
@@ -547,7 +547,7 @@ def pause_and_take_over(
                 assert other.wait(PATIENCE) == 0
             assert gate.starts == 1
             gate.goes_on.set()
-            time.sleep(0.2)  # What the system has of the body arrives without its process.
+            time.sleep(0.2)  # The part of the body that the system holds arrives without the process.
             victim.send_signal(signal.SIGCONT)
             victim.wait(PATIENCE)
         finally:
@@ -595,7 +595,7 @@ async def test_a_process_that_was_stopped_while_sending_does_not_pay_again(
     if has_fence:
         assert await paid_for("k") == 1
         return
-    # That it can pay twice is what makes the test one; a busy machine may let the connection time out.
+    # Without the fence it must be able to pay twice; on a busy machine the connection may time out instead.
     for number in range(3):
         if await paid_for(f"k{number}") == 2:
             return

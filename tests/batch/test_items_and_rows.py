@@ -1,4 +1,4 @@
-"""All items and all rows of a batch can be had at any time, whoever has taken their outcomes."""
+"""All items and rows of a batch can be read at any time, whoever has taken their outcomes."""
 
 from __future__ import annotations
 

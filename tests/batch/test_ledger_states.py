@@ -1,4 +1,4 @@
-"""The state machine of items: what may follow on what, and nothing else."""
+"""The state machine of items: which state may follow which, and no other."""
 
 from __future__ import annotations
 

@@ -540,7 +540,7 @@ async def test_a_callback_that_comes_during_the_last_look_is_not_overlooked(hub:
 
 
 class WithoutDates(httpx.AsyncBaseTransport):
-    """A way to the service on which the dates of answers are lost."""
+    """A transport that removes the dates from answers."""
 
     def __init__(self, service: FakeService) -> None:
         self._service = service

@@ -48,7 +48,7 @@ starts = st.lists(st.sampled_from(sorted(LOSSES)), max_size=8)
 
 @st.composite
 def lives(draw: st.DrawFn) -> dict[str, Any]:
-    """One process: how the starts that it sends fare, and after how many outcomes it dies."""
+    """One process: what happens to the starts that it sends, and after how many outcomes it dies."""
     return {"losses": draw(starts), "outcomes": draw(st.integers(0, KEYS)), "is_stalled": draw(st.booleans())}
 
 
@@ -75,7 +75,7 @@ def test_each_item_has_one_run_at_most_and_only_its_own(  # noqa: C901 - one sto
     duration: float,
     dialect: Any,
 ) -> None:
-    # Who promises to be alone and is not breaks the promise that a lone candidate is the own run.
+    # exclusive=True is only for accounts without other starts, or a single candidate need not be the item's run.
     exclusive = exclusive and not foreign
     hub = None if hub_loses is None else CallbackHub("http://127.0.0.1:9/hooks")
     service = FakeService(
@@ -187,7 +187,7 @@ class StartQueueMachine(RuleBasedStateMachine):
 
     @rule()
     def accept_the_start_late(self) -> None:
-        """As late as it can still be under way."""
+        """As late as the start can still be under way."""
         sent = self.item.intent_at
         if self.item.state is not BatchItemState.INTENT or self.accepted is not None or sent is None:
             return
@@ -225,7 +225,7 @@ class StartQueueMachine(RuleBasedStateMachine):
                 assert self.accepted is not None or self.foreign_since_intent
                 with pytest.raises(IllegalStepError):
                     item.held(look.candidates).intended(at=0.0, callback_url=None)
-                for candidate in look.candidates:  # Somebody decides; none of them is a riddle any more.
+                for candidate in look.candidates:  # A person decides, after which no item is ambiguous.
                     self.bound.setdefault(candidate, self.truth.get(candidate, "foreign"))
                 self.next_item()
             case Verdict.LOOK_AGAIN:

@@ -1,4 +1,4 @@
-"""Rows of a batch in files: nobody's file is destroyed on the way, and what is there keeps its mode."""
+"""Rows of a batch in files: no other file is destroyed, and an existing file keeps its mode."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_temporary_file_that_is_gone_without_a_whole_one_is_an_error(tmp
 
 
 def leave(folder: Path, name: str, *, age: float = 0.0) -> Path:
-    """Leave a file that was last written to *age* seconds ago."""
+    """Make a file that was last written to *age* seconds ago."""
     path = folder / name
     path.write_text("{")
     changed = time.time() - age
@@ -90,7 +90,7 @@ async def test_what_killed_processes_have_left_of_a_run_goes_with_its_whole_file
     others = [half_written(tmp_path, name) for name in ("part-2.jsonl", "part-11.jsonl", "part-1.jsonl.old")]
     files = PartFiles(tmp_path)
     await files.prepare()
-    assert all(path.exists() for path in mine)  # One of them may be another process's that still writes.
+    assert all(path.exists() for path in mine)  # One of them may belong to another process that is still writing.
 
     path, _ = await files.write("1", pages())
 

@@ -1,4 +1,4 @@
-"""Plans are read in chunks of bounded size, and one that broke off is told from a whole one, by whoever asks."""
+"""Plans are read in chunks of bounded size, and any process can tell a plan that broke off from a whole one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def large(count: int, size: int = MEGABYTE) -> Iterator[RunSpec]:
 
 
 def breaking(good: int, error: BaseException) -> Iterator[RunSpec]:
-    """Yield so many specs, and then break."""
+    """Yield *good* specs, and then raise *error*."""
     yield from specs(good)
     raise error
 

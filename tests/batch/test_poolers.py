@@ -56,7 +56,7 @@ async def test_in_transaction_mode_no_two_databases_write_in_one_start_queue(poo
     refused: list[LedgerError] = []
 
     async def rounds(database: PostgresDatabase, name: str, written: list[str]) -> None:
-        """Write in the start queue as often as it goes, and stop at the first refusal."""
+        """Write in the start queue until the first refusal."""
         try:
             await database.open()
             while not await database.take_start_queue("x"):
@@ -77,7 +77,7 @@ async def test_in_transaction_mode_no_two_databases_write_in_one_start_queue(poo
                 group.start_soon(rounds, database, f"{attempt}{name}", written)
             await anyio.sleep(1.0)
             group.cancel_scope.cancel()
-        # Each that writes does so to its end, or is refused; nobody comes between and then goes on.
+        # Each writer writes all or is refused; none is interrupted by another and then continues.
         turns = [name for number, name in enumerate(written) if number == 0 or written[number - 1] != name]
         assert len(turns) == len(set(turns))
 
@@ -96,7 +96,7 @@ async def test_in_transaction_mode_who_has_lost_the_session_is_refused(pooler: P
     await first.write(batch("a"), start_queue="x")
     await second.open()
 
-    assert await second.take_start_queue("x")  # In the same session this is no question.
+    assert await second.take_start_queue("x")  # In the same session this always succeeds.
     for start_queue in ("x", None):
         with pytest.raises(LedgerError, match=REFUSAL):
             await first.write(batch("b"), start_queue=start_queue)

@@ -220,7 +220,7 @@ async def test_a_paused_batch_starts_nothing_in_any_process_and_waits(service: F
             group.start_soon(go_on)
             await service.clock.sleep(500)
             assert report.is_paused
-            assert service.runs_created <= created + 1  # One may have been about to leave.
+            assert service.runs_created <= created + 1  # One start may have been about to be sent.
             assert len(ended) <= 2
             await other.resume()
             began = service.clock.monotonic()

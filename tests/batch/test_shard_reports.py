@@ -1,4 +1,4 @@
-"""What a part of a batch has come to is told whole: counts, money, and why something is left."""
+"""The report of a part of a batch is complete: counts, money, and why something is left."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ async def test_each_member_of_a_part_reaches_its_batch(
 async def test_a_part_does_not_wait_for_items_of_another_part(
     service: FakeService, client: AsyncCoreClaw, ledger: str, tmp_path: Path
 ) -> None:
-    """Its start queue is shared, so it settles their lost starts; what becomes of those runs is not its affair."""
+    """Its start queue is shared, so it settles their lost starts, but does not follow those runs."""
     await plan(service, ledger, 2)
     service.default_script = RunScript(rows=1, duration=50_000)
     service.faults.add(faults.commit_then_drop(), operation="runWorker", times=1)

@@ -1,4 +1,4 @@
-"""The budget of a batch is that of all processes at work: it is in the ledger, and none gives up while others run."""
+"""All processes share the budget of a batch: it is in the ledger, and none gives up while others run."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_only_a_run_that_is_dearer_than_any_before_exceeds_the_budget(
         spending = spending.after(PLANNED, INTENT)
         flying.append(cost)
         is_dearer |= cost is not None and cost > spending.highest
-        is_dearer |= cost is None  # Nobody knows.
+        is_dearer |= cost is None  # It may be dearer than any other.
     while flying:
         land()
 

@@ -22,7 +22,7 @@ def shared(tmp_path: Path) -> str:
 
 
 def publish_anew(service: FakeService, path: str = NAME, *, keeps_old: bool = False) -> str:
-    """Give the worker another slug; the service then knows the old one no more, or as a worker without a list."""
+    """Give the worker another slug; the service then no longer knows the old one, or lists nothing under it."""
     world = service._world
     (old,) = (worker for worker in world.workers.values() if worker.path == path)
     if keeps_old:
@@ -69,7 +69,7 @@ async def test_a_start_that_was_lost_before_the_worker_was_published_anew_is_fou
 async def test_a_start_that_was_lost_after_the_worker_was_published_anew_is_found(
     service: FakeService, shared: str, keeps_old: bool
 ) -> None:
-    """The list under the old slug says nothing of it: that it is empty proves nothing."""
+    """The list under the old slug does not show the run: that it is empty proves nothing."""
     service.add_worker(NAME)
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan(specs(1, NAME))
@@ -167,7 +167,7 @@ async def test_a_lost_start_of_a_worker_that_no_list_shows_is_settled_by_its_run
 async def test_lost_starts_of_one_worker_by_two_names_are_not_mistaken_for_each_other(
     service: FakeService, shared: str, accepted: str
 ) -> None:
-    """No list shows the worker, so that nobody knows yet that the two names are of one."""
+    """No list shows the worker, so nothing tells yet that the two names mean the same worker."""
     slug = service.add_worker(NAME, owned=False, in_store=False)
     async with opened(service, shared, exclusive=True) as batch:
         await batch.plan([*specs(1, NAME), *specs(1, slug, first=1)])

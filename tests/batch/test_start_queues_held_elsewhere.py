@@ -1,4 +1,4 @@
-"""A start queue that another process has is waited for, and that is told."""
+"""A batch waits for a start queue that another process has, and says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine whose clock is set, or which stood still, between the service's last answer and a start pays once."""
+"""A machine pays once, even if its clock is set or it stands still between an answer and the next start."""
 
 from __future__ import annotations
 

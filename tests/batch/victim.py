@@ -20,7 +20,7 @@ from coreclaw_async import AsyncCoreClaw, PollSchedule, SettleTimes, events
 
 KEYS = 600
 WORKERS = ("me/one", "me/two", "me/three")
-# The service's Date tells whole seconds only, which the skew must bear.
+# The service's Date has whole seconds only, which the skew must allow for.
 TIMES = SettleTimes(send_window=0.3, post_timeout=1.0, skew=1.5, list_lag=0.2)
 SCHEDULE = PollSchedule(delays=(0.2,), jitter=0.0)
 
@@ -52,7 +52,7 @@ class Death:
                 self.reach("after_intent")
             case events.BatchItemChanged(state="submitted"):
                 self.reach("after_run_id")
-                # The next reading of the clock is that for the next intent, or a poll before it.
+                # The clock is read next for the next intent, or for a poll before it.
                 self._left -= self._stage == "before_intent"
                 self.is_near = self._stage == "before_intent" and self._left <= 0
             case events.RunChanged():
@@ -101,7 +101,7 @@ async def run(url: str, ledger: str, folder: Path, death: Death) -> None:
 
 
 async def run_naively(url: str, folder: Path) -> None:
-    """Start, wait, and write down what is done: how it is done where nothing is written down before."""
+    """Start, wait, and only then record what is done, as code without a ledger does."""
     slots = anyio.CapacityLimiter(8)
     async with AsyncCoreClaw("test-key", base_url=url, poll_schedule=SCHEDULE) as client:
 

@@ -113,14 +113,14 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
-    """Return the first line of output, or what has come of it when it takes too long."""
+    """Return the first line of output, or as much of it as came in time."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], LIMIT)
     return process.stdout.readline() if ready else ""
 
 
 def run_in_pipes(*arguments: str) -> tuple[int, str, str]:
-    """Run a command that nobody looks at; return its exit code and what it wrote, escapes included."""
+    """Run a command without a terminal; return its exit code and what it wrote, escapes included."""
     ended = subprocess.run(command(*arguments), check=False, capture_output=True, text=True, timeout=LIMIT)
     return ended.returncode, ended.stdout, ended.stderr
 

@@ -1,4 +1,4 @@
-"""Reading what ``doctor`` prints; each report is looked through for what may not be in one."""
+"""Reading what ``doctor`` prints; each report is searched for what must not be in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Report = dict[str, list[tuple[str, str]]]
 
 
 def report_of(outcome: Outcome) -> Report:
-    """Return state and detail of each finding by its check, of which some are made of several things."""
+    """Return state and detail of each finding by its check; some checks have several findings."""
     assert KEY not in outcome.stdout + outcome.stderr
     assert PASSWORD not in outcome.stdout + outcome.stderr
     assert outcome.stderr == ""

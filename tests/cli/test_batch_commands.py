@@ -133,7 +133,7 @@ def test_more_held_items_than_a_report_names_can_be_listed(served: FakeService, 
 
 
 def change(ledger: str, sql: str) -> None:
-    """Change a ledger behind everybody's back."""
+    """Change a ledger without the batch."""
     program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
     subprocess.run([sys.executable, "-c", program, ledger, sql], check=True)
 

@@ -24,7 +24,7 @@ from interrupting import interrupt_once
 from coreclaw_async import CoreClaw
 from coreclaw_async.testing import FakeService, RunScript, faults
 
-# Rows that cannot be read are asked for again for some twenty seconds.
+# Rows that cannot be read are retried for about twenty seconds.
 _LONG = 90.0
 
 pytestmark = pytest.mark.usefixtures("ledger")

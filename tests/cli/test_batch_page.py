@@ -1,4 +1,4 @@
-"""The page about a batch: one file that fetches nothing, in which no text of anybody's is more than a text."""
+"""The page about a batch: one file that fetches nothing, and in which no foreign text becomes markup."""
 
 from __future__ import annotations
 

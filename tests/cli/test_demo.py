@@ -25,7 +25,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]")
 
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Outcome]:
-    """What the plain command shows when nobody looks; its file is there until the end."""
+    """What the plain command shows in a pipe; its file exists until the end of the tests."""
     outcome = invoke("demo")
     yield outcome
     shutil.rmtree(Path(labelled(outcome, "File").split(" ", 1)[0]).parent)
@@ -55,7 +55,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 def labelled(outcome: Outcome, label: str) -> str:
-    """Return what stands behind a label."""
+    """Return the text after a label."""
     return next(line for line in outcome.stdout.splitlines() if line.startswith(f"{label:8}"))[8:]
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says of the way to the service, and that it neither starts anything nor shows any secret."""
+"""What the doctor says about the connection to the service; it starts nothing and shows no secret."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def with_runs(service: FakeService, count: int = 5) -> list[str]:
 
 
 def edit_runs(service: FakeService, change: Callable[[dict[str, Any], int], object], **where: Any) -> None:
-    """Change each run of the first answers of the list of runs, of which the function is told the place, too."""
+    """Change each run in the first answers of the list of runs; *change* also gets the run's place."""
 
     def edit(answer: dict[str, Any]) -> dict[str, Any]:
         for place, run in enumerate(answer["data"]["list"]):

@@ -1,4 +1,4 @@
-"""Which exit code an error has, and that nothing known about runs is kept from the reader."""
+"""Which exit code an error has, and that all that is known about runs is shown."""
 
 from __future__ import annotations
 

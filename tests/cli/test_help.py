@@ -111,7 +111,7 @@ def test_every_option_has_a_help_text_and_a_type_only_where_it_takes_a_value() -
 
 
 def test_options_of_one_meaning_have_one_name_and_one_letter() -> None:
-    """Whoever knows an option of one command knows it of all."""
+    """An option means the same in all commands that have it."""
     names: dict[str, set[tuple[str, ...]]] = {}
     for command in TREE:
         for parameter in command.parameters:
@@ -127,7 +127,7 @@ def test_options_of_one_meaning_have_one_name_and_one_letter() -> None:
     assert names["output"] == {("--output", "-o")}
 
 
-# What these print is JSON anyway, a file, or a story for people.
+# These always print JSON, write a file, or are meant for people only.
 WITHOUT_JSON = {("rows",), ("export",), ("demo",), ("emulate",)}
 
 

@@ -87,7 +87,7 @@ def test_module_runs_the_same_commands_when_called_with_dash_m(
         signal.signal(signal.SIGINT, taken)
 
     assert ended.value.code == 0
-    assert at_the_end is signal.SIG_IGN  # Else an interrupt of the interpreter's end is told with a traceback.
+    assert at_the_end is signal.SIG_IGN  # Otherwise Python shows a traceback when it is interrupted while it exits.
     assert "emulate" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Commands in surroundings that nobody thought of: no columns, no streams, other encodings, odd times and numbers."""
+"""Commands in unusual surroundings: no columns, no streams, other encodings, odd times and numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command says while the service cannot be used: what, of whom, how soon and how often."""
+"""What a command says while the service cannot be used: about which runs, how soon and how often."""
 
 from __future__ import annotations
 

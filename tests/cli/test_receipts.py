@@ -1,4 +1,4 @@
-"""Runs that were paid for are told of somewhere, whatever the streams of a command are and whoever interrupts it."""
+"""The ids of paid runs are always shown somewhere, whatever the streams are and however a command ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def last_resort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Interrupted(io.StringIO):
-    """A stream that takes nothing, until somebody presses Ctrl-C."""
+    """A stream during whose writing somebody presses Ctrl-C."""
 
     def write(self, text: str) -> int:
         raise KeyboardInterrupt

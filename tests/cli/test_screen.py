@@ -17,7 +17,7 @@ from coreclaw_async.cli._screen.screen import Screen, escaped, money, plain
 
 
 class Looked(io.StringIO):
-    """What somebody looks at."""
+    """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Where the key and the address come from, and how the ends that no command has are told."""
+"""Where the key and the address come from, and how errors outside any command are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a run that a command has started, where its rows cannot be had; and of items that it lets run."""
+"""What a command does with its run when the rows cannot be read, and with items that it leaves running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or given up: what is not taken is an error, and nothing complains at exit."""
+"""Standard streams that are closed, full or abandoned: lost output is an error, and exit is silent."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_was_given_up_takes_nothing_and_is_no_terminal(monkeypatch: pytest.
     assert not sys.stdout.isatty()
     streams.restore()
     assert sys.stdout is raw
-    raw.close()  # What is below was never the watcher's to close, and its buffer has somewhere to go.
+    raw.close()  # The stream below is not the watcher's to close, and its buffer must still be written.
 
 
 def test_a_stream_that_is_no_file_is_given_up_too(monkeypatch: pytest.MonkeyPatch) -> None:

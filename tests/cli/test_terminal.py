@@ -81,7 +81,7 @@ def terminals() -> Iterator[list[Terminal]]:
 
 def open_terminal(terminals: list[Terminal], *arguments: str) -> Terminal:
     ours, theirs = pty.openpty()
-    # To open it makes it the terminal of the new session, so that a Ctrl-C that is typed into it is one.
+    # Opening it makes it the session's terminal, so that a typed Ctrl-C becomes a signal.
     code = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); from coreclaw_async.__main__ import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -233,7 +233,7 @@ def test_an_abort_is_followed_by_the_command_that_shows_the_end(service: FakeSer
 
 
 def test_an_interrupted_wait_in_this_process(service: FakeService) -> None:
-    """As in a terminal, where nobody counts what was run."""
+    """As in a terminal, but in this process, where coverage is measured."""
     with interrupt_once(lambda: requests_of(service, "getWorkerRun")):
         outcome = invoke(*RUN, "--wait")
 

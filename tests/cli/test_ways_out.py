@@ -35,7 +35,7 @@ pytestmark = [
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = '{"keywords": ["coffee"]}'
-_AT_ONCE = 3  # More would only keep the tests beside them waiting.
+_AT_ONCE = 3  # More would only slow down the tests that run beside them.
 LIMIT = 100.0
 """Seconds; a start is tried for 60 where the service cannot be reached."""
 
@@ -365,7 +365,7 @@ def prepare(service: FakeService, name: str) -> None:
 
 
 def cell(process: Process, service: FakeService, there: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Return what a process has come to as a cell, what it has written, and the runs that it names."""
+    """Return how a process ended, as a cell, what it wrote, and the runs that it names."""
     code, out, err, file = process.end()
     written = {"out": out, "err": err, "file": file}
     assert "Traceback" not in err, err
@@ -379,7 +379,7 @@ def cell(process: Process, service: FakeService, there: Sequence[str]) -> tuple[
 
 
 def compare(row: Row, got: Mapping[str, str], details: Sequence[str]) -> None:
-    """Compare a row with what has come of it, and show both as a table."""
+    """Compare a row with what happened, and show both as a table."""
     expected = {column: row.cells[column] for column in got}
     columns = [f"{column:13}" for column in got]
     shown = [

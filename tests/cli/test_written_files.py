@@ -27,7 +27,7 @@ COMMANDS = [
     ("batch", "export", "nightly"),
 ]
 each_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-# Commands that write in the same way show nothing new about links, pipes and names.
+# Other commands write in the same way, so links, pipes and names are tried with these alone.
 each_way = pytest.mark.parametrize("words", [*COMMANDS[1:4:2], COMMANDS[6]], ids=" ".join)
 
 

@@ -1,4 +1,4 @@
-"""What storage hosts do: redirects, silence, refusals, and what they must never get to see."""
+"""What storage hosts do: redirects, silence, refusals; and what they must never be sent."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_read(surplus: 
 def over_tls(
     authority: trustme.CA, answer: Callable[[RawRequest, RawServer], bytes], surplus: bytes
 ) -> Callable[[socket.socket, int, RawServer], None]:
-    """Return a handler that sends what is too much in a TLS record of its own, but in the same packet."""
+    """Return a handler that sends the surplus bytes in a TLS record of their own, but in the same packet."""
     context = tls_server_context(authority)
 
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
@@ -164,7 +164,7 @@ async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_start(
             url = f"https://localhost:{server.port}"
             async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=3.0, **ways[way]) as client:
                 await client.account.get()
-                if way == "a transport in a transport":  # Which may have sent it in ways that nobody is told of.
+                if way == "a transport in a transport":  # It may have sent the request without telling anybody.
                     with pytest.raises(OutcomeUnknownError):
                         await client.workers.start_run(WORKER, INPUT)
                     assert server.of("POST") == []

@@ -20,7 +20,7 @@ POLICY = RetryPolicy(jitter=lambda ceiling: ceiling)
 
 
 async def soon() -> None:
-    """Let the tasks that can go on do so, without time to pass."""
+    """Let all tasks run until they wait, without time passing."""
     for _ in range(20):
         await anyio.lowlevel.checkpoint()
 
@@ -140,7 +140,7 @@ async def test_a_retry_after_beyond_the_deadline_is_told_at_once(service: FakeSe
 
 
 class StoppedClock:
-    """A clock that moves when it is told to."""
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -31,7 +31,7 @@ def test_a_body_whose_first_byte_is_late_is_withheld_for_ever() -> None:
     for _ in range(2):
         with pytest.raises(TooLateError, match=r"5\.5 s have passed, of 5 s"):
             body.begin()
-        clock.set_time(0.0)  # The clock that shows more counts.
+        clock.set_time(0.0)  # The clock on which more time has passed counts.
     assert not body.is_whole
 
 

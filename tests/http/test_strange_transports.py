@@ -1,4 +1,4 @@
-"""Transports, hooks and errors of a caller's own: whatever they do, a paid run is told and nothing foreign leaves."""
+"""A caller's own transports, hooks and errors: a paid run is always named, and no foreign exception leaves."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_a_refusal_that_names_a_run_is_not_believed(status: int, body: dic
 
 
 class BrokenTextError(Exception):
-    """Has no text."""
+    """An error whose text cannot be had."""
 
     def __str__(self) -> str:
         raise LookupError("no text")

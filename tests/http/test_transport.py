@@ -226,7 +226,7 @@ async def test_one_deadline_covers_attempts_and_waits() -> None:
         timeout=0.5,
         retry=RetryPolicy(max_attempts=5000, first_delay=0.02, max_delay=0.02),
     ) as client:
-        # The deadline may pass between two attempts or, on a busy machine, within one.
+        # The deadline may pass between two attempts, or within one on a busy machine.
         with anyio.fail_after(5), pytest.raises((ServiceError, RequestTimeoutError, SendTimeoutError)):
             await client.account.get()
 

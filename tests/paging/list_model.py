@@ -139,7 +139,7 @@ def pager_of(
 
 
 async def read(pager: AsyncPager[Item]) -> tuple[list[Item], PaginationError | None]:
-    """Return all that a pager hands out, one by one, and what it ends with."""
+    """Return all items of a pager, and the error that it ends with, or None."""
     items: list[Item] = []
     try:
         async for item in pager:

@@ -89,7 +89,7 @@ async def test_list_whose_first_page_was_empty_once_is_judged_by_what_comes(
 
 
 async def test_page_that_has_moved_takes_nothing_that_another_page_has_brought() -> None:
-    """Both pages came short; the second of them has moved when they are read again."""
+    """Both pages came short, and the second has moved when they are read again."""
     rows = nameless(45)
     model = ModelList(list(rows), count=lambda m, _: 45)
     calls = 0

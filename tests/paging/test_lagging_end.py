@@ -1,4 +1,4 @@
-"""A followed list that lags behind its own count is read at its end, not gone through again."""
+"""Where a followed list lags behind its own count, only its end is read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole lists in few requests, whatever the service does meanwhile, or an error that keeps what came."""
+"""A list is read whole in few requests, whatever the service does meanwhile, or an error has what came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounded memories: keys of a list that was read, and ids that were told."""
+"""Bounded memories: the keys of a list, and the ids that a client was told."""
 
 from __future__ import annotations
 

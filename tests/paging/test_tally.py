@@ -1,4 +1,4 @@
-"""Whether as many items came as are counted."""
+"""Whether the number of items that came equals the count."""
 
 from __future__ import annotations
 
