@@ -29,7 +29,7 @@ settings.load_profile("suite")
 # A job that a shell started in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Coverage is measured in the processes that run tests. Most others are killed, and with them goes what they covered.
+# Coverage is measured only in the processes that run tests: most others are killed and lose what they covered.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 else:
 
     def AsyncCoreClaw(*args: Any, **kwargs: Any) -> Any:  # noqa: N802 - in the place of the class
-        """Make the client that is meant."""
+        """Make the async or the blocking client, as the current case asks for."""
         if IS_BLOCKING:
             return Awaited(CoreClaw(*args, **kwargs))
         return coreclaw_async.AsyncCoreClaw(*args, **kwargs)

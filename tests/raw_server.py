@@ -17,7 +17,7 @@ RUN_IDS = [f"01KZAZ2B7T3Q0R8C784NCRW{number:03d}" for number in range(100)]
 
 @attrs.define
 class RawRequest:
-    """What came over a connection, as far as a test wants to know it."""
+    """What came over a connection, as far as a test needs it."""
 
     connection: int
     method: str

@@ -1,4 +1,4 @@
-"""The tree of errors is the one that is drawn; every error is plain data in one line of text."""
+"""The tree of errors is the one in the docstring; every error is plain data and one line of text."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def drawn_tree() -> dict[str, tuple[str | None, str]]:
 
 
 def parent_of(kind: type[CoreClawError]) -> str | None:
-    """Return the nearest error above *kind* that can be seen from outside."""
+    """Return the nearest public error above *kind*."""
     above = (base for base in kind.__mro__[1:] if issubclass(base, CoreClawError) and not base.__name__.startswith("_"))
     return next((base.__name__ for base in above), None)
 

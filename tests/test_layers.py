@@ -35,7 +35,7 @@ LAYERS = [
 ]
 LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_http", "testing", "cli"}
-HTTPX_IS_FOR |= {"_client", "_sync"}  # Whose callers may bring an httpx client of their own.
+HTTPX_IS_FOR |= {"_client", "_sync"}  # Their callers may bring their own httpx client.
 ASYNCIO_IS_FOR = {
     "coreclaw_async._sync.batches",
     "coreclaw_async._sync.loop_thread",

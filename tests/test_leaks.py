@@ -45,7 +45,7 @@ def assert_is_clean(text: str, where: str) -> None:
 
 
 def everything_about(error: BaseException | None) -> str:
-    """All that a program could write down about an error: texts, reprs, attributes, pickles, causes with theirs."""
+    """Return all that a program could log about an error and its causes: texts, reprs, attributes, pickles."""
     texts = []
     while error is not None:
         texts += [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]

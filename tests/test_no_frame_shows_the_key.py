@@ -29,7 +29,7 @@ INPUT = {"keywords": ["coffee"]}
 EACH_MODE = slowly("mode", "query", "bearer", "api-key")
 ONCE = RetryPolicy(max_attempts=1)
 
-# The two objects that may hold it, and what knows the key because the test gave it to it.
+# The two objects that may hold the key, and what the test itself gave it to.
 MAY_HOLD_IT = (Credentials, _Headers, FakeService)
 NO_DATA = (type, types.ModuleType, types.BuiltinFunctionType, logging.Logger)
 

@@ -109,7 +109,7 @@ def outcome(operation: Operation, body: bytes) -> Any:
 
 
 def shows_all(value: Any) -> bool:
-    """Whether a result can be shown, compared and told apart: odd values inside must not break what people do."""
+    """Return whether a result can be shown and compared: odd values inside must not break that."""
     return bool(repr(value)) and (value == value or "nan" in repr(value))
 
 

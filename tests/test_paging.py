@@ -49,6 +49,23 @@ def row_values(*, distinct: bool) -> st.SearchStrategy[list[dict[str, int]]]:
     return st.lists(st.integers(0, 1).map(lambda n: {"n": n}), max_size=60)
 
 
+def rows_while_inserting(
+    service: FakeService, run_id: str, insertions: list[tuple[int, int]], *, backend: str, **options: Any
+) -> list[str] | None:
+    """Return the rows of a run, or None for an error; *insertions* are (after so many pages, rows at the front)."""
+    for after, added in insertions:
+        service.faults.add(faults.insert_front(added), operation="listWorkerRunResults", after=after)
+
+    async def main() -> list[str] | None:
+        async with client_of(service) as client:
+            try:
+                return [plain(row) async for row in client.runs.iterate_results(run_id, **options)]
+            except PaginationError:
+                return None
+
+    return anyio.run(main, backend=backend)
+
+
 @given(
     dialect=st.sampled_from(DIALECTS),
     echo=st.booleans(),
@@ -74,18 +91,9 @@ def test_rows_with_identity_come_exactly_once_or_not_at_all(
     service = FakeService(offset_dialect=dialect, echo_page_index=echo)
     run_id = run_with_rows(service, count)
     before = [plain(row) for row in service.runs[run_id].rows]
-    for after, added in insertions:
-        service.faults.add(faults.insert_front(added), operation="listWorkerRunResults", after=after)
-
-    async def main() -> list[str] | None:
-        async with client_of(service) as client:
-            try:
-                pager = client.runs.iterate_results(run_id, page_size=page_size, prefetch=prefetch)
-                return [plain(row) async for row in pager]
-            except PaginationError:
-                return None
-
-    got = anyio.run(main, backend=anyio_backend)
+    got = rows_while_inserting(
+        service, run_id, insertions, backend=anyio_backend, page_size=page_size, prefetch=prefetch
+    )
     if got is None:
         assert insertions, "an unchanging list with identities is always readable"
         return
@@ -118,18 +126,9 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
     service = FakeService(offset_dialect=dialect, echo_page_index=echo)
     run_id = run_with_rows(service, rows, row_ids=False)
     before = Counter(plain(row) for row in service.runs[run_id].rows)
-    for after, added in insertions:
-        service.faults.add(faults.insert_front(added), operation="listWorkerRunResults", after=after)
-
-    async def main() -> list[str] | None:
-        async with client_of(service) as client:
-            try:
-                pager = client.runs.iterate_results(run_id, page_size=page_size, prefetch=prefetch)
-                return [plain(row) async for row in pager]
-            except PaginationError:
-                return None
-
-    got = anyio.run(main, backend=anyio_backend)
+    got = rows_while_inserting(
+        service, run_id, insertions, backend=anyio_backend, page_size=page_size, prefetch=prefetch
+    )
     if got is None:
         assert insertions, "an unchanging list is always readable"
         return
@@ -684,7 +683,7 @@ async def test_a_second_look_that_proves_nothing_changes_nothing(service: FakeSe
 async def test_rows_that_move_while_the_length_of_the_list_is_probed_are_an_error(service: FakeService) -> None:
     service.echo_page_index = False
     run_id = run_with_rows(service, [{"n": 0}] * 30, row_ids=False)
-    # Equal rows: only the length of the list can tell what offset means, and it changes between the two looks at it.
+    # Equal rows: only the length of the list can tell what offset means, and it changes between the two requests.
     service.faults.add(faults.insert_front(2), operation="listWorkerRunResults", after=2)
 
     async with client_of(service) as client:

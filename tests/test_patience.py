@@ -1,4 +1,4 @@
-"""A read goes on until the deadline of its call; an attempt that falls silent is given up for another one."""
+"""A read is retried until the deadline of its call; an attempt that falls silent is given up for another one."""
 
 from __future__ import annotations
 

@@ -449,7 +449,7 @@ async def test_a_run_that_was_there_long_before_is_no_candidate_as_far_as_the_cl
 
 
 async def send_again_on_every_error(url: str, headers: dict[str, str]) -> None:
-    """What a client does that sends every request again, as many do."""
+    """A client that retries every request, as many clients do."""
     async with httpx.AsyncClient(headers=headers) as http:
         for _ in range(2):
             try:
@@ -571,7 +571,7 @@ async def test_a_refusal_that_contradicts_itself_is_not_trusted(
 
 
 class Misnamed(httpx.AsyncBaseTransport):
-    """A transport that calls a lost answer by the name of a failed connection, as httpx-aiohttp does."""
+    """A transport that reports a lost answer as a failed connection, as httpx-aiohttp does."""
 
     def __init__(self) -> None:
         self.sent = 0

@@ -33,7 +33,7 @@ CALLS = {
     for name, call in inspect.getmembers(type(group), inspect.isfunction)
     if not name.startswith("_")
 }
-# Calls that are made of others, whose docstrings say what they make of which.
+# Calls that are made of others; their docstrings name those.
 COMPOSED = {"workers.run": "start_run", "tasks.run": "start_run", "runs.download": "export"}
 ENDPOINT = re.compile(r"``(?:(GET|POST|PUT|DELETE) )?(/api/v2/[\w/{}-]+)``")
 REPEATING = re.compile(r"retried|Looks that fail do not end the wait", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Every snippet of the README runs as it stands there, and what the pages for people name is there."""
+"""Every snippet of the README runs as it is, and whatever README and the other pages name exists."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp
 
     for name in ("rows.csv", "again.csv"):
         assert len((tmp_path / name).read_text(encoding="utf-8").splitlines()) == 31
-    assert b"Result 30" in (tmp_path / "rows.xlsx").read_bytes()  # A table in HTML: what the emulator has of workbooks.
+    assert (
+        b"Result 30" in (tmp_path / "rows.xlsx").read_bytes()
+    )  # A table in HTML, which the emulator writes instead of a workbook.
 
 
 @pytest.mark.endurance

@@ -49,31 +49,34 @@ BROKEN: dict[str, tuple[Fault, type[CoreClawError], int]] = {
 }
 
 
-def few_attempts() -> RetryPolicy:
-    return RetryPolicy(max_attempts=3)
+each_answer = pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
 
 
-@pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+def client_of(service: FakeService) -> AsyncCoreClaw:
+    """Return a client that makes three attempts and reads no more than 10,000 bytes."""
+    retry = RetryPolicy(max_attempts=3)
+    return AsyncCoreClaw(
+        service.api_key, transport=service, clock=service.clock, retry=retry, max_response_bytes=10_000
+    )
+
+
+@each_answer
 async def test_a_read_is_retried_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
     service.faults.add(fault, operation="getAccount", times=2)
-    async with AsyncCoreClaw(
-        service.api_key, transport=service, clock=service.clock, retry=few_attempts(), max_response_bytes=10_000
-    ) as client:
+    async with client_of(service) as client:
         assert (await client.account.get()).balance is not None
 
     assert len(service.requests) == 3
 
 
-@pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+@each_answer
 async def test_an_answer_that_stays_broken_is_told_with_its_status(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
     service.faults.add(fault, operation="getAccount", times=3)
-    async with AsyncCoreClaw(
-        service.api_key, transport=service, clock=service.clock, retry=few_attempts(), max_response_bytes=10_000
-    ) as client:
+    async with client_of(service) as client:
         with pytest.raises(kind) as caught:
             await client.account.get()
 
@@ -82,14 +85,12 @@ async def test_an_answer_that_stays_broken_is_told_with_its_status(
     assert len(service.requests) == 3
 
 
-@pytest.mark.parametrize(("fault", "kind", "status"), BROKEN.values(), ids=BROKEN.keys())
+@each_answer
 async def test_a_start_is_not_sent_again_after_a_broken_answer(
     service: FakeService, fault: Fault, kind: type[CoreClawError], status: int
 ) -> None:
     service.faults.add(fault, operation="runWorker", times=3)
-    async with AsyncCoreClaw(
-        service.api_key, transport=service, clock=service.clock, retry=few_attempts(), max_response_bytes=10_000
-    ) as client:
+    async with client_of(service) as client:
         with pytest.raises(OutcomeUnknownError) as caught:
             await client.workers.start_run(WORKER, {"keywords": ["coffee"]})
 
@@ -99,9 +100,7 @@ async def test_a_start_is_not_sent_again_after_a_broken_answer(
 
 async def test_an_answer_that_is_too_large_is_not_asked_for_again(service: FakeService) -> None:
     service.faults.add(faults.reply(b" " * 20_000), operation="getAccount", times=3)
-    async with AsyncCoreClaw(
-        service.api_key, transport=service, clock=service.clock, max_response_bytes=10_000
-    ) as client:
+    async with client_of(service) as client:
         with pytest.raises(ResponseTooLargeError):
             await client.account.get()
 

@@ -1,4 +1,4 @@
-"""What an abort returns: the run as far as anybody told which it is, and its end where the service waited for it."""
+"""What an abort returns: the run if its id is known, and its end where the service waited for it."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ MEMBERS = [
     run=st.sampled_from([RUN, LastRun(), LastRun("owner/name")]),
 )
 def test_any_success_of_an_abort_is_an_aborted_run(data: Any, run: RunRef) -> None:
-    """Whatever stands in the data, the service has said that it aborts the run."""
+    """Whatever the data says, the service has accepted the abort."""
 
     def answer(_: httpx.Request) -> httpx.Response:
         envelope = {"code": 0, "message": "success", "request_id": "req-1", "data": data}

@@ -178,7 +178,7 @@ async def test_the_callback_names_the_run_of_a_start_whose_answer_was_lost(
     events: list[Any] = []
     service.default_script = RunScript(duration=100)
     async with joined(service, hub, on_event=events.append) as client, delivering(service):
-        service.add_run(WORKER, age=0)  # Somebody else's, of the same moment.
+        service.add_run(WORKER, age=0)  # A run that somebody else started at the same time.
         service.faults.add(faults.commit_then_drop(), operation="runWorker")
         with pytest.raises(OutcomeUnknownError) as caught:
             await client.workers.start_run(WORKER, INPUT)
@@ -242,7 +242,7 @@ async def test_a_callback_in_the_middle_of_a_cancelled_start_names_its_run(
             except OutcomeUnknownError as error:
                 caught.append(error)
 
-    # Nothing left, or what left is named.
+    # Nothing was sent, or the run that may exist is named.
     assert [error.run_id for error in caught] == list(service.runs)
 
 

@@ -1,4 +1,4 @@
-"""Lists beyond paging: months, filters, what a lost start is looked for in, and what the client remembers."""
+"""Lists beyond paging: months, filters, the lists searched for a lost start, and what the client remembers."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ async def test_a_run_whose_id_tells_no_time_stays_a_candidate(client: AsyncCoreC
 
 
 async def test_a_list_without_ids_cannot_be_told_apart_by_them(client: AsyncCoreClaw, service: FakeService) -> None:
-    """Runs without a slug: nothing is left out, and nothing is taken twice without a word."""
+    """Runs without a slug: none is left out or doubled without an error."""
 
     def strip(envelope: dict[str, Any]) -> dict[str, Any]:
         runs = [{**run, "slug": ""} for run in envelope["data"]["list"]]

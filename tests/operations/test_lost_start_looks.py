@@ -1,4 +1,4 @@
-"""The look after a lost answer: what it found is told, also when it broke; and no look is never an empty one."""
+"""The look after a lost answer: what it found is reported, even if it broke; and no look differs from an empty one."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_candidate_is_kept_when_the_time_for_the_look_is_up(service: FakeS
 
 
 class BrokenClock(FakeClock):
-    """A clock that breaks when it is told to."""
+    """A clock that fails when the test says so."""
 
     error: Exception | None = None
 
@@ -432,7 +432,7 @@ async def test_long_list_that_is_newest_first_is_read_back_to_the_start_alone() 
 
 
 class _SetClock:
-    """A clock of which the wall time can be set."""
+    """A clock whose wall time can be set."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

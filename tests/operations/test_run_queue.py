@@ -1,4 +1,4 @@
-"""Items of the run queue whose activation or release was answered with nothing: their effect is no failure."""
+"""Activations and releases whose answer was lost: their own first effect is not reported as a failure."""
 
 from __future__ import annotations
 

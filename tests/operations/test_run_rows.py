@@ -1,4 +1,4 @@
-"""The rows of a run: all of them when it has ended, those so far or those to come when that was asked for."""
+"""The rows of a run: all when it has ended; those so far, or those to come, where asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORKER = "coreclaw/google-maps-scraper"
 
 
 def going_run(service: FakeService, rows: int = 25, **script: Any) -> str:
-    """Return a run that ends in 60 seconds and finds its rows by and by."""
+    """Return a run that ends in 60 seconds and finds its rows one after another."""
     script.setdefault("statuses", [(0.0, "running"), (90.0, "succeeded")])
     return service.add_run(WORKER, script=RunScript(rows=rows, **script), age=30.0)
 

@@ -1,4 +1,4 @@
-"""A start that the plan has no room for waits for a slot where that is asked for, and starts one run."""
+"""With ``wait_for_slot=True`` a start for which the plan has no room waits for a slot, and starts one run."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from paging.list_model import DIALECTS, Dialect, Item, ModelList, pager_of, read
 
+from coreclaw_async import PaginationError
+
 pytestmark = pytest.mark.endurance
 
 _SETTINGS = settings(max_examples=300)
@@ -109,6 +111,11 @@ def doubles(items: Sequence[Item], *, named_alone: bool) -> set[int]:
     return {number for number, found in times.items() if found > 1}
 
 
+def read_on(backend: str, model: ModelList, **options: Any) -> tuple[list[Item], PaginationError | None]:
+    """Return the items of the list, and the error that its pager ends with."""
+    return anyio.run(read, pager_of(model, **options), backend=backend)
+
+
 def pages_of(items: int, page_size: int) -> int:
     size = page_size if page_size >= 3 else 10
     return items // size + 1
@@ -140,10 +147,7 @@ def test_list_that_stays_is_read_whole_in_few_requests(
 ) -> None:
     made, model, _ = world(count, is_named, (), dialect=dialect, echo=echo, cap=cap, repeats_last=repeats_last)
 
-    async def main() -> tuple[list[Item], Any]:
-        return await read(pager_of(model, page_size=page_size, prefetch=prefetch, expects_count=expects_count))
-
-    items, error = anyio.run(main, backend=anyio_backend)
+    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
 
     assert error is None
     assert items == made.items
@@ -189,10 +193,7 @@ def test_list_that_changes_is_read_without_doubles_and_never_short_where_that_sh
 ) -> None:
     made, model, there = world(count, is_named, edits, dialect=dialect, echo=echo, out_of_order=out_of_order)
 
-    async def main() -> tuple[list[Item], Any]:
-        return await read(pager_of(model, page_size=page_size, prefetch=prefetch, expects_count=expects_count))
-
-    items, error = anyio.run(main, backend=anyio_backend)
+    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
 
     named = Counter(item["id"] for item in items if "id" in item)
     assert all(times == 1 for times in named.values())
@@ -230,10 +231,7 @@ def test_honest_list_that_grows_is_never_an_error(
     edits = [edit for edit in edits if edit.where == 1.0]
     made, model, there = world(count, lambda _: True, edits, dialect=dialect, echo=echo, out_of_order=out_of_order)
 
-    async def main() -> tuple[list[Item], Any]:
-        return await read(pager_of(model, page_size=page_size, prefetch=prefetch, expects_count=expects_count))
-
-    items, error = anyio.run(main, backend=anyio_backend)
+    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
 
     assert error is None
     assert {item["n"] for item in items} >= there
@@ -279,10 +277,7 @@ def test_wrong_count_costs_few_requests_and_no_item(
     _, model, there = world(count, lambda _: True, (), dialect=dialect, echo=echo, repeats_last=repeats_last)
     model.count = WRONG_COUNTS[wrong]
 
-    async def main() -> tuple[list[Item], Any]:
-        return await read(pager_of(model, page_size=page_size, prefetch=prefetch, expects_count=expects_count))
-
-    items, error = anyio.run(main, backend=anyio_backend)
+    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
 
     assert len({item["n"] for item in items}) == len(items)
     if error is None:
@@ -326,10 +321,7 @@ def test_list_that_shrinks_is_never_read_short_without_an_error(
 ) -> None:
     made, model, there = world(count, is_named, removals, dialect=dialect, echo=echo, out_of_order=out_of_order)
 
-    async def main() -> tuple[list[Item], Any]:
-        return await read(pager_of(model, page_size=page_size, prefetch=prefetch, expects_count=expects_count))
-
-    items, error = anyio.run(main, backend=anyio_backend)
+    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
 
     assert not doubles(items, named_alone=error is not None)
     if error is None:
@@ -372,10 +364,7 @@ def test_change_of_the_meaning_of_offset_is_survived_or_an_error(
     ):  # Nobody could tell one nameless page from another without a count.
         model.count = lambda m, page: None
 
-    async def main() -> tuple[list[Item], Any]:
-        return await read(pager_of(model, page_size=page_size, prefetch=prefetch))
-
-    items, error = anyio.run(main, backend=anyio_backend)
+    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch)
 
     assert not doubles(items, named_alone=error is not None)
     if error is None:

@@ -1,4 +1,4 @@
-"""Which method of looking at runs is chosen, as far as the lists are known."""
+"""Which method of polling runs is chosen, given what is known of the lists."""
 
 from __future__ import annotations
 

@@ -302,7 +302,7 @@ async def test_a_refused_argument_of_a_last_run_is_waited_for_like_any_other_fai
 
 
 class Furious(BaseException):
-    """What no hook should raise."""
+    """An exception that no hook should raise."""
 
 
 def rage(_: object) -> None:

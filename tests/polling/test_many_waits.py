@@ -1,4 +1,4 @@
-"""Many runs followed at once: few requests, no end missed, and turns taken whatever happens to whoever leads."""
+"""Many runs followed at once: few requests, no end missed, and another leader whatever happens to one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def kinds(service: FakeService) -> Counter[str]:
 
 
 def looks_by_the_schedule(lives: Sequence[float]) -> int:
-    """How many requests it takes to follow each run by a schedule of its own."""
+    """Return how many requests it takes to follow each run by its own schedule."""
     looks = 0
     for life in lives:
         waits, now = STEADY.jittered_delays(), 0.0
@@ -207,7 +207,7 @@ def test_every_end_is_seen_one_step_late_at_most(
                     group.start_soon(cancel, place, at)
 
     anyio.run(main)
-    # Each failure may cost a step, and those of a list a minute of asking one by one, which is no later.
+    # Each failure may cost a step of the schedule; after a failed list, single requests see ends no later.
     slack = 18 + sum(18 * times for _, _, _, times in failures)
     for place, (run_id, life) in enumerate(zip(ids, lives, strict=True)):
         if place not in cancelled:

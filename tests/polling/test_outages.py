@@ -26,7 +26,7 @@ from coreclaw_async.testing import FakeService, RecordedRequest, RunScript, faul
 
 STEADY = PollSchedule(jitter=0.0)
 MINUTE = 60.0
-# A delay of the schedule with its jitter and what others take along, and a probe with its own.
+# A delay of the schedule with its jitter and that of looks made together, and a probe with its jitter.
 ONE_LOOK, ONE_PROBE = 18.0, 33.0
 HTML = b"<html><body>gateway</body></html>"
 FAULTS: dict[str, Callable[[], Any]] = {
@@ -364,7 +364,7 @@ def test_a_wait_ends_with_the_run_whatever_fails_meanwhile(
         if place < len(ids):
             break_between(service, FAULTS[kind](), begin, begin + seconds, run_id=ids[place])
     for kind, begin, seconds in spans:
-        if kind == "404":  # The service's own; so long a run may be unknown.
+        if kind == "404":  # The service may say for as long that it does not know a run.
             break_between(service, faults.error(70001, status=404), begin, begin + min(seconds, 40))
         else:
             break_between(service, FAULTS[kind](), begin, begin + seconds)

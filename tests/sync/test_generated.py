@@ -1,4 +1,4 @@
-"""The blocking client is what the generator makes of the async one, and says the same of everything."""
+"""The blocking client is what the generator makes of the async one, with the same docstrings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCRIPT = runpy.run_path(str(SCRIPT))
 Generator, main = _SCRIPT["Generator"], _SCRIPT["main"]
 GENERATED = PACKAGE / "_sync" / "generated.py"
 GROUPS = [name for name in vars(AsyncCoreClaw("key")) if not name.startswith("_")]
-# What is called otherwise, and for which reason.
+# Names that differ, and why.
 OTHER_NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 
 

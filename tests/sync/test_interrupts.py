@@ -1,4 +1,4 @@
-"""Ctrl-C in the main thread: the call is cancelled and cleans up, and what it may have brought about is told."""
+"""Ctrl-C in the main thread: the call is cancelled and cleans up, and a run that it may have started is named."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_cancelled_call_that_has_not_begun_never_begins(process: _Process) -> 
 def test_letting_go_twice_at_once_is_no_error() -> None:
     call = Call(answer())
     call.abandon()
-    call.is_over = False  # As another thread saw it a moment ago.
+    call.is_over = False  # As if another thread had read it just before.
 
     call.abandon()
 

@@ -1,4 +1,4 @@
-"""Callbacks: sent on every change, and as unreliably as a receiver must bear."""
+"""Callbacks: sent on every change, and as unreliably as a receiver must expect."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MODELS = [
     for kind in (getattr(models, name) for name in models.__all__)
     if isinstance(kind, type) and attrs.has(kind) and kind not in {models.LastRun, models.Page, models.InputSchema}
 ]
-# What a record of these cannot do without, wherever it stands.
+# Members that a record must have wherever it stands.
 LEAST: dict[Any, dict[str, Any]] = {models.StartedRun: {"run_slug": "R"}, models.ResultPage: {"list": []}}
 NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 SECONDS = 1_767_225_600

@@ -1,4 +1,4 @@
-"""The key travels in one of three ways and shows in none of our texts."""
+"""The key is sent in one of three ways and shows in none of our messages."""
 
 from __future__ import annotations
 

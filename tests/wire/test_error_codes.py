@@ -51,7 +51,7 @@ STATUSES = {
 def test_code_decides_whatever_the_status(code: int, expected: tuple[type[errors.ApiError], bool], status: int) -> None:
     kind, proves = expected
     if status == 500 and kind is errors.RateLimitedError:
-        proves = False  # A gateway that fails may pass on what the service said of another attempt.
+        proves = False  # A failing gateway may pass on the service's answer to another attempt.
 
     assert (error_class(status, code), is_refusal(status, code)) == (kind, proves)
 

@@ -1,4 +1,4 @@
-"""Both published shapes of an input schema are read as one, and no shape stops anybody."""
+"""Both published shapes of an input schema are read as one, and no shape is an error."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def part_at(value: Any, path: str) -> Any:
 
 
 def is_at_fault(part: Any) -> bool:
-    """Return whether JSON has no form for this very part, by another way than the code's."""
+    """Return whether JSON has no form for this very part, found in another way than the code does."""
     if isinstance(part, dict):
         return any(not isinstance(key, str) or HALF.search(key) for key in part)
     if isinstance(part, str):

@@ -21,7 +21,7 @@ CEILINGS = RetryPolicy(max_attempts=4, jitter=lambda ceiling: ceiling)
 LIMITED = errors.RateLimitedError("slow down")
 
 
-# What a batch says of itself is no outcome of a request.
+# Errors about a batch are no outcome of a request.
 OF_BATCHES = {
     errors.BatchAbortError,
     errors.BatchConflictError,

@@ -1,4 +1,4 @@
-"""The short way for a run gives the same run as the general one, or leaves it to that."""
+"""The fast path for a run gives the same run as the converter, or leaves it to the converter."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TYPICAL = {
 
 
 def general_way(record: dict[str, Any]) -> Run:
-    """Return the run as the converter reads it: a member it does not know keeps it from the short way."""
+    """Return the run as the converter reads it: a member it does not know keeps it from the fast path."""
     (run,) = read_models(request_of(), Answer(None), Run, [{**record, "unknown": True}])
     assert run.extra.pop("unknown")
     return run

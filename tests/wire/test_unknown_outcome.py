@@ -1,4 +1,4 @@
-"""What is made of a call that may have cost money, and which errors leave that open."""
+"""Which error a call ends with that may have cost money, and which errors leave that open."""
 
 from __future__ import annotations
 
