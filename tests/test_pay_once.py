@@ -15,6 +15,7 @@ from documented_operations import BY_NAME, NAMES, OPERATIONS, PAID_ONCE, REPEATA
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
 from ways import WAYS, client_by
+from wrong_times import WithDate
 
 from coreclaw_async import LastRun, OutcomeUnknownError, RateLimitedError, RetryPolicy
 from coreclaw_async.errors import CoreClawError, RequestNotSentError, RunOperationError, SendTimeoutError, ServiceError
@@ -387,21 +388,6 @@ async def test_candidates_are_found_around_the_turn_of_the_month(
         await client.workers.start_run(WORKER, INPUT)
 
     assert list(caught.value.candidates or ()) == list(service.runs)[1:]
-
-
-class WithDate(httpx.AsyncBaseTransport):
-    """A service whose answers all carry this ``Date``, or none."""
-
-    def __init__(self, service: FakeService, date: str | None) -> None:
-        self._service = service
-        self._date = date
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._service.handle_async_request(request)
-        del response.headers["date"]
-        if self._date is not None:
-            response.headers["date"] = self._date
-        return response
 
 
 @pytest.mark.parametrize(

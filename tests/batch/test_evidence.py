@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from batch.batches import WORKER, finish, opened, runs_by_key, specs
+from wrong_times import MachineClock, WithDate
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -144,46 +144,16 @@ async def test_fewer_runs_than_the_list_counts_prove_nothing(service: FakeServic
     assert runs_by_key(service)["k0"] == 1
 
 
-class WithoutDates(httpx.AsyncBaseTransport):
-    """A transport that removes the dates from answers."""
-
-    tells_what_leaves = True
-
-    def __init__(self, service: FakeService) -> None:
-        self._service = service
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._service.handle_async_request(request)
-        del response.headers["date"]
-        return response
-
-
-class Late:
-    """A machine whose clock is behind the service's."""
-
-    def __init__(self, service: FakeService, seconds: float) -> None:
-        self._clock = service.clock
-        self._seconds = seconds
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    def time(self) -> float:
-        return self._clock.time() - self._seconds
-
-    async def sleep(self, seconds: float, /) -> None:
-        await self._clock.sleep(seconds)
-
-
 @pytest.mark.parametrize("behind", [3_600.0, -3_600.0, 40_000.0])
 @pytest.mark.parametrize("second", [10.0, -10.0])  # Of September, in UTC+8.
 async def test_a_wrong_clock_overlooks_no_run_of_another_month(
     service: FakeService, behind: float, second: float
 ) -> None:
     service.clock.set_time(1_788_192_000.0 + second)
+    clock = MachineClock(service.clock, step=-behind)
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
     async with (
-        AsyncCoreClaw(service.api_key, transport=WithoutDates(service), clock=Late(service, behind)) as client,
+        AsyncCoreClaw(service.api_key, transport=WithDate(service), clock=clock) as client,
         client.batch("b", ledger="memory", exclusive=True) as batch,
     ):
         await batch.plan(specs(1))

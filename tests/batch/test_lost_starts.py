@@ -13,6 +13,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs
+from wrong_times import MachineClock, WithDate
 
 from coreclaw_async import (
     AsyncBatch,
@@ -539,38 +540,11 @@ async def test_a_callback_that_comes_during_the_last_look_is_not_overlooked(hub:
     assert looks == 2
 
 
-class WithoutDates(httpx.AsyncBaseTransport):
-    """A transport that removes the dates from answers."""
-
-    def __init__(self, service: FakeService) -> None:
-        self._service = service
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._service.handle_async_request(request)
-        del response.headers["date"]
-        return response
-
-
-class WrongClock:
-    """A machine whose clock is ahead of the service's."""
-
-    def __init__(self, service: FakeService) -> None:
-        self._clock = service.clock
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    def time(self) -> float:
-        return self._clock.time() + 3_600
-
-    async def sleep(self, seconds: float, /) -> None:
-        await self._clock.sleep(seconds)
-
-
 async def test_a_wrong_clock_rules_no_run_out_where_the_service_tells_no_time(service: FakeService) -> None:
+    clock = MachineClock(service.clock, step=3_600.0)
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
     async with (
-        AsyncCoreClaw(service.api_key, transport=WithoutDates(service), clock=WrongClock(service)) as client,
+        AsyncCoreClaw(service.api_key, transport=WithDate(service), clock=clock) as client,
         client.batch("b", ledger="memory", exclusive=True) as batch,
     ):
         await batch.plan(specs(2))

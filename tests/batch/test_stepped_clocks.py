@@ -6,28 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from batch.batches import finish, runs_by_key, specs
+from wrong_times import MachineClock
 
 from coreclaw_async import AsyncCoreClaw, BatchOutcome, events
-from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async.testing import FakeService, faults
-
-
-class MachineClock:
-    """The clock of a machine, whose wall and whose monotonic time may each be behind the time of the service."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.step = 0.0
-        self.stood_still = 0.0
-
-    def monotonic(self) -> float:
-        return self.clock.monotonic() - self.stood_still
-
-    def time(self) -> float:
-        return self.clock.time() + self.step
-
-    async def sleep(self, seconds: float) -> None:
-        await self.clock.sleep(seconds)
 
 
 async def _lose_a_start(

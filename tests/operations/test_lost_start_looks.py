@@ -12,6 +12,7 @@ import httpx
 import pytest
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
+from wrong_times import MachineClock
 
 from coreclaw_async import (
     CoreClawError,
@@ -21,7 +22,6 @@ from coreclaw_async import (
     RetryPolicy,
     RunStatus,
 )
-from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async.events import RequestSent
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
@@ -431,27 +431,10 @@ async def test_long_list_that_is_newest_first_is_read_back_to_the_start_alone() 
     assert len(reads) == 1
 
 
-class _SetClock:
-    """A clock whose wall time can be set."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.step = 0.0
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    def time(self) -> float:
-        return self._clock.time() + self.step
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-
-
 @pytest.mark.parametrize("step", [-3_600.0, -60.0, 60.0, 3_600.0])
 async def test_a_clock_that_is_set_while_a_start_is_under_way_hides_no_run(step: float) -> None:
     service = FakeService()
-    clock = _SetClock(service.clock)
+    clock = MachineClock(service.clock)
 
     def hook(event: object) -> None:
         if isinstance(event, RequestSent) and event.operation == "runWorker":
