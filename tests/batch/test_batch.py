@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs
 
@@ -703,16 +704,30 @@ async def test_a_run_that_another_process_has_brought_to_its_end_is_told_as_the_
     assert (outcome.key, outcome.state) == ("k0", BatchItemState.DONE)
 
 
+@attrs.define
+class BreakingLedger:
+    """A ledger that loses a table when a start has been sent, until it is mended."""
+
+    path: Path
+    is_mended: bool = False
+
+    def note(self, event: events.Event) -> None:
+        if not self.is_mended and isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            self._run("ALTER TABLE run RENAME TO elsewhere")
+
+    def mend(self) -> None:
+        self.is_mended = True
+        self._run("ALTER TABLE elsewhere RENAME TO run")
+
+    def _run(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.path)) as other, other:
+            other.execute(sql)
+
+
 async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service: FakeService, tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    is_broken = True
-
-    def destroy(event: events.Event) -> None:
-        if is_broken and isinstance(event, events.RequestSent) and event.operation == "runWorker":
-            with closing(sqlite3.connect(path)) as other, other:
-                other.execute("ALTER TABLE run RENAME TO elsewhere")
-
-    async with opened(service, str(path), count=3, on_event=destroy) as batch:
+    ledger = BreakingLedger(path)
+    async with opened(service, str(path), count=3, on_event=ledger.note) as batch:
         with pytest.raises(LedgerError, match="no such table: run") as caught:
             await finish(batch)
         item = await batch.get("k0")
@@ -720,9 +735,7 @@ async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service:
         assert item.state is BatchItemState.INTENT
         assert caught.value.run_id in service.runs
         assert service.runs_created == 1
-        with closing(sqlite3.connect(path)) as other, other:
-            other.execute("ALTER TABLE elsewhere RENAME TO run")
-        is_broken = False
+        ledger.mend()
         outcomes = {outcome.key: outcome for outcome in await finish(batch)}
 
     assert (outcomes["k0"].state, outcomes["k0"].run_id) == ("done", caught.value.run_id)
@@ -731,30 +744,23 @@ async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service:
 
 async def test_what_one_batch_was_told_is_not_taken_for_another_ones(service: FakeService, tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    is_broken = True
-
-    def destroy(event: events.Event) -> None:
-        if is_broken and isinstance(event, events.RequestSent) and event.operation == "runWorker":
-            with closing(sqlite3.connect(path)) as other, other:
-                other.execute("ALTER TABLE run RENAME TO elsewhere")
-
+    ledger = BreakingLedger(path)
     async with (
         AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
         client.batch("another", ledger=path) as another,
-        client.with_options(on_event=destroy).batch("nightly", ledger=path) as nightly,
+        client.with_options(on_event=ledger.note).batch("nightly", ledger=path) as nightly,
     ):
         for batch in (another, nightly):
             await batch.plan(specs(1))
         with pytest.raises(LedgerError):
             await finish(nightly)
+        ledger.mend()
         with closing(sqlite3.connect(path)) as other, other:
-            other.execute("ALTER TABLE elsewhere RENAME TO run")
             # As if the other batch's process had died before it sent the start.
             other.execute(
                 "UPDATE item SET state = 'intent', attempt = 1, intent_at = ? WHERE batch = 'another'",
                 (service.clock.time(),),
             )
-        is_broken = False
         (outcome,) = await finish(nightly)
         item = await another.get("k0")
 
@@ -766,19 +772,13 @@ async def test_what_only_a_lost_process_was_told_is_a_candidate_also_for_the_sam
     service: FakeService, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.db"
-
-    def destroy(event: events.Event) -> None:
-        if isinstance(event, events.RequestSent) and event.operation == "runWorker":
-            with closing(sqlite3.connect(path)) as other, other:
-                other.execute("ALTER TABLE run RENAME TO elsewhere")
-
+    ledger = BreakingLedger(path)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
-        async with client.with_options(on_event=destroy).batch("nightly", ledger=path) as batch:
+        async with client.with_options(on_event=ledger.note).batch("nightly", ledger=path) as batch:
             await batch.plan(specs(1))
             with pytest.raises(LedgerError):
                 await finish(batch)
-        with closing(sqlite3.connect(path)) as other, other:
-            other.execute("ALTER TABLE elsewhere RENAME TO run")
+        ledger.mend()
         async with client.batch("nightly", ledger=path) as batch:
             (outcome,) = await finish(batch)
 
