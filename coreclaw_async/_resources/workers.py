@@ -23,7 +23,8 @@ from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
 from coreclaw_async._wire.request import Request, build_path, check_worker_id
-from coreclaw_async.models import InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
+from coreclaw_async.errors import InvalidResponseError
+from coreclaw_async.models import InputCheck, InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
 
 
 class AsyncWorkers:
@@ -116,6 +117,42 @@ class AsyncWorkers:
             is_public=True,
         )
         return await self._context.transport.call(request, read_input_schema)
+
+    async def check_input(
+        self, worker_id: str, input: Mapping[str, Any] | None, *, version: str | None = None
+    ) -> InputCheck:
+        """
+        Compare an input with the schema of its worker, before a run is paid for; nothing is started.
+
+        ``GET /api/v2/workers/{workerId}/input-schema``, once. Needs no key and sends none. Reads only: retried after a
+        failure.
+
+        Errors are only what certainly fails or is paid for in vain: a required member that is missing or empty, a
+        value that is no array or object where only that is allowed, a value that is no option, a list that cannot be
+        split into tasks, an input that is already wrapped as the service takes it. All else is a warning, as the
+        service runs many inputs that contradict their schema. A schema that cannot be read gives no error but a note.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            input: The worker's own input, as `start_run` takes it.
+            version: The version that is to run; the schema is that of the newest, so with one there are only warnings
+                about the input. ``latest`` is an error, as it is refused. None for the newest.
+
+        Raises:
+            NotFoundError: There is no such worker.
+            ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
+            TypeError: The same.
+        """
+        from coreclaw_async._wire import input_check
+
+        worker_id = check_worker_id("worker_id", worker_id)
+        members = input_members(input, system=None, raw_input=None, version=version)
+        given = input_check.sent_input(members["input"])
+        try:
+            schema = await self.get_input_schema(worker_id)
+        except InvalidResponseError:
+            schema = None
+        return input_check.check_input(worker_id, schema, given, version=version)
 
     async def start_run(
         self,

@@ -42,6 +42,7 @@ from coreclaw_async.models import (
     Account,
     CreatedTask,
     Export,
+    InputCheck,
     InputSchema,
     LogEntry,
     Page,
@@ -247,6 +248,31 @@ class SyncWorkers:
             ValueError: *worker_id* is empty or cannot stand in a path.
         """
         return self._bridge.run(self._inner.get_input_schema, worker_id).result()
+
+    def check_input(self, worker_id: str, input: Mapping[str, Any] | None, *, version: str | None = None) -> InputCheck:
+        """
+        Compare an input with the schema of its worker, before a run is paid for; nothing is started.
+
+        ``GET /api/v2/workers/{workerId}/input-schema``, once. Needs no key and sends none. Reads only: retried after a
+        failure.
+
+        Errors are only what certainly fails or is paid for in vain: a required member that is missing or empty, a
+        value that is no array or object where only that is allowed, a value that is no option, a list that cannot be
+        split into tasks, an input that is already wrapped as the service takes it. All else is a warning, as the
+        service runs many inputs that contradict their schema. A schema that cannot be read gives no error but a note.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            input: The worker's own input, as `start_run` takes it.
+            version: The version that is to run; the schema is that of the newest, so with one there are only warnings
+                about the input. ``latest`` is an error, as it is refused. None for the newest.
+
+        Raises:
+            NotFoundError: There is no such worker.
+            ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
+            TypeError: The same.
+        """
+        return self._bridge.run(self._inner.check_input, worker_id, input, version=version).result()
 
     def start_run(
         self,

@@ -127,11 +127,12 @@ def _find_fault(name: str, value: Any) -> Exception | None:
 
 def _members_of(part: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(part, _OBJECT):
-        return ((_label_of(key), value) for key, value in part.items())
+        return ((label_of(key), value) for key, value in part.items())
     return ((f"[{place}]", value) for place, value in enumerate(part))
 
 
-def _label_of(key: str) -> str:
+def label_of(key: str) -> str:
+    """Return how the path of a member ends that is called *key*."""
     if key.isidentifier():
         return f".{key}"
     return f"[{key!r}]" if len(key) <= _MOST_KEY_LETTERS else f"[{key[:_MOST_KEY_LETTERS]!r}...]"

@@ -1,7 +1,7 @@
 """
 What the service reports, as frozen attrs classes that hold no client and do no I/O.
 
-Belongs here: one class per thing the service tells, listed in ``__all__``, with every member described.
+Belongs here: one class per thing the service tells or that is found in it, listed in ``__all__``, members described.
 Does not belong here: wire names and conversion (``_wire``), and methods that send a request.
 
 A member is None when the service did not send it, sent null, or sent a value of the wrong type, which is then in
@@ -10,6 +10,7 @@ entries of lists: an answer about one thing that does not say its id is a `corec
 """
 
 from coreclaw_async.models.account import Account, ProxyRegion
+from coreclaw_async.models.input_checks import InputCheck, InputIssue, IssueSeverity
 from coreclaw_async.models.pages import Page, ResultHeader, ResultPage, Row
 from coreclaw_async.models.queue import QueueAction, QueuedRun, QueueItem
 from coreclaw_async.models.runs import (
@@ -33,8 +34,11 @@ __all__ = [
     "Account",
     "CreatedTask",
     "Export",
+    "InputCheck",
+    "InputIssue",
     "InputProperty",
     "InputSchema",
+    "IssueSeverity",
     "LastRun",
     "LogEntry",
     "LogLevel",

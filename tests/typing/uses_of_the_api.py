@@ -32,8 +32,11 @@ from coreclaw_async import (
     CoreClawError,
     CreatedTask,
     Export,
+    InputCheck,
+    InputIssue,
     InputProperty,
     InputSchema,
+    IssueSeverity,
     LastRun,
     LogEntry,
     LogLevel,
@@ -159,6 +162,7 @@ def block_in_the_other_groups(client: CoreClaw) -> None:
     assert_type(client.store.iterate(keyword="maps"), Pager[WorkerSummary])
     assert_type(client.workers.get("w"), Worker)
     assert_type(client.workers.get_input_schema("w"), InputSchema)
+    assert_type(client.workers.check_input("w", {"keywords": ["a"]}, version=None), InputCheck)
     assert_type(client.workers.queue_run("w", {}), QueuedRun)
     assert_type(client.tasks.create(worker_id="w", title="t", input={}), CreatedTask)
     assert_type(client.tasks.get_input("t"), TaskInput)
@@ -203,6 +207,11 @@ async def use_the_other_groups(client: AsyncCoreClaw) -> None:
     schema = await client.workers.get_input_schema("w")
     assert_type(schema, InputSchema)
     assert_type(schema.properties, Sequence[InputProperty])
+    check = await client.workers.check_input("w", {"keywords": ["a"]})
+    assert_type(check.ok, bool)
+    assert_type(check.task_count, int | None)
+    assert_type(check.issues, Sequence[InputIssue])
+    assert_type(check.issues[0].severity, IssueSeverity)
     assert_type(await client.workers.queue_run("w", {}), QueuedRun)
     assert_type(await client.tasks.create(worker_id="w", title="t", input={}), CreatedTask)
     assert_type(await client.tasks.get_input("t"), TaskInput)

@@ -19,10 +19,11 @@ from coreclaw_async._wire.response import Answer
 from coreclaw_async.errors import InvalidResponseError
 from coreclaw_async.models import LogLevel, RunStatus, ScheduleType
 
+NOT_FROM_THE_WIRE = {models.InputCheck, models.InputIssue, models.InputSchema, models.LastRun, models.Page}
 MODELS = [
     kind
     for kind in (getattr(models, name) for name in models.__all__)
-    if isinstance(kind, type) and attrs.has(kind) and kind not in {models.LastRun, models.Page, models.InputSchema}
+    if isinstance(kind, type) and attrs.has(kind) and kind not in NOT_FROM_THE_WIRE
 ]
 # Members that a record must have wherever it stands.
 LEAST: dict[Any, dict[str, Any]] = {models.StartedRun: {"run_slug": "R"}, models.ResultPage: {"list": []}}

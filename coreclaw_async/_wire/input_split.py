@@ -1,0 +1,115 @@
+"""
+How an input is split into tasks, each of which is paid for.
+
+The rules are those of the documentation (developer-guide/worker-definition/input-schema) and of what coreclaw-cli found
+out (concurrency-rules).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from coreclaw_async._wire.input_values import capped, issue
+from coreclaw_async._wire.json_body import label_of
+from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.schema_facts import is_nothing, members_of
+from coreclaw_async.models import InputIssue, InputSchema, IssueSeverity
+
+_MANY_TASKS = 100
+"""The service has a limit that it does not publish."""
+
+
+def split_fields(schema: InputSchema) -> Sequence[str]:
+    """Return the members whose items become tasks."""
+    named = _names(schema.concurrency.get("fields"))
+    old = schema.raw.get("b")  # The name before June 2026, which still works.
+    return named or _names([old])
+
+
+def _names(value: Any) -> list[str]:
+    return list(dict.fromkeys(name for name in value if isinstance(name, str) and name)) if is_array(value) else []
+
+
+def split_input(schema: InputSchema, given: Mapping[str, Any]) -> tuple[int | None, list[InputIssue]]:
+    """Return the number of tasks, or None where it cannot be told, and what is wrong with their items."""
+    fields = split_fields(schema)
+    if not fields:
+        # The shape of the published example does not show how an input is split.
+        is_told = is_array(schema.raw.get("properties")) and not schema.raw.get("concurrency")
+        return (1 if is_told else None), []
+    items = {name: _items_of(given.get(name)) for name in fields}
+    odd = [name for name, found in items.items() if found is None]
+    if odd:
+        return None, [_odd_issue(name) for name in odd]
+    dropped = set(_names(schema.concurrency.get("remove_fields")))
+    preferred = [name for name in fields if name not in dropped and items[name]]
+    active = preferred or [name for name in fields if items[name]]
+    if not active:
+        return _without_items(schema, given, fields)
+    issues = [_dropped_issue(name, preferred) for name in fields if name in dropped and items[name] and preferred]
+    count = 0
+    for name in active:
+        count += len(items[name] or {})
+        issues += capped(f"input{label_of(name)}", _item_issues(name, items[name] or {}))
+    if count > _MANY_TASKS:
+        why = f"is split into {count} tasks, each paid for; the service's limit is not published"
+        issues.append(issue("input", IssueSeverity.WARNING, why))
+    return count, issues
+
+
+def _items_of(value: Any) -> dict[int, Any] | None:
+    """Return the items that become tasks by their places, or None for what is no array."""
+    if is_nothing(value):
+        return {}
+    return {place: item for place, item in enumerate(value) if not _is_blank(item)} if is_array(value) else None
+
+
+def _is_blank(item: Any) -> bool:
+    """Return whether the service leaves an item out."""
+    parts = list(item.values()) if is_object(item) else [item]
+    return all(is_nothing(part) or (isinstance(part, str) and not part.strip()) for part in parts)
+
+
+def _odd_issue(name: str) -> InputIssue:
+    # The documentation calls others an error; coreclaw-cli saw one run as a single task.
+    why = "must be an array, as its items become tasks"
+    return issue(f"input{label_of(name)}", IssueSeverity.WARNING, why, "give a list, also for one item")
+
+
+def _dropped_issue(name: str, preferred: Sequence[str]) -> InputIssue:
+    why = f"is left out by the service, because input{label_of(preferred[0])} has items"
+    return issue(f"input{label_of(name)}", IssueSeverity.WARNING, why)
+
+
+def _without_items(
+    schema: InputSchema, given: Mapping[str, Any], fields: Sequence[str]
+) -> tuple[int | None, list[InputIssue]]:
+    """Return what becomes of an input without any item: the service may fill in a default, else it refuses it."""
+    members = members_of(schema)
+    path = f"input{label_of(fields[0])}"
+    left_out = [name for name in fields if name in members and name not in given]
+    if any(not is_nothing(members[name].default) for name in left_out):
+        return None, [issue(path, IssueSeverity.WARNING, "has no items, so that there may be nothing to run")]
+    others = "" if len(fields) == 1 else f", nor has {' or '.join(fields[1:])}"
+    return 0, [issue(path, IssueSeverity.ERROR, f"has no items{others}, so that there is nothing to run")]
+
+
+def _item_issues(field: str, items: Mapping[int, Any]) -> Iterator[InputIssue]:
+    path = f"input{label_of(field)}"
+    firsts: dict[str, int] = {}
+    objects = {place for place, item in items.items() if is_object(item)}
+    if objects and len(objects) < len(items):
+        yield issue(path, IssueSeverity.ERROR, "must hold only objects or only plain values, not both")
+    for place, item in items.items():
+        where = f"{path}[{place}]"
+        if is_array(item):
+            yield issue(where, IssueSeverity.ERROR, "must be an object or a plain value, not an array")
+        elif is_object(item) and field in item:
+            why = f"must not hold a member {field!r}, the name of the list"
+            yield issue(where, IssueSeverity.ERROR, why)
+        same = json.dumps(item, sort_keys=True)
+        first = firsts.setdefault(same, place)
+        if first != place:
+            yield issue(where, IssueSeverity.WARNING, f"is the same as item {first}, and is paid for once more")

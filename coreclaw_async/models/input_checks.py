@@ -1,0 +1,66 @@
+"""What is wrong with an input, before a run that is started with it is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import attrs
+
+
+class IssueSeverity(StrEnum):
+    """What an issue means for a start: an error certainly fails or wastes it; a note says what was not checked."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@attrs.frozen(kw_only=True)
+class InputIssue:
+    """
+    One thing that is wrong, or doubtful, with one member of an input.
+
+    No value of the input is in it, as an input may hold secrets; names of members are.
+
+    Attributes:
+        path: The member, such as ``input.keywords[3]``; ``input`` is the whole, ``version`` the version.
+        severity: An error blocks: such a start certainly fails, or pays for nothing. A warning may be wrong. A note
+            says what could not be checked.
+        message: What is wrong, without the path.
+        suggestion: What to do, or None.
+    """
+
+    path: str
+    severity: IssueSeverity
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.message}" + (f": {self.suggestion}" if self.suggestion else "")
+
+
+@attrs.frozen(kw_only=True)
+class InputCheck:
+    """
+    An input compared with the schema of its worker.
+
+    Attributes:
+        worker_id: The worker, as a path takes it.
+        issues: What is wrong or doubtful, errors first; of many about one member only the first ones.
+        task_count: Tasks that the input is split into, each of which is paid for; None when that cannot be told.
+    """
+
+    worker_id: str
+    issues: Sequence[InputIssue] = ()
+    task_count: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether no issue is an error. A schema that could not be read gives no errors."""
+        return not self.errors
+
+    @property
+    def errors(self) -> Sequence[InputIssue]:
+        """The issues that block."""
+        return tuple(issue for issue in self.issues if issue.severity is IssueSeverity.ERROR)
