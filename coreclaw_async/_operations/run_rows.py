@@ -70,6 +70,7 @@ class RunRows:
         partial: Whether the rows so far are enough while the run has not ended.
         follow: How to wait for further rows until the run has ended; None not to wait.
         keeps_numbers: See `Request`.
+        row_count: How many rows there are as the last page told, or None.
     """
 
     context: Context
@@ -85,7 +86,7 @@ class RunRows:
     _delays: Iterator[float] | None = attrs.field(default=None, init=False)
     _gives_up_at: float = attrs.field(default=0.0, init=False)
     _rows_before: int = attrs.field(default=0, init=False)
-    _count: int = attrs.field(default=0, init=False)
+    row_count: int | None = attrs.field(default=None, init=False)
 
     async def open(self) -> Sequence[ListSource[Row]]:
         """Return the list; asks which run is meant where it is named as the last."""
@@ -123,7 +124,7 @@ class RunRows:
         except LastPageError as error:
             # Each attempt was answered like this. The scan gets an empty page, which ends no list that lacks rows.
             page = ResultPage(count=error.count, offset=offset, limit=limit)
-        self._count = page.count or 0
+        self.row_count = page.count
         return page
 
     async def _read_first(self, offset: int, limit: int) -> Page[Row]:
@@ -151,7 +152,7 @@ class RunRows:
             return True
         # With *partial* the run may have more rows than came; its pages must always hold as many as they count.
         told = 0 if self._state is None or self.partial else self._state.result_count or 0
-        if rows >= max(told, self._count):
+        if rows >= max(told, self.row_count or 0):
             return False
         await self._wait_for_lag(rows, told)
         return True
@@ -168,7 +169,7 @@ class RunRows:
             )
         if now >= self._gives_up_at:
             self._delays = None  # The next call waits again.
-            expected = max(told, self._count)
+            expected = max(told, self.row_count or 0)
             says = f"has ended with {told} rows" if told == expected else f"has pages that count {expected} rows"
             raise PaginationError(
                 f"run {self._run_id} {says}, and only {rows} came",

@@ -320,13 +320,13 @@ async def raise_unless_succeeded(context: Context, run: Run) -> None:
     if run.outcome is RunOutcome.SUCCEEDED:
         return
     if run.outcome is RunOutcome.FAILED:
-        log = await _last_lines(context, run.run_id)
+        log = await last_log_lines(context, run.run_id)
         why = f": {run.error_message}" if run.error_message else ""
         raise errors.RunFailedError(f"run {run.run_id} ended as {run.status}{why}", run_id=run.run_id, run=run, log=log)
     raise errors.RunAbortedError(f"run {run.run_id} was aborted", run_id=run.run_id, run=run, confirmed=True)
 
 
-async def _last_lines(context: Context, run_id: str) -> list[str]:
+async def last_log_lines(context: Context, run_id: str) -> list[str]:
     """Return the last error lines of the log, or its last lines; nothing when it cannot be read soon."""
     try:
         log = await read_log(context, run_id, deadline=context.clock.monotonic() + _LOG_SECONDS)

@@ -26,6 +26,7 @@ from coreclaw_async._wire.timestamps import check_aware, check_unix
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import (
     AbortedRun,
+    Assessment,
     Export,
     LastRun,
     LogEntry,
@@ -184,6 +185,34 @@ class AsyncRuns:
             ValueError: The id is empty, ``last``, or cannot stand in a path.
         """
         return await read_run(self._context, run)
+
+    async def assess(self, run: RunRef, *, max_rows: int = 100) -> Assessment:
+        """
+        Return whether an ended run brought what it was paid for, with the evidence.
+
+        ``GET /api/v2/worker-runs/{runId}``, unless *run* is a `Run` that has ended. Then
+        ``GET /api/v2/worker-runs/{runId}/result``, once a page of the rows that are read, or, for a failed run that
+        does not say why, ``GET /api/v2/worker-runs/{runId}/log``. Reads only: retried after a failure.
+
+        An error row holds nothing but diagnostics: ``error``, ``error_code``, ``err``, ``err_code``, ``status``,
+        ``status_code``, ``message``, ``msg``, ``input``, ``input_url``, perhaps beside a ``url``; empty members do not
+        count. This is a rule of thumb of the service's own tools, not part of its API.
+
+        Args:
+            run: Its id, a `StartedRun`, a `Run`, or `LastRun`, which is resolved once.
+            max_rows: How many rows are read, the first ones, 1 or more. One page holds 100 of them.
+
+        Returns:
+            ``UNKNOWN`` where fewer rows came than the run counts, and for a run that is still ``aborting``.
+
+        Raises:
+            RunNotFinishedError: The run has not ended.
+            NotFoundError: There is no such run.
+            ValueError: *max_rows* is less than 1, or the id cannot be one.
+        """
+        from coreclaw_async._operations.assess import assess_run
+
+        return await assess_run(self._context, run, max_rows=max_rows)
 
     async def wait(
         self,

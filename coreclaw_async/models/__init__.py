@@ -27,12 +27,15 @@ from coreclaw_async.models.runs import (
     StartedRun,
 )
 from coreclaw_async.models.tasks import CreatedTask, ScheduleType, Task, TaskInput
+from coreclaw_async.models.verdicts import Assessment, ErrorRow, Verdict
 from coreclaw_async.models.workers import InputProperty, InputSchema, Worker, WorkerSummary
 
 __all__ = [
     "AbortedRun",
     "Account",
+    "Assessment",
     "CreatedTask",
+    "ErrorRow",
     "Export",
     "InputCheck",
     "InputIssue",
@@ -59,6 +62,7 @@ __all__ = [
     "StartedRun",
     "Task",
     "TaskInput",
+    "Verdict",
     "Worker",
     "WorkerSummary",
 ]

@@ -17,6 +17,7 @@ import coreclaw_async.testing
 from coreclaw_async import (
     AbortedRun,
     Account,
+    Assessment,
     AsyncBatch,
     AsyncCoreClaw,
     AsyncPager,
@@ -31,6 +32,7 @@ from coreclaw_async import (
     CoreClaw,
     CoreClawError,
     CreatedTask,
+    ErrorRow,
     Export,
     InputCheck,
     InputIssue,
@@ -70,6 +72,7 @@ from coreclaw_async import (
     Stream,
     Task,
     TaskInput,
+    Verdict,
     WaitTimeoutError,
     Worker,
     WorkerSummary,
@@ -154,6 +157,7 @@ def block(client: CoreClaw, run: Run, started: StartedRun) -> None:
     assert_type(client.runs.export(run, format="jsonl", fields=["title"]), Export)
     assert_type(client.runs.download(run, "rows.csv"), Path)
     assert_type(client.runs.get_log(run), RunLog)
+    assert_type(client.runs.assess(run, max_rows=10), Assessment)
 
 
 def block_in_the_other_groups(client: CoreClaw) -> None:
@@ -194,6 +198,10 @@ async def name_runs(client: AsyncCoreClaw, run: Run, started: StartedRun) -> Non
     assert_type(await client.runs.find_started("w", since=dt.datetime.now(dt.UTC)), list[Run])
     assert_type(await client.runs.export(run, format="jsonl", fields=["title"]), Export)
     assert_type(await client.runs.download(run, "rows.csv"), Path)
+    assessment = await client.runs.assess(LastRun())
+    assert_type(assessment.verdict, Verdict)
+    assert_type(assessment.ok, bool)
+    assert_type(assessment.error_rows, Sequence[ErrorRow])
     log = await client.runs.get_log(run)
     assert_type(log, RunLog)
     assert_type(log.entries[0].level, LogLevel | str | None)

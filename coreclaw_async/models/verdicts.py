@@ -1,0 +1,78 @@
+"""Whether a run brought what it was paid for, and why that is thought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Literal
+
+import attrs
+
+from coreclaw_async.models.pages import Row
+from coreclaw_async.models.runs import Run
+
+
+class Verdict(StrEnum):
+    """
+    What a run is worth.
+
+    ``PASS``: it succeeded with rows, and no row that was read is an error row. ``EMPTY``: it succeeded without rows.
+    ``ERROR_ROWS``: it succeeded, and rows hold diagnostics such as a captcha or a 403 instead of data. ``UNKNOWN``:
+    its rows do not add up or are not told, or its abort is not confirmed.
+    """
+
+    PASS = "pass"  # noqa: S105 - no password
+    EMPTY = "empty"
+    ERROR_ROWS = "error_rows"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen(kw_only=True)
+class ErrorRow:
+    """
+    A result row that holds nothing but diagnostics.
+
+    Attributes:
+        number: Its place among the rows, from 1.
+        members: The members that it has, apart from empty ones.
+        row: The row.
+    """
+
+    number: int
+    members: Sequence[str] = ()
+    row: Row = attrs.field(factory=dict[str, Any], hash=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Assessment:
+    """
+    A verdict on a run that has ended, with the evidence for it.
+
+    Attributes:
+        verdict: The verdict.
+        run: The run, with its status and its own count of rows.
+        reason: The verdict's reason in one sentence.
+        row_count: Rows that the list of results counts; None when it was not read or does not say.
+        rows_read: Rows that were looked at, the first ones.
+        error_row_count: Error rows among them.
+        error_rows: The first ten of those.
+        error_message: Why the run failed, in the words of the run or of its log; None when neither says.
+        error_source: Which of the two said so.
+    """
+
+    verdict: Verdict
+    run: Run
+    reason: str = ""
+    row_count: int | None = None
+    rows_read: int = 0
+    error_row_count: int = 0
+    error_rows: Sequence[ErrorRow] = ()
+    error_message: str | None = None
+    error_source: Literal["run", "log"] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is ``PASS``."""
+        return self.verdict is Verdict.PASS
