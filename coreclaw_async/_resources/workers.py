@@ -154,6 +154,27 @@ class AsyncWorkers:
             schema = None
         return input_check.check_input(worker_id, schema, given, version=version)
 
+    async def input_type(self, worker_id: str) -> str:
+        """
+        Return a Python module that defines what a worker takes as input, as a ``TypedDict``.
+
+        ``GET /api/v2/workers/{workerId}/input-schema``, once. Needs no key and sends none. Reads only: retried after a
+        failure. The type is named after the worker: ``GoogleMapsScraperInput``. Nothing that the schema says can become
+        code. Members of an unknown type are ``Any``.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+
+        Raises:
+            NotFoundError: There is no such worker.
+            InvalidResponseError: The service sent no schema that can be read.
+            ValueError: *worker_id* is empty or cannot stand in a path.
+        """
+        from coreclaw_async._wire.input_type import write_input_type
+
+        schema = await self.get_input_schema(worker_id)
+        return write_input_type(worker_id, schema)
+
     async def start_run(
         self,
         worker_id: str,

@@ -275,6 +275,24 @@ class SyncWorkers:
         """
         return self._bridge.run(self._inner.check_input, worker_id, input, version=version).result()
 
+    def input_type(self, worker_id: str) -> str:
+        """
+        Return a Python module that defines what a worker takes as input, as a ``TypedDict``.
+
+        ``GET /api/v2/workers/{workerId}/input-schema``, once. Needs no key and sends none. Reads only: retried after a
+        failure. The type is named after the worker: ``GoogleMapsScraperInput``. Nothing that the schema says can become
+        code. Members of an unknown type are ``Any``.
+
+        Args:
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+
+        Raises:
+            NotFoundError: There is no such worker.
+            InvalidResponseError: The service sent no schema that can be read.
+            ValueError: *worker_id* is empty or cannot stand in a path.
+        """
+        return self._bridge.run(self._inner.input_type, worker_id).result()
+
     def start_run(
         self,
         worker_id: str,

@@ -11,8 +11,8 @@ from coreclaw_async import Assessment, LastRun, NotFoundError, Run, RunNotFinish
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
-GOOD = {"title": "Cafe", "url": "https://example.test/1"}
-BAD = {"title": "", "url": "https://example.test/2", "error": "403", "status_code": 403}
+GOOD: dict[str, Any] = {"title": "Cafe", "url": "https://example.test/1"}
+BAD: dict[str, Any] = {"title": "", "url": "https://example.test/2", "error": "403", "status_code": 403}
 
 
 async def assess(service: FakeService, run: Any, **options: Any) -> Assessment:
@@ -60,7 +60,7 @@ async def test_rows_that_hold_only_diagnostics_are_named_by_their_numbers() -> N
 
 async def test_of_many_error_rows_the_first_ten_are_kept_and_all_are_counted() -> None:
     service = FakeService()
-    rows = [BAD, {"url": "u", "title": ""}] * 20
+    rows: list[dict[str, Any]] = [BAD, {"url": "u", "title": ""}] * 20
 
     found = await assess(service, service.add_run(WORKER, rows=rows))
 
@@ -159,7 +159,7 @@ async def test_rows_that_are_counted_and_do_not_come_are_unknown_and_not_empty()
 async def test_no_rows_of_which_nobody_says_how_many_there_are_is_unknown() -> None:
     service = FakeService()
     run_id = service.add_run(WORKER, rows=0)
-    nothing = {"list": [], "count": None}
+    nothing: dict[str, Any] = {"list": [], "count": None}
     service.faults.add(
         faults.edit(lambda answer: {**answer, "data": {**answer["data"], "results": None}}), operation="getWorkerRun"
     )

@@ -102,3 +102,15 @@ async def test_what_a_start_refuses_is_refused_before_anything_is_sent(
                 await call(worker, given, version=version)
 
     assert service.requests == []
+
+
+@pytest.mark.parametrize("shape", ["list", "map"])
+async def test_the_type_of_an_input_is_written_with_one_request_that_needs_no_key(shape: Any) -> None:
+    service = FakeService(input_schema=shape)
+    async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
+        source = await client.workers.input_type(WORKER)
+        with pytest.raises(NotFoundError):
+            await client.workers.input_type("me/none")
+
+    assert "class GoogleMapsScraperInput(TypedDict):" in source
+    assert [request.operation for request in service.requests] == ["getWorkerInputSchema"] * 2
