@@ -13,7 +13,7 @@ from coreclaw_async.cli.batch.commands import batch_app
 from coreclaw_async.cli.demo.command import demo
 from coreclaw_async.cli.doctor.command import doctor
 from coreclaw_async.cli.emulate import emulate
-from coreclaw_async.cli.epilogs import GOES_ON, RUN_FAILED, STARTED, WORKER, epilog, group_epilog
+from coreclaw_async.cli.epilogs import GOES_ON, NOT_PASSED, RUN_FAILED, STARTED, WORKER, epilog, group_epilog
 from coreclaw_async.cli.queue import queue_app
 from coreclaw_async.cli.rows.commands import export, log, rows
 from coreclaw_async.cli.runs.commands import abort, rerun, run, runs, show, wait
@@ -53,7 +53,14 @@ def _options(
     pass
 
 
-app.command(rich_help_panel="Runs", epilog=epilog(f"run {WORKER} -i input.json -o rows.csv", codes=STARTED))(run)
+app.command(
+    rich_help_panel="Runs",
+    epilog=epilog(
+        f"run {WORKER} -i input.json -o rows.csv",
+        f"run {WORKER} -i input.json --dry-run",
+        codes={**STARTED, **NOT_PASSED},
+    ),
+)(run)
 app.command(rich_help_panel="Runs", epilog=epilog(_FIND_YESTERDAY, "runs --status failed --wide"))(runs)
 app.command(rich_help_panel="Runs", epilog=epilog("show last"))(show)
 app.command(rich_help_panel="Runs", epilog=epilog("wait last --timeout 600", codes=_WAITED))(wait)

@@ -16,6 +16,10 @@ _ALWAYS = {
     130: "Ctrl-C",
 }
 RUN_FAILED = {1: "the run failed or was aborted"}
+NOT_PASSED = {
+    1: "the run failed or was aborted, or its verdict is not pass",
+    2: "usage, or the input would fail: nothing was done",
+}
 MAY_HAVE_STARTED = {4: "a run may have been started"}
 GOES_ON = {5: "the wait timed out or the run has not ended"}
 STARTED = {**RUN_FAILED, **MAY_HAVE_STARTED, **GOES_ON}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coreclaw_async.cli._screen.output import show_one
+from coreclaw_async.cli._screen.output import STDIO, show_one, whole_file
 from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import WORKER, epilog, group_epilog
 from coreclaw_async.cli.guard import guarded
@@ -33,7 +33,7 @@ _INPUT_COLUMNS = [
 workers_app = typer.Typer(
     no_args_is_help=True,
     help="Workers of this account, and the details of any worker.",
-    epilog=group_epilog("workers list", f"workers input {WORKER}"),
+    epilog=group_epilog("workers list", f"workers input {WORKER}", f"workers types {WORKER}"),
 )
 
 
@@ -68,3 +68,11 @@ def show_input(worker: WorkerName, *, wide: Wide = False, json: AsJson = False) 
     """Show what a worker takes as its input, which needs no key."""
     with open_client() as client:
         show_list(client.workers.get_input_schema(worker).properties, _INPUT_COLUMNS, as_json=json, wide=wide)
+
+
+@workers_app.command("types", epilog=epilog(f"workers types {WORKER}"))
+@partial(guarded, needs_key=False)
+def write_type(worker: WorkerName) -> None:
+    """Print a Python module with a TypedDict for what a worker takes as its input, which needs no key."""
+    with open_client() as client, whole_file(STDIO) as file:
+        file.write(client.workers.input_type(worker))

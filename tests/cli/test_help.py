@@ -128,7 +128,7 @@ def test_options_of_one_meaning_have_one_name_and_one_letter() -> None:
 
 
 # These always print JSON, write a file, or are meant for people only.
-WITHOUT_JSON = {("rows",), ("export",), ("demo",), ("emulate",)}
+WITHOUT_JSON = {("rows",), ("export",), ("demo",), ("emulate",), ("workers", "types")}
 
 
 def test_json_is_there_wherever_something_is_printed_for_people() -> None:

@@ -31,6 +31,8 @@ from coreclaw_async.cli.options import (
     run_of,
     time_of,
 )
+from coreclaw_async.cli.runs import checking
+from coreclaw_async.cli.runs.checking import Assess, DryRun
 from coreclaw_async.cli.runs.following import Following, next_command
 from coreclaw_async.cli.runs.starting import Output, Starting, Waits
 from coreclaw_async.cli.session import open_client
@@ -61,14 +63,25 @@ def run(
     format: Format = None,
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
+    assess: Assess = False,
+    dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
     """Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end."""
     starting = Starting.of(
-        wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
+        wait=wait,
+        output=output,
+        format=format,
+        timeout=timeout,
+        abort=abort_on_interrupt,
+        as_json=json,
+        assesses=assess,
     )
     given = read_input(input)
     with open_client() as client:
+        if dry_run:
+            checking.dry_run(client, worker, given, as_json=json)
+            return
         starting.perform(client, lambda: client.workers.start_run(worker, given))
 
 

@@ -18,6 +18,7 @@ from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode, failure_object, worst
 from coreclaw_async.cli.options import check_writable, format_of, row_format_of
 from coreclaw_async.cli.rows.files import write_rows
+from coreclaw_async.cli.runs.checking import assess
 from coreclaw_async.cli.runs.following import Following, next_command
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Run, StartedRun
@@ -41,6 +42,7 @@ class Starting:
         timeout: Seconds for the wait, or None.
         abort: Whether it is aborted when the wait ends before it does.
         as_json: Whether programs read standard output.
+        assesses: Whether its verdict is told at the end.
     """
 
     waits: bool
@@ -49,11 +51,20 @@ class Starting:
     timeout: float | None
     abort: bool
     as_json: bool
+    assesses: bool = False
     _screen: Screen = attrs.field(factory=Screen, init=False)
 
     @classmethod
     def of(
-        cls, *, wait: bool, output: Path | None, format: str | None, timeout: float | None, abort: bool, as_json: bool
+        cls,
+        *,
+        wait: bool,
+        output: Path | None,
+        format: str | None,
+        timeout: float | None,
+        abort: bool,
+        as_json: bool,
+        assesses: bool = False,
     ) -> Self:
         """
         Check the options of a command before anything is paid for.
@@ -64,7 +75,7 @@ class Starting:
         if output is None and format is not None:
             raise typer.BadParameter("--format is for --output FILE")
         check_writable(output)
-        waits = wait or output is not None
+        waits = wait or output is not None or assesses
         if not waits and (timeout is not None or abort):
             raise typer.BadParameter("--timeout and --abort-on-interrupt are for a wait: give --wait or --output")
         # Only rows go to a standard output that was asked for rows.
@@ -75,6 +86,7 @@ class Starting:
             timeout=timeout,
             abort=abort,
             as_json=as_json and output != STDIO,
+            assesses=assesses,
         )
 
     def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
@@ -105,12 +117,19 @@ class Starting:
             raise
         if codes:
             self._tell_unwritten(started.run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
+            if codes == {ExitCode.RUN_FAILED}:
+                self._assess(client, started.run_id)
             raise typer.Exit(worst(codes))
         (ended,) = succeeded
         if self.output is None:
             self._screen.hint("its rows", next_command("rows", ended.run_id, "-o", "rows.csv"))
-            return
-        self._write(client, ended, self.output)
+        else:
+            self._write(client, ended, self.output)
+        self._assess(client, ended)
+
+    def _assess(self, client: CoreClaw, run: Run | str) -> None:
+        if self.assesses:
+            assess(client, run, as_json=self.as_json, is_quiet=self.output is not None)
 
     def _tell_started(self, started: StartedRun) -> None:
         """Report the id at once, as it must not be lost with the terminal."""
