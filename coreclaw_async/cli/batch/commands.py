@@ -12,6 +12,7 @@ from coreclaw_async.cli.epilogs import WORKER, epilog, group_epilog
 
 _LEDGER = "--ledger runs.db"
 _FAILED = {1: "some runs failed or were refused"}
+_REFUSED = {2: "usage, or an input would fail: nothing was planned"}
 _OPEN = {6: "items are open or held, also as balance or budget are used up"}
 
 _PLAN = f"batch plan nightly {_LEDGER} -i places.csv \\\n    --worker {WORKER} --key-from place"
@@ -23,7 +24,7 @@ batch_app = typer.Typer(
     no_args_is_help=True,
 )
 
-batch_app.command(epilog=epilog(_PLAN))(plan)
+batch_app.command(epilog=epilog(_PLAN, f"{_PLAN} --check", codes=_REFUSED))(plan)
 batch_app.command(epilog=epilog(_RUN, codes={**_FAILED, **_OPEN}))(run)
 batch_app.command(epilog=epilog(f"batch report nightly {_LEDGER} --html report.html"))(report)
 batch_app.command(epilog=epilog(f"batch items nightly {_LEDGER} --state failed"))(items)

@@ -9,10 +9,12 @@ from typing import Annotated, TextIO, TypeAlias
 
 import typer
 
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.batch._store.address import shown_ledger
 from coreclaw_async.cli._process.inputs import open_input
 from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.batch.checking import PlanCheck, read_twice
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, names_in, tell_result
 from coreclaw_async.cli.batch.specs import FORMATS, SpecReader
 from coreclaw_async.cli.guard import guarded
@@ -56,10 +58,13 @@ def plan(
     retries: Retries = None,
     run_timeout: RunTimeout = None,
     priority: Annotated[int | None, typer.Option(help="The higher, the sooner: of specs without priority.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Plan nothing if an input would certainly fail, by its worker's schema.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """
-    Add items to a batch, which may be new, and print how many are new; nothing is started or sent.
+    Add items to a batch, which may be new, and print how many are new; nothing is started.
 
     A line of JSON has the members key, worker_id, input, system, version, retries, run_timeout and priority. CSV has
     columns with the same names (input and system hold JSON), and each other column is a member of the input: a string,
@@ -74,15 +79,30 @@ def plan(
     with (
         _lines_of(input) as lines,
         open_client() as client,
+        _checked(lines, reader, wanted, client if check else None, as_json=json) as checked,
         client.batch(name, ledger=ledger, account=account) as batch,
     ):
         if names is None or name not in names:
             Screen().complain(f"The batch {name!r} is new in the ledger {shown_ledger(ledger)}.")
-        added = batch.plan(reader.read(lines, wanted))
+        added = batch.plan(reader.read(checked, wanted))
         total = batch.report().total
     tell_result({"batch": name, "added": added, "total": total}, f"{added} new items; {total} in all.", as_json=json)
     if added and not json:
         Screen().hint("to start them", batch_command("run", name, ledger, "-o rows"))
+
+
+@contextmanager
+def _checked(
+    lines: TextIO, reader: SpecReader, format: str, client: CoreClaw | None, *, as_json: bool
+) -> Generator[TextIO]:
+    """Return the lines of a plan once its inputs were checked, where there is a *client* to do so."""
+    if client is None:
+        yield lines
+        return
+    with read_twice(lines) as copy:
+        PlanCheck(client, as_json=as_json).refuse_wrong(reader.numbered(copy, format))
+        copy.seek(0)
+        yield copy
 
 
 def _format_of(path: Path, given: str | None) -> str:

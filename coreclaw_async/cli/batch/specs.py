@@ -57,9 +57,13 @@ class SpecReader:
         Raises:
             typer.BadParameter: A line is no spec; the message has its number.
         """
+        return (spec for _, spec in self.numbered(lines, format))
+
+    def numbered(self, lines: Iterable[str], format: str) -> Iterator[tuple[int, RunSpec]]:
+        """Yield what `read` does, with the numbers of the lines."""
         for number, members in (_csv_rows if format == "csv" else _json_lines)(lines):
             try:
-                yield self._spec(members())
+                yield number, self._spec(members())
             except (ValueError, TypeError) as error:
                 raise typer.BadParameter(f"--input: line {number}: {error}") from None
 
