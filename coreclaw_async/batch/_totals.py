@@ -23,6 +23,7 @@ class RunsAlike:
         cost: What each has cost, in US dollars, or None.
         count: How many there are.
         result_count: Rows that they have found together.
+        empty: Those of them that succeeded without a row.
     """
 
     worker_id: str | None
@@ -31,6 +32,7 @@ class RunsAlike:
     cost: Decimal | None
     count: int
     result_count: int
+    empty: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +44,7 @@ class RunTotals:
         runs: How many there were.
         done: Those of them that succeeded.
         failed: Those of them that did not.
+        empty: Those that succeeded without a row, as far as it is known.
         result_count: Rows that they have found.
         cost: What they have cost, in US dollars, as far as that is known; exact.
         unknown_costs: Runs that have ended and whose cost nobody knows.
@@ -50,6 +53,7 @@ class RunTotals:
     runs: int = 0
     done: int = 0
     failed: int = 0
+    empty: int = 0
     result_count: int = 0
     cost: Decimal = Decimal(0)
     unknown_costs: int = 0
@@ -62,6 +66,7 @@ class RunTotals:
             runs=sum(group.count for group in groups),
             done=sum(group.count for group in groups if group.state is BatchItemState.DONE),
             failed=sum(group.count for group in groups if group.state is BatchItemState.FAILED),
+            empty=sum(group.empty for group in groups),
             result_count=sum(group.result_count for group in groups),
             cost=exact_sum((group.cost, group.count) for group in groups if group.cost is not None),
             unknown_costs=sum(group.count for group in ended if group.cost is None),

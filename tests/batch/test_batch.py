@@ -49,6 +49,16 @@ async def test_every_item_is_started_once_and_comes_to_its_end(service: FakeServ
     assert report.requests == len(service.requests)
 
 
+async def test_runs_that_succeed_without_a_row_are_counted(service: FakeService, ledger: str) -> None:
+    for script in (RunScript(rows=0), RunScript(rows=0, outcome="failed"), RunScript(rows=2)):
+        service.script_next(script)
+    async with opened(service, ledger, count=3) as batch:
+        [outcome async for outcome in batch.run()]
+        totals = (await batch.report()).by_worker[WORKER.replace("/", "~")]
+
+    assert (totals.done, totals.failed, totals.empty) == (2, 1, 1)
+
+
 async def test_a_second_run_finds_nothing_to_do(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=3) as batch:
         await finish(batch)

@@ -67,10 +67,10 @@ def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: 
 
     assert states == "state\titems\ndone\t1"
     assert workers.splitlines() == [
-        "worker\truns\tdone\tfailed\trows\tcost",
-        f"{WORKER.replace('/', '~')}\t1\t1\t0\t2\t$0.002",
+        "worker\truns\tdone\tempty\tfailed\trows\tcost",
+        f"{WORKER.replace('/', '~')}\t1\t1\t0\t0\t2\t$0.002",
     ]
-    assert re.fullmatch(r"day\t.*\n\d{4}-\d\d-\d\d\t1\t1\t0\t2\t\$0\.002\n", days)
+    assert re.fullmatch(r"day\t.*\n\d{4}-\d\d-\d\d\t1\t1\t0\t0\t2\t\$0\.002\n", days)
     assert "1 items, 1 runs with 2 rows; $0.002 of $1.00." in batch("report").stderr
 
 

@@ -216,6 +216,7 @@ def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
             escape(money(total.cost)) + (f" and {total.unknown_costs:,} unknown" if total.unknown_costs else ""),
             f"{total.runs:,}",
             f"{total.done:,}",
+            f"{total.empty:,}",
             f"{total.failed:,}",
             f"{total.result_count:,}",
             charts.meter(
@@ -228,10 +229,10 @@ def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
         for key, total in list(sums.items())[:_MOST_ROWS]
     ]
     caption = f"Runs, rows and cost of each {name.lower()}"
-    heads = (name, "Cost", "Runs", "Done", "Failed", "Rows", "Compared")
+    heads = (name, "Cost", "Runs", "Done", "Empty", "Failed", "Rows", "Compared")
     more = len(sums) - len(rows)
     left = f"<p>And {more:,} more: <code>coreclaw-async batch report NAME --json</code></p>\n" if more > 0 else ""
-    return _table(caption, heads, rows, numbers=(1, 2, 3, 4, 5)) + left
+    return _table(caption, heads, rows, numbers=(1, 2, 3, 4, 5, 6)) + left
 
 
 def _table(

@@ -43,6 +43,7 @@ _STATE_COLUMNS = [
 _SUM_COLUMNS = [
     Column("runs", lambda entry: entry[1].runs, "number"),
     Column("done", lambda entry: entry[1].done, "number"),
+    Column("empty", lambda entry: entry[1].empty, "number"),
     Column("failed", lambda entry: entry[1].failed, "number"),
     Column("rows", lambda entry: entry[1].result_count, "number"),
     Column("cost", lambda entry: _cost(entry[1]), "number"),
