@@ -98,7 +98,7 @@ def _without_items(
 
 def _item_issues(field: str, items: Mapping[int, Any]) -> Iterator[InputIssue]:
     path = f"input{label_of(field)}"
-    firsts: dict[str, int] = {}
+    firsts: dict[tuple[bool, str], int] = {}
     objects = {place for place, item in items.items() if is_object(item)}
     if objects and len(objects) < len(items):
         yield issue(path, IssueSeverity.ERROR, "must hold only objects or only plain values, not both")
@@ -109,7 +109,7 @@ def _item_issues(field: str, items: Mapping[int, Any]) -> Iterator[InputIssue]:
         elif is_object(item) and field in item:
             why = f"must not hold a member {field!r}, the name of the list"
             yield issue(where, IssueSeverity.ERROR, why)
-        same = json.dumps(item, sort_keys=True)
-        first = firsts.setdefault(same, place)
+        is_text = isinstance(item, str)
+        first = firsts.setdefault((is_text, item if is_text else json.dumps(item, sort_keys=True)), place)
         if first != place:
             yield issue(where, IssueSeverity.WARNING, f"is the same as item {first}, and is paid for once more")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
@@ -59,7 +59,7 @@ class Assessment:
         error_row_count: Error rows among them.
         error_rows: The first ten of those.
         error_message: Why the run failed, in the words of the run or of its log; None when neither says.
-        error_source: Which of the two said so.
+        error_source: Which of the two said so: ``run`` or ``log``; or None.
     """
 
     verdict: Verdict
@@ -70,7 +70,7 @@ class Assessment:
     error_row_count: int = 0
     error_rows: Sequence[ErrorRow] = ()
     error_message: str | None = None
-    error_source: Literal["run", "log"] | None = None
+    error_source: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -37,6 +37,36 @@ async def test_an_input_is_checked_with_one_request_that_needs_no_key(shape: Any
     assert service.runs_created == 0
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"keywords": [" ", None, {"x": ""}]},
+        {"urls": [{}]},
+        {"keywords": ["a", {"x": 1}]},
+        {"keywords": [["a"]]},
+        {"urls": [{"urls": 1}]},
+        {"keywords": ["a"], "urls": [["b"]]},
+        {"keywords": ["a"], "urls": "b"},
+        {"keywords": [{"x": 1}, {"y": 2}]},
+        {"keywords": ["a", 0], "urls": []},
+    ],
+)
+@pytest.mark.parametrize("dropped", [[], ["urls"]])
+async def test_what_cannot_be_split_is_an_error_as_at_the_service(given: dict[str, Any], dropped: list[str]) -> None:
+    service = FakeService()
+    concurrency = {"fields": ["keywords", "urls"], "remove_fields": dropped}
+    properties = [{"name": "keywords", "type": "array"}, {"name": "urls", "type": "array"}]
+    service.add_worker("me/one", schema={"concurrency": concurrency, "properties": properties})
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        found = await client.workers.check_input("me/one", given)
+        try:
+            await client.workers.start_run("me/one", given)
+        except InvalidArgumentError:
+            assert found.issues
+        else:
+            assert found.ok
+
+
 @pytest.mark.parametrize("shape", ["list", "map"])
 @pytest.mark.parametrize(
     "given", [{}, {"urls": []}, {"urls": "u"}, {"urls": ["u"], "area": "[1]"}, {"parameters": {"custom": {"urls": 1}}}]

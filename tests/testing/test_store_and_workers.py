@@ -140,3 +140,27 @@ async def test_the_account_tells_the_balance_as_a_text(api: ApiSession) -> None:
 
     assert account["balance"] == "2.7129"
     assert account["balance_expiration_at"] > api.service.clock.time()
+
+
+CONCURRENCY = {"fields": ["urls", "words"], "remove_fields": ["words"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"urls": [" ", None, {"x": ""}], "words": []}, "concurrency fields have no non-empty fields"),
+        ({"urls": ["a", {"x": 1}]}, "field [urls] must not mix object and primitive items"),
+        ({"urls": ["a", ["b"]]}, "item in [urls] must be an object or primitive value"),
+        ({"urls": [{"urls": 1}]}, "item in [urls] must not override concurrency field"),
+        ({"words": [["b"]]}, "item in [words] must be an object or primitive value"),
+        ({"urls": ["a", 0, ""], "words": [["b"]]}, "success"),
+        ({"urls": "a"}, "success"),
+    ],
+)
+async def test_an_input_that_cannot_be_split_is_refused(api: ApiSession, given: dict[str, Any], why: str) -> None:
+    api.service.add_worker("owner/name", schema={"concurrency": CONCURRENCY, "properties": []})
+
+    body = {"input": {"parameters": {"custom": given}}}
+    answer = await api.client.post("/workers/owner~name/runs", json=body)
+
+    assert answer.json()["message"] == why

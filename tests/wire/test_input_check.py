@@ -483,7 +483,7 @@ PREFERRED = {"fields": ["keywords", "urls"], "remove_fields": ["urls"]}
         (BOTH, {"keywords": ["a", "b"]}, 2, []),
         (BOTH, {"keywords": ["a", "b"], "urls": ["c"]}, 3, []),
         (BOTH, {"keywords": ["a", "", " ", None, {}, {"x": ""}, {"x": "y", "z": None}]}, 2, ...),
-        (BOTH, {"keywords": [0, False]}, 2, []),
+        (BOTH, {"keywords": [0, False, "0", "false"]}, 4, []),
         (PREFERRED, {"urls": ["a", "b"]}, 2, []),
         (
             PREFERRED,

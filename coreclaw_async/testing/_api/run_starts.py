@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from coreclaw_async.testing._api.answers import RefusedError
@@ -77,6 +77,7 @@ def check_input(worker: FakeWorker, given: Any) -> None:
     for entry in worker.properties:
         fault = _property_fault(entry, custom.get(entry["name"]))
         faults += [] if fault is None else [fault]
+    faults = faults or _split_faults(worker, custom)
     if faults:
         raise RefusedError(400, 11000, "; ".join(faults), details=faults)
 
@@ -104,6 +105,38 @@ def _property_fault(entry: Mapping[str, Any], value: Any) -> str | None:
     if expected is not None and not isinstance(value, expected):
         return f"INVALID_INPUT: field [{entry['name']}] must be of type {entry['type']}"
     return None
+
+
+def _split_faults(worker: FakeWorker, custom: Mapping[str, Any]) -> list[str]:
+    """Return why an input cannot be split into tasks; with a field that is no array it runs as one, as was seen."""
+    concurrency = _members(worker.extra_schema.get("concurrency"))
+    fields, removed = _array(concurrency.get("fields")), _array(concurrency.get("remove_fields"))
+    if not fields or any(custom.get(name) and not isinstance(custom[name], list) for name in fields):
+        return []
+    filled = {name: list(filter(_is_filled, _array(custom.get(name)))) for name in fields}
+    if not any(filled.values()):
+        return ["concurrency fields have no non-empty fields"]
+    preferred = [name for name in fields if name not in removed and filled[name]]
+    return [fault for name in preferred or fields for fault in _item_faults(name, filled[name])]
+
+
+def _array(value: Any) -> list[Any]:
+    return list(cast("Sequence[Any]", value)) if isinstance(value, list) else []
+
+
+def _is_filled(item: Any) -> bool:
+    parts = list(cast("dict[str, Any]", item).values()) if isinstance(item, dict) else [item]
+    return any(part is not None and part not in ([], {}) and str(part).strip() != "" for part in parts)
+
+
+def _item_faults(name: str, items: list[Any]) -> list[str]:
+    objects = [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+    faults = [f"field [{name}] must not mix object and primitive items"] if 0 < len(objects) < len(items) else []
+    if any(isinstance(item, list) for item in items):
+        faults.append(f"item in [{name}] must be an object or primitive value")
+    if any(name in item for item in objects):
+        faults.append(f"item in [{name}] must not override concurrency field")
+    return faults
 
 
 def sync_reply(call: Call, run: FakeRun, *, repeated: bool) -> dict[str, Any]:
