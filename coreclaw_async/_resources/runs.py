@@ -203,8 +203,8 @@ class AsyncRuns:
             max_rows: How many rows are read, the first ones, 1 or more. One page holds 100 of them.
 
         Returns:
-            ``UNKNOWN`` where fewer rows came than the run counts, which takes half a minute, and for a run that is still
-            ``aborting``.
+            ``UNKNOWN`` where fewer rows came than the run counts (which takes half a minute), and for a run that is
+            still ``aborting``.
 
         Raises:
             RunNotFinishedError: The run has not ended.

@@ -18,6 +18,7 @@ from coreclaw_async._wire.schema_facts import (
     is_nothing,
     is_number,
     kinds_of,
+    labelled,
     name_of_kind,
     offers,
     parameters_of,
@@ -96,7 +97,7 @@ def _choice_issues(prop: InputProperty, value: Any, path: str) -> Iterator[Input
             yield issue(where, IssueSeverity.WARNING, "is of another type than the option with the same text")
         else:
             how_many = "the one option" if len(choices) == 1 else f"one of the {len(choices)} options"
-            yield issue(where, IssueSeverity.ERROR, f"is not {how_many}", _choice_meant(one, choices))
+            yield issue(where, IssueSeverity.ERROR, f"is not {how_many}", _choice_meant(prop, one, choices))
 
 
 def _marked(value: Scalar) -> tuple[bool, Scalar]:
@@ -104,11 +105,14 @@ def _marked(value: Scalar) -> tuple[bool, Scalar]:
     return isinstance(value, bool), value
 
 
-def _choice_meant(value: Scalar, choices: Sequence[Scalar]) -> str | None:
+def _choice_meant(prop: InputProperty, value: Scalar, choices: Sequence[Scalar]) -> str | None:
     """Return which option was probably meant, or all of them where they are few; never the value itself."""
     texts = [str(choice) for choice in choices[:_MOST_CHOICES] if len(str(choice)) <= _MOST_LETTERS]
     text = str(value)
     if len(text) <= _MOST_LETTERS:
+        of_label = labelled(prop, text)
+        if of_label is not None and len(str(of_label)) <= _MOST_LETTERS:
+            return f"that is the label of {of_label!r}"
         folded = {one.casefold(): one for one in reversed(texts)}
         close = difflib.get_close_matches(text.casefold(), folded, n=1, cutoff=0.6)
         if close:

@@ -101,6 +101,13 @@ def choices_of(prop: InputProperty) -> list[Scalar]:
     return values if all(isinstance(value, Scalar) for value in values) else []
 
 
+def labelled(prop: InputProperty, label: str) -> Scalar | None:
+    """Return the value of the option that the console shows as *label*, or None."""
+    options = [option for option in prop.options if is_object(option)]
+    found = (one.get("value") for one in options if str(one.get("label")).casefold() == label.casefold())
+    return next(found, None)
+
+
 def parameters_of(prop: InputProperty) -> list[InputProperty]:
     """Return the members of each item of a ``requestListSource``; none when they cannot be read."""
     found: list[InputProperty] = []

@@ -165,8 +165,10 @@ def test_any_schema_is_valid_python(properties: Any, description: str) -> None:
 
 
 USE = """
+from collections.abc import Mapping
 good: GoogleMapsScraperInput = {"keywords": ["coffee"], "pages": 3, "country": "DE", "posts": [{"url": "u"}]}
 bad: GoogleMapsScraperInput = {"keywords": ["coffee"], "country": "XX"}  # type: ignore[typeddict-item]
+given: Mapping[str, Any] = good
 worse: GoogleMapsScraperInput = {"pages": 3}  # type: ignore[typeddict-item]
 """
 
