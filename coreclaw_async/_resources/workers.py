@@ -139,7 +139,7 @@ class AsyncWorkers:
                 about the input. ``latest`` is an error, as it is refused. None for the newest.
 
         Raises:
-            NotFoundError: There is no such worker.
+            NotFoundError: There is no such worker, or it shows no schema.
             ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
             TypeError: The same.
         """

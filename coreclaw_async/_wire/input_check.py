@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import attrs
+
 from coreclaw_async._wire.input_names import meant_members, suggestions, wrapped_issue
 from coreclaw_async._wire.input_split import split_fields, split_input
 from coreclaw_async._wire.input_values import capped, issue, value_issues
@@ -58,11 +60,11 @@ def check_input(
 
 def _compare(schema: InputSchema | None, given: dict[str, Any]) -> tuple[int | None, list[InputIssue]]:
     """Return the number of tasks, and what is wrong with the input of the newest version."""
-    if schema is None:
-        return None, [_unchecked("the worker's schema could not be read")]
-    if not members_of(schema):
-        return None, [_unchecked("the worker's schema names no members that could be read")]
-    wrapped = wrapped_issue(schema, given)
+    wrapped = wrapped_issue(schema or InputSchema(), given)
+    if schema is None or not members_of(schema):
+        what = "could not be read" if schema is None else "names no members that could be read"
+        doubts = [] if wrapped is None else [attrs.evolve(wrapped, severity=IssueSeverity.WARNING)]
+        return None, [*doubts, _unchecked(f"the worker's schema {what}")]
     if wrapped is not None:
         return None, [wrapped]
     found = list(_member_issues(schema, given))
@@ -92,7 +94,7 @@ def _about_schema(found: Iterable[InputIssue], version: str | None) -> Iterator[
         if version is None or one.severity is not IssueSeverity.ERROR:
             yield one
         else:
-            yield issue(one.path, IssueSeverity.WARNING, one.message, one.suggestion)
+            yield attrs.evolve(one, severity=IssueSeverity.WARNING)
 
 
 def _member_issues(schema: InputSchema, given: dict[str, Any]) -> Iterator[InputIssue]:

@@ -338,7 +338,7 @@ def test_no_value_of_an_input_is_in_what_is_told() -> None:
 def test_a_schema_that_names_no_members_gives_a_note_and_no_error(raw: dict[str, Any]) -> None:
     schema = read_input_schema(request_of(), Answer({"input_schema": raw}, "req"))
 
-    found = check({"any": 1, "parameters": {"custom": {}}}, schema)
+    found = check({"any": 1, "custom": {}}, schema)
 
     why = "the worker's schema names no members that could be read"
     assert (found.ok, found.task_count, told(found)) == (
@@ -346,6 +346,14 @@ def test_a_schema_that_names_no_members_gives_a_note_and_no_error(raw: dict[str,
         None,
         [f"note: input was not checked, because {why}"],
     )
+
+
+@pytest.mark.parametrize("schema", [InputSchema(), None])
+def test_a_wrapped_input_is_doubtful_also_without_a_schema(schema: InputSchema | None) -> None:
+    found = check_input("me~one", schema, {"parameters": {"custom": {}}})
+
+    assert [issue.severity.value for issue in found.issues] == ["warning", "note"]
+    assert found.issues[0].path == "input.parameters.custom"
 
 
 def test_without_a_schema_there_is_a_note_and_no_error() -> None:
