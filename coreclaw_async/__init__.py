@@ -13,6 +13,7 @@ How the package is laid out; imports point down the list and never up:
 * ``_concurrency``, ``_files``: event loops and time; files that are whole or not there
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`: what callers get
+* ``_data``: what those have in common: dictionaries, JSON and pydantic
 
 Above them stand ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel`` (tracing) and
 ``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes ``_sync/generated.py``.

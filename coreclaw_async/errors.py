@@ -45,6 +45,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, as_plain, to_text
+
 if TYPE_CHECKING:
     from coreclaw_async.models import Run
 
@@ -119,6 +121,33 @@ class CoreClawError(Exception):
         if self.candidates:
             facts.append(f"candidates {printable(', '.join(self.candidates))}")
         return f"{self.message} ({'; '.join(facts)})" if facts else self.message
+
+    def to_dict(self, *, json: bool = False) -> dict[str, Any]:
+        """
+        Return all members as a new dictionary, with the name of the class as ``type``; models in it as dictionaries.
+
+        A ``callback_url``, which is as good as a password, is left out.
+
+        Args:
+            json: Whether all values are to be of JSON, see `coreclaw_async.Run.to_dict`; what has no form in JSON
+                becomes its ``str``.
+
+        Raises:
+            ValueError: `details` or `items` contain themselves, which nothing that the service sends does.
+        """
+        members = {name: value for name, value in vars(self).items() if name[0] != "_" and name != "callback_url"}
+        plain: dict[str, Any] = as_plain({"type": type(self).__name__, **members}, JSON_OR_TEXT if json else PYTHON)
+        return plain
+
+    def to_json(self) -> str:
+        """
+        Return all members as one line of JSON: ``to_dict(json=True)`` as text.
+
+        Raises:
+            ValueError: As `to_dict`, or a member is nested too deeply for Python's ``json``, or is a whole number of
+                more digits than Python writes.
+        """
+        return to_text(self.to_dict(json=True))
 
     def __reduce__(self) -> tuple[Callable[..., CoreClawError], tuple[Any, ...]]:
         return _rebuild, (type(self), self.__dict__.copy())

@@ -7,11 +7,12 @@ from typing import TypeAlias
 
 import attrs
 
+from coreclaw_async._data.record import Record
 from coreclaw_async.models import Run
 
 
-@attrs.frozen(kw_only=True)
-class RequestSent:
+@attrs.frozen(kw_only=True, repr=False)
+class RequestSent(Record):
     """
     One attempt at a request has ended, with an answer or without.
 
@@ -38,8 +39,8 @@ class RequestSent:
     error: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class RetryScheduled:
+@attrs.frozen(kw_only=True, repr=False)
+class RetryScheduled(Record):
     """
     A request will be retried.
 
@@ -56,16 +57,16 @@ class RetryScheduled:
     error: str
 
 
-@attrs.frozen(kw_only=True)
-class RunStarted:
+@attrs.frozen(kw_only=True, repr=False)
+class RunStarted(Record):
     """A start was answered with a run id."""
 
     operation: str
     run_id: str
 
 
-@attrs.frozen(kw_only=True)
-class StartUnknown:
+@attrs.frozen(kw_only=True, repr=False)
+class StartUnknown(Record):
     """
     A call that starts, queues or creates something may have taken effect, and is not retried.
 
@@ -76,12 +77,12 @@ class StartUnknown:
     """
 
     operation: str
-    candidates: Sequence[str] | None
+    candidates: Sequence[str] | None = attrs.field(hash=False)
     run_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class StartReconciled:
+@attrs.frozen(kw_only=True, repr=False)
+class StartReconciled(Record):
     """
     A callback named the run of a start whose outcome had been unknown.
 
@@ -92,8 +93,8 @@ class StartReconciled:
     run_id: str
 
 
-@attrs.frozen(kw_only=True)
-class RunsPolled:
+@attrs.frozen(kw_only=True, repr=False)
+class RunsPolled(Record):
     """
     Runs that are waited for were looked at together.
 
@@ -112,8 +113,8 @@ class RunsPolled:
     failures: int
 
 
-@attrs.frozen(kw_only=True)
-class RunChanged:
+@attrs.frozen(kw_only=True, repr=False)
+class RunChanged(Record):
     """
     A run that is waited for was seen in another state.
 
@@ -126,8 +127,8 @@ class RunChanged:
     previous: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class PageRead:
+@attrs.frozen(kw_only=True, repr=False)
+class PageRead(Record):
     """
     A page of a listing was read while iterating.
 
@@ -144,8 +145,8 @@ class PageRead:
     count: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BatchItemChanged:
+@attrs.frozen(kw_only=True, repr=False)
+class BatchItemChanged(Record):
     """
     An item of a batch has another state, which its ledger has recorded.
 

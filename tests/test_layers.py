@@ -19,6 +19,7 @@ MODULES = {
 }
 # From the lowest to the highest; modules of one layer may know each other, but not in a circle.
 LAYERS = [
+    {"_data"},
     {"_version", "errors", "events", "models"},
     {"_wire"},
     {"_concurrency", "_files"},
@@ -44,6 +45,7 @@ ASYNCIO_IS_FOR = {
 }  # asyncpg is for it alone.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},
+    "pydantic_core": {"_data"},
     "opentelemetry": {"otel"},
     "pytest": {"testing"},
     "rich": {"cli"},

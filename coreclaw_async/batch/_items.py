@@ -9,6 +9,9 @@ from pathlib import Path
 
 import attrs
 
+from coreclaw_async._data.plain import SECRET
+from coreclaw_async._data.record import Model
+
 
 class BatchItemState(StrEnum):
     """
@@ -94,8 +97,8 @@ class IllegalStepError(ValueError):
     """An item cannot change from one state to another: a bug, or a decision that came too late."""
 
 
-@attrs.frozen(kw_only=True)
-class BatchItem:
+@attrs.frozen(kw_only=True, repr=False)
+class BatchItem(Model):
     """
     One item of a batch as its ledger has it.
 
@@ -138,7 +141,7 @@ class BatchItem:
     input_sha256: str
     state: BatchItemState = BatchItemState.PLANNED
     attempt: int = 0
-    callback_url: str | None = attrs.field(default=None, repr=False)
+    callback_url: str | None = attrs.field(default=None, repr=False, metadata={SECRET: True})
     intent_at: float | None = None
     run_id: str | None = None
     how: ItemOrigin | None = None
@@ -275,8 +278,8 @@ class BatchItem:
         return attrs.evolve(self, state=state, **changes)  # type: ignore[arg-type]
 
 
-@attrs.frozen(kw_only=True)
-class BatchItemRun:
+@attrs.frozen(kw_only=True, repr=False)
+class BatchItemRun(Model):
     """
     One of the runs that an item has had.
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import anyio
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.models import Run
 
 
-@attrs.frozen(kw_only=True)
-class BatchOutcome:
+@attrs.frozen(kw_only=True, repr=False)
+class BatchOutcome(Model):
     """
     How an item of a batch ended, or why it could not.
 
@@ -36,7 +37,7 @@ class BatchOutcome:
     run: Run | None = None
     attempt: int = 0
     error: str | None = None
-    candidates: Sequence[str] = ()
+    candidates: Sequence[str] = attrs.field(default=(), hash=False)
     path: Path | None = None
 
 

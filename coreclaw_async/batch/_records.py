@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItem, BatchItemRun
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.models import Page
@@ -17,8 +18,8 @@ _AT_ONCE = 400
 _INPUTS_AT_ONCE = 10
 
 
-@attrs.frozen(kw_only=True)
-class BatchRecord:
+@attrs.frozen(kw_only=True, repr=False)
+class BatchRecord(Model):
     """
     All that a ledger has of an item.
 
@@ -29,8 +30,8 @@ class BatchRecord:
     """
 
     item: BatchItem
-    runs: Sequence[BatchItemRun]
-    input: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    runs: Sequence[BatchItemRun] = attrs.field(hash=False)
+    input: Mapping[str, Any] | None = attrs.field(default=None, repr=False, hash=False)
 
 
 @attrs.define(kw_only=True)

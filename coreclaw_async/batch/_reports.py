@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.batch._totals import RunTotals
 
 
-@attrs.frozen(kw_only=True)
-class BatchReport:
+@attrs.frozen(kw_only=True, repr=False)
+class BatchReport(Model):
     """
     Counts, costs and problems of a batch.
 
@@ -36,16 +37,16 @@ class BatchReport:
     """
 
     name: str
-    counts: Mapping[BatchItemState, int]
+    counts: Mapping[BatchItemState, int] = attrs.field(hash=False)
     runs: int
     result_count: int
     cost: Decimal
     unknown_costs: int
     max_spend: Decimal | None
-    by_worker: Mapping[str, RunTotals]
-    by_day: Mapping[str, RunTotals]
-    held: Sequence[BatchItem]
-    failures: Sequence[BatchItem]
+    by_worker: Mapping[str, RunTotals] = attrs.field(hash=False)
+    by_day: Mapping[str, RunTotals] = attrs.field(hash=False)
+    held: Sequence[BatchItem] = attrs.field(hash=False)
+    failures: Sequence[BatchItem] = attrs.field(hash=False)
     is_paused: bool
     is_half_planned: bool
     requests: int

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async._wire.request import check_int, check_seconds, check_text, check_worker_id, worker_input
 
 _MOST_LETTERS = 500
@@ -16,8 +17,8 @@ _MOST_RETRIES = 100
 _MOST_PRIORITY = 1_000_000
 
 
-@attrs.frozen(kw_only=True)
-class RunSpec:
+@attrs.frozen(kw_only=True, repr=False)
+class RunSpec(Model):
     """
     One run of a batch, to be started.
 
@@ -34,8 +35,8 @@ class RunSpec:
 
     key: str
     worker_id: str
-    input: Mapping[str, Any] = attrs.field(repr=False)
-    system: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    input: Mapping[str, Any] = attrs.field(repr=False, hash=False)
+    system: Mapping[str, Any] | None = attrs.field(default=None, repr=False, hash=False)
     version: str | None = None
     retries: int = 0
     run_timeout: float | None = None

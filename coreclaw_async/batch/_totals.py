@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItemState
 from coreclaw_async.batch._ledger.spending import exact_sum
 
@@ -35,8 +36,8 @@ class RunsAlike:
     empty: int = 0
 
 
-@attrs.frozen(kw_only=True)
-class RunTotals:
+@attrs.frozen(kw_only=True, repr=False)
+class RunTotals(Model):
     """
     What a number of runs have come to.
 

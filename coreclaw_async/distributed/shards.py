@@ -12,6 +12,7 @@ import anyio
 import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
+from coreclaw_async._data.record import Model
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, SettleTimes, Shard
 from coreclaw_async.batch._ledger.spending import exact_sum
@@ -104,8 +105,8 @@ class ShardSpec:
         )
 
 
-@attrs.frozen(kw_only=True)
-class ShardReport:
+@attrs.frozen(kw_only=True, repr=False)
+class ShardReport(Model):
     """
     The result of a part of a batch: counts, never rows. Look at `is_finished`, or call `check`.
 
@@ -129,7 +130,7 @@ class ShardReport:
     """
 
     batch: str
-    counts: Mapping[str, int]
+    counts: Mapping[str, int] = attrs.field(hash=False)
     runs: int
     result_count: int
     cost: Decimal
@@ -138,7 +139,7 @@ class ShardReport:
     wasted: int
     seconds: float
     stopped: str | None = None
-    reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    reasons: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False)
     error: str | None = None
 
     @property

@@ -8,11 +8,12 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field
 
 
-@attrs.frozen(kw_only=True)
-class Account:
+@attrs.frozen(kw_only=True, repr=False)
+class Account(Model):
     """
     The account of the key, as ``GET /api/v2/users/account`` reports it.
 
@@ -27,8 +28,8 @@ class Account:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class ProxyRegion:
+@attrs.frozen(kw_only=True, repr=False)
+class ProxyRegion(Model):
     """
     A place whose proxies a worker can use.
 

@@ -27,4 +27,6 @@ def without_query(url: str | None) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "<hidden>"
-    return f"'{parts.scheme}://{parts.hostname}{parts.path}{'?<hidden>' if parts.query else ''}'"
+    if not parts.hostname:
+        return "<hidden>"
+    return repr(f"{parts.scheme}://{parts.hostname}{parts.path}{'?<hidden>' if parts.query else ''}")

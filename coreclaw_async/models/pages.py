@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field
 
 T = TypeVar("T")
@@ -15,8 +16,8 @@ Row: TypeAlias = Mapping[str, Any]
 """One result row: plain JSON values under the worker's own column keys."""
 
 
-@attrs.frozen(kw_only=True)
-class Page(Generic[T]):
+@attrs.frozen(kw_only=True, repr=False)
+class Page(Model, Generic[T]):
     """
     One page of a listing, as it came.
 
@@ -30,7 +31,7 @@ class Page(Generic[T]):
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
-    items: Sequence[T] = ()
+    items: Sequence[T] = attrs.field(default=(), hash=False)
     count: int | None = None
     page_index: int | None = None
     page_size: int | None = None
@@ -41,9 +42,29 @@ class Page(Generic[T]):
     def __len__(self) -> int:
         return len(self.items)
 
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
 
-@attrs.frozen(kw_only=True)
-class ResultHeader:
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, item_type: type[T] | None = None) -> Self:
+        """
+        Return the page whose `to_dict`, of either form, or parsed `to_json` is *mapping*.
+
+        Args:
+            mapping: Values by the names of the members; nothing in it is kept or changed.
+            item_type: The model of its items, such as `Run`; None for items that stay as they are in *mapping*.
+
+        Raises:
+            TypeError: *mapping* is not a mapping.
+            ValueError: A member, which the message names, is missing, unknown or of the wrong type.
+        """
+        from coreclaw_async._data.loading import load
+
+        return load(cls, mapping, () if item_type is None else (item_type,))
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class ResultHeader(Model):
     """
     One column of a run's results.
 
@@ -60,7 +81,7 @@ class ResultHeader:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ResultPage(Page[Row]):
     """
     One page of a run's result rows.
@@ -70,4 +91,4 @@ class ResultPage(Page[Row]):
             ``__coreclaw_data_id__``.
     """
 
-    headers: Sequence[ResultHeader] = ()
+    headers: Sequence[ResultHeader] = attrs.field(default=(), hash=False)

@@ -6,11 +6,12 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field
 
 
-@attrs.frozen(kw_only=True)
-class QueuedRun:
+@attrs.frozen(kw_only=True, repr=False)
+class QueuedRun(Model):
     """
     The answer to `workers.queue_run`: an item that waits until it is activated.
 
@@ -29,8 +30,8 @@ class QueuedRun:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class QueueItem:
+@attrs.frozen(kw_only=True, repr=False)
+class QueueItem(Model):
     """
     One item of the run queue.
 
@@ -45,8 +46,8 @@ class QueueItem:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class QueueAction:
+@attrs.frozen(kw_only=True, repr=False)
+class QueueAction(Model):
     """
     What became of one item that was to be activated or released.
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field, without_query
 from coreclaw_async.models.pages import ResultPage
 
@@ -64,8 +65,8 @@ def outcome_of(status: str | None) -> RunOutcome:
     return RunOutcome.GOING if status is None else _OUTCOMES.get(status.lower(), RunOutcome.GOING)
 
 
-@attrs.frozen(kw_only=True)
-class Run:
+@attrs.frozen(kw_only=True, repr=False)
+class Run(Model):
     """
     One run of a worker, as details and lists report it.
 
@@ -116,8 +117,8 @@ class Run:
         return self.outcome.is_end
 
 
-@attrs.frozen(kw_only=True)
-class StartedRun:
+@attrs.frozen(kw_only=True, repr=False)
+class StartedRun(Model):
     """
     The answer to a start: always a run id, the rest only where the service waited for the end.
 
@@ -154,8 +155,8 @@ class StartedRun:
         return outcome_of(self.status)
 
 
-@attrs.frozen(kw_only=True)
-class AbortedRun:
+@attrs.frozen(kw_only=True, repr=False)
+class AbortedRun(Model):
     """
     The answer to an abort that the service accepted, which does not mean that the run has stopped.
 
@@ -188,8 +189,8 @@ class AbortedRun:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen
-class LastRun:
+@attrs.frozen(repr=False)
+class LastRun(Model):
     """
     The newest run of the account, or of one worker, whoever started it.
 
@@ -215,8 +216,8 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-@attrs.frozen(kw_only=True)
-class LogEntry:
+@attrs.frozen(kw_only=True, repr=False)
+class LogEntry(Model):
     """
     One entry of a run's log.
 
@@ -236,8 +237,8 @@ class LogEntry:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class RunLog:
+@attrs.frozen(kw_only=True, repr=False)
+class RunLog(Model):
     """
     The recent part of a run's log.
 
@@ -249,14 +250,14 @@ class RunLog:
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
     """
 
-    entries: Sequence[LogEntry] = ()
+    entries: Sequence[LogEntry] = attrs.field(default=(), hash=False)
     all_logs_url: str | None = attrs.field(default=None, repr=without_query)
     result_count: int | None = None
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class Export:
+@attrs.frozen(kw_only=True, repr=False)
+class Export(Model):
     """
     Where the results of a run can be fetched as a file.
 

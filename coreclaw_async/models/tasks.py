@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field, masked
 
 
@@ -21,8 +22,8 @@ class ScheduleType(IntEnum):
     ONCE = 4
 
 
-@attrs.frozen(kw_only=True)
-class CreatedTask:
+@attrs.frozen(kw_only=True, repr=False)
+class CreatedTask(Model):
     """
     The answer to `tasks.create`.
 
@@ -37,8 +38,8 @@ class CreatedTask:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class TaskInput:
+@attrs.frozen(kw_only=True, repr=False)
+class TaskInput(Model):
     """
     The saved input of a task.
 
@@ -53,8 +54,8 @@ class TaskInput:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class Task:
+@attrs.frozen(kw_only=True, repr=False)
+class Task(Model):
     """
     One saved task; lists and details carry different members, so nearly all may be None.
 

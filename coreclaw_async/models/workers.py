@@ -7,11 +7,12 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field
 
 
-@attrs.frozen(kw_only=True)
-class WorkerSummary:
+@attrs.frozen(kw_only=True, repr=False)
+class WorkerSummary(Model):
     """
     A worker as the store and the list of own workers show it.
 
@@ -34,8 +35,8 @@ class WorkerSummary:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class Worker:
+@attrs.frozen(kw_only=True, repr=False)
+class Worker(Model):
     """
     A worker as ``GET /api/v2/workers/{workerId}`` reports it.
 
@@ -56,8 +57,8 @@ class Worker:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class InputProperty:
+@attrs.frozen(kw_only=True, repr=False)
+class InputProperty(Model):
     """
     One property of a worker's input.
 
@@ -88,8 +89,8 @@ class InputProperty:
     extra: dict[str, Any] = extra_field()
 
 
-@attrs.frozen(kw_only=True)
-class InputSchema:
+@attrs.frozen(kw_only=True, repr=False)
+class InputSchema(Model):
     """
     The schema of a worker's input, both published shapes read into one.
 
@@ -101,6 +102,6 @@ class InputSchema:
     """
 
     description: str = ""
-    properties: Sequence[InputProperty] = ()
+    properties: Sequence[InputProperty] = attrs.field(default=(), hash=False)
     concurrency: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
     raw: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False, repr=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._store.database import Choice, SqlRow, Statement
 
@@ -28,8 +29,8 @@ _STANDING = (
 )
 
 
-@attrs.frozen(kw_only=True)
-class PrunedBatch:
+@attrs.frozen(kw_only=True, repr=False)
+class PrunedBatch(Model):
     """
     What `AsyncBatch.prune` has deleted.
 

@@ -1,0 +1,264 @@
+"""Models from the dictionaries that they were made into, by the types of their members."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, Union, cast
+
+import attrs
+
+from coreclaw_async._data.plain import PYTHON, as_plain
+
+M = TypeVar("M")
+
+Loader: TypeAlias = Callable[[Any], Any]
+"""Takes a value of either form and returns that of the member, or raises `_MisfitError`."""
+
+_MAPPING: Any = Mapping
+_LIST: Any = (list, tuple)
+_MOST_LETTERS = 60
+
+
+class _MisfitError(ValueError):
+    """A value is not what a member holds; the path to it grows on the way out."""
+
+    def __init__(self, why: str, path: str = "", expected: str = "") -> None:
+        super().__init__(why, path, expected)
+        self.why = why
+        self.path = path
+        self.expected = expected
+
+    def inside(self, name: object) -> _MisfitError:
+        return _MisfitError(self.why, f"{name}{self.path}")
+
+
+def load(kind: type[M], mapping: Any, arguments: tuple[Any, ...] = ()) -> M:
+    """
+    Return *mapping* as a *kind*.
+
+    Args:
+        kind: The model.
+        mapping: Values by the names of the members.
+        arguments: What its type variables stand for; Any when left out.
+
+    Raises:
+        TypeError: *mapping* is no mapping.
+        ValueError: A member is missing, unknown or of the wrong type.
+    """
+    if not isinstance(mapping, _MAPPING):
+        raise TypeError(f"{kind.__name__} is read from a mapping, not from a {type(mapping).__name__}")
+    try:
+        return cast(M, _load(kind, arguments, mapping))
+    except _MisfitError as error:
+        raise ValueError(f"{kind.__name__}{error.path} {error.why}") from None
+
+
+def _load(kind: Any, arguments: tuple[Any, ...], value: Any) -> Any:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, _MAPPING):
+        raise _misfit("an object", value)
+    loaders, required = _members(kind, arguments)
+    for name in value:
+        if name not in loaders:
+            raise _MisfitError(f"has no member {name!a:.80}; these are its members: {', '.join(loaders)}")
+    lacking = [name for name in required if name not in value]
+    if lacking:
+        raise _MisfitError(f"lacks {', '.join(lacking)}")
+    values: dict[str, Any] = {}
+    for name, part in value.items():
+        try:
+            values[name] = loaders[name](part)
+        except _MisfitError as error:
+            raise error.inside(f".{name}") from None
+    return kind(**values)
+
+
+@functools.cache
+def _members(kind: Any, arguments: tuple[Any, ...]) -> tuple[dict[str, Loader], list[str]]:
+    """Return the loader of each member, and the names of those that have no default."""
+    bound = variables_of(kind, arguments)
+    hints = typing.get_type_hints(kind)
+    fields = attrs.fields(kind)
+    loaders = {field.name: _loader(hints[field.name], bound) for field in fields}
+    return loaders, [field.name for field in fields if field.default is attrs.NOTHING]
+
+
+def variables_of(kind: Any, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """Return what the type variables stand for in the members of *kind*, inherited ones included."""
+    bound = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=False))
+    for base in getattr(kind, "__orig_bases__", ()):
+        origin: Any = typing.get_origin(base)
+        if origin is not None and attrs.has(origin):
+            bound.update(zip(getattr(origin, "__parameters__", ()), typing.get_args(base), strict=True))
+    return bound
+
+
+def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
+    hint = bound.get(hint, Any) if isinstance(hint, TypeVar) else hint
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {Union, types.UnionType}:
+        return functools.partial(_load_any_of, [_loader(part, bound) for part in inside])
+    if origin in {Sequence, tuple}:
+        return functools.partial(_load_items, _loader(inside[0], bound))
+    if origin in {Mapping, dict}:
+        if inside == (str, Any):
+            return _load_object
+        return functools.partial(_load_mapping, _loader(inside[0], bound), _loader(inside[1], bound))
+    if isinstance(origin or hint, type):
+        kind = origin or hint
+        if attrs.has(kind):
+            return functools.partial(_load, kind, inside)
+        if issubclass(kind, Enum):
+            return functools.partial(_load_enum, kind)
+    return _SINGLE.get(hint, _copy)
+
+
+def _copy(value: Any) -> Any:
+    try:
+        return as_plain(value, PYTHON)
+    except ValueError as error:
+        raise _MisfitError(f"cannot be read: {error}") from None
+
+
+def _load_none(value: Any) -> None:
+    if value is not None:
+        raise _misfit("None", value)
+
+
+def _load_any_of(loaders: Sequence[Loader], value: Any) -> Any:
+    refusals: list[_MisfitError] = []
+    for loader in loaders:
+        try:
+            return loader(value)
+        except _MisfitError as error:
+            refusals.append(error)
+    deepest = max(refusals, key=lambda error: len(error.path))
+    raise deepest if deepest.path else _misfit(" or ".join(error.expected for error in refusals), value)
+
+
+def _load_items(loader: Loader, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, _LIST):
+        raise _misfit("a list", value)
+    items: list[Any] = []
+    for part in value:
+        try:
+            items.append(loader(part))
+        except _MisfitError as error:
+            raise error.inside(f"[{len(items)}]") from None
+    return tuple(items)
+
+
+def _load_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, _MAPPING):
+        raise _misfit("an object", value)
+    if not all(isinstance(key, str) for key in value):
+        raise _MisfitError("must have strings as keys")
+    copied: dict[str, Any] = _copy(value)
+    return copied
+
+
+def _load_mapping(load_key: Loader, load_value: Loader, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, _MAPPING):
+        raise _misfit("an object", value)
+    made: dict[Any, Any] = {}
+    for key, part in value.items():
+        try:
+            made[load_key(key)] = load_value(part)
+        except _MisfitError as error:
+            raise error.inside(f"[{key!a:.80}]") from None
+    return made
+
+
+def _load_enum(kind: type[Enum], value: Any) -> Enum:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise _misfit(f"one of {', '.join(str(member.value) for member in kind)}", value) from None
+
+
+def _load_str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _misfit("a string", value)
+    return str(value)
+
+
+def _load_bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _misfit("true or false", value)
+    return value
+
+
+def _load_int(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _misfit("a whole number", value)
+    return value
+
+
+def _load_float(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _misfit("a number", value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _misfit("a finite number", value)
+    return number
+
+
+def _load_decimal(value: Any) -> Decimal:
+    if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
+        raise _misfit("an amount", value)
+    try:
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        raise _misfit("an amount", value) from None
+    if not amount.is_finite():
+        raise _misfit("a finite amount", value)
+    return amount
+
+
+def _load_datetime(value: Any) -> dt.datetime:
+    try:
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(moment, dt.datetime):
+            raise _misfit("a time in ISO 8601", value)
+        if moment.utcoffset() is None:
+            raise _misfit("a time with a time zone", value)
+        return moment.astimezone(dt.UTC)
+    except _MisfitError:
+        raise
+    except (ValueError, OverflowError):
+        raise _misfit("a time in ISO 8601", value) from None
+
+
+def _load_path(value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise _misfit("a path", value)
+    return Path(value)
+
+
+_SINGLE: dict[Any, Loader] = {
+    types.NoneType: _load_none,
+    str: _load_str,
+    bool: _load_bool,
+    int: _load_int,
+    float: _load_float,
+    Decimal: _load_decimal,
+    dt.datetime: _load_datetime,
+    Path: _load_path,
+}
+
+
+def _misfit(expected: str, value: Any) -> _MisfitError:
+    found = ascii(value[:_MOST_LETTERS]) if isinstance(value, str) else type(value).__name__
+    return _MisfitError(f"must be {expected}, not {'None' if value is None else found}", expected=expected)

@@ -1,0 +1,124 @@
+"""What pydantic asks a model for: how it is checked, written, and described in OpenAPI."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+import attrs
+
+from coreclaw_async._data.loading import load, variables_of
+from coreclaw_async._data.plain import ENCODABLE_JSON, PYTHON, as_plain, names_of
+
+
+def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
+    """
+    Return the pydantic-core schema of a model.
+
+    Values are read as ``from_dict`` does; the members are there for the JSON schema alone.
+
+    Args:
+        kind: The model.
+        source: It, or it with arguments such as ``Page[Run]``.
+        handler: pydantic's, for the types of arguments.
+    """
+    from pydantic_core import PydanticCustomError, core_schema
+
+    arguments = typing.get_args(source)
+
+    def check(value: Any, _: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        try:
+            return load(kind, value, arguments)
+        except (TypeError, ValueError) as error:
+            raise PydanticCustomError("coreclaw_model", "{reason}", {"reason": str(error)}) from None
+
+    def write(value: Any, info: Any) -> Any:
+        return as_plain(value, ENCODABLE_JSON if info.mode == "json" else PYTHON)
+
+    return core_schema.no_info_wrap_validator_function(
+        check,
+        _members_schema(kind, arguments, handler),
+        ref=f"{kind.__module__}.{_reference(source)}",
+        metadata={"pydantic_js_updates": {"title": kind.__name__, "description": _summary(kind)}},
+        serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
+    )
+
+
+def _members_schema(kind: Any, arguments: tuple[Any, ...], handler: Any) -> Any:
+    from pydantic_core import core_schema
+
+    bound = variables_of(kind, arguments)
+    hints, told = typing.get_type_hints(kind), _descriptions(kind)
+    fields = attrs.fields_dict(kind)
+    return core_schema.typed_dict_schema(
+        {
+            name: core_schema.typed_dict_field(
+                _schema(hints[name], bound, handler),
+                required=fields[name].default is attrs.NOTHING,
+                metadata={"pydantic_js_updates": {"description": told[name]}} if name in told else None,
+            )
+            for name in names_of(kind)
+        }
+    )
+
+
+def _schema(hint: Any, bound: Mapping[Any, Any], handler: Any) -> Any:
+    """Return the schema of what JSON has for a member of type *hint*."""
+    from pydantic_core import core_schema
+
+    hint = bound.get(hint, Any) if isinstance(hint, TypeVar) else hint
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {Union, types.UnionType}:
+        return core_schema.union_schema([_schema(part, bound, handler) for part in inside])
+    if origin in {Sequence, tuple}:
+        return core_schema.list_schema(_schema(inside[0], bound, handler))
+    if origin in {Mapping, dict}:
+        return core_schema.dict_schema(core_schema.str_schema(), _schema(inside[1], bound, handler))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return core_schema.literal_schema([member.value for member in hint])
+    if hint in _FORMATS:
+        metadata = {"pydantic_js_updates": {"format": _FORMATS[hint]}}
+        return core_schema.str_schema(metadata=metadata)
+    return handler.generate_schema(hint)
+
+
+_FORMATS: dict[Any, str] = {Decimal: "decimal", dt.datetime: "date-time", Path: "path"}
+
+
+def _reference(source: Any) -> str:
+    """Return what tells *source* from all other types, in the form from which pydantic makes a name."""
+    arguments = typing.get_args(source)
+    kind = typing.get_origin(source) or source
+    if not isinstance(kind, type):
+        return re.sub(r"\W+", "_", repr(source))
+    name = f"{kind.__qualname__}:{id(kind)}"
+    return f"{name}[{','.join(map(_reference, arguments))}]" if arguments else name
+
+
+def _summary(kind: type[Any]) -> str:
+    """Return the part of the docstring before the members."""
+    return _as_markdown((inspect.getdoc(kind) or "").partition("\nAttributes:")[0])
+
+
+def _descriptions(kind: type[Any]) -> dict[str, str]:
+    """Return what the docstrings of *kind* and its bases say of each member."""
+    told: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        members = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", members, re.MULTILINE):
+            told[name] = _as_markdown(text)
+    return told
+
+
+def _as_markdown(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().replace("``", "`")

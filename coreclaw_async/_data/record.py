@@ -1,0 +1,84 @@
+"""Record and Model: what events and models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from coreclaw_async._data.plain import JSON, PYTHON, as_plain, to_text
+from coreclaw_async._data.shown import shown
+
+
+class Record:
+    """One of several kinds of things: as data, it says of which kind it is."""
+
+    __slots__ = ()
+    _says_type: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+    def to_dict(self, *, json: bool = False) -> dict[str, Any]:
+        """
+        Return all members as a new dictionary, models in it as dictionaries too, sequences as lists.
+
+        Events have the name of their class as ``type``. What is as good as a password, the ``callback_url`` of an item
+        of a batch, is left out.
+
+        Args:
+            json: Whether all values are to be of JSON: amounts of money become strings such as ``"0.125"``, times ISO
+                8601, other members and paths strings; NaN and infinite numbers become None.
+
+        Raises:
+            TypeError: With *json*: a part of it, which the message names, has no form in JSON. What the service sends
+                always has one.
+            ValueError: A part of it contains itself.
+        """
+        plain: dict[str, Any] = as_plain(self, JSON if json else PYTHON)
+        return plain
+
+    def to_json(self) -> str:
+        """
+        Return all members as one line of JSON: ``to_dict(json=True)`` as text.
+
+        It can be encoded as UTF-8: half of a surrogate pair becomes its JSON escape.
+
+        Raises:
+            TypeError: As `to_dict`.
+            ValueError: A part of it contains itself, is nested too deeply for Python's ``json``, or is a whole number
+                of more digits than Python writes.
+        """
+        return to_text(self.to_dict(json=True))
+
+
+class Model(Record):
+    """A thing that can be read back from its data."""
+
+    __slots__ = ()
+    _says_type: ClassVar[bool] = False
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
+        """
+        Return the object whose `to_dict`, of either form, or parsed `to_json` is *mapping*.
+
+        Members may be missing where the class has a default. Answers of the service, which have other names, are not
+        read.
+
+        Args:
+            mapping: Values by the names of the members; nothing in it is kept or changed.
+
+        Raises:
+            TypeError: *mapping* is not a mapping.
+            ValueError: A member, which the message names, is missing, unknown or of the wrong type; a number is not
+                finite; a time has no time zone.
+        """
+        from coreclaw_async._data.loading import load
+
+        return load(cls, mapping)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from coreclaw_async._data.pydantic_schema import schema_of_model
+
+        return schema_of_model(cls, source, handler)
