@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from coreclaw_async import Page, Run
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
 README = Path(__file__).parent.parent / "README.md"
@@ -71,10 +72,22 @@ def test_a_run_is_started_with_a_callback_and_reported(backend: httpx.Client, se
     reported = backend.get(f"/runs/{run_id}")
 
     assert started.status_code == 202
-    assert reported.json() == {"run_id": run_id, "status": "succeeded", "rows": 3}
+    run = Run.from_dict(reported.json())
+    assert (run.run_id, run.status, run.result_count) == (run_id, "succeeded", 3)
+    assert run in Page.from_dict(backend.get("/runs").json(), item_type=Run)
     # The schedule alone would look 2 and 7 seconds after the beginning.
     assert time.monotonic() - began < 6.5
     assert [callback.response_status for callback in service.callbacks_sent if callback.run_id == run_id] == [204, 204]
+
+
+def test_the_openapi_page_describes_the_answers(backend: httpx.Client) -> None:
+    described = backend.get("/openapi.json").json()
+    schemas = described["components"]["schemas"]
+    answer = described["paths"]["/runs/{run_id}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+
+    assert answer == {"$ref": "#/components/schemas/Run"}
+    assert schemas["Run"]["properties"]["usage"]["description"].startswith("What the run cost, in US dollars")
+    assert schemas["Page_Run_"]["properties"]["items"]["items"] == answer
 
 
 def test_a_run_that_goes_on_is_reported_as_it_is(backend: httpx.Client) -> None:

@@ -106,7 +106,7 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
     hint = bound.get(hint, Any) if isinstance(hint, TypeVar) else hint
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin in {Union, types.UnionType}:
-        return functools.partial(_load_any_of, [_loader(part, bound) for part in inside])
+        return functools.partial(_load_any_of, [_loader(part, bound) for part in inside], types.NoneType in inside)
     if origin in {Sequence, tuple}:
         return functools.partial(_load_items, _loader(inside[0], bound))
     if origin in {Mapping, dict}:
@@ -129,12 +129,14 @@ def _copy(value: Any) -> Any:
         raise _MisfitError(f"cannot be read: {error}") from None
 
 
-def _load_none(value: Any) -> None:
-    if value is not None:
-        raise _misfit("None", value)
+def _refuse(value: Any) -> None:
+    """Refuse what is not None, which `_load_any_of` has tried."""
+    raise _misfit("None", value)
 
 
-def _load_any_of(loaders: Sequence[Loader], value: Any) -> Any:
+def _load_any_of(loaders: Sequence[Loader], may_be_none: bool, value: Any) -> Any:  # noqa: FBT001 - bound by position
+    if value is None and may_be_none:
+        return None
     refusals: list[_MisfitError] = []
     for loader in loaders:
         try:
@@ -248,7 +250,7 @@ def _load_path(value: Any) -> Path:
 
 
 _SINGLE: dict[Any, Loader] = {
-    types.NoneType: _load_none,
+    types.NoneType: _refuse,
     str: _load_str,
     bool: _load_bool,
     int: _load_int,

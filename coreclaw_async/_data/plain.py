@@ -26,6 +26,10 @@ _NOT_A_LIST: Any = (str, bytes, bytearray, memoryview)
 _MOST_LEVELS_OF_PYDANTIC = 100
 
 
+# Types of most values, which need no look at what they are.
+_SINGLES: frozenset[type] = frozenset({str, int, float, bool, NoneType, Decimal, dt.datetime})
+
+
 class Form(NamedTuple):
     """
     What a copy may hold besides dictionaries and lists.
@@ -47,6 +51,8 @@ def _as_it_is(value: Any) -> Any:
 
 def _json_value(value: Any) -> Any:
     """Return the JSON value for *value*; a number that is not finite becomes None, as JSON has none."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, Enum):
         return _json_value(value.value)
     if isinstance(value, str):
@@ -54,7 +60,7 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, int):
         return value if type(value) in {bool, int} else int(value)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+        return _json_value(float(value))
     if isinstance(value, Decimal):
         return str(value) if value.is_finite() else None
     if isinstance(value, dt.date | dt.time):
@@ -76,7 +82,7 @@ def _encodable_value(value: Any) -> Any:
     return made.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if isinstance(made, str) else made
 
 
-PYTHON = Form(frozenset({str, int, float, bool, NoneType, Decimal, dt.datetime}), _as_it_is)
+PYTHON = Form(_SINGLES, _as_it_is)
 """Single values are not changed."""
 JSON = Form(frozenset({str, int, bool, NoneType}), _json_value)
 """JSON values; what JSON has no form for is a TypeError."""
@@ -110,7 +116,7 @@ def as_plain(value: Any, form: Form, *, without: frozenset[str] = frozenset()) -
             if type(part) in kept:
                 continue
             try:
-                inner = _opened(part, form, without)
+                inner = None if type(part) in _SINGLES else _opened(part, form, without)
                 if inner is None:
                     copy[key] = single(part)
                     continue

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
-import attrs
-
+from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, as_plain, to_text
 from coreclaw_async._files.target import replaced_file
 from coreclaw_async.cli._process.receipts import current
 from coreclaw_async.cli._screen.screen import Screen, escaped, money
@@ -28,25 +25,13 @@ STDIO = Path("-")
 # A lone surrogate, which UTF-8 cannot encode, becomes its JSON escape.
 _JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
 
-# Members that this version does not know, and the URL of a callback, which is as good as a password.
-_NOT_SHOWN = frozenset({"extra", "raw", "callback_url"})
+# Members that this version does not know.
+_NOT_SHOWN = frozenset({"extra", "raw"})
 
 
 def json_line(value: Any) -> str:
     """Return a model or a row as one line of JSON; amounts are strings, times are ISO 8601."""
-    return json.dumps(_plain(value), ensure_ascii=False, default=_as_text)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "__attrs_attrs__"):
-        return attrs.asdict(value, filter=lambda attribute, _: attribute.name not in _NOT_SHOWN)
-    return value
-
-
-def _as_text(value: object) -> Any:
-    if isinstance(value, dt.datetime):
-        return value.isoformat()
-    return value.value if isinstance(value, Enum) else str(value)
+    return to_text(as_plain(value, JSON_OR_TEXT, without=_NOT_SHOWN))
 
 
 def print_json(values: Iterable[Any]) -> None:
@@ -74,7 +59,8 @@ def show_one(value: Any, *, as_json: bool) -> None:
         print_json([value])
         return
     screen = Screen()
-    members = {name: member for name, member in _plain(value).items() if member not in (None, "", (), {}, [])}
+    plain = as_plain(value, PYTHON, without=_NOT_SHOWN)
+    members = {name: member for name, member in plain.items() if member not in (None, "", (), {}, [])}
     width = max(map(len, members), default=0)
     for name, member in members.items():
         screen.say(cell(member), label=f"{name:{width}}  ")
@@ -95,7 +81,7 @@ def cell(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, str | int):
         return str(value)
-    return json.dumps(value, ensure_ascii=False, default=_as_text)
+    return json_line(value)
 
 
 def run_sentence(run: Run) -> str:

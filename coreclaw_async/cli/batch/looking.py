@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import attrs
 import typer
 
 from coreclaw_async._operations.exports import ExportFormat
@@ -187,7 +186,6 @@ def _check_ending(path: Path) -> None:
 
 
 def _exported(record: BatchRecord, *, with_input: bool) -> dict[str, Any]:
-    # The URL of a callback is as good as a password.
-    item = attrs.asdict(record.item, filter=lambda attribute, _: attribute.name != "callback_url")
-    runs = [attrs.asdict(run) for run in record.runs]
-    return {**item, "runs": runs, **({"input": record.input} if with_input else {})}
+    told = record.to_dict()
+    planned = {"input": told["input"]} if with_input else {}
+    return {**told["item"], "runs": told["runs"], **planned}

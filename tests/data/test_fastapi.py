@@ -1,0 +1,259 @@
+"""Models as answers and request bodies of FastAPI, and as members of pydantic models."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import socket
+import threading
+import time
+import types
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import Body, FastAPI
+from fastapi.testclient import TestClient
+from public_records import READABLE, name_of
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from coreclaw_async import BatchItem, BatchReport, Page, ResultPage, Row, Run, RunSpec, StartedRun
+from coreclaw_async.models import ResultHeader
+
+MOMENT = dt.datetime(2026, 11, 26, 10, 30, tzinfo=dt.UTC)
+RUN = Run(
+    run_id="01KKDXV2G26BT7NH4ZQR2R4NPZ",
+    status="succeeded",
+    usage=Decimal("0.1250"),
+    started_at=MOMENT,
+    result_count=2,
+    extra={"new": [1, {"deep": None}]},
+)
+ROWS = ResultPage(
+    items=({"title": "caf\u00e9", "n": 1.5},), headers=(ResultHeader(key="title", label="Title"),), count=1
+)
+STARTED = StartedRun(run_id="R", status="succeeded", results=ROWS)
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/run")
+    def run() -> Run:
+        return RUN
+
+    @app.get("/maybe")
+    def maybe() -> Run | None:
+        return None
+
+    @app.get("/list")
+    def runs() -> list[Run]:
+        return [RUN, Run()]
+
+    @app.get("/page")
+    def page() -> Page[Run]:
+        return Page(items=(RUN,), count=1)
+
+    @app.get("/started")
+    def started() -> StartedRun:
+        return STARTED
+
+    @app.get("/odd")
+    def odd() -> StartedRun:
+        deep: Any = []
+        for _ in range(600):
+            deep = [deep]
+        row = {"\ud800": "half \udc00", "nan": float("nan"), "big": 2**70, "deep": deep}
+        return StartedRun(run_id="R", results=ResultPage(items=(row,)), extra={"set": {1}, "inf": float("inf")})
+
+    @app.post("/run")
+    def change(run: Annotated[Run, Body()]) -> Run:
+        return run
+
+    @app.post("/pages")
+    def pages(page: Page[Run]) -> Run:
+        return page.items[0]
+
+    @app.post("/specs")
+    def specs(specs: list[RunSpec]) -> int:
+        return len(specs)
+
+    return app
+
+
+@pytest.fixture(scope="module", params=["in memory", pytest.param("uvicorn", marks=pytest.mark.endurance)])
+def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    app = make_app()
+    if request.param == "in memory":
+        yield TestClient(app)  # type: ignore[misc]  # It is an httpx client, as far as it is used here.
+        return
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False) as client:
+            yield client
+        server.should_exit = True
+        thread.join(10)
+
+
+def test_a_run_is_answered_as_json_that_reads_back_equal(client: httpx.Client) -> None:
+    answer = client.get("/run")
+
+    assert answer.status_code == 200
+    assert answer.json() == RUN.to_dict(json=True)
+    assert Run.from_dict(answer.json()) == RUN
+
+
+def test_lists_pages_rows_and_nothing_are_answered(client: httpx.Client) -> None:
+    assert client.get("/maybe").json() is None
+    assert [Run.from_dict(run) for run in client.get("/list").json()] == [RUN, Run()]
+    assert Page.from_dict(client.get("/page").json(), item_type=Run) == Page(items=(RUN,), count=1)
+    assert StartedRun.from_dict(client.get("/started").json()) == STARTED
+
+
+def test_no_value_of_a_row_costs_the_answer(client: httpx.Client) -> None:
+    answer = client.get("/odd")
+    row = answer.json()["results"]["items"][0]
+
+    assert answer.status_code == 200
+    assert row == {"\ufffd\ufffd\ufffd": "half \ufffd\ufffd\ufffd", "nan": None, "big": 2**70, "deep": row["deep"]}
+    assert "[[[" in json.dumps(row["deep"])
+    assert answer.json()["extra"] == {"set": "{1}", "inf": None}
+
+
+def test_openapi_describes_members_with_types(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()
+    schemas = described["components"]["schemas"]
+    answers = {
+        path: methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        for path, methods in described["paths"].items()
+        if "get" in methods
+    }
+    members = schemas["Run"]["properties"]
+
+    assert answers["/run"] == {"$ref": "#/components/schemas/Run"}
+    assert answers["/list"]["items"] == answers["/run"]
+    assert answers["/maybe"]["anyOf"] == [answers["/run"], {"type": "null"}]
+    assert answers["/page"] == {"$ref": "#/components/schemas/Page_Run_"}
+    assert schemas["Run"]["description"] == "One run of a worker, as details and lists report it."
+    assert list(members) == list(RUN.to_dict())
+    assert members["result_count"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
+    assert members["usage"]["anyOf"] == [{"type": "string", "format": "decimal"}, {"type": "null"}]
+    assert members["started_at"]["anyOf"] == [{"type": "string", "format": "date-time"}, {"type": "null"}]
+    assert members["status"]["anyOf"][0]["enum"] == ["ready", "running", "succeeded", "failed", "aborting"]
+    assert members["usage"]["description"].startswith("What the run cost, in US dollars; None when")
+    assert schemas["Page_Run_"]["properties"]["items"]["items"] == answers["/run"]
+    assert schemas["StartedRun"]["required"] == ["run_id"]
+    assert schemas["ResultPage"]["properties"]["count"]["description"].startswith("Items in the whole listing")
+    assert schemas["ResultPage"]["properties"]["items"]["items"]["type"] == "object"
+
+
+def test_a_run_is_taken_as_a_body(client: httpx.Client) -> None:
+    assert client.post("/run", json=RUN.to_dict(json=True)).json() == RUN.to_dict(json=True)
+    assert client.post("/pages", json={"items": [RUN.to_dict(json=True)]}).json()["run_id"] == RUN.run_id
+    assert client.post("/specs", json=[{"key": "a", "worker_id": "o/n", "input": {"a": [1]}}]).json() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ('{"duration": "long"}', "Run.duration must be a number or None, not 'long'"),
+        (f'{{"duration": 1{"0" * 400}}}', "Run.duration must be a finite number or None, not int"),
+        ('{"result_count": true}', "Run.result_count must be a whole number or None, not bool"),
+        ('{"usage": "much"}', "Run.usage must be an amount or None, not 'much'"),
+        ('{"usage": "NaN"}', "Run.usage must be a finite amount or None, not 'NaN'"),
+        ('{"started_at": "2026-11-26T10:00:00"}', "must be a time with a time zone"),
+        ('{"started_at": "0001-01-01T00:00:00+09:00"}', "Run.started_at must be a time in ISO 8601 or None"),
+        ('{"started_at": 1}', "Run.started_at must be a time in ISO 8601 or None, not int"),
+        ('{"run_id": null}', "Run.run_id must be a string, not None"),
+        ('{"extra": []}', "Run.extra must be an object, not list"),
+        ('{"slug": "R"}', "Run has no member 'slug'"),
+        ('{"{x}": 1}', "Run has no member '{x}'"),
+        ("[]", "Run is read from a mapping, not from a list"),
+        ("null", "Run is read from a mapping, not from a NoneType"),
+    ],
+)
+def test_a_body_that_does_not_fit_is_refused(client: httpx.Client, body: str, why: str) -> None:
+    answer = client.post("/run", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"][0]["msg"]
+
+
+def test_an_item_of_a_page_that_does_not_fit_is_named(client: httpx.Client) -> None:
+    answer = client.post("/pages", json={"items": [{}, {"traffic": "1"}]})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"].startswith("Page.items[1].traffic must be a whole number or None, not '1'")
+
+
+class Job(BaseModel):
+    name: str
+    run: Run
+    rows: Page[Row] | None = None
+    answer: StartedRun | Run | None = None
+
+
+def test_pydantic_model_holds_a_run() -> None:
+    job = Job(name="j", run=RUN, answer=RUN)
+    read = Job.model_validate_json(job.model_dump_json())
+
+    assert job.run is RUN
+    assert read.run == RUN
+    assert job.model_dump()["run"] == RUN.to_dict()
+    assert job.model_dump(mode="json")["run"] == RUN.to_dict(json=True)
+    assert Job.model_validate(job.model_dump()).run == RUN
+    assert Job.model_validate({"name": "j", "run": {}, "rows": {"items": [{"a": 1}]}}).rows == Page(items=({"a": 1},))
+    with pytest.raises(ValidationError, match=r"Page.items\[0\] must be an object, not int"):
+        Job.model_validate({"name": "j", "run": {}, "rows": {"items": [1]}})
+
+
+@pytest.mark.parametrize("kind", READABLE, ids=name_of)
+def test_every_model_has_a_schema_that_describes_its_members(kind: Any) -> None:
+    schema = TypeAdapter(kind).json_schema()
+    members = schema["properties"]
+
+    assert schema["title"] == kind.__name__
+    assert schema["description"]
+    assert [name for name, member in members.items() if not member.get("description")] == []
+    assert "callback_url" not in members
+
+
+def test_pages_of_different_things_have_different_schemas() -> None:
+    kinds: tuple[Any, ...] = (
+        Page,
+        Page[Run],
+        Page[dict[str, int]],
+        Page[dict[str, str]],
+        Page[int],
+        Page[Run | None],
+        ResultPage,
+    )
+    everything: Any = types.GenericAlias(tuple, kinds * 2)
+    schema = TypeAdapter(everything).json_schema()
+
+    assert len([name for name in schema["$defs"] if "Page" in name]) == len(kinds)
+    assert Page.from_dict({"items": [3]}, item_type=int) == Page(items=(3,))
+
+
+def test_reports_of_batches_are_described_to_the_last_item() -> None:
+    definitions = TypeAdapter(BatchReport).json_schema()["$defs"]
+
+    assert {"BatchItem", "RunTotals"} <= set(definitions)
+    assert definitions["BatchItem"]["properties"]["state"]["enum"][0] == "planned"
+    assert set(definitions["BatchItem"]["required"]) == {"batch", "key", "position", "worker_id", "input_sha256"}
+
+
+def test_a_callback_url_leaves_by_no_way() -> None:
+    item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", callback_url="https://SECRET")
+
+    assert "SECRET" not in repr(item) + item.to_json() + str(item.to_dict())
+    assert b"SECRET" not in TypeAdapter(BatchItem).dump_json(item)
+    assert "SECRET" not in str(TypeAdapter(BatchItem).dump_python(item))
