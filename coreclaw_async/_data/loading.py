@@ -113,12 +113,10 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
         if inside == (str, Any):
             return _load_object
         return functools.partial(_load_mapping, _loader(inside[0], bound), _loader(inside[1], bound))
-    if isinstance(origin or hint, type):
-        kind = origin or hint
-        if attrs.has(kind):
-            return functools.partial(_load, kind, inside)
-        if issubclass(kind, Enum):
-            return functools.partial(_load_enum, kind)
+    if attrs.has(origin or hint):
+        return functools.partial(_load, origin or hint, inside)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return functools.partial(_load_enum, hint)
     return _SINGLE.get(hint, _copy)
 
 

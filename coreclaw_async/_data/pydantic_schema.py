@@ -100,7 +100,8 @@ def _reference(source: Any) -> str:
     arguments = typing.get_args(source)
     kind = typing.get_origin(source) or source
     if not isinstance(kind, type):
-        return re.sub(r"\W+", "_", repr(source))
+        told = repr(source)
+        return re.sub(r"\W+", "_", told) + f":{hash(told)}"
     # pydantic, which takes ids as names too, must not take the schema of ``Page`` for that of ``Page[Run]``.
     name = f"{kind.__qualname__}:of-{id(kind)}"
     return f"{name}[{','.join(map(_reference, arguments))}]" if arguments else name

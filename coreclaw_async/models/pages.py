@@ -52,7 +52,8 @@ class Page(Model, Generic[T]):
 
         Args:
             mapping: Values by the names of the members; nothing in it is kept or changed.
-            item_type: The model of its items, such as `Run`; None for items that stay as they are in *mapping*.
+            item_type: The model of its items, as in ``Page[Run].from_dict(mapping, item_type=Run)``; None for items
+                that stay as they are in *mapping*.
 
         Raises:
             TypeError: *mapping* is not a mapping.

@@ -10,7 +10,7 @@ import time
 import types
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import pytest
@@ -114,7 +114,7 @@ def test_a_run_is_answered_as_json_that_reads_back_equal(client: httpx.Client) -
 def test_lists_pages_rows_and_nothing_are_answered(client: httpx.Client) -> None:
     assert client.get("/maybe").json() is None
     assert [Run.from_dict(run) for run in client.get("/list").json()] == [RUN, Run()]
-    assert Page.from_dict(client.get("/page").json(), item_type=Run) == Page(items=(RUN,), count=1)
+    assert Page[Run].from_dict(client.get("/page").json(), item_type=Run) == Page(items=(RUN,), count=1)
     assert StartedRun.from_dict(client.get("/started").json()) == STARTED
 
 
@@ -227,15 +227,9 @@ def test_every_model_has_a_schema_that_describes_its_members(kind: Any) -> None:
 
 
 def test_pages_of_different_things_have_different_schemas() -> None:
-    kinds: tuple[Any, ...] = (
-        Page,
-        Page[Run],
-        Page[dict[str, int]],
-        Page[dict[str, str]],
-        Page[int],
-        Page[Run | None],
-        ResultPage,
-    )
+    arguments: list[Any] = [Run, dict[str, int], dict[str, str], int, Run | None, Literal["a b"], Literal["a_b"]]
+    page: Any = Page
+    kinds: tuple[Any, ...] = (Page, ResultPage, *(page[argument] for argument in arguments))
     everything: Any = types.GenericAlias(tuple, kinds * 2)
     schema = TypeAdapter(everything).json_schema()
 

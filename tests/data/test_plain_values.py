@@ -39,6 +39,25 @@ from coreclaw_async._data.plain import ENCODABLE_JSON, JSON, JSON_OR_TEXT, PYTHO
 from coreclaw_async.batch import BatchItemState
 from coreclaw_async.models import InputProperty, RunLog, ScheduleType, Worker
 
+REPORT: dict[str, Any] = {
+    "name": "n",
+    "counts": dict.fromkeys(BatchItemState, 0),
+    "runs": 0,
+    "result_count": 0,
+    "cost": "0",
+    "unknown_costs": 0,
+    "max_spend": None,
+    "by_worker": {},
+    "by_day": {},
+    "held": [],
+    "failures": [],
+    "is_paused": False,
+    "is_half_planned": False,
+    "requests": 0,
+    "wasted": 0,
+    "in_flight_limit": None,
+}
+
 
 class Color(Enum):
     RED = "red"
@@ -230,7 +249,10 @@ def test_members_can_be_left_out_of_models_alone() -> None:
             {"key": "k", "state": "done", "run": {"usage": True}},
             "run.usage must be an amount",
         ),
-        (BatchReport, {"counts": {"odd": 1}}, "BatchReport lacks name, runs"),
+        (BatchReport, {"counts": {}}, "BatchReport lacks name, runs"),
+        (BatchReport, {**REPORT, "counts": 1}, "BatchReport.counts must be an object, not int"),
+        (BatchReport, {**REPORT, "counts": {"odd": 1}}, r"counts\['odd'\] must be one of planned, .*, not 'odd'"),
+        (BatchReport, {**REPORT, "by_day": {"d": {"runs": "1"}}}, r"by_day\['d'\].runs must be a whole number"),
         (Run, {"status": "\ud800", "x" * 200: 1}, "Run has no member 'xxx"),
         (Run, {"worker_id": "\ud800", "usage": "\ud800"}, r"Run.usage must be an amount or None, not '\\ud800'"),
         (Run, {"started_at": "0001-01-01T00:00:00+09:00"}, "Run.started_at must be a time in ISO 8601 or None"),
@@ -286,14 +308,11 @@ def test_models_are_kept_where_they_stand_in_a_mapping() -> None:
 
 
 def test_models_are_members_of_sets() -> None:
-    report = {"counts": dict.fromkeys(BatchItemState, 0), "by_worker": {}, "by_day": {}, "held": [], "failures": []}
-    others = {"name": "n", "runs": 0, "result_count": 0, "cost": "0", "unknown_costs": 0, "max_spend": None}
-    more = {"is_paused": False, "is_half_planned": False, "requests": 0, "wasted": 0, "in_flight_limit": None}
     rows = ResultPage(items=({"a": [1]},))
     things = [Run(extra={"a": [1]}), rows, StartedRun(run_id="R", results=rows), RunLog(entries=[LogEntry()])]
 
     assert len({*things, *things}) == 4
-    assert len({BatchReport.from_dict({**report, **others, **more}) for _ in range(2)}) == 1
+    assert len({BatchReport.from_dict(REPORT) for _ in range(2)}) == 1
 
 
 ERRORS: list[type[CoreClawError]] = [

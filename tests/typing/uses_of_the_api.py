@@ -300,6 +300,19 @@ async def run_a_batch(client: AsyncCoreClaw) -> None:
         batch.run(max_spend=5.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def hand_data_on(page: Page[Run], rows: ResultPage, item: BatchItem, error: CoreClawError, event: events.Event) -> None:
+    assert_type(page.to_dict(), dict[str, Any])
+    assert_type(item.to_dict(json=True), dict[str, Any])
+    assert_type(error.to_json() + event.to_json() + rows.to_json(), str)
+    assert_type(Run.from_dict({}), Run)
+    assert_type(BatchItem.from_dict({}), BatchItem)
+    assert_type(Page[Run].from_dict({}, item_type=Run), Page[Run])
+    assert_type(ResultPage.from_dict({}), ResultPage)
+    assert_type(list(page), list[Run])
+    assert_type(next(iter(rows)), Row)
+    error.from_dict({})  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def run_a_batch_blocking(client: CoreClaw) -> None:
     with client.batch("b", ledger="memory") as batch:
         assert_type(batch, Batch)
