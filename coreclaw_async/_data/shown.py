@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
@@ -17,24 +17,30 @@ _MAY_BE_EMPTY: Any = (str, list, tuple, Mapping)
 _MOST_LETTERS = 180
 _MOST_LETTERS_INSIDE = 90
 _MOST_LETTERS_OF_STRING = 48
+_MOST_LETTERS_OF_MAPPING = 130
 _MOST_PAIRS = 10
+# What people look for, beside the first member.
+_SHOWN_FIRST = frozenset({"status", "state", "run_id", "counts", "result_count", "usage", "cost", "error"})
 
 
 def shown(record: Any, *, most: int = _MOST_LETTERS) -> str:
     """Return a model as one line: the members that are set and not hidden, as many as there is room for."""
     kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
-    return f"{kind.__name__}({_joined(_members(record), most - len(kind.__name__))})"
+    members = dict(_members(record))
+    parts = [f"{name}={text}" for name, text in members.items()]
+    first = [place for place, name in enumerate(members) if not place or name in _SHOWN_FIRST]
+    return f"{kind.__name__}({_joined(parts, most - len(kind.__name__), first)})"
 
 
-def _members(record: Any) -> Iterable[str]:
+def _members(record: Any) -> Iterator[tuple[str, str]]:
     for field in attrs.fields(cast("Any", type(record))):
         value = getattr(record, field.name)
         if value is None or field.repr is False:
             continue
         if callable(field.repr):
-            yield f"{field.name}={_cut(str(field.repr(value)), _MOST_LETTERS_INSIDE)}"
+            yield field.name, _cut(str(field.repr(value)), _MOST_LETTERS_INSIDE)
         elif value or not isinstance(value, _MAY_BE_EMPTY):
-            yield f"{field.name}={_mapping(value) if isinstance(value, _MAPPING) else _value(value)}"
+            yield field.name, _mapping(value) if isinstance(value, _MAPPING) else _value(value)
 
 
 def _value(value: Any) -> str:
@@ -55,8 +61,8 @@ def _value(value: Any) -> str:
 def _mapping(value: Any) -> str:
     if len(value) > _MOST_PAIRS:
         return _value(value)
-    pairs = (f"{_value(key)}: {_value(part)}" for key, part in value.items())
-    return f"{{{_joined(pairs, _MOST_LETTERS_INSIDE)}}}"
+    pairs = [f"{_value(key)}: {_value(part)}" for key, part in value.items()]
+    return f"{{{_joined(pairs, _MOST_LETTERS_OF_MAPPING)}}}"
 
 
 def _safe_repr(value: object) -> str:
@@ -70,14 +76,12 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
-def _joined(parts: Iterable[str], most: int) -> str:
-    """Return *parts* with commas between them; dots stand for those that there is no room for."""
-    taken: list[str] = []
-    is_whole = True
-    for part in parts:
-        if len(part) <= most:
-            taken.append(part)
-            most -= len(part) + 2
-        else:
-            is_whole = False
-    return ", ".join(taken if is_whole else [*taken, "..."])
+def _joined(parts: Sequence[str], most: int, first: Sequence[int] = ()) -> str:
+    """Return *parts* in order with commas between them; those at *first* get room first, dots stand for the rest."""
+    taken: set[int] = set()
+    for place in (*first, *range(len(parts))):
+        if place not in taken and len(parts[place]) <= most:
+            taken.add(place)
+            most -= len(parts[place]) + 2
+    chosen = [part for place, part in enumerate(parts) if place in taken]
+    return ", ".join(chosen if len(chosen) == len(parts) else [*chosen, "..."])

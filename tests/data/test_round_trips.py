@@ -43,7 +43,7 @@ def test_model_is_read_back_equal_from_both_forms_and_from_json(kind: Any, data:
 @pytest.mark.endurance
 @pytest.mark.parametrize("kind", READABLE, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_many_models_are_read_back_equal(kind: Any, data: st.DataObject) -> None:
     check_round_trips(data.draw(instances(kind)))
 
