@@ -49,9 +49,15 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
         check,
         _members_schema(kind, arguments, handler),
         ref=f"{kind.__module__}.{_reference(source)}",
-        metadata={"pydantic_js_updates": {"title": kind.__name__, "description": _summary(kind)}},
         serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
     )
+
+
+def json_schema_of_model(kind: Any, schema: Any, handler: Any) -> Any:
+    """Return the JSON schema that pydantic has made of *schema*, described."""
+    made = handler(schema)
+    handler.resolve_ref_schema(made).update(title=kind.__name__, description=_summary(kind))
+    return made
 
 
 def _members_schema(kind: Any, arguments: tuple[Any, ...], handler: Any) -> Any:
@@ -65,7 +71,7 @@ def _members_schema(kind: Any, arguments: tuple[Any, ...], handler: Any) -> Any:
             name: core_schema.typed_dict_field(
                 _schema(hints[name], bound, handler),
                 required=fields[name].default is attrs.NOTHING,
-                metadata={"pydantic_js_updates": {"description": told[name]}} if name in told else None,
+                metadata=_with(description=told[name]) if name in told else None,
             )
             for name in names_of(kind)
         }
@@ -87,9 +93,17 @@ def _schema(hint: Any, bound: Mapping[Any, Any], handler: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return core_schema.literal_schema([member.value for member in hint])
     if hint in _FORMATS:
-        metadata = {"pydantic_js_updates": {"format": _FORMATS[hint]}}
-        return core_schema.str_schema(metadata=metadata)
+        return core_schema.str_schema(metadata=_with(format=_FORMATS[hint]))
     return handler.generate_schema(hint)
+
+
+def _with(**updates: str) -> dict[str, Any]:
+    """Return the metadata with which pydantic (2.5 to 2.14 were tried) adds *updates* to a JSON schema."""
+
+    def update(schema: Any, handler: Any) -> Any:
+        return {**handler(schema), **updates}
+
+    return {"pydantic_js_functions": [update]}
 
 
 _FORMATS: dict[Any, str] = {Decimal: "decimal", dt.datetime: "date-time", Path: "path"}

@@ -82,3 +82,9 @@ class Model(Record):
         from coreclaw_async._data.pydantic_schema import schema_of_model
 
         return schema_of_model(cls, source, handler)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        from coreclaw_async._data.pydantic_schema import json_schema_of_model
+
+        return json_schema_of_model(cls, schema, handler)
