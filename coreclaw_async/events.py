@@ -1,4 +1,4 @@
-"""What a client tells its ``on_event`` hook: typed events, plain data without secrets."""
+"""What a client tells its ``on_event`` hook: typed events, plain data without secrets, also as ``to_dict``."""
 
 from __future__ import annotations
 

@@ -78,6 +78,8 @@ def _json_value_or_text(value: Any) -> Any:
 
 
 def _encodable_value(value: Any) -> Any:
+    if hasattr(type(value), "__pydantic_serializer__") or hasattr(type(value), "__dataclass_fields__"):
+        return value  # An item of somebody else's, which pydantic knows how to write.
     made = _json_value_or_text(value)
     return made.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if isinstance(made, str) else made
 
@@ -89,7 +91,7 @@ JSON = Form(frozenset({str, int, bool, NoneType}), _json_value)
 JSON_OR_TEXT = Form(JSON.kept, _json_value_or_text)
 """JSON values, and the text of what JSON has no form for."""
 ENCODABLE_JSON = Form(frozenset({int, bool, NoneType}), _encodable_value, _MOST_LEVELS_OF_PYDANTIC)
-"""What every writer of JSON takes: also without lone surrogates, which become U+FFFD, and not nested deeply."""
+"""What pydantic can write: without lone surrogates, which become U+FFFD, and not nested deeply."""
 
 
 def as_plain(value: Any, form: Form, *, without: frozenset[str] = frozenset()) -> Any:

@@ -4,6 +4,8 @@ What the service reports, as frozen attrs classes that hold no client and do no 
 Belongs here: one class per thing the service tells or that is found in it, listed in ``__all__``, members described.
 Does not belong here: wire names and conversion (``_wire``), and methods that send a request.
 
+All have ``to_dict``, ``to_json`` and ``from_dict``, can be hashed, and are understood by pydantic and FastAPI.
+
 A member is None when the service did not send it, sent null, or sent a value of the wrong type, which is then in
 ``extra``. So None means unknown, never 0; an unknown string that is for people only is empty. An id is empty only in
 entries of lists: an answer about one thing that does not say its id is a `coreclaw_async.InvalidResponseError`.

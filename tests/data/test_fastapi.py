@@ -229,6 +229,13 @@ def test_pydantic_model_holds_a_run() -> None:
         Job.model_validate({"name": "j", "run": {}, "rows": {"items": [1]}})
 
 
+def test_page_of_pydantic_models_is_written_by_pydantic() -> None:
+    page = Page(items=(Job(name="j", run=RUN),))
+    written = json.loads(TypeAdapter(Page[Job]).dump_json(page))
+
+    assert written["items"] == [json.loads(Job(name="j", run=RUN).model_dump_json())]
+
+
 @pytest.mark.parametrize("kind", READABLE, ids=name_of)
 def test_every_model_has_a_schema_that_describes_its_members(kind: Any) -> None:
     schema = TypeAdapter(kind).json_schema()
