@@ -6,6 +6,7 @@ import getpass
 import io
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.guard import guarded, tell_interrupt
 from coreclaw_async.cli.session import find_base_url, find_key
+from coreclaw_async.models import ResultPage, Run
 
 
 def test_somebody_at_a_terminal_is_asked_for_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +72,20 @@ def test_every_text_is_json_in_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert json.loads((tmp_path / "rows.jsonl").read_bytes()) == {"title": text}
     assert json.loads(raw.getvalue()) == {"title": text}
+
+
+def test_a_model_is_one_line_of_json_without_what_this_version_does_not_know() -> None:
+    run = Run(run_id="R", usage=Decimal("0.10"), duration=float("inf"), extra={"new": 1})
+    rows = ResultPage(items=({"extra": "a column", "n": float("nan")},), extra={"new": 1})
+
+    assert json_line(run).startswith('{"run_id": "R", "worker_id": null, ')
+    assert json_line(run).endswith(
+        '"usage": "0.10", "traffic": null, "origin": null, "started_at": null, '
+        '"finished_at": null, "duration": null, "error_message": null}'
+    )
+    assert json.loads(json_line(rows)) | {"items": [{"extra": "a column", "n": None}]} == json.loads(json_line(rows))
+    assert "new" not in json_line(rows)
+    assert json_line({"path": Path("a"), "odd": {1}}) == '{"path": "a", "odd": "{1}"}'
 
 
 def test_bytes_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
