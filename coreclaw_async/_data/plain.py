@@ -78,7 +78,11 @@ def _json_value_or_text(value: Any) -> Any:
 
 
 def _encodable_value(value: Any) -> Any:
-    if hasattr(value, "__pydantic_serializer__") or hasattr(value, "__dataclass_fields__"):
+    if type(value) is str and value.isascii():
+        return value
+    if type(value) not in _SINGLES and (
+        hasattr(value, "__pydantic_serializer__") or hasattr(value, "__dataclass_fields__")
+    ):
         return value  # An item of somebody else's, which pydantic knows how to write.
     made = _json_value_or_text(value)
     return made.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if isinstance(made, str) else made
