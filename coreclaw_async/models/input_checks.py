@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import attrs
 
+from coreclaw_async._data.record import Model
+
 
 class IssueSeverity(StrEnum):
     """What an issue means for a start: an error certainly fails or wastes it; a note says what was not checked."""
@@ -16,8 +18,8 @@ class IssueSeverity(StrEnum):
     NOTE = "note"
 
 
-@attrs.frozen(kw_only=True)
-class InputIssue:
+@attrs.frozen(kw_only=True, repr=False)
+class InputIssue(Model):
     """
     One thing that is wrong, or doubtful, with one member of an input.
 
@@ -40,8 +42,8 @@ class InputIssue:
         return f"{self.path} {self.message}" + (f": {self.suggestion}" if self.suggestion else "")
 
 
-@attrs.frozen(kw_only=True)
-class InputCheck:
+@attrs.frozen(kw_only=True, repr=False)
+class InputCheck(Model):
     """
     An input compared with the schema of its worker.
 

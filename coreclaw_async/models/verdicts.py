@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.record import Model
 from coreclaw_async.models.pages import Row
 from coreclaw_async.models.runs import Run
 
@@ -29,8 +30,8 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@attrs.frozen(kw_only=True)
-class ErrorRow:
+@attrs.frozen(kw_only=True, repr=False)
+class ErrorRow(Model):
     """
     A result row that holds nothing but diagnostics.
 
@@ -45,8 +46,8 @@ class ErrorRow:
     row: Row = attrs.field(factory=dict[str, Any], hash=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
-class Assessment:
+@attrs.frozen(kw_only=True, repr=False)
+class Assessment(Model):
     """
     A verdict on a run that has ended, with the evidence for it.
 

@@ -92,7 +92,7 @@ class PlanCheck:
 
     def _tell(self, number: int, spec: RunSpec, check: InputCheck) -> None:
         if self.as_json and not check.ok:
-            print_json([{"line": number, "key": spec.key, "ok": False, **attrs.asdict(check)}])
+            print_json([{"line": number, "key": spec.key, "ok": False, **check.to_dict()}])
         for issue in check.issues:
             if issue.severity is IssueSeverity.NOTE:
                 continue

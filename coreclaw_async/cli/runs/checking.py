@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
-import attrs
 import typer
 
 from coreclaw_async._operations.start import input_members, once_request
@@ -40,7 +39,7 @@ def dry_run(client: CoreClaw, worker_id: str, given: Mapping[str, Any], *, as_js
     body = (request.body or b"").decode()
     if as_json:
         sent = {"method": request.method, "path": request.path, "body": json.loads(body)}
-        print_json([{"ok": check.ok, **attrs.asdict(check), "request": sent}])
+        print_json([{"ok": check.ok, **check.to_dict(), "request": sent}])
     else:
         screen = Screen()
         for issue in check.issues:
@@ -76,5 +75,5 @@ def assess(client: CoreClaw, run: Run | str, *, as_json: bool, is_quiet: bool) -
 
 def _object_of(assessment: Assessment) -> dict[str, Any]:
     """Return an assessment as an object for programs; they have the run already."""
-    evidence = attrs.asdict(assessment, filter=lambda attribute, _: attribute.name != "run")
+    evidence = {name: value for name, value in assessment.to_dict().items() if name != "run"}
     return {"run_id": assessment.run.run_id, **evidence}
