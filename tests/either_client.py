@@ -56,6 +56,7 @@ class AwaitedIterator(Awaited):
     """A blocking pager or stream that is iterated over with ``async for``."""
 
     def __aiter__(self) -> Self:
+        iter(self._blocking)
         return self
 
     async def __anext__(self) -> Any:

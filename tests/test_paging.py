@@ -425,7 +425,6 @@ async def test_first_and_collect_take_from_where_the_iterator_stands(
 
     assert first is not None
     assert [row["rank"] for row in [first, *two, *rest]] == [1, 2, 3, 4, 5]
-    assert await pager.first() is None
 
 
 async def test_a_status_list_that_shrinks_is_read_again(service: FakeService) -> None:

@@ -112,6 +112,7 @@ class PageReader(Generic[T]):
 
     Attributes:
         items: What is left of the current page.
+        is_over: Whether all was asked for, in a loop or in one list, and the end was reached.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class PageReader(Generic[T]):
         keep: Callable[[T], bool] | None = None,
     ) -> None:
         self.items: Iterator[T] = iter(())
+        self.is_over = False
         self._read_page = read_page
         self._options = options
         self._keep = keep
@@ -144,6 +146,19 @@ class PageReader(Generic[T]):
         self._page = page
         self.items = iter(page.items)
         return True
+
+    def begin(self) -> None:
+        """
+        Check that there can be something to iterate over; a second iteration would silently give nothing.
+
+        Raises:
+            RuntimeError: All was read before.
+        """
+        if self.is_over:
+            raise RuntimeError(
+                "this pager was read to its end, and nothing is left: keep the list that collect() returned, or call "
+                "the method again for a new pager"
+            )
 
     def take_rest(self) -> Page[T] | None:
         """Return the rest of the current page, or None."""
@@ -192,7 +207,7 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
 
     Nothing is read before the first item is asked for, and nothing runs in the background: with ``prefetch`` several
     pages are read at the same time while the next item is awaited. After an error, iterating again continues where it
-    stopped.
+    stopped. Once all was read, iterating again is a RuntimeError.
     """
 
     # Not an async generator: an abandoned one is cleaned up at an unknown time, and trio warns about it.
@@ -201,6 +216,7 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         self._reader = reader
 
     def __aiter__(self) -> Self:
+        self._reader.begin()
         return self
 
     async def __anext__(self) -> T:
@@ -209,11 +225,18 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
             for item in reader.items:
                 return item
             if not await reader.turn():
+                reader.is_over = True
                 raise StopAsyncIteration
 
     def pages(self) -> AsyncIterator[Page[T]]:
-        """Return an iterator over pages, starting with what is left of the current one."""
-        return AsyncStream(self.next_page)
+        """Return an iterator over pages, starting with what is left of the current one; not after the end."""
+        self._reader.begin()
+        return AsyncStream(self._next_of_all_pages)
+
+    async def _next_of_all_pages(self) -> Page[T] | None:
+        page = await self.next_page()
+        self._reader.is_over = page is None
+        return page
 
     async def next_page(self) -> Page[T] | None:
         """Return the rest of the current page or, if there is none, the next page; None after the last."""
@@ -232,14 +255,17 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         Raises:
             PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
                 them again.
+            RuntimeError: All items were read before, in a loop or by a call without a limit.
         """
         if limit is not None:
             check_int("limit", limit, lowest=1)
+        self._reader.begin()
         items: list[T] = []
         try:
             while limit is None or len(items) < limit:
                 items.append(await anext(self))
         except StopAsyncIteration:
+            self._reader.is_over = limit is None
             return items
         except BaseException as error:
             # The items would be lost with this list; another call returns them again.
@@ -250,8 +276,11 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         return items
 
     async def first(self) -> T | None:
-        """Return the next item, or None when there is none."""
-        return await anext(self, None)
+        """Return the next item, or None when there is none; a RuntimeError when all were read before."""
+        self._reader.begin()
+        item = await anext(self, None)
+        self._reader.is_over = False  # One was asked for, and not all.
+        return item
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from coreclaw_async._concurrency.stream import AsyncStream
-from coreclaw_async._paging.pager import AsyncPager, reader_of
+from coreclaw_async._paging.pager import AsyncPager, PageReader, reader_of
 from coreclaw_async._sync.runtime import Bridge
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.errors import PaginationError
@@ -24,7 +24,7 @@ class Pager(Iterator[T], Generic[T]):
     list is never passed off as a whole one. When items are inserted while it reads, none is returned twice.
 
     Nothing is read before the first item is requested, and nothing runs in the background. After an error or Ctrl-C it
-    keeps its place, so iterating again continues there.
+    keeps its place, so iterating again continues there. Once all was read, iterating again is a RuntimeError.
     """
 
     def __init__(self, bridge: Bridge, pager: AsyncPager[T]) -> None:
@@ -32,17 +32,23 @@ class Pager(Iterator[T], Generic[T]):
         # The loop keeps the items of a page there, so that an interrupt between two lines here loses none.
         self._reader = reader_of(pager)
 
+    def __iter__(self) -> Self:
+        self._reader.begin()
+        return self
+
     def __next__(self) -> T:
         reader = self._reader
         while True:
             for item in reader.items:
                 return item
             if not self._bridge.run(reader.turn).result():
+                reader.is_over = True
                 raise StopIteration
 
     def pages(self) -> Iterator[Page[T]]:
-        """Return an iterator over pages, starting with what is left of the current one."""
-        return _Pages(self)
+        """Return an iterator over pages, starting with what is left of the current one; not after the end."""
+        self._reader.begin()
+        return _Pages(self, self._reader)
 
     def next_page(self) -> Page[T] | None:
         """Return the rest of the current page or, if there is none, the next page; None after the last."""
@@ -61,14 +67,17 @@ class Pager(Iterator[T], Generic[T]):
         Raises:
             PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
                 them again.
+            RuntimeError: All items were read before, in a loop or by a call without a limit.
         """
         if limit is not None:
             check_int("limit", limit, lowest=1)
+        self._reader.begin()
         items: list[T] = []
         try:
             while limit is None or len(items) < limit:
                 items.append(next(self))
         except StopIteration:
+            self._reader.is_over = limit is None
             return items
         except BaseException as error:
             # The items would be lost with this list; the next call returns them.
@@ -79,19 +88,24 @@ class Pager(Iterator[T], Generic[T]):
         return items
 
     def first(self) -> T | None:
-        """Return the next item, or None when there is none."""
-        return next(self, None)
+        """Return the next item, or None when there is none; a RuntimeError when all were read before."""
+        self._reader.begin()
+        item = next(self, None)
+        self._reader.is_over = False  # One was asked for, and not all.
+        return item
 
 
 class _Pages(Iterator[Page[T]]):
     """The pages of a pager, one after another."""
 
-    def __init__(self, pager: Pager[T]) -> None:
+    def __init__(self, pager: Pager[T], reader: PageReader[T]) -> None:
         self._pager = pager
+        self._reader = reader
 
     def __next__(self) -> Page[T]:
         page = self._pager.next_page()
         if page is None:
+            self._reader.is_over = True
             raise StopIteration
         return page
 
