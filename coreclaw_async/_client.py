@@ -19,6 +19,7 @@ from coreclaw_async._http.transport import Transport
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
+from coreclaw_async._operations.once import OnceCall
 from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._polling.poller import RunPoller
@@ -36,6 +37,7 @@ from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.events import EventHook
+from coreclaw_async.models import Run
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches.
@@ -151,7 +153,7 @@ class AsyncCoreClaw:
         self.account = AsyncAccount(context)
         self.proxies = AsyncProxies(context)
         self.store = AsyncStore(context)
-        self.workers = AsyncWorkers(context)
+        self.workers = AsyncWorkers(context, _run_once)
         self.tasks = AsyncTasks(context)
         self.runs = AsyncRuns(context)
         self.run_queue = AsyncRunQueue(context)
@@ -284,6 +286,12 @@ class AsyncCoreClaw:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+async def _run_once(context: Context, call: OnceCall) -> Run:
+    from coreclaw_async.batch._once import run_once
+
+    return await run_once(context, call)
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:

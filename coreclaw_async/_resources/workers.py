@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from coreclaw_async._operations.candidates import lost_queue_items, lost_runs
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import read_workers, workers_pager
+from coreclaw_async._operations.once import OnceCall, RunOnce
 from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
@@ -30,8 +32,9 @@ from coreclaw_async.models import InputCheck, InputSchema, Page, QueuedRun, Run,
 class AsyncWorkers:
     """Workers, and starting them: ``client.workers``."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, run_once: RunOnce) -> None:
         self._context = context
+        self._run_once = run_once
 
     async def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
         """
@@ -263,6 +266,85 @@ class AsyncWorkers:
             WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel),
             wait_for_slot=wait_for_slot,
         )
+
+    async def run_once(
+        self,
+        key: str,
+        worker_id: str,
+        input: Mapping[str, Any],
+        *,
+        ledger: str | os.PathLike[str] = "runs.db",
+        system: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        exclusive: bool = False,
+        account: str | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        check: bool = True,
+        on_update: UpdateHook | None = None,
+        on_cancel: Literal["leave", "abort"] = "leave",
+    ) -> Run:
+        """
+        Start a run that belongs to a key, wait for its end and return it; every later call returns the same run.
+
+        A notebook cell, a cron line or a web request that is made again pays nothing: a key has one run, even if the
+        process was killed in between. Calls at the same time, also in several processes, wait for the one run. It is
+        recorded in *ledger* as a batch of one item, named ``once:`` and the key, which `client.batch` can look at. A
+        key whose run has failed keeps it, and each call raises its error again without paying: give another key for
+        another run. A start that the service has refused cost nothing, so the next call tries it again.
+
+        ``POST /api/v2/workers/{workerId}/runs`` once, never retried when it may have had an effect; reads as in a batch
+        and in `runs.wait`. While the plan has no room, or the service cannot be used for up to half an hour, the start
+        waits.
+
+        Args:
+            key: What you call the run: printable, 1 to 495 letters.
+            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            input: The worker's own input; sent as ``input.parameters.custom``.
+            ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``. A
+                relative path counts from the working directory: from another one, the key is another key.
+            system: Settings of the platform such as ``{"proxy_region": "US"}``.
+            version: A concrete version such as ``v1.2.6``; None for the newest.
+            exclusive: Whether nobody else starts runs of this worker. A run whose start was not answered, because the
+                process was killed, is then found in the list of runs; otherwise somebody must decide whose it is.
+            account: Your name for the account, as for `client.batch`, so that a new key of it finds its runs.
+            wait: False to return the run as it is as soon as it is known.
+            timeout: Seconds for the start and the run together, above 0; None for no limit. The run goes on after that,
+                and another call continues to wait for it. A start that was sent is still given a minute to be answered.
+            check: Whether an end without success is an error; otherwise the run is returned whatever its end.
+            on_update: As in `runs.wait`.
+            on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
+
+        Raises:
+            BatchConflictError: The key belongs to a run of another worker, version or input; the message names what
+                differs. Nothing was sent.
+            OutcomeUnknownError: An earlier start was never answered, and it cannot be told which run came of it; see
+                its candidates. Nothing is started for this key until you decide (``resolve`` of its batch).
+            LedgerError: The ledger cannot be used, or the key is another account's.
+            WaitTimeoutError: *timeout* has passed. It has the run's id, where there is a run.
+            RunFailedError: The run failed.
+            RunAbortedError: The run was aborted.
+            InsufficientBalanceError: The balance does not cover the run.
+            InvalidArgumentError: The service refused the input.
+            NotFoundError: There is no such worker, or the run is no longer there.
+            ValueError: An argument is out of range, *ledger* is ``memory``, or the input holds a number or a string
+                that JSON cannot hold.
+            TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+        """
+        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel)
+        call = OnceCall(
+            key=key,
+            worker_id=worker_id,
+            input=input,
+            system=system,
+            version=version,
+            ledger=ledger,
+            exclusive=exclusive,
+            account=account,
+            wait=wait,
+            options=options,
+        )
+        return await self._run_once(self._context, call)
 
     async def queue_run(
         self,

@@ -76,14 +76,15 @@ class AsyncBatch:
         self._has_no_key = credentials.is_missing
         self._name = name
         self._max_spend = None if max_spend is None else check_spend(max_spend)
-        self._shown = shown_ledger(ledger)
         check_seconds("patience", patience, allow_zero=True)
+        database = database_at(ledger, patience=patience)
+        self._shown = shown_ledger(ledger)
         self._requests = RequestCount()
         context = self._requests.counting(context)
         self._batch_context = BatchContext(
             context=context,
             starts=sent_once(context),
-            ledger=BatchLedger(database_at(ledger, patience=patience), name, owner, shard or Shard()),
+            ledger=BatchLedger(database, name, owner, shard or Shard()),
             times=settle_times or SettleTimes(),
             exclusive=exclusive,
             patience=Patience(context.transport.clock, patience),

@@ -15,6 +15,7 @@ from coreclaw_async.batch._items import BatchItem
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._patience import Patience
 from coreclaw_async.callbacks import CallbackHub
+from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
 
 logger = logging.getLogger("coreclaw_async")
@@ -38,6 +39,7 @@ class BatchContext:
         probes: The client's context for reads that are sent once, because whoever asks asks again with patience.
         sending: The scopes of the starts under way; cancelled when they may take no longer.
         guessed: Workers that no list shows, which go by their names.
+        refusal: The service's last refusal of a start for good, or None.
         unrecorded: Runs that the service has named and the ledger would not take, by batch, key and attempt.
     """
 
@@ -51,6 +53,7 @@ class BatchContext:
     probes: Context = attrs.field(init=False)
     sending: set[anyio.CancelScope] = attrs.field(factory=set[anyio.CancelScope])
     guessed: set[str] = attrs.field(factory=set[str])
+    refusal: CoreClawError | None = None
     unrecorded: dict[tuple[str, str, int], str] = attrs.field(factory=dict[tuple[str, str, int], str])
 
     def __attrs_post_init__(self) -> None:

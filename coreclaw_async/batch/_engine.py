@@ -49,6 +49,7 @@ class Engine:
         files: Where rows go, or None.
         outcomes: Where ended items are reported; outcomes that were not taken in an earlier run come first.
         is_planning: Returns whether a plan is being read; its items are waited for.
+        on_follow: Called with each item whose run begins to be waited for.
         is_over: Whether it has stopped.
         failure: Why something was left undone, or None.
         has_more: Whether items were planned, or started by another process, after everything else was done.
@@ -60,6 +61,7 @@ class Engine:
     files: PartFiles | None
     outcomes: Outcomes = attrs.field(factory=Outcomes)
     is_planning: Callable[[], bool] = bool
+    on_follow: Callable[[BatchItem], object] = bool
     is_over: bool = attrs.field(default=False, init=False)
     failure: BaseException | None = attrs.field(default=None, init=False)
     has_more: bool = attrs.field(default=False, init=False)
@@ -156,6 +158,7 @@ class Engine:
         tracked = TrackedRun(run_id=item.run_id, schedule=context.schedule, began=now)
         context.poller.add(self._waiter, tracked)
         self._times.keep(item)
+        self.on_follow(item)
 
     def _abort_if_asked(self, item: BatchItem) -> None:
         """Abort a run that nobody could abort when its item was cancelled."""

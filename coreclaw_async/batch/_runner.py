@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from decimal import Decimal
 from pathlib import Path
 
@@ -37,10 +37,12 @@ class Runner:
 
     Attributes:
         group: What the engines run in, while the batch is open.
+        on_follow: Called with each item whose run begins to be waited for.
     """
 
     def __init__(self, batch_context: BatchContext) -> None:
         self.group: anyio.abc.TaskGroup | None = None
+        self.on_follow: Callable[[BatchItem], object] = bool
         self._batch_context = batch_context
         self._engine: Engine | None = None
         self._options: RunOptions | None = None
@@ -104,6 +106,7 @@ class Runner:
             files=None if options.output is None else PartFiles(options.output),
             outcomes=self._outcomes,
             is_planning=lambda: self._plans > 0,
+            on_follow=self.on_follow,
         )
         group.start_soon(engine.work)
         self._options, self._engine = options, engine

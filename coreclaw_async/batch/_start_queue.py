@@ -307,6 +307,7 @@ class StartQueue:
                 is_fatal = not self._may_retry(error.retry_after)
             case _:
                 limits.not_started()
+                self.batch_context.refusal = error
                 await self._step(intent, intent.rejected(str(error)))
                 return
         await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, error.message))

@@ -72,7 +72,9 @@ async def test_rest_after_the_first_items_can_be_read(service: FakeService, clie
     assert await pager.next_page() is None, "which says by itself that nothing is left"
 
 
-@pytest.mark.parametrize("again", [list, lambda pager: pager.first(), lambda pager: next(iter(pager.pages())), lambda pager: pager.collect()])
+@pytest.mark.parametrize(
+    "again", [list, lambda pager: pager.first(), lambda pager: next(iter(pager.pages())), lambda pager: pager.collect()]
+)
 def test_blocking_pager_says_so_too(service: FakeService, again: Callable[[Any], Any]) -> None:
     run_id = service.add_run(WORKER, rows=3)
     with CoreClaw(service.api_key, transport=service, clock=service.clock) as client:

@@ -1,0 +1,254 @@
+"""A batch of one item: the run that belongs to a key, which is started once however often it is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import anyio
+import attrs
+
+from coreclaw_async import errors
+from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.once import OnceCall
+from coreclaw_async._operations.run_streams import Changes
+from coreclaw_async._operations.wait import leave, wait_for_run
+from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async.batch._batch import AsyncBatch
+from coreclaw_async.batch._context import logger
+from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
+from coreclaw_async.batch._ledger.plans import add_items
+from coreclaw_async.batch._specs import PlannedSpec, RunSpec
+from coreclaw_async.models import Run
+
+PREFIX = "once:"
+"""What the name of the batch begins with; the key follows."""
+
+_NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
+_RECORD_SECONDS = 10.0
+_LEAST_TIMEOUT = 0.001
+_MOST_PLACES = 3
+
+
+async def run_once(context: Context, call: OnceCall) -> Run:
+    """Return the run of a key, and start it if the key has none; see `AsyncWorkers.run_once`."""
+    spec = PlannedSpec.of(
+        RunSpec(
+            key=call.key,
+            worker_id=call.worker_id,
+            input=call.input,
+            system=call.system,
+            version=call.version,
+        )
+    )
+    batch = OnceBatch(context, call, spec)
+    try:
+        async with batch:
+            return await batch.perform()
+    except BaseException as error:
+        await batch.leave(error)
+        raise
+
+
+class OnceBatch(AsyncBatch):
+    """
+    The batch of one key.
+
+    Its item is added in one step, so it is never half planned, whoever else adds it at the same time.
+    """
+
+    def __init__(self, context: Context, call: OnceCall, spec: PlannedSpec) -> None:
+        super().__init__(
+            context,
+            PREFIX + call.key,
+            ledger=call.ledger,
+            exclusive=call.exclusive,
+            on_ambiguous="hold",
+            settle_times=None,
+            account=call.account,
+        )
+        self._context = context
+        self._call = call
+        self._spec = spec
+        self._runner.on_follow = self._follow
+        self._run_id: str | None = None
+        self._is_driven = False
+        self._is_waited_for = False
+        self._failure: Exception | None = None
+        self._news = anyio.Event()
+        self._ended = anyio.Event()
+
+    async def perform(self) -> Run:
+        """Return the run of the key as it ended, or, where nobody waits for its end, as it is."""
+        clock, options = self._context.clock, self._call.options
+        began = clock.monotonic()
+        run_id = await self._find()
+        self._is_waited_for = True
+        if options.timeout is not None:
+            left = options.timeout - (clock.monotonic() - began)
+            options = attrs.evolve(options, timeout=max(left, _LEAST_TIMEOUT))
+        if not self._call.wait:
+            run = await Changes(self._context, run_id, options).next()
+            assert run is not None, "the first state comes before the end"
+            return run
+        try:
+            run = await wait_for_run(self._context, run_id, options)
+        except (errors.RunFailedError, errors.RunAbortedError):
+            await self._let_end_be_recorded(run_id)
+            raise
+        await self._let_end_be_recorded(run_id)
+        return run
+
+    async def leave(self, error: BaseException) -> None:
+        """Name the run in *error* which ended the call, and do with it what the caller asked for, if nobody has yet."""
+        if self._run_id is None or self._is_waited_for:
+            return
+        if isinstance(error, errors.CoreClawError):
+            error.run_id = error.run_id or self._run_id
+        await leave(self._context, error, [self._run_id], self._call.options.on_cancel)
+
+    async def _find(self) -> str:
+        """Return the id of the run, once it has one."""
+        item = await self._plan()
+        if not item.state.is_open:
+            return self._run_of(item)
+        group = self._runner.group
+        assert group is not None, "the batch is open"
+        self._is_driven = True
+        group.start_soon(self._drive)
+        if item.run_id is not None:
+            self._run_id = item.run_id
+            return item.run_id
+        if self._call.options.timeout is not None:
+            group.start_soon(self._expire, self._call.options.timeout)
+        await self._news.wait()
+        # It may have gone through another process, of which this one was told nothing.
+        return self._run_id or self._run_of(await self.get(self._spec.key))
+
+    def _run_of(self, item: BatchItem) -> str:
+        """
+        Return the run of the item.
+
+        Raises:
+            CoreClawError: It has none, or nobody knows which.
+        """
+        if item.run_id is not None:
+            return item.run_id
+        match item.state:
+            case BatchItemState.REJECTED:
+                why = f"the service refused the start for key {item.key!r}: {item.error}"
+                raise self._batch_context.refusal or errors.ApiError(why)
+            case BatchItemState.CANCELLED:
+                raise errors.BatchIncompleteError(
+                    f"key {item.key!r} was cancelled before its run was started; another call starts it",
+                    counts={},
+                    reasons={item.key: "cancelled"},
+                )
+            case BatchItemState.AMBIGUOUS | BatchItemState.FAILED:
+                raise errors.OutcomeUnknownError(
+                    f"a start for key {item.key!r} was never answered, and it cannot be told which run came of it; "
+                    f"nothing is started for this key until you decide: batch {self.name!r}, "
+                    f"resolve({item.key!r}, adopt=...) or resolve({item.key!r}, resubmit=True)",
+                    candidates=item.candidates,
+                )
+            case _ if self._failure is not None:
+                raise _as_of_a_start(self._failure)
+            case _:
+                timeout = self._call.options.timeout
+                raise errors.WaitTimeoutError(
+                    f"no run of key {item.key!r} was started within {timeout:g} s; another call continues", run_id=None
+                )
+
+    async def _plan(self) -> BatchItem:
+        """Return the item, which is added if it is new, and planned again if its start was refused or cancelled."""
+        ledger = self._opened()
+        try:
+            await add_items(ledger.database, ledger.batch, [self._spec], is_half_planned=False)
+        except errors.BatchConflictError as error:
+            await self._raise_conflict(error)
+        item = await self.get(self._spec.key)
+        while item.state in _NO_RUN:
+            try:
+                return await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
+            except IllegalStepError:  # Another process was quicker.
+                item = await self.get(self._spec.key)
+        return item
+
+    async def _drive(self) -> None:
+        """Start the run if the key has none, and record its end."""
+        try:
+            async for _ in self.run():
+                pass
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits, or reported
+            self._failure = error
+        finally:
+            self._news.set()
+            self._ended.set()
+
+    async def _expire(self, seconds: float) -> None:
+        await self._context.clock.sleep(seconds)
+        self._news.set()
+
+    def _follow(self, item: BatchItem) -> None:
+        if item.key == self._spec.key:
+            self._run_id = item.run_id
+            self._news.set()
+
+    async def _let_end_be_recorded(self, run_id: str) -> None:
+        """Wait until the ledger has the end of the run, for a short time, as the next call can do that too."""
+        if not self._is_driven:  # It had the end before.
+            return
+        with anyio.move_on_after(_RECORD_SECONDS):
+            await self._ended.wait()
+        if self._failure is not None:
+            logger.warning("the end of run %s could not be recorded in the ledger: %s", run_id, self._failure)
+
+    async def _raise_conflict(self, error: errors.BatchConflictError) -> NoReturn:
+        key, given = self._spec.key, self._spec
+        item = await self.get(key)
+        planned = (await self._opened().inputs([key]))[key]
+        what = [
+            f"{name} was {before!r} and is {now!r}"
+            for name, before, now in (
+                ("worker_id", item.worker_id.replace("~", "/"), given.worker_id.replace("~", "/")),
+                ("version", item.version, given.version),
+            )
+            if before != now
+        ]
+        places = list(_differences(*(json.loads(text)["parameters"] for text in (planned, given.input))))
+        what += [f"{place} has changed" for place in places[:_MOST_PLACES]]
+        if len(places) > _MOST_PLACES:
+            what.append(f"{len(places) - _MOST_PLACES} more places have changed")
+        raise errors.BatchConflictError(
+            f"key {key!r} belongs to another run: {', '.join(what)}; nothing was sent. "
+            "Give what the first call gave, or another key for another run",
+            key=key,
+            planned=error.planned,
+            given=error.given,
+        ) from None
+
+
+def _as_of_a_start(failure: Exception) -> Exception:
+    """Return why nothing was started as the error that a single start raises."""
+    if isinstance(failure, errors.BatchStoppedError) and failure.reason == "balance":
+        error = errors.InsufficientBalanceError(failure.message, code=30001)
+        error.__cause__ = failure
+        return error
+    return failure
+
+
+def _differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
+    """Yield the places where two inputs differ; not what stands there, which may be confidential."""
+    if is_object(before) and is_object(now):
+        for name in {**before, **now}:
+            step = f"{place}.{name}" if place else {"custom": "input"}.get(name, name)
+            if name in before and name in now:
+                yield from _differences(before[name], now[name], step)
+            else:
+                yield step
+    elif is_array(before) and is_array(now) and len(before) == len(now):
+        for index, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(one, other, f"{place}[{index}]")
+    elif json.dumps(before, sort_keys=True) != json.dumps(now, sort_keys=True):
+        yield place

@@ -1,0 +1,449 @@
+"""A key has one run, however often it is asked for, and whatever happens in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from either_client import AsyncCoreClaw
+from interrupting import cancelling_once
+
+import coreclaw_async
+from coreclaw_async import (
+    ApiError,
+    AsyncBatch,
+    BatchConflictError,
+    BatchIncompleteError,
+    BatchIncompleteError,
+    InsufficientBalanceError,
+    InvalidArgumentError,
+    LedgerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    Run,
+    RunAbortedError,
+    RunFailedError,
+    WaitTimeoutError,
+)
+from coreclaw_async.testing import FakeService, RunScript, faults
+
+WORKER = "coreclaw/google-maps-scraper"
+INPUT = {"keywords": ["coffee"]}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+async def other_client(service: FakeService) -> AsyncIterator[AsyncCoreClaw]:
+    """Stands for another process."""
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        yield client
+
+
+@asynccontextmanager
+async def batch_of(service: FakeService, ledger: Path) -> AsyncIterator[AsyncBatch]:
+    async with (
+        coreclaw_async.AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        client.batch("once:coffee", ledger=ledger) as batch,
+    ):
+        yield batch
+
+
+def paid(service: FakeService) -> int:
+    return sum(run.paid for run in service.runs.values())
+
+
+async def test_second_call_returns_the_same_run_and_pays_nothing(
+    service: FakeService, client: AsyncCoreClaw, other_client: AsyncCoreClaw, ledger: Path
+) -> None:
+    first = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    asked = len(service.requests)
+    again = await other_client.workers.run_once("coffee", WORKER, INPUT, ledger=f"sqlite:///{ledger}")
+
+    assert (first.run_id, first.status) == (again.run_id, again.status)
+    assert first.result_count == again.result_count
+    assert [request.operation for request in service.requests[asked:]] == ["getWorkerRun"]
+    assert paid(service) == 1
+    other = await client.workers.run_once("tea", WORKER, INPUT, ledger=ledger)
+    assert other.run_id != first.run_id
+
+
+async def test_ledger_has_the_end_of_the_run(service: FakeService, client: AsyncCoreClaw, ledger: Path) -> None:
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+
+    async with batch_of(service, ledger) as batch:
+        (item,) = await batch.items().collect()
+        report = await batch.report()
+    assert (item.key, item.state, item.run_id) == ("coffee", "done", run.run_id)
+    assert report.is_finished
+
+
+@pytest.mark.async_client_only
+async def test_calls_at_the_same_time_get_one_run(
+    service: FakeService, client: AsyncCoreClaw, other_client: AsyncCoreClaw, ledger: Path
+) -> None:
+    found: list[Run] = []
+
+    async def call(one: AsyncCoreClaw) -> None:
+        found.append(await one.workers.run_once("coffee", WORKER, INPUT, ledger=ledger))
+
+    async with anyio.create_task_group() as group:
+        for one in (client, other_client, client):
+            group.start_soon(call, one)
+
+    assert len({run.run_id for run in found}) == paid(service) == 1
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"worker_id": "me/other"}, f"worker_id was '{WORKER}' and is 'me/other'"),
+        ({"version": "v1.2.6"}, "version was None and is 'v1.2.6'"),
+        ({"input": {"keywords": ["secret"]}}, "input.keywords[0] has changed"),
+        ({"input": {"keywords": ["coffee", "tea"]}}, "input.keywords has changed"),
+        ({"input": {}}, "input.keywords has changed"),
+        ({"input": INPUT | {"depth": {"a": 1}}}, "input.depth has changed"),
+        ({"system": {"proxy_region": "US"}}, "system has changed"),
+        ({"input": {name: 1 for name in "abcd"}}, "input.keywords has changed, input.a has changed"),
+        ({"input": {name: 1 for name in "abcd"}}, "2 more places have changed; nothing was sent"),
+    ],
+)
+async def test_same_key_with_something_else_names_the_difference_and_sends_nothing(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, change: dict[str, Any], difference: str
+) -> None:
+    given: dict[str, Any] = {"worker_id": WORKER, "input": INPUT}
+    await client.workers.run_once("coffee", ledger=ledger, **given)
+    asked = len(service.requests)
+
+    with pytest.raises(BatchConflictError) as caught:
+        await client.workers.run_once("coffee", ledger=ledger, **given | change)
+    assert difference in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.planned != caught.value.given
+    assert len(service.requests) == asked
+
+
+async def test_input_that_means_the_same_belongs_to_the_key(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    given = INPUT | {"a": 1, "b": [True, None, 0.1, "ä\u2028"]}
+    run = await client.workers.run_once("é", WORKER, given, ledger=ledger)
+
+    again = await client.workers.run_once("é", WORKER.replace("/", "~"), dict(reversed(given.items())), ledger=ledger)
+    assert again.run_id == run.run_id
+    with pytest.raises(BatchConflictError, match=r"input\.b\[0\] has changed"):
+        await client.workers.run_once("é", WORKER, given | {"b": [1, None, 0.1, "ä\u2028"]}, ledger=ledger)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (RunScript(outcome="failed", duration=30.0), RunFailedError),
+        (RunScript(outcome="aborted", duration=30.0), RunAbortedError),
+    ],
+)
+async def test_run_without_success_raises_in_each_call_and_is_paid_once(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, script: RunScript, kind: type[RunFailedError]
+) -> None:
+    service.default_script = script
+    caught = []
+    for _ in range(3):
+        with pytest.raises(kind) as raised:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+        caught.append(raised.value)
+
+    assert len({error.run_id for error in caught}) == paid(service) == 1
+    assert len({str(error) for error in caught}) == 1
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, check=False)
+    assert run.run_id == caught[0].run_id
+    async with batch_of(service, ledger) as batch:
+        assert (await batch.get("coffee")).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(faults.error(11000), InvalidArgumentError), (faults.error(50001, 404), NotFoundError)],
+)
+async def test_refused_start_raises_and_is_tried_again_by_the_next_call(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, fault: Any, kind: type[ApiError]
+) -> None:
+    service.faults.add(fault, operation="runWorker")
+    with pytest.raises(kind):
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert paid(service) == 0
+
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert (run.status, paid(service)) == ("succeeded", 1)
+
+
+async def test_balance_that_does_not_cover_the_run_is_the_error_of_a_start(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.balance = Decimal(0)
+    for _ in range(2):
+        with pytest.raises(InsufficientBalanceError) as caught:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+        assert caught.value.code == 30001
+    assert paid(service) == 0
+
+
+async def test_lost_answer_is_held_and_never_paid_again(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+        assert caught.value.candidates == tuple(service.runs)
+        assert "once:coffee" in str(caught.value)
+    assert paid(service) == 1
+
+    async with batch_of(service, ledger) as batch:
+        await batch.resolve("coffee", adopt=next(iter(service.runs)))
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert (run.run_id, run.status) == (next(iter(service.runs)), "succeeded")
+    assert paid(service) == 1
+
+
+async def test_lost_answer_is_settled_where_nobody_else_starts_runs(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, exclusive=True)
+
+    assert run.run_id in service.runs
+    assert paid(service) == 1
+
+
+async def test_start_that_did_not_arrive_is_sent_again(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.drop_before_commit(), operation="runWorker")
+
+    await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+
+    assert paid(service) == 1
+
+
+async def test_without_a_wait_the_run_is_returned_as_it_is(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.default_script = RunScript(duration=120.0)
+
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, wait=False)
+    again = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, wait=False)
+    assert not run.is_finished
+    assert again.run_id == run.run_id
+    ended = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert (ended.run_id, ended.status) == (run.run_id, "succeeded")
+    async with batch_of(service, ledger) as batch:
+        assert (await batch.get("coffee")).state == "done"
+
+
+async def test_timeout_leaves_the_run_and_the_next_call_waits_on(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.default_script = RunScript(duration=120.0)
+    seen: list[str] = []
+
+    with pytest.raises(WaitTimeoutError) as caught:
+        await client.workers.run_once(
+            "coffee", WORKER, INPUT, ledger=ledger, timeout=30.0, on_update=lambda run: seen.append(run.run_id)
+        )
+    assert caught.value.run_id == seen[0]
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert (run.run_id, paid(service)) == (seen[0], 1)
+
+
+@pytest.mark.parametrize("on_cancel", ["leave", "abort"])
+async def test_timeout_of_the_start_is_told_and_the_run_that_came_of_it_is_named(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, on_cancel: Any
+) -> None:
+    service.default_script = RunScript(duration=120.0)
+    service.faults.add(faults.delay(20.0), operation="runWorker")
+
+    with pytest.raises(WaitTimeoutError, match="no run of key 'coffee' was started within 5 s") as caught:
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=5.0, on_cancel=on_cancel)
+    assert [caught.value.run_id] == list(service.runs)
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, check=False)
+    assert (run.status == "succeeded") == (on_cancel == "leave")
+    assert paid(service) == 1
+
+
+async def test_timeout_before_anything_was_sent_names_no_run(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.status(502), times=10_000)
+
+    with pytest.raises(WaitTimeoutError) as caught:
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=30.0)
+    assert (caught.value.run_id, caught.value.pending) == (None, ())
+    assert paid(service) == 0
+    service.faults.clear()
+    await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert paid(service) == 1
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("on_cancel", ["leave", "abort"])
+async def test_cancellation_loses_no_run(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, on_cancel: Any
+) -> None:
+    service.default_script = RunScript(duration=120.0)
+
+    async with cancelling_once(lambda: service.runs) as scope:
+        with scope:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, on_cancel=on_cancel)
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, check=False)
+
+    assert [run.run_id] == list(service.runs)
+    assert (run.status == "succeeded") == (on_cancel == "leave")
+
+
+async def test_error_of_on_update_ends_the_call_and_leaves_the_run(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    def fail(run: Run) -> None:
+        raise ZeroDivisionError(run.run_id)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, on_update=fail)
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+
+    assert caught.value.args == (run.run_id,)
+    assert paid(service) == 1
+
+
+async def test_cancelled_key_is_started_by_the_next_call(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.status(502), times=10_000)
+    with pytest.raises(WaitTimeoutError):
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=10.0)
+    service.faults.clear()
+    async with batch_of(service, ledger) as batch:
+        assert await batch.cancel() == 1
+
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert (run.status, paid(service)) == ("succeeded", 1)
+
+
+@pytest.mark.async_client_only
+async def test_key_that_is_cancelled_while_it_waits_says_so(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.error(30003), operation="runWorker", times=10_000)
+
+    async def cancel() -> None:
+        async with batch_of(service, ledger) as batch:
+            while not service.requests:
+                await anyio.sleep(0.001)
+            while not await batch.cancel():
+                await service.clock.sleep(0.1)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(cancel)
+        with pytest.raises(BatchIncompleteError, match="key 'coffee' was cancelled before its run was started"):
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert paid(service) == 0
+
+
+@pytest.mark.async_client_only
+async def test_calls_at_the_same_time_are_refused_alike(
+    service: FakeService, client: AsyncCoreClaw, other_client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.error(11000), operation="runWorker")
+    ends: list[str] = []
+
+    async def call(one: AsyncCoreClaw) -> None:
+        try:
+            ends.append(str((await one.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)).status))
+        except ApiError as error:
+            ends.append(type(error).__name__)
+
+    async with anyio.create_task_group() as group:
+        for one in (client, other_client):
+            group.start_soon(call, one)
+    assert len(ends) == 2
+    assert paid(service) <= 1
+
+
+async def test_key_of_another_account_is_refused(service: FakeService, client: AsyncCoreClaw, ledger: Path) -> None:
+    await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    async with AsyncCoreClaw("another-key", transport=service, clock=service.clock) as other:
+        with pytest.raises(LedgerError):
+            await other.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert paid(service) == 1
+
+
+async def test_named_account_finds_its_runs_with_a_new_key(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, account="acme")
+    service.api_key = "a-new-key"
+    async with AsyncCoreClaw("a-new-key", transport=service, clock=service.clock) as other:
+        again = await other.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, account="acme")
+    assert again.run_id == run.run_id
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"key": ""}, ValueError, "key must be printable and have 1 to 495 letters, not ''"),
+        ({"key": "a" * 496}, ValueError, "key must be printable"),
+        ({"key": "a\nb"}, ValueError, "key must be printable"),
+        ({"key": "\ud800"}, ValueError, "key must be printable"),
+        ({"key": None}, TypeError, "key must be a str, not NoneType"),
+        ({"worker_id": ""}, ValueError, "worker_id"),
+        ({"input": None}, ValueError, "input"),
+        ({"input": {"a": math.nan}}, ValueError, r"input\.a"),
+        ({"input": {"a": "\ud800"}}, ValueError, r"input\.a"),
+        ({"input": {"a": object()}}, TypeError, r"input\.a"),
+        ({"ledger": "memory"}, ValueError, "the next call would pay again"),
+        ({"ledger": ""}, ValueError, "ledger"),
+        ({"ledger": 5}, TypeError, "ledger"),
+        ({"wait": 1}, TypeError, "wait"),
+        ({"exclusive": None}, TypeError, "exclusive"),
+        ({"timeout": 0}, ValueError, "timeout"),
+        ({"on_cancel": "stop"}, ValueError, "on_cancel"),
+        ({"account": ""}, ValueError, "account"),
+    ],
+)
+async def test_wrong_argument_is_named_and_nothing_is_written_or_sent(
+    service: FakeService,
+    client: AsyncCoreClaw,
+    ledger: Path,
+    change: dict[str, Any],
+    kind: type[Exception],
+    message: str,
+) -> None:
+    given: dict[str, Any] = {"key": "coffee", "worker_id": WORKER, "input": INPUT, "ledger": ledger}
+    with pytest.raises(kind, match=message):
+        await client.workers.run_once(**given | change)
+
+    assert not ledger.exists()
+    assert service.requests == []
+
+
+@pytest.mark.async_client_only
+async def test_lost_ledger_ends_no_wait(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lose(_: Run) -> None:
+        ledger.unlink(missing_ok=True)
+
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, on_update=lose)
+
+    assert run.status == "succeeded"
+    assert f"the end of run {run.run_id} could not be recorded" in caplog.text
