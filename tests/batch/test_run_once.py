@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ import coreclaw_async
 from coreclaw_async import (
     ApiError,
     AsyncBatch,
+    AuthenticationError,
     BatchConflictError,
     BatchIncompleteError,
     BatchIncompleteError,
@@ -29,6 +31,7 @@ from coreclaw_async import (
     Run,
     RunAbortedError,
     RunFailedError,
+    RunSpec,
     WaitTimeoutError,
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -377,6 +380,37 @@ async def test_calls_at_the_same_time_are_refused_alike(
             group.start_soon(call, one)
     assert len(ends) == 2
     assert paid(service) <= 1
+
+
+@pytest.mark.async_client_only
+@pytest.mark.every_backend
+async def test_calls_at_the_same_time_try_a_refused_start_once_more(
+    service: FakeService, client: AsyncCoreClaw, other_client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.error(11000), operation="runWorker")
+    with pytest.raises(InvalidArgumentError):
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+
+    async with anyio.create_task_group() as group:
+        for one in (client, other_client, client, other_client):
+            group.start_soon(functools.partial(one.workers.run_once, "coffee", WORKER, INPUT, ledger=ledger))
+    assert paid(service) == 1
+
+
+async def test_other_items_of_its_batch_are_not_its_run(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    async with batch_of(service, ledger) as batch:
+        await batch.plan([RunSpec(key="tea", worker_id=WORKER, input={"keywords": ["tea"]})])
+
+    run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert service.runs[run.run_id].input["parameters"]["custom"] == INPUT
+
+
+async def test_refused_key_is_the_error_of_the_client(service: FakeService, ledger: Path) -> None:
+    async with AsyncCoreClaw("wrong-key", transport=service, clock=service.clock) as client:
+        with pytest.raises(AuthenticationError):
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
 
 
 async def test_key_of_another_account_is_refused(service: FakeService, client: AsyncCoreClaw, ledger: Path) -> None:
