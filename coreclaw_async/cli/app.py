@@ -58,6 +58,7 @@ app.command(
     epilog=epilog(
         f"run {WORKER} -i input.json -o rows.csv",
         f"run {WORKER} -i input.json --dry-run",
+        f"run {WORKER} -i input.json --once coffee",
         codes={**STARTED, **NOT_PASSED},
     ),
 )(run)

@@ -21,6 +21,8 @@ from coreclaw_async.cli._process.inputs import open_input
 from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 
+LEDGER_VARIABLE = "CORECLAW_LEDGER"
+ONCE_LEDGER = "runs.db"
 ROW_FORMATS = ("csv", "json", "jsonl")
 _AGES = {"m": 60, "h": 3600, "d": 86_400}
 _DAYS = {"today": 0, "yesterday": 1}
@@ -65,6 +67,16 @@ Seconds: TypeAlias = Annotated[
 ]
 AbortOnInterrupt: TypeAlias = Annotated[
     bool, typer.Option("--abort-on-interrupt", help="Abort the run when Ctrl-C or the timeout ends the wait.")
+]
+Once: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Follow the run of this key to its end, and start it only once.")
+]
+OnceLedger: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|URL",
+        help=f"With --once: where the runs of keys are kept; else {LEDGER_VARIABLE}, else the file {ONCE_LEDGER}.",
+    ),
 ]
 Fields: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="Only these columns, by their keys, separated by commas.")

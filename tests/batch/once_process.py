@@ -1,8 +1,8 @@
 """
 A process that asks for the run of a key: ``once_process.py URL LEDGER BASE STAGE EXCLUSIVE``.
 
-It kills itself with SIGKILL when it comes to STAGE, if that is one of its own. Otherwise it prints the id of the run and
-its status, or the type of the error and its candidates. Its clock, like that of the service, runs fast from BASE on.
+It kills itself with SIGKILL when it comes to STAGE, if that is one of its own. Otherwise it writes the id of the run
+and its status, or the type of the error and its candidates. Its clock, like the service's, runs fast from BASE on.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ def main(url: str, ledger: str, base: str, stage: str, exclusive: str) -> None:
                 "coffee", WORKER, INPUT, ledger=Path(ledger), exclusive=exclusive == "exclusive"
             )
         except CoreClawError as error:
-            print(type(error).__name__, *(error.candidates or ()))
+            told = [type(error).__name__, *(error.candidates or ())]
         else:
-            print(run.run_id, run.status)
+            told = [run.run_id, str(run.status)]
+    sys.stdout.write(" ".join(told))
 
 
 if __name__ == "__main__":

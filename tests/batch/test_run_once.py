@@ -22,7 +22,6 @@ from coreclaw_async import (
     AuthenticationError,
     BatchConflictError,
     BatchIncompleteError,
-    BatchIncompleteError,
     InsufficientBalanceError,
     InvalidArgumentError,
     LedgerError,
@@ -117,8 +116,8 @@ async def test_calls_at_the_same_time_get_one_run(
         ({"input": {}}, "input.keywords has changed"),
         ({"input": INPUT | {"depth": {"a": 1}}}, "input.depth has changed"),
         ({"system": {"proxy_region": "US"}}, "system has changed"),
-        ({"input": {name: 1 for name in "abcd"}}, "input.keywords has changed, input.a has changed"),
-        ({"input": {name: 1 for name in "abcd"}}, "2 more places have changed; nothing was sent"),
+        ({"input": dict.fromkeys("abcd", 1)}, "input.keywords has changed, input.a has changed"),
+        ({"input": dict.fromkeys("abcd", 1)}, "2 more places have changed; nothing was sent"),
     ],
 )
 async def test_same_key_with_something_else_names_the_difference_and_sends_nothing(

@@ -18,17 +18,17 @@ from coreclaw_async.batch._store.address import MEMORY, shown_ledger
 from coreclaw_async.batch._store.lookup import batches_in
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
+from coreclaw_async.cli.options import LEDGER_VARIABLE
 from coreclaw_async.cli.session import open_client
 
 _MOST_NAMES = 20
-_LEDGER_VARIABLE = "CORECLAW_LEDGER"
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the batch.")]
 Ledger: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="FILE|URL",
-        envvar=_LEDGER_VARIABLE,
+        envvar=LEDGER_VARIABLE,
         help="Where the batch is kept: a file, such as runs.db, sqlite:///FILE, or postgresql://...",
     ),
 ]
@@ -92,7 +92,7 @@ def existing(ledger: str) -> Sequence[str]:
 def batch_command(words: str, name: str, ledger: str, *options: str) -> str:
     """Return a command for this batch to paste; the ledger is left out if the environment names it."""
     shown = shown_ledger(ledger)
-    if os.environ.get(_LEDGER_VARIABLE) == ledger:
+    if os.environ.get(LEDGER_VARIABLE) == ledger:
         named: list[str] = []
     else:
         named = ["--ledger", shlex.quote(shown) if shown == ledger else "..."]  # It has a password, which is not shown.

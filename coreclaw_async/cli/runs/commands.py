@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
@@ -17,12 +19,16 @@ from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.failures import ExitCode, tell_failure, worst
 from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import (
+    LEDGER_VARIABLE,
+    ONCE_LEDGER,
     TIMES,
     AbortOnInterrupt,
     AsJson,
     Format,
     Input,
     Limit,
+    Once,
+    OnceLedger,
     RunName,
     Seconds,
     Status,
@@ -61,15 +67,24 @@ def run(
     wait: Waits = False,
     output: Output = None,
     format: Format = None,
+    once: Once = None,
+    ledger: OnceLedger = None,
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     assess: Assess = False,
     dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
-    """Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end."""
+    """
+    Start a run of a worker, which costs money, and print its id; --wait and --output follow it to its end.
+
+    With --once the run belongs to a key: the same command, given again, follows the same run and pays nothing, also
+    after a crash.
+    """
+    if once is None and ledger is not None:
+        raise typer.BadParameter("--ledger is for --once KEY")
     starting = Starting.of(
-        wait=wait,
+        wait=wait or once is not None,
         output=output,
         format=format,
         timeout=timeout,
@@ -81,8 +96,12 @@ def run(
     with open_client() as client:
         if dry_run:
             checking.dry_run(client, worker, given, as_json=json)
-            return
-        starting.perform(client, lambda: client.workers.start_run(worker, given))
+        elif once is None:
+            starting.perform(client, lambda: client.workers.start_run(worker, given))
+        else:
+            where = ledger or os.environ.get(LEDGER_VARIABLE) or ONCE_LEDGER
+            run_once = functools.partial(client.workers.run_once, once, worker, given, ledger=where)
+            starting.perform_once(client, once, run_once)
 
 
 @guarded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +34,7 @@ class Following:
         abort: Whether they are aborted when the wait ends before they do.
         as_json: Whether ends are printed as objects.
         is_quiet: Whether ends are reported on standard error, because standard output is for rows.
+        wait_once: Waits for the run of a key, which records its end in a ledger; or None.
     """
 
     client: CoreClaw
@@ -41,6 +42,7 @@ class Following:
     abort: bool
     as_json: bool
     is_quiet: bool = False
+    wait_once: Callable[..., Run] | None = None
     _screen: Screen = attrs.field(factory=Screen, init=False)
     _seen: set[str] = attrs.field(factory=set[str], init=False)
 
@@ -85,13 +87,16 @@ class Following:
             self._seen.add(run.run_id)
             bar.update(run)
 
-        stream = self.client.runs.wait_many(
-            run_ids,
-            timeout=self.timeout,
-            check=True,
-            on_update=update,
-            on_cancel="abort" if self.abort else "leave",
-        )
+        options: dict[str, Any] = {
+            "timeout": self.timeout,
+            "check": True,
+            "on_update": update,
+            "on_cancel": "abort" if self.abort else "leave",
+        }
+        if self.wait_once is not None:
+            stream = (wait(**options) for wait in [self.wait_once])
+        else:
+            stream = self.client.runs.wait_many(run_ids, **options)
         while True:
             try:
                 yield next(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self, TypeAlias
@@ -22,6 +23,8 @@ from coreclaw_async.cli.runs.checking import assess
 from coreclaw_async.cli.runs.following import Following, next_command
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Run, StartedRun
+
+_LEAST_TIMEOUT = 0.001
 
 Waits: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the run.")]
 Output: TypeAlias = Annotated[
@@ -89,6 +92,27 @@ class Starting:
             assesses=assesses,
         )
 
+    def perform_once(self, client: CoreClaw, key: str, run_once: Callable[..., Run]) -> None:
+        """
+        Follow the run of a key, which is started if the key has none.
+
+        Args:
+            client: The client.
+            key: The key.
+            run_once: Does what `AsyncWorkers.run_once` does, with the arguments that say how to wait.
+        """
+        began = time.monotonic()
+        receipts = current()
+        receipts.is_starting = True
+        found = run_once(wait=False, timeout=self.timeout)
+        receipts.is_starting = False
+        if found.run_id != receipts.run_id:
+            self._screen.complain(f"Key {key!r} has run {found.run_id}: nothing was started.")
+        else:
+            self._tell_started(StartedRun(run_id=found.run_id))
+        left = None if self.timeout is None else max(self.timeout - (time.monotonic() - began), _LEAST_TIMEOUT)
+        self._follow(client, found.run_id, timeout=left, wait_once=run_once)
+
     def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
         """Start a run, which costs money, and follow it as the options say."""
         receipts = current()
@@ -103,22 +127,28 @@ class Starting:
             self._screen.hint("to wait for it", next_command("wait", started.run_id))
             return
         self._tell_started(started)
+        self._follow(client, started.run_id, timeout=self.timeout)
+
+    def _follow(
+        self, client: CoreClaw, run_id: str, *, timeout: float | None, wait_once: Callable[..., Run] | None = None
+    ) -> None:
         following = Following(
             client=client,
-            timeout=self.timeout,
+            timeout=timeout,
             abort=self.abort,
             as_json=self.as_json,
             is_quiet=self.output is not None,
+            wait_once=wait_once,
         )
         try:
-            succeeded, codes = following.follow([started.run_id])
+            succeeded, codes = following.follow([run_id])
         except typer.Exit:  # It was interrupted.
-            self._tell_unwritten(started.run_id, "--follow")
+            self._tell_unwritten(run_id, "--follow")
             raise
         if codes:
-            self._tell_unwritten(started.run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
+            self._tell_unwritten(run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
             if codes == {ExitCode.RUN_FAILED}:
-                self._assess(client, started.run_id)
+                self._assess(client, run_id)
             raise typer.Exit(worst(codes))
         (ended,) = succeeded
         if self.output is None:

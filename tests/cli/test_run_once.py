@@ -1,0 +1,122 @@
+"""``run --once KEY``: the same command again follows the same run and pays nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli.command_line import Outcome, invoke
+from interrupting import interrupt_once
+
+from coreclaw_async.testing import FakeService, RunScript, faults
+
+WORKER = "coreclaw/google-maps-scraper"
+RUN = ("run", WORKER, "-i", '{"keywords": ["coffee"]}', "--once", "coffee")
+
+
+def run_of(service: FakeService) -> str:
+    (run_id,) = service.runs
+    return run_id
+
+
+def again(*options: str) -> Outcome:
+    return invoke(*RUN, *options)
+
+
+def test_second_command_follows_the_same_run_and_says_that_nothing_was_started(
+    served: FakeService, ledger: str
+) -> None:
+    first, second = again(), again()
+
+    run_id = run_of(served)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert first.stderr == f"Run {run_id} started.\n"
+    assert second.stderr == f"Key 'coffee' has run {run_id}: nothing was started.\n"
+    assert first.stdout == second.stdout
+    assert run_id in first.stdout
+    assert served.runs_created == 1
+    assert Path(ledger).exists()
+
+
+def test_rows_are_written_each_time(served: FakeService, ledger: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        target = tmp_path / "rows.jsonl"
+        assert again("-o", str(target)).exit_code == 0
+        assert len(target.read_text().splitlines()) == 2
+        target.unlink()
+    assert served.runs_created == 1
+
+
+def test_ledger_is_runs_db_unless_another_one_is_named(
+    served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CORECLAW_LEDGER", raising=False)
+
+    assert again().exit_code == 0
+    assert again("--ledger", "other.db").exit_code == 0
+    assert {path.name for path in tmp_path.glob("*.db")} == {"runs.db", "other.db"}
+    assert served.runs_created == 2
+
+
+def test_run_that_fails_exits_as_run_does_each_time(served: FakeService, ledger: str) -> None:
+    served.default_script = RunScript(duration=0.0, outcome="failed", error_message="no such place")
+    for _ in range(2):
+        outcome = again("--json")
+        assert outcome.exit_code == 1
+        assert json.loads(outcome.stdout.splitlines()[-1])["run_id"] == run_of(served)
+    assert served.runs_created == 1
+
+
+def test_timeout_exits_as_run_does_and_the_next_command_goes_on(served: FakeService, ledger: str) -> None:
+    served.default_script = RunScript(duration=60.0)
+
+    late = again("--timeout", "0.5")
+    assert late.exit_code == 5
+    assert f"to wait again:  coreclaw-async wait {run_of(served)}" in late.stderr
+    served.finish(run_of(served))
+    assert again().exit_code == 0
+    assert served.runs_created == 1
+
+
+def test_interrupt_names_the_run(served: FakeService, ledger: str) -> None:
+    served.default_script = RunScript(duration=60.0)
+
+    with interrupt_once(lambda: any(request.operation == "getWorkerRun" for request in served.requests)):
+        outcome = again()
+    assert outcome.exit_code == 130
+    assert run_of(served) in outcome.stderr
+
+
+def test_other_input_is_refused_before_anything_is_sent(served: FakeService, ledger: str) -> None:
+    assert again().exit_code == 0
+    asked = len(served.requests)
+    outcome = invoke("run", WORKER, "-i", '{"keywords": ["tea"]}', "--once", "coffee")
+
+    assert outcome.exit_code == 2
+    assert "input.keywords[0] has changed; nothing was sent" in outcome.stderr
+    assert len(served.requests) == asked
+
+
+def test_start_that_is_refused_exits_as_run_does(served: FakeService, ledger: str) -> None:
+    served.faults.add(faults.error(50001, 404), operation="runWorker")
+
+    assert again().exit_code == 3
+    assert served.runs_created == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--once", ""], "key must be printable"),
+        (["--once", "coffee", "--ledger", "memory"], "the next call would pay again"),
+        (["--ledger", "runs.db"], "--ledger is for --once KEY"),
+    ],
+)
+def test_wrong_option_is_a_mistake_and_nothing_is_sent(served: FakeService, options: list[str], message: str) -> None:
+    outcome = invoke(*RUN[:4], *options)
+
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+    assert served.requests == []
