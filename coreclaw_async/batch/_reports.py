@@ -10,6 +10,7 @@ import attrs
 from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.batch._totals import RunTotals
+from coreclaw_async.models._html import facts_table
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -62,3 +63,16 @@ class BatchReport(Model):
     def is_finished(self) -> bool:
         """Whether all items have ended and the plan is complete."""
         return not self.is_half_planned and not any(count for state, count in self.counts.items() if state.is_open)
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {state.value: count for state, count in self.counts.items() if count}
+        facts |= {
+            "runs": self.runs,
+            "rows": self.result_count,
+            "cost in USD": self.cost,
+            "unknown costs": self.unknown_costs or None,
+            "budget in USD": self.max_spend,
+            "paused": True if self.is_paused else None,
+            "half planned": True if self.is_half_planned else None,
+        }
+        return facts_table(f"Batch {self.name}: {self.total} items", facts)

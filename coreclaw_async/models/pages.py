@@ -8,6 +8,7 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 import attrs
 
 from coreclaw_async._data.record import Model
+from coreclaw_async.models._html import grid, items_table
 from coreclaw_async.models.fields import extra_field
 
 T = TypeVar("T")
@@ -44,6 +45,13 @@ class Page(Model, Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)
+
+    def _repr_html_(self) -> str:
+        return items_table(self._title(), self.items)
+
+    def _title(self) -> str:
+        number = f"{len(self.items)}" if self.count is None else f"{len(self.items)} of {self.count}"
+        return f"{number} {'item' if number == '1' else 'items'}"
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], *, item_type: type[T] | None = None) -> Self:
@@ -93,3 +101,13 @@ class ResultPage(Page[Row]):
     """
 
     headers: Sequence[ResultHeader] = attrs.field(default=(), hash=False)
+
+    def _repr_html_(self) -> str:
+        labels = {header.key: header.label or header.key for header in self.headers}
+        further = dict.fromkeys(name for row in self.items for name in row if not name.startswith("__"))
+        return grid(
+            self._title(),
+            labels | {name: name for name in further if name not in labels},
+            self.items,
+            total=len(self.items),
+        )

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from coreclaw_async._data.record import Model
+from coreclaw_async.models._html import facts_table
 from coreclaw_async.models.fields import extra_field, without_query
 from coreclaw_async.models.pages import ResultPage
 
@@ -115,6 +116,18 @@ class Run(Model):
     def is_finished(self) -> bool:
         """Whether the run has ended, well or badly; ``aborting`` has not."""
         return self.outcome.is_end
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "status": self.status,
+            "worker": self.worker_title or self.worker_id,
+            "rows": self.result_count,
+            "cost in USD": self.usage,
+            "started": self.started_at,
+            "seconds": self.duration,
+            "error": self.error_message,
+        }
+        return facts_table(f"Run {self.run_id}", facts)
 
 
 @attrs.frozen(kw_only=True, repr=False)

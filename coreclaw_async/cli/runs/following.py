@@ -93,6 +93,7 @@ class Following:
             "on_update": update,
             "on_cancel": "abort" if self.abort else "leave",
         }
+        stream: Iterator[Run]
         if self.wait_once is not None:
             stream = (wait(**options) for wait in [self.wait_once])
         else:
