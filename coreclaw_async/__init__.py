@@ -10,9 +10,9 @@ How the package is laid out; imports point down the list and never up:
 * ``_operations``: what several groups share: starting, waiting, lists, rows, exports
 * ``_paging``, ``_polling``, `callbacks`: lists to their end, and runs to theirs
 * ``_http``: sending and receiving; the modules that know httpx
-* ``_concurrency``, ``_files``: event loops and time; files that are whole or not there
+* ``_concurrency``, ``_files``, ``_progress``: event loops and time; files that are whole or not there; progress
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
-* `models`, `events`, `errors`: what callers get
+* `models`, `events`, `errors`, `progress`: what callers get
 * ``_data``: what those have in common: dictionaries, JSON and pydantic
 
 Above them stand ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel`` (tracing) and
@@ -101,6 +101,7 @@ from coreclaw_async.models import (
     Worker,
     WorkerSummary,
 )
+from coreclaw_async.progress import Progress
 
 if TYPE_CHECKING:
     from coreclaw_async.batch import (
@@ -173,6 +174,7 @@ __all__ = [
     "Pager",
     "PaginationError",
     "PollSchedule",
+    "Progress",
     "ProxyRegion",
     "PrunedBatch",
     "QueueAction",

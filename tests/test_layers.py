@@ -20,9 +20,9 @@ MODULES = {
 # From the lowest to the highest; modules of one layer may know each other, but not in a circle.
 LAYERS = [
     {"_data"},
-    {"_version", "errors", "events", "models"},
+    {"_version", "errors", "events", "models", "progress"},
     {"_wire"},
-    {"_concurrency", "_files"},
+    {"_concurrency", "_files", "_progress"},
     {"_http"},
     {"_paging", "_polling", "callbacks"},
     {"_operations"},
@@ -48,7 +48,7 @@ EXTRAS_ARE_FOR = {
     "pydantic_core": {"_data"},
     "opentelemetry": {"otel"},
     "pytest": {"testing"},
-    "rich": {"cli"},
+    "rich": {"_progress", "cli"},
     "typer": {"cli"},
     "uvicorn": {"testing"},
 }

@@ -14,11 +14,13 @@ from coreclaw_async._http.download import Download
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_rows import finished_run
 from coreclaw_async._operations.runs import errors_about
+from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import build_query, check_text
 from coreclaw_async._wire.run_paths import run_request
 from coreclaw_async.models import Export, RunRef
+from coreclaw_async.progress import ProgressOption
 
 ExportFormat: TypeAlias = Literal["csv", "json", "jsonl", "xlsx", "xls", "xml", "html", "rss"]
 
@@ -55,6 +57,7 @@ async def download_export(
     format: str,
     fields: Sequence[str] | None,
     on_progress: Callable[[int, int | None], None] | None,
+    progress: ProgressOption,
     partial: bool,
 ) -> Path:
     """Write the run's rows to *path*; see `AsyncRuns.download`."""
@@ -62,6 +65,14 @@ async def download_export(
     target = await anyio.to_thread.run_sync(FileTarget, path)
     state = await finished_run(context, run, partial=partial)
     run_id = state.run_id
+    reporter = Reporter(progress, "download", context.clock.monotonic)
+
+    def tell(done: int, total: int | None) -> None:
+        of_all = "" if total is None else f" of {total:,}"
+        reporter.tell(f"{path.name}: {done:,}{of_all} bytes", done=done, total=total, bytes=done)
+        if on_progress is not None:
+            on_progress(done, total)
+
     download = Download(
         transport=context.transport,
         run_id=run_id,
@@ -69,8 +80,9 @@ async def download_export(
         target=target,
         format=format,
         expected_rows=state.result_count if state.is_finished else None,
-        on_progress=on_progress,
+        on_progress=tell if reporter.is_on else on_progress,
     )
-    with errors_about(run_id):
+    with errors_about(run_id), reporter:
         await download.run()
+    reporter.end()
     return path

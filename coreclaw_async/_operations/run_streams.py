@@ -23,6 +23,7 @@ from coreclaw_async._operations.wait import (
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait, is_service_speaking
 from coreclaw_async._polling.waiters import WARN_SECONDS
+from coreclaw_async._progress.reporter import Reporter, counted
 from coreclaw_async._wire.log_window import LogWindow
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
@@ -42,6 +43,9 @@ class Completions:
     options: WaitOptions
     _wait: Wait | None = attrs.field(default=None, init=False)
     _current: TrackedRun | None = attrs.field(default=None, init=False)
+    _reporter: Reporter = attrs.field(init=False)
+    _total: int = attrs.field(default=0, init=False)
+    _rows: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
 
     @classmethod
     def of(cls, context: Context, runs: Iterable[RunRef], options: WaitOptions) -> Completions:
@@ -56,13 +60,21 @@ class Completions:
     async def next(self) -> Run | None:
         """Return the next run that has ended, or None when there is none left."""
         if self._wait is None:
-            self._wait = Wait.begin(self.context, self.runs, self.options)
+            self._reporter = Reporter(self.options.progress, "wait", self.context.clock.monotonic)
+            self._wait = Wait.begin(self.context, self.runs, self.options, tells_all=self._reporter.is_on)
+            self._total = len(self._wait.waiter.tracked_runs)
         try:
-            return await self._next(self._wait)
+            with self._reporter:
+                self._tell(self._wait)
+                run = await self._next(self._wait)
         except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
+            self._reporter.end()
             # The current run is kept: iterating again goes on with it.
             await leave(self.context, error, self._wait.pending, self.options.on_cancel)
             raise
+        if run is None:
+            self._reporter.end()
+        return run
 
     async def _next(self, wait: Wait) -> Run | None:
         while self._current is not None or wait.is_unfinished:
@@ -71,6 +83,9 @@ class Completions:
             tracked = self._current
             if tracked is None:
                 continue
+            if tracked.run is not None:
+                self._rows[tracked.run_id] = tracked.run.result_count or 0
+            self._tell(wait)
             try:
                 await wait.settle(tracked)
                 run = tracked.run if tracked.is_over else None
@@ -87,6 +102,12 @@ class Completions:
             if run is not None:
                 return run
         return None
+
+    def _tell(self, wait: Wait) -> None:
+        if self._reporter.is_on:
+            done, rows = self._total - len(wait.waiter.tracked_runs), sum(self._rows.values())
+            text = f"{done} of {self._total} runs have ended, {counted(rows, 'row')}"
+            self._reporter.tell(text, done=done, total=self._total, rows=rows)
 
 
 @attrs.define

@@ -19,10 +19,12 @@ from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._operations.runs import abort_run, read_log
 from coreclaw_async._polling.tracked_run import PollSchedule, TrackedRun
 from coreclaw_async._polling.waiters import Waiter
+from coreclaw_async._progress.reporter import Reporter, check_progress
 from coreclaw_async._wire.request import check_bool, check_seconds
 from coreclaw_async._wire.run_paths import last_run_name, run_id_of
 from coreclaw_async.events import RunChanged
 from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef, StartedRun
+from coreclaw_async.progress import ProgressOption
 
 logger = logging.getLogger("coreclaw_async")
 
@@ -49,14 +51,17 @@ class WaitOptions:
         check: Whether an end without success is an error.
         on_update: Called with the run after each change, or None.
         on_cancel: What becomes of the runs when the wait ends before them.
+        progress: Where it is told how far the wait is.
     """
 
     timeout: float | None = None
     check: bool = True
     on_update: UpdateHook | None = None
     on_cancel: OnCancel = "leave"
+    progress: ProgressOption = False
 
     def __attrs_post_init__(self) -> None:
+        check_progress(self.progress)
         if self.on_update is not None and not callable(self.on_update):
             raise TypeError(f"on_update must be callable, not {self.on_update!r}")
         if self.timeout is not None:
@@ -209,29 +214,40 @@ async def start_and_wait(
     context: Context, start: Callable[[], Awaitable[StartedRun]], options: WaitOptions, *, wait_for_slot: bool
 ) -> Run:
     """Start a run, with *wait_for_slot* once the plan has room for it, and wait for its end; see `AsyncWorkers.run`."""
-    if not check_bool("wait_for_slot", wait_for_slot):
-        return await wait_for_run(context, (await start()).run_id, options)
-    deadline = math.inf if options.timeout is None else context.clock.monotonic() + options.timeout
-    started = await context.slots.start(start, context.schedule, deadline)
-    if options.timeout is not None:
-        options = attrs.evolve(options, timeout=max(deadline - context.clock.monotonic(), _LEAST_TIMEOUT))
-    return await wait_for_run(context, started.run_id, options)
+    check_bool("wait_for_slot", wait_for_slot)
+    reporter = Reporter(options.progress, "run", context.clock.monotonic)
+    with reporter:
+        reporter.tell("starting a run", done=0, total=1)
+        if not wait_for_slot:
+            return await wait_for_run(context, (await start()).run_id, options, reporter)
+        deadline = math.inf if options.timeout is None else context.clock.monotonic() + options.timeout
+        started = await context.slots.start(start, context.schedule, deadline)
+        if options.timeout is not None:
+            options = attrs.evolve(options, timeout=max(deadline - context.clock.monotonic(), _LEAST_TIMEOUT))
+        return await wait_for_run(context, started.run_id, options, reporter)
 
 
-async def wait_for_run(context: Context, run: RunRef, options: WaitOptions) -> Run:
-    """Wait for the end of *run*; see `AsyncRuns.wait`."""
-    wait = Wait.begin(context, [run], options)
+async def wait_for_run(context: Context, run: RunRef, options: WaitOptions, reporter: Reporter | None = None) -> Run:
+    """Wait for the end of *run*, and tell *reporter* how far that is; see `AsyncRuns.wait`."""
+    reporter = reporter or Reporter(options.progress, "wait", context.clock.monotonic)
+    wait = Wait.begin(context, [run], options, tells_all=reporter.is_on)
     tracked: TrackedRun | None = None
     try:
-        while tracked is None or not tracked.is_over:
-            tracked = await wait.next_tracked()
-            if tracked is not None:
-                await wait.settle(tracked)
+        with reporter:
+            reporter.tell_wait(wait.pending)
+            while tracked is None or not tracked.is_over:
+                tracked = await wait.next_tracked()
+                if tracked is not None:
+                    if tracked.run is not None:
+                        reporter.tell_run(tracked.run)
+                    await wait.settle(tracked)
     except BaseException as error:
         # A run that the service refuses to show may still be running.
         refused = [tracked.run_id] if tracked is not None and tracked.error is not None and not tracked.is_name else []
         await leave(context, error, [*wait.pending, *refused], options.on_cancel)
         raise
+    finally:
+        reporter.end()
     assert tracked.run is not None, "a run that is over without an error was seen"
     if options.check:
         await raise_unless_succeeded(context, tracked.run)

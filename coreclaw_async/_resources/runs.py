@@ -19,6 +19,7 @@ from coreclaw_async._operations.runs import abort_run, read_log, read_results, r
 from coreclaw_async._operations.start import reading_time, run_members, start, start_members
 from coreclaw_async._operations.wait import UpdateHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
+from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset
 from coreclaw_async._wire.run_paths import run_id_of, run_request
@@ -39,6 +40,7 @@ from coreclaw_async.models import (
     RunStatus,
     StartedRun,
 )
+from coreclaw_async.progress import ProgressOption
 
 _DAY_SECONDS = 86_400
 
@@ -223,6 +225,7 @@ class AsyncRuns:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
     ) -> Run:
         """
         Wait until a run has ended and return it as it ended.
@@ -243,6 +246,9 @@ class AsyncRuns:
             on_cancel: What to do with the run when the wait is cancelled, times out or fails before it ends: ``leave``
                 it, or ``abort`` it, in five seconds at most. If it cannot be aborted, that is logged as a warning and
                 noted in the error, and the run is in ``not_aborted`` of a `WaitTimeoutError`.
+            progress: True to show a line that is updated in place: below the cell of a notebook, in a terminal on
+                standard error, and nowhere else. Or a function that is called with each `Progress` and must return
+                soon; when it raises, that is logged once, and the wait goes on.
 
         Raises:
             WaitTimeoutError: *timeout* has passed, and the run goes on. The error has its id, its last state, and why
@@ -254,7 +260,7 @@ class AsyncRuns:
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range or *on_cancel* unknown.
         """
-        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel)
+        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         return await wait_for_run(self._context, run, options)
 
     def wait_many(
@@ -265,6 +271,7 @@ class AsyncRuns:
         check: bool = False,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
     ) -> AsyncStream[Run]:
         """
         Return an iterator over runs that gives each of them when it has ended.
@@ -284,6 +291,7 @@ class AsyncRuns:
             on_cancel: What to do with the runs that have not ended when the wait is cancelled or times out: ``leave``
                 them, or ``abort`` them, in five seconds and 0.05 s for each further run, a minute at most. Those that
                 cannot be aborted are reported as in `wait`.
+            progress: As in `wait`, for all runs together; shown between two of them.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the ids of the runs that have not ended are in its ``pending``.
@@ -293,7 +301,7 @@ class AsyncRuns:
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, *on_cancel* unknown, or an id cannot be one.
         """
-        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel)
+        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         return AsyncStream(Completions.of(self._context, runs, options).next)
 
     def watch(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[Run]:
@@ -546,6 +554,7 @@ class AsyncRuns:
         fields: Sequence[str] | None = None,
         partial: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
+        progress: ProgressOption = False,
     ) -> Path:
         """
         Write a run's rows to a file, whole or not at all.
@@ -570,6 +579,7 @@ class AsyncRuns:
             partial: True to take the rows so far of a run that has not ended.
             on_progress: Called with the bytes written and the bytes in all (None when the host does not say). What it
                 raises ends the download and reaches the caller.
+            progress: As in `wait`, for the bytes of the file.
 
         Returns:
             The path of the file.
@@ -583,6 +593,7 @@ class AsyncRuns:
             ValueError: *format* is unknown, or a field is empty or holds a comma.
         """
         check_bool("partial", partial)
+        check_progress(progress)
         return await download_export(
             self._context,
             run,
@@ -590,5 +601,6 @@ class AsyncRuns:
             format=format,
             fields=fields,
             on_progress=on_progress,
+            progress=progress,
             partial=partial,
         )

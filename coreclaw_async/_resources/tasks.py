@@ -30,6 +30,7 @@ from coreclaw_async._wire.request import (
 from coreclaw_async._wire.response import no_data
 from coreclaw_async._wire.schedules import schedule_members
 from coreclaw_async.models import CreatedTask, Page, Run, StartedRun, Task, TaskInput
+from coreclaw_async.progress import ProgressOption
 
 
 class AsyncTasks:
@@ -369,6 +370,7 @@ class AsyncTasks:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
         wait_for_slot: bool = False,
     ) -> Run:
         """
@@ -383,7 +385,7 @@ class AsyncTasks:
         return await start_and_wait(
             self._context,
             lambda: self.start_run(task_id, callback_url=callback_url),
-            WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel),
+            WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress),
             wait_for_slot=wait_for_slot,
         )
 

@@ -27,6 +27,7 @@ from coreclaw_async._wire.input_schema import read_input_schema
 from coreclaw_async._wire.request import Request, build_path, check_worker_id
 from coreclaw_async.errors import InvalidResponseError
 from coreclaw_async.models import InputCheck, InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
+from coreclaw_async.progress import ProgressOption
 
 
 class AsyncWorkers:
@@ -247,6 +248,7 @@ class AsyncWorkers:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
         wait_for_slot: bool = False,
     ) -> Run:
         """
@@ -263,7 +265,7 @@ class AsyncWorkers:
             lambda: self.start_run(
                 worker_id, input, system=system, raw_input=raw_input, version=version, callback_url=callback_url
             ),
-            WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel),
+            WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress),
             wait_for_slot=wait_for_slot,
         )
 
@@ -283,6 +285,7 @@ class AsyncWorkers:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
     ) -> Run:
         """
         Start a run that belongs to a key, wait for its end and return it; every later call returns the same run.
@@ -314,6 +317,7 @@ class AsyncWorkers:
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: As in `runs.wait`.
             on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
+            progress: As in `runs.wait`.
 
         Raises:
             BatchConflictError: The key belongs to a run of another worker, version or input; the message names what
@@ -331,7 +335,7 @@ class AsyncWorkers:
                 that JSON cannot hold.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
-        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel)
+        options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         call = OnceCall(
             key=key,
             worker_id=worker_id,

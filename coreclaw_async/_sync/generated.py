@@ -63,6 +63,7 @@ from coreclaw_async.models import (
     Worker,
     WorkerSummary,
 )
+from coreclaw_async.progress import ProgressOption
 
 if TYPE_CHECKING:
     from coreclaw_async.batch._context import OnAmbiguous
@@ -364,6 +365,7 @@ class SyncWorkers:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
         wait_for_slot: bool = False,
     ) -> Run:
         """
@@ -387,6 +389,7 @@ class SyncWorkers:
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
+            progress=progress,
             wait_for_slot=wait_for_slot,
         ).result()
 
@@ -406,6 +409,7 @@ class SyncWorkers:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
     ) -> Run:
         """
         Start a run that belongs to a key, wait for its end and return it; every later call returns the same run.
@@ -437,6 +441,7 @@ class SyncWorkers:
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: As in `runs.wait`.
             on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
+            progress: As in `runs.wait`.
 
         Raises:
             BatchConflictError: The key belongs to a run of another worker, version or input; the message names what
@@ -469,6 +474,7 @@ class SyncWorkers:
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
+            progress=progress,
         ).result()
 
     def queue_run(
@@ -834,6 +840,7 @@ class SyncTasks:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
         wait_for_slot: bool = False,
     ) -> Run:
         """
@@ -853,6 +860,7 @@ class SyncTasks:
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
+            progress=progress,
             wait_for_slot=wait_for_slot,
         ).result()
 
@@ -1031,6 +1039,7 @@ class SyncRuns:
         check: bool = True,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
     ) -> Run:
         """
         Wait until a run has ended and return it as it ended.
@@ -1051,6 +1060,9 @@ class SyncRuns:
             on_cancel: What to do with the run when the wait is cancelled, times out or fails before it ends: ``leave``
                 it, or ``abort`` it, in five seconds at most. If it cannot be aborted, that is logged as a warning and
                 noted in the error, and the run is in ``not_aborted`` of a `WaitTimeoutError`.
+            progress: True to show a line that is updated in place: below the cell of a notebook, in a terminal on
+                standard error, and nowhere else. Or a function that is called with each `Progress` and must return
+                soon; when it raises, that is logged once, and the wait goes on.
 
         Raises:
             WaitTimeoutError: *timeout* has passed, and the run goes on. The error has its id, its last state, and why
@@ -1069,6 +1081,7 @@ class SyncRuns:
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
+            progress=progress,
         ).result()
 
     def wait_many(
@@ -1079,6 +1092,7 @@ class SyncRuns:
         check: bool = False,
         on_update: UpdateHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
+        progress: ProgressOption = False,
     ) -> Stream[Run]:
         """
         Return an iterator over runs that gives each of them when it has ended.
@@ -1098,6 +1112,7 @@ class SyncRuns:
             on_cancel: What to do with the runs that have not ended when the wait is cancelled or times out: ``leave``
                 them, or ``abort`` them, in five seconds and 0.05 s for each further run, a minute at most. Those that
                 cannot be aborted are reported as in `wait`.
+            progress: As in `wait`, for all runs together; shown between two of them.
 
         Raises:
             WaitTimeoutError: *timeout* has passed; the ids of the runs that have not ended are in its ``pending``.
@@ -1109,7 +1124,14 @@ class SyncRuns:
         """
         return Stream(
             self._bridge,
-            self._inner.wait_many(runs, timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel),
+            self._inner.wait_many(
+                runs,
+                timeout=timeout,
+                check=check,
+                on_update=on_update,
+                on_cancel=on_cancel,
+                progress=progress,
+            ),
         )
 
     def watch(self, run: RunRef, *, timeout: float | None = None) -> Stream[Run]:
@@ -1368,6 +1390,7 @@ class SyncRuns:
         fields: Sequence[str] | None = None,
         partial: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
+        progress: ProgressOption = False,
     ) -> Path:
         """
         Write a run's rows to a file, whole or not at all.
@@ -1392,6 +1415,7 @@ class SyncRuns:
             partial: True to take the rows so far of a run that has not ended.
             on_progress: Called with the bytes written and the bytes in all (None when the host does not say). What it
                 raises ends the download and reaches the caller.
+            progress: As in `wait`, for the bytes of the file.
 
         Returns:
             The path of the file.
@@ -1412,6 +1436,7 @@ class SyncRuns:
             fields=fields,
             partial=partial,
             on_progress=on_progress,
+            progress=progress,
         ).result()
 
 
@@ -1528,6 +1553,7 @@ class Batch(BatchBlock):
         max_spend: Decimal | None = None,
         output: str | os.PathLike[str] | None = None,
         width: int | None = None,
+        progress: ProgressOption = False,
     ) -> Stream[BatchOutcome]:
         """
         Return an iterator that starts planned items, waits for all runs, and returns items as they end.
@@ -1550,6 +1576,8 @@ class Batch(BatchBlock):
                 many as the service counts for the run. ``manifest.jsonl`` beside them lists the file of each item.
             width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
                 them apart; None for 8 with a hub, else 1.
+            progress: As in `runs.wait`, for all items of the batch, from the ledger, so for all processes; shown
+                between two outcomes.
 
         Raises:
             BatchIncompleteError: Some items have not ended, and nothing more can be done now: their runs or rows could
@@ -1564,7 +1592,13 @@ class Batch(BatchBlock):
         """
         return Stream(
             self._bridge,
-            self._inner.run(max_in_flight=max_in_flight, max_spend=max_spend, output=output, width=width),
+            self._inner.run(
+                max_in_flight=max_in_flight,
+                max_spend=max_spend,
+                output=output,
+                width=width,
+                progress=progress,
+            ),
         )
 
     def report(self) -> BatchReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AsyncExitStack, aclosing
@@ -16,6 +17,7 @@ from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
+from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire.request import check_int, check_seconds, check_worker_id
 from coreclaw_async.batch._aborting import abort_all
 from coreclaw_async.batch._arguments import check_spend, check_width, folder_of, states_of
@@ -30,6 +32,7 @@ from coreclaw_async.batch._ledger.pruning import PrunedBatch, prune
 from coreclaw_async.batch._outcomes import BatchOutcome
 from coreclaw_async.batch._patience import Patience
 from coreclaw_async.batch._planning import Planning
+from coreclaw_async.batch._progress import BatchProgress
 from coreclaw_async.batch._records import BatchRecord, RecordPages
 from coreclaw_async.batch._reports import BatchReport
 from coreclaw_async.batch._requests import RequestCount, sent_once
@@ -39,6 +42,7 @@ from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import RunSpec, check_key
 from coreclaw_async.batch._store.address import database_at, shown_ledger
 from coreclaw_async.models import Row
+from coreclaw_async.progress import ProgressOption
 
 _MOST_SHOWN = 100
 
@@ -198,6 +202,7 @@ class AsyncBatch:
         max_spend: Decimal | None = None,
         output: str | os.PathLike[str] | None = None,
         width: int | None = None,
+        progress: ProgressOption = False,
     ) -> AsyncStream[BatchOutcome]:
         """
         Return an iterator that starts planned items, waits for all runs, and returns items as they end.
@@ -220,6 +225,8 @@ class AsyncBatch:
                 many as the service counts for the run. ``manifest.jsonl`` beside them lists the file of each item.
             width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
                 them apart; None for 8 with a hub, else 1.
+            progress: As in `runs.wait`, for all items of the batch, from the ledger, so for all processes; shown
+                between two outcomes.
 
         Raises:
             BatchIncompleteError: Some items have not ended, and nothing more can be done now: their runs or rows could
@@ -239,7 +246,11 @@ class AsyncBatch:
             check_width(width, has_hub=self._batch_context.hub is not None),
         )
         budget = None if max_spend is None else check_spend(max_spend)
-        return self._runner.stream(options, budget)
+        outcomes = self._runner.stream(options, budget)
+        if not check_progress(progress):
+            return outcomes
+        told = BatchProgress(self._batch_context, progress, lambda: self._runner.group)
+        return AsyncStream(functools.partial(told.next, outcomes))
 
     async def report(self) -> BatchReport:
         """

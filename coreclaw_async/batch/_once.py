@@ -14,6 +14,7 @@ from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.once import OnceCall
 from coreclaw_async._operations.run_streams import Changes
 from coreclaw_async._operations.wait import leave, wait_for_run
+from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async.batch._batch import AsyncBatch
 from coreclaw_async.batch._context import logger
@@ -83,7 +84,10 @@ class OnceBatch(AsyncBatch):
         """Return the run of the key as it ended, or, where nobody waits for its end, as it is."""
         clock, options = self._context.clock, self._call.options
         began = clock.monotonic()
-        run_id = await self._find()
+        reporter = Reporter(options.progress, "run", clock.monotonic)
+        with reporter:
+            reporter.tell(f"starting the run of key {self._spec.key!r}", done=0, total=1)
+            run_id = await self._find()
         self._is_waited_for = True
         if options.timeout is not None:
             left = options.timeout - (clock.monotonic() - began)
@@ -93,7 +97,7 @@ class OnceBatch(AsyncBatch):
             assert run is not None, "the first state comes before the end"
             return run
         try:
-            run = await wait_for_run(self._context, run_id, options)
+            run = await wait_for_run(self._context, run_id, options, reporter)
         except (errors.RunFailedError, errors.RunAbortedError):
             await self._let_end_be_recorded(run_id)
             raise
