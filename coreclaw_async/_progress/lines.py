@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 import threading
@@ -191,11 +192,7 @@ _BARS, _PLAIN = BarLines(), PlainLines()
 
 def _terminal() -> TerminalLines:
     """Return the lines of this process."""
-    try:
-        import rich.progress  # noqa: F401
-    except ImportError:
-        return _PLAIN
-    return _BARS
+    return _PLAIN if importlib.util.find_spec("rich") is None else _BARS
 
 
 def _duration(seconds: float) -> str:

@@ -55,7 +55,7 @@ def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
 
 @pytest.fixture
 def no_rich(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    monkeypatch.setitem(sys.modules, "rich", None)
 
 
 @pytest.fixture
@@ -125,6 +125,8 @@ def test_bars_are_shown_by_rich_and_gone_at_the_end(terminal_of: Callable[[], Te
         second.tell("run 2: succeeded", done=1, total=1)
     with first:
         first.tell("again", done=0)
+    with first:
+        pass
 
     text = plain(terminal.getvalue())
     assert "run 1: [bold]running[/]" in text
