@@ -46,6 +46,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, as_plain, to_text
+from coreclaw_async._tracebacks import rendered_by_ipython
 
 if TYPE_CHECKING:
     from coreclaw_async.models import Run
@@ -148,6 +149,10 @@ class CoreClawError(Exception):
                 more digits than Python writes.
         """
         return to_text(self.to_dict(json=True))
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the traceback for IPython, which asks for it, without the frames of this package."""
+        return rendered_by_ipython(self)
 
     def __reduce__(self) -> tuple[Callable[..., CoreClawError], tuple[Any, ...]]:
         return _rebuild, (type(self), self.__dict__.copy())

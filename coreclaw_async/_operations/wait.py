@@ -20,6 +20,7 @@ from coreclaw_async._operations.runs import abort_run, read_log
 from coreclaw_async._polling.tracked_run import PollSchedule, TrackedRun
 from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async._progress.reporter import Reporter, check_progress
+from coreclaw_async._tracebacks import hide_own_frames
 from coreclaw_async._wire.request import check_bool, check_seconds
 from coreclaw_async._wire.run_paths import last_run_name, run_id_of
 from coreclaw_async.events import RunChanged
@@ -267,6 +268,8 @@ def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     if isinstance(error, errors.CoreClawError):
         return
     named = f"{'run' if len(run_ids) == 1 else 'runs'} {', '.join(run_ids)}"
+    if not isinstance(error, Exception):  # A cancellation or an interrupt: where it came is of no interest.
+        hide_own_frames(error)
     error.add_note(f"the wait for {named} was left")
     logger.info("the wait for %s was left by %s", named, type(error).__name__)
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from coreclaw_async._sync.loop_thread import CLEAN_UP_SECONDS, LoopThread
-from coreclaw_async.errors import ConfigurationError
+from coreclaw_async._tracebacks import hide_own_frames
+from coreclaw_async.errors import ConfigurationError, CoreClawError
 
 if TYPE_CHECKING:
     import asyncio  # Imported late elsewhere: it takes longer than the rest of the package.
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# What callers are told of, by its message; of anything else the frames are worth seeing.
+_TOLD = (CoreClawError, ValueError, TypeError)
 _EXIT_SECONDS = 1.0
 _PARK_SECONDS = 1.0
 
@@ -128,7 +131,15 @@ class Bridge:
         if thread is None or thread.is_over or self._is_closed:
             thread = self._join()
         thread.refuse_itself()
-        return thread.run(function(*args, **kwargs))
+        try:
+            task = thread.run(function(*args, **kwargs))
+        except KeyboardInterrupt as interrupt:
+            hide_own_frames(interrupt)
+            raise
+        failure = task.exception()
+        if isinstance(failure, _TOLD):
+            hide_own_frames(failure)
+        return task
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run *aclose* as the last call; a second time this does nothing."""

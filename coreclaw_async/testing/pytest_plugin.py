@@ -1,8 +1,9 @@
-"""Fixtures for tests of programs that use CoreClaw; pytest finds them once the package is installed."""
+"""Fixtures and short tracebacks for tests of programs that use CoreClaw; pytest finds them by itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,17 @@ if TYPE_CHECKING:
 
     from coreclaw_async import AsyncCoreClaw
     from coreclaw_async.testing import FakeService
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Leave the frames of the package out of the tracebacks of its errors; ``--full-trace`` shows them."""
+    # Where the package was not imported, an error is none of its.
+    tracebacks: Any
+    errors: Any
+    tracebacks, errors = (sys.modules.get(f"coreclaw_async.{name}") for name in ("_tracebacks", "errors"))
+    if call.excinfo is not None and errors is not None and isinstance(call.excinfo.value, errors.CoreClawError):
+        tracebacks.hide_own_frames(call.excinfo.value)
 
 
 @pytest.fixture

@@ -1,0 +1,226 @@
+"""Tracebacks in notebooks and tests leave the frames of the package out, and hide nothing else."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import traceback
+import weakref
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Any
+
+import anyio
+import pytest
+
+from coreclaw_async import AsyncCoreClaw, CoreClaw, NotFoundError
+from coreclaw_async.testing import FakeService, RunScript, pytest_plugin
+
+WORKER = "coreclaw/google-maps-scraper"
+UNKNOWN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
+PACKAGE = str(Path(sys.modules["coreclaw_async"].__file__ or "").parent)
+
+
+def functions_of(step: TracebackType | None, *, hides: bool = False) -> list[str]:
+    """Return the functions in a traceback, with *hides* without those that IPython and pytest leave out."""
+    found: list[str] = []
+    while step is not None:
+        if not (hides and step.tb_frame.f_locals.get("__tracebackhide__")):
+            found.append(step.tb_frame.f_code.co_name)
+        step = step.tb_next
+    return found
+
+
+class Shell:
+    """Stands for IPython: it shows each error of a chain with all its frames."""
+
+    def __init__(self) -> None:
+        self.InteractiveTB = self
+
+    def structured_traceback(self, kind: type[BaseException], error: BaseException, step: TracebackType) -> list[str]:
+        assert kind is type(error)
+        assert step is error.__traceback__
+        return traceback.format_exception(error)
+
+
+@pytest.fixture
+def ipython(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=Shell))
+
+
+async def fail(client: AsyncCoreClaw) -> None:
+    await client.runs.get(UNKNOWN)
+
+
+@pytest.mark.usefixtures("ipython")
+async def test_notebook_shows_the_callers_frames_of_an_error_alone(client: AsyncCoreClaw) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await fail(client)
+    whole = functions_of(caught.value.__traceback__)
+    shown = "".join(caught.value._render_traceback_())
+
+    assert PACKAGE not in shown
+    assert "in fail" in shown
+    assert shown.splitlines()[-1].startswith("coreclaw_async.errors.NotFoundError: ")
+    assert functions_of(caught.value.__traceback__) == whole, "debuggers have all frames"
+    assert len(whole) > 4
+
+
+@pytest.mark.usefixtures("ipython")
+async def test_causes_are_shown_without_frames_of_the_package_too(client: AsyncCoreClaw) -> None:
+    def wrap() -> None:
+        try:
+            raise first.value
+        except NotFoundError as error:
+            raise ValueError("mine") from error
+
+    with pytest.raises(NotFoundError) as first:
+        await fail(client)
+    with pytest.raises(ValueError, match="mine") as mine:
+        wrap()
+    outer = NotFoundError("outer")
+    outer.__cause__ = mine.value
+    shown = "".join(outer._render_traceback_())
+
+    assert PACKAGE not in shown
+    assert "in wrap" in shown
+
+
+@pytest.mark.usefixtures("ipython")
+async def test_error_without_frames_of_a_caller_is_shown_as_it_is(client: AsyncCoreClaw) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await client.runs.get(UNKNOWN)
+    assert caught.value.__traceback__ is not None
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next
+
+    assert PACKAGE in "".join(caught.value._render_traceback_())
+
+
+def test_chain_of_errors_that_goes_round_ends(service: FakeService) -> None:
+    first, second = NotFoundError("first"), NotFoundError("second")
+    first.__context__, second.__context__ = second, first
+
+    with CoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+
+        def fail(_: Any) -> None:
+            raise first
+
+        service.default_script = RunScript(duration=5.0)
+        with pytest.raises(NotFoundError, match="first"):
+            client.workers.run(WORKER, {"keywords": ["coffee"]}, on_update=fail)
+
+
+@pytest.mark.parametrize("name", [UNKNOWN, "last"])
+def test_blocking_calls_hide_their_frames(service: FakeService, name: str) -> None:
+    def call() -> None:
+        client.runs.get(name)
+
+    with (
+        CoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        pytest.raises((NotFoundError, ValueError)) as caught,
+    ):
+        call()
+    step = caught.value.__traceback__
+    assert functions_of(step, hides=True) == ["test_blocking_calls_hide_their_frames", "call"]
+    assert len(functions_of(step)) > 4
+
+
+def test_bug_of_the_callers_keeps_all_its_frames(service: FakeService) -> None:
+    def fail(_: Any) -> None:
+        raise ZeroDivisionError
+
+    with (
+        CoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        pytest.raises(ZeroDivisionError) as caught,
+    ):
+        client.workers.run(WORKER, {"keywords": ["coffee"]}, on_update=fail)
+    step = caught.value.__traceback__
+    assert functions_of(step, hides=True) == functions_of(step)
+
+
+async def test_cancelled_wait_hides_its_frames_and_names_its_run(client: AsyncCoreClaw, service: FakeService) -> None:
+    run_id = service.add_run(WORKER, script=RunScript(duration=1e9), age=0.0)
+    seen: list[BaseException] = []
+
+    async def wait() -> None:
+        try:
+            await client.runs.wait(run_id)
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            while not service.requests:
+                await anyio.sleep(0)
+            scope.cancel()
+    step = seen[0].__traceback__
+    assert f"the wait for run {run_id} was left" in seen[0].__notes__
+    assert {"wait_for_run", "next_tracked", "news"} <= set(functions_of(step))
+    assert not {"wait_for_run", "next_tracked", "news"} & set(functions_of(step, hides=True))
+
+
+def test_hiding_keeps_nothing_alive(service: FakeService) -> None:
+    with CoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        gc.disable()
+        try:
+            seen: weakref.ref[BaseException] | None = None
+            try:
+                client.runs.get(UNKNOWN)
+            except NotFoundError as error:
+                seen = weakref.ref(error)
+            assert seen is not None
+            assert seen() is None
+        finally:
+            gc.enable()
+
+
+def report_of(error: BaseException) -> list[str]:
+    """Return the functions that a test report shows of an error."""
+
+    def fail_with() -> None:
+        raise error
+
+    call = pytest.CallInfo.from_call(fail_with, "call")
+    pytest_plugin.pytest_runtest_makereport(call)
+    assert call.excinfo is not None
+    return [entry.name for entry in call.excinfo.traceback.filter(call.excinfo)]
+
+
+async def test_test_reports_leave_the_frames_out(client: AsyncCoreClaw) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await fail(client)
+
+    shown = report_of(caught.value)
+    assert "fail" in shown
+    assert not {"get", "read_run", "call"} & set(shown)
+    assert report_of(ZeroDivisionError())[-1] == "fail_with"
+    pytest_plugin.pytest_runtest_makereport(pytest.CallInfo.from_call(lambda: None, "call"))
+
+
+TESTS = """
+import pytest
+from coreclaw_async import CoreClaw
+
+async def test_async(coreclaw_client):
+    await coreclaw_client.runs.get("01KKDXV2G26BT7NH4ZQR2R4NPZ")
+
+def test_blocking(coreclaw_service):
+    with CoreClaw(coreclaw_service.api_key, transport=coreclaw_service, clock=coreclaw_service.clock) as client:
+        client.runs.get("01KKDXV2G26BT7NH4ZQR2R4NPZ")
+"""
+
+
+@pytest.mark.endurance
+@pytest.mark.parametrize(("options", "is_short"), [([], True), (["--full-trace"], False)])
+def test_report_of_a_user_is_short(tmp_path: Path, options: list[str], is_short: bool) -> None:
+    (tmp_path / "test_mine.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False).stdout
+
+    assert "3 failed" in told
+    assert ("transport.py" not in told) == is_short
+    assert (len(told.splitlines()) < 80) == is_short, told
