@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
+_TOOLS = {"IPython", "pytest"}
 # More causes than this tell nobody anything.
 _LONGEST_CHAIN = 20
 
@@ -18,12 +19,17 @@ def hide_own_frames(error: BaseException) -> None:
     Have IPython and pytest leave out the frames of this package in the traceback of *error* and of its causes.
 
     The frames of the callers, up to the first one that is not of this package, are hidden too. Both tools ask for a
-    local variable of the frame; it is put there from outside, so that no function has to have one.
+    local variable of the frame; it is put there from outside, so that no function has to have one. Where neither tool
+    is loaded, nothing is done: before Python 3.13, a frame that is marked keeps its variables for longer.
     """
+    if _TOOLS.isdisjoint(sys.modules):
+        return
     for one in _chain(error):
         for traceback in _steps(one.__traceback__):
             _hide(traceback.tb_frame)
-    frame = inspect.currentframe()
+    here = inspect.currentframe()
+    frame = here and here.f_back
+    del here  # A frame that holds itself lives on.
     while frame is not None and _is_own(frame):
         _hide(frame)
         frame = frame.f_back

@@ -177,6 +177,18 @@ def test_hiding_keeps_nothing_alive(service: FakeService) -> None:
             gc.enable()
 
 
+def test_program_without_these_tools_pays_nothing(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pytest")
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    with (
+        CoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        pytest.raises(NotFoundError) as caught,
+    ):
+        client.runs.get(UNKNOWN)
+    step = caught.value.__traceback__
+    assert functions_of(step, hides=True) == functions_of(step)
+
+
 def report_of(error: BaseException) -> list[str]:
     """Return the functions that a test report shows of an error."""
 
