@@ -47,6 +47,7 @@ from coreclaw_async import (
     Pager,
     PaginationError,
     PollSchedule,
+    Progress,
     ProxyRegion,
     QueueAction,
     QueuedRun,
@@ -83,6 +84,12 @@ from coreclaw_async import (
 from coreclaw_async.testing import FakeClock, FakeRun, FakeService
 
 
+def show(progress: Progress) -> None:
+    assert_type(progress.total, int | None)
+    assert_type(progress.elapsed, float)
+    assert_type(progress.text, str)
+
+
 async def start_wait_and_read(client: AsyncCoreClaw) -> None:
     started = await client.workers.start_run("owner/name", {"keywords": ["coffee"]}, system={"proxy_region": "US"})
     assert_type(started, StartedRun)
@@ -97,7 +104,10 @@ async def start_wait_and_read(client: AsyncCoreClaw) -> None:
     assert_type(run.duration, float | None)
     assert_type(run.outcome, RunOutcome)
     assert_type(run.is_finished, bool)
-    assert_type(await client.workers.run("owner/name", {}), Run)
+    assert_type(await client.workers.run("owner/name", {}, progress=True), Run)
+    assert_type(await client.workers.run_once("key", "owner/name", {}, ledger=Path("runs.db"), progress=show), Run)
+    await client.workers.run_once("key", "owner/name")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.runs.wait("R", progress=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(client.runs.wait_many([started, run, "run", LastRun()], timeout=60, check=True), AsyncStream[Run])
     assert_type(client.runs.watch(started), AsyncStream[Run])
     assert_type([entry async for entry in client.runs.follow_log(run)], list[LogEntry])
@@ -130,7 +140,8 @@ def block(client: CoreClaw, run: Run, started: StartedRun) -> None:
     assert_type(
         client.workers.start_run("owner/name", {"keywords": ["coffee"]}, system={"proxy_region": "US"}), StartedRun
     )
-    assert_type(client.workers.run("owner/name", {}), Run)
+    assert_type(client.workers.run("owner/name", {}, progress=show), Run)
+    assert_type(client.workers.run_once("key", "owner/name", {}, wait=False), Run)
     assert_type(client.runs.wait(started, timeout=900, check=False, on_cancel="abort"), Run)
     assert_type(client.runs.wait_many([started, run, "run", LastRun()], timeout=60, check=True), Stream[Run])
     assert_type(client.runs.watch(started), Stream[Run])
