@@ -19,7 +19,6 @@ from coreclaw_async._http.transport import Transport
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
-from coreclaw_async._operations.once import OnceCall
 from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._polling.poller import RunPoller
@@ -41,6 +40,7 @@ from coreclaw_async.models import Run
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches.
+    from coreclaw_async._operations.once import OnceCall
     from coreclaw_async.batch._batch import AsyncBatch
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes

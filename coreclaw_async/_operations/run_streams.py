@@ -65,7 +65,8 @@ class Completions:
             self._total = len(self._wait.waiter.tracked_runs)
         try:
             with self._reporter:
-                self._tell(self._wait)
+                if self._wait.is_unfinished:
+                    self._tell(self._wait)
                 run = await self._next(self._wait)
         except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
             self._reporter.end()

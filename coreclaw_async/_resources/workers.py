@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from coreclaw_async._operations.candidates import lost_queue_items, lost_runs
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import read_workers, workers_pager
-from coreclaw_async._operations.once import OnceCall, RunOnce
 from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
@@ -28,6 +27,9 @@ from coreclaw_async._wire.request import Request, build_path, check_worker_id
 from coreclaw_async.errors import InvalidResponseError
 from coreclaw_async.models import InputCheck, InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
 from coreclaw_async.progress import ProgressOption
+
+if TYPE_CHECKING:
+    from coreclaw_async._operations.once import RunOnce
 
 
 class AsyncWorkers:
@@ -335,6 +337,8 @@ class AsyncWorkers:
                 that JSON cannot hold.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
+        from coreclaw_async._operations.once import OnceCall
+
         options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         call = OnceCall(
             key=key,

@@ -95,6 +95,8 @@ class OnceBatch(AsyncBatch):
         if not self._call.wait:
             run = await Changes(self._context, run_id, options).next()
             assert run is not None, "the first state comes before the end"
+            reporter.tell_run(run)
+            reporter.end()
             return run
         try:
             run = await wait_for_run(self._context, run_id, options, reporter)

@@ -58,6 +58,11 @@ async def test_task_and_run_once_tell_the_same(
     assert told[0].text == "starting the run of key 'k'"
     assert in_order(told, "run")[-1].done == 1
 
+    told.clear()
+    ledger = tmp_path / "runs.db"
+    run = await client.workers.run_once("k", WORKER, INPUT, ledger=ledger, wait=False, progress=told.append)
+    assert in_order(told, "run")[-1].text == f"run {run.run_id}: succeeded, 3 rows, ${run.usage}"
+
 
 async def test_wait_tells_the_last_state_whatever_it_is(
     client: AsyncCoreClaw, service: FakeService, told: list[Progress]
