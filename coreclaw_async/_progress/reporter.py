@@ -51,10 +51,10 @@ class Reporter:
         self._kind: ProgressKind = kind
         self._now = now
         self._began = now()
-        self._line = _line() if progress is True else None
+        self._line: Line | None = None
         self._hook: ProgressHook | None = None if isinstance(progress, bool) else progress
-        if self._line is not None:
-            self._hook = self._line.show
+        if progress is True:
+            self._attempt(self._find_line)
 
     @property
     def is_on(self) -> bool:
@@ -108,18 +108,18 @@ class Reporter:
         """Tell how far a run is."""
         self.tell(_about(run), done=int(run.is_finished), total=1, rows=run.result_count)
 
+    def _find_line(self) -> None:
+        from coreclaw_async._progress.lines import find_line
+
+        self._line = find_line()
+        self._hook = None if self._line is None else self._line.show
+
     def _attempt(self, function: Callable[[], object]) -> None:
         try:
             function()
         except Exception:
             self._hook = self._line = None
             logger.exception("progress could not be told, and is not told any more; the call goes on")
-
-
-def _line() -> Line | None:
-    from coreclaw_async._progress.lines import find_line
-
-    return find_line()
 
 
 def _about(run: Run) -> str:

@@ -87,7 +87,7 @@ class OnceBatch(AsyncBatch):
         reporter = Reporter(options.progress, "run", clock.monotonic)
         with reporter:
             reporter.tell(f"starting the run of key {self._spec.key!r}", done=0, total=1)
-            run_id = await self._find()
+            run_id = self._run_id = await self._find()
         self._is_waited_for = True
         if options.timeout is not None:
             left = options.timeout - (clock.monotonic() - began)
@@ -108,11 +108,10 @@ class OnceBatch(AsyncBatch):
 
     async def leave(self, error: BaseException) -> None:
         """Name the run in *error* which ended the call, and do with it what the caller asked for, if nobody has yet."""
-        if self._run_id is None or self._is_waited_for:
-            return
         if isinstance(error, errors.CoreClawError):
             error.run_id = error.run_id or self._run_id
-        await leave(self._context, error, [self._run_id], self._call.options.on_cancel)
+        if self._run_id is not None and not self._is_waited_for:
+            await leave(self._context, error, [self._run_id], self._call.options.on_cancel)
 
     async def _find(self) -> str:
         """Return the id of the run, once it has one."""
@@ -124,11 +123,12 @@ class OnceBatch(AsyncBatch):
         self._is_driven = True
         group.start_soon(self._drive)
         if item.run_id is not None:
-            self._run_id = item.run_id
             return item.run_id
         if self._call.options.timeout is not None:
             group.start_soon(self._expire, self._call.options.timeout)
         await self._news.wait()
+        if isinstance(self._failure, errors.LedgerError):  # It names the run that could not be recorded.
+            raise self._failure
         # It may have gone through another process, of which this one was told nothing.
         return self._run_id or self._run_of(await self.get(self._spec.key))
 

@@ -125,7 +125,7 @@ class Run(Model):
             "cost in USD": self.usage,
             "started": self.started_at,
             "seconds": self.duration,
-            "error": self.error_message,
+            "error": self.error_message or None,
         }
         return facts_table(f"Run {self.run_id}", facts)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from batch.batches import BreakingLedger
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
 
@@ -480,3 +481,18 @@ async def test_lost_ledger_ends_no_wait(
 
     assert run.status == "succeeded"
     assert f"the end of run {run.run_id} could not be recorded" in caplog.text
+
+
+async def test_run_that_a_broken_ledger_would_not_take_is_named(service: FakeService, ledger: Path) -> None:
+    breaking = BreakingLedger(ledger)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=breaking.note) as client:
+        with pytest.raises(LedgerError) as caught:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert [caught.value.run_id] == list(service.runs)
+
+    breaking.mend()
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(OutcomeUnknownError) as held:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert held.value.candidates == tuple(service.runs)
+    assert paid(service) == 1

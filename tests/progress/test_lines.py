@@ -91,6 +91,16 @@ def test_program_without_standard_error_shows_nothing(monkeypatch: pytest.Monkey
     assert not shown_reporter().is_on
 
 
+def test_closed_standard_error_ends_no_call(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    closed = Terminal()
+    monkeypatch.setattr(closed, "isatty", closed.fileno)
+    monkeypatch.setattr(sys, "stderr", closed)
+
+    with shown_reporter() as reporter:
+        reporter.tell("working", done=0)
+    assert caplog.text.count("progress could not be told") == 1
+
+
 @pytest.mark.usefixtures("no_rich")
 def test_plain_line_is_updated_in_place_and_gone_at_the_end(terminal_of: Callable[[], Terminal]) -> None:
     terminal = terminal_of()
