@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
-
-from coreclaw_async import AsyncBatch, AsyncCoreClaw, BatchOutcome, RunSpec, events
+from coreclaw_async import AsyncBatch, AsyncCoreClaw, BatchOutcome, RunSpec
 from coreclaw_async.testing import FakeService
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -45,23 +41,3 @@ async def opened(service: FakeService, ledger: str, *, count: int = 0, **options
     ):
         await batch.plan(specs(count))
         yield batch
-
-
-@attrs.define
-class BreakingLedger:
-    """A ledger that loses a table when a start has been sent, until it is mended."""
-
-    path: Path
-    is_mended: bool = False
-
-    def note(self, event: events.Event) -> None:
-        if not self.is_mended and isinstance(event, events.RequestSent) and event.operation == "runWorker":
-            self._run("ALTER TABLE run RENAME TO elsewhere")
-
-    def mend(self) -> None:
-        self.is_mended = True
-        self._run("ALTER TABLE elsewhere RENAME TO run")
-
-    def _run(self, sql: str) -> None:
-        with closing(sqlite3.connect(self.path)) as other, other:
-            other.execute(sql)

@@ -12,8 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
-from batch.batches import WORKER, BreakingLedger, finish, key_of, opened, runs_by_key, specs
+from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -711,6 +712,26 @@ async def test_a_run_that_another_process_has_brought_to_its_end_is_told_as_the_
         (outcome,) = await finish(batch)
 
     assert (outcome.key, outcome.state) == ("k0", BatchItemState.DONE)
+
+
+@attrs.define
+class BreakingLedger:
+    """A ledger that loses a table when a start has been sent, until it is mended."""
+
+    path: Path
+    is_mended: bool = False
+
+    def note(self, event: events.Event) -> None:
+        if not self.is_mended and isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            self._run("ALTER TABLE run RENAME TO elsewhere")
+
+    def mend(self) -> None:
+        self.is_mended = True
+        self._run("ALTER TABLE elsewhere RENAME TO run")
+
+    def _run(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.path)) as other, other:
+            other.execute(sql)
 
 
 async def test_a_ledger_that_breaks_after_a_start_says_which_run_it_was(service: FakeService, tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from batch.batches import BreakingLedger
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
 
@@ -33,6 +33,7 @@ from coreclaw_async import (
     RunFailedError,
     RunSpec,
     WaitTimeoutError,
+    events,
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -125,15 +126,15 @@ async def test_same_key_with_something_else_names_the_difference_and_sends_nothi
     service: FakeService, client: AsyncCoreClaw, ledger: Path, change: dict[str, Any], difference: str
 ) -> None:
     given: dict[str, Any] = {"worker_id": WORKER, "input": INPUT}
-    await client.workers.run_once("coffee", ledger=ledger, **given)
-    asked = len(service.requests)
+    async with batch_of(service, ledger) as batch:
+        await batch.plan([RunSpec(key="coffee", **given)])
 
     with pytest.raises(BatchConflictError) as caught:
         await client.workers.run_once("coffee", ledger=ledger, **given | change)
     assert difference in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.planned != caught.value.given
-    assert len(service.requests) == asked
+    assert service.requests == []
 
 
 async def test_input_that_means_the_same_belongs_to_the_key(
@@ -484,13 +485,20 @@ async def test_lost_ledger_ends_no_wait(
 
 
 async def test_run_that_a_broken_ledger_would_not_take_is_named(service: FakeService, ledger: Path) -> None:
-    breaking = BreakingLedger(ledger)
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=breaking.note) as client:
+    def rename(before: str, after: str) -> None:
+        with closing(sqlite3.connect(ledger)) as other, other:
+            other.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+    def note(event: events.Event) -> None:
+        if isinstance(event, events.RequestSent) and event.operation == "runWorker":
+            rename("item", "elsewhere")
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=note) as client:
         with pytest.raises(LedgerError) as caught:
             await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
     assert [caught.value.run_id] == list(service.runs)
 
-    breaking.mend()
+    rename("elsewhere", "item")
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(OutcomeUnknownError) as held:
             await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
