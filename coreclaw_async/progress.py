@@ -7,11 +7,13 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from coreclaw_async._data.record import Model
+
 ProgressKind: TypeAlias = Literal["run", "wait", "batch", "download", "rows"]
 
 
-@attrs.frozen(kw_only=True)
-class Progress:
+@attrs.frozen(kw_only=True, repr=False)
+class Progress(Model):
     """
     How far a call is.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import attrs
 from hypothesis import strategies as st
@@ -82,6 +82,8 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(_of(inside[0]), _of(inside[1]), max_size=3)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
+    if origin is Literal:
+        return st.sampled_from(inside)
     return instances(hint) if attrs.has(hint) else _SINGLE[hint]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, Union, cast
+from typing import Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import attrs
 
@@ -113,6 +113,8 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
         if inside == (str, Any):
             return _load_object
         return functools.partial(_load_mapping, _loader(inside[0], bound), _loader(inside[1], bound))
+    if origin is Literal:
+        return functools.partial(_load_one_of, inside)
     if attrs.has(origin or hint):
         return functools.partial(_load, origin or hint, inside)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -183,6 +185,12 @@ def _load_enum(kind: type[Enum], value: Any) -> Enum:
         return kind(value)
     except (TypeError, ValueError):
         raise _misfit(f"one of {', '.join(str(member.value) for member in kind)}", value) from None
+
+
+def _load_one_of(choices: Sequence[str], value: Any) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise _misfit(f"one of {', '.join(choices)}", value)
+    return str(value)
 
 
 def _load_str(value: Any) -> str:

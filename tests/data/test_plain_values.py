@@ -26,6 +26,7 @@ from coreclaw_async import (
     OutcomeUnknownError,
     Page,
     PaginationError,
+    Progress,
     ResultPage,
     Run,
     RunFailedError,
@@ -247,6 +248,16 @@ def test_members_can_be_left_out_of_models_alone() -> None:
         (Worker, {"parameters": {1: 2}}, "Worker.parameters must have strings as keys"),
         (BatchOutcome, {"key": "k", "state": "odd"}, "BatchOutcome.state must be one of planned, .*, not 'odd'"),
         (BatchOutcome, {"key": "k", "state": []}, "BatchOutcome.state must be one of planned, .*, not list"),
+        (
+            Progress,
+            {"kind": "odd", "done": 0, "elapsed": 0.0, "text": ""},
+            "Progress.kind must be one of run, .*, not 'odd'",
+        ),
+        (
+            Progress,
+            {"kind": [], "done": 0, "elapsed": 0.0, "text": ""},
+            "Progress.kind must be one of run, .*, not list",
+        ),
         (BatchOutcome, {"key": "k", "state": "done", "path": 1}, "BatchOutcome.path must be a path or None, not int"),
         (
             BatchOutcome,

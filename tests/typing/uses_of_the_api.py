@@ -321,7 +321,7 @@ def hand_data_on(page: Page[Run], rows: ResultPage, item: BatchItem, error: Core
     assert_type(ResultPage.from_dict({}), ResultPage)
     assert_type(list(page), list[Run])
     assert_type(next(iter(rows)), Row)
-    error.from_dict({})  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    error.from_dict({})  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def run_a_batch_blocking(client: CoreClaw) -> None:
