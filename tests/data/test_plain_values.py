@@ -251,12 +251,12 @@ def test_members_can_be_left_out_of_models_alone() -> None:
         (
             Progress,
             {"kind": "odd", "done": 0, "elapsed": 0.0, "text": ""},
-            "Progress.kind must be one of run, .*, not 'odd'",
+            "kind must be one of run, .*, not 'odd'",
         ),
         (
             Progress,
             {"kind": [], "done": 0, "elapsed": 0.0, "text": ""},
-            "Progress.kind must be one of run, .*, not list",
+            "kind must be one of run, .*, not list",
         ),
         (BatchOutcome, {"key": "k", "state": "done", "path": 1}, "BatchOutcome.path must be a path or None, not int"),
         (
