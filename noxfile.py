@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = ".[cli,dask,emulator,otel,postgres,testing]"
+EXTRAS = ".[arrow,cli,dask,emulator,otel,pandas,polars,postgres,testing]"
 # One more than the cores of a small machine, for many tests wait for processes that they kill.
 AT_ONCE = ("-n", "3", "--dist", "worksteal")
 

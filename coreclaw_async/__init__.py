@@ -9,7 +9,7 @@ How the package is laid out; imports point down the list and never up:
 * ``_resources``: one module per group of endpoints, one method per operation
 * ``_operations``: what several groups share: starting, waiting, lists, rows, exports
 * ``_paging``, ``_polling``, `callbacks`: lists to their end, and runs to theirs
-* ``_http``: sending and receiving; the modules that know httpx
+* ``_http``, ``_frames``: sending and receiving, the modules that know httpx; rows as tables and files
 * ``_concurrency``, ``_files``, ``_progress``: event loops and time; files that are whole or not there; progress
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
 * `models`, `events`, `errors`, `progress`, ``_tracebacks``: what callers get
@@ -38,6 +38,7 @@ from coreclaw_async.errors import (
     BatchConflictError,
     BatchIncompleteError,
     BatchStoppedError,
+    ColumnConflictError,
     ConcurrencyLimitError,
     ConfigurationError,
     CoreClawError,
@@ -144,6 +145,7 @@ __all__ = [
     "BatchStoppedError",
     "CallbackHub",
     "Clock",
+    "ColumnConflictError",
     "ConcurrencyLimitError",
     "ConfigurationError",
     "CoreClaw",

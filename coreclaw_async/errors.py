@@ -30,6 +30,7 @@ Every error of the package: one tree, plain data, picklable.
     ├── RunAbortedError             the run was aborted, or is being aborted
     ├── InputRejectedError          an input that is certain to fail, stopped before it costs anything
     ├── DownloadError               a file could not be fetched whole
+    ├── ColumnConflictError         the values of a column have no common type
     ├── LedgerError                 the ledger of a batch cannot be used, or no longer
     ├── BatchIncompleteError        a batch can do nothing more, and some of its items have not ended
     │   └── BatchStoppedError       it starts no more runs: the balance or its budget is used up
@@ -425,6 +426,21 @@ class LedgerError(CoreClawError):
     was deleted or replaced while it was open; or the database could not be reached for longer than the batch's
     ``patience``, or is behind a pooler in transaction mode.
     """
+
+
+class ColumnConflictError(CoreClawError):
+    """
+    Values of a column have no common type, and ``on_conflict="raise"`` was given; nothing was written.
+
+    The rows are unharmed: a new pager reads them again.
+
+    Attributes:
+        columns: The names of the columns.
+    """
+
+    def __init__(self, message: str, *, columns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
 
 
 class BatchConflictError(CoreClawError, ValueError):

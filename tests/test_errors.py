@@ -21,6 +21,7 @@ from coreclaw_async.errors import (
     BatchConflictError,
     BatchIncompleteError,
     BatchStoppedError,
+    ColumnConflictError,
     CoreClawError,
     OutcomeUnknownError,
     PaginationError,
@@ -44,6 +45,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
     "candidates": st.lists(TEXT),
     "code": st.integers(),
     "collected": st.integers(0),
+    "columns": st.lists(TEXT),
     "confirmed": st.booleans(),
     "counts": st.dictionaries(TEXT, st.integers(0)),
     "details": st.lists(TEXT) | st.dictionaries(TEXT, TEXT) | TEXT,
@@ -73,6 +75,7 @@ NEEDED: dict[type[CoreClawError], dict[str, Any]] = {
     BatchConflictError: {"key": "k", "planned": "a", "given": "b"},
     BatchIncompleteError: {"counts": {"planned": 1}, "reasons": {"k": "why"}},
     BatchStoppedError: {"reason": "balance", "left": 1, "spent": Decimal(2)},
+    ColumnConflictError: {"columns": ["c"]},
 }
 
 

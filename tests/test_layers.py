@@ -23,7 +23,7 @@ LAYERS = [
     {"_tracebacks", "_version", "errors", "events", "models", "progress"},
     {"_wire"},
     {"_concurrency", "_files", "_progress"},
-    {"_http"},
+    {"_http", "_frames"},
     {"_paging", "_polling", "callbacks"},
     {"_operations"},
     {"_resources"},
@@ -43,10 +43,14 @@ ASYNCIO_IS_FOR = {
     "coreclaw_async._sync.runtime",
     "coreclaw_async.batch._store.postgres_driver",
 }  # asyncpg is for it alone.
+FRAMES_ARE_FOR = {"_frames", "_sync", "batch"}  # The last two for the types of what their methods return.
 EXTRAS_ARE_FOR = {
     "click": {"cli"},
     "pydantic_core": {"_data"},
     "opentelemetry": {"otel"},
+    "pandas": FRAMES_ARE_FOR,
+    "polars": FRAMES_ARE_FOR,
+    "pyarrow": FRAMES_ARE_FOR,
     "pytest": {"testing"},
     "rich": {"_progress", "cli"},
     "typer": {"cli"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -10,6 +11,8 @@ from typing import Generic, Self, TypeVar
 import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._frames.methods import AsyncFrames
+from coreclaw_async._frames.reading import NextPage
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import SETTLING_SIZE, OffsetCache, OffsetDialect
 from coreclaw_async._paging.scan import PageScan
@@ -130,6 +133,7 @@ class PageReader(Generic[T]):
         self._cut: deque[Page[T]] = deque()
         self._page: Page[T] | None = None
         self._is_reading = False
+        self._has_ended = False
         self._left = options.max_items
 
     async def turn(self) -> bool:
@@ -142,6 +146,7 @@ class PageReader(Generic[T]):
         finally:
             self._is_reading = False
         if page is None:
+            self._has_ended = True
             return False
         self._page = page
         self.items = iter(page.items)
@@ -173,6 +178,31 @@ class PageReader(Generic[T]):
         """Put items back that were taken last."""
         self.items = itertools.chain(items, self.items)
 
+    def hand_over(self, method: str) -> Callable[[], Awaitable[Page[T] | None]]:
+        """
+        Return a function that reads the rest of the pages, for *method*; from then on nobody else can read them.
+
+        Raises:
+            RuntimeError: They have been read, or are being read.
+        """
+        if self._is_reading:
+            raise RuntimeError("this pager is being read by another task; give each task its own pager")
+        if self._has_ended:
+            raise RuntimeError(f"this pager has been read to its end: {method}() needs a new one")
+        read_page, first = copy.copy(self)._read_next_page, self.take_rest()  # noqa: SLF001 - of a copy
+
+        async def refuse() -> Page[T] | None:
+            raise RuntimeError(f"{method}() has read this pager, as far as it came: make a new one to read its items")
+
+        self._read_page, self._cut, self._left = refuse, deque(), None
+
+        async def read() -> Page[T] | None:
+            nonlocal first
+            page, first = first, None
+            return await read_page() if page is None else page
+
+        return read
+
     async def _read_next_page(self) -> Page[T] | None:
         if self._left == 0:
             return None
@@ -197,7 +227,7 @@ class PageReader(Generic[T]):
         return [attrs.evolve(page, items=items[start : start + size]) for start in range(0, len(items), size)]
 
 
-class AsyncPager(AsyncIterator[T], Generic[T]):
+class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
     """
     An async iterator over the items of a list, read page by page.
 
@@ -281,6 +311,9 @@ class AsyncPager(AsyncIterator[T], Generic[T]):
         item = await anext(self, None)
         self._reader.is_over = False  # One was asked for, and not all.
         return item
+
+    def _hand_over(self, method: str) -> NextPage:
+        return self._reader.hand_over(method)
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:

@@ -1,0 +1,132 @@
+"""All rows as one Arrow table, or as a Parquet file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import anyio.to_thread
+
+from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tables
+from coreclaw_async._frames.columns import Column, Columns
+from coreclaw_async._frames.notices import tell_changes
+from coreclaw_async._frames.options import FrameOptions
+from coreclaw_async._frames.reading import NextPage, read_rows
+from coreclaw_async._frames.values import rows_of
+from coreclaw_async._frames.written_file import written_file
+from coreclaw_async.models import ResultHeader
+
+# These have no types of their own.
+pa: Any = importlib.import_module("pyarrow")
+pq: Any = importlib.import_module("pyarrow.parquet")
+
+_LENGTH_BYTES = 8
+
+
+class _Spool(Protocol):
+    """Keeps chunks until all rows were seen."""
+
+    def put(self, chunk: Chunk) -> None: ...
+
+    def drain(self) -> Iterator[Chunk]: ...
+
+
+class _MemorySpool:
+    def __init__(self) -> None:
+        self._chunks: deque[Chunk] = deque()
+
+    def put(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+
+    def drain(self) -> Iterator[Chunk]:
+        while self._chunks:
+            yield self._chunks.popleft()  # Nothing else needs it, so its memory is free after its conversion.
+
+
+class _FileSpool:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def put(self, chunk: Chunk) -> None:
+        data = chunk.to_bytes()
+        self._file.write(data.size.to_bytes(_LENGTH_BYTES, "big"))
+        self._file.write(data)
+
+    def drain(self) -> Iterator[Chunk]:
+        self._file.seek(0)
+        while length := self._file.read(_LENGTH_BYTES):
+            yield Chunk.from_bytes(self._file.read(int.from_bytes(length, "big")))
+
+
+class _ArrowSink:
+    """Turns rows into chunks."""
+
+    def __init__(self, options: FrameOptions, spool: _Spool) -> None:
+        self.columns = Columns(options)
+        self._spool = spool
+
+    def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:
+        self.columns.add_headers(headers)
+        rows, keys = rows_of(items)
+        if rows:
+            keys = keys if self.columns.options.with_key else None
+            self._spool.put(chunk_of(self.columns, rows, keys))
+        self.columns.check()
+
+    async def read(self, next_page: NextPage) -> tuple[list[Column], AsyncStream[Any]]:
+        """Read all rows; return the columns, and the rows as tables."""
+        await read_rows(next_page, self, self.columns.options.method)
+        columns = self.columns.finished()
+        tell_changes(self.columns.options.method, columns)
+        steps = tables(columns, self._spool.drain())
+        return columns, AsyncStream(lambda: anyio.to_thread.run_sync(next, steps, None))
+
+
+async def read_table(next_page: NextPage, options: FrameOptions) -> Any:
+    """
+    Return all rows as one Arrow table.
+
+    Raises:
+        ColumnConflictError: See `Columns.finished`.
+        CoreClawError: The rows cannot be read.
+    """
+    columns, parts = await _ArrowSink(options, _MemorySpool()).read(next_page)
+    found = [part async for part in parts]
+    return pa.concat_tables(found) if found else schema_of(columns).empty_table()
+
+
+async def write_parquet(next_page: NextPage, options: FrameOptions, path: Path) -> Path:
+    """
+    Write all rows to a Parquet file, and return its path.
+
+    Raises:
+        ColumnConflictError: See `Columns.finished`.
+        CoreClawError: The rows cannot be read.
+        OSError: The file cannot be written.
+    """
+    async with written_file(path) as target:
+        spool_file = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
+        try:
+            columns, parts = await _ArrowSink(options, _FileSpool(spool_file)).read(next_page)
+            writer = pq.ParquetWriter(target.file, schema_of(columns))
+            try:
+                async for part in parts:
+                    await anyio.to_thread.run_sync(writer.write_table, part)
+                await anyio.to_thread.run_sync(writer.close)
+            finally:
+                # A writer that is forgotten would write to the closed file.
+                with contextlib.suppress(Exception):
+                    writer.close()
+        finally:
+            spool_file.close()
+    return path
+
+
+def _temporary_file(folder: Path) -> BinaryIO:
+    return tempfile.TemporaryFile(dir=folder)

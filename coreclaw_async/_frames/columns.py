@@ -1,0 +1,127 @@
+"""The columns of a frame: all keys of all rows, in the order of the headers, and what they are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from coreclaw_async._frames.options import FrameOptions
+from coreclaw_async._frames.shapes import Shape, Verdict, judge
+from coreclaw_async._frames.values import encodable
+from coreclaw_async.errors import ColumnConflictError
+from coreclaw_async.models import ResultHeader
+
+_KEY_NAME = "key"
+
+ColumnKey: TypeAlias = str | None
+"""The key of a column in each row; None for the column with the keys of a batch's items."""
+
+
+@attrs.frozen
+class Column:
+    """
+    A column of the finished frame.
+
+    Attributes:
+        key: Its key in the rows.
+        name: What it is called.
+        shape: What was seen of its values.
+        verdict: Its type.
+    """
+
+    key: ColumnKey
+    name: str
+    shape: Shape
+    verdict: Verdict
+
+
+@attrs.define
+class Columns:
+    """
+    What is known of the columns so far.
+
+    Attributes:
+        options: How rows become columns.
+        shapes: What was seen of each, in the order in which they came.
+        headers: What the service says about them, in its order.
+    """
+
+    options: FrameOptions
+    shapes: dict[ColumnKey, Shape] = attrs.field(factory=dict["ColumnKey", Shape])
+    headers: dict[str, ResultHeader] = attrs.field(factory=dict[str, ResultHeader])
+
+    def add_headers(self, headers: Iterable[ResultHeader]) -> None:
+        """Add the headers of a page."""
+        for header in headers:
+            if header.key:
+                self.headers.setdefault(header.key, header)
+
+    def shape_of(self, key: ColumnKey) -> Shape:
+        """Return what was seen of a column."""
+        return self.shapes.setdefault(key, Shape())
+
+    def named(self) -> dict[ColumnKey, str]:
+        """Return the keys of the columns in their order, each with its name."""
+        first: list[ColumnKey] = [None] if None in self.shapes else []
+        keys = list(dict.fromkeys([*first, *self.headers, *self.shapes]))
+        return dict(zip(keys, self._names(keys), strict=True))
+
+    def finished(self) -> list[Column]:
+        """
+        Return the columns in their order.
+
+        Raises:
+            ColumnConflictError: The values of one have no common type, and that is not to be a string.
+        """
+        columns = [Column(key, name, self.shape_of(key), self._verdict(key)) for key, name in self.named().items()]
+        if self.options.on_conflict == "raise":
+            self._refuse([column for column in columns if column.verdict.reason is not None])
+        return columns
+
+    def check(self) -> None:
+        """Raise as `finished` does, as soon as a column has a conflict."""
+        if self.options.on_conflict == "raise":
+            self.finished()
+
+    def _refuse(self, columns: Sequence[Column]) -> None:
+        if columns:
+            raise ColumnConflictError(
+                f"{self.options.method}: these columns have values without a common type: {described(columns)}",
+                columns=[column.name for column in columns],
+            )
+
+    def _verdict(self, key: ColumnKey) -> Verdict:
+        header = None if key is None else self.headers.get(key)
+        as_json = self.options.nested == "json"
+        return judge(self.shape_of(key), as_json=as_json, format=None if header is None else header.format)
+
+    def _names(self, keys: Sequence[ColumnKey]) -> list[str]:
+        """Return the names of columns, no two of them equal; labels that repeat are told apart by their keys."""
+        labels = {key: encodable(self._label(key)) for key in keys if key is not None}
+        count = Counter(labels.values())
+        names: dict[ColumnKey, str] = {}
+        taken: set[str] = set()
+        for key, label in labels.items():
+            name = wanted = label if count[label] == 1 else f"{label} ({encodable(key)})"
+            number = 1
+            while name in taken or (name != label and name in count):
+                number += 1
+                name = f"{wanted} {number}"
+            taken.add(name)
+            names[key] = name
+        name = _KEY_NAME
+        while name in taken:  # As the command line names it.
+            name = f"item_{name}"
+        return [names.get(key, name) for key in keys]
+
+    def _label(self, key: str) -> str:
+        header = self.headers.get(key)
+        return header.label if self.options.labels and header is not None and header.label else key
+
+
+def described(columns: Sequence[Column]) -> str:
+    """Return columns that have another type than their values, with the reasons."""
+    return "; ".join(f"{column.name!r} ({column.verdict.reason})" for column in columns)

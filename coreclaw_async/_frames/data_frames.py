@@ -1,0 +1,27 @@
+"""Arrow tables as data frames of pandas and polars."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from coreclaw_async._frames.options import DtypeBackend
+
+
+def pandas_of(table: Any, dtype_backend: DtypeBackend) -> Any:
+    """Return a table as a ``pandas.DataFrame``."""
+    pd: Any = importlib.import_module("pandas")
+    pa: Any = importlib.import_module("pyarrow")
+    nullable = {
+        pa.bool_(): pd.BooleanDtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.float64(): pd.Float64Dtype(),
+        pa.string(): pd.StringDtype(),
+    }
+    return table.to_pandas(types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else nullable.get)
+
+
+def polars_of(table: Any) -> Any:
+    """Return a table as a ``polars.DataFrame``."""
+    pl: Any = importlib.import_module("polars")
+    return pl.from_arrow(table)

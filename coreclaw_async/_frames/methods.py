@@ -1,0 +1,245 @@
+"""The methods of a pager that return all of its rows at once, or write them to a file."""
+
+# The libraries have no complete types of their own.
+# pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from coreclaw_async._frames.options import (
+    DtypeBackend,
+    Extra,
+    FrameOptions,
+    Nested,
+    OnConflict,
+    check_choice,
+    load_libraries,
+    target_path,
+)
+from coreclaw_async._frames.reading import NextPage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+class AsyncFrames:
+    """
+    All rows at once: as a table, or in a file.
+
+    A method reads the pager to its end, and nothing else can read it from then on. Models are rows of their members.
+    """
+
+    @abstractmethod
+    def _hand_over(self, method: str) -> NextPage:
+        """Return what reads the rest of the pages; nobody else can read them from then on."""
+
+    async def to_arrow(
+        self, *, on_conflict: OnConflict = "string", nested: Nested = "struct", labels: bool = False
+    ) -> pa.Table:
+        r"""
+        Return the remaining rows as a ``pyarrow.Table``, which must fit into memory; extra ``arrow``.
+
+        The columns are the keys of all rows, on whichever page they appear: first those that the service names, in its
+        order, then others as they appear. What a row lacks is null. Without rows there are the columns that the service
+        names.
+
+        Whole numbers are ``int64``, others ``double``, true and false ``bool``, strings ``string``: also dates, which
+        are never guessed. Objects are structs, in which a member that one lacks is null, and arrays are lists. Members
+        of models may also be ``timestamp[us, UTC]`` or ``decimal128``. A column of whole and other numbers is
+        ``double`` if that holds each whole number exactly (up to 2**53).
+
+        Any other column whose values have no common type is ``string``, with one warning (`UserWarning`) that names all
+        such columns: strings as they are, other values as JSON. So are whole numbers of more than 64 bits, and objects
+        and arrays that differ in shape, have no members, or hold strings with lone surrogates. In other strings, a lone
+        surrogate becomes six characters such as ``\ud83d``. A column without any value has the type that the header
+        names (``integer``, ``number``, ``boolean``), else ``string``.
+
+        Args:
+            on_conflict: ``string``: as described. ``raise``: raise an error instead, as soon as it is seen.
+            nested: ``struct``: as described. ``json``: objects and arrays are strings of JSON, in which ``NaN`` and
+                ``Infinity`` are null.
+            labels: Whether columns have the labels of the headers as names. Labels that repeat are followed by the key
+                in parentheses.
+
+        Raises:
+            ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
+            ConfigurationError: The extra is not installed; nothing was read.
+            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            RuntimeError: The pager was read before by such a method, or to its end.
+            TypeError: An argument has another type.
+            ValueError: An argument is none of those values.
+        """
+        options = FrameOptions(method="to_arrow", on_conflict=on_conflict, nested=nested, labels=labels)
+        return await self._read("arrow", options)
+
+    async def to_pandas(
+        self,
+        *,
+        dtype_backend: DtypeBackend = "pyarrow",
+        on_conflict: OnConflict = "string",
+        nested: Nested = "struct",
+        labels: bool = False,
+    ) -> pd.DataFrame:
+        """
+        Return the remaining rows as a ``pandas.DataFrame``, which must fit into memory; extra ``pandas``.
+
+        The columns are those of `to_arrow`. Missing values are ``pandas.NA``, and whole numbers stay whole.
+
+        Args:
+            dtype_backend: ``pyarrow``: columns in Arrow's types, with structs and lists. ``numpy_nullable``: pandas'
+                own nullable types; objects and arrays are Python objects.
+            on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
+            nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
+            labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+
+        Raises:
+            ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
+            ConfigurationError: The extra is not installed; nothing was read.
+            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            RuntimeError: The pager was read before by such a method, or to its end.
+            TypeError: An argument has another type.
+            ValueError: An argument is none of those values.
+        """
+        check_choice("dtype_backend", dtype_backend, DtypeBackend)
+        options = FrameOptions(method="to_pandas", on_conflict=on_conflict, nested=nested, labels=labels)
+        table = await self._read("pandas", options)
+        from coreclaw_async._frames.data_frames import pandas_of
+
+        return await anyio.to_thread.run_sync(pandas_of, table, dtype_backend)
+
+    async def to_polars(
+        self, *, on_conflict: OnConflict = "string", nested: Nested = "struct", labels: bool = False
+    ) -> pl.DataFrame:
+        """
+        Return the remaining rows as a ``polars.DataFrame``, which must fit into memory; extra ``polars``.
+
+        The columns are those of `to_arrow`.
+
+        Args:
+            on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
+            nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
+            labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+
+        Raises:
+            ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
+            ConfigurationError: The extra is not installed; nothing was read.
+            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            RuntimeError: The pager was read before by such a method, or to its end.
+            TypeError: An argument has another type.
+            ValueError: An argument is none of those values.
+        """
+        options = FrameOptions(method="to_polars", on_conflict=on_conflict, nested=nested, labels=labels)
+        table = await self._read("polars", options)
+        from coreclaw_async._frames.data_frames import polars_of
+
+        return await anyio.to_thread.run_sync(polars_of, table)
+
+    async def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_conflict: OnConflict = "string",
+        nested: Nested = "struct",
+        labels: bool = False,
+    ) -> Path:
+        """
+        Write the remaining rows to a Parquet file, and return its path; extra ``arrow``.
+
+        The columns are those of `to_arrow`. Memory stays small whatever the number of rows: they are kept in a file
+        without a name, in the same folder, until all types are known.
+
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
+        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+
+        Args:
+            path: The file to write; an existing one is replaced. Its folder must exist.
+            on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
+            nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
+            labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+
+        Raises:
+            ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
+            ConfigurationError: The extra is not installed; nothing was read.
+            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            OSError: The file cannot be written. As far as that can be told before, nothing was read.
+            RuntimeError: The pager was read before by such a method, or to its end.
+            TypeError: An argument has another type.
+            ValueError: An argument is none of those values.
+        """
+        target = target_path(path)
+        options = FrameOptions(method="to_parquet", on_conflict=on_conflict, nested=nested, labels=labels)
+        await load_libraries("arrow", options.method)
+        from coreclaw_async._frames.arrow_rows import write_parquet
+
+        return await write_parquet(self._hand_over(options.method), options, target)
+
+    async def to_jsonl(self, path: str | os.PathLike[str]) -> Path:
+        """
+        Write the remaining rows to a file, each as one line of JSON, and return its path.
+
+        A row has the members that it came with, in UTF-8; a row with a lone surrogate is written in ASCII. ``NaN`` and
+        ``Infinity``, which are no JSON, become null. Times, decimals and paths of models are strings.
+
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
+        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+
+        Args:
+            path: The file to write; an existing one is replaced. Its folder must exist.
+
+        Raises:
+            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            OSError: The file cannot be written. As far as that can be told before, nothing was read.
+            RuntimeError: The pager was read before by such a method, or to its end.
+            TypeError: An argument has another type.
+            ValueError: *path* cannot be the name of a file.
+        """
+        target = target_path(path)
+        options = FrameOptions(method="to_jsonl")
+        from coreclaw_async._frames.text_files import write_jsonl
+
+        return await write_jsonl(self._hand_over(options.method), options, target)
+
+    async def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
+        r"""
+        Write the remaining rows to a CSV file with a header, in UTF-8, and return its path.
+
+        The columns are those of `to_arrow`; a cell has text as it is, and everything else as JSON. A missing value, an
+        empty string, ``NaN`` and ``Infinity`` are empty cells. A lone surrogate becomes six characters such as
+        ``\ud83d``, with a warning (`UserWarning`). Lines end with a line feed. Memory stays small: the rows are kept
+        in a file without a name, in the same folder, until all columns are known.
+
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
+        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+
+        Args:
+            path: The file to write; an existing one is replaced. Its folder must exist.
+            labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+
+        Raises:
+            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            OSError: The file cannot be written. As far as that can be told before, nothing was read.
+            RuntimeError: The pager was read before by such a method, or to its end.
+            TypeError: An argument has another type.
+            ValueError: An argument is none of those values.
+        """
+        target = target_path(path)
+        options = FrameOptions(method="to_csv", labels=labels)
+        from coreclaw_async._frames.text_files import write_csv
+
+        return await write_csv(self._hand_over(options.method), options, target)
+
+    async def _read(self, extra: Extra, options: FrameOptions) -> Any:
+        """Return the rows as an Arrow table, once the libraries are there."""
+        await load_libraries(extra, options.method)
+        from coreclaw_async._frames.arrow_rows import read_table
+
+        return await read_table(self._hand_over(options.method), options)

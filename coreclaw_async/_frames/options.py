@@ -1,0 +1,98 @@
+"""What callers may say about a frame or a file of rows, and the libraries that are needed for it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import anyio.to_thread
+import attrs
+
+from coreclaw_async._wire.request import check_bool
+from coreclaw_async.errors import ConfigurationError
+
+OnConflict: TypeAlias = Literal["string", "raise"]
+Nested: TypeAlias = Literal["struct", "json"]
+DtypeBackend: TypeAlias = Literal["pyarrow", "numpy_nullable"]
+Extra: TypeAlias = Literal["arrow", "pandas", "polars"]
+
+_MODULES: dict[Extra, tuple[str, ...]] = {
+    "arrow": ("pyarrow", "pyarrow.compute", "pyarrow.parquet"),
+    "pandas": ("pyarrow", "pandas"),
+    "polars": ("pyarrow", "polars"),
+}
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """Raise unless *value* is one of the strings in the literal type *choices*."""
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class FrameOptions:
+    """
+    How rows become columns.
+
+    Attributes:
+        method: The caller's method, for messages.
+        on_conflict: What to do with values that have no common type: ``string`` or ``raise``.
+        nested: What objects and arrays become: ``struct`` or ``json``.
+        labels: Whether columns are named by the labels of the headers.
+        with_key: Whether rows of a batch have a column with the keys of their items.
+    """
+
+    method: str
+    on_conflict: OnConflict = "string"
+    nested: Nested = "struct"
+    labels: bool = False
+    with_key: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        check_choice("on_conflict", self.on_conflict, OnConflict)
+        check_choice("nested", self.nested, Nested)
+        check_bool("labels", self.labels)
+        check_bool("with_key", self.with_key)
+
+
+def target_path(path: str | os.PathLike[str]) -> Path:
+    """
+    Return *path* as a path.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: It is empty or holds a null character.
+    """
+    try:
+        name: object = os.fspath(path)
+    except TypeError:
+        name = None
+    if not isinstance(name, str):
+        raise TypeError(f"path must be a str or a path of str, not {type(path).__name__}")
+    if not name or "\0" in name:
+        raise ValueError(f"path must be the name of a file without null characters, not {name!r}")
+    return Path(name)
+
+
+async def load_libraries(extra: Extra, method: str) -> None:
+    """
+    Import what *method* needs, in a thread, as that takes up to a second.
+
+    Raises:
+        ConfigurationError: The extra is not installed.
+    """
+    await anyio.to_thread.run_sync(_import_libraries, extra, method)
+
+
+def _import_libraries(extra: Extra, method: str) -> None:
+    for module in _MODULES[extra]:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            name = module.partition(".")[0]
+            raise ConfigurationError(
+                f"{method} needs {name}, which is not installed: pip install 'coreclaw-async[{extra}]'"
+            ) from None

@@ -1,0 +1,143 @@
+"""Rows as files of text: lines of JSON, and CSV. They need no extra, and hold few rows in memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import anyio.to_thread
+import attrs
+
+from coreclaw_async._files.target import FileTarget
+from coreclaw_async._frames.columns import ColumnKey, Columns
+from coreclaw_async._frames.notices import tell
+from coreclaw_async._frames.options import FrameOptions
+from coreclaw_async._frames.reading import NextPage, read_rows
+from coreclaw_async._frames.values import encodable, is_encodable, json_text, plain, rows_of, text_of
+from coreclaw_async._frames.written_file import written_file
+from coreclaw_async.models import ResultHeader
+
+_KEY = "key"
+_LINES_AT_ONCE = 1_000
+
+
+async def write_jsonl(next_page: NextPage, options: FrameOptions, path: Path) -> Path:
+    """
+    Write all rows to a file, each as a line of JSON, and return its path.
+
+    Raises:
+        CoreClawError: The rows cannot be read.
+        OSError: The file cannot be written.
+    """
+    async with written_file(path) as target:
+        await read_rows(next_page, _JsonLines(options, target), options.method)
+    return path
+
+
+async def write_csv(next_page: NextPage, options: FrameOptions, path: Path) -> Path:
+    """
+    Write all rows to a CSV file, and return its path.
+
+    Raises:
+        CoreClawError: The rows cannot be read.
+        OSError: The file cannot be written.
+    """
+    async with written_file(path) as target:
+        kept = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
+        with kept:
+            lines = _CsvLines(kept, Columns(options))
+            await read_rows(next_page, lines, options.method)
+            lines.begin(target)
+            while await anyio.to_thread.run_sync(lines.write_some):
+                pass
+        if lines.changed:
+            named = ", ".join(map(repr, lines.changed))
+            tell(
+                f"{options.method}: lone surrogates, which UTF-8 cannot encode, were escaped in these columns: {named}"
+            )
+    return path
+
+
+def _temporary_file(folder: Path) -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)
+
+
+def _plain_rows(items: Sequence[Any], *, with_key: bool) -> Iterable[tuple[str | None, Any]]:
+    """Return the rows of items as JSON has them, each with the key of its item where it has one."""
+    rows, keys = rows_of(items)
+    return zip(keys if keys is not None and with_key else itertools.repeat(None), map(plain, rows), strict=False)
+
+
+@attrs.frozen
+class _JsonLines:
+    options: FrameOptions
+    target: FileTarget
+
+    def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:  # noqa: ARG002 - each row has its own names
+        rows = _plain_rows(items, with_key=self.options.with_key)
+        lines = [json_text(row if key is None else {_KEY: key, "row": row}) + "\n" for key, row in rows]
+        self.target.write("".join(lines).encode())
+
+
+class _CsvLines:
+    """Keeps the rows until all columns are known, and then writes them."""
+
+    def __init__(self, kept: IO[str], columns: Columns) -> None:
+        self.changed: dict[str, None] = {}
+        self._kept = kept
+        self._columns = columns
+        self._names: dict[ColumnKey, str] = {}
+        self._write: Callable[[bytes], None]
+
+    def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:
+        self._columns.add_headers(headers)
+        for key, row in _plain_rows(items, with_key=self._columns.options.with_key):
+            for name in row if key is None else [None, *row]:
+                self._columns.shape_of(name)
+            self._kept.write(json.dumps([key, row]) + "\n")
+
+    def begin(self, target: FileTarget) -> None:
+        """Write the header."""
+        self._names = self._columns.named()
+        self._write = target.write
+        if self._names:
+            self._write(_csv_line(self._names.values()).encode())
+        self._kept.seek(0)
+
+    def write_some(self) -> bool:
+        """Write some rows; return False after the last."""
+        rows = [json.loads(line) for line in itertools.islice(self._kept, _LINES_AT_ONCE)]
+        lines = [
+            _csv_line([_cell(key if column is None else row.get(column)) for column in self._names])
+            for key, row in rows
+        ]
+        text = "".join(lines)
+        if not is_encodable(text):
+            self._note_changes(rows)
+        self._write(encodable(text).encode())
+        return bool(rows)
+
+    def _note_changes(self, rows: Iterable[tuple[str | None, dict[str, Any]]]) -> None:
+        for _, row in rows:
+            changed = [key for key, value in row.items() if isinstance(value, str) and not is_encodable(value)]
+            self.changed.update((self._names[key], None) for key in changed)
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    # With another line end, a carriage return in a cell would not be quoted.
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return value if isinstance(value, str) else text_of(value)

@@ -1,0 +1,126 @@
+"""The items of a page as rows of plain values, and values as text."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeAlias, TypeGuard
+
+from coreclaw_async._wire.json_types import is_object
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_EXTRA = "extra"
+
+
+def rows_of(items: Sequence[Any]) -> tuple[Rows, Sequence[str] | None]:
+    """Return the rows that the items of a page are or stand for, and the keys of rows of a batch."""
+    if not items:
+        return (), None
+    if isinstance(items[0], tuple):
+        keys, rows = zip(*items, strict=True)
+        return rows, keys
+    if isinstance(items[0], Mapping):
+        return items, None
+    return [_members_of(item) for item in items], None
+
+
+def _members_of(model: Any) -> dict[str, Any]:
+    """Return a model as a row: its members, with what this version does not know as JSON, or None without any."""
+    row = dict(_members(model))
+    if _EXTRA in row:
+        row[_EXTRA] = json_text(plain(row[_EXTRA])) if row[_EXTRA] else None
+    return {name: value if _is_scalar(value) else plain(value) for name, value in row.items()}
+
+
+def _is_scalar(value: object) -> bool:
+    """Return whether *value* has a type of its own as a column: a time with a zone, or a Decimal."""
+    return type(value) is Decimal or (type(value) is dt.datetime and value.tzinfo is not None)
+
+
+def plain(value: Any) -> Any:
+    """Return *value* as JSON has it: times in ISO 8601, decimals and paths as strings, models as objects."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if _is_mapping(value):
+        return {str(name): plain(member) for name, member in value.items()}
+    if _is_array(value):
+        return [plain(element) for element in value]
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if hasattr(value, "__attrs_attrs__"):
+        return {name: plain(member) for name, member in _members(value)}
+    return str(value)
+
+
+def _members(model: Any) -> Iterator[tuple[str, Any]]:
+    fields: Iterable[Any] = model.__attrs_attrs__
+    return ((field.name, getattr(model, field.name)) for field in fields)
+
+
+def _is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_array(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)
+
+
+def json_text(value: Any) -> str:
+    """
+    Return *value* as JSON that UTF-8 can encode.
+
+    ``NaN`` and ``Infinity``, which are no JSON, become null.
+    """
+    try:
+        text = _encode(value)
+    except ValueError:
+        text = _encode(_without_nan(value))
+    if text.isascii() or is_encodable(text):
+        return text
+    return _encode_ascii(_without_nan(value))
+
+
+def text_of(value: Any) -> str:
+    r"""Return *value* as text: a string as it is but for lone surrogates, which become ``\udXXX``, the rest as JSON."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    if _is_scalar(value):
+        return str(plain(value))
+    return json_text(value)
+
+
+def encodable(text: str) -> str:
+    r"""Return *text* with ``\udXXX`` for each lone surrogate, as UTF-8 cannot encode them."""
+    if text.isascii() or is_encodable(text):
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can encode *text*."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_object(value):
+        return {name: _without_nan(member) for name, member in value.items()}
+    if _is_array(value):
+        return [_without_nan(element) for element in value]
+    return value
