@@ -75,6 +75,7 @@ class Chunk:
 def chunk_of(columns: Columns, rows: Rows, keys: Sequence[str] | None) -> Chunk:
     """Return a chunk of *rows*, with the keys of a batch's items, and record in *columns* what it holds."""
     is_inside = columns.options.nested == "struct"
+    columns.has_rows = True
     found: dict[ColumnKey, tuple[Kind | str, Any]] = {}
     if keys is not None:
         found[None] = _encoded(columns.shape_of(None), keys, is_inside=is_inside) or ("text", pa.array(keys, _TEXT))
@@ -155,8 +156,6 @@ def _nested_type(shape: Shape) -> Any:
 
 
 def _batch(schema: Any, columns: Sequence[Column], chunk: Chunk) -> Any:
-    if not columns:
-        return pa.RecordBatch.from_struct_array(pa.array([{}] * chunk.count, pa.struct([])))
     arrays: list[Any] = []
     for column, field in zip(columns, schema, strict=True):
         kind, array = chunk.columns.get(column.key, (None, None))

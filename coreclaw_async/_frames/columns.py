@@ -11,7 +11,7 @@ import attrs
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.shapes import Shape, Verdict, judge
 from coreclaw_async._frames.values import encodable
-from coreclaw_async.errors import ColumnConflictError
+from coreclaw_async.errors import ColumnConflictError, CoreClawError
 from coreclaw_async.models import ResultHeader
 
 _KEY_NAME = "key"
@@ -47,11 +47,13 @@ class Columns:
         options: How rows become columns.
         shapes: What was seen of each, in the order in which they came.
         headers: What the service says about them, in its order.
+        has_rows: Whether there are rows.
     """
 
     options: FrameOptions
     shapes: dict[ColumnKey, Shape] = attrs.field(factory=dict["ColumnKey", Shape])
     headers: dict[str, ResultHeader] = attrs.field(factory=dict[str, ResultHeader])
+    has_rows: bool = False
 
     def add_headers(self, headers: Iterable[ResultHeader]) -> None:
         """Add the headers of a page."""
@@ -64,9 +66,18 @@ class Columns:
         return self.shapes.setdefault(key, Shape())
 
     def named(self) -> dict[ColumnKey, str]:
-        """Return the keys of the columns in their order, each with its name."""
+        """
+        Return the keys of the columns in their order, each with its name.
+
+        Raises:
+            CoreClawError: There are rows, and no columns.
+        """
         first: list[ColumnKey] = [None] if None in self.shapes else []
         keys = list(dict.fromkeys([*first, *self.headers, *self.shapes]))
+        if self.has_rows and not keys:
+            raise CoreClawError(
+                f"{self.options.method}: there are rows, but none has a member, so no table can hold them"
+            )
         return dict(zip(keys, self._names(keys), strict=True))
 
     def finished(self) -> list[Column]:
@@ -75,6 +86,7 @@ class Columns:
 
         Raises:
             ColumnConflictError: The values of one have no common type, and that is not to be a string.
+            CoreClawError: There are rows, and no columns.
         """
         columns = [Column(key, name, self.shape_of(key), self._verdict(key)) for key, name in self.named().items()]
         if self.options.on_conflict == "raise":

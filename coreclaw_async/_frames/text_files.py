@@ -99,6 +99,7 @@ class _CsvLines:
     def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:
         self._columns.add_headers(headers)
         for key, row in _plain_rows(items, with_key=self._columns.options.with_key):
+            self._columns.has_rows = True
             for name in row if key is None else [None, *row]:
                 self._columns.shape_of(name)
             self._kept.write(json.dumps([key, row]) + "\n")
