@@ -8,6 +8,7 @@ Once all rows were seen, the chunks get the final types; each value is then conv
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -23,7 +24,7 @@ pa: Any = importlib.import_module("pyarrow")  # It has no types of its own.
 
 _GROUP_ROWS = 1 << 16
 _GROUP_BYTES = 1 << 26
-_RAW = "raw"  # JSON as Python writes it, in ASCII and with NaN, from which each value can be had again.
+_RAW = "raw"  # No array, but all values as one JSON list, from which each can be had again, NaN included.
 _TEXT: Any = pa.string()
 _TYPES: dict[str, Any] = {
     "boolean": pa.bool_(),
@@ -44,7 +45,7 @@ class Chunk:
 
     Attributes:
         count: How many rows.
-        columns: For each column that has a value, what its array holds, and the array.
+        columns: For each column that has a value, what its array holds, and the array; for ``raw`` JSON in bytes.
     """
 
     count: int
@@ -52,13 +53,18 @@ class Chunk:
 
     def to_bytes(self) -> Any:
         """Return a buffer that `from_bytes` reads."""
-        arrays = [array for _, array in self.columns.values()]
         names = [[key, kind] for key, (kind, _) in self.columns.items()]
-        fields = [pa.field(str(place), array.type) for place, array in enumerate(arrays)]
-        schema = pa.schema(fields, metadata={"count": str(self.count), "names": json.dumps(names)})
+        metadata = {b"count": str(self.count).encode(), b"names": json.dumps(names).encode()}
+        arrays: list[Any] = []
+        for place, (kind, values) in enumerate(self.columns.values()):
+            if kind == _RAW:
+                metadata[str(place).encode()] = values
+            else:
+                arrays.append(values)
+        batch = pa.record_batch(arrays, names=[str(place) for place in range(len(arrays))])
         sink: Any = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, schema) as writer:
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+        with pa.ipc.new_stream(sink, batch.schema.with_metadata(metadata)) as writer:
+            writer.write_batch(batch)
         return sink.getvalue()
 
     @classmethod
@@ -67,8 +73,10 @@ class Chunk:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             batch = reader.read_next_batch()
         metadata = batch.schema.metadata
-        names = json.loads(metadata[b"names"])
-        columns = {key: (kind, array) for (key, kind), array in zip(names, batch.columns, strict=True)}
+        arrays = iter(batch.columns)
+        columns: dict[ColumnKey, tuple[Kind | str, Any]] = {}
+        for place, (key, kind) in enumerate(json.loads(metadata[b"names"])):
+            columns[key] = (kind, metadata[str(place).encode()] if kind == _RAW else next(arrays))
         return cls(int(metadata[b"count"]), columns)
 
 
@@ -79,7 +87,7 @@ def chunk_of(columns: Columns, rows: Rows, keys: Sequence[str] | None) -> Chunk:
     found: dict[ColumnKey, tuple[Kind | str, Any]] = {}
     if keys is not None:
         found[None] = _encoded(columns.shape_of(None), keys, is_inside=is_inside) or ("text", pa.array(keys, _TEXT))
-    for key in dict.fromkeys(key for row in rows for key in row):
+    for key in dict.fromkeys(itertools.chain.from_iterable(rows)):
         values = normalised([row.get(key) for row in rows])
         encoded = _encoded(columns.shape_of(key), values, is_inside=is_inside)
         if encoded is not None:
@@ -88,7 +96,7 @@ def chunk_of(columns: Columns, rows: Rows, keys: Sequence[str] | None) -> Chunk:
 
 
 def _encoded(shape: Shape, values: Sequence[Any], *, is_inside: bool) -> tuple[Kind | str, Any] | None:
-    """Return an array of *values* and what it holds, or None when all of them are None."""
+    """Return what holds *values*, or None when all of them are None."""
     kinds = shape.observe(values, is_inside=is_inside)
     if not kinds:
         return None
@@ -102,7 +110,7 @@ def _encoded(shape: Shape, values: Sequence[Any], *, is_inside: bool) -> tuple[K
             pass
     if not is_inside and NESTED.issuperset(kinds):
         return "json", pa.array([None if value is None else json_text(value) for value in values], _TEXT)
-    return _RAW, pa.array([None if value is None else _dumps(value) for value in values], _TEXT)
+    return _RAW, _dumps(values).encode()
 
 
 def _scalars(kind: Kind, values: Sequence[Any]) -> Any:
@@ -172,8 +180,8 @@ def _converted(column: Column, type: Any, kind: str, array: Any) -> Any:
         return array
     if kind == "integer" and target == "number":
         return array.cast(type)
-    values = array.to_pylist()
-    if kind in {_RAW, "json"}:
+    values = json.loads(array) if kind == _RAW else array.to_pylist()
+    if kind == "json":
         values = [None if value is None else json.loads(value) for value in values]
     elif kind == "decimal":
         values = [None if value is None else Decimal(value) for value in values]
