@@ -75,7 +75,6 @@ class _ArrowSink:
         self.columns.add_headers(headers)
         rows, keys = rows_of(items)
         if rows:
-            keys = keys if self.columns.options.with_key else None
             self._spool.put(chunk_of(self.columns, rows, keys))
         self.columns.check()
 

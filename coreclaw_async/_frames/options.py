@@ -42,20 +42,17 @@ class FrameOptions:
         on_conflict: What to do with values that have no common type: ``string`` or ``raise``.
         nested: What objects and arrays become: ``struct`` or ``json``.
         labels: Whether columns are named by the labels of the headers.
-        with_key: Whether rows of a batch have a column with the keys of their items.
     """
 
     method: str
     on_conflict: OnConflict = "string"
     nested: Nested = "struct"
     labels: bool = False
-    with_key: bool = True
 
     def __attrs_post_init__(self) -> None:
         check_choice("on_conflict", self.on_conflict, OnConflict)
         check_choice("nested", self.nested, Nested)
         check_bool("labels", self.labels)
-        check_bool("with_key", self.with_key)
 
 
 def target_path(path: str | os.PathLike[str]) -> Path:

@@ -37,7 +37,7 @@ async def write_jsonl(next_page: NextPage, options: FrameOptions, path: Path) ->
         OSError: The file cannot be written.
     """
     async with written_file(path) as target:
-        await read_rows(next_page, _JsonLines(options, target), options.method)
+        await read_rows(next_page, _JsonLines(target), options.method)
     return path
 
 
@@ -69,19 +69,18 @@ def _temporary_file(folder: Path) -> IO[str]:
     return tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)
 
 
-def _plain_rows(items: Sequence[Any], *, with_key: bool) -> Iterable[tuple[str | None, Any]]:
+def _plain_rows(items: Sequence[Any]) -> Iterable[tuple[str | None, Any]]:
     """Return the rows of items as JSON has them, each with the key of its item where it has one."""
     rows, keys = rows_of(items)
-    return zip(keys if keys is not None and with_key else itertools.repeat(None), map(plain, rows), strict=False)
+    return zip(itertools.repeat(None) if keys is None else keys, map(plain, rows), strict=False)
 
 
 @attrs.frozen
 class _JsonLines:
-    options: FrameOptions
     target: FileTarget
 
     def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:  # noqa: ARG002 - each row has its own names
-        rows = _plain_rows(items, with_key=self.options.with_key)
+        rows = _plain_rows(items)
         lines = [json_text(row if key is None else {_KEY: key, "row": row}) + "\n" for key, row in rows]
         self.target.write("".join(lines).encode())
 
@@ -98,7 +97,7 @@ class _CsvLines:
 
     def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:
         self._columns.add_headers(headers)
-        for key, row in _plain_rows(items, with_key=self._columns.options.with_key):
+        for key, row in _plain_rows(items):
             self._columns.has_rows = True
             for name in row if key is None else [None, *row]:
                 self._columns.shape_of(name)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from coreclaw_async._sync.batch_frames import BatchFrames
 from coreclaw_async._sync.runtime import Bridge
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from coreclaw_async.batch import AsyncBatch, RunSpec
 
 
-class BatchBlock:
+class BatchBlock(BatchFrames):
     """
     The block of a blocking batch.
 
@@ -23,8 +24,7 @@ class BatchBlock:
     """
 
     def __init__(self, inner: AsyncBatch, bridge: Bridge) -> None:
-        self._inner = inner
-        self._bridge = bridge
+        super().__init__(inner, bridge)
         self._host: Hosted | None = None
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
 from types import TracebackType
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import anyio
 
@@ -18,11 +18,12 @@ from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
-from coreclaw_async._wire.request import check_int, check_seconds, check_worker_id
+from coreclaw_async._wire.request import check_bool, check_int, check_seconds, check_worker_id
 from coreclaw_async.batch._aborting import abort_all
 from coreclaw_async.batch._arguments import check_spend, check_width, folder_of, states_of
 from coreclaw_async.batch._context import BatchContext, OnAmbiguous
 from coreclaw_async.batch._evidence import SettleTimes
+from coreclaw_async.batch._frames import AsyncBatchFrames
 from coreclaw_async.batch._item_pages import ItemPages, RowPages
 from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 from coreclaw_async.batch._late_callbacks import LateCallbacks
@@ -47,7 +48,7 @@ from coreclaw_async.progress import ProgressOption
 _MOST_SHOWN = 100
 
 
-class AsyncBatch:
+class AsyncBatch(AsyncBatchFrames):
     """
     Many runs under one name, recorded in a ledger: ``async with client.batch(...) as batch``.
 
@@ -333,6 +334,12 @@ class AsyncBatch:
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
         return AsyncPager(PageReader(pages.next, PagerOptions()))
+
+    def _rows_out(self, with_key: bool) -> AsyncPager[Any]:  # noqa: FBT001 - a caller's argument
+        if check_bool("with_key", with_key):
+            return self.rows()
+        pages = RowPages(batch_context=self._batch_context, items=self.items(state="done"))
+        return AsyncPager(PageReader(pages.next_rows, PagerOptions()))
 
     def export(self, *, with_inputs: bool = False) -> AsyncPager[BatchRecord]:
         """

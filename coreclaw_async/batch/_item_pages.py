@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -58,6 +59,15 @@ class RowPages:
     _pages: AsyncIterator[Page[Row]] | None = attrs.field(default=None, init=False)
 
     async def next(self) -> Page[tuple[str, Row]] | None:
+        """Return the next rows, each with the key of its item, or None after the last."""
+        page: Any = await self.next_rows()  # It has other items, and may have headers.
+        if page is None or self._item is None:
+            return None
+        key = self._item.key
+        changed: Page[tuple[str, Row]] = attrs.evolve(page, items=tuple((key, row) for row in page.items))
+        return changed
+
+    async def next_rows(self) -> Page[Row] | None:
         """Return the next rows, or None after the last."""
         while True:
             # An item stays until its rows were read, so that after an error iterating again goes on with it.
@@ -67,7 +77,7 @@ class RowPages:
             if self._pages is None:
                 self._pages = await self._open(self._item)
             async for page in self._pages:
-                return Page(items=tuple((self._item.key, row) for row in page.items))
+                return page
             self._pages = self._item = None
 
     async def _open(self, item: BatchItem) -> AsyncIterator[Page[Row]]:

@@ -144,4 +144,4 @@ def same(value: Any, other: Any) -> bool:
         return list(value) == list(other) and all(same(value[name], other[name]) for name in value)
     if isinstance(value, list):
         return len(value) == len(other) and all(map(same, value, other))
-    return bool(value == other or (value != value and other != other))  # noqa: PLR0124 - NaN
+    return bool(value == other or (value != value and other != other))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from frames.row_truth import expected_columns, pieces_of_rows, same
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from frames.row_truth import ANY_TEXT, expected_columns, pieces_of_rows, same
 
 from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tables
 from coreclaw_async._frames.columns import Columns
