@@ -17,10 +17,9 @@ from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tabl
 from coreclaw_async._frames.columns import Column, Columns
 from coreclaw_async._frames.notices import tell_changes
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import NextPage, read_rows
+from coreclaw_async._frames.reading import PageSource, read_rows
 from coreclaw_async._frames.values import rows_of
 from coreclaw_async._frames.written_file import written_file
-from coreclaw_async.models import ResultHeader
 
 # These have no types of their own.
 pa: Any = importlib.import_module("pyarrow")
@@ -71,23 +70,21 @@ class _ArrowSink:
         self.columns = Columns(options)
         self._spool = spool
 
-    def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:
-        self.columns.add_headers(headers)
-        rows, keys = rows_of(items)
-        if rows:
-            self._spool.put(chunk_of(self.columns, rows, keys))
+    def add(self, items: Sequence[Any]) -> None:
+        self._spool.put(chunk_of(self.columns, *rows_of(items)))
         self.columns.check()
 
-    async def read(self, next_page: NextPage) -> tuple[list[Column], AsyncStream[Any]]:
+    async def read(self, source: PageSource) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows; return the columns, and the rows as tables."""
-        await read_rows(next_page, self, self.columns.options.method)
+        await read_rows(source, self.add, self.columns.options.method)
+        self.columns.add_headers(source.headers())
         columns = self.columns.finished()
         tell_changes(self.columns.options.method, columns)
         steps = tables(columns, self._spool.drain())
         return columns, AsyncStream(lambda: anyio.to_thread.run_sync(next, steps, None))
 
 
-async def read_table(next_page: NextPage, options: FrameOptions) -> Any:
+async def read_table(source: PageSource, options: FrameOptions) -> Any:
     """
     Return all rows as one Arrow table.
 
@@ -95,12 +92,12 @@ async def read_table(next_page: NextPage, options: FrameOptions) -> Any:
         ColumnConflictError: See `Columns.finished`.
         CoreClawError: The rows cannot be read.
     """
-    columns, parts = await _ArrowSink(options, _MemorySpool()).read(next_page)
+    columns, parts = await _ArrowSink(options, _MemorySpool()).read(source)
     found = [part async for part in parts]
     return pa.concat_tables(found) if found else schema_of(columns).empty_table()
 
 
-async def write_parquet(next_page: NextPage, options: FrameOptions, path: Path) -> Path:
+async def write_parquet(source: PageSource, options: FrameOptions, path: Path) -> Path:
     """
     Write all rows to a Parquet file, and return its path.
 
@@ -112,7 +109,7 @@ async def write_parquet(next_page: NextPage, options: FrameOptions, path: Path) 
     async with written_file(path) as target:
         spool_file = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
         try:
-            columns, parts = await _ArrowSink(options, _FileSpool(spool_file)).read(next_page)
+            columns, parts = await _ArrowSink(options, _FileSpool(spool_file)).read(source)
             writer = pq.ParquetWriter(target.file, schema_of(columns))
             try:
                 async for part in parts:

@@ -24,4 +24,7 @@ def pandas_of(table: Any, dtype_backend: DtypeBackend) -> Any:
 def polars_of(table: Any) -> Any:
     """Return a table as a ``polars.DataFrame``."""
     pl: Any = importlib.import_module("polars")
-    return pl.from_arrow(table)
+    # It renames and moves a column whose name is empty.
+    frame = pl.from_arrow(table.rename_columns([str(place) for place in range(table.num_columns)]))
+    frame.columns = table.column_names
+    return frame

@@ -23,7 +23,7 @@ from coreclaw_async._frames.options import (
     load_libraries,
     target_path,
 )
-from coreclaw_async._frames.reading import NextPage
+from coreclaw_async._frames.reading import PageSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ class AsyncFrames:
     """
 
     @abstractmethod
-    def _hand_over(self, method: str) -> NextPage:
+    def _hand_over(self, method: str) -> PageSource:
         """Return what reads the rest of the pages; nobody else can read them from then on."""
 
     async def to_arrow(

@@ -19,7 +19,7 @@ from coreclaw_async._files.target import FileTarget
 from coreclaw_async._frames.columns import ColumnKey, Columns
 from coreclaw_async._frames.notices import tell
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import NextPage, read_rows
+from coreclaw_async._frames.reading import PageSource, read_rows
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, plain, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
 from coreclaw_async.models import ResultHeader
@@ -28,7 +28,7 @@ _KEY = "key"
 _LINES_AT_ONCE = 1_000
 
 
-async def write_jsonl(next_page: NextPage, options: FrameOptions, path: Path) -> Path:
+async def write_jsonl(source: PageSource, options: FrameOptions, path: Path) -> Path:
     """
     Write all rows to a file, each as a line of JSON, and return its path.
 
@@ -37,11 +37,11 @@ async def write_jsonl(next_page: NextPage, options: FrameOptions, path: Path) ->
         OSError: The file cannot be written.
     """
     async with written_file(path) as target:
-        await read_rows(next_page, _JsonLines(target), options.method)
+        await read_rows(source, _JsonLines(target).add, options.method)
     return path
 
 
-async def write_csv(next_page: NextPage, options: FrameOptions, path: Path) -> Path:
+async def write_csv(source: PageSource, options: FrameOptions, path: Path) -> Path:
     """
     Write all rows to a CSV file, and return its path.
 
@@ -53,8 +53,8 @@ async def write_csv(next_page: NextPage, options: FrameOptions, path: Path) -> P
         kept = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
         with kept:
             lines = _CsvLines(kept, Columns(options))
-            await read_rows(next_page, lines, options.method)
-            lines.begin(target)
+            await read_rows(source, lines.add, options.method)
+            lines.begin(target, source.headers())
             while await anyio.to_thread.run_sync(lines.write_some):
                 pass
         if lines.changed:
@@ -79,7 +79,7 @@ def _plain_rows(items: Sequence[Any]) -> Iterable[tuple[str | None, Any]]:
 class _JsonLines:
     target: FileTarget
 
-    def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:  # noqa: ARG002 - each row has its own names
+    def add(self, items: Sequence[Any]) -> None:
         rows = _plain_rows(items)
         lines = [json_text(row if key is None else {_KEY: key, "row": row}) + "\n" for key, row in rows]
         self.target.write("".join(lines).encode())
@@ -95,16 +95,16 @@ class _CsvLines:
         self._names: dict[ColumnKey, str] = {}
         self._write: Callable[[bytes], None]
 
-    def add(self, items: Sequence[Any], headers: Sequence[ResultHeader]) -> None:
-        self._columns.add_headers(headers)
+    def add(self, items: Sequence[Any]) -> None:
         for key, row in _plain_rows(items):
             self._columns.has_rows = True
             for name in row if key is None else [None, *row]:
                 self._columns.shape_of(name)
             self._kept.write(json.dumps([key, row]) + "\n")
 
-    def begin(self, target: FileTarget) -> None:
+    def begin(self, target: FileTarget, headers: Sequence[ResultHeader]) -> None:
         """Write the header."""
+        self._columns.add_headers(headers)
         self._names = self._columns.named()
         self._write = target.write
         if self._names:

@@ -21,8 +21,6 @@ _EXTRA = "extra"
 
 def rows_of(items: Sequence[Any]) -> tuple[Rows, Sequence[str] | None]:
     """Return the rows that the items of a page are or stand for, and the keys of rows of a batch."""
-    if not items:
-        return (), None
     if isinstance(items[0], tuple):
         keys, rows = zip(*items, strict=True)
         return rows, keys

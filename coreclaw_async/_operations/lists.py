@@ -17,7 +17,7 @@ from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import Request, build_path, build_query, check_limit, check_offset, check_worker_id
 from coreclaw_async._wire.timestamps import creation_time, moment_of, month_windows
 from coreclaw_async.events import PageRead
-from coreclaw_async.models import Page, Run, RunStatus, WorkerSummary
+from coreclaw_async.models import Page, ResultHeader, Run, RunStatus, WorkerSummary
 
 T = TypeVar("T")
 
@@ -193,7 +193,8 @@ def pager_over(
     options: PagerOptions,
     *,
     keep: Callable[[T], bool] | None = None,
+    headers: Callable[[], Sequence[ResultHeader]] = tuple,
 ) -> AsyncPager[T]:
     """Return a pager over lists that are opened when its first item is asked for."""
     pages = ListPages(open_sources, options, cache=context.offsets, dialect=context.dialect)
-    return AsyncPager(PageReader(pages.next, options, keep=keep))
+    return AsyncPager(PageReader(pages.next, options, keep=keep, headers=headers))

@@ -17,7 +17,7 @@ from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async._wire.pages import LastPageError
 from coreclaw_async.errors import PaginationError, RunNotFinishedError
-from coreclaw_async.models import LastRun, Page, ResultPage, Row, Run, RunRef
+from coreclaw_async.models import LastRun, Page, ResultHeader, ResultPage, Row, Run, RunRef
 
 T = TypeVar("T")
 
@@ -87,6 +87,7 @@ class RunRows:
     _gives_up_at: float = attrs.field(default=0.0, init=False)
     _rows_before: int = attrs.field(default=0, init=False)
     row_count: int | None = attrs.field(default=None, init=False)
+    _headers: dict[str, ResultHeader] = attrs.field(factory=dict[str, ResultHeader], init=False)
 
     async def open(self) -> Sequence[ListSource[Row]]:
         """Return the list; asks which run is meant where it is named as the last."""
@@ -125,7 +126,13 @@ class RunRows:
             # Each attempt was answered like this. The scan gets an empty page, which ends no list that lacks rows.
             page = ResultPage(count=error.count, offset=offset, limit=limit)
         self.row_count = page.count
+        for header in page.headers:
+            self._headers.setdefault(header.key, header)
         return page
+
+    def headers(self) -> Sequence[ResultHeader]:
+        """Return the columns that the pages so far have named, also pages without rows."""
+        return tuple(self._headers.values())
 
     async def _read_first(self, offset: int, limit: int) -> Page[Row]:
         """Return the first page of a run that has ended; its state is read at the same time."""

@@ -12,13 +12,13 @@ import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.methods import AsyncFrames
-from coreclaw_async._frames.reading import NextPage
+from coreclaw_async._frames.reading import PageSource
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import SETTLING_SIZE, OffsetCache, OffsetDialect
 from coreclaw_async._paging.scan import PageScan
 from coreclaw_async._wire.request import check_int, check_limit
 from coreclaw_async.errors import PaginationError
-from coreclaw_async.models import Page
+from coreclaw_async.models import Page, ResultHeader
 
 T = TypeVar("T")
 
@@ -112,10 +112,12 @@ class PageReader(Generic[T]):
         read_page: Returns the next page of the list, or None after the last.
         options: Size and number of the pages.
         keep: Tells which items are wanted; None for all.
+        headers: Returns the columns that the pages so far have named, also those without items.
 
     Attributes:
         items: What is left of the current page.
         is_over: Whether all was asked for, in a loop or in one list, and the end was reached.
+        headers: As given.
     """
 
     def __init__(
@@ -124,9 +126,11 @@ class PageReader(Generic[T]):
         options: PagerOptions,
         *,
         keep: Callable[[T], bool] | None = None,
+        headers: Callable[[], Sequence[ResultHeader]] = tuple,
     ) -> None:
         self.items: Iterator[T] = iter(())
         self.is_over = False
+        self.headers = headers
         self._read_page = read_page
         self._options = options
         self._keep = keep
@@ -178,30 +182,25 @@ class PageReader(Generic[T]):
         """Put items back that were taken last."""
         self.items = itertools.chain(items, self.items)
 
-    def hand_over(self, method: str) -> Callable[[], Awaitable[Page[T] | None]]:
+    def hand_over(self, method: str) -> Self:
         """
-        Return a function that reads the rest of the pages, for *method*; from then on nobody else can read them.
+        Return a reader of the rest, for *method*; this one reads nothing from then on.
 
         Raises:
-            RuntimeError: They have been read, or are being read.
+            RuntimeError: The rest has been read, or is being read.
         """
         if self._is_reading:
             raise RuntimeError("this pager is being read by another task; give each task its own pager")
         if self._has_ended:
             raise RuntimeError(f"this pager has been read to its end: {method}() needs a new one")
-        read_page, first = copy.copy(self)._read_next_page, self.take_rest()  # noqa: SLF001 - of a copy
+        rest = copy.copy(self)
 
         async def refuse() -> Page[T] | None:
             raise RuntimeError(f"{method}() has read this pager, as far as it came: make a new one to read its items")
 
-        self._read_page, self._cut, self._left = refuse, deque(), None
-
-        async def read() -> Page[T] | None:
-            nonlocal first
-            page, first = first, None
-            return await read_page() if page is None else page
-
-        return read
+        self.items, self._page, self._cut, self._left = iter(()), None, deque(), None
+        self._read_page = refuse
+        return rest
 
     async def _read_next_page(self) -> Page[T] | None:
         if self._left == 0:
@@ -312,8 +311,9 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
         self._reader.is_over = False  # One was asked for, and not all.
         return item
 
-    def _hand_over(self, method: str) -> NextPage:
-        return self._reader.hand_over(method)
+    def _hand_over(self, method: str) -> PageSource:
+        rest = self._reader.hand_over(method)
+        return PageSource(AsyncPager(rest).next_page, rest.headers)
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:

@@ -523,7 +523,7 @@ class AsyncRuns:
         if timeout is not None and not follow:
             raise ValueError("timeout is for follow=True: nothing else waits for the run")
         rows = RunRows(self._context, run, partial=partial, follow=wait_options if follow else None)
-        return pager_over(self._context, rows.open, options)
+        return pager_over(self._context, rows.open, options, headers=rows.headers)
 
     async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """

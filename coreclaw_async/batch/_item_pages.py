@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -17,7 +16,7 @@ from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._wire.exact_numbers import load_usual
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState
-from coreclaw_async.models import Page, Row
+from coreclaw_async.models import Page, ResultHeader, ResultPage, Row
 
 _ITEMS_AT_ONCE = 1_000
 _ROWS_AT_ONCE = 1_000
@@ -57,15 +56,18 @@ class RowPages:
     items: AsyncPager[BatchItem]
     _item: BatchItem | None = attrs.field(default=None, init=False)
     _pages: AsyncIterator[Page[Row]] | None = attrs.field(default=None, init=False)
+    _headers: dict[str, ResultHeader] = attrs.field(factory=dict[str, ResultHeader], init=False)
 
     async def next(self) -> Page[tuple[str, Row]] | None:
         """Return the next rows, each with the key of its item, or None after the last."""
-        page: Any = await self.next_rows()  # It has other items, and may have headers.
+        page = await self.next_rows()
         if page is None or self._item is None:
             return None
-        key = self._item.key
-        changed: Page[tuple[str, Row]] = attrs.evolve(page, items=tuple((key, row) for row in page.items))
-        return changed
+        return Page(items=tuple((self._item.key, row) for row in page.items))
+
+    def headers(self) -> Sequence[ResultHeader]:
+        """Return the columns that the pages so far have named."""
+        return tuple(self._headers.values())
 
     async def next_rows(self) -> Page[Row] | None:
         """Return the next rows, or None after the last."""
@@ -77,6 +79,8 @@ class RowPages:
             if self._pages is None:
                 self._pages = await self._open(self._item)
             async for page in self._pages:
+                if isinstance(page, ResultPage):
+                    self._headers.update((one.key, one) for one in page.headers if one.key not in self._headers)
                 return page
             self._pages = self._item = None
 
