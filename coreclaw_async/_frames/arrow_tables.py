@@ -18,7 +18,7 @@ import attrs
 
 from coreclaw_async._frames.columns import Column, ColumnKey, Columns
 from coreclaw_async._frames.shapes import NESTED, Kind, Shape, Target, normalised
-from coreclaw_async._frames.values import Rows, json_text, text_of
+from coreclaw_async._frames.values import Rows, json_text, plain, text_of
 
 pa: Any = importlib.import_module("pyarrow")  # It has no types of its own.
 
@@ -35,7 +35,7 @@ _TYPES: dict[str, Any] = {
     "json": _TEXT,
 }
 
-_dumps = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_dumps = json.JSONEncoder(separators=(",", ":"), default=plain).encode
 
 
 @attrs.frozen

@@ -63,7 +63,10 @@ class Columns:
 
     def shape_of(self, key: ColumnKey) -> Shape:
         """Return what was seen of a column."""
-        return self.shapes.setdefault(key, Shape())
+        shape = self.shapes.get(key)
+        if shape is None:
+            shape = self.shapes[key] = Shape()
+        return shape
 
     def named(self) -> dict[ColumnKey, str]:
         """

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +20,7 @@ from coreclaw_async._frames.columns import ColumnKey, Columns
 from coreclaw_async._frames.notices import tell
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.reading import PageSource, read_rows
-from coreclaw_async._frames.values import encodable, is_encodable, json_text, plain, rows_of, text_of
+from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
 from coreclaw_async.models import ResultHeader
 
@@ -69,10 +69,10 @@ def _temporary_file(folder: Path) -> IO[str]:
     return tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)
 
 
-def _plain_rows(items: Sequence[Any]) -> Iterable[tuple[str | None, Any]]:
+def _keyed_rows(items: Sequence[Any]) -> Iterable[tuple[str | None, Mapping[str, Any]]]:
     """Return the rows of items as JSON has them, each with the key of its item where it has one."""
-    rows, keys = rows_of(items)
-    return zip(itertools.repeat(None) if keys is None else keys, map(plain, rows), strict=False)
+    rows, keys = rows_of(items, as_json=True)
+    return zip(itertools.repeat(None) if keys is None else keys, rows, strict=False)
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ class _JsonLines:
     target: FileTarget
 
     def add(self, items: Sequence[Any]) -> None:
-        rows = _plain_rows(items)
+        rows = _keyed_rows(items)
         lines = [json_text(row if key is None else {_KEY: key, "row": row}) + "\n" for key, row in rows]
         self.target.write("".join(lines).encode())
 
@@ -96,11 +96,13 @@ class _CsvLines:
         self._write: Callable[[bytes], None]
 
     def add(self, items: Sequence[Any]) -> None:
-        for key, row in _plain_rows(items):
-            self._columns.has_rows = True
-            for name in row if key is None else [None, *row]:
-                self._columns.shape_of(name)
-            self._kept.write(json.dumps([key, row]) + "\n")
+        rows = list(_keyed_rows(items))
+        self._columns.has_rows = True
+        if rows[0][0] is not None:
+            self._columns.shape_of(None)
+        for name in dict.fromkeys(itertools.chain.from_iterable(row for _, row in rows)):
+            self._columns.shape_of(name)
+        self._kept.writelines([json.dumps(pair) + "\n" for pair in rows])
 
     def begin(self, target: FileTarget, headers: Sequence[ResultHeader]) -> None:
         """Write the header."""
@@ -108,17 +110,15 @@ class _CsvLines:
         self._names = self._columns.named()
         self._write = target.write
         if self._names:
-            self._write(_csv_line(self._names.values()).encode())
+            self._write(_csv_lines([self._names.values()]).encode())
         self._kept.seek(0)
 
     def write_some(self) -> bool:
         """Write some rows; return False after the last."""
         rows = [json.loads(line) for line in itertools.islice(self._kept, _LINES_AT_ONCE)]
-        lines = [
-            _csv_line([_cell(key if column is None else row.get(column)) for column in self._names])
-            for key, row in rows
-        ]
-        text = "".join(lines)
+        text = _csv_lines(
+            [[_cell(key if name is None else row.get(name)) for name in self._names] for key, row in rows]
+        )
         if not is_encodable(text):
             self._note_changes(rows)
         self._write(encodable(text).encode())
@@ -130,14 +130,23 @@ class _CsvLines:
             self.changed.update((self._names[key], None) for key in changed)
 
 
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
+def _csv_lines(rows: Sequence[Iterable[str]]) -> str:
+    lines = io.StringIO(newline="")
     # With another line end, a carriage return in a cell would not be quoted.
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue().removesuffix("\r\n") + "\n"
+    csv.writer(lines, lineterminator="\r\n").writerows(rows)
+    text = lines.getvalue()
+    if text.count("\r") == len(rows):
+        return text.replace("\r\n", "\n")
+    if len(rows) == 1:
+        return text.removesuffix("\r\n") + "\n"
+    return "".join(_csv_lines([row]) for row in rows)
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return value if isinstance(value, str) else text_of(value)
+    if type(value) in {int, float}:
+        return repr(value)
+    return text_of(value)

@@ -19,22 +19,25 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _EXTRA = "extra"
 
 
-def rows_of(items: Sequence[Any]) -> tuple[Rows, Sequence[str] | None]:
-    """Return the rows that the items of a page are or stand for, and the keys of rows of a batch."""
+def rows_of(items: Sequence[Any], *, as_json: bool = False) -> tuple[Rows, Sequence[str] | None]:
+    """
+    Return the rows that the items of a page are or stand for, and the keys of rows of a batch.
+
+    Args:
+        items: Rows, pairs of a key and a row, or models.
+        as_json: Whether times and decimals of models are strings; rows hold what JSON holds anyway.
+    """
     if isinstance(items[0], tuple):
         keys, rows = zip(*items, strict=True)
         return rows, keys
     if isinstance(items[0], Mapping):
         return items, None
-    return [_members_of(item) for item in items], None
+    return [plain(item) if as_json else _members_of(item) for item in items], None
 
 
 def _members_of(model: Any) -> dict[str, Any]:
-    """Return a model as a row: its members, with what this version does not know as JSON, or None without any."""
-    row = dict(_members(model))
-    if _EXTRA in row:
-        row[_EXTRA] = json_text(plain(row[_EXTRA])) if row[_EXTRA] else None
-    return {name: value if _is_scalar(value) else plain(value) for name, value in row.items()}
+    """Return a model as a row of its members."""
+    return {name: value if _is_scalar(value) else plain(value) for name, value in _members(model)}
 
 
 def _is_scalar(value: object) -> bool:
@@ -60,8 +63,13 @@ def plain(value: Any) -> Any:
 
 
 def _members(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the members of a model; those that this version does not know are JSON, or None when there are none."""
     fields: Iterable[Any] = model.__attrs_attrs__
-    return ((field.name, getattr(model, field.name)) for field in fields)
+    for field in fields:
+        value = getattr(model, field.name)
+        if field.name == _EXTRA:
+            value = json_text(plain(value)) if value else None
+        yield field.name, value
 
 
 def _is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:

@@ -192,7 +192,7 @@ async def test_a_conflict_that_is_an_error_leaves_the_old_file(
 ) -> None:
     path = tmp_path / "rows.parquet"
     path.write_text("old")
-    rows = [{"a": 1}, {"a": "x"}]
+    rows: list[dict[str, Any]] = [{"a": 1}, {"a": "x"}]
 
     with pytest.raises(ColumnConflictError):
         await client.runs.iterate_results(service.add_run(WORKER, rows=rows)).to_parquet(path, on_conflict="raise")

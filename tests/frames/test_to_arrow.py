@@ -6,14 +6,16 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pyarrow as pa
 import pytest
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import AsyncPager as TheAsyncPager
-from coreclaw_async import ColumnConflictError, ConfigurationError, CoreClawError, Pager
+from coreclaw_async import ColumnConflictError, ConfigurationError, CoreClaw, NotFoundError, Pager
 from coreclaw_async.testing import FakeService, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -68,6 +70,39 @@ async def test_a_conflict_is_an_error_where_that_is_asked_for(service: FakeServi
     assert raised.value.columns == ("stars",)
     assert "had read 1,000 rows" in raised.value.__notes__[0]
     assert sum(request.operation == "listWorkerRunResults" for request in service.requests) < 15
+
+
+async def test_no_conflict_is_no_error(service: FakeService, client: AsyncCoreClaw) -> None:
+    table = await table_of(service, client, [{"stars": 4}, {"stars": 4.5}], on_conflict="raise")
+
+    assert table.column("stars").to_pylist() == [4.0, 4.5]
+
+
+@pytest.mark.async_client_only
+async def test_a_pager_that_another_task_reads_says_so(service: FakeService, client: AsyncCoreClaw) -> None:
+    service.faults.add(faults.stall(), operation="listWorkerRunResults")
+    pager = client.runs.iterate_results(service.add_run(WORKER, rows=5))
+    async with anyio.create_task_group() as group:
+        group.start_soon(pager.first)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="being read by another task"):
+            await pager.to_arrow()
+        group.cancel_scope.cancel()
+
+
+def test_the_blocking_pager_returns_and_writes_rows(service: FakeService, tmp_path: Path) -> None:
+    run_id = service.add_run(WORKER, rows=3)
+    with CoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        assert client.runs.iterate_results(run_id).to_arrow().num_rows == 3
+        assert len(client.runs.iterate_results(run_id).to_pandas()) == 3
+        assert client.runs.iterate_results(run_id).to_polars().height == 3
+        assert client.runs.iterate_results(run_id).to_parquet(tmp_path / "a").stat().st_size > 100
+        assert client.runs.iterate_results(run_id).to_jsonl(tmp_path / "b").read_text().count("\n") == 3
+        assert client.runs.iterate_results(run_id).to_csv(tmp_path / "c").read_text().count("\n") == 4
+        pager = client.runs.iterate_results(run_id)
+        pager.to_arrow()
+        with pytest.raises(RuntimeError, match="make a new one"):
+            list(pager)
 
 
 async def test_columns_are_those_of_the_headers_and_then_the_others(
@@ -144,11 +179,9 @@ async def test_an_error_in_the_middle_says_how_many_rows_were_read(service: Fake
     run_id = service.add_run(WORKER, rows=2_500)
     pager = client.runs.iterate_results(run_id)
     await anext(aiter(pager))
-    service.faults.add(
-        faults.edit(lambda envelope: {**envelope, "data": None}), operation="listWorkerRunResults", after=12, times=99
-    )
+    service.faults.add(faults.error(50001, 404), operation="listWorkerRunResults", after=12)
 
-    with pytest.raises(CoreClawError) as raised:
+    with pytest.raises(NotFoundError) as raised:
         await pager.to_arrow()
 
     assert re.match(r"to_arrow\(\) had read 1,[0-9]99 rows and has written nothing", raised.value.__notes__[-1])
