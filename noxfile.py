@@ -67,7 +67,8 @@ def endurance(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that the package says it works with."""
     named = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["cli"]]
-    named += PROJECT["project"]["optional-dependencies"]["emulator"]
+    for extra in ("emulator", "pandas", "polars"):
+        named += PROJECT["project"]["optional-dependencies"][extra]
     pins = [requirement.split(",")[0].replace(">=", "==") for requirement in named]
     session.install(EXTRAS, *pins, *group("test"))
     session.run("pip", "list")
@@ -124,6 +125,7 @@ def bench(session: nox.Session) -> None:
         "bench_outage",
         "bench_sync",
         "bench_batch",
+        "bench_frames",
     ):
         session.run("python", f"benchmarks/{name}.py", *session.posargs)
 

@@ -15,7 +15,20 @@ from paired import Comparison
 
 import coreclaw_async
 
-_PACKAGES = ("httpx", "httpcore", "anyio", "attrs", "cattrs", "apify-client", "openai", "pydantic", "orjson")
+_PACKAGES = (
+    "httpx",
+    "httpcore",
+    "anyio",
+    "attrs",
+    "cattrs",
+    "apify-client",
+    "openai",
+    "pydantic",
+    "orjson",
+    "pandas",
+    "polars",
+    "pyarrow",
+)
 _RESULTS = Path(__file__).parent / "results"
 
 

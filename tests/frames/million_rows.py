@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 
 from coreclaw_async import AsyncPager, Page
 from coreclaw_async._paging.pager import PageReader, PagerOptions
@@ -57,14 +58,21 @@ async def main(method: str, folder: Path) -> None:
     pager: AsyncPager[Any] = AsyncPager(PageReader(Pages().next, PagerOptions()))
     before = peak()
     if method == "DataFrame":
-        found: Any = pd.DataFrame(await pager.collect())
+        rows = len(pd.DataFrame(await pager.collect()))
     elif method in {"to_arrow", "to_pandas", "to_polars"}:
-        found = await getattr(pager, method)()
+        rows = len(await getattr(pager, method)())
     else:
-        found = await getattr(pager, method)(folder / "rows")
-    sys.stdout.write(
-        f"{peak() - before:.0f} {len(found) if method not in {'to_parquet', 'to_jsonl', 'to_csv'} else ROWS}\n"
-    )
+        rows = rows_in(await getattr(pager, method)(folder / "rows"))
+    sys.stdout.write(f"{peak() - before:.0f} {rows}\n")
+
+
+def rows_in(path: Path) -> int:
+    """Return how many rows a Parquet file has, or lines another file."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            return int(pq.read_metadata(path).num_rows)
+        file.seek(0)
+        return sum(1 for _ in file)
 
 
 if __name__ == "__main__":
