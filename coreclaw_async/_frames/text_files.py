@@ -25,7 +25,6 @@ from coreclaw_async._frames.written_file import written_file
 from coreclaw_async.models import ResultHeader
 
 _KEY = "key"
-_LINES_AT_ONCE = 1_000
 
 
 async def write_jsonl(source: PageSource, options: FrameOptions, path: Path) -> Path:
@@ -102,7 +101,7 @@ class _CsvLines:
             self._columns.shape_of(None)
         for name in dict.fromkeys(itertools.chain.from_iterable(row for _, row in rows)):
             self._columns.shape_of(name)
-        self._kept.writelines([json.dumps(pair) + "\n" for pair in rows])
+        self._kept.write(json.dumps(rows) + "\n")
 
     def begin(self, target: FileTarget, headers: Sequence[ResultHeader]) -> None:
         """Write the header."""
@@ -114,15 +113,18 @@ class _CsvLines:
         self._kept.seek(0)
 
     def write_some(self) -> bool:
-        """Write some rows; return False after the last."""
-        rows = [json.loads(line) for line in itertools.islice(self._kept, _LINES_AT_ONCE)]
+        """Write the rows that were taken together; return False after the last."""
+        line = self._kept.readline()
+        if not line:
+            return False
+        rows = json.loads(line)
         text = _csv_lines(
             [[_cell(key if name is None else row.get(name)) for name in self._names] for key, row in rows]
         )
         if not is_encodable(text):
             self._note_changes(rows)
         self._write(encodable(text).encode())
-        return bool(rows)
+        return True
 
     def _note_changes(self, rows: Iterable[tuple[str | None, dict[str, Any]]]) -> None:
         for _, row in rows:
@@ -147,6 +149,9 @@ def _cell(value: Any) -> str:
         return value
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    if type(value) in {int, float}:
+    kind = type(value)
+    if kind is int or kind is float:
         return repr(value)
+    if kind is bool:
+        return "true" if value else "false"
     return text_of(value)
