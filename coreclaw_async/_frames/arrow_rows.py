@@ -77,7 +77,7 @@ class _ArrowSink:
     async def read(self, source: PageSource) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows; return the columns, and the rows as tables."""
         await read_rows(source, self.add, self.columns.options.method)
-        self.columns.add_headers(source.headers())
+        self.columns.add_headers(source.headers(), has_keys=source.has_keys)
         columns = self.columns.finished()
         tell_changes(self.columns.options.method, columns)
         steps = tables(columns, self._spool.drain())

@@ -55,8 +55,10 @@ class Columns:
     headers: dict[str, ResultHeader] = attrs.field(factory=dict[str, ResultHeader])
     has_rows: bool = False
 
-    def add_headers(self, headers: Iterable[ResultHeader]) -> None:
-        """Add the headers of a page."""
+    def add_headers(self, headers: Iterable[ResultHeader], *, has_keys: bool = False) -> None:
+        """Add what is known without rows: the headers, and whether there is a column of the keys of a batch's items."""
+        if has_keys:
+            self.shape_of(None)
         for header in headers:
             if header.key:
                 self.headers.setdefault(header.key, header)

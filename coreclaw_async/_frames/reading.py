@@ -21,10 +21,12 @@ class PageSource:
     Attributes:
         next_page: Returns the next page, or None after the last.
         headers: Returns the columns that the pages so far have named.
+        has_keys: Whether an item is a row with the key of a batch's item.
     """
 
     next_page: Callable[[], Awaitable[Page[Any] | None]]
     headers: Callable[[], Sequence[ResultHeader]]
+    has_keys: bool
 
 
 async def read_rows(source: PageSource, add: Callable[[Sequence[Any]], None], method: str) -> None:

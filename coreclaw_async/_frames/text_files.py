@@ -22,7 +22,6 @@ from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.reading import PageSource, read_rows
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
-from coreclaw_async.models import ResultHeader
 
 _KEY = "key"
 
@@ -53,7 +52,7 @@ async def write_csv(source: PageSource, options: FrameOptions, path: Path) -> Pa
         with kept:
             lines = _CsvLines(kept, Columns(options))
             await read_rows(source, lines.add, options.method)
-            lines.begin(target, source.headers())
+            lines.begin(target, source)
             while await anyio.to_thread.run_sync(lines.write_some):
                 pass
         if lines.changed:
@@ -97,15 +96,13 @@ class _CsvLines:
     def add(self, items: Sequence[Any]) -> None:
         rows = list(_keyed_rows(items))
         self._columns.has_rows = True
-        if rows[0][0] is not None:
-            self._columns.shape_of(None)
         for name in dict.fromkeys(itertools.chain.from_iterable(row for _, row in rows)):
             self._columns.shape_of(name)
         self._kept.write(json.dumps(rows) + "\n")
 
-    def begin(self, target: FileTarget, headers: Sequence[ResultHeader]) -> None:
+    def begin(self, target: FileTarget, source: PageSource) -> None:
         """Write the header."""
-        self._columns.add_headers(headers)
+        self._columns.add_headers(source.headers(), has_keys=source.has_keys)
         self._names = self._columns.named()
         self._write = target.write
         if self._names:
@@ -149,9 +146,8 @@ def _cell(value: Any) -> str:
         return value
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    kind = type(value)
-    if kind is int or kind is float:
-        return repr(value)
-    if kind is bool:
+    if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
     return text_of(value)

@@ -113,11 +113,13 @@ class PageReader(Generic[T]):
         options: Size and number of the pages.
         keep: Tells which items are wanted; None for all.
         headers: Returns the columns that the pages so far have named, also those without items.
+        has_keys: Whether an item is a row with the key of a batch's item.
 
     Attributes:
         items: What is left of the current page.
         is_over: Whether all was asked for, in a loop or in one list, and the end was reached.
         headers: As given.
+        has_keys: As given.
     """
 
     def __init__(
@@ -127,10 +129,12 @@ class PageReader(Generic[T]):
         *,
         keep: Callable[[T], bool] | None = None,
         headers: Callable[[], Sequence[ResultHeader]] = tuple,
+        has_keys: bool = False,
     ) -> None:
         self.items: Iterator[T] = iter(())
         self.is_over = False
         self.headers = headers
+        self.has_keys = has_keys
         self._read_page = read_page
         self._options = options
         self._keep = keep
@@ -313,7 +317,7 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
 
     def _hand_over(self, method: str) -> PageSource:
         rest = self._reader.hand_over(method)
-        return PageSource(AsyncPager(rest).next_page, rest.headers)
+        return PageSource(AsyncPager(rest).next_page, rest.headers, rest.has_keys)
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:

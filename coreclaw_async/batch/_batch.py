@@ -333,7 +333,7 @@ class AsyncBatch(AsyncBatchFrames):
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
-        return AsyncPager(PageReader(pages.next, PagerOptions(), headers=pages.headers))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), headers=pages.headers, has_keys=True))
 
     def _rows_out(self, with_key: bool) -> AsyncPager[Any]:  # noqa: FBT001 - a caller's argument
         if check_bool("with_key", with_key):

@@ -54,6 +54,16 @@ async def test_rows_of_part_files_are_the_same(service: FakeService, ledger: str
     assert from_files.select(from_service.column_names).to_pylist() == from_service.to_pylist()
 
 
+async def test_a_batch_without_rows_has_its_keys_as_a_column(service: FakeService, ledger: str, tmp_path: Path) -> None:
+    async with opened(service, ledger, count=1) as batch:
+        table = await batch.to_arrow()
+        cells = await batch.to_csv(tmp_path / "rows.csv")
+        bare = await batch.to_csv(tmp_path / "bare.csv", with_key=False)
+
+    assert (table.column_names, table.num_rows) == (["key"], 0)
+    assert (cells.read_text(), bare.read_text()) == ("key\n", "")
+
+
 async def test_a_bad_argument_is_refused(service: FakeService, ledger: str) -> None:
     async with opened(service, ledger, count=1) as batch:
         with pytest.raises(TypeError, match="with_key must be a bool, not 'no'"):

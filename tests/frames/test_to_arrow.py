@@ -15,7 +15,7 @@ import pytest
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import AsyncPager as TheAsyncPager
-from coreclaw_async import ColumnConflictError, ConfigurationError, CoreClaw, NotFoundError, Pager
+from coreclaw_async import ColumnConflictError, ConfigurationError, CoreClaw, NotFoundError, Pager, PaginationError
 from coreclaw_async.testing import FakeService, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -185,6 +185,21 @@ async def test_an_error_in_the_middle_says_how_many_rows_were_read(service: Fake
         await pager.to_arrow()
 
     assert re.match(r"to_arrow\(\) had read 1,[0-9]99 rows and has written nothing", raised.value.__notes__[-1])
+
+
+async def test_a_list_that_lacks_rows_is_an_error_and_no_table(service: FakeService, client: AsyncCoreClaw) -> None:
+    def promise_more(envelope: dict[str, Any]) -> dict[str, Any]:
+        envelope["data"]["count"] = 40
+        return envelope
+
+    service.faults.add(faults.edit(promise_more), operation="listWorkerRunResults", times=1_000)
+    pager = client.runs.iterate_results(service.add_run(WORKER, rows=30))
+
+    with pytest.raises(PaginationError) as raised:
+        await pager.to_arrow()
+
+    assert (raised.value.collected, raised.value.expected) == (30, 40)
+    assert "to_arrow() had read 30 rows" in raised.value.__notes__[-1]
 
 
 @pytest.mark.parametrize("method", METHODS)
