@@ -17,7 +17,7 @@ from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tabl
 from coreclaw_async._frames.columns import Column, Columns
 from coreclaw_async._frames.notices import tell_changes
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import PageSource, read_rows
+from coreclaw_async._frames.reading import HandOver, PageSource, read_rows
 from coreclaw_async._frames.values import rows_of
 from coreclaw_async._frames.written_file import written_file
 
@@ -97,7 +97,7 @@ async def read_table(source: PageSource, options: FrameOptions) -> Any:
     return pa.concat_tables(found) if found else schema_of(columns).empty_table()
 
 
-async def write_parquet(source: PageSource, options: FrameOptions, path: Path) -> Path:
+async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path) -> Path:
     """
     Write all rows to a Parquet file, and return its path.
 
@@ -109,7 +109,7 @@ async def write_parquet(source: PageSource, options: FrameOptions, path: Path) -
     async with written_file(path) as target:
         spool_file = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
         try:
-            columns, parts = await _ArrowSink(options, _FileSpool(spool_file)).read(source)
+            columns, parts = await _ArrowSink(options, _FileSpool(spool_file)).read(hand_over(options.method))
             writer = pq.ParquetWriter(target.file, schema_of(columns))
             try:
                 async for part in parts:

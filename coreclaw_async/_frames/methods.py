@@ -180,7 +180,7 @@ class AsyncFrames:
         await load_libraries("arrow", options.method)
         from coreclaw_async._frames.arrow_rows import write_parquet
 
-        return await write_parquet(self._hand_over(options.method), options, target)
+        return await write_parquet(self._hand_over, options, target)
 
     async def to_jsonl(self, path: str | os.PathLike[str]) -> Path:
         """
@@ -206,7 +206,7 @@ class AsyncFrames:
         options = FrameOptions(method="to_jsonl")
         from coreclaw_async._frames.text_files import write_jsonl
 
-        return await write_jsonl(self._hand_over(options.method), options, target)
+        return await write_jsonl(self._hand_over, options, target)
 
     async def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
         r"""
@@ -235,7 +235,7 @@ class AsyncFrames:
         options = FrameOptions(method="to_csv", labels=labels)
         from coreclaw_async._frames.text_files import write_csv
 
-        return await write_csv(self._hand_over(options.method), options, target)
+        return await write_csv(self._hand_over, options, target)
 
     async def _read(self, extra: Extra, options: FrameOptions) -> Any:
         """Return the rows as an Arrow table, once the libraries are there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio.to_thread
 import attrs
@@ -27,6 +27,10 @@ class PageSource:
     next_page: Callable[[], Awaitable[Page[Any] | None]]
     headers: Callable[[], Sequence[ResultHeader]]
     has_keys: bool
+
+
+HandOver: TypeAlias = Callable[[str], PageSource]
+"""Returns what a method, which it is given the name of, reads the pages from; nobody else can read them then."""
 
 
 async def read_rows(source: PageSource, add: Callable[[Sequence[Any]], None], method: str) -> None:

@@ -19,14 +19,14 @@ from coreclaw_async._files.target import FileTarget
 from coreclaw_async._frames.columns import ColumnKey, Columns
 from coreclaw_async._frames.notices import tell
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import PageSource, read_rows
+from coreclaw_async._frames.reading import HandOver, PageSource, read_rows
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
 
 _KEY = "key"
 
 
-async def write_jsonl(source: PageSource, options: FrameOptions, path: Path) -> Path:
+async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path) -> Path:
     """
     Write all rows to a file, each as a line of JSON, and return its path.
 
@@ -35,11 +35,11 @@ async def write_jsonl(source: PageSource, options: FrameOptions, path: Path) -> 
         OSError: The file cannot be written.
     """
     async with written_file(path) as target:
-        await read_rows(source, _JsonLines(target).add, options.method)
+        await read_rows(hand_over(options.method), _JsonLines(target).add, options.method)
     return path
 
 
-async def write_csv(source: PageSource, options: FrameOptions, path: Path) -> Path:
+async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path) -> Path:
     """
     Write all rows to a CSV file, and return its path.
 
@@ -50,6 +50,7 @@ async def write_csv(source: PageSource, options: FrameOptions, path: Path) -> Pa
     async with written_file(path) as target:
         kept = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
         with kept:
+            source = hand_over(options.method)
             lines = _CsvLines(kept, Columns(options))
             await read_rows(source, lines.add, options.method)
             lines.begin(target, source)
