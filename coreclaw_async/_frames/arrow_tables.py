@@ -84,14 +84,14 @@ def chunk_of(columns: Columns, rows: Rows, keys: Sequence[str] | None) -> Chunk:
     """Return a chunk of *rows*, with the keys of a batch's items, and record in *columns* what it holds."""
     is_inside = columns.options.nested == "struct"
     columns.has_rows = True
-    found: dict[ColumnKey, tuple[Kind | str, Any]] = {}
-    if keys is not None:
-        found[None] = _encoded(columns.shape_of(None), keys, is_inside=is_inside) or ("text", pa.array(keys, _TEXT))
+    values: dict[ColumnKey, Sequence[Any]] = {} if keys is None else {None: keys}
     for key in dict.fromkeys(itertools.chain.from_iterable(rows)):
-        values = normalised([row.get(key) for row in rows])
-        encoded = _encoded(columns.shape_of(key), values, is_inside=is_inside)
+        values[key] = normalised([row.get(key) for row in rows])
+    found: dict[ColumnKey, tuple[Kind | str, Any]] = {}
+    for column, its_values in values.items():
+        encoded = _encoded(columns.shape_of(column), its_values, is_inside=is_inside)
         if encoded is not None:
-            found[key] = encoded
+            found[column] = encoded
     return Chunk(len(rows), found)
 
 
