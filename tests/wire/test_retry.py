@@ -22,16 +22,17 @@ LIMITED = errors.RateLimitedError("slow down")
 
 
 # Errors about a batch are no outcome of a request.
-OF_BATCHES = {
+NOT_OF_REQUESTS = {
     errors.BatchAbortError,
     errors.BatchConflictError,
     errors.BatchIncompleteError,
     errors.BatchStoppedError,
+    errors.ColumnConflictError,
 }
 ERRORS = [
     kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, CoreClawError) and kind not in OF_BATCHES
+    if isinstance(kind, type) and issubclass(kind, CoreClawError) and kind not in NOT_OF_REQUESTS
 ]
 
 
