@@ -1,0 +1,54 @@
+"""
+A web backend: it answers with runs as JSON, described in its OpenAPI page, and waits no longer than a request may take.
+
+    uvicorn backend:app
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Response
+
+from coreclaw_async import AsyncCoreClaw, NotFoundError, OutcomeUnknownError, Run, WaitTimeoutError
+
+WORKER = "coreclaw/google-maps-scraper"
+client = AsyncCoreClaw()
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with client:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/orders/{order}/run", status_code=202)
+async def start(order: str, keyword: str) -> Run:
+    """Start the run of an order. A browser that sends it twice gets the same run, and pays for one."""
+    try:
+        return await client.workers.run_once(f"order-{order}", WORKER, {"keywords": [keyword]}, wait=False)
+    except OutcomeUnknownError as error:
+        raise HTTPException(502, {"may_have_been_started": error.candidates}) from error
+
+
+@app.get("/runs/{run_id}")
+async def look(run_id: str, response: Response, seconds: Annotated[float, Query(gt=0, le=25)] = 20.0) -> Run:
+    """Wait for a run for a few seconds; 202 says that it still runs."""
+    try:
+        return await client.runs.wait(run_id, timeout=seconds, check=False)
+    except WaitTimeoutError:
+        response.status_code = 202
+        return await client.runs.get(run_id)
+    except NotFoundError as error:
+        raise HTTPException(404, error.message) from error
+
+
+@app.get("/runs/{run_id}/rows")
+async def rows(run_id: str, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> list[dict[str, Any]]:
+    """Return the first rows of a run, also while it runs."""
+    return [dict(row) async for row in client.runs.iterate_results(run_id, max_items=limit, partial=True)]
