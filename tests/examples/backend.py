@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Response
 
-from coreclaw_async import AsyncCoreClaw, NotFoundError, OutcomeUnknownError, Run, WaitTimeoutError
+from coreclaw_async import AsyncCoreClaw, OutcomeUnknownError, Run, WaitTimeoutError
 
 WORKER = "coreclaw/google-maps-scraper"
 client = AsyncCoreClaw()
@@ -41,11 +41,11 @@ async def look(run_id: str, response: Response, seconds: Annotated[float, Query(
     """Wait for a run for a few seconds; 202 says that it still runs."""
     try:
         return await client.runs.wait(run_id, timeout=seconds, check=False)
-    except WaitTimeoutError:
+    except WaitTimeoutError as error:
+        if error.run is None:  # A new run may be missing for a while, so the wait goes on.
+            raise HTTPException(404, f"there is no run {run_id} so far") from error
         response.status_code = 202
-        return await client.runs.get(run_id)
-    except NotFoundError as error:
-        raise HTTPException(404, error.message) from error
+        return error.run
 
 
 @app.get("/runs/{run_id}/rows")

@@ -8,7 +8,6 @@ Given again, it continues: the ledger knows which runs were started, and which r
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -32,9 +31,7 @@ def main(date: str, folder: Path) -> None:
         )
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as dask:
         report = run_batch(dask, name, ledger=ledger, output=folder / "rows", shard_size=10)
-    print(
-        "nothing was left to do" if report is None else json.dumps({"counts": dict(report.counts), "rows": report.rows})
-    )
+    print("nothing was left to do" if report is None else report.to_json())
 
 
 if __name__ == "__main__":
