@@ -121,8 +121,10 @@ class LoopThread:
         try:
             self._schedule(call.begin, self._loop)
             # A signal that arrives just before the wait begins is noticed only when it ends, so the wait has pauses.
-            while not call.over.acquire(timeout=_SECONDS_UNNOTICED if _gets_signals() else -1):
-                pass
+            pause = _SECONDS_UNNOTICED if _gets_signals() else -1
+            is_over = False
+            while not is_over:
+                is_over = call.over.acquire(timeout=pause)
         except BaseException as error:  # From a signal handler, usually Ctrl-C.
             self._leave(call, error)
             raise

@@ -73,6 +73,17 @@ def test_an_input_that_ends_with_an_error_is_a_usage_error(served: FakeService, 
     assert "cannot be read: Is a directory" in ended.stderr
 
 
+def test_a_standard_input_that_cannot_be_read_is_a_usage_error(
+    served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "written").open("wb") as written:
+        monkeypatch.setattr(sys, "stdin", written)
+        ended = invoke("run", WORKER, "-i", "-")
+
+    assert ended.exit_code == 2
+    assert "standard input cannot be read: Bad file descriptor" in ended.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_within_a_finaliser_is_repeated_after_it(number: int) -> None:
     class Finalised:

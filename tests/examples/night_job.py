@@ -29,7 +29,8 @@ def main(date: str, folder: Path) -> None:
             for town in TOWNS
             for kind in KINDS
         )
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as dask:
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)  # type: ignore[no-untyped-call]
+    with cluster, Client(cluster) as dask:  # type: ignore[no-untyped-call]
         report = run_batch(dask, name, ledger=ledger, output=folder / "rows", shard_size=10)
     print("nothing was left to do" if report is None else report.to_json())
 

@@ -87,6 +87,6 @@ def _in_thread(blocking: Callable[[], T]) -> T:
 
     # A daemon, so that the process can end while the thread still waits.
     threading.Thread(target=work, daemon=True).start()
-    while not wait([future], _SECONDS_UNNOTICED).done:
-        pass
+    while not future.done():
+        wait([future], _SECONDS_UNNOTICED)
     return future.result()
