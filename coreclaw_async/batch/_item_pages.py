@@ -10,12 +10,15 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._paging.pager import AsyncPager
 from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._wire.exact_numbers import load_usual
+from coreclaw_async._wire.json_types import is_object
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState
+from coreclaw_async.errors import PaginationError
 from coreclaw_async.models import Page, ResultHeader, ResultPage, Row
 
 _ITEMS_AT_ONCE = 1_000
@@ -86,32 +89,60 @@ class RowPages:
 
     async def _open(self, item: BatchItem) -> AsyncIterator[Page[Row]]:
         if item.path is not None and await anyio.to_thread.run_sync(item.path.is_file):
-            return _FilePages(item.path)
+            return _FilePages(item, item.path)
         if item.run_id is None:
-            return _FilePages(None)
+            return AsyncStream(_no_page)
         run = await read_run(self.batch_context.context, item.run_id)
         return AsyncRuns(self.batch_context.context).iterate_results(run, partial=not run.is_finished).pages()
 
 
-class _FilePages(AsyncIterator[Page[Row]]):
-    """The rows of a file of a batch; of None there are none."""
+async def _no_page() -> Page[Row] | None:
+    return None
 
-    def __init__(self, path: Path | None) -> None:
+
+class _FilePages(AsyncIterator[Page[Row]]):
+    """The rows of the file of an item, which must be those that were written to it."""
+
+    def __init__(self, item: BatchItem, path: Path) -> None:
+        self._item = item
         self._path = path
         self._place = 0
+        self._read_so_far = 0
 
     async def __anext__(self) -> Page[Row]:
-        if self._path is None:
-            raise StopAsyncIteration
-        rows = await anyio.to_thread.run_sync(self._read, self._path)
+        rows = await anyio.to_thread.run_sync(self._read)
         if not rows:
+            expected = self._item.row_count
+            if expected is not None and expected != self._read_so_far:
+                raise self._damaged(f"has {self._read_so_far} rows, but {expected} were written")
             raise StopAsyncIteration
+        self._read_so_far += len(rows)
         return Page(items=tuple(rows))
 
-    def _read(self, path: Path) -> list[Row]:
+    def _read(self) -> list[Row]:
         # Opened for each page, so that a loop that is left early leaves no file open.
-        with path.open("rb") as file:
+        with self._path.open("rb") as file:
             file.seek(self._place)
             lines = list(islice(file, _ROWS_AT_ONCE))
+            rows = [self._row_of(line) for line in lines]
             self._place = file.tell()
-        return [load_usual(line) for line in lines]
+        return rows
+
+    def _row_of(self, line: bytes) -> Row:
+        try:
+            row = load_usual(line)
+        except ValueError:
+            row = None
+        if not is_object(row):
+            raise self._damaged("has a line that is not a row")
+        return row
+
+    def _damaged(self, how: str) -> PaginationError:
+        item = self._item
+        return PaginationError(
+            f"the file {self._path} of item {item.key!r} {how}; the run is unharmed: "
+            "remove the file, and its rows are read from the service",
+            collected=self._read_so_far,
+            expected=item.row_count,
+            run_id=item.run_id,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,7 @@ from coreclaw_async import (
     CoreClaw,
     LedgerError,
     NotFoundError,
+    PaginationError,
     RunSpec,
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -103,6 +104,38 @@ async def test_rows_of_long_files_and_of_empty_ones_come_whole(service: FakeServ
 
     assert len(rows) == 2_500
     assert {key for key, _ in rows} == {"k1"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "how"),
+    [
+        (lambda lines: lines[:1_700], "has 1700 rows, but 2500 were written"),
+        (lambda lines: lines * 2, "has 5000 rows, but 2500 were written"),
+        (lambda lines: [], "has 0 rows, but 2500 were written"),
+        (lambda lines: [*lines[:-1], lines[-1][:-5]], "has a line that is not a row"),
+        (lambda lines: [*lines[:1_200], b"[1]\n", *lines[1_201:]], "has a line that is not a row"),
+    ],
+)
+async def test_a_damaged_file_is_never_taken_for_the_rows_of_its_item(
+    service: FakeService, tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]], how: str
+) -> None:
+    service.default_script = RunScript(rows=2_500)
+    async with opened(service, "memory", count=1) as batch:
+        await finish(batch, output=tmp_path)
+        item = await batch.get("k0")
+        assert item.path is not None
+        item.path.write_bytes(b"".join(damage(item.path.read_bytes().splitlines(keepends=True))))
+        pager = batch.rows()
+        with pytest.raises(PaginationError, match=how) as raised:
+            await pager.collect()
+        with pytest.raises(PaginationError, match=how):  # No page is left out by asking again.
+            await pager.collect()
+        item.path.unlink()
+        again = await batch.rows().collect()
+
+    assert (raised.value.run_id, raised.value.expected) == (item.run_id, 2_500)
+    assert str(item.path) in str(raised.value)
+    assert len(again) == 2_500
 
 
 async def test_rows_of_failed_runs_are_there_for_whoever_asks(service: FakeService) -> None:
