@@ -258,10 +258,11 @@ class SyncWorkers:
         ``GET /api/v2/workers/{workerId}/input-schema``, once. Needs no key and sends none. Reads only: retried after a
         failure.
 
-        Errors are only what certainly fails or is paid for in vain: a required member that is missing or empty, a
-        value that is no array or object where only that is allowed, a value that is no option, a list that cannot be
-        split into tasks, an input that is already wrapped as the service takes it. All else is a warning, as the
-        service runs many inputs that contradict their schema. A schema that cannot be read gives no error but a note.
+        Errors are only what fails or is paid for in vain, as far as that is documented: a required member that is
+        missing or empty, a value that is no array or object where only that is allowed, a list that cannot be split
+        into tasks, an input that is already wrapped as the service takes it. All else is a warning, such as a value
+        that is no option, as the service runs many inputs that contradict their schema. Of a very large input only the
+        first items are checked, which a note says.
 
         Args:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.

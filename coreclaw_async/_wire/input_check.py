@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
 
+from coreclaw_async._wire.check_effort import CheckEffort
 from coreclaw_async._wire.input_names import meant_members, suggestions, wrapped_issue
 from coreclaw_async._wire.input_split import split_fields, split_input
 from coreclaw_async._wire.input_values import capped, issue, value_issues
@@ -67,10 +69,10 @@ def _compare(schema: InputSchema | None, given: dict[str, Any]) -> tuple[int | N
         return None, [*doubts, _unchecked(f"the worker's schema {what}")]
     if wrapped is not None:
         return None, [wrapped]
-    found = list(_member_issues(schema, given))
+    split = split_input(schema, given)
+    found = list(_member_issues(schema, given, set(split.dropped)))
     wrong = {one.path for one in found if one.severity is IssueSeverity.ERROR}
-    count, split_issues = split_input(schema, given)
-    return count, [*found, *(one for one in split_issues if one.path not in wrong)]
+    return split.count, [*found, *(one for one in split.issues if one.path not in wrong)]
 
 
 def _unchecked(why: str) -> InputIssue:
@@ -97,15 +99,18 @@ def _about_schema(found: Iterable[InputIssue], version: str | None) -> Iterator[
             yield attrs.evolve(one, severity=IssueSeverity.WARNING)
 
 
-def _member_issues(schema: InputSchema, given: dict[str, Any]) -> Iterator[InputIssue]:
+def _member_issues(schema: InputSchema, given: dict[str, Any], dropped: AbstractSet[str]) -> Iterator[InputIssue]:
     members = members_of(schema)
     unknown = [name for name in given if name not in members]
-    meant = meant_members(unknown[:_MOST_UNKNOWN], members)
-    split = split_fields(schema)
+    effort = CheckEffort()
+    meant = meant_members(unknown[:_MOST_UNKNOWN], members, effort)
+    split = set(split_fields(schema))
     for name, prop in members.items():
         path, value = f"input{label_of(name)}", given.get(name)
+        if name in dropped:
+            continue
         if not is_nothing(value):
-            yield from capped(path, value_issues(prop, value, path, is_split=name in split))
+            yield from capped(path, value_issues(prop, value, path, is_split=name in split, effort=effort))
         elif prop.required:
             state = "empty" if name in given else "missing"
             suggestion = _how_to_fill(prop, [other for other, known in meant.items() if known == name])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coreclaw_async._wire.check_effort import CheckEffort
 from coreclaw_async._wire.input_values import issue
 from coreclaw_async._wire.json_body import label_of
 from coreclaw_async._wire.json_types import is_object
@@ -22,27 +22,11 @@ _SYSTEM = {
     "max_total_charge",
     "max_total_traffic",
 }
-_MOST_LETTERS = 60  # The time that comparing two names takes grows with the square of their lengths.
-_MOST_NAMES = 500
 
 
-def near_name(name: str, known: Iterable[str]) -> str | None:
-    """Return which of *known* was probably meant by *name*, or None."""
-    if len(name) > _MOST_LETTERS:
-        return None
-    names = [one for one in known if len(one) <= _MOST_LETTERS][:_MOST_NAMES]
-    folded = {_folded(one): one for one in reversed(names)}
-    close = difflib.get_close_matches(_folded(name), folded, n=1, cutoff=0.75)
-    return folded[close[0]] if close else None
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
-
-
-def meant_members(unknown: Sequence[str], members: Mapping[str, InputProperty]) -> dict[str, str]:
+def meant_members(unknown: Sequence[str], members: Mapping[str, InputProperty], effort: CheckEffort) -> dict[str, str]:
     """Return for names that the schema does not have those of its members that were probably meant."""
-    near = {name: near_name(name, members) for name in unknown}
+    near = {name: effort.near_name(name, members, cutoff=0.75) for name in unknown}
     return {name: known for name, known in near.items() if known is not None}
 
 

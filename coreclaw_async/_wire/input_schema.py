@@ -48,7 +48,7 @@ def _descriptors(schema: dict[str, Any]) -> list[dict[str, Any]]:
     properties = schema.get("properties")
     if isinstance(properties, list):
         return [_readable(entry) for entry in _items(properties) if isinstance(entry, dict)]
-    names = _items(schema.get("required"))
+    names = {name for name in _items(schema.get("required")) if isinstance(name, str)}
     return [
         {**_readable(entry), "name": name, "required": name in names or _mapping(entry).get("required") is True}
         for name, entry in _mapping(properties).items()

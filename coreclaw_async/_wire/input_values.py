@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any, Self
 
+import attrs
+
+from coreclaw_async._wire.check_effort import CheckEffort
 from coreclaw_async._wire.json_body import label_of
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async._wire.schema_facts import (
@@ -15,6 +19,8 @@ from coreclaw_async._wire.schema_facts import (
     Scalar,
     choices_of,
     fits,
+    is_blank,
+    is_editor_known,
     is_nothing,
     is_number,
     kinds_of,
@@ -26,7 +32,6 @@ from coreclaw_async._wire.schema_facts import (
 from coreclaw_async.models import InputIssue, InputProperty, IssueSeverity
 
 _MOST_ISSUES = 10
-_MOST_CHOICES = 500
 _MOST_LETTERS = 60
 _CONTAINERS = ("array", "object")
 _DATE_PARTS = re.compile(r"YYYY|MM|DD|HH|mm|ss")
@@ -50,7 +55,9 @@ def capped(path: str, found: Iterable[InputIssue]) -> Iterator[InputIssue]:
             yield issue(path, IssueSeverity.NOTE, more)
 
 
-def value_issues(prop: InputProperty, value: Any, path: str, *, is_split: bool) -> Iterator[InputIssue]:
+def value_issues(
+    prop: InputProperty, value: Any, path: str, *, is_split: bool, effort: CheckEffort
+) -> Iterator[InputIssue]:
     """Yield what is wrong with *value*, which is not empty; *is_split* is whether its items become tasks."""
     kinds = kinds_of(prop)
     if kinds is None:
@@ -58,19 +65,26 @@ def value_issues(prop: InputProperty, value: Any, path: str, *, is_split: bool) 
             yield issue(path, IssueSeverity.NOTE, f"was not checked: its type {prop.type[:_MOST_LETTERS]!r} is unknown")
     elif not fits(value, kinds) and not offers(choices_of(prop), value):
         if not is_split:  # How it is split says more about a value that is no array.
-            yield _kind_issue(value, path, kinds)
+            yield _kind_issue(value, path, kinds, is_certain=is_editor_known(prop))
         return
-    yield from _choice_issues(prop, value, path)
-    yield from _range_issues(prop, value, path)
-    yield from _date_issues(prop, value, path)
-    if is_array(value):
-        yield from _item_issues(prop, value, path)
+    if not is_array(value):
+        yield from _choice_issues(prop, {path: value}, effort)
+        yield from _range_issues(prop, value, path)
+        yield from _date_issues(prop, value, path)
+        return
+    parameters = {one.name: one for one in parameters_of(prop)}
+    items = {f"{path}[{place}]": item for place, item in enumerate(effort.first_of(value, len(parameters)))}
+    yield from _choice_issues(prop, items, effort)
+    yield from _item_issues(prop, parameters, items)
+    if len(items) < len(value):
+        which = f"only its first {len(items)} items were" if items else "its items were not"
+        yield issue(path, IssueSeverity.NOTE, f"is too large: {which} checked")
 
 
-def _kind_issue(value: Any, path: str, kinds: set[str]) -> InputIssue:
+def _kind_issue(value: Any, path: str, kinds: set[str], *, is_certain: bool) -> InputIssue:
     """Return the issue about a value of a kind that is not allowed; an error where there is but one, a container."""
     wanted = " or ".join(kind for kind in KINDS if kind in kinds)
-    is_certain = len(kinds) == 1 and wanted in _CONTAINERS
+    is_certain = is_certain and len(kinds) == 1 and wanted in _CONTAINERS
     severity = IssueSeverity.ERROR if is_certain else IssueSeverity.WARNING
     return issue(path, severity, f"must be of type {wanted}, not {name_of_kind(value)}", _way_out(value, kinds))
 
@@ -83,21 +97,24 @@ def _way_out(value: Any, kinds: set[str]) -> str | None:
     return "give a string" if "string" in kinds and is_number(value) else None
 
 
-def _choice_issues(prop: InputProperty, value: Any, path: str) -> Iterator[InputIssue]:
+def _choice_issues(prop: InputProperty, items: Mapping[str, Any], effort: CheckEffort) -> Iterator[InputIssue]:
     choices = choices_of(prop)
     if not choices:
         return
     offered = {_marked(choice) for choice in choices}
     words = {str(choice).strip().casefold() for choice in choices if not isinstance(choice, str)}
-    for place, one in enumerate(value if is_array(value) else [value]):
-        if not isinstance(one, Scalar) or _marked(one) in offered:
+    how_many = "the one option" if len(choices) == 1 else f"one of the {len(choices)} options"
+    wrong = 0
+    for path, one in items.items():
+        if not isinstance(one, Scalar) or is_blank(one) or _marked(one) in offered:
             continue
-        where = f"{path}[{place}]" if is_array(value) else path
-        if (not isinstance(one, str) and str(one) in choices) or str(one).strip().casefold() in words:
-            yield issue(where, IssueSeverity.WARNING, "is of another type than the option with the same text")
+        text = str(one)
+        if (not isinstance(one, str) and (False, text) in offered) or text.strip().casefold() in words:
+            yield issue(path, IssueSeverity.WARNING, "is of another type than the option with the same text")
         else:
-            how_many = "the one option" if len(choices) == 1 else f"one of the {len(choices)} options"
-            yield issue(where, IssueSeverity.ERROR, f"is not {how_many}", _choice_meant(prop, one, choices))
+            wrong += 1
+            meant = _choice_meant(prop, text, choices, effort) if wrong <= _MOST_ISSUES else None
+            yield issue(path, IssueSeverity.WARNING, f"is not {how_many}", meant)
 
 
 def _marked(value: Scalar) -> tuple[bool, Scalar]:
@@ -105,20 +122,18 @@ def _marked(value: Scalar) -> tuple[bool, Scalar]:
     return isinstance(value, bool), value
 
 
-def _choice_meant(prop: InputProperty, value: Scalar, choices: Sequence[Scalar]) -> str | None:
+def _choice_meant(prop: InputProperty, text: str, choices: Sequence[Scalar], effort: CheckEffort) -> str | None:
     """Return which option was probably meant, or all of them where they are few; never the value itself."""
-    texts = [str(choice) for choice in choices[:_MOST_CHOICES] if len(str(choice)) <= _MOST_LETTERS]
-    text = str(value)
     if len(text) <= _MOST_LETTERS:
         of_label = labelled(prop, text)
         if of_label is not None and len(str(of_label)) <= _MOST_LETTERS:
             return f"that is the label of {of_label!r}"
-        folded = {one.casefold(): one for one in reversed(texts)}
-        close = difflib.get_close_matches(text.casefold(), folded, n=1, cutoff=0.6)
-        if close:
-            return f"did you mean {folded[close[0]]!r}?"
-    shown = ", ".join(map(repr, texts))
-    return f"choose from {shown}" if texts and len(shown) <= 2 * _MOST_LETTERS else None
+        near = effort.near_name(text, map(str, choices), cutoff=0.6)
+        if near is not None:
+            return f"did you mean {near!r}?"
+    few = [str(choice) for choice in choices[:_MOST_LETTERS]]
+    shown = ", ".join(repr(one) for one in few if len(one) <= _MOST_LETTERS)
+    return f"choose from {shown}" if shown and len(few) == len(choices) and len(shown) <= 2 * _MOST_LETTERS else None
 
 
 def _range_issues(prop: InputProperty, value: Any, path: str) -> Iterator[InputIssue]:
@@ -134,7 +149,7 @@ def _date_issues(prop: InputProperty, value: Any, path: str) -> Iterator[InputIs
     if prop.editor != "datepicker" or not isinstance(value, str):
         return
     form = prop.extra.get("valueFormat")
-    if not isinstance(form, str) or not _DATE_PARTS.search(form):
+    if not isinstance(form, str) or len(form) > _MOST_LETTERS or not _DATE_PARTS.search(form):
         return
     digits = "".join(
         rf"[0-9]{{{len(part)}}}" if _DATE_PARTS.fullmatch(part) else re.escape(part)
@@ -142,43 +157,61 @@ def _date_issues(prop: InputProperty, value: Any, path: str) -> Iterator[InputIs
     )
     # Other letters stand for parts that this version does not know, such as names of months.
     if not re.search("[A-Za-z]", _DATE_PARTS.sub("", form).replace("T", "")) and not re.fullmatch(digits, value):
-        yield issue(path, IssueSeverity.WARNING, f"is not written as {form[:_MOST_LETTERS]}")
+        yield issue(path, IssueSeverity.WARNING, f"is not written as {form}")
 
 
-def _item_issues(prop: InputProperty, items: Sequence[Any], path: str) -> Iterator[InputIssue]:
-    parameters = {one.name: one for one in parameters_of(prop)}
+def _item_issues(
+    prop: InputProperty, parameters: Mapping[str, InputProperty], items: Mapping[str, Any]
+) -> Iterator[InputIssue]:
     described = prop.extra.get("items")
     kind = described.get("type") if is_object(described) else None
-    for place, item in enumerate(items):
+    shape = _DefaultShape.of(prop.default)
+    for path, item in items.items():
         if is_nothing(item):
             continue
-        where = f"{path}[{place}]"
         if kind in KINDS and not fits(item, [kind]):
-            yield issue(where, IssueSeverity.WARNING, f"must be of type {kind}, not {name_of_kind(item)}")
+            yield issue(path, IssueSeverity.WARNING, f"must be of type {kind}, not {name_of_kind(item)}")
         elif parameters:
-            yield from _parameter_issues(parameters, item, where)
-        elif not _is_like(item, prop.default):
-            shown = "objects" if is_object(prop.default[0]) else "plain values"
-            yield issue(where, IssueSeverity.WARNING, f"differs from the default of this member, which holds {shown}")
+            yield from _parameter_issues(parameters, item, path)
+        elif shape is not None and not shape.is_like(item):
+            shown = "plain values" if shape.members is None else "objects"
+            yield issue(path, IssueSeverity.WARNING, f"differs from the default of this member, which holds {shown}")
 
 
-def _parameter_issues(parameters: dict[str, InputProperty], item: Any, path: str) -> Iterator[InputIssue]:
+def _parameter_issues(parameters: Mapping[str, InputProperty], item: Any, path: str) -> Iterator[InputIssue]:
     if not is_object(item):
-        names = ", ".join(parameters)[:_MOST_LETTERS]
+        names = ", ".join(islice(parameters, _MOST_ISSUES))[:_MOST_LETTERS]
         yield issue(path, IssueSeverity.WARNING, f"must be an object with {names}, not {name_of_kind(item)}")
         return
     for name, prop in parameters.items():
         if prop.required and is_nothing(item.get(name)):
             state = "empty" if name in item else "missing"
             yield issue(f"{path}{label_of(name)}", IssueSeverity.WARNING, f"is required, and {state}")
-    for name in item.keys() - parameters.keys():
-        yield issue(f"{path}{label_of(name)}", IssueSeverity.WARNING, "is not among the members of these items")
+    for name in item:
+        if name not in parameters:
+            yield issue(f"{path}{label_of(name)}", IssueSeverity.WARNING, "is not among the members of these items")
 
 
-def _is_like(item: Any, default: Any) -> bool:
-    """Return whether an item has the shape of the default's items; an item of another shape may be refused."""
-    if not is_array(default) or not default or len({is_object(one) for one in default}) > 1:
-        return True
-    if not is_object(default[0]) or not is_object(item):
-        return is_object(item) == is_object(default[0])
-    return not default[0] or not item.keys().isdisjoint(default[0])
+@attrs.frozen
+class _DefaultShape:
+    """
+    The shape of a default's items; an item of another shape may be refused.
+
+    Attributes:
+        members: The members of the first, when the items are objects; None when none is.
+    """
+
+    members: AbstractSet[str] | None
+
+    @classmethod
+    def of(cls, default: Any) -> Self | None:
+        """Return the shape of a default; None where it has no items, or items of several shapes."""
+        if not is_array(default) or len({is_object(one) for one in default}) != 1:
+            return None
+        return cls(default[0].keys() if is_object(default[0]) else None)
+
+    def is_like(self, item: Any) -> bool:
+        """Return whether an item has this shape."""
+        if self.members is None or not is_object(item):
+            return is_object(item) == (self.members is not None)
+        return not self.members or not item.keys().isdisjoint(self.members)

@@ -38,6 +38,16 @@ def is_nothing(value: Any) -> bool:
     return value in _NOTHING
 
 
+def is_blank(value: Any) -> bool:
+    """Return whether *value* is empty, or a string of spaces; the service leaves such items out."""
+    return is_nothing(value) or (isinstance(value, str) and not value.strip())
+
+
+def is_editor_known(prop: InputProperty) -> bool:
+    """Return whether it is known what the console submits for *prop*; without an editor the type alone says it."""
+    return prop.editor is None or prop.editor in _EDITORS
+
+
 def kinds_of(prop: InputProperty) -> set[str] | None:
     """Return the kinds of value that type and editor allow, or None when the type is missing or unknown."""
     if prop.type not in KINDS:

@@ -11,7 +11,7 @@ from coreclaw_async._data.record import Model
 
 
 class IssueSeverity(StrEnum):
-    """What an issue means for a start: an error certainly fails or wastes it; a note says what was not checked."""
+    """What an issue means for a start: an error fails or wastes it; a note says what was not checked."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -27,8 +27,8 @@ class InputIssue(Model):
 
     Attributes:
         path: The member, such as ``input.keywords[3]``; ``input`` is the whole, ``version`` the version.
-        severity: An error blocks: such a start certainly fails, or pays for nothing. A warning may be wrong. A note
-            says what could not be checked.
+        severity: An error blocks: as documented, such a start fails or pays for nothing. A warning may be wrong: the
+            service runs many inputs that contradict their schema. A note says what could not be checked.
         message: What is wrong, without the path.
         suggestion: What to do, or None.
     """
