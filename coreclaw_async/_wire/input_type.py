@@ -13,7 +13,16 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from coreclaw_async._wire.schema_facts import Scalar, choices_of, members_of, parameters_of
+from coreclaw_async._wire.schema_facts import (
+    KINDS,
+    SCALARS,
+    Scalar,
+    choices_of,
+    is_number,
+    kinds_of,
+    members_of,
+    parameters_of,
+)
 from coreclaw_async.models import InputProperty, InputSchema
 
 _NAMES = ("Any", "Literal", "NotRequired", "TypedDict")
@@ -22,7 +31,7 @@ _TYPE_NAMES = {*_NAMES, "str", "int", "float", "bool", "list", "dict"}
 _WIDTH = 100
 _MOST_LETTERS = 2_000
 # What makes a comment mean something to a tool.
-_DIRECTIVE = re.compile(r"#+(?=\s*(?:\w+\s*:|noqa|nosec|pragma|!))", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"(?<!#)(?<!# )#[# ]*+(?=\w+ *:|noqa|nosec|pragma|!)", re.IGNORECASE)
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict[str, Any]"}
 _ITEMS = {
     "stringList": "list[str] | list[dict[str, Any]]",
@@ -71,6 +80,7 @@ class _Writer:
 
     name: str
     classes: list[str] = attrs.field(factory=list[str], init=False)
+    _names: set[str] = attrs.field(factory=set[str], init=False)
 
     def write(self, name: str, members: Sequence[InputProperty], description: str = "") -> None:
         """Write one class, and before it those of the items that its members hold."""
@@ -91,18 +101,31 @@ class _Writer:
         self.classes.append("\n".join([*above, *lines, ""]))
 
     def _type_of(self, prop: InputProperty) -> str:
-        choices = choices_of(prop)
+        """Return the type of what type and editor allow, which is what a check of the input takes too."""
+        kinds = kinds_of(prop)
+        one = _union_of(choices_of(prop))
+        if kinds is None:
+            is_many = prop.editor == "checkbox" or prop.extra.get("multiple") is True
+            return f"list[{one}] | {one}" if one and is_many else one or "Any"
+        scalars = [_TYPES[kind] for kind in KINDS if kind in SCALARS & kinds]
+        one = one or " | ".join(kind for kind in scalars if kind != "int" or "float" not in scalars)
+        types = [self._array_type(prop, one)] if "array" in kinds else []
+        types += [one] if scalars else []
+        types += [_TYPES["object"]] if "object" in kinds else []
+        return " | ".join(types)
+
+    def _array_type(self, prop: InputProperty, one: str) -> str:
         parameters = parameters_of(prop)
-        one = _union_of(choices) or _TYPES.get(prop.type or "", "Any")
-        if prop.type == "array":
-            if parameters:
-                return f"list[{self._item_type(prop, parameters)}]"
-            return f"list[{one}]" if choices else _ITEMS.get(prop.editor or "", "list[Any]")
-        return f"list[{one}] | {one}" if prop.extra.get("multiple") is True else one
+        if parameters:
+            return f"list[{self._item_type(prop, parameters)}]"
+        if choices_of(prop) or (one and prop.extra.get("multiple") is True):
+            return f"list[{one}]"
+        return _ITEMS.get(prop.editor or "", "list[Any]")
 
     def _item_type(self, prop: InputProperty, parameters: Sequence[InputProperty]) -> str:
         name = f"{self.name}{_camel(prop.name)}Item"
-        name = f"{name}{len(self.classes) + 1}" if any(f"{name}" in text for text in self.classes) else name
+        name = f"{name}{len(self.classes) + 1}" if name in self._names else name
+        self._names.add(name)
         # Numbers in such items are often sent as strings, as the console does.
         self.write(name, [attrs.evolve(one, extra={"is_text_too": True}) for one in _first_of_each(parameters)])
         return name
@@ -125,12 +148,11 @@ def _is_plain(name: str) -> bool:
 
 
 def _union_of(choices: Sequence[Scalar]) -> str:
-    """Return the type of one of *choices*; a float cannot be a literal."""
-    if not choices:
-        return ""
-    if any(isinstance(choice, float) for choice in choices):
-        return "float"
-    return f"Literal[{', '.join(dict.fromkeys(map(_literal, choices)))}]"
+    """Return the type of one of *choices*, or an empty string; a float cannot be a literal."""
+    has_floats = any(isinstance(choice, float) for choice in choices)
+    literals = [choice for choice in choices if not (has_floats and is_number(choice))]
+    types = [f"Literal[{', '.join(dict.fromkeys(map(_literal, literals)))}]"] if literals else []
+    return " | ".join([*types, *(["float"] if has_floats else [])])
 
 
 def _literal(value: Scalar) -> str:
@@ -159,4 +181,4 @@ def _comment(text: str) -> Iterator[str]:
 def _printable(text: str) -> str:
     """Return *text* in one line, without anything that ends a comment or hides what follows."""
     words = "".join(character if character.isprintable() else " " for character in text[:_MOST_LETTERS]).split()
-    return _DIRECTIVE.sub("", " ".join(words))
+    return _DIRECTIVE.sub(" ", " ".join(words)).strip()  # A space, as what stood around it could be a directive, too.

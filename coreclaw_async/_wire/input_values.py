@@ -16,6 +16,7 @@ from coreclaw_async._wire.json_body import label_of
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async._wire.schema_facts import (
     KINDS,
+    SCALARS,
     Scalar,
     choices_of,
     fits,
@@ -63,7 +64,7 @@ def value_issues(
     if kinds is None:
         if prop.type is not None:
             yield issue(path, IssueSeverity.NOTE, f"was not checked: its type {prop.type[:_MOST_LETTERS]!r} is unknown")
-    elif not fits(value, kinds) and not offers(choices_of(prop), value):
+    elif not fits(value, kinds) and not (kinds & SCALARS and offers(choices_of(prop), value)):
         if not is_split:  # How it is split says more about a value that is no array.
             yield _kind_issue(value, path, kinds, is_certain=is_editor_known(prop))
         return

@@ -28,7 +28,7 @@ _EDITORS: dict[str, tuple[str, ...]] = {
     "requestListSources": ("array",),
     "json": ("object",),
 }
-_SCALARS = frozenset({"string", "integer", "number", "boolean"})
+SCALARS = frozenset({"string", "integer", "number", "boolean"})
 _CHOOSING = ("select", "radio", "checkbox")
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
@@ -54,7 +54,7 @@ def kinds_of(prop: InputProperty) -> set[str] | None:
         return None
     submitted = _EDITORS.get(prop.editor or "", ())
     # Between scalars the type decides: an editor for numbers may submit them as strings, but need not.
-    kinds = {prop.type, *(submitted if not _SCALARS.issuperset({prop.type, *submitted}) else ())}
+    kinds = {prop.type, *(submitted if not SCALARS.issuperset({prop.type, *submitted}) else ())}
     return kinds | {"array"} if prop.extra.get("multiple") is True else kinds
 
 

@@ -190,6 +190,10 @@ TABLE: dict[str, tuple[Mapping[str, Any], list[str]]] = {
         {**FINE, "languages": ["de"]},
         ["warning: input.languages[0] is not the one option: choose from 'en'"],
     ),
+    "an option without the list": (
+        {**FINE, "fields": "phone"},
+        ["error: input.fields must be of type array, not a string: give a list, also for one item"],
+    ),
     "an object among options": ({**FINE, "fields": [{"value": "name"}]}, []),
     "a date in another form": (
         {**FINE, "since": "26/11/2026"},

@@ -6,10 +6,11 @@ import ast
 import io
 import subprocess
 import sys
+import time
 import tokenize
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,9 @@ HOSTILE = [
     "x\rimport os\x0cimport os\u2028import os",
     "'], 'x': __import__('os')",
     "# type: ignore",
+    "# # type: ignore",
+    "## # #noqa",
+    "a# #!x",
     "mypy: ignore-errors",
     "a # pyright: basic # noqa",
     "-*- coding: utf-7 -*-",
@@ -116,6 +120,12 @@ def test_no_text_of_a_schema_becomes_code_or_means_anything_to_a_tool(text: str,
             assert token.string.count("#") == 1
 
 
+def test_a_directive_that_is_taken_out_leaves_no_other() -> None:
+    source = write_input_type(WORKER, schema_of(description="C# #a#b: c"))
+
+    assert "#: C# #a b: c\n" in source
+
+
 @pytest.mark.parametrize("schema", [InputSchema(), schema_of([])])
 def test_a_schema_without_members_takes_anything(schema: InputSchema) -> None:
     source = write_input_type(WORKER, schema)
@@ -149,6 +159,39 @@ def test_options_that_are_no_literals_have_their_type() -> None:
     found = members_of(write_input_type(WORKER, schema_of([{"name": "a", "options": [0.5, 1]}])))
 
     assert found["a"] is float
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"type": "string", "editor": "stringList"}, list[str] | list[dict[str, Any]] | str),
+        ({"type": "string", "editor": "checkbox", "options": ["x"]}, list[Literal["x"]] | Literal["x"]),
+        ({"type": "array", "editor": "input"}, list[Any] | str | float),
+        ({"type": "string", "editor": "json"}, str | dict[str, Any]),
+        ({"type": "object", "editor": "stringList"}, list[str] | list[dict[str, Any]] | dict[str, Any]),
+        ({"type": "integer", "multiple": True}, list[int] | int),
+        ({"options": [1.5, "auto", 2, True]}, Literal["auto", True] | float),
+        ({"type": "number", "options": [1.5, "auto"]}, Literal["auto"] | float),
+        ({"type": "integer", "editor": "select", "options": ["1", "2"]}, Literal["1", "2"]),
+        ({"editor": "checkbox", "options": ["x"]}, list[Literal["x"]] | Literal["x"]),
+    ],
+    ids=repr,
+)
+def test_the_type_takes_what_the_check_has_nothing_against(entry: dict[str, Any], expected: Any) -> None:
+    source = write_input_type(WORKER, schema_of([{"name": "a", **entry}]))
+
+    assert members_of(source)["a"] == expected
+
+
+@pytest.mark.parametrize("text", ["#", "# ", "#a", "-", "a-", "a ", "#\t", "\u202e", ":"], ids=ascii)
+def test_no_text_makes_writing_a_type_long(text: str) -> None:
+    entries = [{"name": f"a{n}", "title": text * 2_000, "description": text * 2_000} for n in range(10)]
+    lists = [{"name": f"l{n}", "type": "array", "param_list": [{"param": "x"}]} for n in range(2_000)]
+    began = time.process_time()
+
+    write_input_type(WORKER, schema_of([*entries, *(lists if text == "#" else [])], description=text * 100_000))
+
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.endurance
