@@ -57,7 +57,8 @@ def check_input(
         count, found = None, [_unchecked("it or the worker's schema is nested too deeply")]
     issues = [*_version_issues(version), *_about_schema(found, version)]
     issues.sort(key=lambda one: _ORDER.index(one.severity))
-    return InputCheck(worker_id=worker_id, issues=tuple(issues), task_count=count)
+    # Another version may be split in another way.
+    return InputCheck(worker_id=worker_id, issues=tuple(issues), task_count=count if version is None else None)
 
 
 def _compare(schema: InputSchema | None, given: dict[str, Any]) -> tuple[int | None, list[InputIssue]]:

@@ -22,6 +22,7 @@ from coreclaw_async.models import InputIssue, InputSchema, IssueSeverity
 
 _MANY_TASKS = 100
 """The service has a limit that it does not publish."""
+_MOST_NAMED = 5
 
 
 def split_fields(schema: InputSchema) -> Sequence[str]:
@@ -111,9 +112,14 @@ def _without_items(schema: InputSchema, given: Mapping[str, Any], fields: Sequen
     if any(not is_nothing(members[name].default) for name in left_out):
         doubt = issue(path, IssueSeverity.WARNING, "has no items, so that there may be nothing to run")
         return Split(count=None, issues=[doubt])
-    others = "" if len(fields) == 1 else f", nor has {' or '.join(fields[1:])}"
+    others = "" if len(fields) == 1 else f", nor has {_list_of(fields[1:])}"
     wrong = issue(path, IssueSeverity.ERROR, f"has no items{others}, so that there is nothing to run")
     return Split(count=0, issues=[wrong])
+
+
+def _list_of(names: Sequence[str]) -> str:
+    shown = [f"input{label_of(name)}" for name in names[:_MOST_NAMED]]
+    return " or ".join([*shown, *(["others"] if len(names) > _MOST_NAMED else [])])
 
 
 def _item_issues(field: str, items: Mapping[int, Any], effort: CheckEffort) -> Iterator[InputIssue]:
@@ -131,8 +137,8 @@ def _item_issues(field: str, items: Mapping[int, Any], effort: CheckEffort) -> I
         if is_array(item):
             yield issue(where, IssueSeverity.ERROR, "must be an object or a plain value, not an array")
         elif is_object(item) and field in item:
-            why = f"must not hold a member {field!r}, the name of the list"
-            yield issue(where, IssueSeverity.ERROR, why)
+            why = "must not have the name of the list"
+            yield issue(f"{where}{label_of(field)}", IssueSeverity.ERROR, why)
         is_text = isinstance(item, str)
         first = firsts.setdefault((is_text, item if is_text else json.dumps(item, sort_keys=True)), place)
         if first != place:

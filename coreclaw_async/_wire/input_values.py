@@ -39,8 +39,19 @@ _DATE_PARTS = re.compile(r"YYYY|MM|DD|HH|mm|ss")
 
 
 def issue(path: str, severity: IssueSeverity, message: str, suggestion: str | None = None) -> InputIssue:
-    """Return an issue."""
-    return InputIssue(path=path, severity=severity, message=message, suggestion=suggestion)
+    """Return an issue; what is not printable in names and texts of the schema is escaped, as it may be anything."""
+    return InputIssue(
+        path=_printable(path),
+        severity=severity,
+        message=_printable(message),
+        suggestion=None if suggestion is None else _printable(suggestion),
+    )
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def capped(path: str, found: Iterable[InputIssue]) -> Iterator[InputIssue]:

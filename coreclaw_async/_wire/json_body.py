@@ -133,7 +133,7 @@ def _members_of(part: Any) -> Iterator[tuple[str, Any]]:
 
 def label_of(key: str) -> str:
     """Return how the path of a member ends that is called *key*."""
-    if key.isidentifier():
+    if key.isidentifier() and len(key) <= _MOST_KEY_LETTERS:
         return f".{key}"
     return f"[{key!r}]" if len(key) <= _MOST_KEY_LETTERS else f"[{key[:_MOST_KEY_LETTERS]!r}...]"
 

@@ -555,16 +555,42 @@ def test_of_many_unknown_members_the_first_are_told_and_the_others_counted() -> 
     assert told(found)[-1] == "warning: input has 90 more members that are not in the worker's schema"
 
 
-def test_a_name_of_any_length_is_told_short() -> None:
-    found = check({**FINE, "n" * 100_000 + " ": 1})
+@pytest.mark.parametrize(
+    "name", ["n" * 100_000, "n" * 100_000 + " ", "\u202e\x1b[31m\x9b" * 1_000], ids=["a", "b", "c"]
+)
+def test_a_name_of_any_length_is_told_short_and_in_printable_characters(name: str) -> None:
+    fields = {"fields": ["first", name, *(f"more{n}" for n in range(1_000))]}
+    properties = [
+        {"name": name, "required": True, "type": name},
+        {"name": "posts", "type": "array", "param_list": [{"param": name}]},
+        {"name": "first", "type": "array"},
+    ]
+    schema = schema_of(properties, concurrency=fields)
 
-    assert len(found.issues[0].path) < 100
+    for wrong in ({**FINE, name: 1}, {"posts": ["u", {name: 1}]}, {"first": [{"first": 1}], name: [{name: 1}]}, {}):
+        for one in check(wrong, schema).issues:
+            assert len(str(one)) < 1_000
+            assert str(one).isprintable()
 
 
 def test_a_default_that_is_long_is_not_quoted() -> None:
     schema = schema_of([{"name": "a", "required": True, "default": "x" * 1000}])
 
     assert told(check({}, schema)) == ["error: input.a is required, and missing: the console fills in its default"]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\u202e", "\x85\x1b[2J", "\n"], ids=ascii)
+def test_texts_of_a_schema_are_told_in_printable_characters(text: str) -> None:
+    properties: list[dict[str, Any]] = [
+        {"name": "a", "required": True, "default": text},
+        {"name": "b", "options": [text, "c"]},
+        {"name": "c", "editor": "datepicker", "type": "string", "valueFormat": f"YYYY{text[:1]}"},
+    ]
+    found = check({"b": "d", "c": "e"}, schema_of(properties))
+
+    assert len(found.issues) >= 2
+    assert "".join(map(str, found.issues)).isprintable()
+    assert "the console fills in" in str(found.issues[0])
 
 
 def test_the_version_that_is_called_latest_is_refused() -> None:
@@ -576,6 +602,7 @@ def test_the_version_that_is_called_latest_is_refused() -> None:
 def test_with_a_version_nothing_about_the_input_is_an_error() -> None:
     found = check({}, version="v1.2.6")
 
+    assert check(FINE, version="v1.2.6").task_count is None
     assert (found.ok, [issue.severity for issue in found.issues]) == (
         True,
         [IssueSeverity.WARNING, IssueSeverity.NOTE],
@@ -615,13 +642,13 @@ PREFERRED = {"fields": ["keywords", "urls"], "remove_fields": ["urls"]}
             BOTH,
             {},
             0,
-            ["error: input.keywords has no items, nor has urls, so that there is nothing to run"],
+            ["error: input.keywords has no items, nor has input.urls, so that there is nothing to run"],
         ),
         (
             BOTH,
             {"keywords": ["", "  "], "urls": []},
             0,
-            ["error: input.keywords has no items, nor has urls, so that there is nothing to run"],
+            ["error: input.keywords has no items, nor has input.urls, so that there is nothing to run"],
         ),
         (
             {"fields": ["keywords"]},
@@ -651,7 +678,7 @@ PREFERRED = {"fields": ["keywords", "urls"], "remove_fields": ["urls"]}
             BOTH,
             {"urls": [{"urls": "a"}]},
             1,
-            ["error: input.urls[0] must not hold a member 'urls', the name of the list"],
+            ["error: input.urls[0].urls must not have the name of the list"],
         ),
         (
             BOTH,
