@@ -24,8 +24,17 @@ from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
 from coreclaw_async._wire.request import Request, build_path, check_worker_id
-from coreclaw_async.errors import InvalidResponseError
-from coreclaw_async.models import InputCheck, InputSchema, Page, QueuedRun, Run, StartedRun, Worker, WorkerSummary
+from coreclaw_async.models import (
+    InputCheck,
+    InputIssue,
+    InputSchema,
+    Page,
+    QueuedRun,
+    Run,
+    StartedRun,
+    Worker,
+    WorkerSummary,
+)
 from coreclaw_async.progress import ProgressOption
 
 if TYPE_CHECKING:
@@ -145,8 +154,12 @@ class AsyncWorkers:
             version: The version that is to run; the schema is that of the newest, so with one there are only warnings
                 about the input. ``latest`` is an error, as it is refused. None for the newest.
 
+        Returns:
+            Issues, and the number of tasks. Without a schema that can be had and read there is no error but a note, or
+            a warning when the service knows no such worker, which may be private. A broken answer is asked for again
+            until the client's ``timeout``, 60 s, before it counts as one that cannot be read.
+
         Raises:
-            NotFoundError: There is no such worker, or it shows no schema.
             ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
             TypeError: The same.
         """
@@ -155,10 +168,11 @@ class AsyncWorkers:
         worker_id = check_worker_id("worker_id", worker_id)
         members = input_members(input, system=None, raw_input=None, version=version)
         given = input_check.sent_input(members["input"])
+        schema: InputSchema | InputIssue
         try:
             schema = await self.get_input_schema(worker_id)
-        except InvalidResponseError:
-            schema = None
+        except input_check.NO_SCHEMA as error:
+            schema = input_check.no_schema(error)
         return input_check.check_input(worker_id, schema, given, version=version)
 
     async def input_type(self, worker_id: str) -> str:

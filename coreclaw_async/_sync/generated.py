@@ -270,8 +270,12 @@ class SyncWorkers:
             version: The version that is to run; the schema is that of the newest, so with one there are only warnings
                 about the input. ``latest`` is an error, as it is refused. None for the newest.
 
+        Returns:
+            Issues, and the number of tasks. Without a schema that can be had and read there is no error but a note, or
+            a warning when the service knows no such worker, which may be private. A broken answer is asked for again
+            until the client's ``timeout``, 60 s, before it counts as one that cannot be read.
+
         Raises:
-            NotFoundError: There is no such worker, or it shows no schema.
             ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
             TypeError: The same.
         """

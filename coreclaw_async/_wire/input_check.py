@@ -20,7 +20,11 @@ from coreclaw_async._wire.input_split import split_fields, split_input
 from coreclaw_async._wire.input_values import capped, issue, value_issues
 from coreclaw_async._wire.json_body import WorkerInput, label_of
 from coreclaw_async._wire.schema_facts import is_nothing, members_of
+from coreclaw_async.errors import AuthenticationError, CoreClawError, InvalidResponseError, NotFoundError
 from coreclaw_async.models import InputCheck, InputIssue, InputProperty, InputSchema, IssueSeverity
+
+NO_SCHEMA = (NotFoundError, AuthenticationError, InvalidResponseError)
+"""Errors that say nothing about a start: its schema is asked for without a key, and may be shown to nobody."""
 
 _MOST_UNKNOWN = 10
 _MOST_SHOWN = 80
@@ -39,15 +43,27 @@ def sent_input(given: WorkerInput) -> dict[str, Any]:
     return sent
 
 
+def no_schema(error: CoreClawError) -> InputIssue:
+    """Return what to tell instead of a check, when the schema of a worker was not to be had for *error*."""
+    match error:
+        case NotFoundError():
+            why = "has no schema that is shown (it may be private, or not exist): nothing was checked"
+            return issue("worker_id", IssueSeverity.WARNING, why)
+        case AuthenticationError():
+            return _unchecked("the service refused to show the worker's schema")
+        case _:
+            return _unchecked("the worker's schema could not be read")
+
+
 def check_input(
-    worker_id: str, schema: InputSchema | None, given: dict[str, Any], *, version: str | None = None
+    worker_id: str, schema: InputSchema | InputIssue, given: dict[str, Any], *, version: str | None = None
 ) -> InputCheck:
     """
     Return what is wrong with an input.
 
     Args:
         worker_id: The worker, as a path takes it.
-        schema: The schema of its newest version; None when the service sent none that can be read.
+        schema: The schema of its newest version, or what `no_schema` returned.
         given: What `sent_input` returned.
         version: The version that is to run, which may take another input than the newest; None for the newest.
     """
@@ -61,19 +77,20 @@ def check_input(
     return InputCheck(worker_id=worker_id, issues=tuple(issues), task_count=count if version is None else None)
 
 
-def _compare(schema: InputSchema | None, given: dict[str, Any]) -> tuple[int | None, list[InputIssue]]:
+def _compare(found: InputSchema | InputIssue, given: dict[str, Any]) -> tuple[int | None, list[InputIssue]]:
     """Return the number of tasks, and what is wrong with the input of the newest version."""
-    wrapped = wrapped_issue(schema or InputSchema(), given)
-    if schema is None or not members_of(schema):
-        what = "could not be read" if schema is None else "names no members that could be read"
+    schema = InputSchema() if isinstance(found, InputIssue) else found
+    wrapped = wrapped_issue(schema, given)
+    if not members_of(schema):
+        nothing = _unchecked("the worker's schema names no members that could be read")
         doubts = [] if wrapped is None else [attrs.evolve(wrapped, severity=IssueSeverity.WARNING)]
-        return None, [*doubts, _unchecked(f"the worker's schema {what}")]
+        return None, [*doubts, found if isinstance(found, InputIssue) else nothing]
     if wrapped is not None:
         return None, [wrapped]
     split = split_input(schema, given)
-    found = list(_member_issues(schema, given, set(split.dropped)))
-    wrong = {one.path for one in found if one.severity is IssueSeverity.ERROR}
-    return split.count, [*found, *(one for one in split.issues if one.path not in wrong)]
+    issues = list(_member_issues(schema, given, set(split.dropped)))
+    wrong = {one.path for one in issues if one.severity is IssueSeverity.ERROR}
+    return split.count, [*issues, *(one for one in split.issues if one.path not in wrong)]
 
 
 def _unchecked(why: str) -> InputIssue:

@@ -90,11 +90,12 @@ def find_base_url(given: str | None) -> Found:
 
 
 @contextmanager
-def open_client() -> Generator[CoreClaw]:
-    """Open the client of the current command."""
+def open_client(*, needs_key: bool = True) -> Generator[CoreClaw]:
+    """Open the client of the current command; *needs_key* is false where an option makes a key unnecessary."""
     connection = CONNECTION.get()
-    key = find_key(connection.key_file, may_ask=connection.needs_key)
-    if key.value is None and connection.needs_key:
+    needs_key = needs_key and connection.needs_key
+    key = find_key(connection.key_file, may_ask=needs_key)
+    if key.value is None and needs_key:
         raise ConfigurationError(NO_KEY)
     receipts, news = current(), current_news()
 

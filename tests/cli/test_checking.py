@@ -74,10 +74,18 @@ def test_a_dry_run_goes_with_all_options_of_a_run(served: FakeService, tmp_path:
     assert [request.operation for request in served.requests] == ["getWorkerInputSchema"]
 
 
-def test_a_dry_run_of_a_worker_that_is_not_there_is_refused(served: FakeService) -> None:
+def test_a_dry_run_of_a_worker_that_the_service_does_not_show_is_a_doubt(served: FakeService) -> None:
     outcome = invoke("run", "me/none", "--dry-run")
 
-    assert outcome.exit_code == 3
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("warning worker_id has no schema that is shown")
+
+
+def test_a_dry_run_needs_no_key(served: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CORECLAW_API_KEY")
+
+    assert run("--dry-run").exit_code == 0
+    assert run().exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,20 @@ def test_a_run_that_fails_has_its_verdict_too(monkeypatch: pytest.MonkeyPatch, o
     assert f"Verdict: {outcome}, as " in plain.stdout
     assert objects(as_json)[-1]["verdict"] == outcome
     assert objects(as_json)[-1]["error_message"] == "captcha"
+
+
+@pytest.mark.parametrize("code", [12001, 70001])
+def test_the_end_of_a_failed_run_is_known_also_when_nothing_more_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    service = FakeService(clock=RealClock(), default_script=RunScript(outcome="failed", duration=0.0))
+    service.faults.add(faults.error(code), operation="getWorkerRunLog", times=9)
+    service.faults.add(faults.error(code), operation="getWorkerRun", times=9, after=1)
+    with in_environment(service, monkeypatch):
+        outcome = run("--assess", "--json")
+
+    assert outcome.exit_code == 1
+    assert objects(outcome)[-1]["verdict"] == "failed"
 
 
 def test_rows_are_written_whatever_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -123,7 +123,17 @@ def test_a_worker_whose_schema_is_not_there_stops_nothing(served: FakeService, l
     outcome = batch("plan", "-i", lines(tmp_path, {**GOOD, "worker_id": "me/private"}), "--check")
 
     assert outcome.exit_code == 0
-    assert "The service has no schema of worker me~private, which may not exist." in outcome.stderr
+    told = "worker me~private: worker_id has no schema that is shown"
+    assert outcome.stderr.count(told) == outcome.stderr.count("me~private") == 1
+    assert "line 1" not in outcome.stderr
+
+
+def test_a_schema_that_is_refused_stops_nothing(served: FakeService, ledger: str, tmp_path: Path) -> None:
+    served.faults.add(faults.error(12001), operation="getWorkerInputSchema", times=9)
+    outcome = batch("plan", "-i", lines(tmp_path, {**GOOD, "input": {}}), "--check")
+
+    assert outcome.exit_code == 0
+    assert "the service refused to show the worker's schema" in outcome.stderr
 
 
 def test_a_schema_that_cannot_be_read_stops_nothing(served: FakeService, ledger: str, tmp_path: Path) -> None:
@@ -151,4 +161,5 @@ def test_a_broken_answer_stops_nothing(capsys: pytest.CaptureFixture[str]) -> No
     with CoreClaw(service.api_key, transport=service, clock=service.clock, retry=retry) as client:
         PlanCheck(client, as_json=False).refuse_wrong([(1, RunSpec(key="a", worker_id=WORKER, input={}))])
 
-    assert "The schema of worker coreclaw~google-maps-scraper could not be read" in capsys.readouterr().err
+    told = "worker coreclaw~google-maps-scraper: input was not checked, because the worker's schema could not be read."
+    assert told in capsys.readouterr().err

@@ -83,6 +83,16 @@ async def test_what_is_an_error_is_refused_by_the_service_too(given: dict[str, A
     assert found.ok is is_left_open, "a list that is split may be given as one value, as some say"
 
 
+@pytest.mark.parametrize("odd", [["urls"], {"a": 1}, 5, None], ids=repr)
+async def test_names_of_split_members_that_are_none_are_ignored(odd: Any) -> None:
+    service = FakeService()
+    concurrency = {"fields": [odd, "urls"], "remove_fields": [odd]}
+    service.add_worker("me/one", schema={"concurrency": concurrency, "properties": [{"name": "urls"}]})
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        assert (await client.workers.check_input("me/one", {"urls": ["a"]})).task_count == 1
+        await client.workers.start_run("me/one", {"urls": ["a"]})
+
+
 async def test_a_worker_without_a_schema_is_not_held_against_an_input() -> None:
     service = FakeService(input_schema="missing")
     async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
@@ -101,11 +111,23 @@ async def test_a_schema_that_cannot_be_read_gives_a_note_and_no_error() -> None:
     assert (found.ok, len(found.issues), len(service.requests)) == (True, 1, 2)
 
 
-async def test_a_worker_that_is_not_there_is_an_error() -> None:
+async def test_a_worker_that_the_service_does_not_show_may_be_private() -> None:
     service = FakeService()
     async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
-        with pytest.raises(NotFoundError):
-            await client.workers.check_input("me/none", {})
+        found = await client.workers.check_input("me/none", {})
+
+    assert (found.ok, found.worker_id, [issue.path for issue in found.issues]) == (True, "me~none", ["worker_id"])
+    assert found.issues[0].severity == "warning"
+
+
+@pytest.mark.parametrize("code", [12001, 12002])
+async def test_a_schema_that_is_refused_gives_a_note_and_no_error(code: int) -> None:
+    service = FakeService()
+    service.faults.add(faults.error(code), operation="getWorkerInputSchema", times=9)
+    async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
+        found = await client.workers.check_input(WORKER, {})
+
+    assert (found.ok, len(found.issues), len(service.requests)) == (True, 1, 1)
 
 
 @pytest.mark.parametrize(

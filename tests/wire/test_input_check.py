@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire.exchanges import request_of
 
-from coreclaw_async import InputCheck, InputSchema, IssueSeverity
-from coreclaw_async._wire.input_check import check_input, sent_input
+from coreclaw_async import (
+    AuthenticationError,
+    CoreClawError,
+    InputCheck,
+    InputIssue,
+    InputSchema,
+    InvalidResponseError,
+    IssueSeverity,
+    NotFoundError,
+)
+from coreclaw_async._wire.input_check import check_input, no_schema, sent_input
 from coreclaw_async._wire.input_schema import read_input_schema
 from coreclaw_async._wire.request import worker_input
 from coreclaw_async._wire.response import Answer
@@ -353,18 +362,35 @@ def test_a_schema_that_names_no_members_gives_a_note_and_no_error(raw: dict[str,
     )
 
 
-@pytest.mark.parametrize("schema", [InputSchema(), None])
-def test_a_wrapped_input_is_doubtful_also_without_a_schema(schema: InputSchema | None) -> None:
+@pytest.mark.parametrize("schema", [InputSchema(), no_schema(InvalidResponseError("odd"))])
+def test_a_wrapped_input_is_doubtful_also_without_a_schema(schema: InputSchema | InputIssue) -> None:
     found = check_input("me~one", schema, {"parameters": {"custom": {}}})
 
     assert [issue.severity.value for issue in found.issues] == ["warning", "note"]
     assert found.issues[0].path == "input.parameters.custom"
 
 
-def test_without_a_schema_there_is_a_note_and_no_error() -> None:
-    found = check_input("me~one", None, {"any": 1})
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            InvalidResponseError("odd"),
+            "note: input was not checked, because the worker's schema could not be read",
+        ),
+        (
+            AuthenticationError("no"),
+            "note: input was not checked, because the service refused to show the worker's schema",
+        ),
+        (
+            NotFoundError("none"),
+            "warning: worker_id has no schema that is shown (it may be private, or not exist): nothing was checked",
+        ),
+    ],
+)
+def test_without_a_schema_there_is_no_error(error: CoreClawError, expected: str) -> None:
+    found = check_input("me~one", no_schema(error), {"any": 1})
 
-    assert told(found) == ["note: input was not checked, because the worker's schema could not be read"]
+    assert (told(found), found.ok, found.task_count) == ([expected], True, None)
 
 
 @pytest.mark.parametrize(

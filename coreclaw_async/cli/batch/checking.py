@@ -11,14 +11,13 @@ import attrs
 import typer
 
 from coreclaw_async._sync.generated import CoreClaw
-from coreclaw_async._wire.input_check import check_input, sent_input
+from coreclaw_async._wire.input_check import NO_SCHEMA, check_input, no_schema, sent_input
 from coreclaw_async._wire.request import check_worker_id, worker_input
 from coreclaw_async.batch import RunSpec
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode
-from coreclaw_async.errors import InvalidResponseError, NotFoundError
-from coreclaw_async.models import InputCheck, InputSchema, IssueSeverity
+from coreclaw_async.models import InputCheck, InputIssue, InputSchema, IssueSeverity
 
 _MOST_TOLD = 20
 _MOST_IN_MEMORY = 32_000_000
@@ -45,7 +44,7 @@ class PlanCheck:
 
     client: CoreClaw
     as_json: bool = attrs.field(kw_only=True)
-    _schemas: dict[str, InputSchema | None] = attrs.field(factory=dict[str, InputSchema | None], init=False)
+    _schemas: dict[str, InputSchema | InputIssue] = attrs.field(factory=dict[str, InputSchema | InputIssue], init=False)
     _counts: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     _screen: Screen = attrs.field(factory=Screen, init=False)
 
@@ -80,15 +79,14 @@ class PlanCheck:
             self._schemas[worker_id] = self._schema_of(worker_id)
         return check_input(worker_id, self._schemas[worker_id], given, version=spec.version)
 
-    def _schema_of(self, worker_id: str) -> InputSchema | None:
-        """Return the schema of a worker; None where there is none, which proves nothing about the worker."""
+    def _schema_of(self, worker_id: str) -> InputSchema | InputIssue:
+        """Return the schema of a worker, or what was told instead of it, once for all its lines."""
         try:
             return self.client.workers.get_input_schema(worker_id)
-        except NotFoundError:
-            self._screen.complain(f"The service has no schema of worker {worker_id}, which may not exist.")
-        except InvalidResponseError as error:
-            self._screen.complain(f"The schema of worker {worker_id} could not be read: {error.message}")
-        return None
+        except NO_SCHEMA as error:
+            found = no_schema(error)
+            self._screen.complain(f"worker {worker_id}: {found}.")
+            return attrs.evolve(found, severity=IssueSeverity.NOTE)
 
     def _tell(self, number: int, spec: RunSpec, check: InputCheck) -> None:
         if self.as_json and not check.ok:

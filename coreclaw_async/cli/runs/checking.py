@@ -52,7 +52,7 @@ def dry_run(client: CoreClaw, worker_id: str, given: Mapping[str, Any], *, as_js
         raise typer.Exit(ExitCode.USAGE)
 
 
-def assess(client: CoreClaw, run: Run | str, *, as_json: bool, is_quiet: bool) -> None:
+def assess(client: CoreClaw, run: Run, *, as_json: bool, is_quiet: bool) -> None:
     """
     Print the verdict on a run that has ended; *is_quiet* says that standard output is for rows.
 

@@ -93,7 +93,7 @@ def run(
         assesses=assess,
     )
     given = read_input(input)
-    with open_client() as client:
+    with open_client(needs_key=not dry_run) as client:
         if dry_run:
             checking.dry_run(client, worker, given, as_json=json)
         elif once is None:

@@ -35,6 +35,7 @@ class Following:
         as_json: Whether ends are printed as objects.
         is_quiet: Whether ends are reported on standard error, because standard output is for rows.
         wait_once: Waits for the run of a key, which records its end in a ledger; or None.
+        failed: Runs that have ended without success.
     """
 
     client: CoreClaw
@@ -44,6 +45,7 @@ class Following:
     is_quiet: bool = False
     wait_once: Callable[..., Run] | None = None
     _screen: Screen = attrs.field(factory=Screen, init=False)
+    failed: list[Run] = attrs.field(factory=list[Run], init=False)
     _seen: set[str] = attrs.field(factory=set[str], init=False)
 
     def follow(self, run_ids: Sequence[str]) -> tuple[list[Run], set[ExitCode]]:
@@ -124,6 +126,7 @@ class Following:
         run = error.run if isinstance(error, RunFailedError | RunAbortedError) else None
         if run is None:
             return tell_failure(self._screen, error, as_json=self.as_json)
+        self.failed.append(run)
         self._tell_end(run)
         code = tell_error(self._screen, error)
         self._screen.hint("its log", next_command("log", run.run_id))

@@ -147,8 +147,8 @@ class Starting:
             raise
         if codes:
             self._tell_unwritten(run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
-            if codes == {ExitCode.RUN_FAILED}:
-                self._assess(client, run_id)
+            for failed in following.failed:
+                self._assess(client, failed)
             raise typer.Exit(worst(codes))
         (ended,) = succeeded
         if self.output is None:
@@ -157,7 +157,7 @@ class Starting:
             self._write(client, ended, self.output)
         self._assess(client, ended)
 
-    def _assess(self, client: CoreClaw, run: Run | str) -> None:
+    def _assess(self, client: CoreClaw, run: Run) -> None:
         if self.assesses:
             assess(client, run, as_json=self.as_json, is_quiet=self.output is not None)
 

@@ -108,9 +108,13 @@ def _property_fault(entry: Mapping[str, Any], value: Any) -> str | None:
 
 
 def _split_faults(worker: FakeWorker, custom: Mapping[str, Any]) -> list[str]:
-    """Return why an input cannot be split into tasks; with a field that is no array it runs as one, as was seen."""
+    """
+    Return why an input cannot be split into tasks.
+
+    With a field that is no array it runs as one, as was seen, unless the schema says that the field is an array.
+    """
     concurrency = _members(worker.extra_schema.get("concurrency"))
-    fields, removed = _array(concurrency.get("fields")), _array(concurrency.get("remove_fields"))
+    fields, removed = _names(concurrency.get("fields")), _names(concurrency.get("remove_fields"))
     if not fields or any(custom.get(name) and not isinstance(custom[name], list) for name in fields):
         return []
     filled = {name: list(filter(_is_filled, _array(custom.get(name)))) for name in fields}
@@ -118,6 +122,10 @@ def _split_faults(worker: FakeWorker, custom: Mapping[str, Any]) -> list[str]:
         return ["concurrency fields have no non-empty fields"]
     preferred = [name for name in fields if name not in removed and filled[name]]
     return [fault for name in preferred or fields for fault in _item_faults(name, filled[name])]
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in _array(value) if isinstance(name, str)]
 
 
 def _array(value: Any) -> list[Any]:
