@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from cli.batch_lines import WORKER, batch, complaint, lines, objects
 
 from coreclaw_async import CoreClaw, RetryPolicy, RunSpec
-from coreclaw_async.cli.batch.checking import PlanCheck
+from coreclaw_async.cli.batch.checking import PlanCheck, read_twice
 from coreclaw_async.testing import FakeService, faults
 
 GOOD: dict[str, Any] = {"key": "a", "worker_id": WORKER, "input": {"keywords": ["a"]}}
@@ -152,6 +154,13 @@ def test_an_outage_is_no_verdict_on_a_plan(served: FakeService, ledger: str, tmp
 
     assert outcome.exit_code == 3
     assert not Path(ledger).exists()
+
+
+def test_a_plan_that_cannot_be_copied_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    with pytest.raises(typer.BadParameter, match="could not be copied to a temporary file, and nothing was planned"):
+        read_twice(["x" * 1_000_000] * 33).__enter__()
 
 
 def test_a_broken_answer_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import TextIO, cast
 
@@ -25,11 +25,28 @@ _MOST_IN_MEMORY = 32_000_000
 
 @contextmanager
 def read_twice(lines: Iterable[str]) -> Generator[TextIO]:
-    """Copy *lines*, which may come from a pipe, into a file that can be read again after ``seek(0)``."""
-    with SpooledTemporaryFile(_MOST_IN_MEMORY, "w+", encoding="utf-8", newline="") as copy:
+    """
+    Copy *lines*, which may come from a pipe, into a file that can be read again after ``seek(0)``.
+
+    Raises:
+        typer.BadParameter: They could not be copied, as when the disk is full.
+    """
+    try:
+        copy = _copy_of(lines)
+    except OSError as error:
+        why = f"the plan could not be copied to a temporary file, and nothing was planned: {error}"
+        raise typer.BadParameter(f"--check: {why}") from None
+    with copy:
+        yield cast(TextIO, copy)
+
+
+def _copy_of(lines: Iterable[str]) -> SpooledTemporaryFile[str]:
+    with ExitStack() as stack:
+        copy = stack.enter_context(SpooledTemporaryFile(_MOST_IN_MEMORY, "w+", encoding="utf-8", newline=""))
         copy.writelines(lines)
         copy.seek(0)
-        yield cast(TextIO, copy)
+        stack.pop_all()
+    return copy
 
 
 @attrs.define
