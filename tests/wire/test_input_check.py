@@ -593,6 +593,7 @@ def test_a_name_of_any_length_is_told_short_and_in_printable_characters(name: st
     ]
     schema = schema_of(properties, concurrency=fields)
 
+    assert all(len(str(one)) < 1_000 for one in check({**FINE, name: 1}).issues)
     for wrong in ({**FINE, name: 1}, {"posts": ["u", {name: 1}]}, {"first": [{"first": 1}], name: [{name: 1}]}, {}):
         for one in check(wrong, schema).issues:
             assert len(str(one)) < 1_000
