@@ -27,6 +27,7 @@ NO_SCHEMA = (NotFoundError, AuthenticationError, InvalidResponseError)
 """Errors that say nothing about a start: its schema is asked for without a key, and may be shown to nobody."""
 
 _MOST_UNKNOWN = 10
+_MOST_ISSUES = 100
 _MOST_SHOWN = 80
 _ORDER = list(IssueSeverity)
 
@@ -71,7 +72,7 @@ def check_input(
         count, found = _compare(schema, given)
     except RecursionError:
         count, found = None, [_unchecked("it or the worker's schema is nested too deeply")]
-    issues = [*_version_issues(version), *_about_schema(found, version)]
+    issues = [*_version_issues(version), *capped("input", _about_schema(found, version), _MOST_ISSUES)]
     issues.sort(key=lambda one: _ORDER.index(one.severity))
     # Another version may be split in another way.
     return InputCheck(worker_id=worker_id, issues=tuple(issues), task_count=count if version is None else None)

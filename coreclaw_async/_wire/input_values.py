@@ -54,16 +54,16 @@ def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
-def capped(path: str, found: Iterable[InputIssue]) -> Iterator[InputIssue]:
+def capped(path: str, found: Iterable[InputIssue], most: int = _MOST_ISSUES) -> Iterator[InputIssue]:
     """Yield the first issues of each severity about the member at *path*, and how many more there are."""
     counts: Counter[IssueSeverity] = Counter()
     for one in found:
         counts[one.severity] += 1
-        if counts[one.severity] <= _MOST_ISSUES:
+        if counts[one.severity] <= most:
             yield one
     for severity, count in counts.items():
-        if count > _MOST_ISSUES:
-            more = f"has {count - _MOST_ISSUES} more issues of severity {severity.value}"
+        if count > most:
+            more = f"has {count - most} more issues of severity {severity.value}"
             yield issue(path, IssueSeverity.NOTE, more)
 
 

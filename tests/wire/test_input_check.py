@@ -574,6 +574,13 @@ def test_tasks_that_are_too_many_to_check_are_counted() -> None:
     assert str(found.issues[-1]) == ("input.a is too large: only the first 100000 of its 100002 tasks were checked")
 
 
+def test_of_many_required_members_the_first_are_told_and_the_others_counted() -> None:
+    found = check({}, schema_of([{"name": f"a{number}", "required": True} for number in range(1_000)]))
+
+    assert (found.ok, len(found.errors), len(found.issues)) == (False, 100, 101)
+    assert told(found)[-1] == "note: input has 900 more issues of severity error"
+
+
 def test_of_many_unknown_members_the_first_are_told_and_the_others_counted() -> None:
     found = check({**FINE, **{f"member {number}": 1 for number in range(100)}})
 
