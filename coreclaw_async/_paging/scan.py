@@ -229,12 +229,17 @@ class PageScan(Generic[T]):
         items: list[T] = []
         for before, reading in pairs:
             items.extend(state.deliver_again(before, reading).items)
-        if spares and not items and len(spares) == self._tally.missing and shown_twice(spares, readings):
+        are_all = spares and not items and len(spares) == self._tally.missing
+        if are_all and shown_twice(spares, readings) and await self._are_unchanged(readings[:-1]):
             items.extend(self._new.take_spares(self._new.spares))
             self._tally.add(len(items))
         if items:
             self._reset_patience()
         return attrs.evolve(readings[-1].page, items=tuple(items))
+
+    async def _are_unchanged(self, readings: Sequence[Reading[T]]) -> bool:
+        """Whether pages are as they were: an item may move from one page to the next between two answers."""
+        return all([(await self._read_again(reading.number)).keys == reading.keys for reading in readings])
 
     def _can_sweep(self) -> bool:
         """Whether reading the whole list again can find what is missing: only if items have moved."""

@@ -194,6 +194,6 @@ class Deduplicator(Generic[T]):
 
 
 def shown_twice(spares: Sequence[Spare[T]], readings: Sequence[Reading[T]]) -> bool:
-    """Return whether *readings*, different pages read at one time, show each identity once more than *spares* do."""
+    """Return whether *readings*, different pages, show each identity once more than *spares* do."""
     times = Counter(key for reading in readings for key in reading.keys)
     return all(times[key] == 1 + extra for key, extra in Counter(spare.key for spare in spares).items())

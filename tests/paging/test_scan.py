@@ -167,6 +167,23 @@ async def test_two_items_with_one_identity_both_come_when_the_count_says_so(
     assert len(model.requests) <= 5 + 1 + 4
 
 
+async def test_item_that_moves_between_two_pages_as_they_are_read_again_comes_once() -> None:
+    def leave(model: ModelList) -> None:
+        del model.items[0]
+
+    def come(model: ModelList) -> None:
+        model.items[:0] = numbered(1, 100 + len(model.requests))
+
+    # The item before the last is at the end of page 3 and at the begin of page 4, both times that they are read.
+    changes = {2: leave, 3: come, 4: leave, 5: come}
+    model = ModelList(numbered(65), "page", changes=changes)
+
+    got, error = await read(pager_of(model, page_size=21))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(65))
+
+
 async def test_item_that_stands_twice_and_is_counted_once_comes_once() -> None:
     items = numbered(25)
     model = ModelList([*items[:9], items[3], *items[9:]], count=lambda m, _: 25)
