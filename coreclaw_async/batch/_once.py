@@ -20,6 +20,7 @@ from coreclaw_async.batch._batch import AsyncBatch
 from coreclaw_async.batch._context import logger
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.plans import add_items
+from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import PlannedSpec, RunSpec
 from coreclaw_async.models import Run
 
@@ -174,12 +175,26 @@ class OnceBatch(AsyncBatch):
         except errors.BatchConflictError as error:
             await self._raise_conflict(error)
         item = await self.get(self._spec.key)
+        self._check_pays_once(item)
+        ledger.work_on(Shard(first=item.position, last=item.position))  # Others may have planned items beside it.
         while item.state in _NO_RUN:
             try:
                 return await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
             except IllegalStepError:  # Another process was quicker.
                 item = await self.get(self._spec.key)
         return item
+
+    def _check_pays_once(self, item: BatchItem) -> None:
+        """Refuse an item that somebody has planned in the batch of the key so that it may have several runs."""
+        if item.retries or item.run_timeout is not None:
+            raise errors.BatchConflictError(
+                f"key {item.key!r} was planned in batch {self.name!r} with retries={item.retries} and "
+                f"run_timeout={item.run_timeout}, and run_once starts one run without a time limit; nothing was sent. "
+                "Run that batch, or give another key",
+                key=item.key,
+                planned=item.input_sha256,
+                given=self._spec.input_sha256,
+            )
 
     async def _drive(self) -> None:
         """Start the run if the key has none, and record its end."""

@@ -406,6 +406,21 @@ async def test_other_items_of_its_batch_are_not_its_run(
 
     run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
     assert service.runs[run.run_id].input["parameters"]["custom"] == INPUT
+    async with batch_of(service, ledger) as batch:
+        assert (await batch.get("tea")).state == "planned"
+    assert paid(service) == 1
+
+
+@pytest.mark.parametrize("spec", [{"retries": 3}, {"run_timeout": 60.0}])
+async def test_item_that_may_have_several_runs_is_refused_and_nothing_is_sent(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, spec: dict[str, Any]
+) -> None:
+    async with batch_of(service, ledger) as batch:
+        await batch.plan([RunSpec(key="coffee", worker_id=WORKER, input=INPUT, **spec)])
+
+    with pytest.raises(BatchConflictError, match="run_once starts one run without a time limit; nothing was sent"):
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert service.requests == []
 
 
 async def test_refused_key_is_the_error_of_the_client(service: FakeService, ledger: Path) -> None:

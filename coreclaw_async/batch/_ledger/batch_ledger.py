@@ -49,6 +49,10 @@ class BatchLedger:
         self.start_queues = StartQueueLedger(database, owner.account)
         self.steps = ItemSteps(database, owner.account)
         self._owner = owner
+        self.work_on(shard)
+
+    def work_on(self, shard: Shard) -> None:
+        """Work on, report and change *shard* of the batch alone from now on."""
         self.is_whole = shard == Shard()
         self._shard = shard
         self._where, self._values = shard.condition()
