@@ -53,6 +53,7 @@ class WaitOptions:
         on_update: Called with the run after each change, or None.
         on_cancel: What becomes of the runs when the wait ends before them.
         progress: Where it is told how far the wait is.
+        began: When the call began, of which the wait is a part, or None where it is all of it.
     """
 
     timeout: float | None = None
@@ -60,6 +61,7 @@ class WaitOptions:
     on_update: UpdateHook | None = None
     on_cancel: OnCancel = "leave"
     progress: ProgressOption = False
+    began: float | None = None
 
     def __attrs_post_init__(self) -> None:
         check_progress(self.progress)
@@ -102,7 +104,10 @@ class Wait:
         tells_all: bool = False,
     ) -> Self:
         """Begin to wait for *runs*; the poller also asks which run the last one is, and retries that like a look."""
-        deadline = math.inf if options.timeout is None else context.clock.monotonic() + options.timeout
+        now, deadline = context.clock.monotonic(), math.inf
+        if options.timeout is not None:
+            began = now if options.began is None else options.began
+            deadline = max(began + options.timeout, now + _LEAST_TIMEOUT)
         waiter = Waiter.of(run_reader(context), (), deadline, poll_hook(context))
         wait = cls(context, options, waiter, schedule or context.schedule, tells_all)
         for run in runs:
@@ -221,11 +226,10 @@ async def start_and_wait(
         reporter.tell("starting a run", done=0, total=1)
         if not wait_for_slot:
             return await wait_for_run(context, (await start()).run_id, options, reporter)
-        deadline = math.inf if options.timeout is None else context.clock.monotonic() + options.timeout
+        began = context.clock.monotonic()
+        deadline = math.inf if options.timeout is None else began + options.timeout
         started = await context.slots.start(start, context.schedule, deadline)
-        if options.timeout is not None:
-            options = attrs.evolve(options, timeout=max(deadline - context.clock.monotonic(), _LEAST_TIMEOUT))
-        return await wait_for_run(context, started.run_id, options, reporter)
+        return await wait_for_run(context, started.run_id, attrs.evolve(options, began=began), reporter)
 
 
 async def wait_for_run(context: Context, run: RunRef, options: WaitOptions, reporter: Reporter | None = None) -> Run:

@@ -305,13 +305,14 @@ class AsyncWorkers:
         progress: ProgressOption = False,
     ) -> Run:
         """
-        Start a run that belongs to a key, wait for its end and return it; every later call returns the same run.
+        Start a run that belongs to a key, wait for its end and return it; later calls return the same run.
 
         A notebook cell, a cron line or a web request that is made again pays nothing: a key has one run, even if the
         process was killed in between. Calls at the same time, also in several processes, wait for the one run. It is
         recorded in *ledger* as a batch of one item, named ``once:`` and the key, which `client.batch` can look at. A
         key whose run has failed keeps it, and each call raises its error again without paying: give another key for
-        another run. A start that the service has refused cost nothing, so the next call tries it again.
+        another run. A start that the service has refused cost nothing, so the next call tries it again. Only a ledger
+        that is lost, or whose batch was pruned, has forgotten the key: the next call pays then.
 
         ``POST /api/v2/workers/{workerId}/runs`` once, never retried when it may have had an effect; reads as in a batch
         and in `runs.wait`. While the plan has no room, or the service cannot be used for up to half an hour, the start
@@ -322,15 +323,18 @@ class AsyncWorkers:
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``. A
-                relative path counts from the working directory: from another one, the key is another key.
+                relative path counts from the working directory: from another one, the key is another key. The variable
+                ``CORECLAW_LEDGER`` is for the command line alone: name the same ledger here to share its keys.
             system: Settings of the platform such as ``{"proxy_region": "US"}``.
             version: A concrete version such as ``v1.2.6``; None for the newest.
             exclusive: Whether nobody else starts runs of this worker. A run whose start was not answered, because the
                 process was killed, is then found in the list of runs; otherwise somebody must decide whose it is.
             account: Your name for the account, as for `client.batch`, so that a new key of it finds its runs.
-            wait: False to return the run as it is as soon as it is known.
+            wait: False to return the run as it is as soon as it is known; *check* and *on_update* do nothing then. A run
+                that cannot be seen within ten seconds is returned with its id alone: its status is None.
             timeout: Seconds for the start and the run together, above 0; None for no limit. The run goes on after that,
                 and another call continues to wait for it. A start that was sent is still given a minute to be answered.
+                A ledger that another process has locked is waited for up to half a minute longer.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: As in `runs.wait`.
             on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
@@ -338,9 +342,10 @@ class AsyncWorkers:
 
         Raises:
             BatchConflictError: The key belongs to a run of another worker, version or input; the message names what
-                differs. Nothing was sent.
-            OutcomeUnknownError: An earlier start was never answered, and it cannot be told which run came of it; see
-                its candidates. Nothing is started for this key until you decide (``resolve`` of its batch).
+                differs. Or somebody has planned it in its batch with retries or a time limit. Nothing was sent.
+            OutcomeUnknownError: A start was never answered, and it cannot be told which run came of it; see its
+                candidates. Nothing is started for this key until you decide (``resolve`` of its batch). Where
+                *timeout* has passed while a start was unanswered, candidates is None, and another call finds out.
             LedgerError: The ledger cannot be used, or the key is another account's.
             WaitTimeoutError: *timeout* has passed. It has the run's id, where there is a run.
             RunFailedError: The run failed.

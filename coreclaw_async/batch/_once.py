@@ -28,6 +28,7 @@ PREFIX = "once:"
 """What the name of the batch begins with; the key follows."""
 
 _NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
+_LOOK_SECONDS = 10.0
 _RECORD_SECONDS = 10.0
 _LEAST_TIMEOUT = 0.001
 _MOST_PLACES = 3
@@ -77,30 +78,27 @@ class OnceBatch(AsyncBatch):
         self._run_id: str | None = None
         self._is_driven = False
         self._is_waited_for = False
+        self._is_late = False
+        self._began = context.clock.monotonic()
         self._failure: Exception | None = None
         self._news = anyio.Event()
         self._ended = anyio.Event()
 
     async def perform(self) -> Run:
         """Return the run of the key as it ended, or, where nobody waits for its end, as it is."""
-        clock, options = self._context.clock, self._call.options
-        began = clock.monotonic()
-        reporter = Reporter(options.progress, "run", clock.monotonic)
+        context, options = self._context, self._call.options
+        reporter = Reporter(options.progress, "run", context.clock.monotonic)
         with reporter:
-            reporter.tell(f"starting the run of key {self._spec.key!r}", done=0, total=1)
+            reporter.tell(f"looking for the run of key {self._spec.key!r}", done=0, total=1)
             run_id = self._run_id = await self._find()
-        self._is_waited_for = True
-        if options.timeout is not None:
-            left = options.timeout - (clock.monotonic() - began)
-            options = attrs.evolve(options, timeout=max(left, _LEAST_TIMEOUT))
         if not self._call.wait:
-            run = await Changes(self._context, run_id, options).next()
-            assert run is not None, "the first state comes before the end"
+            run = await self._look(run_id)
             reporter.tell_run(run)
             reporter.end()
             return run
+        self._is_waited_for = True
         try:
-            run = await wait_for_run(self._context, run_id, options, reporter)
+            run = await wait_for_run(context, run_id, attrs.evolve(options, began=self._began), reporter)
         except (errors.RunFailedError, errors.RunAbortedError):
             await self._let_end_be_recorded(run_id)
             raise
@@ -109,29 +107,92 @@ class OnceBatch(AsyncBatch):
 
     async def leave(self, error: BaseException) -> None:
         """Name the run in *error* which ended the call, and do with it what the caller asked for, if nobody has yet."""
+        unrecorded = next(iter(self._batch_context.unrecorded.values()), None)
+        self._run_id = self._run_id or unrecorded
         if isinstance(error, errors.CoreClawError):
             error.run_id = error.run_id or self._run_id
         if self._run_id is not None and not self._is_waited_for:
             await leave(self._context, error, [self._run_id], self._call.options.on_cancel)
 
+    def _seconds_left(self) -> float | None:
+        timeout = self._call.options.timeout
+        if timeout is None:
+            return None
+        return max(timeout - (self._context.clock.monotonic() - self._began), _LEAST_TIMEOUT)
+
+    async def _look(self, run_id: str) -> Run:
+        """Return the run as it is, or its id alone where it cannot be seen soon: the id must not be held back."""
+        left = self._seconds_left()
+        seconds = _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)
+        changes = Changes(self._context, run_id, attrs.evolve(self._call.options, timeout=seconds))
+        try:
+            run = await changes.next()
+        except errors.WaitTimeoutError as error:
+            logger.warning("run %s is known and cannot be seen yet: %s", run_id, error)
+            return Run(run_id=run_id)
+        assert run is not None, "the first state comes before the end"
+        return run
+
     async def _find(self) -> str:
         """Return the id of the run, once it has one."""
-        item = await self._plan()
-        if not item.state.is_open:
-            return self._run_of(item)
+        while True:
+            item = await self._plan()
+            if not item.state.is_open:
+                return self._run_of(item)
+            await self._start(item)
+            item = await self._after_starts()
+            # It may have gone through another process, of which this one was told nothing.
+            run_id = self._run_id or item.run_id
+            if run_id is not None:
+                return run_id
+            if self._batch_context.refusal is not None:
+                raise self._batch_context.refusal
+            if item.state in {BatchItemState.CANCELLED, BatchItemState.AMBIGUOUS, BatchItemState.FAILED}:
+                return self._run_of(item)
+            if self._is_late:
+                raise self._late_start(item)
+            if self._failure is not None:
+                raise _as_of_a_start(self._failure)
+            # Another process was refused, which is told nobody else, or has planned the key again: it is tried here.
+
+    async def _start(self, item: BatchItem) -> None:
+        """Start the run, and return when it is known, when nothing more can be done, or when the time is up."""
         group = self._runner.group
         assert group is not None, "the batch is open"
+        self._news, self._ended = anyio.Event(), anyio.Event()
         self._is_driven = True
         group.start_soon(self._drive)
         if item.run_id is not None:
-            return item.run_id
-        if self._call.options.timeout is not None:
-            group.start_soon(self._expire, self._call.options.timeout)
+            return
+        seconds = self._seconds_left()
+        if seconds is not None:
+            group.start_soon(self._expire, seconds, self._news)
         await self._news.wait()
-        if isinstance(self._failure, errors.LedgerError):  # It names the run that could not be recorded.
-            raise self._failure
-        # It may have gone through another process, of which this one was told nothing.
-        return self._run_id or self._run_of(await self.get(self._spec.key))
+
+    async def _after_starts(self) -> BatchItem:
+        """Return the item; where the time is up, once a start that is under way was answered."""
+        while True:
+            if self._is_late:
+                self._runner.stop("closed")
+                await self._runner.let_starts_end()
+            if isinstance(self._failure, errors.LedgerError):  # It names the run that could not be recorded.
+                raise self._failure
+            item = await self.get(self._spec.key)
+            if not (self._is_late and self._batch_context.sending):
+                return item
+
+    def _late_start(self, item: BatchItem) -> errors.CoreClawError:
+        """Return the error of a call whose time was up before a run was known."""
+        seconds = f"{self._call.options.timeout:g} s"
+        if item.state is BatchItemState.INTENT:
+            return errors.OutcomeUnknownError(
+                f"a start for key {item.key!r} was sent and was not answered within {seconds}: a run may have been "
+                "started, and may cost money; another call for this key finds out and never pays a second time",
+                candidates=item.candidates or None,
+            )
+        return errors.WaitTimeoutError(
+            f"no run of key {item.key!r} was started within {seconds}; another call continues", run_id=None
+        )
 
     def _run_of(self, item: BatchItem) -> str:
         """
@@ -143,9 +204,6 @@ class OnceBatch(AsyncBatch):
         if item.run_id is not None:
             return item.run_id
         match item.state:
-            case BatchItemState.REJECTED:
-                why = f"the service refused the start for key {item.key!r}: {item.error}"
-                raise self._batch_context.refusal or errors.ApiError(why)
             case BatchItemState.CANCELLED:
                 raise errors.BatchIncompleteError(
                     f"key {item.key!r} was cancelled before its run was started; another call starts it",
@@ -159,13 +217,8 @@ class OnceBatch(AsyncBatch):
                     f"resolve({item.key!r}, adopt=...) or resolve({item.key!r}, resubmit=True)",
                     candidates=item.candidates,
                 )
-            case _ if self._failure is not None:
-                raise _as_of_a_start(self._failure)
-            case _:
-                timeout = self._call.options.timeout
-                raise errors.WaitTimeoutError(
-                    f"no run of key {item.key!r} was started within {timeout:g} s; another call continues", run_id=None
-                )
+            case _:  # pragma: no cover - others have a run
+                raise AssertionError(item.state)
 
     async def _plan(self) -> BatchItem:
         """Return the item, which is added if it is new, and planned again if its start was refused or cancelled."""
@@ -207,9 +260,11 @@ class OnceBatch(AsyncBatch):
             self._news.set()
             self._ended.set()
 
-    async def _expire(self, seconds: float) -> None:
+    async def _expire(self, seconds: float, news: anyio.Event) -> None:
         await self._context.clock.sleep(seconds)
-        self._news.set()
+        if not news.is_set():
+            self._is_late = True
+            news.set()
 
     def _follow(self, item: BatchItem) -> None:
         if item.key == self._spec.key:

@@ -277,12 +277,56 @@ async def test_timeout_of_the_start_is_told_and_the_run_that_came_of_it_is_named
     service.default_script = RunScript(duration=120.0)
     service.faults.add(faults.delay(20.0), operation="runWorker")
 
-    with pytest.raises(WaitTimeoutError, match="no run of key 'coffee' was started within 5 s") as caught:
+    with pytest.raises(WaitTimeoutError, match="has not ended within 5 s; it goes on") as caught:
         await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=5.0, on_cancel=on_cancel)
     assert [caught.value.run_id] == list(service.runs)
     run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, check=False)
     assert (run.status == "succeeded") == (on_cancel == "leave")
     assert paid(service) == 1
+
+
+async def test_start_that_is_not_answered_in_time_may_have_started_a_run(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+
+    with pytest.raises(OutcomeUnknownError, match=r"not answered within 5 s: a run may have been started") as caught:
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=5.0)
+    assert (caught.value.candidates, caught.value.may_have_taken_effect) == (None, True)
+    assert paid(service) == 1
+
+
+async def test_without_a_wait_the_id_comes_although_the_run_cannot_be_seen(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.status(502), operation="getWorkerRun", times=10_000)
+    began = service.clock.monotonic()
+
+    for timeout in (None, 5.0):
+        run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, wait=False, timeout=timeout)
+        assert [run.run_id] == list(service.runs)
+        assert (run.status, run.is_finished) == (None, False)
+    assert service.clock.monotonic() - began < 30.0
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("on_cancel", ["leave", "abort"])
+async def test_cancellation_of_the_look_at_a_known_run_names_it(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path, on_cancel: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="coreclaw_async")
+    service.default_script = RunScript(duration=600.0)
+    service.faults.add(faults.stall(), operation="getWorkerRun")
+
+    def is_looking() -> bool:
+        return any(request.operation == "getWorkerRun" for request in service.requests)
+
+    async with cancelling_once(is_looking) as scope:
+        with scope:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, wait=False, on_cancel=on_cancel)
+    ((run_id, run),) = service.runs.items()
+    assert f"the wait for run {run_id} was left" in caplog.text
+    assert (run.status in {"aborting", "aborted"}) == (on_cancel == "abort")
 
 
 async def test_timeout_before_anything_was_sent_names_no_run(
@@ -379,8 +423,26 @@ async def test_calls_at_the_same_time_are_refused_alike(
     async with anyio.create_task_group() as group:
         for one in (client, other_client):
             group.start_soon(call, one)
-    assert len(ends) == 2
+    assert sorted(ends) in (["InvalidArgumentError", "succeeded"], ["InvalidArgumentError"] * 2)
     assert paid(service) <= 1
+
+
+@pytest.mark.async_client_only
+async def test_each_of_many_calls_that_are_refused_tells_what_the_service_said(
+    service: FakeService, client: AsyncCoreClaw, other_client: AsyncCoreClaw, ledger: Path
+) -> None:
+    service.faults.add(faults.error(11000), operation="runWorker", times=100)
+    codes: list[int | None] = []
+
+    async def call(one: AsyncCoreClaw) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            await one.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+        codes.append(caught.value.code)
+
+    async with anyio.create_task_group() as group:
+        for one in (client, other_client, client):
+            group.start_soon(call, one)
+    assert codes == [11000] * 3
 
 
 @pytest.mark.async_client_only
