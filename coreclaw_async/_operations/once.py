@@ -13,6 +13,9 @@ from coreclaw_async._operations.wait import WaitOptions
 from coreclaw_async._wire.request import check_bool
 from coreclaw_async.models import Run
 
+PREFIX = "once:"
+"""What the name of the batch begins with; the key follows."""
+
 _MOST_LETTERS = 495
 """Letters of a key, which is part of the name of its batch."""
 

@@ -442,8 +442,8 @@ class SyncWorkers:
             exclusive: Whether nobody else starts runs of this worker. A run whose start was not answered, because the
                 process was killed, is then found in the list of runs; otherwise somebody must decide whose it is.
             account: Your name for the account, as for `client.batch`, so that a new key of it finds its runs.
-            wait: False to return the run as it is as soon as it is known; *check* and *on_update* do nothing then. A run
-                that cannot be seen within ten seconds is returned with its id alone: its status is None.
+            wait: False to return the run as it is as soon as it is known; *check* and *on_update* do nothing then. A
+                run that cannot be seen within ten seconds is returned with its id alone: its status is None.
             timeout: Seconds for the start and the run together, above 0; None for no limit. The run goes on after that,
                 and another call continues to wait for it. A start that was sent is still given a minute to be answered.
                 A ledger that another process has locked is waited for up to half a minute longer.

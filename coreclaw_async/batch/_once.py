@@ -11,7 +11,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.once import OnceCall
+from coreclaw_async._operations.once import PREFIX, OnceCall
 from coreclaw_async._operations.run_streams import Changes
 from coreclaw_async._operations.wait import leave, wait_for_run
 from coreclaw_async._progress.reporter import Reporter
@@ -23,9 +23,6 @@ from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import PlannedSpec, RunSpec
 from coreclaw_async.models import Run
-
-PREFIX = "once:"
-"""What the name of the batch begins with; the key follows."""
 
 _NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
 _LOOK_SECONDS = 10.0

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
+import threading
+import time
 from pathlib import Path
 
+import anyio
 import pytest
-from cli.command_line import Outcome, invoke
+from cli.command_line import Outcome, in_environment, invoke
 from interrupting import interrupt_once
 
+from coreclaw_async import AsyncCoreClaw, OutcomeUnknownError
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -87,6 +92,86 @@ def test_interrupt_names_the_run(served: FakeService, ledger: str) -> None:
         outcome = again()
     assert outcome.exit_code == 130
     assert run_of(served) in outcome.stderr
+
+
+def test_command_pays_once_although_its_ledger_vanishes_while_the_run_goes_on(served: FakeService, ledger: str) -> None:
+    served.default_script = RunScript(duration=60.0)
+
+    def lose_and_finish() -> None:
+        Path(ledger).unlink()
+        served.finish(run_of(served))
+
+    def watch() -> None:
+        while not any(request.operation == "getWorkerRun" for request in served.requests):
+            time.sleep(0.005)
+        lose_and_finish()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    outcome = again()
+    thread.join()
+    assert (outcome.exit_code, served.runs_created) == (0, 1)
+    assert f"Run {run_of(served)} started." in outcome.stderr
+
+
+def test_id_is_told_although_the_run_cannot_be_seen(served: FakeService, ledger: str) -> None:
+    served.faults.add(faults.status(502), operation="getWorkerRun", times=10_000)
+
+    first, second = again("--timeout", "0.15"), again("--timeout", "0.15")
+    assert (first.exit_code, second.exit_code) == (5, 5)
+    assert first.stderr.startswith(f"Run {run_of(served)} started.\n")
+    assert f"Key 'coffee' has run {run_of(served)}: nothing was started." in second.stderr
+    assert "has not ended within 0.15 s" in first.stderr
+    assert served.runs_created == 1
+
+
+def test_start_that_is_not_answered_in_time_may_have_started_a_run(served: FakeService, ledger: str) -> None:
+    served.faults.add(faults.commit_then_drop(), operation="runWorker")
+
+    outcome = again("--timeout", "0.4", "--json")
+    assert outcome.exit_code == 4
+    assert "A run may have been started, and may cost money" in outcome.stderr
+    assert "no run" not in outcome.stderr
+    (told,) = map(json.loads, outcome.stdout.splitlines())
+    assert (told["exit_code"], told["run_id"], told["type"]) == (4, None, "OutcomeUnknownError")
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_run_that_was_being_started_when_the_wait_ended_is_aborted(
+    served: FakeService, ledger: str, is_interrupted: bool
+) -> None:
+    served.default_script = RunScript(duration=60.0)
+    served.faults.add(faults.delay(0.2), operation="runWorker")
+
+    if is_interrupted:
+        with interrupt_once(lambda: any(request.operation == "runWorker" for request in served.requests)):
+            outcome = again("--abort-on-interrupt")
+    else:
+        outcome = again("--abort-on-interrupt", "--timeout", "0.15")
+    assert outcome.exit_code == (130 if is_interrupted else 5)
+    assert f"Asked to abort run {run_of(served)}" in outcome.stderr
+    assert str(served.runs[run_of(served)].status) in {"aborting", "aborted"}
+
+
+async def _hold(service: FakeService, ledger: str) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.workers.run_once("coffee", WORKER, {"keywords": ["coffee"]}, ledger=ledger)
+
+
+def test_held_key_is_told_with_the_command_that_decides(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = FakeService()
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    anyio.run(_hold, service, ledger)
+
+    with in_environment(service, monkeypatch):
+        outcome = again("--json")
+        assert outcome.exit_code == 4
+        decide = f"coreclaw-async batch resolve once:coffee coffee --adopt {run_of(service)}"
+        assert f"  to decide:  {decide}\n" in outcome.stderr
+        assert json.loads(outcome.stdout)["candidates"] == [run_of(service)]
+        assert invoke(*shlex.split(decide)[1:]).exit_code == 0
+    assert service.runs_created == 1
 
 
 def test_other_input_is_refused_before_anything_is_sent(served: FakeService, ledger: str) -> None:

@@ -36,6 +36,7 @@ class Receipts:
         is_unknown: Whether a start has an unknown outcome.
         is_told_elsewhere: Whether a run could be reported neither on standard output nor on standard error.
         run_id: The run that was started last, or None.
+        on_run: Called with the id of a run as soon as the service has named it, in the client's thread.
     """
 
     as_json: bool = False
@@ -44,6 +45,7 @@ class Receipts:
     is_unknown: bool = False
     is_told_elsewhere: bool = False
     run_id: str | None = None
+    on_run: Callable[[str], object] = bool
     _untold: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
 
     def note(self, event: events.Event) -> None:
@@ -51,6 +53,7 @@ class Receipts:
         if isinstance(event, events.RunStarted | events.StartReconciled):
             self._untold[event.run_id] = f"Run {event.run_id} was started and costs money."
             self.has_paid, self.is_starting, self.run_id = True, False, event.run_id
+            self.on_run(event.run_id)
         elif isinstance(event, events.StartUnknown):
             self.may_have_paid(filter(None, (event.run_id, *(event.candidates or ()))))
 

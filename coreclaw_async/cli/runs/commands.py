@@ -101,7 +101,7 @@ def run(
         else:
             where = ledger or os.environ.get(LEDGER_VARIABLE) or ONCE_LEDGER
             run_once = functools.partial(client.workers.run_once, once, worker, given, ledger=where)
-            starting.perform_once(client, once, run_once)
+            starting.perform_once(client, once, where, run_once)
 
 
 @guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +35,6 @@ class Following:
         abort: Whether they are aborted when the wait ends before they do.
         as_json: Whether ends are printed as objects.
         is_quiet: Whether ends are reported on standard error, because standard output is for rows.
-        wait_once: Waits for the run of a key, which records its end in a ledger; or None.
         failed: Runs that have ended without success.
     """
 
@@ -43,7 +43,6 @@ class Following:
     abort: bool
     as_json: bool
     is_quiet: bool = False
-    wait_once: Callable[..., Run] | None = None
     _screen: Screen = attrs.field(factory=Screen, init=False)
     failed: list[Run] = attrs.field(factory=list[Run], init=False)
     _seen: set[str] = attrs.field(factory=set[str], init=False)
@@ -58,12 +57,47 @@ class Following:
         Raises:
             typer.Exit: The wait was interrupted, which was reported.
         """
-        left = dict.fromkeys(run_ids)
+        return self._follow(dict.fromkeys(run_ids), functools.partial(self.client.runs.wait_many, run_ids))
+
+    def follow_once(
+        self, run_once: Callable[..., Run], known: dict[str, None], tell: Callable[[str], None]
+    ) -> tuple[list[Run], set[ExitCode]]:
+        """
+        Do the same with the run of a key, in one call, which starts it if the key has none.
+
+        Args:
+            run_once: Does what `AsyncWorkers.run_once` does, with the arguments that say how to wait.
+            known: Has the run, once it is known.
+            tell: Tells which run it is, and notes it there.
+
+        Raises:
+            CoreClawError: There is no run, or nobody knows which.
+            KeyboardInterrupt: It came before the run was known.
+            typer.Exit: The wait was interrupted, which was reported.
+        """
+
+        def ends(*, on_update: Callable[[Run], None], **options: Any) -> Iterator[Run]:
+            def update(run: Run) -> None:
+                tell(run.run_id)
+                on_update(run)
+
+            try:
+                yield run_once(on_update=update, **options)
+            except CoreClawError as error:
+                if error.run_id is not None:
+                    tell(error.run_id)
+                raise
+
+        return self._follow(known, ends)
+
+    def _follow(self, left: dict[str, None], begin: Callable[..., Iterator[Run]]) -> tuple[list[Run], set[ExitCode]]:
         succeeded: list[Run] = []
         codes: set[ExitCode] = set()
         try:
-            with RunProgress(self._screen, len(left)) as bar:
-                for found in self._ends(list(left), bar):
+            with RunProgress(self._screen, len(left) or 1) as bar:
+                for found in self._ends(begin, bar):
+                    if isinstance(found, CoreClawError) and not left:  # It is about no run.
+                        raise found
                     left.pop(found.run_id or "", None)
                     bar.end()
                     with bar.aside():
@@ -73,33 +107,28 @@ class Following:
                         else:
                             codes.add(self._tell_failure(found))
         except WaitTimeoutError as error:
+            if not left:
+                raise
             code = tell_error(self._screen, error)
             codes.add(code)
             self._leave(error.pending, failure_object(error, code))
         except KeyboardInterrupt as interrupt:
+            if not left:
+                raise
             self._screen.complain("Interrupted.")
             self._leave(list(left), {"exit_code": exit_code(interrupt), "error": "interrupted"})
             raise typer.Exit(exit_code(interrupt)) from None
         return succeeded, codes
 
-    def _ends(self, run_ids: Sequence[str], bar: RunProgress) -> Iterator[Run | CoreClawError]:
+    def _ends(self, begin: Callable[..., Iterator[Run]], bar: RunProgress) -> Iterator[Run | CoreClawError]:
         """Yield each run that succeeded, and the error of each other run; an error ends the wait for its run alone."""
 
         def update(run: Run) -> None:
             self._seen.add(run.run_id)
             bar.update(run)
 
-        options: dict[str, Any] = {
-            "timeout": self.timeout,
-            "check": True,
-            "on_update": update,
-            "on_cancel": "abort" if self.abort else "leave",
-        }
-        stream: Iterator[Run]
-        if self.wait_once is not None:
-            stream = (wait(**options) for wait in [self.wait_once])
-        else:
-            stream = self.client.runs.wait_many(run_ids, **options)
+        on_cancel = "abort" if self.abort else "leave"
+        stream = begin(timeout=self.timeout, check=True, on_update=update, on_cancel=on_cancel)
         while True:
             try:
                 yield next(stream)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Self, TypeAlias
 
 import attrs
 import typer
 
+from coreclaw_async._operations.once import PREFIX
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli._process import streams
 from coreclaw_async.cli._process.receipts import current
 from coreclaw_async.cli._screen.output import STDIO, print_json
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli.failures import ExitCode, failure_object, worst
+from coreclaw_async.cli.batch.session import batch_command
+from coreclaw_async.cli.failures import ExitCode, failure_object, tell_failure, worst
 from coreclaw_async.cli.options import check_writable, format_of, row_format_of
 from coreclaw_async.cli.rows.files import write_rows
 from coreclaw_async.cli.runs.checking import assess
 from coreclaw_async.cli.runs.following import Following, next_command
-from coreclaw_async.errors import CoreClawError
+from coreclaw_async.errors import CoreClawError, OutcomeUnknownError
 from coreclaw_async.models import Run, StartedRun
-
-_LEAST_TIMEOUT = 0.001
 
 Waits: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the run.")]
 Output: TypeAlias = Annotated[
@@ -92,26 +92,39 @@ class Starting:
             assesses=assesses,
         )
 
-    def perform_once(self, client: CoreClaw, key: str, run_once: Callable[..., Run]) -> None:
+    def perform_once(self, client: CoreClaw, key: str, ledger: str, run_once: Callable[..., Run]) -> None:
         """
         Follow the run of a key, which is started if the key has none.
 
         Args:
             client: The client.
             key: The key.
+            ledger: Where its run is recorded.
             run_once: Does what `AsyncWorkers.run_once` does, with the arguments that say how to wait.
         """
-        began = time.monotonic()
-        receipts = current()
-        receipts.is_starting = True
-        found = run_once(wait=False, timeout=self.timeout)
-        receipts.is_starting = False
-        if found.run_id != receipts.run_id:
-            self._screen.complain(f"Key {key!r} has run {found.run_id}: nothing was started.")
-        else:
-            self._tell_started(StartedRun(run_id=found.run_id))
-        left = None if self.timeout is None else max(self.timeout - (time.monotonic() - began), _LEAST_TIMEOUT)
-        self._follow(client, found.run_id, timeout=left, wait_once=run_once)
+        receipts, known = current(), dict[str, None]()
+        first: list[str] = []
+
+        def tell(run_id: str) -> None:
+            if first:
+                return
+            first.append(run_id)
+            known[run_id] = None
+            receipts.is_starting = False
+            if run_id == receipts.run_id:
+                self._tell_started(StartedRun(run_id=run_id))
+            else:
+                self._screen.complain(f"Key {key!r} has run {run_id}: nothing was started.")
+
+        receipts.is_starting, receipts.on_run = True, tell
+        try:
+            self._follow(client, first, lambda following: following.follow_once(run_once, known, tell))
+        except OutcomeUnknownError as error:
+            code = tell_failure(self._screen, error, as_json=self.as_json)
+            if error.candidates is not None:  # It is held until somebody decides.
+                options = (shlex.quote(key), "--adopt", _only(error.candidates))
+                self._screen.complain(f"  to decide:  {batch_command('resolve', PREFIX + key, ledger, *options)}")
+            raise typer.Exit(code) from None
 
     def perform(self, client: CoreClaw, start: Callable[[], StartedRun]) -> None:
         """Start a run, which costs money, and follow it as the options say."""
@@ -127,24 +140,25 @@ class Starting:
             self._screen.hint("to wait for it", next_command("wait", started.run_id))
             return
         self._tell_started(started)
-        self._follow(client, started.run_id, timeout=self.timeout)
+        self._follow(client, [started.run_id], lambda following: following.follow([started.run_id]))
 
     def _follow(
-        self, client: CoreClaw, run_id: str, *, timeout: float | None, wait_once: Callable[..., Run] | None = None
+        self, client: CoreClaw, run_ids: Sequence[str], follow: Callable[[Following], tuple[list[Run], set[ExitCode]]]
     ) -> None:
+        """Follow the one run, whose id may be among *run_ids* only then, and write its rows."""
         following = Following(
             client=client,
-            timeout=timeout,
+            timeout=self.timeout,
             abort=self.abort,
             as_json=self.as_json,
             is_quiet=self.output is not None,
-            wait_once=wait_once,
         )
         try:
-            succeeded, codes = following.follow([run_id])
+            succeeded, codes = follow(following)
         except typer.Exit:  # It was interrupted.
-            self._tell_unwritten(run_id, "--follow")
+            self._tell_unwritten(run_ids[0], "--follow")
             raise
+        (run_id,) = run_ids
         if codes:
             self._tell_unwritten(run_id, *(["--follow"] if ExitCode.WAIT_TIMEOUT in codes else []))
             for failed in following.failed:
@@ -203,6 +217,10 @@ class Starting:
         form = [] if self.format is None else ["--format", self.format]
         command = "rows" if path == STDIO else "export"
         self._screen.complain(f"  to get them:  {next_command(command, run_id, '-o', str(path), *form, *options)}")
+
+
+def _only(candidates: Sequence[str]) -> str:
+    return candidates[0] if len(candidates) == 1 else "RUN"
 
 
 def _format_of(output: Path | None, given: str | None) -> str | None:
