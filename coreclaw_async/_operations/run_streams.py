@@ -84,8 +84,8 @@ class Completions:
             tracked = self._current
             if tracked is None:
                 continue
-            if tracked.run is not None:
-                self._rows[tracked.run_id] = tracked.run.result_count or 0
+            if tracked.run is not None and tracked.run.result_count is not None:
+                self._rows[tracked.run_id] = tracked.run.result_count
             self._tell(wait)
             try:
                 await wait.settle(tracked)

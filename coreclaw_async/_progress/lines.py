@@ -41,7 +41,7 @@ def find_line() -> Line | None:
     shell = _shell()
     if hasattr(shell, "kernel"):
         return NotebookLine(sys.modules["IPython.display"])
-    if sys.stderr is None or not sys.stderr.isatty():
+    if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         return None
     return TerminalLine(_terminal())
 

@@ -74,5 +74,7 @@ class BatchProgress:
             for count, what in ((failed, "failed"), (counts[BatchItemState.AMBIGUOUS], "held"))
             if count
         ]
-        parts += [counted(totals.result_count, "row"), dollars(totals.cost)]
+        parts.append(counted(totals.result_count, "row"))
+        if totals.cost or not totals.unknown_costs:  # What is not known yet is not told as nothing.
+            parts.append(dollars(totals.cost))
         self._reporter.tell(", ".join(parts), done=done, total=total, rows=totals.result_count)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import Progress, Run, RunFailedError, WaitTimeoutError
+from coreclaw_async._progress.lines import find_line
 from coreclaw_async.testing import FakeService, RunScript
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -55,7 +58,7 @@ async def test_task_and_run_once_tell_the_same(
 
     told.clear()
     run = await client.workers.run_once("k", WORKER, INPUT, ledger=tmp_path / "runs.db", progress=told.append)
-    assert told[0].text == "starting the run of key 'k'"
+    assert told[0].text == "looking for the run of key 'k'"
     assert in_order(told, "run")[-1].done == 1
 
     told.clear()
@@ -223,3 +226,11 @@ async def test_calls_at_the_same_time_tell_each_its_own(client: AsyncCoreClaw, t
             group.start_soon(functools.partial(client.workers.run, WORKER, INPUT, progress=told.append))
 
     assert sum(step.done for step in told) == 5
+
+
+def test_closed_stderr_is_no_place_for_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    assert find_line() is None
