@@ -135,7 +135,7 @@ class FileTarget:
             return None
 
     def discard(self) -> None:
-        """Remove the temporary file; the last call, also after `place`."""
+        """Remove the temporary file; the last call, also after `place`. A second one does nothing."""
         with self._lock:
             self._is_over = True
             self._close_sink()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -64,11 +64,19 @@ class _FileSpool:
 
 
 class _ArrowSink:
-    """Turns rows into chunks."""
+    """
+    Turns rows into chunks.
 
-    def __init__(self, options: FrameOptions, spool: _Spool) -> None:
+    Args:
+        options: How rows become columns.
+        spool: Keeps the chunks.
+        call: Calls, in a thread, what uses the spool.
+    """
+
+    def __init__(self, options: FrameOptions, spool: _Spool, call: Callable[..., Any]) -> None:
         self.columns = Columns(options)
         self._spool = spool
+        self._call = call
 
     def add(self, items: Sequence[Any]) -> None:
         self._spool.put(chunk_of(self.columns, *rows_of(items)))
@@ -76,12 +84,12 @@ class _ArrowSink:
 
     async def read(self, source: PageSource) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows; return the columns, and the rows as tables."""
-        await read_rows(source, self.add, self.columns.options.method)
+        await read_rows(source, partial(self._call, self.add), self.columns.options.method)
         self.columns.add_headers(source.headers(), has_keys=source.has_keys)
         columns = self.columns.finished()
         tell_changes(self.columns.options.method, columns)
         steps = tables(columns, self._spool.drain())
-        return columns, AsyncStream(lambda: anyio.to_thread.run_sync(next, steps, None))
+        return columns, AsyncStream(lambda: anyio.to_thread.run_sync(self._call, next, steps, None))
 
 
 async def read_table(source: PageSource, options: FrameOptions) -> Any:
@@ -92,7 +100,7 @@ async def read_table(source: PageSource, options: FrameOptions) -> Any:
         ColumnConflictError: See `Columns.finished`.
         CoreClawError: The rows cannot be read.
     """
-    columns, parts = await _ArrowSink(options, _MemorySpool()).read(source)
+    columns, parts = await _ArrowSink(options, _MemorySpool(), _call).read(source)
     found = [part async for part in parts]
     return pa.concat_tables(found) if found else schema_of(columns).empty_table()
 
@@ -106,22 +114,20 @@ async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path) 
         CoreClawError: The rows cannot be read.
         OSError: The file cannot be written.
     """
-    async with written_file(path) as target:
-        spool_file = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
-        try:
-            columns, parts = await _ArrowSink(options, _FileSpool(spool_file)).read(hand_over(options.method))
-            writer = pq.ParquetWriter(target.file, schema_of(columns))
-            try:
-                async for part in parts:
-                    await anyio.to_thread.run_sync(writer.write_table, part)
-                await anyio.to_thread.run_sync(writer.close)
-            finally:
-                # A writer that is forgotten would write to the closed file.
-                with contextlib.suppress(Exception):
-                    writer.close()
-        finally:
-            spool_file.close()
+    async with written_file(path) as work:
+        spool = _FileSpool(await work.opened(partial(_temporary_file, work.target.temporary.parent)))
+        columns, parts = await _ArrowSink(options, spool, work.call).read(hand_over(options.method))
+        writer = pq.ParquetWriter(work.target.file, schema_of(columns))
+        # A writer that is forgotten would write to the closed file.
+        work.at_end(writer.close)
+        async for part in parts:
+            await work.run(writer.write_table, part)
+        await work.run(writer.close)
     return path
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
 
 
 def _temporary_file(folder: Path) -> BinaryIO:

@@ -9,10 +9,10 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import anyio.to_thread
 import attrs
 
 from coreclaw_async._files.target import FileTarget
@@ -34,8 +34,9 @@ async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path) ->
         CoreClawError: The rows cannot be read.
         OSError: The file cannot be written.
     """
-    async with written_file(path) as target:
-        await read_rows(hand_over(options.method), _JsonLines(target).add, options.method)
+    async with written_file(path) as work:
+        add = partial(work.call, _JsonLines(work.target).add)
+        await read_rows(hand_over(options.method), add, options.method)
     return path
 
 
@@ -47,15 +48,14 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path) -> P
         CoreClawError: The rows cannot be read.
         OSError: The file cannot be written.
     """
-    async with written_file(path) as target:
-        kept = await anyio.to_thread.run_sync(_temporary_file, target.temporary.parent)
-        with kept:
-            source = hand_over(options.method)
-            lines = _CsvLines(kept, Columns(options))
-            await read_rows(source, lines.add, options.method)
-            lines.begin(target, source)
-            while await anyio.to_thread.run_sync(lines.write_some):
-                pass
+    async with written_file(path) as work:
+        kept = await work.opened(partial(_temporary_file, work.target.temporary.parent))
+        source = hand_over(options.method)
+        lines = _CsvLines(kept, Columns(options))
+        await read_rows(source, partial(work.call, lines.add), options.method)
+        await work.run(lines.begin, work.target, source)
+        while await work.run(lines.write_some):
+            pass
         if lines.changed:
             named = ", ".join(map(repr, lines.changed))
             tell(

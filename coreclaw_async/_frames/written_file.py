@@ -2,31 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from coreclaw_async._files.target import FileTarget
+from coreclaw_async._files.tidying import tidy_up
+
+FileT = TypeVar("FileT", bound=IO[bytes] | IO[str])
+T = TypeVar("T")
+
+
+class FileWork:
+    """
+    Calls what works on a file, in threads, one at a time.
+
+    A task that asyncio itself cancels goes on while its call is still running in a thread. So nothing may touch the
+    file, not even to close it, but in its turn.
+
+    Attributes:
+        target: The file.
+    """
+
+    def __init__(self, target: FileTarget) -> None:
+        self.target = target
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._at_end = contextlib.ExitStack()
+        self._at_end.callback(target.discard)
+
+    def call(self, function: Callable[..., T], *args: object) -> T:
+        """
+        Return what *function* returns, once the call before has ended.
+
+        Raises:
+            RuntimeError: The work is over; nobody waits for this call any more.
+        """
+        with self._lock:
+            if self._is_over:
+                raise RuntimeError(f"the work on {self.target.path} is over")
+            return function(*args)
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """Return what `call` returns in a thread."""
+        return await anyio.to_thread.run_sync(self.call, function, *args)
+
+    async def opened(self, function: Callable[[], FileT]) -> FileT:
+        """Return the file that *function* opens, which is closed in the end."""
+        return await self.run(self._opened, function)
+
+    def at_end(self, function: Callable[[], object]) -> None:
+        """Call *function* in the end, the latest first; its errors are of no interest, as another led there."""
+        self._at_end.callback(_try, function)
+
+    def end(self) -> None:
+        """Close everything once the call that is running has ended, and let no other begin."""
+        with self._lock:
+            self._is_over = True
+            self._at_end.close()
+
+    def _opened(self, function: Callable[[], FileT]) -> FileT:
+        file = function()
+        self.at_end(file.close)
+        return file
+
+
+def _try(function: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):
+        function()
 
 
 @asynccontextmanager
-async def written_file(path: Path) -> AsyncGenerator[FileTarget]:
+async def written_file(path: Path) -> AsyncGenerator[FileWork]:
     """
-    Yield a target to write to, which takes its place when the block ends without an error.
+    Yield the work on a file, which takes its place when the block ends without an error.
 
     Raises:
         OSError: It cannot be written; as far as that can be told, before the block begins.
     """
     target = await anyio.to_thread.run_sync(FileTarget, path)
+    work = FileWork(target)
     try:
-        await anyio.to_thread.run_sync(target.create)
-        await anyio.to_thread.run_sync(target.check_place)
-        yield target
-        while (wait := await anyio.to_thread.run_sync(target.place)) is not None:  # noqa: ASYNC110 - a pipe sets no event
+        await work.run(target.create)
+        await work.run(target.check_place)
+        yield work
+        while (wait := await work.run(target.place)) is not None:  # noqa: ASYNC110 - a pipe sets no event
             await anyio.sleep(wait)
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(target.discard)
+        await tidy_up(work.end)

@@ -16,6 +16,7 @@ import httpx
 from coreclaw_async import errors
 from coreclaw_async._files.contents import read_contents
 from coreclaw_async._files.target import FileTarget
+from coreclaw_async._files.tidying import tidy_up
 from coreclaw_async._http.body import Chunks
 from coreclaw_async._http.storage_host import AttemptError, StorageHost, open_storage_host, parse_url
 from coreclaw_async._http.transport import Transport
@@ -83,8 +84,7 @@ class Download:
             while (wait := await self._on_disk(self.target.place)) is not None:
                 await self.transport.clock.sleep(wait)
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self.target.discard)
+            await tidy_up(self.target.discard)
 
     async def _on_disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *function*, which uses the disk, in a thread; its errors then name the run that was paid for."""

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from coreclaw_async._files.target import FileTarget
+from coreclaw_async._files.tidying import tidy_up
 from coreclaw_async.batch._items import BatchItem
 
 MANIFEST = "manifest.jsonl"
@@ -56,8 +57,7 @@ async def write_manifest(folder: Path, items: AsyncIterable[BatchItem]) -> Path:
         while (wait := await anyio.to_thread.run_sync(target.place)) is not None:  # noqa: ASYNC110 - a pipe sets no event
             await anyio.sleep(wait)
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(target.discard)
+        await tidy_up(target.discard)
     return path
 
 

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from coreclaw_async._files.target import FileTarget, leftovers_in
+from coreclaw_async._files.tidying import tidy_up
 from coreclaw_async._wire.exact_numbers import json_lines
 from coreclaw_async.batch._manifest import MANIFEST
 from coreclaw_async.models import Page, Row
@@ -72,8 +73,7 @@ class PartFiles:
             while (wait := await anyio.to_thread.run_sync(_place, target)) is not None:  # noqa: ASYNC110 - a pipe sets no event
                 await anyio.sleep(wait)
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(target.discard)
+            await tidy_up(target.discard)
         if leftovers := self._leftovers.pop(path.name, None):
             await anyio.to_thread.run_sync(_remove, leftovers)
         return path, count
