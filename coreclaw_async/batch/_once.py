@@ -136,7 +136,9 @@ class OnceBatch(AsyncBatch):
             item = await self._plan()
             if not item.state.is_open:
                 return self._run_of(item)
-            await self._start(item)
+            run_id = await self._start(item)
+            if run_id is not None:
+                return run_id
             item = await self._after_starts()
             # It may have gone through another process, of which this one was told nothing.
             run_id = self._run_id or item.run_id
@@ -152,31 +154,33 @@ class OnceBatch(AsyncBatch):
                 raise _as_of_a_start(self._failure)
             # Another process was refused, which is told nobody else, or has planned the key again: it is tried here.
 
-    async def _start(self, item: BatchItem) -> None:
-        """Start the run, and return when it is known, when nothing more can be done, or when the time is up."""
+    async def _start(self, item: BatchItem) -> str | None:
+        """Start the run and return its id; None where nothing more can be done, or the time is up before that."""
         group = self._runner.group
         assert group is not None, "the batch is open"
         self._news, self._ended = anyio.Event(), anyio.Event()
         self._is_driven = True
         group.start_soon(self._drive)
         if item.run_id is not None:
-            return
+            return item.run_id
         seconds = self._seconds_left()
         if seconds is not None:
             group.start_soon(self._expire, seconds, self._news)
         await self._news.wait()
+        if self._is_late:
+            self._runner.stop("closed")
+            await self._runner.let_starts_end()
+        return self._run_id
 
     async def _after_starts(self) -> BatchItem:
-        """Return the item; where the time is up, once a start that is under way was answered."""
+        """Return the item, once no start is under way where the time is up."""
         while True:
-            if self._is_late:
-                self._runner.stop("closed")
-                await self._runner.let_starts_end()
             if isinstance(self._failure, errors.LedgerError):  # It names the run that could not be recorded.
                 raise self._failure
             item = await self.get(self._spec.key)
             if not (self._is_late and self._batch_context.sending):
                 return item
+            await self._runner.let_starts_end()  # pragma: no cover - it began in the same moment as the time was up
 
     def _late_start(self, item: BatchItem) -> errors.CoreClawError:
         """Return the error of a call whose time was up before a run was known."""

@@ -561,6 +561,17 @@ async def test_lost_ledger_ends_no_wait(
     assert f"the end of run {run.run_id} could not be recorded" in caplog.text
 
 
+async def test_ledger_that_is_lost_once_the_run_is_recorded_ends_no_call(service: FakeService, ledger: Path) -> None:
+    def note(event: events.Event) -> None:
+        if isinstance(event, events.BatchItemChanged) and event.state == "submitted":
+            ledger.unlink()
+
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=note) as client:
+        run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert [run.run_id] == list(service.runs)
+    assert run.status == "succeeded"
+
+
 async def test_run_that_a_broken_ledger_would_not_take_is_named(service: FakeService, ledger: Path) -> None:
     def rename(before: str, after: str) -> None:
         with closing(sqlite3.connect(ledger)) as other, other:
