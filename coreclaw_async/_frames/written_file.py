@@ -55,7 +55,13 @@ class FileWork:
 
     async def opened(self, function: Callable[[], FileT]) -> FileT:
         """Return the file that *function* opens, which is closed in the end."""
-        return await self.run(self._opened, function)
+
+        def open_it() -> FileT:
+            file = function()
+            self.at_end(file.close)
+            return file
+
+        return await self.run(open_it)
 
     def at_end(self, function: Callable[[], object]) -> None:
         """Call *function* in the end, the latest first; its errors are of no interest, as another led there."""
@@ -66,11 +72,6 @@ class FileWork:
         with self._lock:
             self._is_over = True
             self._at_end.close()
-
-    def _opened(self, function: Callable[[], FileT]) -> FileT:
-        file = function()
-        self.at_end(file.close)
-        return file
 
 
 def _try(function: Callable[[], object]) -> None:
