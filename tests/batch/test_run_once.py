@@ -35,7 +35,7 @@ from coreclaw_async import (
     WaitTimeoutError,
     events,
 )
-from coreclaw_async.testing import FakeService, RunScript, faults
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -312,16 +312,20 @@ async def test_without_a_wait_the_id_comes_although_the_run_cannot_be_seen(
 @pytest.mark.async_client_only
 @pytest.mark.parametrize("on_cancel", ["leave", "abort"])
 async def test_cancellation_of_the_look_at_a_known_run_names_it(
-    service: FakeService, client: AsyncCoreClaw, ledger: Path, on_cancel: Any, caplog: pytest.LogCaptureFixture
+    ledger: Path, on_cancel: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="coreclaw_async")
-    service.default_script = RunScript(duration=600.0)
+    # A clock that is not moved on while the look has no answer.
+    service = FakeService(clock=RealClock(), default_script=RunScript(duration=600.0))
     service.faults.add(faults.stall(), operation="getWorkerRun")
 
     def is_looking() -> bool:
         return any(request.operation == "getWorkerRun" for request in service.requests)
 
-    async with cancelling_once(is_looking) as scope:
+    async with (
+        coreclaw_async.AsyncCoreClaw(service.api_key, transport=service) as client,
+        cancelling_once(is_looking) as scope,
+    ):
         with scope:
             await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, wait=False, on_cancel=on_cancel)
     ((run_id, run),) = service.runs.items()
@@ -350,9 +354,15 @@ async def test_cancellation_loses_no_run(
 ) -> None:
     service.default_script = RunScript(duration=120.0)
 
-    async with cancelling_once(lambda: service.runs) as scope:
-        with scope:
-            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, on_cancel=on_cancel)
+    with anyio.CancelScope() as scope:
+
+        def cancel(event: events.Event) -> None:
+            if service.runs:
+                scope.cancel()
+
+        workers = client.with_options(on_event=cancel).workers
+        await workers.run_once("coffee", WORKER, INPUT, ledger=ledger, on_cancel=on_cancel)
+    assert scope.cancelled_caught
     run = await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, check=False)
 
     assert [run.run_id] == list(service.runs)
