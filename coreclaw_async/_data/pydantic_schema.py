@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import inspect
 import re
 import types
@@ -51,6 +52,14 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
         ref=f"{kind.__module__}.{_reference(source)}",
         serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
     )
+
+
+@functools.cache
+def serializer_of_model(kind: Any) -> Any:
+    """Return pydantic's serializer of a model, which it looks for in values of type ``Any``."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).serializer
 
 
 def json_schema_of_model(kind: Any, schema: Any, handler: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from coreclaw_async._data.plain import JSON, PYTHON, as_plain, to_text
+from coreclaw_async._data.plain import ENCODABLE_JSON, JSON, PYTHON, as_plain, names_of, to_text
 from coreclaw_async._data.shown import shown
 
 
@@ -17,6 +18,29 @@ class Record:
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def keys(self) -> Sequence[str]:
+        """Return the names in `to_dict`, so that ``dict(run)`` and frameworks that call it have the members."""
+        names = names_of(type(self))
+        return ("type", *names) if self._says_type else names
+
+    def __getitem__(self, name: str) -> Any:
+        """
+        Return a member as JSON, for ``dict(run)``: what a framework sends for the object; `to_dict` has Python values.
+
+        What has no form in JSON becomes its ``str``, and half of a surrogate pair U+FFFD.
+
+        Raises:
+            TypeError: *name* is no string: members have names, not numbers.
+            KeyError: There is no such member.
+        """
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"members of a {type(self).__name__} have names, not the number or object {name!a:.80}")
+        if name not in self.keys():
+            raise KeyError(name)
+        if name == "type" and self._says_type:
+            return type(self).__name__
+        return as_plain(getattr(self, name), ENCODABLE_JSON)
 
     def to_dict(self, *, json: bool = False) -> dict[str, Any]:
         """
@@ -51,11 +75,23 @@ class Record:
         return to_text(self.to_dict(json=True))
 
 
+class _PydanticSerializer:
+    """How pydantic writes a model where no type announces one; made when pydantic looks for it."""
+
+    def __get__(self, _: object, kind: type[Any]) -> Any:
+        if "pydantic" not in sys.modules:  # pydantic did not ask, and without it there is none.
+            raise AttributeError("__pydantic_serializer__")
+        from coreclaw_async._data.pydantic_schema import serializer_of_model
+
+        return serializer_of_model(kind)
+
+
 class Model(Record):
     """A thing that can be read back from its data."""
 
     __slots__ = ()
     _says_type: ClassVar[bool] = False
+    __pydantic_serializer__ = _PydanticSerializer()
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Self:

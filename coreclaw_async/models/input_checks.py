@@ -54,7 +54,7 @@ class InputCheck(Model):
     """
 
     worker_id: str
-    issues: Sequence[InputIssue] = ()
+    issues: Sequence[InputIssue] = attrs.field(default=(), hash=False)
     task_count: int | None = None
 
     @property

@@ -42,7 +42,7 @@ class ErrorRow(Model):
     """
 
     number: int
-    members: Sequence[str] = ()
+    members: Sequence[str] = attrs.field(default=(), hash=False)
     row: Row = attrs.field(factory=dict[str, Any], hash=False, repr=False)
 
 
@@ -69,7 +69,7 @@ class Assessment(Model):
     row_count: int | None = None
     rows_read: int = 0
     error_row_count: int = 0
-    error_rows: Sequence[ErrorRow] = ()
+    error_rows: Sequence[ErrorRow] = attrs.field(default=(), hash=False)
     error_message: str | None = None
     error_source: str | None = None
 

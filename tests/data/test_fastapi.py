@@ -21,6 +21,7 @@ from public_records import READABLE, name_of
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from coreclaw_async import BatchItem, BatchReport, Page, ResultPage, Row, Run, RunSpec, StartedRun
+from coreclaw_async.events import RunStarted
 from coreclaw_async.models import ResultHeader
 
 MOMENT = dt.datetime(2026, 11, 26, 10, 30, tzinfo=dt.UTC)
@@ -35,6 +36,8 @@ RUN = Run(
 ROWS = ResultPage(
     items=({"title": "caf\u00e9", "n": 1.5},), headers=(ResultHeader(key="title", label="Title"),), count=1
 )
+ODD = StartedRun(run_id="01KKPAID", results=ResultPage(items=({"\ud83d": "\ud83d", "nan": float("nan")},)))
+ITEM = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", callback_url="https://SECRET")
 STARTED = StartedRun(run_id="R", status="succeeded", results=ROWS)
 
 
@@ -60,6 +63,38 @@ def make_app() -> FastAPI:
     @app.get("/started")
     async def started() -> StartedRun:
         return STARTED
+
+    @app.get("/bare")
+    async def bare():  # type: ignore[no-untyped-def]
+        return ODD
+
+    @app.get("/unchecked", response_model=None)
+    async def unchecked() -> StartedRun:
+        return ODD
+
+    @app.get("/any")
+    async def anything() -> Any:
+        return ODD
+
+    @app.get("/object")
+    async def some_object() -> object:
+        return ODD
+
+    @app.get("/told")
+    async def told() -> dict[str, Any]:
+        return {"ok": True, "run": ODD}
+
+    @app.get("/bare-told")
+    async def bare_told():  # type: ignore[no-untyped-def]
+        return {"ok": True, "run": ODD}
+
+    @app.get("/bare-page")
+    async def bare_page():  # type: ignore[no-untyped-def]
+        return ResultPage(items=({"a": 1, "b": 2}, {"c": 3, "d": 4}))
+
+    @app.get("/bare-item")
+    async def bare_item():  # type: ignore[no-untyped-def]
+        return [ITEM, RunStarted(operation="runWorker", run_id="R")]
 
     @app.get("/odd")
     async def odd() -> StartedRun:
@@ -141,6 +176,42 @@ def test_no_value_of_a_row_costs_the_answer(client: httpx.Client) -> None:
     assert row == {"\ufffd\ufffd\ufffd": "half \ufffd\ufffd\ufffd", "nan": None, "big": 2**70, "deep": row["deep"]}
     assert "[[[" in json.dumps(row["deep"])
     assert answer.json()["extra"] == {"set": "{1}", "inf": None}
+
+
+@pytest.mark.parametrize("path", ["/bare", "/unchecked", "/any", "/object"])
+def test_a_route_that_announces_no_model_answers_the_whole_run(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == 200
+    assert answer.json()["run_id"] == "01KKPAID"
+    assert list(answer.json()) == list(ODD.to_dict())
+    assert answer.json()["results"]["items"] == [{"\ufffd\ufffd\ufffd": "\ufffd\ufffd\ufffd", "nan": None}]
+
+
+@pytest.mark.parametrize("path", ["/told", "/bare-told"])
+def test_a_dictionary_with_a_run_is_answered(client: httpx.Client, path: str) -> None:
+    assert client.get(path).json()["run"]["run_id"] == "01KKPAID"
+
+
+def test_a_page_of_a_route_that_announces_no_model_has_its_members(client: httpx.Client) -> None:
+    page = ResultPage(items=({"a": 1, "b": 2}, {"c": 3, "d": 4}))
+
+    assert client.get("/bare-page").json() == page.to_dict(json=True) == dict(page)
+    assert dict(Page()) == Page().to_dict()
+
+
+def test_a_route_that_announces_no_model_sends_no_callback_url_and_the_kind_of_an_event(client: httpx.Client) -> None:
+    answer = client.get("/bare-item")
+
+    assert answer.json() == [ITEM.to_dict(json=True), {"type": "RunStarted", "operation": "runWorker", "run_id": "R"}]
+    assert "SECRET" not in answer.text
+
+
+def test_any_member_of_a_pydantic_model_is_written() -> None:
+    class Loose(BaseModel):
+        value: Any
+
+    assert json.loads(Loose(value=RUN).model_dump_json())["value"] == RUN.to_dict(json=True)
 
 
 def test_openapi_describes_members_with_types(client: httpx.Client) -> None:

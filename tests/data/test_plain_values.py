@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import subprocess
 import sys
 from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable
@@ -38,7 +39,7 @@ from coreclaw_async import (
 )
 from coreclaw_async._data.plain import ENCODABLE_JSON, JSON, JSON_OR_TEXT, PYTHON, Form, as_plain, to_text
 from coreclaw_async.batch import BatchItemState
-from coreclaw_async.models import InputProperty, RunLog, ScheduleType, Worker
+from coreclaw_async.models import Assessment, ErrorRow, InputCheck, InputProperty, RunLog, ScheduleType, Verdict, Worker
 
 REPORT: dict[str, Any] = {
     "name": "n",
@@ -328,6 +329,38 @@ def test_models_are_members_of_sets() -> None:
 
     assert len({*things, *things}) == 4
     assert len({BatchReport.from_dict(REPORT) for _ in range(2)}) == 1
+
+
+def test_models_hash_with_lists_in_their_sequences() -> None:
+    assessment = Assessment(verdict=Verdict.PASS, run=Run(), error_rows=[ErrorRow(number=1, members=["a"])])
+    check = InputCheck(worker_id="w", issues=[])
+
+    assert len({assessment, assessment, check, check}) == 2
+    assert hash(assessment.error_rows[0])
+
+
+def test_members_are_found_by_their_names_as_json() -> None:
+    run = Run(run_id="R", usage=Decimal("0.10"))
+
+    assert dict(run) == {**run} == run.to_dict(json=True)
+    for wrong in ("slug", "callback_url", "keys", "type"):
+        with pytest.raises(KeyError, match=wrong):
+            run[wrong]
+
+
+def test_a_run_is_not_iterated() -> None:
+    run: Any = Run()
+
+    with pytest.raises(TypeError, match="members of a Run have names, not the number or object 0"):
+        list(run)
+
+
+def test_only_pydantic_finds_a_serializer() -> None:
+    look = "hasattr(coreclaw_async.Run, '__pydantic_serializer__'), 'pydantic' in sys.modules"
+    code = f"import coreclaw_async, sys; print({look})"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert shown.split() == ["False", "False"]
 
 
 ERRORS: list[type[CoreClawError]] = [
