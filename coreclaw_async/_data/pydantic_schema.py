@@ -44,7 +44,9 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
             raise PydanticCustomError("coreclaw_model", "{reason}", {"reason": str(error)}) from None
 
     def write(value: Any, info: Any) -> Any:
-        return as_plain(value, ENCODABLE_JSON if info.mode == "json" else PYTHON)
+        made = as_plain(value, ENCODABLE_JSON if info.mode == "json" else PYTHON)
+        made = _chosen(made, info.include, info.exclude)
+        return {name: part for name, part in made.items() if part is not None} if info.exclude_none else made
 
     return core_schema.no_info_wrap_validator_function(
         check,
@@ -52,6 +54,29 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
         ref=f"{kind.__module__}.{_reference(source)}",
         serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
     )
+
+
+def _chosen(made: Any, include: Any, exclude: Any) -> Any:
+    """Return *made* with the parts that pydantic's *include* and *exclude* leave in it, at every level they name."""
+    if (include is None and exclude is None) or not isinstance(made, dict | list):
+        return made
+    parts: dict[Any, Any] = made if isinstance(made, dict) else dict(enumerate(made))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    chosen: dict[Any, Any] = {}
+    for name, part in parts.items():
+        excluded = _inside(exclude, name, len(parts))
+        included = True if include is None else _inside(include, name, len(parts))
+        if excluded is not True and included is not None:
+            chosen[name] = _chosen(part, None if included is True else included, excluded)
+    return chosen if isinstance(made, dict) else list(chosen.values())
+
+
+def _inside(selection: Any, name: Any, count: int) -> Any:
+    """Return what *selection* has for a part: True for the whole, None for nothing, or a selection inside it."""
+    for key in (name, name - count, "__all__") if isinstance(name, int) else (name, "__all__"):
+        if selection and key in selection:
+            found = selection[key] if isinstance(selection, Mapping) else True
+            return True if found is ... else found or None
+    return None
 
 
 @functools.cache

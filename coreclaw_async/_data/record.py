@@ -21,7 +21,8 @@ class Record:
 
     def keys(self) -> Sequence[str]:
         """Return the names in `to_dict`, so that ``dict(run)`` and frameworks that call it have the members."""
-        names = names_of(type(self))
+        kind: Any = type(self)
+        names = names_of(kind)
         return ("type", *names) if self._says_type else names
 
     def __getitem__(self, name: str) -> Any:
@@ -78,7 +79,7 @@ class Record:
 class _PydanticSerializer:
     """How pydantic writes a model where no type announces one; made when pydantic looks for it."""
 
-    def __get__(self, _: object, kind: type[Any]) -> Any:
+    def __get__(self, _: object, kind: Any) -> Any:
         if "pydantic" not in sys.modules:  # pydantic did not ask, and without it there is none.
             raise AttributeError("__pydantic_serializer__")
         from coreclaw_async._data.pydantic_schema import serializer_of_model

@@ -20,7 +20,7 @@ from fastapi import Body, FastAPI
 from public_records import READABLE, name_of
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from coreclaw_async import BatchItem, BatchReport, Page, ResultPage, Row, Run, RunSpec, StartedRun
+from coreclaw_async import BatchItem, BatchReport, Page, ResultPage, Row, Run, RunSpec, StartedRun, Task
 from coreclaw_async.events import RunStarted
 from coreclaw_async.models import ResultHeader
 
@@ -37,33 +37,30 @@ ROWS = ResultPage(
     items=({"title": "caf\u00e9", "n": 1.5},), headers=(ResultHeader(key="title", label="Title"),), count=1
 )
 ODD = StartedRun(run_id="01KKPAID", results=ResultPage(items=({"\ud83d": "\ud83d", "nan": float("nan")},)))
+SECRET_TASK = Task(task_id="T", input={"parameters": {"proxy": "http://u:SECRET@p"}})
 ITEM = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", callback_url="https://SECRET")
 STARTED = StartedRun(run_id="R", status="succeeded", results=ROWS)
 
 
-def make_app() -> FastAPI:
-    app = FastAPI()
+def add_choosing_routes(app: FastAPI) -> None:
+    @app.get("/task", response_model_exclude={"input", "extra"})
+    async def task() -> Task:
+        return SECRET_TASK
 
-    @app.get("/run")
-    async def run() -> Run:
+    @app.get("/tasks", response_model_exclude={"items": {"__all__": {"input"}}})
+    async def tasks() -> Page[Task]:
+        return Page(items=(SECRET_TASK, SECRET_TASK))
+
+    @app.get("/id", response_model_include={"run_id"})
+    async def run_id() -> Run:
         return RUN
 
-    @app.get("/maybe")
-    async def maybe() -> Run | None:
-        return None
+    @app.get("/set", response_model_exclude_none=True)
+    async def what_is_set() -> Run:
+        return Run(run_id="R")
 
-    @app.get("/list")
-    async def runs() -> list[Run]:
-        return [RUN, Run()]
 
-    @app.get("/page")
-    async def page() -> Page[Run]:
-        return Page(items=(RUN,), count=1)
-
-    @app.get("/started")
-    async def started() -> StartedRun:
-        return STARTED
-
+def add_routes_without_types(app: FastAPI) -> None:
     @app.get("/bare")
     async def bare():  # type: ignore[no-untyped-def]
         return ODD
@@ -95,6 +92,32 @@ def make_app() -> FastAPI:
     @app.get("/bare-item")
     async def bare_item():  # type: ignore[no-untyped-def]
         return [ITEM, RunStarted(operation="runWorker", run_id="R")]
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+    add_choosing_routes(app)
+    add_routes_without_types(app)
+
+    @app.get("/run")
+    async def run() -> Run:
+        return RUN
+
+    @app.get("/maybe")
+    async def maybe() -> Run | None:
+        return None
+
+    @app.get("/list")
+    async def runs() -> list[Run]:
+        return [RUN, Run()]
+
+    @app.get("/page")
+    async def page() -> Page[Run]:
+        return Page(items=(RUN,), count=1)
+
+    @app.get("/started")
+    async def started() -> StartedRun:
+        return STARTED
 
     @app.get("/odd")
     async def odd() -> StartedRun:
@@ -212,6 +235,47 @@ def test_any_member_of_a_pydantic_model_is_written() -> None:
         value: Any
 
     assert json.loads(Loose(value=RUN).model_dump_json())["value"] == RUN.to_dict(json=True)
+
+
+def test_members_that_a_route_excludes_are_not_sent(client: httpx.Client) -> None:
+    task, tasks = client.get("/task"), client.get("/tasks")
+
+    assert "SECRET" not in task.text + tasks.text
+    assert list(task.json()) == [name for name in SECRET_TASK.to_dict() if name not in {"input", "extra"}]
+    assert [item["task_id"] for item in tasks.json()["items"]] == ["T", "T"]
+    assert client.get("/id").json() == {"run_id": RUN.run_id}
+    assert client.get("/set").json() == {
+        name: value for name, value in Run(run_id="R").to_dict(json=True).items() if value is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"exclude": {"run": {"extra": True}}}, {"name", "run", "rows", "answer"}),
+        ({"exclude": {"run": {"extra": {"new"}, "usage": ...}}}, {"name", "run", "rows", "answer"}),
+        ({"include": {"run": {"run_id", "usage"}}}, {"run"}),
+        ({"exclude": {"run"}}, {"name", "rows", "answer"}),
+    ],
+    ids=["member", "inside", "only", "whole"],
+)
+def test_pydantic_model_chooses_members_of_its_run(choice: Any, expected: set[str]) -> None:
+    made = Job(name="j", run=RUN).model_dump(**choice)
+
+    assert set(made) == expected
+    assert "new" not in made.get("run", {}).get("extra", {})
+
+
+def test_items_of_a_page_are_chosen_by_their_places() -> None:
+    write = TypeAdapter(Page[Run]).dump_python
+    page = Page(items=(Run(run_id="a"), Run(run_id="b")))
+
+    assert write(page, include={"items": {0: {"run_id"}, -1: True}})["items"] == [
+        {"run_id": "a"},
+        page.items[1].to_dict(),
+    ]
+    assert write(page, exclude={"items": {-1}})["items"] == [page.items[0].to_dict()]
+    assert write(page, exclude={"items": {0: {}}})["items"] == [run.to_dict() for run in page]
 
 
 def test_openapi_describes_members_with_types(client: httpx.Client) -> None:
