@@ -18,7 +18,10 @@ def pandas_of(table: Any, dtype_backend: DtypeBackend) -> Any:
         pa.float64(): pd.Float64Dtype(),
         pa.string(): pd.StringDtype(),
     }
-    return table.to_pandas(types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else nullable.get)
+    return table.to_pandas(
+        types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else nullable.get,
+        integer_object_nulls=True,  # Otherwise nested whole numbers beside a null become floats.
+    )
 
 
 def polars_of(table: Any) -> Any:

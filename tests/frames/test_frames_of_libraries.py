@@ -68,6 +68,19 @@ async def test_pandas_has_its_own_nullable_types_where_they_are_asked_for(
     assert frame["id"].tolist()[2] == -(2**63)
 
 
+async def test_nested_whole_numbers_beside_nulls_stay_exact_in_nullable_frames(
+    service: FakeService, client: AsyncCoreClaw
+) -> None:
+    odd = 2**53 + 1  # No float.
+    rows = [{"a": [odd, None], "b": {"x": odd, "y": [{"z": odd}, {"z": None}]}}, {"a": [1], "b": {"x": None, "y": []}}]
+    pager = client.runs.iterate_results(service.add_run(WORKER, rows=rows))
+    frame: pd.DataFrame = await pager.to_pandas(dtype_backend="numpy_nullable")
+
+    assert list(frame["a"][0]) == [odd, None]
+    assert frame["b"][0]["x"] == odd
+    assert [part["z"] for part in frame["b"][0]["y"]] == [odd, None]
+
+
 async def test_polars_has_each_value(service: FakeService, client: AsyncCoreClaw) -> None:
     frame: pl.DataFrame = await client.runs.iterate_results(service.add_run(WORKER, rows=ROWS)).to_polars()
 
