@@ -46,7 +46,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, as_plain, to_text
+from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, UTF8_JSON_OR_TEXT, Form, as_plain, to_text
 from coreclaw_async._tracebacks import rendered_by_ipython
 
 if TYPE_CHECKING:
@@ -137,19 +137,22 @@ class CoreClawError(Exception):
         Raises:
             ValueError: `details` or `items` contain themselves, which nothing that the service sends does.
         """
+        return self._as_plain(UTF8_JSON_OR_TEXT if json else PYTHON)
+
+    def _as_plain(self, form: Form) -> dict[str, Any]:
         members = {name: value for name, value in vars(self).items() if name[0] != "_" and name != "callback_url"}
-        plain: dict[str, Any] = as_plain({"type": type(self).__name__, **members}, JSON_OR_TEXT if json else PYTHON)
+        plain: dict[str, Any] = as_plain({"type": type(self).__name__, **members}, form)
         return plain
 
     def to_json(self) -> str:
         """
-        Return all members as one line of JSON: ``to_dict(json=True)`` as text.
+        Return all members as one line of JSON, as in ``to_dict(json=True)``; half of a surrogate pair is escaped.
 
         Raises:
             ValueError: As `to_dict`, or a member is nested too deeply for Python's ``json``, or is a whole number of
                 more digits than Python writes.
         """
-        return to_text(self.to_dict(json=True))
+        return to_text(self._as_plain(JSON_OR_TEXT))
 
     def _render_traceback_(self) -> list[str]:
         """Return the traceback for IPython, which asks for it, without the frames of this package."""

@@ -84,8 +84,14 @@ def _encodable_value(value: Any) -> Any:
         hasattr(value, "__pydantic_serializer__") or hasattr(value, "__dataclass_fields__")
     ):
         return value  # An item of somebody else's, which pydantic knows how to write.
-    made = _json_value_or_text(value)
-    return made.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if isinstance(made, str) else made
+    return _encodable(_json_value_or_text(value))
+
+
+def _encodable(value: Any) -> Any:
+    """Return *value*; in a string U+FFFD for what UTF-8 cannot encode."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 PYTHON = Form(_SINGLES, _as_it_is)
@@ -94,6 +100,10 @@ JSON = Form(frozenset({str, int, bool, NoneType}), _json_value)
 """JSON values; what JSON has no form for is a TypeError."""
 JSON_OR_TEXT = Form(JSON.kept, _json_value_or_text)
 """JSON values, and the text of what JSON has no form for."""
+UTF8_JSON = Form(frozenset({int, bool, NoneType}), lambda value: _encodable(_json_value(value)))
+"""As `JSON`, and UTF-8 can encode it: lone surrogates become U+FFFD."""
+UTF8_JSON_OR_TEXT = Form(UTF8_JSON.kept, lambda value: _encodable(_json_value_or_text(value)))
+"""As `JSON_OR_TEXT`, and UTF-8 can encode it."""
 ENCODABLE_JSON = Form(frozenset({int, bool, NoneType}), _encodable_value, _MOST_LEVELS_OF_PYDANTIC)
 """What pydantic can write: without lone surrogates, which become U+FFFD, and not nested deeply."""
 
@@ -184,7 +194,7 @@ def _json_key(key: Any, form: Form) -> str:
     name = form.single(key)
     if isinstance(name, str):
         return name
-    if form is JSON:
+    if form in {JSON, UTF8_JSON}:
         raise TypeError(f"JSON has no keys but strings, not a {type(key).__name__}")
     return str(name)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from coreclaw_async._data.plain import ENCODABLE_JSON, JSON, PYTHON, as_plain, names_of, to_text
+from coreclaw_async._data.plain import ENCODABLE_JSON, JSON, PYTHON, UTF8_JSON, as_plain, names_of, to_text
 from coreclaw_async._data.shown import shown
 
 
@@ -52,28 +52,30 @@ class Record:
 
         Args:
             json: Whether all values are to be of JSON: amounts of money become strings such as ``"0.125"``, times ISO
-                8601, other members and paths strings; NaN and infinite numbers become None.
+                8601, other members and paths strings; NaN and infinite numbers become None. UTF-8 can encode it: half
+                of a surrogate pair becomes U+FFFD.
 
         Raises:
             TypeError: With *json*: a part of it, which the message names, has no form in JSON. What the service sends
                 always has one.
             ValueError: A part of it contains itself.
         """
-        plain: dict[str, Any] = as_plain(self, JSON if json else PYTHON)
+        plain: dict[str, Any] = as_plain(self, UTF8_JSON if json else PYTHON)
         return plain
 
     def to_json(self) -> str:
         """
-        Return all members as one line of JSON: ``to_dict(json=True)`` as text.
+        Return all members as one line of JSON, as in ``to_dict(json=True)``.
 
-        It can be encoded as UTF-8: half of a surrogate pair becomes its JSON escape.
+        It can be encoded as UTF-8, and is exact: half of a surrogate pair becomes its JSON escape, which `from_dict`
+        gets back when the text is parsed.
 
         Raises:
             TypeError: As `to_dict`.
             ValueError: A part of it contains itself, is nested too deeply for Python's ``json``, or is a whole number
                 of more digits than Python writes.
         """
-        return to_text(self.to_dict(json=True))
+        return to_text(as_plain(self, JSON))
 
 
 class _PydanticSerializer:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from fastapi.responses import JSONResponse
 
 from coreclaw_async import (
     BatchIncompleteError,
@@ -105,7 +106,7 @@ def nested(levels: int) -> Any:
         (OrderedDict(b=1, a=MappingProxyType({"c": UserDict({"d": None})})), {"b": 1, "a": {"c": {"d": None}}}),
         (deque([1]), [1]),
         (range(2), [0, 1]),
-        ([True, 2**70, "\ud800"], [True, 2**70, "\ud800"]),
+        ([True, 2**70, "\ud800"], [True, 2**70, "\ufffd" * 3]),
     ],
     ids=repr,
 )
@@ -329,6 +330,21 @@ def test_models_are_members_of_sets() -> None:
 
     assert len({*things, *things}) == 4
     assert len({BatchReport.from_dict(REPORT) for _ in range(2)}) == 1
+
+
+def test_json_members_can_be_encoded_and_json_text_is_exact() -> None:
+    run = Run(run_id="R", error_message="tail \ud83d", extra={"\udc00": ["\ud83d", math.nan, "caf\u00e9"]})
+    error = OutcomeUnknownError("said \ud83d", candidates=["01KKPAID"], details=["\ud83d", {1}], run_id="R")
+    made = run.to_dict(json=True)
+
+    assert JSONResponse(made).body
+    assert made["error_message"] == "tail \ufffd\ufffd\ufffd"
+    assert made["extra"] == {"\ufffd\ufffd\ufffd": ["\ufffd\ufffd\ufffd", None, "caf\u00e9"]}
+    assert json.loads(bytes(JSONResponse(error.to_dict(json=True)).body))["candidates"] == ["01KKPAID"]
+    assert json.loads(error.to_json())["message"] == "said \ud83d"
+    assert Run.from_dict(json.loads(run.to_json())).error_message == run.error_message
+    with pytest.raises(TypeError, match=r"extra: JSON has no keys but strings"):
+        Run(extra={"a": 1, 2: 3}).to_dict(json=True)  # type: ignore[dict-item]
 
 
 def test_models_hash_with_lists_in_their_sequences() -> None:

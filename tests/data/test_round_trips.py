@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ JSON_TYPES = {dict, list, str, int, float, bool, type(None)}
 
 def read(kind: Any, mapping: Any) -> Any:
     return kind.from_dict(mapping, item_type=Run) if kind is Page else kind.from_dict(mapping)
+
+
+def encodable(value: Any) -> Any:
+    """Return *value* with U+FFFD for each byte of half a surrogate pair, which UTF-8 cannot encode."""
+    return json.loads(re.sub("[\ud800-\udfff]", "\ufffd" * 3, json.dumps(value, ensure_ascii=False)))
 
 
 def types_in(value: Any) -> set[type]:
@@ -52,10 +58,13 @@ def check_round_trips(thing: Any) -> None:
     as_json = thing.to_dict(json=True)
 
     assert read(type(thing), thing.to_dict()) == thing
-    assert read(type(thing), as_json) == thing
+    assert as_json == encodable(json.loads(thing.to_json()))
     assert read(type(thing), json.loads(thing.to_json())) == thing
     assert types_in(as_json) <= JSON_TYPES
-    assert hash(read(type(thing), as_json)) == hash(thing)
+    was_read = read(type(thing), as_json)
+    if as_json == json.loads(thing.to_json()):
+        assert was_read == thing
+        assert hash(was_read) == hash(thing)
     check_repr(thing)
 
 
@@ -66,7 +75,7 @@ def test_event_says_which_it_is_and_all_that_it_holds(kind: Any, data: st.DataOb
     event = data.draw(instances(kind))
     told = json.loads(event.to_json())
 
-    assert told == event.to_dict(json=True)
+    assert encodable(told) == event.to_dict(json=True)
     assert told["type"] == kind.__name__
     assert types_in(told) <= JSON_TYPES
     assert hash(event) == hash(copy.copy(event))
