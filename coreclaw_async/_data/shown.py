@@ -19,6 +19,11 @@ _MOST_LETTERS_INSIDE = 90
 _MOST_LETTERS_OF_STRING = 48
 _MOST_LETTERS_OF_MAPPING = 130
 _MOST_PAIRS = 10
+_MOST_LETTERS_OF_ID = 64
+_MOST_LETTERS_OF_IDS = 100
+# What tells which run was paid for, or may have been: shown before all else, whatever room there is.
+_IDS = frozenset({"run_id", "candidates"})
+_ALWAYS_SHOWN = _IDS | {"run", "key", "state"}
 # What people look for, beside the first member.
 _SHOWN_FIRST = frozenset({"status", "state", "run_id", "counts", "result_count", "usage", "cost", "error"})
 
@@ -28,8 +33,9 @@ def shown(record: Any, *, most: int = _MOST_LETTERS) -> str:
     kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
     members = dict(_members(record))
     parts = [f"{name}={text}" for name, text in members.items()]
-    first = [place for place, name in enumerate(members) if not place or name in _SHOWN_FIRST]
-    return f"{kind.__name__}({_joined(parts, most - len(kind.__name__), first)})"
+    always = [place for place, name in enumerate(members) if not place or name in _ALWAYS_SHOWN]
+    first = [place for place, name in enumerate(members) if name in _SHOWN_FIRST]
+    return f"{kind.__name__}({_joined(parts, most - len(kind.__name__), always, first)})"
 
 
 def _members(record: Any) -> Iterator[tuple[str, str]]:
@@ -37,10 +43,29 @@ def _members(record: Any) -> Iterator[tuple[str, str]]:
         value = getattr(record, field.name)
         if value is None or field.repr is False:
             continue
-        if callable(field.repr):
+        if field.name in _IDS and value:
+            yield field.name, _id(value) if isinstance(value, str) else _ids(value)
+        elif callable(field.repr):
             yield field.name, _cut(str(field.repr(value)), _MOST_LETTERS_INSIDE)
         elif value or not isinstance(value, _MAY_BE_EMPTY):
             yield field.name, _mapping(value) if isinstance(value, _MAPPING) else _value(value)
+
+
+def _id(value: str) -> str:
+    return repr(value[:_MOST_LETTERS_OF_ID]) + ("..." if len(value) > _MOST_LETTERS_OF_ID else "")
+
+
+def _ids(values: Sequence[Any]) -> str:
+    """Return ids, the first of them at least, and the number of those that there is no room for."""
+    told: list[str] = []
+    room = _MOST_LETTERS_OF_IDS
+    for value in values:
+        text = _id(value) if isinstance(value, str) else _value(value)
+        room -= len(text) + 2
+        if told and room < 0:
+            return f"({', '.join(told)}, ... {len(values) - len(told)} more)"
+        told.append(text)
+    return f"({', '.join(told)}{',' * (len(told) == 1)})"
 
 
 def _value(value: Any) -> str:
@@ -76,11 +101,11 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
-def _joined(parts: Sequence[str], most: int, first: Sequence[int] = ()) -> str:
-    """Return *parts* in order with commas between them; those at *first* get room first, dots stand for the rest."""
+def _joined(parts: Sequence[str], most: int, always: Sequence[int] = (), first: Sequence[int] = ()) -> str:
+    """Return *parts* in order with commas between them: those of *always*, of *first* and of the rest that fit."""
     taken: set[int] = set()
-    for place in (*first, *range(len(parts))):
-        if place not in taken and len(parts[place]) <= most:
+    for place in (*always, *first, *range(len(parts))):
+        if place not in taken and (len(parts[place]) <= most or place in always):
             taken.add(place)
             most -= len(parts[place]) + 2
     chosen = [part for place, part in enumerate(parts) if place in taken]

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 
 from coreclaw_async import (
     BatchIncompleteError,
+    BatchItem,
     BatchOutcome,
     BatchReport,
     CoreClawError,
@@ -40,6 +41,7 @@ from coreclaw_async import (
 )
 from coreclaw_async._data.plain import ENCODABLE_JSON, JSON, JSON_OR_TEXT, PYTHON, Form, as_plain, to_text
 from coreclaw_async.batch import BatchItemState
+from coreclaw_async.events import StartUnknown
 from coreclaw_async.models import Assessment, ErrorRow, InputCheck, InputProperty, RunLog, ScheduleType, Verdict, Worker
 
 REPORT: dict[str, Any] = {
@@ -451,6 +453,41 @@ def test_error_hides_its_callback_url_and_its_notes_and_is_always_json() -> None
 )
 def test_repr_shows_what_is_set(thing: Any, expected: str) -> None:
     assert repr(thing) == expected
+
+
+ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
+
+
+def make_item(**members: Any) -> BatchItem:
+    return BatchItem(batch="b" * 60, key="k", position=0, worker_id="w", input_sha256="0" * 64, **members)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_repr_tells_the_candidates(size: int) -> None:
+    ids = tuple(f"{number}{ID[1:]}" for number in range(size))
+    unknown = StartUnknown(operation="runWorker", candidates=list(ids))
+    outcome = BatchOutcome(key="k", state=BatchItemState.AMBIGUOUS, candidates=ids)
+
+    assert repr(unknown) == f"StartUnknown(operation='runWorker', candidates={ids})"
+    for told in (repr(outcome), repr(make_item(state=BatchItemState.AMBIGUOUS, candidates=ids))):
+        assert f"candidates={ids}" in told
+        assert "'ambiguous'" in told
+
+
+def test_repr_counts_candidates_that_there_is_no_room_for() -> None:
+    told = repr(StartUnknown(operation="runWorker", candidates=[ID] * 100, run_id=ID))
+
+    assert f"candidates=('{ID}', '{ID}', '{ID}', ... 97 more), run_id='{ID}')" in told
+    assert repr(StartUnknown(operation="o", candidates=[5], run_id=None)).endswith("candidates=(5,))")  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("run_id", ["r" * 64, "\u200b" * 40])
+def test_repr_tells_the_whole_run_id(run_id: str) -> None:
+    for thing in (StartedRun(run_id=run_id), make_item(run_id=run_id), Run(run_id=run_id, worker_title="t" * 100)):
+        assert f"run_id={run_id!r}" in repr(thing)
+    outcome = BatchOutcome(key="k" * 60, state=BatchItemState.DONE, run=Run(run_id=run_id))
+    assert f"run_id={run_id!r}" in repr(outcome)
+    assert "run_id='" + "r" * 64 + "'..." in repr(StartedRun(run_id="r" * 65))
 
 
 def test_repr_leaves_out_what_there_is_no_room_for() -> None:
