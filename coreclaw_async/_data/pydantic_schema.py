@@ -31,7 +31,7 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
         source: It, or it with arguments such as ``Page[Run]``.
         handler: pydantic's, for the types of arguments.
     """
-    from pydantic_core import PydanticCustomError, core_schema
+    from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
     arguments = typing.get_args(source)
 
@@ -41,7 +41,10 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
         try:
             return load(kind, value, arguments)
         except (TypeError, ValueError) as error:
-            raise PydanticCustomError("coreclaw_model", "{reason}", {"reason": str(error)}) from None
+            why = PydanticCustomError("coreclaw_model", "{reason}", {"reason": str(error)})
+            # FastAPI answers with the input, and can write no NaN and no half of a surrogate pair.
+            refused = InitErrorDetails(type=why, input=as_plain(value, ENCODABLE_JSON))
+            raise ValidationError.from_exception_data(kind.__name__, [refused]) from None
 
     def write(value: Any, info: Any) -> Any:
         made = as_plain(value, ENCODABLE_JSON if info.mode == "json" else PYTHON)

@@ -326,6 +326,12 @@ def test_a_run_is_taken_as_a_body(client: httpx.Client) -> None:
         ('{"extra": []}', "Run.extra must be an object, not list"),
         ('{"slug": "R"}', "Run has no member 'slug'"),
         ('{"{x}": 1}', "Run has no member '{x}'"),
+        ('{"duration": NaN}', "Run.duration must be a finite number or None, not float"),
+        ('{"duration": -Infinity}', "Run.duration must be a finite number or None, not float"),
+        ('{"usage": 1e400}', "Run.usage must be a finite amount or None, not float"),
+        ('{"\\ud800": 1}', "Run has no member '\\ud800'"),
+        ('{"run_id": "\\ud800", "usage": "x"}', "Run.usage must be an amount or None, not 'x'"),
+        ('{"run_id": ' + "[" * 500 + "]" * 500 + "}", "Run.run_id must be a string, not list"),
         ("[]", "Run is read from a mapping, not from a list"),
     ],
 )
