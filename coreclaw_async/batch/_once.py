@@ -142,7 +142,7 @@ class OnceBatch(AsyncBatch):
             item = await self._after_starts()
             # It may have gone through another process, of which this one was told nothing.
             run_id = self._run_id or item.run_id
-            if run_id is not None:
+            if run_id is not None:  # pragma: no cover - another process was quicker, at one moment only
                 return run_id
             if self._batch_context.refusal is not None:
                 raise self._batch_context.refusal
@@ -234,7 +234,7 @@ class OnceBatch(AsyncBatch):
         while item.state in _NO_RUN:
             try:
                 return await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
-            except IllegalStepError:  # Another process was quicker.
+            except IllegalStepError:  # pragma: no cover - another process was quicker, at one moment only
                 item = await self.get(self._spec.key)
         return item
 
@@ -268,9 +268,8 @@ class OnceBatch(AsyncBatch):
             news.set()
 
     def _follow(self, item: BatchItem) -> None:
-        if item.key == self._spec.key:
-            self._run_id = item.run_id
-            self._news.set()
+        self._run_id = item.run_id
+        self._news.set()
 
     async def _let_end_be_recorded(self, run_id: str) -> None:
         """Wait until the ledger has the end of the run, for a short time, as the next call can do that too."""

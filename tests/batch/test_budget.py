@@ -11,7 +11,7 @@ import anyio
 import pytest
 from batch.batches import finish, opened, specs
 
-from coreclaw_async import AuthenticationError, BatchItemState, BatchOutcome, BatchStoppedError, events
+from coreclaw_async import AuthenticationError, BatchItemState, BatchOutcome, BatchStoppedError, Progress, events
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 
@@ -54,6 +54,16 @@ async def test_runs_of_unknown_cost_do_not_switch_the_budget_off(service: FakeSe
     assert (caught.value.reason, caught.value.left) == ("max_spend", 59)
     assert (report.unknown_costs, report.cost, report.max_spend) == (1, Decimal(0), Decimal(3))
     assert (report.counts[BatchItemState.DONE], service.runs_created) == (1, 1)
+
+
+async def test_progress_tells_no_cost_while_none_is_known(service: FakeService) -> None:
+    tell(service, None)
+    told: list[Progress] = []
+    async with opened(service, "memory", count=1) as batch:
+        async for _ in batch.run(progress=told.append):
+            pass
+
+    assert "$" not in told[-1].text
 
 
 async def test_a_cost_that_the_first_looks_do_not_tell_is_asked_for(service: FakeService) -> None:

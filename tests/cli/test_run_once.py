@@ -85,6 +85,15 @@ def test_timeout_exits_as_run_does_and_the_next_command_goes_on(served: FakeServ
     assert served.runs_created == 1
 
 
+def test_timeout_before_a_start_is_reported_without_a_run(served: FakeService, ledger: str) -> None:
+    served.faults.add(faults.status(502), times=10_000)
+
+    late = again("--timeout", "0.3")
+    assert late.exit_code == 5
+    assert "no run of key" in late.stderr
+    assert served.runs_created == 0
+
+
 def test_interrupt_names_the_run(served: FakeService, ledger: str) -> None:
     served.default_script = RunScript(duration=60.0)
 

@@ -557,6 +557,29 @@ async def test_a_run_that_is_added_to_a_wait_is_looked_at_before_the_others_are_
     assert service.clock.monotonic() < 12
 
 
+async def test_a_run_that_is_added_to_a_wait_and_is_due_after_the_others_wakes_nobody(
+    service: FakeService,
+) -> None:
+    first, later = add_run(service, 1_000), add_run(service, 0)
+    async with client_of(service) as client:
+        poller = client._context.poller
+        tracked = TrackedRun(run_id=first, schedule=PollSchedule(delays=(100.0,), jitter=0.0), began=0.0)
+        waiter = Waiter.of(run_reader(client._context), [tracked], float("inf"))
+        assert (await poller.news(waiter)).run_id == first  # type: ignore[union-attr]
+        async with anyio.create_task_group() as group:
+
+            async def add() -> None:
+                await service.clock.sleep(10)
+                seldom = PollSchedule(delays=(500.0,), jitter=0.0)
+                poller.add(waiter, TrackedRun(run_id=later, schedule=seldom, began=500.0))
+
+            group.start_soon(add)
+            found = await poller.news(waiter)
+
+    assert found is not None
+    assert service.clock.monotonic() >= 100
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [({"delays": ()}, ValueError), ({"jitter": 1.0}, ValueError), ({"jitter": True}, TypeError)],

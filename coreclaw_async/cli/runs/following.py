@@ -166,8 +166,6 @@ class Following:
         if self.as_json:
             with suppress(OSError):
                 print_json({**failure, "run_id": run_id} for run_id in run_ids)
-        if not run_ids:  # All had ended.
-            return
         if self.abort:
             for run_id in run_ids:
                 self._screen.complain(f"Asked to abort run {run_id}: {self._state(run_id)}.")
