@@ -47,8 +47,9 @@ class Record:
         """
         Return all members as a new dictionary, models in it as dictionaries too, sequences as lists.
 
-        Events have the name of their class as ``type``. What is as good as a password, the ``callback_url`` of an item
-        of a batch, is left out.
+        Events have the name of their class as ``type``. The ``callback_url`` of an item of a batch, which is as good as
+        a password, is left out. Other members that the repr hides are not: inputs, which may hold passwords, and signed
+        URLs (``download_url``, ``all_logs_url``), so take care where you send them.
 
         Args:
             json: Whether all values are to be of JSON: amounts of money become strings such as ``"0.125"``, times ISO
@@ -101,11 +102,13 @@ class Model(Record):
         """
         Return the object whose `to_dict`, of either form, or parsed `to_json` is *mapping*.
 
+        It is equal to that object if what its ``Any`` members hold is of JSON, as all is that the service sends, and if
+        it had no ``callback_url``; halves of surrogate pairs are in `to_dict` without *json* and in `to_json` alone.
         Members may be missing where the class has a default. Answers of the service, which have other names, are not
         read.
 
         Args:
-            mapping: Values by the names of the members; nothing in it is kept or changed.
+            mapping: Values by the names of the members; nothing in it is changed, and nothing kept but models.
 
         Raises:
             TypeError: *mapping* is not a mapping.

@@ -59,7 +59,7 @@ class Page(Model, Generic[T]):
         Return the page whose `to_dict`, of either form, or parsed `to_json` is *mapping*.
 
         Args:
-            mapping: Values by the names of the members; nothing in it is kept or changed.
+            mapping: Values by the names of the members; nothing in it is changed, and nothing kept but models.
             item_type: The model of its items, as in ``Page[Run].from_dict(mapping, item_type=Run)``; None for items
                 that stay as they are in *mapping*.
 
