@@ -84,7 +84,7 @@ def _encodable_value(value: Any) -> Any:
         hasattr(value, "__pydantic_serializer__") or hasattr(value, "__dataclass_fields__")
     ):
         return value  # An item of somebody else's, which pydantic knows how to write.
-    return _encodable(_json_value_or_text(value))
+    return _encodable_json_value_or_text(value)
 
 
 def _encodable(value: Any) -> Any:
@@ -94,15 +94,23 @@ def _encodable(value: Any) -> Any:
     return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
+def _encodable_json_value(value: Any) -> Any:
+    return _encodable(_json_value(value))
+
+
+def _encodable_json_value_or_text(value: Any) -> Any:
+    return _encodable(_json_value_or_text(value))
+
+
 PYTHON = Form(_SINGLES, _as_it_is)
 """Single values are not changed."""
 JSON = Form(frozenset({str, int, bool, NoneType}), _json_value)
 """JSON values; what JSON has no form for is a TypeError."""
 JSON_OR_TEXT = Form(JSON.kept, _json_value_or_text)
 """JSON values, and the text of what JSON has no form for."""
-UTF8_JSON = Form(frozenset({int, bool, NoneType}), lambda value: _encodable(_json_value(value)))
+UTF8_JSON = Form(frozenset({int, bool, NoneType}), _encodable_json_value)
 """As `JSON`, and UTF-8 can encode it: lone surrogates become U+FFFD."""
-UTF8_JSON_OR_TEXT = Form(UTF8_JSON.kept, lambda value: _encodable(_json_value_or_text(value)))
+UTF8_JSON_OR_TEXT = Form(UTF8_JSON.kept, _encodable_json_value_or_text)
 """As `JSON_OR_TEXT`, and UTF-8 can encode it."""
 ENCODABLE_JSON = Form(frozenset({int, bool, NoneType}), _encodable_value, _MOST_LEVELS_OF_PYDANTIC)
 """What pydantic can write: without lone surrogates, which become U+FFFD, and not nested deeply."""

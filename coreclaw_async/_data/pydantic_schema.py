@@ -77,7 +77,7 @@ def _inside(selection: Any, name: Any, count: int) -> Any:
     """Return what *selection* has for a part: True for the whole, None for nothing, or a selection inside it."""
     for key in (name, name - count, "__all__") if isinstance(name, int) else (name, "__all__"):
         if selection and key in selection:
-            found = selection[key] if isinstance(selection, Mapping) else True
+            found: Any = selection[key] if hasattr(selection, "items") else True  # It is a set, or a mapping.
             return True if found is ... else found or None
     return None
 
