@@ -72,7 +72,10 @@ async def test_nested_whole_numbers_beside_nulls_stay_exact_in_nullable_frames(
     service: FakeService, client: AsyncCoreClaw
 ) -> None:
     odd = 2**53 + 1  # No float.
-    rows = [{"a": [odd, None], "b": {"x": odd, "y": [{"z": odd}, {"z": None}]}}, {"a": [1], "b": {"x": None, "y": []}}]
+    rows: list[dict[str, Any]] = [
+        {"a": [odd, None], "b": {"x": odd, "y": [{"z": odd}, {"z": None}]}},
+        {"a": [1], "b": {"x": None, "y": []}},
+    ]
     pager = client.runs.iterate_results(service.add_run(WORKER, rows=rows))
     frame: pd.DataFrame = await pager.to_pandas(dtype_backend="numpy_nullable")
 

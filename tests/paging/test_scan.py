@@ -175,8 +175,7 @@ async def test_item_that_moves_between_two_pages_as_they_are_read_again_comes_on
         model.items[:0] = numbered(1, 100 + len(model.requests))
 
     # The item before the last is at the end of page 3 and at the begin of page 4, both times that they are read.
-    changes = {2: leave, 3: come, 4: leave, 5: come}
-    model = ModelList(numbered(65), "page", changes=changes)
+    model = ModelList(numbered(65), "page", changes={2: leave, 3: come, 4: leave, 5: come})
 
     got, error = await read(pager_of(model, page_size=21))
 
