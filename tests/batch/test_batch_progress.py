@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ async def test_ledger_that_cannot_be_read_is_told_by_the_run_itself(service: Fak
         told.append(progress)
         if len(told) < 2:  # Its runs are recorded by now.
             return
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             connection.execute("ALTER TABLE run RENAME TO gone")
 
     service.default_script = RunScript(duration=300.0)
