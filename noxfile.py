@@ -95,7 +95,7 @@ def types(session: nox.Session) -> None:
     session.install("-e", EXTRAS, *group("test"), *group("types"), "nox")
     session.run("mypy")
     session.run("pyright", "--pythonpath", f"{session.bin}/python")
-    session.run("pytest", "tests/typing")
+    session.run("pytest", "tests/typing", "tests/wire/test_input_type.py")
 
 
 @nox.session(python="3.11")

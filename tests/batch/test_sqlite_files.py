@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from batch.batches import finish, opened, runs_by_key
 
@@ -192,6 +193,31 @@ async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path, monke
     other.close()
     await database.write(batch("a"))
     await database.aclose()
+
+
+async def test_a_new_ledger_that_another_process_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(LedgerError, match="database is locked"):
+        await SqliteDatabase(tmp_path / "runs.db").open()
+
+    other.execute("ROLLBACK")
+    other.close()
+
+
+@pytest.mark.endurance
+async def test_a_new_ledger_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    async def use(path: Path) -> None:
+        database = SqliteDatabase(path)
+        await database.open()
+        await database.aclose()
+
+    for number in range(150):
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(use, tmp_path / f"{number}.db")
 
 
 async def test_a_ledger_that_may_not_be_written_to_says_so(database: SqliteDatabase) -> None:

@@ -218,6 +218,7 @@ worse: GoogleMapsScraperInput = {"pages": 3}  # type: ignore[typeddict-item]
 
 @pytest.mark.endurance
 def test_a_type_checker_takes_the_module_and_finds_mistakes(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed; the session `types` of nox has it")
     (tmp_path / "plain.py").write_text(write_input_type(WORKER, schema_of()) + USE, encoding="utf-8")
     odd = [{"name": name, "title": text, "type": "array", "editor": "checkbox", "options": ["a"]}
            for name, text in zip(["list", "str", "a b", "class", "__x", "Any"], HOSTILE, strict=False)]  # fmt: skip

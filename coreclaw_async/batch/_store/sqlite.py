@@ -7,6 +7,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -30,6 +31,7 @@ _NO_VALUES = (UnicodeError, OverflowError)
 """Raised for values that a database cannot store."""
 
 _BUSY_SECONDS = 30.0
+_PAUSE_SECONDS = 0.01
 # Other machines do not see the locks of files there, so two of them could submit at once.
 _SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
 _MOUNTS = Path("/proc/self/mounts")
@@ -164,7 +166,7 @@ class SqliteDatabase(Database):
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
         """Make the tables of this version, of nothing or of an older one."""
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -247,6 +249,20 @@ class SqliteDatabase(Database):
         # The file is there now. It is not opened here: closing another descriptor would give up the lock.
         self._start_queues[start_queue] = connection, _id_of(file)
         return True
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch the journal; where two processes do that to a new file at once, SQLite refuses one without waiting."""
+    give_up = time.monotonic() + 2 * _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            time.sleep(_PAUSE_SECONDS)
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+        else:
+            return
 
 
 def _id_of(path: Path) -> FileId | None:
