@@ -214,7 +214,7 @@ async def test_a_new_ledger_can_be_opened_by_many_at_once(tmp_path: Path) -> Non
         await database.open()
         await database.aclose()
 
-    for number in range(150):
+    for number in range(40):
         async with anyio.create_task_group() as group:
             for _ in range(4):
                 group.start_soon(use, tmp_path / f"{number}.db")
