@@ -106,8 +106,9 @@ class Completions:
 
     def _tell(self, wait: Wait) -> None:
         if self._reporter.is_on:
-            done, rows = self._total - len(wait.waiter.tracked_runs), sum(self._rows.values())
-            text = f"{done} of {self._total} runs have ended, {counted(rows, 'row')}"
+            done = self._total - len(wait.waiter.tracked_runs)
+            rows = sum(self._rows.values()) if self._rows else None  # None while no run has told its rows.
+            text = f"{done} of {self._total} runs have ended" + ("" if rows is None else f", {counted(rows, 'row')}")
             self._reporter.tell(text, done=done, total=self._total, rows=rows)
 
 

@@ -86,7 +86,7 @@ async def test_wait_for_many_counts_runs_and_rows(
 
     assert ended == runs
     steps = in_order(told, "wait")
-    assert (steps[0].text, steps[0].total) == ("0 of 3 runs have ended, 0 rows", 3)
+    assert (steps[0].text, steps[0].total, steps[0].rows) == ("0 of 3 runs have ended", 3, None)
     assert (steps[-1].text, steps[-1].done, steps[-1].rows) == ("3 of 3 runs have ended, 6 rows", 3, 6)
 
 
