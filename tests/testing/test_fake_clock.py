@@ -197,6 +197,27 @@ async def test_advance_past_several_deadlines_still_wakes_in_their_order() -> No
     assert woken == [1, 2, 3, 4]
 
 
+async def test_one_that_looks_at_the_clock_by_itself_wakes_after_those_due_before_it() -> None:
+    for _ in range(20):  # trio runs what is due in one round in either order.
+        clock = FakeClock(autojump=False)
+        woken: list[float] = []
+
+        async def sleep(seconds: float, clock: FakeClock, woken: list[float]) -> None:
+            await clock.sleep(seconds)
+            woken.append(seconds)
+
+        async with anyio.create_task_group() as tasks:
+            for seconds in (3, 2):
+                tasks.start_soon(sleep, seconds, clock, woken)
+                await anyio.wait_all_tasks_blocked()
+            looks = time.monotonic() + 0.006
+            while time.monotonic() <= looks:
+                pass
+            clock.advance(10)
+
+        assert woken == [2, 3]
+
+
 async def test_another_thread_may_advance_it() -> None:
     clock = FakeClock(autojump=False)
     async with anyio.create_task_group() as tasks:

@@ -161,7 +161,8 @@ class FakeClock:
         thread = threading.get_ident()
         sleeper = self._add(thread, self._now + seconds)
         try:
-            while self._now < sleeper.deadline:
+            # One that is due still waits for those before it: it may look at the clock in the same round as they do.
+            while self._now < sleeper.deadline or self._queues[thread][0] is not sleeper:
                 if self._queues[thread][0] is sleeper:
                     await self._watch(thread, sleeper)
                 else:
