@@ -11,8 +11,9 @@ import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = ".[arrow,cli,dask,emulator,otel,pandas,polars,postgres,testing]"
-# One more than the cores of a small machine, for many tests wait for processes that they kill.
-AT_ONCE = ("-n", "3", "--dist", "worksteal")
+# More than the cores of a small machine, for many tests wait: for a socket, and those that take long for processes.
+QUICK = ("-m", "not endurance and not other_turn", "-n", "3", "--dist", "worksteal")
+LONG = ("-n", "4", "--dist", "worksteal")
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_external_run = True
@@ -49,18 +50,19 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
     elif session.python == versions()[0]:
         session.run("coverage", "erase")
-        session.run("coverage", "run", f"{session.bin}/pytest", "-m", "not endurance", *AT_ONCE)
+        session.run("coverage", "run", f"{session.bin}/pytest", *QUICK)
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
     else:
-        session.run("pytest", "-m", "not endurance", *AT_ONCE)
+        session.run("pytest", *QUICK)
 
 
 @nox.session(python=versions()[:1])
 def endurance(session: nox.Session) -> None:
-    """Run the tests that take long or kill processes."""
+    """Run the tests that take long or kill processes, and where only one Python is here what others would run."""
     session.install(EXTRAS, *group("test"))
-    session.run("pytest", "-m", "endurance", *(session.posargs or AT_ONCE))
+    chosen = "endurance and not other_turn" if len(versions()) > 1 else "endurance or other_turn"
+    session.run("pytest", "-m", chosen, *(session.posargs or LONG))
 
 
 @nox.session(python="3.11")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import zlib
 from collections.abc import AsyncIterator, Iterator
 
@@ -36,6 +37,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "endurance: takes long, or kills processes; one Python runs it")
+    config.addinivalue_line("markers", "other_turn: a case on a backend that another Python has in its quick run")
     config.addinivalue_line("markers", "every_backend: the quick run has it on every backend, not on one in turn")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
 
@@ -53,7 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave each case to the quick run on one backend, in turn; the endurance run has it on the others."""
+    """
+    Have each case on one backend, in turn, and each Python on another one.
+
+    What takes long runs on one Python only: a test of a single case has it on all backends there.
+    """
     tests: dict[str, dict[str, list[pytest.Item]]] = {}
     for item in items:
         backend = _backend_of(item)
@@ -61,21 +67,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             test, _, case = item.nodeid.partition("[")
             tests.setdefault(test, {}).setdefault(case.replace(backend, "", 1), []).append(item)
     for test, cases in tests.items():
+        if len(cases) == 1 and _takes_long(cases):
+            continue
         for index, on_backends in enumerate(cases.values()):
-            quick = _turn(index, zlib.crc32(test.encode()), len(on_backends))
+            # What the lowest Python has must cover all branches: let no cases be chosen for it anew without a need.
+            quick = _turn(index, zlib.crc32(test.encode()), len(on_backends)) + sys.version_info.minor - 11
             for place, item in enumerate(on_backends):
-                if place != quick:
-                    item.add_marker(pytest.mark.endurance)
+                if place != quick % len(on_backends):
+                    item.add_marker(pytest.mark.other_turn)
 
 
 def _backend_of(item: pytest.Item) -> str | None:
     """Return the backend that an item runs on, or None when it does not take turns."""
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec") or _has_own_backends(item):
         return None
-    if any(item.get_closest_marker(name) for name in ("endurance", "every_backend")):
+    if item.get_closest_marker("every_backend"):
         return None
     backend = item.callspec.params.get("anyio_backend")
     return None if backend is None else str(backend)
+
+
+def _takes_long(cases: dict[str, list[pytest.Item]]) -> bool:
+    return any(item.get_closest_marker("endurance") for items in cases.values() for item in items)
 
 
 def _has_own_backends(test: pytest.Item) -> bool:

@@ -422,9 +422,6 @@ def test_a_run_that_was_paid_for_is_told_of_whatever_becomes_of_the_streams(benc
 
 @pytest.mark.parametrize("row", rows_of(READING), ids=lambda row: row.id)
 def test_a_command_that_pays_for_nothing_says_what_was_not_written(bench: Bench, row: Row) -> None:
-    if not row.name.startswith(("--help", "run --help", "no ")):
-        # It doubles the time of a process, and finds nothing new in these.
-        bench.env.pop("COVERAGE_PROCESS_CONFIG", None)
     got, details, _, _ = tried(bench, row)
 
     compare(row, {column: one.partition(":")[0] for column, one in got.items()}, details)

@@ -280,6 +280,22 @@ def test_the_end_of_the_block_ends_stalled_answers_too_and_frees_the_ports() -> 
         httpx.get(url)
 
 
+def test_an_answer_that_is_under_way_at_the_end_of_the_block_still_comes() -> None:
+    service = FakeService(clock=RealClock())
+    statuses: list[int] = []
+    with service.serve() as server:
+        service.faults.add(faults.delay(0.2))
+        thread = threading.Thread(
+            target=lambda: statuses.append(httpx.get(f"{server.url}/api/v2/store", headers=KEY).status_code)
+        )
+        thread.start()
+        while not service.requests:
+            time.sleep(0.001)
+    thread.join(20)
+
+    assert statuses == [200]
+
+
 def test_a_taken_port_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -77,7 +77,7 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
 
 
 def _server_class(base: type[Any]) -> type[Any]:
-    """Return a server that stops sooner than uvicorn's own, which checks only ten times a second."""
+    """Return a server that stops at once: uvicorn's own looks ten times a second, and waits as long before it ends."""
 
     class Server(base):  # type: ignore[misc] # uvicorn is imported when it is needed.
         async def main_loop(self) -> None:
@@ -85,6 +85,18 @@ def _server_class(base: type[Any]) -> type[Any]:
             while not await self.on_tick(number):
                 number = 1  # At 0 the common headers are made, which stay the same.
                 await anyio.sleep(_LOOK_EVERY)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - closed by `run_server`
+            for server in self.servers:
+                server.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+            with anyio.move_on_after(_GRACE):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event
+                    await anyio.sleep(_LOOK_EVERY)
+            for task in self.server_state.tasks:
+                task.cancel()
+            await self.lifespan.shutdown()
 
     return Server
 
