@@ -126,7 +126,7 @@ async def crash(service: FakeService, ledger: str, folder: Path, *, keys: int, k
         assert await anyio.to_thread.run_sync(last.wait, PATIENCE) == 0
 
 
-@pytest.mark.parametrize(("ledger", "keys", "kills"), [("sqlite", 600, 35), ("postgres", 150, 7)], indirect=["ledger"])
+@pytest.mark.parametrize(("ledger", "keys", "kills"), [("sqlite", 200, 12), ("postgres", 150, 7)], indirect=["ledger"])
 async def test_whatever_is_killed_nothing_is_paid_twice_and_nothing_is_lost(
     service: FakeService, ledger: str, tmp_path: Path, keys: int, kills: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Reads a million rows in a process of its own, and prints by how many megabytes it grew."""
+"""Reads a quarter of a million rows in a process of its own, and prints by how many megabytes it grew."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from coreclaw_async import AsyncPager, Page
 from coreclaw_async._paging.pager import PageReader, PagerOptions
 
-ROWS = 1_000_000
+ROWS = 250_000
 PAGE = 100
 
 
