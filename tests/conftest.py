@@ -36,7 +36,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "endurance: takes long, or kills processes; one Python runs it")
+    config.addinivalue_line("markers", "endurance(seconds): takes long, or kills processes; one Python runs it")
     config.addinivalue_line("markers", "other_turn: a case on a backend that another Python has in its quick run")
     config.addinivalue_line("markers", "every_backend: the quick run has it on every backend, not on one in turn")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
@@ -66,6 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if backend is not None:
             test, _, case = item.nodeid.partition("[")
             tests.setdefault(test, {}).setdefault(case.replace(backend, "", 1), []).append(item)
+    items.sort(key=_seconds, reverse=True)  # What takes longest begins first, so that nothing else waits for it.
     for test, cases in tests.items():
         if len(cases) == 1 and _takes_long(cases):
             continue
@@ -85,6 +86,11 @@ def _backend_of(item: pytest.Item) -> str | None:
         return None
     backend = item.callspec.params.get("anyio_backend")
     return None if backend is None else str(backend)
+
+
+def _seconds(item: pytest.Item) -> int:
+    """Return how long an item takes, where somebody noted it, else 0."""
+    return max((mark.args[0] for mark in item.iter_markers("endurance") if mark.args), default=0)
 
 
 def _takes_long(cases: dict[str, list[pytest.Item]]) -> bool:

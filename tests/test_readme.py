@@ -81,7 +81,7 @@ def _in_shell(line: str, folder: Path, env: dict[str, str]) -> subprocess.Comple
     )  # fmt: skip
 
 
-@pytest.mark.endurance
+@pytest.mark.endurance(15)
 @pytest.mark.skipif(os.name != "posix" or shutil.which("jq") is None, reason="it needs a shell and jq")
 def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```sh\n(coreclaw-async store.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)

@@ -176,6 +176,7 @@ async def finished(service: FakeService, ledger: str, folder: Path) -> None:
     assert len(list(folder.glob("part-*.jsonl"))) == dask_driver.KEYS
 
 
+@pytest.mark.endurance(20)
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
 async def test_a_worker_is_killed_and_another_goes_on(
     service: FakeService, ledger: str, tmp_path: Path, url: str, cluster: Cluster
@@ -197,6 +198,7 @@ async def test_a_worker_is_killed_and_another_goes_on(
     assert f"'done': {dask_driver.KEYS}" in (tmp_path / "out" / "report").read_text()
 
 
+@pytest.mark.endurance(30)
 async def test_driver_scheduler_and_all_are_killed_one_after_another_and_the_batch_is_finished(
     service: FakeService, ledger: str, tmp_path: Path, url: str, cluster: Cluster
 ) -> None:

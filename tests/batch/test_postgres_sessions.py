@@ -103,7 +103,7 @@ async def work(database: PostgresDatabase) -> list[str]:
     return written
 
 
-@pytest.mark.parametrize("failure", ["cut", "silent"])
+@pytest.mark.parametrize("failure", ["cut", pytest.param("silent", marks=pytest.mark.endurance(45))])
 @pytest.mark.endurance
 async def test_whatever_answer_is_lost_each_write_is_made_once(
     postgres: postgres_server.PostgresServer, postgres_dsn: str, quick: None, failure: str
@@ -245,7 +245,7 @@ async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(database
     assert await database.read(NAMES) == [("b",), ("c",)]
 
 
-@pytest.mark.endurance
+@pytest.mark.endurance(15)
 @pytest.mark.parametrize("seconds", [None, 0.5])
 async def test_a_frozen_server_is_left_for_another_session(
     postgres: postgres_server.PostgresServer,

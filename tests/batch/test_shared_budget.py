@@ -216,6 +216,7 @@ class TestRealProcesses:
 
         assert service.runs_created == 30
 
+    @pytest.mark.endurance(25)
     async def test_two_processes_never_exceed_the_budget_by_unknown_costs(
         self, service: FakeService, processes: Processes, ledger: str
     ) -> None:

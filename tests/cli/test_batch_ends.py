@@ -55,7 +55,7 @@ def test_failed_and_refused_items_are_one_with_their_reasons(served: FakeService
     assert "Failed: k0: the site was down" in again.stderr
 
 
-@pytest.mark.endurance
+@pytest.mark.endurance(25)
 def test_rows_that_cannot_be_read_are_six_and_never_silence(served: FakeService, tmp_path: Path) -> None:
     served.faults.add(faults.error(11000, 400), operation="listWorkerRunResults", times=1_000)
     plan(tmp_path, 2)

@@ -453,7 +453,7 @@ def test_more_data_than_the_client_reads_is_told(service: FakeService) -> None:
     assert only(report()["account"]) == ("FAIL", "HTTP 200 and more data than the client reads")
 
 
-@pytest.mark.endurance
+@pytest.mark.endurance(16)
 def test_a_service_that_never_answers_takes_half_a_minute_at_most() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         while (request := read_request(connection, number)) is not None and "/store" in request.target:

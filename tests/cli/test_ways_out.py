@@ -38,6 +38,7 @@ INPUT = '{"keywords": ["coffee"]}'
 _AT_ONCE = 3  # More would only slow down the tests that run beside them.
 LIMIT = 100.0
 """Seconds; a start is tried for 60 where the service cannot be reached."""
+TRIES = pytest.mark.endurance(60)
 
 # Each has no terminal: `setsid` has taken it away. The shell returns what the command did, whatever comes behind it.
 SHELL = {
@@ -420,7 +421,10 @@ def test_a_run_that_was_paid_for_is_told_of_whatever_becomes_of_the_streams(benc
     assert named == set(paid) or "blind" in row.name
 
 
-@pytest.mark.parametrize("row", rows_of(READING), ids=lambda row: row.id)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=TRIES if row.name == "no network" else (), id=row.id) for row in rows_of(READING)],
+)
 def test_a_command_that_pays_for_nothing_says_what_was_not_written(bench: Bench, row: Row) -> None:
     got, details, _, _ = tried(bench, row)
 
