@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 from collections.abc import Iterator
@@ -75,7 +76,9 @@ def imports_of(module: str) -> Iterator[str]:
                 yield name if name in MODULES else str(node.module)
 
 
-OWN_IMPORTS = {module: {name for name in imports_of(module) if name in MODULES} for module in MODULES}
+@functools.cache
+def own_imports() -> dict[str, set[str]]:
+    return {module: {name for name in imports_of(module) if name in MODULES} for module in MODULES}
 
 
 def foreign_imports(module: str) -> set[str]:
@@ -99,13 +102,13 @@ def test_layers_are_those_that_the_package_describes() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module: str) -> None:
-    above = {name for name in OWN_IMPORTS[module] if LEVELS[top_of(name)] > LEVELS[top_of(module)]}
+    above = {name for name in own_imports()[module] if LEVELS[top_of(name)] > LEVELS[top_of(module)]}
 
     assert above == set()
 
 
 def test_imports_make_no_circle() -> None:
-    graphlib.TopologicalSorter(OWN_IMPORTS).prepare()
+    graphlib.TopologicalSorter(own_imports()).prepare()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -121,7 +124,7 @@ def test_libraries_are_known_only_where_they_belong(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if top_of(module) == "testing"])
 def test_fake_service_is_a_second_reading_that_takes_nothing_from_the_first(module: str) -> None:
-    beyond = {name for name in OWN_IMPORTS[module] if top_of(name) != "testing"}
+    beyond = {name for name in own_imports()[module] if top_of(name) != "testing"}
 
     assert beyond == ({"coreclaw_async"} if module == "coreclaw_async.testing.pytest_plugin" else set())
 
@@ -133,7 +136,7 @@ def test_module_says_what_it_is_for_by_name_and_docstring(module: str) -> None:
 
 
 def test_nothing_imports_the_scripts_and_they_import_nothing_of_the_package() -> None:
-    for module, names in OWN_IMPORTS.items():
+    for module, names in own_imports().items():
         assert {top_of(name) for name in names}.isdisjoint({"_tools"})
         assert top_of(module) != "_tools" or names == set()
 
