@@ -230,7 +230,7 @@ class PageScan(Generic[T]):
         for before, reading in pairs:
             items.extend(state.deliver_again(before, reading).items)
         are_all = spares and not items and len(spares) == self._tally.missing
-        if are_all and shown_twice(spares, readings) and await self._are_unchanged(readings[:-1]):
+        if are_all and shown_twice(spares, readings) and await self._are_unchanged(readings):
             items.extend(self._new.take_spares(self._new.spares))
             self._tally.add(len(items))
         if items:
@@ -238,8 +238,17 @@ class PageScan(Generic[T]):
         return attrs.evolve(readings[-1].page, items=tuple(items))
 
     async def _are_unchanged(self, readings: Sequence[Reading[T]]) -> bool:
-        """Whether pages are as they were: an item may move from one page to the next between two answers."""
-        return all([(await self._read_again(reading.number)).keys == reading.keys for reading in readings])
+        """
+        Whether pages are as they were.
+
+        An item may move from one page to the next between two answers, and replicas that answer in turns may have it on
+        different pages: each page is read twice in a row.
+        """
+        for reading in readings:
+            for _ in range(2):
+                if (await self._read_again(reading.number)).keys != reading.keys:
+                    return False
+        return True
 
     def _can_sweep(self) -> bool:
         """Whether reading the whole list again can find what is missing: only if items have moved."""
