@@ -24,7 +24,7 @@ from coreclaw_async import (
     RunNotFinishedError,
     WaitTimeoutError,
 )
-from coreclaw_async.testing import FakeService, RunScript, faults
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 
@@ -558,3 +558,24 @@ async def test_a_time_for_rows_is_checked_before_anything_is_sent(client: AsyncC
     with pytest.raises(ValueError, match="timeout"):
         client.runs.iterate_results("R", follow=True, timeout=0.0)
     assert service.requests == []
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_by_asyncio_at_any_step_of_the_first_page_is_one() -> None:
+    import asyncio
+
+    service = FakeService(clock=RealClock())
+    run_id = service.add_run(WORKER, rows=3)
+    outcomes = set[str]()
+    with service.serve() as server:
+        async with AsyncCoreClaw(service.api_key, base_url=server.url) as client:
+            for steps in range(5, 30):
+                task = asyncio.create_task(client.runs.iterate_results(run_id).first())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                (outcome,) = await asyncio.gather(task, return_exceptions=True)
+                outcomes.add(type(outcome).__name__)
+
+    assert outcomes - {"dict"} == {"CancelledError"}, "or the row where it had come"
