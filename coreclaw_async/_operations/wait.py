@@ -290,22 +290,31 @@ async def abort_all(context: Context, error: BaseException, run_ids: Sequence[st
     left: dict[str, str] = dict.fromkeys(run_ids, "there was no time left")
 
     async def abort(run_id: str) -> None:
-        try:
-            await abort_run(context, run_id, deadline=deadline)
-        except errors.CoreClawError as failure:
-            left[run_id] = str(failure)
-        else:
-            del left[run_id]
-
-    try:
+        # Here again: the scope around the group does not shield from a task that asyncio itself cancels.
         with anyio.move_on_after(seconds, shield=True):
+            try:
+                await abort_run(context, run_id, deadline=deadline)
+            except errors.CoreClawError as failure:
+                left[run_id] = str(failure)
+            else:
+                del left[run_id]
+
+    cancellation: BaseException | None = None
+    try:
+        with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as group:
                 for run_id in run_ids:
                     group.start_soon(abort, run_id)
     except BaseExceptionGroup as failures:
         raise first_of(failures) from None
+    except anyio.get_cancelled_exc_class() as again:
+        cancellation = again
     finally:
         _tell_not_aborted(error, left)
+    if cancellation is not None and not isinstance(error, type(cancellation)):
+        for note in getattr(error, "__notes__", ()):
+            cancellation.add_note(note)
+        raise cancellation
 
 
 def _tell_not_aborted(error: BaseException, left: dict[str, str]) -> None:

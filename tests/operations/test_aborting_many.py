@@ -148,3 +148,49 @@ async def test_a_hook_that_breaks_an_abort_comes_out_alone(service: FakeService)
     async with AsyncCoreClaw(service.api_key, transport=Breaking(), clock=service.clock) as client:
         with pytest.raises(Broken):
             await anext(client.runs.wait_many(ids, timeout=30, on_cancel="abort"))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_however_often_asyncio_cancels_a_wait_its_runs_are_aborted_and_named(times: int) -> None:
+    import asyncio
+
+    service = FakeService()
+    ids = add_runs(service, 3)
+    async with client_of(service) as client:
+        for run_id in ids:
+            task = asyncio.create_task(client.runs.wait(run_id, on_cancel="abort"))
+            for _ in range(40):
+                await asyncio.sleep(0)
+            for _ in range(times):
+                task.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            assert caught.value.__notes__ == [f"the wait for run {run_id} was left"]
+
+    assert aborted(service) == set(ids)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_cancellation_by_asyncio_while_runs_are_aborted_is_kept_and_names_what_was_not(
+    is_refused: bool,
+) -> None:
+    import asyncio
+
+    service = FakeService()
+    (run_id,) = add_runs(service, 1)
+    service.faults.add(faults.delay(1.0), operation="abortWorkerRun")
+    if is_refused:
+        service.faults.add(faults.error(10003, 403), operation="abortWorkerRun", times=99)
+    async with client_of(service) as client:
+        task = asyncio.create_task(client.runs.wait(run_id, timeout=30, on_cancel="abort"))
+        while not [request for request in service.requests if request.operation == "abortWorkerRun"]:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+    assert aborted(service) == (set() if is_refused else {run_id})
+    assert (run_id in str(getattr(caught.value, "__notes__", ""))) == is_refused
