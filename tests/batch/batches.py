@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint
 
 from coreclaw_async import AsyncBatch, AsyncCoreClaw, BatchOutcome, RunSpec
 from coreclaw_async.testing import FakeService
@@ -29,6 +32,22 @@ def key_of(service: FakeService, run_id: str) -> str:
 
 async def finish(batch: AsyncBatch, **options: Any) -> list[BatchOutcome]:
     return [outcome async for outcome in batch.run(**options)]
+
+
+async def take_until(outcomes: AsyncIterator[BatchOutcome], is_time: Callable[[], object]) -> None:
+    """Take outcomes, and be cancelled when *is_time* is true; what was begun by then stays as it is."""
+
+    async def stop() -> None:
+        while not is_time():
+            await checkpoint()  # A virtual clock would jump while this one rests.
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop)
+        async for _ in outcomes:
+            pass
+        group.cancel_scope.cancel()
+    assert is_time(), "the batch has ended before"
 
 
 @asynccontextmanager

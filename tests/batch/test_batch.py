@@ -11,10 +11,9 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
-import anyio
 import attrs
 import pytest
-from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs
+from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs, take_until
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -32,6 +31,10 @@ from coreclaw_async import (
     events,
 )
 from coreclaw_async.testing import FakeService, RunScript, faults
+
+
+def submitted(seen: list[events.Event]) -> int:
+    return sum(isinstance(event, events.BatchItemChanged) and event.state == "submitted" for event in seen)
 
 
 async def test_every_item_is_started_once_and_comes_to_its_end(service: FakeService, ledger: str) -> None:
@@ -220,11 +223,10 @@ async def test_another_process_goes_on_where_one_has_stopped(service: FakeServic
 async def test_runs_that_were_started_before_count_as_in_flight(service: FakeService, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     service.default_script = RunScript(duration=600)
-    async with opened(service, ledger, count=4) as batch:
-        stream = batch.run(max_in_flight=2)
-        with anyio.move_on_after(0.2):
-            await anext(stream)
-    assert service.runs_created <= 2
+    seen: list[events.Event] = []
+    async with opened(service, ledger, count=4, on_event=seen.append) as batch:
+        await take_until(batch.run(max_in_flight=2), lambda: submitted(seen) == 2)
+    assert service.runs_created == 2
     async with opened(service, ledger) as batch:
         await finish(batch, max_in_flight=2)
 
@@ -536,12 +538,12 @@ async def test_what_is_cancelled_is_not_started_and_comes_back_by_key(service: F
 
 async def test_runs_are_aborted_with_the_batch(service: FakeService) -> None:
     service.default_script = RunScript(duration=10_000)
-    async with opened(service, "memory", count=3) as batch:
+    seen: list[events.Event] = []
+    async with opened(service, "memory", count=3, on_event=seen.append) as batch:
         stream = batch.run()
-        with anyio.move_on_after(0.2):
-            await anext(stream)
+        await take_until(stream, lambda: submitted(seen) == 3)
         service.finish(next(iter(service.runs)))
-        assert await batch.cancel(abort=True) == 3 - service.runs_created
+        assert await batch.cancel(abort=True) == 0
         outcomes = [outcome async for outcome in stream]
 
     assert sorted(outcome.state for outcome in outcomes) == ["done", "failed", "failed"]

@@ -13,8 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
-from batch.batches import WORKER, finish, opened, specs
+from batch.batches import WORKER, finish, opened, specs, take_until
 
 from coreclaw_async import (
     AsyncBatch,
@@ -37,17 +36,7 @@ async def leave_while_starting(service: FakeService, ledger: str, **options: Any
 
 
 async def begin(batch: AsyncBatch, service: FakeService) -> None:
-    with anyio.CancelScope() as scope:
-        stream = batch.run()
-
-        async def stop() -> None:
-            while not service.runs_created:
-                await checkpoint()  # A virtual clock would jump while this one rests.
-            scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(stop)
-            await anext(stream)
+    await take_until(batch.run(), lambda: service.runs_created)
 
 
 @pytest.mark.endurance

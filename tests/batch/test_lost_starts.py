@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs
+from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs, take_until
 from wrong_times import MachineClock, WithDate
 
 from coreclaw_async import (
@@ -265,10 +265,7 @@ async def test_a_process_that_was_cut_off_while_sending_is_settled_by_the_next_o
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     service.faults.add(faults.stall(), operation="runWorker", after=2)
     async with opened(service, ledger, count=5, exclusive=True) as batch:
-        stream = batch.run(max_in_flight=5)
-        with anyio.move_on_after(0.3):
-            await anext(stream)
-    assert service.runs_created == 3
+        await take_until(batch.run(max_in_flight=5), lambda: service.runs_created == 3)
     async with opened(service, ledger, exclusive=True) as batch:
         assert (await batch.get("k2")).state is BatchItemState.INTENT
         await finish(batch)
@@ -396,9 +393,7 @@ async def test_a_callback_that_comes_while_no_process_lives_is_understood_by_a_h
     service.default_script = RunScript(duration=300)
     service.faults.add(faults.stall(), operation="runWorker")
     async with opened(service, ledger, count=1, callbacks=hub) as batch:
-        stream = batch.run()
-        with anyio.move_on_after(0.3):
-            await anext(stream)
+        await take_until(batch.run(), lambda: service.runs_created)
     another = CallbackHub(HOOKS)
     service.callback_transport = httpx.ASGITransport(app=another)
     async with delivering(service), opened(service, ledger, callbacks=another) as batch:
@@ -433,9 +428,7 @@ async def test_a_lost_start_of_another_batch_of_the_start_queue_is_settled_first
     ledger = f"sqlite:///{tmp_path / 'runs.db'}"
     service.faults.add(faults.stall(), operation="runWorker")
     async with opened(service, ledger, count=1, exclusive=True) as batch:
-        stream = batch.run()
-        with anyio.move_on_after(0.3):
-            await anext(stream)
+        await take_until(batch.run(), lambda: service.runs_created)
     async with (
         AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
         client.batch("another", ledger=ledger, exclusive=True) as other,

@@ -9,10 +9,10 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
-import anyio
 import attrs
 import pytest
 from batch.batches import WORKER, opened, runs_by_key, specs
+from interrupting import cancelling_once
 
 from coreclaw_async import (
     AsyncBatch,
@@ -284,10 +284,10 @@ async def test_a_part_does_not_wait_for_items_of_another_part(
     service.default_script = RunScript(rows=1, duration=50_000)
     service.faults.add(faults.commit_then_drop(), operation="runWorker", times=1)
     lost = ShardSpec(batch="nightly", ledger=ledger, shard=Shard(first=0, last=0), exclusive=True)
-    with anyio.move_on_after(0.5):
-        async with AsyncCoreClaw(service.api_key, transport=service) as impatient:
-            await run_with(impatient, lost)
-    assert service.runs_created == 1
+    async with cancelling_once(lambda: service.runs_created) as scope:
+        with scope:
+            async with AsyncCoreClaw(service.api_key, transport=service) as impatient:
+                await run_with(impatient, lost)
     service.default_script = RunScript(rows=1, duration=1)
     began = service.clock.monotonic()
     told = await run_with(client, attrs.evolve(lost, shard=Shard(first=1, last=1)))

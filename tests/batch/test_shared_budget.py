@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from batch import shard_process
-from batch.batches import opened, runs_by_key, specs
+from batch.batches import opened, runs_by_key, specs, take_until
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -113,10 +113,7 @@ class TestPartsAtTheSameTime(InOneProcess):
         first, second = await plan(service, ledger, 3)
         service.default_script = RunScript(usage="1", rows=1, duration=1_000_000)
         async with opened(service, ledger, shard=first, max_spend=Decimal(100)) as batch:
-            with anyio.move_on_after(0.5):
-                async for _ in batch.run():
-                    pass
-        assert service.runs_created == 1
+            await take_until(batch.run(), lambda: service.runs_created)
         began = service.clock.monotonic()
         (report,) = await self.run(service, ledger, [second], patience=300.0)
 
