@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-import anyio
 import either_client
 import httpx
 import pytest
 import trustme
 from either_client import AsyncCoreClaw
+from interrupting import cancelling_once
 from quick_cases import slowly
 from raw_server import RawRequest, RawServer, answering, http, serve_sockets
 from ways import WAYS, client_by
@@ -288,8 +288,11 @@ async def test_a_wait_that_fails_shows_no_key(log: pytest.LogCaptureFixture) -> 
 async def test_a_cancelled_start_shows_no_key(log: pytest.LogCaptureFixture) -> None:
     service = FakeService(api_key=KEY)
     service.faults.add(faults.stall(), operation="runWorker")
-    async with AsyncCoreClaw(KEY, transport=service, clock=service.clock, auth="query") as client:
-        with pytest.raises(CoreClawError) as caught, anyio.move_on_after(0.05):
+    async with (
+        AsyncCoreClaw(KEY, transport=service, clock=service.clock, auth="query") as client,
+        cancelling_once(lambda: service.runs_created) as scope,
+    ):
+        with scope, pytest.raises(CoreClawError) as caught:
             await client.workers.start_run(WORKER, INPUT)
 
     assert_is_clean(everything_about(caught.value), "the error")

@@ -9,10 +9,10 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-import anyio
 import httpx
 import pytest
 from either_client import AsyncCoreClaw
+from interrupting import cancelling_once
 from quick_cases import slowly
 from raw_server import RawRequest, RawServer, answering, http, serve_sockets, silent
 
@@ -262,12 +262,14 @@ async def test_no_frame_of_a_cancellation_shows_the_key(mode: Literal["bearer", 
     with serve_sockets(silent) as server:
         async with AsyncCoreClaw(KEY, base_url=server.url, auth=mode) as client:
             for call in (client.account.get, lambda: client.workers.start_run(WORKER, INPUT)):
-                with contextlib.suppress(OutcomeUnknownError), anyio.move_on_after(0.1):
-                    try:
-                        await call()
-                    except BaseException as error:
-                        caught.append(error)
-                        raise
+                count = len(caught) + 1
+                async with cancelling_once(lambda count=count: len(server.requests) == count) as scope:  # type: ignore[misc]
+                    with contextlib.suppress(OutcomeUnknownError), scope:
+                        try:
+                            await call()
+                        except BaseException as error:
+                            caught.append(error)
+                            raise
                 assert leaks_of(caught[-1]) == []
 
     assert [isinstance(error, OutcomeUnknownError) for error in caught] == [False, True]

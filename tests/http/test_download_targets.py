@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import re
@@ -11,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from pathlib import Path
 import anyio
 import pytest
 from either_client import AsyncCoreClaw
-from interrupting import interrupt_once
+from interrupting import cancelling_once, interrupt_once
 from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
 
 from coreclaw_async import CoreClaw, DownloadError, RetryPolicy
@@ -254,6 +256,10 @@ async def test_the_longest_names_and_those_of_many_bytes_are_fine(target: Path, 
     assert names_in(target.parent) == [name]
 
 
+def unread_in(fifo: int) -> int:
+    return int.from_bytes(fcntl.ioctl(fifo, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 @contextlib.contextmanager
 def reading(fifo: Path, got: list[bytes]) -> Iterator[None]:
     thread = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
@@ -290,14 +296,24 @@ async def test_a_fifo_gets_nothing_of_a_file_that_does_not_come_whole(target: Pa
 
 @pytest.mark.async_client_only
 @pytest.mark.parametrize("has_reader", [False, True], ids=["nobody reads", "the reader stops"])
-async def test_a_fifo_that_takes_nothing_can_be_cancelled(target: Path, *, has_reader: bool) -> None:
+async def test_a_fifo_that_takes_nothing_can_be_cancelled(
+    target: Path, temporary_folder: Path, *, has_reader: bool
+) -> None:
     os.mkfifo(target)
     host = StorageHost([part(b"title\r\n" + b"x" * 300_000 + b"\r\n")])
     with contextlib.ExitStack() as stack:
-        if has_reader:
-            stack.callback(os.close, os.open(target, os.O_RDONLY | os.O_NONBLOCK))
-        with anyio.move_on_after(0.3) as scope:
-            await fetch(target, host=host)
+        reader = os.open(target, os.O_RDONLY | os.O_NONBLOCK) if has_reader else None
+        if reader is not None:
+            stack.callback(os.close, reader)
+
+        def is_time() -> bool:
+            if reader is not None:
+                return unread_in(reader) == 65_536  # All that the pipe takes.
+            return any(file.stat().st_size > 300_000 for file in temporary_folder.iterdir())
+
+        async with cancelling_once(is_time) as scope:
+            with scope:
+                await fetch(target, host=host)
 
     assert scope.cancelled_caught
     assert len(host.seen) == 1

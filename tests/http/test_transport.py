@@ -15,6 +15,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import httpx
 import pytest
+from interrupting import cancelling_once
 
 from coreclaw_async import (
     ApiError,
@@ -630,8 +631,11 @@ async def test_each_request_is_one_line_at_debug(service: FakeService, caplog: p
 async def test_a_cancelled_read_is_told_as_such(service: FakeService) -> None:
     events: list[Any] = []
     service.faults.add(faults.stall(), operation="getAccount")
-    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=events.append) as client:
-        with anyio.move_on_after(0.02):
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=events.append) as client,
+        cancelling_once(lambda: service.requests) as scope,
+    ):
+        with scope:
             await client.account.get()
 
     assert [event.error for event in events] == ["Cancelled"]
