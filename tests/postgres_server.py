@@ -6,13 +6,14 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+
+from ports import reserved_port
 
 _START_SECONDS = 30.0
 _OWNER = "postgres"
@@ -46,12 +47,13 @@ def running(programs: Path) -> Generator[PostgresServer]:
             cwd=folder,
             **_as_owner(),
         )
-        server = PostgresServer(programs, folder)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+        with reserved_port() as port:
+            server = PostgresServer(programs, folder, port)
+            server.start()
+            try:
+                yield server
+            finally:
+                server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -59,12 +61,10 @@ def running(programs: Path) -> Generator[PostgresServer]:
 class PostgresServer:
     """One server, which can be stopped and started again."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, port: int) -> None:
         self._programs = programs
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

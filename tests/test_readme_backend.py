@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import reserved_port
 
 from coreclaw_async import Page, Run
 from coreclaw_async.testing import FakeService, RealClock, RunScript
@@ -26,18 +26,15 @@ pytestmark = pytest.mark.endurance
 
 @pytest.fixture(scope="module")
 def service() -> FakeService:
-    return FakeService(clock=RealClock(), default_script=RunScript(rows=3, duration=3.5))
+    return FakeService(clock=RealClock(), default_script=RunScript(rows=3, duration=2.5))
 
 
 @pytest.fixture(scope="module")
 def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("backend")
     (folder / "backend.py").write_text(BACKEND, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with service.serve() as server:
+    with reserved_port() as port, service.serve() as server:
+        url = f"http://127.0.0.1:{port}"
         environment = {"CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url, "PUBLIC_URL": url}
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"],
@@ -50,7 +47,7 @@ def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> I
                 yield client
         finally:
             process.terminate()
-            assert process.wait(10) in {0, -15}
+            assert process.wait(20) in {0, -15}
 
 
 def await_start(client: httpx.Client) -> None:

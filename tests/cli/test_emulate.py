@@ -14,6 +14,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 from cli.command_line import LIMIT, Outcome, ReactingText, first_line, invoke, running
+from ports import reserved_port
 
 from coreclaw_async import AsyncCoreClaw, PollSchedule
 from coreclaw_async.cli import emulate as emulate_command
@@ -166,11 +167,8 @@ def test_only_the_given_key_is_accepted() -> None:
 
 
 def test_given_port_is_used() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    outcome = emulate("--port", str(port))
+    with reserved_port() as port:
+        outcome = emulate("--port", str(port))
 
     assert address_in(outcome.stdout) == f"http://127.0.0.1:{port}"
 

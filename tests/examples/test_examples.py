@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ports import reserved_port
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
@@ -162,21 +162,19 @@ def execute(path: Path, environment: dict[str, str]) -> str:
 
 @pytest.fixture
 def backend(environment: dict[str, str], tmp_path: Path) -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"],
-        cwd=tmp_path,
-        env={**environment, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), environment.get("PYTHONPATH", "")])},
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-            await_start(client)
-            yield client
-    finally:
-        process.terminate()
-        assert process.wait(20) in {0, -15}
+    with reserved_port() as port:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), environment.get("PYTHONPATH", "")])},
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+                await_start(client)
+                yield client
+        finally:
+            process.terminate()
+            assert process.wait(20) in {0, -15}
 
 
 def await_start(client: httpx.Client) -> None:

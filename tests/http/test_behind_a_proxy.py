@@ -10,6 +10,7 @@ import anyio
 import pytest
 import trustme
 from either_client import AsyncCoreClaw
+from ports import reserved_port
 from raw_server import RawServer, http, read_request, reset, serve_sockets
 from tls_tunnel import HOST, https_proxy_to
 
@@ -115,12 +116,11 @@ async def test_a_proxy_whose_host_is_not_what_was_meant_is_refused(proxy: str, m
 
 
 async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-    async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=5.0) as client:
-        with pytest.raises(RequestNotSentError):
-            await client.workers.start_run(WORKER, INPUT)
+    with reserved_port() as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=5.0) as client:
+            with pytest.raises(RequestNotSentError):
+                await client.workers.start_run(WORKER, INPUT)
 
 
 @pytest.mark.endurance

@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 from either_client import AsyncCoreClaw
+from ports import reserved_port
 from raw_server import RawServer, envelope, read_request, reset, serve_sockets
 
 from coreclaw_async import (
@@ -58,9 +59,7 @@ async def test_a_transport_that_sends_what_it_does_not_tell_of_sends_a_start_onc
                 reset(connection)
             connection.sendall(envelope({"count": 0, "list": []}))
 
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        dead = unused.getsockname()[1]
-    with serve_sockets(handle) as server:
+    with reserved_port() as dead, serve_sockets(handle) as server:
         async with AsyncCoreClaw(
             "key", base_url=f"http://127.0.0.1:{dead}", transport=Failover(server.url), retry=QUICK, timeout=3.0
         ) as client:

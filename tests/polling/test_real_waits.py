@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
-import httpx
 import pytest
+from ports import reserved_port
 
 from coreclaw_async import AsyncCoreClaw, LastRun, PollSchedule, WaitTimeoutError
 from coreclaw_async.events import RequestSent
@@ -16,12 +17,18 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 WORKER = "coreclaw/google-maps-scraper"
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
 def add_runs(service: FakeService, count: int, seconds: float) -> list[str]:
     return [service.add_run(WORKER, script=RunScript(duration=seconds), age=0.0) for _ in range(count)]
 
 
 @pytest.mark.endurance
-async def test_a_server_that_is_gone_for_a_while_costs_a_few_requests_and_no_run() -> None:
+async def test_a_server_that_is_gone_for_a_while_costs_a_few_requests_and_no_run(port: int) -> None:
     service = FakeService(clock=RealClock())
     ids = add_runs(service, 20, 2.5)
     failed: list[RequestSent] = []
@@ -31,8 +38,7 @@ async def test_a_server_that_is_gone_for_a_while_costs_a_few_requests_and_no_run
         if isinstance(event, RequestSent) and event.error is not None:
             failed.append(event)
 
-    with service.serve() as server:
-        port = httpx.URL(server.url).port or 0
+    with service.serve(port=port) as server:
         client = AsyncCoreClaw(
             service.api_key, base_url=server.url, poll_schedule=PollSchedule(delays=(0.2,)), on_event=note
         )

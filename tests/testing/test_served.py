@@ -14,6 +14,7 @@ import anyio
 import httpx
 import pytest
 import uvicorn
+from ports import reserved_port
 from testing.api_session import GOOD_INPUT, STORE_WORKER
 
 from coreclaw_async.testing import FakeClock, FakeService, Fault, RealClock, RunScript, faults
@@ -316,18 +317,17 @@ def test_without_uvicorn_the_error_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_the_app_works_in_a_bare_uvicorn_with_one_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    service = FakeService(files_url=f"http://127.0.0.1:{port}")
-    service.add_run("coreclaw/google-maps-scraper", rows=2)
-    server = uvicorn.Server(uvicorn.Config(service.asgi_app, port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    with httpx.Client(transport=httpx.HTTPTransport(retries=20), base_url=f"http://127.0.0.1:{port}") as client:
-        answer = client.get("/api/v2/worker-runs/last/export", headers=KEY)
-        download = client.get(answer.json()["data"]["download_url"])
-    server.should_exit = True
-    thread.join()
+    with reserved_port() as port:
+        service = FakeService(files_url=f"http://127.0.0.1:{port}")
+        service.add_run("coreclaw/google-maps-scraper", rows=2)
+        server = uvicorn.Server(uvicorn.Config(service.asgi_app, port=port, log_level="critical"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        with httpx.Client(transport=httpx.HTTPTransport(retries=20), base_url=f"http://127.0.0.1:{port}") as client:
+            answer = client.get("/api/v2/worker-runs/last/export", headers=KEY)
+            download = client.get(answer.json()["data"]["download_url"])
+        server.should_exit = True
+        thread.join()
 
     assert len(download.text.splitlines()) == 3
     assert len(answer.headers.get_list("date")) == 1
