@@ -108,9 +108,9 @@ def serve_sockets(handle: Callable[[socket.socket, int, RawServer], None]) -> It
         for connection in sockets:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        acceptor.join(5)
+        acceptor.join(20)
         for thread in threads:
-            thread.join(5)
+            thread.join(20)
 
 
 def silent(connection: socket.socket, number: int, server: RawServer) -> None:

@@ -166,7 +166,7 @@ async def test_a_start_is_waited_for_however_silent_it_is() -> None:
             time.sleep(0.4)
             connection.sendall(envelope({"run_slug": "01KZAZ2B7T3Q0R8C784NCRWC03"}))
 
-    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.1, connect_timeout=0.1)
+    policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.1, connect_timeout=0.3)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, retry=policy, timeout=10) as client:
             started = await client.workers.start_run(WORKER, INPUT)

@@ -104,7 +104,7 @@ async def test_a_value_that_cannot_be_written_fails_clearly_and_hangs_nobody(dat
         except LedgerError as error:
             failures.append(error)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             for name in ("a", "\ud800", "b"):
                 group.start_soon(write, name)

@@ -126,7 +126,7 @@ async def test_in_session_mode_start_queues_have_one_owner(pooler: Pooler) -> No
     assert not await second.take_start_queue("x")
     await first.write(batch("a"), start_queue="x")
     await first.aclose()
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         while not await second.take_start_queue("x"):  # The pooler takes its time to end the session.
             await anyio.sleep(0.02)
     await second.write(batch("b"), start_queue="x")

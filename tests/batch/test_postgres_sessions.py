@@ -99,7 +99,7 @@ async def work(database: PostgresDatabase) -> list[str]:
     await write("a")
     for name in ("b", "c"):
         while True:
-            with anyio.fail_after(10):
+            with anyio.fail_after(20):
                 while not await database.take_start_queue("x"):
                     await anyio.sleep(0.02)
             try:
@@ -182,11 +182,11 @@ async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_con
     assert await distant.take_start_queue("x")
     way.silent_at = way.answers + 1
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await distant.write(batch("a"))
 
     assert way.silent
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while not await rival.take_start_queue("x"):
             await anyio.sleep(0.02)
 
@@ -279,11 +279,11 @@ async def test_a_frozen_server_is_left_for_another_session(
         # The frozen session has it; nobody else does, and it ends when it goes on.
         assert not await database.take_start_queue("x")
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         while not await database.take_start_queue("x"):
             await anyio.sleep(0.02)
     await database.write(batch("b"), start_queue="x")
-    assert took < (seconds or 15.0) + 4.0
+    assert took < (seconds or 15.0) + 10.0
     assert await database.read(NAMES) == [("a",), ("b",)]
     await database.aclose()
 
@@ -301,7 +301,7 @@ async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: s
                 await database.read(NAMES)
             failures.append(str(caught.value))
 
-        with anyio.fail_after(8):
+        with anyio.fail_after(15):
             async with anyio.create_task_group() as group:
                 for _ in range(20):
                     group.start_soon(ask)
@@ -321,12 +321,12 @@ async def test_waiting_for_the_server_can_be_cancelled(way: UnreliableWay, dista
         lambda: distant.read(NAMES),
         lambda: distant.take_start_queue("x"),
     ):
-        with anyio.move_on_after(0.3) as scope, anyio.fail_after(5):
+        with anyio.move_on_after(0.3) as scope, anyio.fail_after(20):
             await asked()
         assert scope.cancelled_caught
     began = time.monotonic()
     await distant.aclose()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5.0
 
 
 async def test_a_database_that_is_closed_while_others_wait_for_the_server_says_so(
@@ -339,7 +339,7 @@ async def test_a_database_that_is_closed_while_others_wait_for_the_server_says_s
         with pytest.raises(LedgerError, match="closed"):
             await distant.read(NAMES)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             await anyio.sleep(0.3)
@@ -445,7 +445,7 @@ async def test_a_query_that_fails_is_a_clear_error_and_the_session_goes_on(
     ],
 )
 async def test_an_address_that_leads_nowhere_is_a_ledger_error(dsn: str) -> None:
-    with anyio.fail_after(10), pytest.raises(LedgerError) as caught:
+    with anyio.fail_after(20), pytest.raises(LedgerError) as caught:
         await PostgresDatabase(dsn, 60.0).open()
 
     assert type(caught.value) is LedgerError
@@ -466,7 +466,7 @@ async def test_what_is_no_postgres_is_a_ledger_error(answer: bytes, quick: None)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with anyio.create_task_group() as group:
         group.start_soon(listener.serve, serve)
-        with anyio.fail_after(10), pytest.raises(LedgerError):
+        with anyio.fail_after(20), pytest.raises(LedgerError):
             await PostgresDatabase(f"postgresql://me@127.0.0.1:{port}/x", 60.0).open()
         group.cancel_scope.cancel()
     await listener.aclose()
@@ -624,7 +624,7 @@ async def test_a_start_queue_is_given_back_while_the_database_is_closed(
     assert await database.take_start_queue("x")
     async with anyio.create_task_group() as group, database._turn:
         group.start_soon(database.leave_start_queue, "x")
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         await database.aclose()
 
     assert await rival.take_start_queue("x")
@@ -644,7 +644,7 @@ async def test_what_was_refused_stays_so_when_the_session_is_lost(
     async with anyio.create_task_group() as group, distant._turn:
         group.start_soon(write, "a", "never taken")
         group.start_soon(write, "b", None)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         way.cut_at = way.answers + 1
 
     assert len(refused) == 1
@@ -683,7 +683,7 @@ async def test_what_was_refused_beside_a_write_stays_so_when_the_commit_is_not_a
                 for step in refused.values():
                     group.start_soon(end_of, step, ends)
                 group.start_soon(end_of, batch("same"), ends)
-                await anyio.sleep(0.05)
+                await anyio.wait_all_tasks_blocked()
                 if suffix == "2" and lost in {"statement", "answer"}:
                     way.cut_answer = b"INSERT" if lost == "statement" else b"COMMIT"
                 if suffix == "2" and lost == "commit":
@@ -720,7 +720,7 @@ async def test_a_database_that_is_closed_while_another_session_begins_leaves_non
             await database.aclose()
             way.goes_on.set()
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while postgres.run(SESSIONS).strip():
                 await anyio.sleep(0.05)
 

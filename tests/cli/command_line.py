@@ -19,7 +19,7 @@ import pytest
 from coreclaw_async.__main__ import main
 from coreclaw_async.testing import FakeService
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds after which a process is taken for stuck."""
 
 

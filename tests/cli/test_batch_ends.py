@@ -30,6 +30,11 @@ _LONG = 90.0
 pytestmark = pytest.mark.usefixtures("ledger")
 
 
+def finish_runs(served: FakeService) -> None:
+    for run_id in list(served.runs):
+        served.finish(run_id)
+
+
 @pytest.mark.endurance
 def test_all_done_is_zero(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path)
@@ -178,7 +183,7 @@ def test_options_of_a_run_reach_the_batch(served: FakeService, tmp_path: Path) -
 
 @pytest.mark.endurance
 def test_a_folder_that_becomes_unusable_is_seven_and_names_the_runs(served: FakeService, tmp_path: Path) -> None:
-    served.default_script = RunScript(rows=2, duration=2.0)
+    served.default_script = RunScript(rows=2, duration=600.0)
     plan(tmp_path, 1)
     folder = tmp_path / "rows"
     with running("batch", "run", "nightly", "-o", str(folder)) as process:
@@ -187,6 +192,7 @@ def test_a_folder_that_becomes_unusable_is_seven_and_names_the_runs(served: Fake
             time.sleep(0.05)
         folder.rmdir()
         folder.write_text("in the way")
+        finish_runs(served)
         stdout, stderr = process.communicate(timeout=LIMIT)
 
     (run_id,) = served.runs
@@ -236,7 +242,7 @@ def test_a_reader_who_is_gone_is_told_of_in_the_exit_code(served: FakeService, t
 def test_a_ledger_that_goes_away_while_runs_go_on_is_no_usage_error(
     served: FakeService, ledger: str, tmp_path: Path
 ) -> None:
-    served.default_script = RunScript(rows=1, duration=1.5)
+    served.default_script = RunScript(rows=1, duration=600.0)
     plan(tmp_path, 2)
     with running("batch", "run", "nightly", "--max-in-flight", "1", "--json") as process:
         until = time.monotonic() + LIMIT
@@ -246,6 +252,7 @@ def test_a_ledger_that_goes_away_while_runs_go_on_is_no_usage_error(
             ["python3", "-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('DROP TABLE run')", ledger],
             check=True,
         )
+        finish_runs(served)
         stdout, stderr = process.communicate(timeout=LIMIT)
 
     assert process.returncode == 6
@@ -405,13 +412,14 @@ def once_started(served: FakeService, act: Callable[[], object]) -> Iterator[Non
 
 
 def test_rows_that_cannot_be_written_any_more_are_seven_and_name_the_runs(served: FakeService, tmp_path: Path) -> None:
-    served.default_script = RunScript(rows=2, duration=0.5)
+    served.default_script = RunScript(rows=2, duration=600.0)
     plan(tmp_path, 1)
     folder = tmp_path / "rows"
 
     def get_in_the_way() -> None:
         folder.rmdir()
         folder.write_text("in the way")
+        finish_runs(served)
 
     with once_started(served, get_in_the_way):
         ran = batch("run", "-o", str(folder))
@@ -423,12 +431,13 @@ def test_rows_that_cannot_be_written_any_more_are_seven_and_name_the_runs(served
 
 
 def test_a_ledger_that_breaks_is_six(served: FakeService, ledger: str, tmp_path: Path) -> None:
-    served.default_script = RunScript(rows=1, duration=0.5)
+    served.default_script = RunScript(rows=1, duration=600.0)
     plan(tmp_path, 1)
 
     def break_it() -> None:
         with contextlib.closing(sqlite3.connect(ledger)) as opened:
             opened.execute("DROP TABLE run")
+        finish_runs(served)
 
     with once_started(served, break_it):
         ran = batch("run", "--json")

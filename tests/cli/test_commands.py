@@ -208,7 +208,7 @@ def test_an_abort_whose_end_cannot_be_seen_says_so(service: FakeService) -> None
     run_id = service.add_run(WORKER, script=service.default_script)
     service.faults.add(faults.error(50000, status=400), operation="getWorkerRun", after=1, times=99)
 
-    outcome = tried(service, "wait", run_id, "--timeout", "0.1", "--abort-on-interrupt")
+    outcome = tried(service, "wait", run_id, "--timeout", "0.4", "--abort-on-interrupt")
 
     assert outcome.exit_code == 5
     assert f"Asked to abort run {run_id}: its state could not be read." in outcome.stderr
@@ -238,7 +238,7 @@ def test_wait_for_several_runs_that_takes_too_long_names_those_that_go_on(servic
     short = service.add_run(WORKER, script=RunScript(duration=0))
     long = [service.add_run(WORKER, script=RunScript(duration=600)) for _ in range(2)]
 
-    outcome = tried(service, "wait", short, *long, "--timeout", "0.2")
+    outcome = tried(service, "wait", short, *long, "--timeout", "0.4")
 
     assert outcome.exit_code == 5
     assert f"Runs {', '.join(long)} are still running and cost money." in outcome.stderr

@@ -204,7 +204,7 @@ def test_interrupted_demo_ends_with_130_and_names_the_run_that_goes_on(service: 
     assert outcome.exit_code == 130
     assert f"Run {run_id} is still running" in outcome.stderr
     assert service.runs[run_id].status == "running"
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 20.0
 
 
 def test_interrupted_demo_names_no_run_when_none_was_started(service: FakeService, given: Path) -> None:

@@ -399,11 +399,11 @@ def test_a_service_that_is_silent_is_given_up(service: FakeService) -> None:
 
     began = time.monotonic()
     with serve_sockets(handle) as server:
-        *_, last = examined(server.url, seconds=5.0, look_seconds=0.3)
+        *_, last = examined(server.url, seconds=60.0, look_seconds=0.3)
 
     assert (last.check, last.state) == ("service", "FAIL")
     assert last.detail.startswith("cannot be reached: GET /api/v2/store got no whole answer within 0.")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 def test_a_service_that_drips_is_given_up() -> None:

@@ -317,11 +317,11 @@ def test_following_ends_when_the_time_is_up(
     monkeypatch.chdir(tmp_path)
     run_id = going(served)
 
-    outcome = invoke(command[0], "last", *command[1:], "--follow", "--timeout", "0.3")
+    outcome = invoke(command[0], "last", *command[1:], "--follow", "--timeout", "0.4")
 
     target = " -o rows.csv" if "-o" in command else " --url" if "--url" in command else ""
     assert outcome.exit_code == 5
-    assert f"run {run_id} has not ended within 0.3 s; it goes on" in outcome.stderr
+    assert f"run {run_id} has not ended within 0.4 s; it goes on" in outcome.stderr
     assert f"to go on:    coreclaw-async {command[0]} {run_id}{target} --follow" in outcome.stderr
     assert f"coreclaw-async abort {run_id}" in outcome.stderr
     assert list(tmp_path.iterdir()) == []
@@ -408,7 +408,7 @@ def test_a_run_that_is_started_prints_its_rows_in_the_format_asked_for(served: F
 def test_a_log_that_is_followed_for_too_long_tells_programs(served: FakeService) -> None:
     run_id = going(served)
 
-    outcome = invoke("log", run_id, "--follow", "--timeout", "0.3", "--json")
+    outcome = invoke("log", run_id, "--follow", "--timeout", "0.4", "--json")
 
     assert outcome.exit_code == 5
     told = json.loads(outcome.stdout.splitlines()[-1])

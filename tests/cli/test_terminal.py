@@ -109,7 +109,7 @@ def test_ctrl_c_while_waiting_says_that_the_run_goes_on_and_what_can_be_done(
 
     (run_id,) = service.runs
     assert code == 130
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert f"Run {run_id} is still running and costs money." in text
     assert f"to wait again:  coreclaw-async wait {run_id}" in text
     assert f"to stop:        coreclaw-async abort {run_id}" in text

@@ -173,7 +173,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False) as client:
             yield client
         server.should_exit = True
-        thread.join(10)
+        thread.join(20)
 
 
 def test_a_run_is_answered_as_json_that_reads_back_equal(client: httpx.Client) -> None:

@@ -88,7 +88,7 @@ async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
     with serve_sockets(handle) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=0.3) as client:
-            with anyio.fail_after(5), pytest.raises(SendTimeoutError) as caught:
+            with anyio.fail_after(20), pytest.raises(SendTimeoutError) as caught:
                 await client.workers.start_run(WORKER, INPUT)
 
     assert not caught.value.may_have_taken_effect
@@ -99,7 +99,7 @@ async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
 async def test_a_socks_proxy_without_its_package_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://me:pa55@127.0.0.1:1080")
     async with AsyncCoreClaw("key", base_url=f"https://{HOST}") as client:
-        with anyio.fail_after(5), pytest.raises(ConfigurationError, match="all_proxy is a SOCKS proxy") as caught:
+        with anyio.fail_after(20), pytest.raises(ConfigurationError, match="all_proxy is a SOCKS proxy") as caught:
             await client.store.list_page()
 
     assert "pa55" not in str(caught.value)
@@ -109,7 +109,7 @@ async def test_a_socks_proxy_without_its_package_is_told_at_once(monkeypatch: py
 async def test_a_proxy_whose_host_is_not_what_was_meant_is_refused(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     async with AsyncCoreClaw("key", base_url=f"https://{HOST}") as client:
-        with anyio.fail_after(5), pytest.raises(ConfigurationError, match="no URL that httpx can use") as caught:
+        with anyio.fail_after(20), pytest.raises(ConfigurationError, match="no URL that httpx can use") as caught:
             await client.store.list_page()
 
     assert "pa55" not in str(caught.value)

@@ -180,7 +180,7 @@ async def test_a_start_that_queues_in_a_callers_pool_is_not_answered_by_what_cam
 
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if request.method == "GET":
-            may_answer.wait(5)
+            may_answer.wait(20)
             return ACCOUNT + surplus
         return start_answer(request, server)
 
@@ -226,7 +226,7 @@ async def test_closing_a_client_while_a_request_connects_leaves_no_connection_op
                 for _ in range(turns):
                     await anyio.lowlevel.checkpoint()
                 await client.aclose()
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 while server.closed < server.connections:
                     await anyio.sleep(0.01)
         finally:
@@ -242,7 +242,7 @@ async def test_reads_share_a_connection_and_starts_have_one_each() -> None:
             for _ in range(3):
                 await client.account.get()
                 await client.workers.start_run(WORKER, INPUT)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 while server.closed < 3:  # Those of the starts, which end with their answers.
                     await anyio.sleep(0.01)
             assert client.connections_in_use == 0
@@ -280,7 +280,7 @@ async def test_no_more_connections_are_open_than_requests_may_be_under_way() -> 
             await client.account.get()
             await client.workers.start_run(WORKER, INPUT)
             await client.account.get()
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 while server.closed < 2:
                     await anyio.sleep(0.01)
 
@@ -313,7 +313,7 @@ async def test_a_start_is_sent_while_a_callers_client_waits_for_another_answer()
 
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if request.method == "GET":
-            may_answer.wait(5)
+            may_answer.wait(20)
             return ACCOUNT
         return start_answer(request, server)
 

@@ -228,7 +228,7 @@ async def test_one_deadline_covers_attempts_and_waits() -> None:
         retry=RetryPolicy(max_attempts=5000, first_delay=0.02, max_delay=0.02),
     ) as client:
         # The deadline may pass between two attempts, or within one on a busy machine.
-        with anyio.fail_after(5), pytest.raises((ServiceError, RequestTimeoutError, SendTimeoutError)):
+        with anyio.fail_after(20), pytest.raises((ServiceError, RequestTimeoutError, SendTimeoutError)):
             await client.account.get()
 
     assert 1 < len(service.requests) < 5000

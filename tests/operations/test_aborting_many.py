@@ -129,7 +129,7 @@ async def test_aborting_ends_in_time_when_the_service_is_silent(caplog: pytest.L
         error = await leave_all(client, ids)
         assert client.connections_in_use == 0
 
-    assert 5 <= anyio.current_time() - real <= 8
+    assert 5 <= anyio.current_time() - real <= 12
     assert error.not_aborted == tuple(ids)
     assert "3 runs not aborted" in caplog.text
 

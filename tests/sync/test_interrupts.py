@@ -101,15 +101,16 @@ def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeSe
     def hold(event: object) -> None:
         if type(event).__name__ == "RunStarted":
             is_held.set()
-            may_return.wait(5)
+            may_return.wait(20)
 
     holding = client.with_options(on_event=hold)
 
     def is_time() -> bool:
+        if is_held.is_set():
+            threading.Timer(0.3, may_return.set).start()
         return is_held.is_set()
 
     with interrupt_once(is_time), pytest.raises(KeyboardInterrupt) as raised:
-        threading.Timer(0.3, may_return.set).start()
         holding.workers.start_run(worker, INPUT)
 
     (run_id,) = service.runs
@@ -127,7 +128,7 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, ser
         finally:
             with anyio.CancelScope(shield=True):
                 is_cleaning.set()
-                await anyio.to_thread.run_sync(may_end.wait, 4)
+                await anyio.to_thread.run_sync(may_end.wait, 20)
                 is_clean.set()
 
     with (
@@ -140,7 +141,7 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, ser
     assert "cleans up in the background" in raised.value.__notes__[0]
     assert not is_clean.is_set()
     may_end.set()
-    assert is_clean.wait(5)
+    assert is_clean.wait(20)
 
 
 def test_an_interrupted_pager_goes_on_where_it_stood(client: CoreClaw, service: FakeService) -> None:
@@ -180,7 +181,7 @@ def test_an_interrupted_stream_goes_on(client: CoreClaw, service: FakeService) -
     service.default_script = RunScript(rows=1, duration=0.1)
     worker = worker_of(client)
     runs = [client.workers.start_run(worker, INPUT) for _ in range(3)]
-    service.default_script = RunScript(rows=1, duration=0.6)
+    service.default_script = RunScript(rows=1, duration=600)
     late = client.workers.start_run(worker, INPUT)
     stream = client.runs.wait_many([*runs, late])
     ended: list[str] = []
@@ -188,6 +189,7 @@ def test_an_interrupted_stream_goes_on(client: CoreClaw, service: FakeService) -
     with interrupt_once(lambda: len(ended) == 3), pytest.raises(KeyboardInterrupt):
         for run in stream:
             ended.append(run.run_id)
+    service.finish(late.run_id)
     ended += [run.run_id for run in stream]
 
     assert sorted(ended) == sorted(run.run_id for run in [*runs, late])
@@ -196,17 +198,23 @@ def test_an_interrupted_stream_goes_on(client: CoreClaw, service: FakeService) -
 def test_an_interrupt_before_the_call_began_sends_nothing(client: CoreClaw, service: FakeService) -> None:
     """The loop is busy, so the call is cancelled before its first step."""
     worker = worker_of(client)
-    is_busy = threading.Event()
+    is_busy, may_go_on = threading.Event(), threading.Event()
 
     def be_busy(event: object) -> None:
         if isinstance(event, RequestSent) and not is_busy.is_set():
             is_busy.set()
-            threading.Event().wait(0.3)
+            may_go_on.wait(20)
+
+    def is_time() -> bool:
+        is_waiting = is_in_a_call()
+        if is_waiting:
+            threading.Timer(0.3, may_go_on.set).start()
+        return is_waiting
 
     other = threading.Thread(target=client.with_options(on_event=be_busy).account.get)
     other.start()
-    assert is_busy.wait(5)
-    with interrupt_once(is_in_a_call), pytest.raises(KeyboardInterrupt) as raised:
+    assert is_busy.wait(20)
+    with interrupt_once(is_time), pytest.raises(KeyboardInterrupt) as raised:
         client.workers.start_run(worker, INPUT)
     other.join()
 

@@ -168,7 +168,7 @@ def test_the_loop_holds_still_while_the_process_forks(process: _Process) -> None
     caller.start()
     assert steps == []
     process.go_on()
-    caller.join(5)
+    caller.join(20)
 
     assert steps == [1]
 

@@ -17,9 +17,9 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 pytestmark = pytest.mark.endurance
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds after which a process is taken for stuck."""
-SOON = 2.0
+SOON = 10.0
 """Seconds in which a process must end."""
 BEGINNING = """
 import asyncio, os, sys, tempfile, threading

@@ -83,7 +83,7 @@ def test_a_client_that_nobody_closed_takes_the_thread_along_when_it_goes(service
 
     del client
     gc.collect()
-    thread.join(5)
+    thread.join(20)
 
     assert loop_threads() == []
 
@@ -105,7 +105,7 @@ def test_a_client_that_goes_in_the_loop_itself_takes_the_thread_along(service: F
     runs.wait(run, on_update=let_go)
     del runs
     gc.collect()
-    thread.join(5)
+    thread.join(20)
 
     assert loop_threads() == []
 
@@ -120,7 +120,7 @@ def test_a_pager_keeps_what_it_reads_with(service: FakeService) -> None:
     del pager
     gc.collect()
     for thread in loop_threads():
-        thread.join(5)
+        thread.join(20)
     assert loop_threads() == []
 
 
@@ -330,9 +330,9 @@ def test_closing_while_others_wait_ends_their_calls(service: FakeService) -> Non
             outcome.append(error)
 
     thread = run_in_thread(wait)
-    assert is_waiting.wait(5)
+    assert is_waiting.wait(20)
     client.close()
-    thread.join(5)
+    thread.join(20)
 
     assert not thread.is_alive()
     assert isinstance(outcome[0], ConfigurationError)
@@ -356,7 +356,7 @@ def test_calls_that_race_with_closing_end_one_way_or_the_other(service: FakeServ
         threads = [run_in_thread(work) for _ in range(3)]
         client.close()
         for thread in threads:
-            thread.join(5)
+            thread.join(20)
             assert not thread.is_alive()
         assert len(ended) == 3
     assert loop_threads() == []

@@ -27,7 +27,7 @@ async def test_a_sleep_takes_its_seconds_and_no_real_ones() -> None:
     await clock.sleep(3600)
 
     assert clock.monotonic() == 3600
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 async def test_concurrent_sleeps_do_not_add_up() -> None:
@@ -222,7 +222,7 @@ async def test_another_thread_may_advance_it() -> None:
     clock = FakeClock(autojump=False)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(clock.sleep, 5)
-        await checkpoint()
+        await anyio.wait_all_tasks_blocked()
         await anyio.to_thread.run_sync(clock.advance, 5)
 
     assert clock.monotonic() == 5
@@ -245,7 +245,7 @@ def test_it_serves_two_event_loops_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(20)
 
     assert clock.monotonic() >= 9
     assert repr(clock).endswith("sleepers=0)")

@@ -204,7 +204,7 @@ def test_callbacks_are_sent_by_themselves(service: FakeService, client: httpx.Cl
     thread.start()
     client.post(RUNS, json={**START, "callback_url": receiver.url})
 
-    assert receiver.received.wait(5)
+    assert receiver.received.wait(20)
     thread.join()
     assert receiver.first_line == b"POST /hook HTTP/1.1"
 
@@ -273,7 +273,7 @@ def test_the_end_of_the_block_ends_stalled_answers_too_and_frees_the_ports() -> 
         thread.start()
         while not service.requests:
             time.sleep(0.001)
-    thread.join(10)
+    thread.join(20)
 
     assert len(outcome) == 1
     assert service.files_url == "https://files.coreclaw.test"
