@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -119,6 +120,7 @@ async def test_a_silent_attempt_of_a_read_is_given_up_for_another_one() -> None:
 async def test_a_silent_connection_takes_the_idle_ones_with_it() -> None:
     """A network that changes silences all connections at once; trying them one after another would take minutes."""
     is_silent = False
+    all_are_there = threading.Barrier(5)
 
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         while (request := read_request(connection, number)) is not None:
@@ -126,7 +128,8 @@ async def test_a_silent_connection_takes_the_idle_ones_with_it() -> None:
             if is_silent and number <= 5:
                 connection.recv(1)
                 return
-            time.sleep(0.02)
+            if not is_silent:
+                all_are_there.wait(20)  # So that each has a connection of its own.
             connection.sendall(ACCOUNT)
 
     policy = RetryPolicy(first_delay=0.01, attempt_timeout=0.4)
