@@ -147,7 +147,7 @@ def test_bars_are_shown_by_rich_and_gone_at_the_end(terminal_of: Callable[[], Te
 
 
 def test_line_below_a_cell_is_updated_and_stays(notebook: Display) -> None:
-    with shown_reporter() as reporter:
+    with shown_reporter(now=float) as reporter:
         for done in range(1_000):
             reporter.tell(f"{done} of 1000", done=done, total=1_000)
     reporter.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +93,7 @@ print(run.status, len(list(client.runs.iterate_results(run))))
     asked = sum(request.operation == "getWorkerRun" for request in service.requests)
     waiting = notebook.begin("client.runs.wait(run)")
     while sum(request.operation == "getWorkerRun" for request in service.requests) == asked:
-        pass
+        time.sleep(0.01)
     notebook.interrupt()
 
     assert "KeyboardInterrupt" in notebook.output_of(waiting)
