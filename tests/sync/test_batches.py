@@ -54,7 +54,7 @@ def test_starts_go_on_while_the_caller_does_something_else(service: FakeService,
         batch.plan(specs(5))
         stream = batch.run()
         first = next(stream)
-        assert ended.wait(10), "nobody has asked for the others"
+        assert ended.wait(20), "nobody has asked for the others"
         rest = list(stream)
 
     assert first.state is BatchItemState.DONE
