@@ -106,9 +106,10 @@ def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeSe
     holding = client.with_options(on_event=hold)
 
     def is_time() -> bool:
-        if is_held.is_set():
+        is_waiting = is_held.is_set()
+        if is_waiting:
             threading.Timer(0.3, may_return.set).start()
-        return is_held.is_set()
+        return is_waiting
 
     with interrupt_once(is_time), pytest.raises(KeyboardInterrupt) as raised:
         holding.workers.start_run(worker, INPUT)
