@@ -120,8 +120,12 @@ class _FilePages(AsyncIterator[Page[Row]]):
         return Page(items=tuple(rows))
 
     def _read(self) -> list[Row]:
-        # Opened for each page, so that a loop that is left early leaves no file open.
-        with self._path.open("rb") as file:
+        try:
+            # Opened for each page, so that a loop that is left early leaves no file open.
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            raise self._damaged("was removed while it was read") from None
+        with file:
             file.seek(self._place)
             lines = list(islice(file, _ROWS_AT_ONCE))
             rows = [self._row_of(line) for line in lines]
@@ -140,8 +144,8 @@ class _FilePages(AsyncIterator[Page[Row]]):
     def _damaged(self, how: str) -> PaginationError:
         item = self._item
         return PaginationError(
-            f"the file {self._path} of item {item.key!r} {how}; the run is unharmed: "
-            "remove the file, and its rows are read from the service",
+            f"the file {self._path} of item {item.key!r} {how}; the run is unharmed: without the file "
+            "a new rows() reads its rows from the service",
             collected=self._read_so_far,
             expected=item.row_count,
             run_id=item.run_id,

@@ -131,6 +131,8 @@ async def test_a_damaged_file_is_never_taken_for_the_rows_of_its_item(
         with pytest.raises(PaginationError, match=how):  # No page is left out by asking again.
             await pager.collect()
         item.path.unlink()
+        with pytest.raises(PaginationError, match=f"was removed while it was read.*{item.run_id}"):
+            await pager.collect()
         again = await batch.rows().collect()
 
     assert (raised.value.run_id, raised.value.expected) == (item.run_id, 2_500)
