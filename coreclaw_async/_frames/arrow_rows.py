@@ -78,13 +78,14 @@ class _ArrowSink:
         self._spool = spool
         self._call = call
 
-    def add(self, items: Sequence[Any]) -> None:
+    def add(self, source: PageSource, items: Sequence[Any]) -> None:
         self._spool.put(chunk_of(self.columns, *rows_of(items)))
+        self.columns.add_headers(source.headers(), has_keys=source.has_keys)
         self.columns.check()
 
     async def read(self, source: PageSource) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows; return the columns, and the rows as tables."""
-        await read_rows(source, partial(self._call, self.add), self.columns.options.method)
+        await read_rows(source, partial(self._call, self.add, source), self.columns.options.method)
         self.columns.add_headers(source.headers(), has_keys=source.has_keys)
         columns = self.columns.finished()
         tell_changes(self.columns.options.method, columns)

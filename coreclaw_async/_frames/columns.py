@@ -93,15 +93,18 @@ class Columns:
             ColumnConflictError: The values of one have no common type, and that is not to be a string.
             CoreClawError: There are rows, and no columns.
         """
-        columns = [Column(key, name, self.shape_of(key), self._verdict(key)) for key, name in self.named().items()]
+        columns = self._judged()
         if self.options.on_conflict == "raise":
             self._refuse([column for column in columns if column.verdict.reason is not None])
         return columns
 
     def check(self) -> None:
-        """Raise as `finished` does, as soon as a column has a conflict."""
-        if self.options.on_conflict == "raise":
-            self.finished()
+        """Raise as `finished` does, as soon as a column has a conflict that no further row takes away."""
+        if self.options.on_conflict == "raise" and any(self._verdict(key).is_final for key in self.shapes):
+            self._refuse([column for column in self._judged() if column.verdict.is_final])
+
+    def _judged(self) -> list[Column]:
+        return [Column(key, name, self.shape_of(key), self._verdict(key)) for key, name in self.named().items()]
 
     def _refuse(self, columns: Sequence[Column]) -> None:
         if columns:

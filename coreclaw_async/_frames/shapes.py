@@ -31,6 +31,7 @@ _MOST_INTEGER = 2**63
 _MOST_EXACT = 2**53  # Beyond it a float does not hold every integer.
 _MOST_DIGITS = 38
 _MOST_DEPTH = 30
+_NO_MEMBERS = "objects without members"
 _MOST_MEMBERS = 1_000  # Objects whose keys are data would make a type without end.
 
 UNKNOWN_TARGET: Target = "text"
@@ -47,6 +48,7 @@ class Shape:
         has_long: Whether an integer needs more than 64 bits.
         has_inexact: Whether a float may not hold an integer exactly.
         has_surrogates: Whether a string holds a lone surrogate, which UTF-8 cannot encode.
+        has_null_names: Whether the name of a member holds a null character, where other libraries end it.
         has_nan: Whether a decimal is none, as ``NaN``.
         scale: Digits that the decimals need after the point.
         digits: Digits that they need before it.
@@ -59,6 +61,7 @@ class Shape:
     has_long: bool = False
     has_inexact: bool = False
     has_surrogates: bool = False
+    has_null_names: bool = False
     has_nan: bool = False
     scale: int = 0
     digits: int = 0
@@ -93,7 +96,9 @@ class Shape:
         if "object" in kinds:
             objects = _of_types(values, dict)
             names: dict[str, None] = dict.fromkeys(name for value in objects for name in value)
-            self.has_surrogates |= not is_encodable("".join(names))
+            joined = "".join(names)
+            self.has_surrogates |= not is_encodable(joined)
+            self.has_null_names |= "\0" in joined
             for name in names:
                 if name not in self.members and len(self.members) == _MOST_MEMBERS:
                     self.is_too_large = True
@@ -123,6 +128,11 @@ class Verdict:
 
     target: Target
     reason: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no further value changes that there is a reason."""
+        return self.reason not in {None, _NO_MEMBERS}
 
 
 def normalised(values: Sequence[Any]) -> Sequence[Any]:
@@ -167,13 +177,15 @@ def _reason_against_struct(shape: Shape) -> str | None:
     if shape.is_too_large:
         return f"objects with more than {_MOST_MEMBERS} members or more than {_MOST_DEPTH} levels"
     if "object" in kinds and not shape.members:
-        return "objects without members"
+        return _NO_MEMBERS
     if len(kinds) > 1 and kinds.keys() != {"integer", "number"}:
         return f"nested values that differ: {', then '.join(kinds)}"
     if shape.has_long or (len(kinds) > 1 and shape.has_inexact):
         return "nested integers that are too long"
     if shape.has_surrogates:
         return "nested lone surrogates, which UTF-8 cannot encode"
+    if shape.has_null_names:
+        return "members with a null character in their names"
     inner = [*shape.members.values(), *([] if shape.element is None else [shape.element])]
     found = (_reason_against_struct(one) for one in inner)
     return next((reason for reason in found if reason is not None), None)

@@ -16,9 +16,9 @@ import anyio
 import pyarrow.parquet as pq
 import pytest
 from either_client import AsyncCoreClaw
+from frames.made_pagers import pager_of
 
-from coreclaw_async import AsyncPager, ColumnConflictError, CoreClawError, NotFoundError, Page, ResultHeader, ResultPage
-from coreclaw_async._paging.pager import PageReader, PagerOptions
+from coreclaw_async import ColumnConflictError, CoreClawError, NotFoundError, Page, ResultHeader, ResultPage
 from coreclaw_async.testing import FakeService, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -31,18 +31,6 @@ ODD: list[dict[str, Any]] = [
     {},
     {"a": "", "b": -0.0},
 ]
-
-
-def pager_of(*pages: Page[Any]) -> AsyncPager[Any]:
-    """Return a pager of pages that no service sends, such as those with lone surrogates in keys."""
-    left = list(pages)
-
-    async def next_page() -> Page[Any] | None:
-        await anyio.lowlevel.checkpoint()
-        return left.pop(0) if left else None
-
-    headers = [header for page in pages if isinstance(page, ResultPage) for header in page.headers]
-    return AsyncPager(PageReader(next_page, PagerOptions(), headers=lambda: headers))
 
 
 def without_id(row: dict[str, Any]) -> dict[str, Any]:
