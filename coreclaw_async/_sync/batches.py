@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from coreclaw_async._sync.batch_frames import BatchFrames
+from coreclaw_async._sync.generated_frames import BatchFrames
 from coreclaw_async._sync.runtime import Bridge
 
 if TYPE_CHECKING:

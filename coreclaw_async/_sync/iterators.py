@@ -8,7 +8,7 @@ from typing import Generic, Self, TypeVar
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._paging.pager import AsyncPager, PageReader, reader_of
-from coreclaw_async._sync.frames import Frames
+from coreclaw_async._sync.generated_frames import Frames
 from coreclaw_async._sync.runtime import Bridge
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.errors import PaginationError
@@ -29,7 +29,7 @@ class Pager(Frames, Iterator[T], Generic[T]):
     """
 
     def __init__(self, bridge: Bridge, pager: AsyncPager[T]) -> None:
-        super().__init__(bridge, pager)
+        super().__init__(pager, bridge)
         # The loop keeps the items of a page there, so that an interrupt between two lines here loses none.
         self._reader = reader_of(pager)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from batch.batches import finish, opened
 
-from coreclaw_async import AsyncBatch, Batch, CoreClaw, RunSpec
+from coreclaw_async import CoreClaw, RunSpec
 from coreclaw_async.testing import FakeService, RunScript
 
-METHODS = ("to_arrow", "to_pandas", "to_polars", "to_parquet", "to_jsonl", "to_csv")
 WORKER = "coreclaw/google-maps-scraper"
 
 
@@ -84,9 +82,3 @@ def test_a_blocking_batch_has_them_too(service: FakeService, tmp_path: Path) -> 
         assert batch.to_parquet(tmp_path / "rows.parquet").is_file()
         assert batch.to_jsonl(tmp_path / "rows.jsonl").read_text().count("\n") == 3
         assert batch.to_csv(tmp_path / "rows.csv").read_text().count("\n") == 4
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_blocking_batch_has_the_same_methods(method: str) -> None:
-    assert getattr(Batch, method).__doc__ == getattr(AsyncBatch, method).__doc__
-    assert str(inspect.signature(getattr(Batch, method))) == str(inspect.signature(getattr(AsyncBatch, method)))

@@ -11,7 +11,7 @@ from coreclaw_async._paging.pager import PageReader, PagerOptions
 
 
 def pager_of(*pages: Page[Any]) -> AsyncPager[Any]:
-    """Return a pager of pages that no service sends, such as one of a thousand items or with lone surrogates in keys."""
+    """Return a pager of pages that no service sends, such as those with lone surrogates in keys."""
     left = list(pages)
 
     async def next_page() -> Page[Any] | None:

@@ -86,7 +86,8 @@ def shape_of(values: Sequence[Any]) -> Any:
             for name, member in value.items():
                 members.setdefault(name, []).append(member)
         shapes = {name: shape_of(found) for name, found in members.items()}
-        fits = shapes and None not in shapes.values() and all(map(is_encodable, shapes))
+        fits = shapes and None not in shapes.values() and is_encodable("".join(shapes))
+        fits = fits and "\0" not in "".join(shapes)
         return shapes if fits else None
     if kinds == {list}:
         shape = shape_of([element for value in values for element in value])

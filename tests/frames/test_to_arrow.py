@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import AsyncPager as TheAsyncPager
-from coreclaw_async import ColumnConflictError, ConfigurationError, CoreClaw, NotFoundError, Pager, PaginationError
+from coreclaw_async import ColumnConflictError, ConfigurationError, CoreClaw, NotFoundError, PaginationError
 from coreclaw_async.testing import FakeService, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -267,12 +266,3 @@ async def test_a_missing_extra_is_named_before_anything_is_read(
 
     assert service.requests == []
     assert len(await pager.collect()) == 5
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_blocking_pager_has_the_same_methods(method: str) -> None:
-    ours: Callable[..., Any] = getattr(TheAsyncPager, method)
-    theirs: Callable[..., Any] = getattr(Pager, method)
-
-    assert theirs.__doc__ == ours.__doc__
-    assert str(inspect.signature(theirs)) == str(inspect.signature(ours))
