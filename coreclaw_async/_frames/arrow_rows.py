@@ -17,7 +17,7 @@ from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tabl
 from coreclaw_async._frames.columns import Column, Columns
 from coreclaw_async._frames.notices import tell_changes
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, PageSource, read_rows
+from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, read_rows
 from coreclaw_async._frames.values import rows_of
 from coreclaw_async._frames.written_file import written_file
 
@@ -78,15 +78,15 @@ class _ArrowSink:
         self._spool = spool
         self._call = call
 
-    def add(self, source: PageSource, items: Sequence[Any]) -> None:
+    def add(self, info: ItemInfo, items: Sequence[Any]) -> None:
         self._spool.put(chunk_of(self.columns, *rows_of(items)))
-        self.columns.add_headers(source.headers(), has_keys=source.has_keys)
+        self.columns.add_headers(info.headers())
         self.columns.check()
 
     async def read(self, source: PageSource) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows; return the columns, and the rows as tables."""
-        await read_rows(source, partial(self._call, self.add, source), self.columns.options.method)
-        self.columns.add_headers(source.headers(), has_keys=source.has_keys)
+        await read_rows(source, partial(self._call, self.add, source.info), self.columns.options.method)
+        self.columns.end(source.info)
         columns = self.columns.finished()
         tell_changes(self.columns.options.method, columns)
         steps = tables(columns, self._spool.drain())

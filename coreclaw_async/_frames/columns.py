@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import attrs
 
+from coreclaw_async._frames.members import complete_all, shapes_of_members
 from coreclaw_async._frames.options import FrameOptions
+from coreclaw_async._frames.reading import ItemInfo
 from coreclaw_async._frames.shapes import Shape, Verdict, judge
 from coreclaw_async._frames.values import encodable
 from coreclaw_async.errors import ColumnConflictError, CoreClawError
@@ -55,13 +57,19 @@ class Columns:
     headers: dict[str, ResultHeader] = attrs.field(factory=dict[str, ResultHeader])
     has_rows: bool = False
 
-    def add_headers(self, headers: Iterable[ResultHeader], *, has_keys: bool = False) -> None:
-        """Add what is known without rows: the headers, and whether there is a column of the keys of a batch's items."""
-        if has_keys:
-            self.shape_of(None)
+    def add_headers(self, headers: Iterable[ResultHeader]) -> None:
+        """Add what the service says about the columns."""
         for header in headers:
             if header.key:
                 self.headers.setdefault(header.key, header)
+
+    def end(self, info: ItemInfo) -> None:
+        """Add what is known without rows; there are no more of them."""
+        self.add_headers(info.headers())
+        if info.has_keys:
+            self.shape_of(None)
+        if info.model is not None:
+            complete_all(self.shapes, shapes_of_members(info.model))
 
     def shape_of(self, key: ColumnKey) -> Shape:
         """Return what was seen of a column."""

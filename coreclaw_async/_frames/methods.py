@@ -50,7 +50,7 @@ class AsyncFrames:
 
         The columns are the keys of all rows, on whichever page they appear: first those that the service names, in its
         order, then others as they appear. What a row lacks is null. Without rows there are the columns that the service
-        names.
+        names. Models have their members as columns, with the same types without items; secrets are left out.
 
         Whole numbers are ``int64``, others ``double``, true and false ``bool``, strings ``string``: also dates, which
         are never guessed. Objects are structs, in which a member that one lacks is null, and arrays are lists. Members
@@ -59,9 +59,10 @@ class AsyncFrames:
 
         Any other column whose values have no common type is ``string``, with one warning (`UserWarning`) that names all
         such columns: strings as they are, other values as JSON. So are whole numbers of more than 64 bits, and objects
-        and arrays that differ in shape, have no members, or hold strings with lone surrogates. In other strings, a lone
-        surrogate becomes six characters such as ``\ud83d``. A column without any value has the type that the header
-        names (``integer``, ``number``, ``boolean``), else ``string``.
+        and arrays that differ in shape, have no members, or hold strings with lone surrogates or names with null
+        characters. In other strings, a lone surrogate becomes six characters such as ``\ud83d``. A column without any
+        value has the type that the header names (``integer``, ``number``, ``boolean``) or that the member of the model
+        has, else ``string``.
 
         Args:
             on_conflict: ``string``: as described. ``raise``: raise an error instead, as soon as it is seen.

@@ -13,6 +13,22 @@ from coreclaw_async.models import Page, ResultHeader
 _ROWS_AT_ONCE = 1_000
 
 
+@attrs.frozen(kw_only=True)
+class ItemInfo:
+    """
+    What is known of the items of pages without reading them.
+
+    Attributes:
+        headers: Returns the columns that the pages so far have named, also those without items.
+        has_keys: Whether an item is a row with the key of a batch's item.
+        model: The class of the items, where they are models.
+    """
+
+    headers: Callable[[], Sequence[ResultHeader]] = tuple
+    has_keys: bool = False
+    model: type | None = None
+
+
 @attrs.frozen
 class PageSource:
     """
@@ -20,13 +36,11 @@ class PageSource:
 
     Attributes:
         next_page: Returns the next page, or None after the last.
-        headers: Returns the columns that the pages so far have named.
-        has_keys: Whether an item is a row with the key of a batch's item.
+        info: What is known of its items.
     """
 
     next_page: Callable[[], Awaitable[Page[Any] | None]]
-    headers: Callable[[], Sequence[ResultHeader]]
-    has_keys: bool
+    info: ItemInfo
 
 
 HandOver: TypeAlias = Callable[[str], PageSource]

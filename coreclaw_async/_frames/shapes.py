@@ -14,7 +14,7 @@ from coreclaw_async._frames.values import is_encodable, plain
 Kind: TypeAlias = Literal["boolean", "integer", "number", "text", "object", "array", "time", "decimal"]
 Target: TypeAlias = Literal["boolean", "integer", "number", "text", "time", "decimal", "nested", "json"]
 
-_KINDS: dict[type, Kind] = {
+KINDS: dict[type, Kind] = {
     bool: "boolean",
     int: "integer",
     float: "number",
@@ -71,7 +71,7 @@ class Shape:
 
     def observe(self, values: Sequence[Any], *, depth: int = 0, is_inside: bool = True) -> dict[Kind, None]:
         """Record *values*, some of which may be None, and what is inside of them; return their kinds."""
-        kinds: dict[Kind, None] = {_KINDS[kind]: None for kind in dict.fromkeys(map(type, values)) if kind in _KINDS}
+        kinds: dict[Kind, None] = {KINDS[kind]: None for kind in dict.fromkeys(map(type, values)) if kind in KINDS}
         self.kinds.update(kinds)
         if "integer" in kinds and not self.has_long:
             whole = _of_types(values, int)
@@ -137,9 +137,9 @@ class Verdict:
 
 def normalised(values: Sequence[Any]) -> Sequence[Any]:
     """Return *values*, with those of types that JSON does not have as JSON has them."""
-    if all(kind in _KINDS or kind is type(None) for kind in set(map(type, values))):
+    if all(kind in KINDS or kind is type(None) for kind in set(map(type, values))):
         return values
-    return [value if type(value) in _KINDS else plain(value) for value in values]
+    return [value if type(value) in KINDS else plain(value) for value in values]
 
 
 def judge(shape: Shape, *, as_json: bool, format: str | None = None) -> Verdict:

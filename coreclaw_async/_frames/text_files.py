@@ -19,7 +19,7 @@ from coreclaw_async._files.target import FileTarget
 from coreclaw_async._frames.columns import ColumnKey, Columns
 from coreclaw_async._frames.notices import tell
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, PageSource, read_rows
+from coreclaw_async._frames.reading import HandOver, ItemInfo, read_rows
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
 
@@ -53,7 +53,7 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path) -> P
         source = hand_over(options.method)
         lines = _CsvLines(kept, Columns(options))
         await read_rows(source, partial(work.call, lines.add), options.method)
-        await work.run(lines.begin, work.target, source)
+        await work.run(lines.begin, work.target, source.info)
         while await work.run(lines.write_some):
             pass
         if lines.changed:
@@ -101,9 +101,9 @@ class _CsvLines:
             self._columns.shape_of(name)
         self._kept.write(json.dumps(rows) + "\n")
 
-    def begin(self, target: FileTarget, source: PageSource) -> None:
+    def begin(self, target: FileTarget, info: ItemInfo) -> None:
         """Write the header."""
-        self._columns.add_headers(source.headers(), has_keys=source.has_keys)
+        self._columns.end(info)
         self._names = self._columns.named()
         self._write = target.write
         if self._names:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeAlias, TypeGuard
 
+from coreclaw_async._data.plain import names_of
 from coreclaw_async._wire.json_types import is_object
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_EXTRA = "extra"
+EXTRA = "extra"
 
 
 def rows_of(items: Sequence[Any], *, as_json: bool = False) -> tuple[Rows, Sequence[str] | None]:
@@ -63,13 +64,13 @@ def plain(value: Any) -> Any:
 
 
 def _members(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the members of a model; those that this version does not know are JSON, or None when there are none."""
-    fields: Iterable[Any] = model.__attrs_attrs__
-    for field in fields:
-        value = getattr(model, field.name)
-        if field.name == _EXTRA:
+    """Yield the members of a model that are no secret; the unknown ones are JSON, or None when there are none."""
+    kind: Any = type(model)
+    for name in names_of(kind):
+        value = getattr(model, name)
+        if name == EXTRA:
             value = json_text(plain(value)) if value else None
-        yield field.name, value
+        yield name, value
 
 
 def _is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:

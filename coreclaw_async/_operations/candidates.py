@@ -200,7 +200,7 @@ def _items(
         request = Request(operation=operation, method="GET", path=path, query=query(offset=offset, limit=limit))
         return context.transport.call(request, functools.partial(read_page, model=model, offset=offset, limit=limit))
 
-    return list_pager(context, operation, fetch, identity, PagerOptions(page_size=MAX_LIMIT))
+    return list_pager(context, operation, fetch, identity, PagerOptions(page_size=MAX_LIMIT), model=model)
 
 
 async def _report(

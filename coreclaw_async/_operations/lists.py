@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from coreclaw_async._frames.reading import ItemInfo
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
 from coreclaw_async._paging.offsets import SETTLING_SIZE
@@ -17,7 +18,7 @@ from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import Request, build_path, build_query, check_limit, check_offset, check_worker_id
 from coreclaw_async._wire.timestamps import creation_time, moment_of, month_windows
 from coreclaw_async.events import PageRead
-from coreclaw_async.models import Page, ResultHeader, Run, RunStatus, WorkerSummary
+from coreclaw_async.models import Page, Run, RunStatus, WorkerSummary
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def runs_pager(
         return tuple(source(window) for window in month_windows(since, end))
 
     keep = None if since is None else _created_between(since, until)
-    return pager_over(context, open_sources, options, keep=keep)
+    return pager_over(context, open_sources, options, keep=keep, info=ItemInfo(model=Run))
 
 
 async def _end_of(context: Context, runs: RunFilter, until: dt.datetime | None) -> dt.datetime:
@@ -152,7 +153,13 @@ def workers_pager(
         return read_workers(context, operation, offset=offset, limit=limit, keyword=keyword)
 
     return list_pager(
-        context, operation, fetch, lambda worker: worker.worker_id or None, options, min_probe_size=SETTLING_SIZE
+        context,
+        operation,
+        fetch,
+        lambda worker: worker.worker_id or None,
+        options,
+        model=WorkerSummary,
+        min_probe_size=SETTLING_SIZE,
     )
 
 
@@ -163,15 +170,16 @@ def list_pager(
     identity: Callable[[T], Hashable | None],
     options: PagerOptions,
     *,
+    model: type[T],
     min_probe_size: int = MIN_PROBE_SIZE,
 ) -> AsyncPager[T]:
-    """Return a pager over the one list that *fetch* reads."""
+    """Return a pager over the one list that *fetch* reads, of items of the class *model*."""
 
     async def open_sources() -> Sequence[ListSource[T]]:
         told = telling(context, operation, fetch)
         return (ListSource(name=operation, fetch=told, identity=identity, min_probe_size=min_probe_size),)
 
-    return pager_over(context, open_sources, options)
+    return pager_over(context, open_sources, options, info=ItemInfo(model=model))
 
 
 def telling(
@@ -193,8 +201,8 @@ def pager_over(
     options: PagerOptions,
     *,
     keep: Callable[[T], bool] | None = None,
-    headers: Callable[[], Sequence[ResultHeader]] = tuple,
+    info: ItemInfo = ItemInfo(),  # noqa: B008 - it is frozen
 ) -> AsyncPager[T]:
     """Return a pager over lists that are opened when its first item is asked for."""
     pages = ListPages(open_sources, options, cache=context.offsets, dialect=context.dialect)
-    return AsyncPager(PageReader(pages.next, options, keep=keep, headers=headers))
+    return AsyncPager(PageReader(pages.next, options, keep=keep, info=info))

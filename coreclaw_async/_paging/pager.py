@@ -12,13 +12,13 @@ import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.methods import AsyncFrames
-from coreclaw_async._frames.reading import PageSource
+from coreclaw_async._frames.reading import ItemInfo, PageSource
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import SETTLING_SIZE, OffsetCache, OffsetDialect
 from coreclaw_async._paging.scan import PageScan
 from coreclaw_async._wire.request import check_int, check_limit
 from coreclaw_async.errors import PaginationError
-from coreclaw_async.models import Page, ResultHeader
+from coreclaw_async.models import Page
 
 T = TypeVar("T")
 
@@ -112,14 +112,12 @@ class PageReader(Generic[T]):
         read_page: Returns the next page of the list, or None after the last.
         options: Size and number of the pages.
         keep: Tells which items are wanted; None for all.
-        headers: Returns the columns that the pages so far have named, also those without items.
-        has_keys: Whether an item is a row with the key of a batch's item.
+        info: What is known of the items without reading them.
 
     Attributes:
         items: What is left of the current page.
         is_over: Whether all was asked for, in a loop or in one list, and the end was reached.
-        headers: As given.
-        has_keys: As given.
+        info: As given.
     """
 
     def __init__(
@@ -128,13 +126,11 @@ class PageReader(Generic[T]):
         options: PagerOptions,
         *,
         keep: Callable[[T], bool] | None = None,
-        headers: Callable[[], Sequence[ResultHeader]] = tuple,
-        has_keys: bool = False,
+        info: ItemInfo = ItemInfo(),  # noqa: B008 - it is frozen
     ) -> None:
         self.items: Iterator[T] = iter(())
         self.is_over = False
-        self.headers = headers
-        self.has_keys = has_keys
+        self.info = info
         self._read_page = read_page
         self._options = options
         self._keep = keep
@@ -317,7 +313,7 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
 
     def _hand_over(self, method: str) -> PageSource:
         rest = self._reader.hand_over(method)
-        return PageSource(AsyncPager(rest).next_page, rest.headers, rest.has_keys)
+        return PageSource(AsyncPager(rest).next_page, rest.info)
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:

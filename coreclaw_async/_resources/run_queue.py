@@ -90,7 +90,9 @@ class AsyncRunQueue:
             return self.list_page(offset=offset, limit=limit, status=status)
 
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return list_pager(self._context, "listRunQueueItems", fetch, lambda item: item.queue_id or None, options)
+        return list_pager(
+            self._context, "listRunQueueItems", fetch, lambda item: item.queue_id or None, options, model=QueueItem
+        )
 
     async def activate(self, queue_ids: str | Sequence[str]) -> tuple[QueueAction, ...]:
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._frames.reading import ItemInfo
 from coreclaw_async._operations.candidates import lost_runs, report_started
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.exports import ExportFormat, download_export, read_export
@@ -523,7 +524,7 @@ class AsyncRuns:
         if timeout is not None and not follow:
             raise ValueError("timeout is for follow=True: nothing else waits for the run")
         rows = RunRows(self._context, run, partial=partial, follow=wait_options if follow else None)
-        return pager_over(self._context, rows.open, options, headers=rows.headers)
+        return pager_over(self._context, rows.open, options, info=ItemInfo(headers=rows.headers))
 
     async def export(self, run: RunRef, *, format: ExportFormat = "csv", fields: Sequence[str] | None = None) -> Export:
         """

@@ -109,7 +109,9 @@ class AsyncTasks:
             return self.list_page(offset=offset, limit=limit, worker_id=worker_id, keyword=keyword)
 
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return list_pager(self._context, "listWorkerTasks", fetch, lambda task: task.task_id or None, options)
+        return list_pager(
+            self._context, "listWorkerTasks", fetch, lambda task: task.task_id or None, options, model=Task
+        )
 
     async def create(
         self,

@@ -15,6 +15,7 @@ import anyio
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._frames.reading import ItemInfo
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
@@ -307,7 +308,7 @@ class AsyncBatch(AsyncBatchFrames):
             states=states_of(state),
             worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
         )
-        return AsyncPager(PageReader(pages.next, PagerOptions()))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(model=BatchItem)))
 
     def rows(
         self,
@@ -333,13 +334,13 @@ class AsyncBatch(AsyncBatchFrames):
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
-        return AsyncPager(PageReader(pages.next, PagerOptions(), headers=pages.headers, has_keys=True))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(headers=pages.headers, has_keys=True)))
 
     def _rows_out(self, with_key: bool) -> AsyncPager[Any]:  # noqa: FBT001 - a caller's argument
         if check_bool("with_key", with_key):
             return self.rows()
         pages = RowPages(batch_context=self._batch_context, items=self.items(state="done"))
-        return AsyncPager(PageReader(pages.next_rows, PagerOptions(), headers=pages.headers))
+        return AsyncPager(PageReader(pages.next_rows, PagerOptions(), info=ItemInfo(headers=pages.headers)))
 
     def export(self, *, with_inputs: bool = False) -> AsyncPager[BatchRecord]:
         """
@@ -354,7 +355,7 @@ class AsyncBatch(AsyncBatchFrames):
             LedgerError: The ledger cannot be read; raised while iterating.
         """
         pages = RecordPages(ledger=self._opened(), with_inputs=with_inputs)
-        return AsyncPager(PageReader(pages.next, PagerOptions()))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(model=BatchRecord)))
 
     async def prune(self, *, older_than: float) -> PrunedBatch | None:
         """
