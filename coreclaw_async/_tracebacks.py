@@ -30,7 +30,7 @@ def hide_own_frames(error: BaseException) -> None:
     here = inspect.currentframe()
     frame = here and here.f_back
     del here  # A frame that holds itself lives on.
-    while frame is not None and _is_own(frame):
+    while frame is not None and is_own(frame):
         _hide(frame)
         frame = frame.f_back
 
@@ -68,15 +68,16 @@ def _without_own_frames(traceback: TracebackType | None) -> TracebackType | None
     """Return a copy without them; the original stays whole for debuggers."""
     left: TracebackType | None = None
     for step in reversed(list(_steps(traceback))):
-        if not _is_own(step.tb_frame):
+        if not is_own(step.tb_frame):
             left = TracebackType(left, step.tb_frame, step.tb_lasti, step.tb_lineno)
     return left
 
 
-def _is_own(frame: FrameType) -> bool:
+def is_own(frame: FrameType) -> bool:
+    """Return whether a frame is of this package."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE
 
 
 def _hide(frame: FrameType) -> None:
-    if _is_own(frame):
+    if is_own(frame):
         frame.f_locals["__tracebackhide__"] = True

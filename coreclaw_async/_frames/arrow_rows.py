@@ -88,7 +88,7 @@ class _ArrowSink:
         await read_rows(source, partial(self._call, self.add, source.info), self.columns.options.method)
         self.columns.end(source.info)
         columns = self.columns.finished()
-        tell_changes(self.columns.options.method, columns)
+        tell_changes(self.columns.options.method, columns, source.made_at)
         steps = tables(columns, self._spool.drain())
         return columns, AsyncStream(lambda: anyio.to_thread.run_sync(self._call, next, steps, None))
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import anyio.to_thread
 import attrs
 
+from coreclaw_async._frames.callers import Caller
 from coreclaw_async.models import Page, ResultHeader
 
 _ROWS_AT_ONCE = 1_000
@@ -37,10 +38,12 @@ class PageSource:
     Attributes:
         next_page: Returns the next page, or None after the last.
         info: What is known of its items.
+        made_at: The line that made the pager, or the batch.
     """
 
     next_page: Callable[[], Awaitable[Page[Any] | None]]
     info: ItemInfo
+    made_at: Caller
 
 
 HandOver: TypeAlias = Callable[[str], PageSource]

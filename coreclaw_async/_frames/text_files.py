@@ -58,9 +58,8 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path) -> P
             pass
         if lines.changed:
             named = ", ".join(map(repr, lines.changed))
-            tell(
-                f"{options.method}: lone surrogates, which UTF-8 cannot encode, were escaped in these columns: {named}"
-            )
+            what = "lone surrogates, which UTF-8 cannot encode, were escaped in these columns"
+            tell(f"{options.method}: {what}: {named}", source.made_at)
     return path
 
 

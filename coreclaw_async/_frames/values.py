@@ -65,7 +65,7 @@ def plain(value: Any) -> Any:
 
 def _members(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield the members of a model that are no secret; the unknown ones are JSON, or None when there are none."""
-    kind: Any = type(model)
+    kind: Any = model.__class__
     for name in names_of(kind):
         value = getattr(model, name)
         if name == EXTRA:

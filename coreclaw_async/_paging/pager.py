@@ -11,6 +11,7 @@ from typing import Generic, Self, TypeVar
 import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._frames.callers import Caller, caller_here
 from coreclaw_async._frames.methods import AsyncFrames
 from coreclaw_async._frames.reading import ItemInfo, PageSource
 from coreclaw_async._paging.listing import ListSource
@@ -241,8 +242,9 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
 
     # Not an async generator: an abandoned one is cleaned up at an unknown time, and trio warns about it.
 
-    def __init__(self, reader: PageReader[T]) -> None:
+    def __init__(self, reader: PageReader[T], made_at: Caller | None = None) -> None:
         self._reader = reader
+        self._made_at = made_at or caller_here()
 
     def __aiter__(self) -> Self:
         self._reader.begin()
@@ -313,7 +315,7 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
 
     def _hand_over(self, method: str) -> PageSource:
         rest = self._reader.hand_over(method)
-        return PageSource(AsyncPager(rest).next_page, rest.info)
+        return PageSource(AsyncPager(rest, self._made_at).next_page, rest.info, self._made_at)
 
 
 def reader_of(pager: AsyncPager[T]) -> PageReader[T]:

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coreclaw_async._frames.callers import BlockedCaller
 from coreclaw_async._frames.methods import AsyncFrames
 from coreclaw_async._frames.options import DtypeBackend, Nested, OnConflict
 from coreclaw_async._sync.runtime import Bridge
@@ -78,7 +79,13 @@ class Frames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(self._inner.to_arrow, on_conflict=on_conflict, nested=nested, labels=labels).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_arrow,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_pandas(
         self,
@@ -108,13 +115,14 @@ class Frames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(
-            self._inner.to_pandas,
-            dtype_backend=dtype_backend,
-            on_conflict=on_conflict,
-            nested=nested,
-            labels=labels,
-        ).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_pandas,
+                dtype_backend=dtype_backend,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_polars(
         self,
@@ -141,7 +149,13 @@ class Frames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(self._inner.to_polars, on_conflict=on_conflict, nested=nested, labels=labels).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_polars,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_parquet(
         self,
@@ -175,13 +189,14 @@ class Frames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(
-            self._inner.to_parquet,
-            path,
-            on_conflict=on_conflict,
-            nested=nested,
-            labels=labels,
-        ).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_parquet,
+                path,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_jsonl(self, path: str | os.PathLike[str]) -> Path:
         """
@@ -203,7 +218,8 @@ class Frames:
             TypeError: An argument has another type.
             ValueError: *path* cannot be the name of a file.
         """
-        return self._bridge.run(self._inner.to_jsonl, path).result()
+        with BlockedCaller():
+            return self._bridge.run(self._inner.to_jsonl, path).result()
 
     def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
         r"""
@@ -228,7 +244,8 @@ class Frames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(self._inner.to_csv, path, labels=labels).result()
+        with BlockedCaller():
+            return self._bridge.run(self._inner.to_csv, path, labels=labels).result()
 
 
 class BatchFrames:
@@ -266,13 +283,14 @@ class BatchFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(
-            self._inner.to_arrow,
-            with_key=with_key,
-            on_conflict=on_conflict,
-            nested=nested,
-            labels=labels,
-        ).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_arrow,
+                with_key=with_key,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_pandas(
         self,
@@ -304,14 +322,15 @@ class BatchFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(
-            self._inner.to_pandas,
-            dtype_backend=dtype_backend,
-            with_key=with_key,
-            on_conflict=on_conflict,
-            nested=nested,
-            labels=labels,
-        ).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_pandas,
+                dtype_backend=dtype_backend,
+                with_key=with_key,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_polars(
         self,
@@ -341,13 +360,14 @@ class BatchFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(
-            self._inner.to_polars,
-            with_key=with_key,
-            on_conflict=on_conflict,
-            nested=nested,
-            labels=labels,
-        ).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_polars,
+                with_key=with_key,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_parquet(
         self,
@@ -379,14 +399,15 @@ class BatchFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(
-            self._inner.to_parquet,
-            path,
-            with_key=with_key,
-            on_conflict=on_conflict,
-            nested=nested,
-            labels=labels,
-        ).result()
+        with BlockedCaller():
+            return self._bridge.run(
+                self._inner.to_parquet,
+                path,
+                with_key=with_key,
+                on_conflict=on_conflict,
+                nested=nested,
+                labels=labels,
+            ).result()
 
     def to_jsonl(self, path: str | os.PathLike[str], *, with_key: bool = True) -> Path:
         """
@@ -404,7 +425,8 @@ class BatchFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(self._inner.to_jsonl, path, with_key=with_key).result()
+        with BlockedCaller():
+            return self._bridge.run(self._inner.to_jsonl, path, with_key=with_key).result()
 
     def to_csv(self, path: str | os.PathLike[str], *, with_key: bool = True, labels: bool = False) -> Path:
         """
@@ -424,4 +446,5 @@ class BatchFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        return self._bridge.run(self._inner.to_csv, path, with_key=with_key, labels=labels).result()
+        with BlockedCaller():
+            return self._bridge.run(self._inner.to_csv, path, with_key=with_key, labels=labels).result()

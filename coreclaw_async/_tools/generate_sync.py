@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import difflib
+import functools
 import re
 import sys
 import textwrap
@@ -93,6 +94,7 @@ CLIENT_METHODS = {
     "with_options",
 }
 # Where the methods for all rows are, of pagers and of batches.
+BLOCK = "BlockedCaller"  # Around their calls, so that warnings point to the line of the caller.
 FRAMES = ("coreclaw_async._frames.methods", "coreclaw_async.batch._frames")
 # Methods of batches that are written by hand, in `_sync/batches.py`.
 BATCH_BLOCK = {"__init__", "__repr__", "__aenter__", "__aexit__", "name", "plan"}
@@ -228,11 +230,12 @@ class Generator:
     def render_frames(self) -> str:
         """Return the whole text of the generated module with the methods of pagers and batches for all rows."""
         self.names = {name: OWN_IMPORTS[name] for name in ("TYPE_CHECKING", "Bridge")}
+        self.names[BLOCK] = "coreclaw_async._frames.callers"
         pagers, batches = (Source.read(self.package, module) for module in FRAMES)
         batches.origin["AsyncBatch"] = "coreclaw_async.batch"
         written = [
-            self._group(pagers, "AsyncFrames", "Frames"),
-            self._group(batches, "AsyncBatchFrames", "BatchFrames", inner="AsyncBatch"),
+            self._group(pagers, "AsyncFrames", "Frames", block=BLOCK),
+            self._group(batches, "AsyncBatchFrames", "BatchFrames", inner="AsyncBatch", block=BLOCK),
         ]
         return "\n".join([FRAMES_HEADER, "from __future__ import annotations\n", self._imports(), *written])
 
@@ -250,8 +253,19 @@ class Generator:
                     source.refuse(statement, "_set_up may do nothing but assign groups")
         return groups
 
-    def _group(self, source: Source, name: str, twin: str, *, inner: str | None = None) -> str:
-        """Return the class *twin* for the class *name*; what it calls is that, or its subclass *inner*."""
+    def _group(
+        self, source: Source, name: str, twin: str, *, inner: str | None = None, block: str | None = None
+    ) -> str:
+        """
+        Return the class *twin* for the class *name*.
+
+        Args:
+            source: Where that is.
+            name: The async class.
+            twin: What the blocking one is called.
+            inner: The class of what it calls, where that is a subclass.
+            block: The context manager around each call, if there is any.
+        """
         node = _class_of(source, name)
         inner = inner or name
         self.names[inner] = source.origin[inner]
@@ -259,7 +273,8 @@ class Generator:
     def __init__(self, inner: {inner}, bridge: Bridge) -> None:
         self._inner = inner
         self._bridge = bridge"""
-        methods = [self._method(source, one) for one in _methods(source, node) if not one.name.startswith("_")]
+        public = [one for one in _methods(source, node) if not one.name.startswith("_")]
+        methods = [self._method(source, one, block) for one in public]
         return _class_text(f"class {twin}:", source.docstring(node), [init, *methods])
 
     def _batch(self, source: Source) -> str:
@@ -306,19 +321,22 @@ class Generator:
         return "\n".join([self._opening(source, node), *making, end])
 
     def _client_batch(self, source: Source, node: Function) -> str:
-        inner = _call("self._inner.batch", self._arguments(source, node), nested=True)
+        inner = _call("self._inner.batch", self._arguments(source, node), indent=12, after=",")
         lines = ["        return Batch(", *inner, "            self._bridge,", "        )"]
         return "\n".join([self._opening(source, node), *lines])
 
-    def _method(self, source: Source, node: Function) -> str:
-        """Return the twin of a public method of a group."""
+    def _method(self, source: Source, node: Function, block: str | None = None) -> str:
+        """Return the twin of a public method of a group, with its call in the block of a context manager."""
         arguments = self._arguments(source, node)
         if isinstance(node, ast.AsyncFunctionDef):
-            lines = _call("return self._bridge.run", [f"self._inner.{node.name}", *arguments], after=".result()")
-            return "\n".join([self._opening(source, node), *lines])
+            call = functools.partial(_call, "return self._bridge.run", [f"self._inner.{node.name}", *arguments])
+            if block is None:
+                return "\n".join([self._opening(source, node), *call(after=".result()")])
+            lines = call(after=".result()", indent=12)
+            return "\n".join([self._opening(source, node), f"        with {block}():", *lines])
         match node.returns:
             case ast.Subscript(value=ast.Name(id=name)) if name in ITERATORS:
-                lines = _call(f"self._inner.{node.name}", arguments, nested=True)
+                lines = _call(f"self._inner.{node.name}", arguments, indent=12, after=",")
             case _:
                 source.refuse(node, f"{node.name} is no coroutine function and returns none of {', '.join(ITERATORS)}")
         start = f"        return {RENAMED[name]}(\n            self._bridge,"
@@ -458,13 +476,13 @@ def _without_key(lines: Iterable[str]) -> Iterator[str]:
     yield "            api_key = None  # A traceback with local variables would show it."
 
 
-def _call(function: str, arguments: Sequence[str], *, after: str = "", nested: bool = False) -> list[str]:
-    """Return the lines of a call in the style of the formatter; *nested* inside the parentheses of another call."""
-    indent, end = (" " * 12, ",") if nested else (" " * 8, after)
-    line = f"{indent}{function}({', '.join(arguments)}){end}"
+def _call(function: str, arguments: Sequence[str], *, after: str = "", indent: int = 8) -> list[str]:
+    """Return the lines of a call in the style of the formatter, with what is to come *after* it."""
+    before = " " * indent
+    line = f"{before}{function}({', '.join(arguments)}){after}"
     if len(line) <= WIDTH:
         return [line]
-    return [f"{indent}{function}(", *(f"{indent}    {argument}," for argument in arguments), f"{indent}){end}"]
+    return [f"{before}{function}(", *(f"{before}    {argument}," for argument in arguments), f"{before}){after}"]
 
 
 def _section(module: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
 from types import TracebackType
@@ -15,6 +15,7 @@ import anyio
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._frames.callers import caller_here
 from coreclaw_async._frames.reading import ItemInfo
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
@@ -43,7 +44,7 @@ from coreclaw_async.batch._runner import Runner, RunOptions
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import RunSpec, check_key
 from coreclaw_async.batch._store.address import database_at, shown_ledger
-from coreclaw_async.models import Row
+from coreclaw_async.models import Page, Row
 from coreclaw_async.progress import ProgressOption
 
 _MOST_SHOWN = 100
@@ -96,6 +97,7 @@ class AsyncBatch(AsyncBatchFrames):
             patience=Patience(context.transport.clock, patience),
             on_ambiguous=on_ambiguous,
         )
+        self._made_at = caller_here()
         self._stack: AsyncExitStack | None = None
         self._runner = Runner(self._batch_context)
         self._late = LateCallbacks(self._batch_context, self._runner.take_up)
@@ -337,10 +339,10 @@ class AsyncBatch(AsyncBatchFrames):
         return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(headers=pages.headers, has_keys=True)))
 
     def _rows_out(self, with_key: bool) -> AsyncPager[Any]:  # noqa: FBT001 - a caller's argument
-        if check_bool("with_key", with_key):
-            return self.rows()
         pages = RowPages(batch_context=self._batch_context, items=self.items(state="done"))
-        return AsyncPager(PageReader(pages.next_rows, PagerOptions(), info=ItemInfo(headers=pages.headers)))
+        info = ItemInfo(headers=pages.headers, has_keys=check_bool("with_key", with_key))
+        read: Callable[[], Awaitable[Page[Any] | None]] = pages.next if with_key else pages.next_rows
+        return AsyncPager(PageReader(read, PagerOptions(), info=info), self._made_at)
 
     def export(self, *, with_inputs: bool = False) -> AsyncPager[BatchRecord]:
         """

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+import anyio
 import pytest
 from frames.made_pagers import pager_of
 
-from coreclaw_async import ColumnConflictError, Page, ResultHeader, ResultPage
+from coreclaw_async import (
+    AsyncCoreClaw,
+    AsyncPager,
+    ColumnConflictError,
+    CoreClaw,
+    Page,
+    ResultHeader,
+    ResultPage,
+    RunSpec,
+)
+from coreclaw_async._frames import callers
+from coreclaw_async._paging.pager import PageReader, PagerOptions
+from coreclaw_async.testing import FakeService, RunScript
+
+WORKER = "coreclaw/google-maps-scraper"
+CHANGED: list[dict[str, Any]] = [{"a": 1}, {"a": "x"}]
 
 # The first rows, the last row, and what is wrong with the column ``x``, if anything is.
 CHANGES: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
@@ -70,3 +89,117 @@ async def test_an_error_names_columns_by_the_labels_that_are_asked_for(count: in
         await pager_of(page).to_arrow(on_conflict="raise", labels=True)
 
     assert raised.value.columns == ("Name",)
+
+
+def line_of(call: str) -> int:
+    """Return the line of this file that has *call*, and only once."""
+    lines = Path(__file__).read_text("utf-8").splitlines()
+    (found,) = [number for number, line in enumerate(lines, 1) if line.rstrip().endswith(f"# {call}")]
+    return found
+
+
+def places(told: list[warnings.WarningMessage]) -> list[tuple[str, int]]:
+    return [(one.filename, one.lineno) for one in told]
+
+
+ODD: list[dict[str, Any]] = [{"a": 1}, {"a": "\ud83d"}]
+
+
+async def test_a_warning_points_to_the_line_that_awaits() -> None:
+    pager = pager_of(Page(items=ODD))
+    with pytest.warns(UserWarning, match="strings, as") as told:
+        await pager.to_arrow()  # awaited here
+
+    assert places(list(told)) == [(__file__, line_of("awaited here"))]
+
+
+async def test_a_warning_points_to_the_line_that_awaits_through_a_library_of_the_loop() -> None:
+    async def wait_for(coroutine: Coroutine[Any, Any, Any]) -> None:
+        await coroutine
+
+    between = FunctionType(wait_for.__code__, {"__name__": "asyncio.tasks"})
+    pager = pager_of(Page(items=ODD))
+    with pytest.warns(UserWarning, match="strings, as") as told:
+        await between(pager.to_arrow())  # awaited through another
+
+    assert places(list(told)) == [(__file__, line_of("awaited through another"))]
+
+
+async def test_a_warning_in_a_task_points_to_the_line_that_made_the_pager(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        async with anyio.create_task_group() as group:
+            pager = AsyncPager(PageReader(pages_of(ODD), PagerOptions()))  # made for a table
+            group.start_soon(pager.to_arrow)
+        async with anyio.create_task_group() as group:
+            pager = AsyncPager(PageReader(pages_of(ODD), PagerOptions()))  # made for a file
+            group.start_soon(pager.to_csv, tmp_path / "rows")
+
+    assert places(told) == [(__file__, line_of(f"made for a {what}")) for what in ("table", "file")]
+
+
+def pages_of(rows: list[dict[str, Any]]) -> Callable[[], Awaitable[Page[Any] | None]]:
+    pages = [Page(items=rows)]
+
+    async def next_page() -> Page[Any] | None:
+        return pages.pop() if pages else None
+
+    return next_page
+
+
+def test_a_warning_points_to_the_line_that_blocks(service: FakeService, tmp_path: Path) -> None:
+    service.next_script = RunScript(rows=CHANGED)
+    with (
+        CoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        client.batch("nightly", ledger="memory") as batch,
+        warnings.catch_warnings(record=True) as told,
+    ):
+        warnings.simplefilter("always")
+        batch.plan([RunSpec(key="a", worker_id=WORKER, input={"keywords": ["a"]})])
+        list(batch.run())
+        pager = client.runs.iterate_results(service.add_run(WORKER, rows=CHANGED))
+        pager.to_pandas()  # blocked by a pager
+        batch.to_parquet(tmp_path / "rows")  # blocked by a batch
+
+    assert places(told) == [(__file__, line_of(f"blocked by a {what}")) for what in ("pager", "batch")]
+
+
+async def test_a_warning_of_a_batch_in_a_task_points_to_the_line_that_made_the_batch(service: FakeService) -> None:
+    service.next_script = RunScript(rows=CHANGED)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        made = client.batch("nightly", ledger="memory")  # made a batch
+        async with made as batch:
+            await batch.plan([RunSpec(key="a", worker_id=WORKER, input={"keywords": ["a"]})])
+            _ = [outcome async for outcome in batch.run()]
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                async with anyio.create_task_group() as group:
+                    group.start_soon(batch.to_arrow)
+
+    assert places(told) == [(__file__, line_of("made a batch"))]
+
+
+def test_python_warns_once_a_line_and_not_once_for_all() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            callers.caller_here().warn("odd")  # the first
+        callers.caller_here().warn("odd")  # the second
+
+    assert places(told) == [(__file__, line_of("the first")), (__file__, line_of("the second"))]
+
+
+async def test_what_a_loop_calls_has_the_line_that_runs_the_loop_as_its_caller() -> None:
+    def called() -> callers.Caller:
+        return callers.caller_here()
+
+    between = FunctionType(called.__code__, {"__name__": "asyncio.events", "callers": callers})
+
+    assert between().line == line_of("the loop's caller")  # the loop's caller
+
+
+def test_a_package_with_a_longer_name_is_another() -> None:
+    namespace: dict[str, Any] = {"__name__": "coreclaw_async_more.tools", "callers": callers}
+    exec(compile("found = callers.caller_here()", "more.py", "exec"), namespace)
+
+    assert namespace["found"].module == "coreclaw_async_more.tools"
