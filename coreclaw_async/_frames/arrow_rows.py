@@ -17,7 +17,7 @@ from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tabl
 from coreclaw_async._frames.columns import Column, Columns
 from coreclaw_async._frames.notices import tell_changes
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, read_rows
+from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, Reading
 from coreclaw_async._frames.values import rows_of
 from coreclaw_async._frames.written_file import written_file
 
@@ -83,9 +83,9 @@ class _ArrowSink:
         self.columns.add_headers(info.headers())
         self.columns.check()
 
-    async def read(self, source: PageSource) -> tuple[list[Column], AsyncStream[Any]]:
+    async def read(self, source: PageSource, reading: Reading) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows; return the columns, and the rows as tables."""
-        await read_rows(source, partial(self._call, self.add, source.info), self.columns.options.method)
+        await reading.read(source, partial(self._call, self.add, source.info))
         self.columns.end(source.info)
         columns = self.columns.finished()
         tell_changes(self.columns.options.method, columns, source.made_at)
@@ -93,7 +93,7 @@ class _ArrowSink:
         return columns, AsyncStream(lambda: anyio.to_thread.run_sync(self._call, next, steps, None))
 
 
-async def read_table(source: PageSource, options: FrameOptions) -> Any:
+async def read_table(source: PageSource, options: FrameOptions, reading: Reading) -> Any:
     """
     Return all rows as one Arrow table.
 
@@ -101,12 +101,12 @@ async def read_table(source: PageSource, options: FrameOptions) -> Any:
         ColumnConflictError: See `Columns.finished`.
         CoreClawError: The rows cannot be read.
     """
-    columns, parts = await _ArrowSink(options, _MemorySpool(), _call).read(source)
+    columns, parts = await _ArrowSink(options, _MemorySpool(), _call).read(source, reading)
     found = [part async for part in parts]
     return pa.concat_tables(found) if found else schema_of(columns).empty_table()
 
 
-async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path) -> Path:
+async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path, reading: Reading) -> Path:
     """
     Write all rows to a Parquet file, and return its path.
 
@@ -117,7 +117,7 @@ async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path) 
     """
     async with written_file(path) as work:
         spool = _FileSpool(await work.opened(partial(_temporary_file, work.target.temporary.parent)))
-        columns, parts = await _ArrowSink(options, spool, work.call).read(hand_over(options.method))
+        columns, parts = await _ArrowSink(options, spool, work.call).read(hand_over(options.method), reading)
         writer = pq.ParquetWriter(work.target.file, schema_of(columns))
         # A writer that is forgotten would write to the closed file.
         work.at_end(writer.close)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from coreclaw_async._frames.options import DtypeBackend
+from coreclaw_async._frames.options import DtypeBackend, Extra
+
+
+def frame_of(table: Any, extra: Extra, dtype_backend: DtypeBackend) -> Any:
+    """Return a table as a frame of *extra*."""
+    if extra == "arrow":
+        return table
+    return polars_of(table) if extra == "polars" else pandas_of(table, dtype_backend)
 
 
 def pandas_of(table: Any, dtype_backend: DtypeBackend) -> Any:

@@ -23,7 +23,7 @@ from coreclaw_async._frames.options import (
     load_libraries,
     target_path,
 )
-from coreclaw_async._frames.reading import PageSource
+from coreclaw_async._frames.reading import PageSource, Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ class AsyncFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -97,7 +97,7 @@ class AsyncFrames:
 
         Args:
             dtype_backend: ``pyarrow``: columns in Arrow's types, with structs and lists. ``numpy_nullable``: pandas'
-                own nullable types; objects and arrays are Python objects.
+                own nullable types; objects and arrays are Python objects, and ``NaN`` may become ``pandas.NA``.
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
@@ -105,17 +105,15 @@ class AsyncFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
         check_choice("dtype_backend", dtype_backend, DtypeBackend)
         options = FrameOptions(method="to_pandas", on_conflict=on_conflict, nested=nested, labels=labels)
-        table = await self._read("pandas", options)
-        from coreclaw_async._frames.data_frames import pandas_of
-
-        return await anyio.to_thread.run_sync(pandas_of, table, dtype_backend)
+        frame: pd.DataFrame = await self._read("pandas", options, dtype_backend)
+        return frame
 
     async def to_polars(
         self, *, on_conflict: OnConflict = "string", nested: Nested = "struct", labels: bool = False
@@ -133,16 +131,13 @@ class AsyncFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
         options = FrameOptions(method="to_polars", on_conflict=on_conflict, nested=nested, labels=labels)
-        table = await self._read("polars", options)
-        from coreclaw_async._frames.data_frames import polars_of
-
-        return await anyio.to_thread.run_sync(polars_of, table)
+        return await self._read("polars", options)
 
     async def to_parquet(
         self,
@@ -158,8 +153,10 @@ class AsyncFrames:
         The columns are those of `to_arrow`. Memory stays small whatever the number of rows: they are kept in a file
         without a name, in the same folder, until all types are known.
 
-        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
-        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error, a file
+        that was there is as it was; after a cancellation too, unless that came while the file was being moved, and
+        then it may be the new one, whole. A replaced file keeps its mode, and a link stays a link. What is no regular
+        file, such as a pipe, is written to once all rows are there, and may have got some of them before an error.
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
@@ -170,7 +167,7 @@ class AsyncFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
@@ -181,7 +178,8 @@ class AsyncFrames:
         await load_libraries("arrow", options.method)
         from coreclaw_async._frames.arrow_rows import write_parquet
 
-        return await write_parquet(self._hand_over, options, target)
+        with Reading(options.method) as reading:
+            return await write_parquet(self._hand_over, options, target, reading)
 
     async def to_jsonl(self, path: str | os.PathLike[str]) -> Path:
         """
@@ -190,14 +188,16 @@ class AsyncFrames:
         A row has the members that it came with, in UTF-8; a row with a lone surrogate is written in ASCII. ``NaN`` and
         ``Infinity``, which are no JSON, become null. Times, decimals and paths of models are strings.
 
-        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
-        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error, a file
+        that was there is as it was; after a cancellation too, unless that came while the file was being moved, and
+        then it may be the new one, whole. A replaced file keeps its mode, and a link stays a link. What is no regular
+        file, such as a pipe, is written to once all rows are there, and may have got some of them before an error.
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
 
         Raises:
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
@@ -207,7 +207,8 @@ class AsyncFrames:
         options = FrameOptions(method="to_jsonl")
         from coreclaw_async._frames.text_files import write_jsonl
 
-        return await write_jsonl(self._hand_over, options, target)
+        with Reading(options.method) as reading:
+            return await write_jsonl(self._hand_over, options, target, reading)
 
     async def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
         r"""
@@ -218,15 +219,17 @@ class AsyncFrames:
         ``\ud83d``, with a warning (`UserWarning`). Lines end with a line feed. Memory stays small: the rows are kept
         in a file without a name, in the same folder, until all columns are known.
 
-        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
-        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error, a file
+        that was there is as it was; after a cancellation too, unless that came while the file was being moved, and
+        then it may be the new one, whole. A replaced file keeps its mode, and a link stays a link. What is no regular
+        file, such as a pipe, is written to once all rows are there, and may have got some of them before an error.
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
 
         Raises:
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
@@ -236,11 +239,15 @@ class AsyncFrames:
         options = FrameOptions(method="to_csv", labels=labels)
         from coreclaw_async._frames.text_files import write_csv
 
-        return await write_csv(self._hand_over, options, target)
+        with Reading(options.method) as reading:
+            return await write_csv(self._hand_over, options, target, reading)
 
-    async def _read(self, extra: Extra, options: FrameOptions) -> Any:
-        """Return the rows as an Arrow table, once the libraries are there."""
+    async def _read(self, extra: Extra, options: FrameOptions, dtype_backend: DtypeBackend = "pyarrow") -> Any:
+        """Return the rows as a frame of the extra, once the libraries are there."""
         await load_libraries(extra, options.method)
         from coreclaw_async._frames.arrow_rows import read_table
+        from coreclaw_async._frames.data_frames import frame_of
 
-        return await read_table(self._hand_over(options.method), options)
+        with Reading(options.method) as reading:
+            table = await read_table(self._hand_over(options.method), options, reading)
+            return await anyio.to_thread.run_sync(frame_of, table, extra, dtype_backend)

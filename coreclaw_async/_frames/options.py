@@ -61,7 +61,7 @@ def target_path(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         TypeError: It is none.
-        ValueError: It is empty or holds a null character.
+        ValueError: It is empty, holds a null character, or holds others that no name of a file can.
     """
     try:
         name: object = os.fspath(path)
@@ -71,6 +71,10 @@ def target_path(path: str | os.PathLike[str]) -> Path:
         raise TypeError(f"path must be a str or a path of str, not {type(path).__name__}")
     if not name or "\0" in name:
         raise ValueError(f"path must be the name of a file without null characters, not {name!r}")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ValueError(f"path must be a name that files can have, not {name!a}") from None
     return Path(name)
 
 
@@ -88,8 +92,11 @@ def _import_libraries(extra: Extra, method: str) -> None:
     for module in _MODULES[extra]:
         try:
             importlib.import_module(module)
-        except ImportError:
+        except ImportError as error:
             name = module.partition(".")[0]
+            command = f"pip install 'coreclaw-async[{extra}]'"
+            if isinstance(error, ModuleNotFoundError) and error.name in {name, module}:
+                raise ConfigurationError(f"{method} needs {name}, which is not installed: {command}") from None
             raise ConfigurationError(
-                f"{method} needs {name}, which is not installed: pip install 'coreclaw-async[{extra}]'"
-            ) from None
+                f"{method} needs {name}, which cannot be imported ({error}); is it broken? {command}"
+            ) from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import anyio.to_thread
 import attrs
 
 from coreclaw_async._frames.callers import Caller
+from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Page, ResultHeader
 
 _ROWS_AT_ONCE = 1_000
@@ -50,24 +51,52 @@ HandOver: TypeAlias = Callable[[str], PageSource]
 """Returns what a method, which it is given the name of, reads the pages from; nobody else can read them then."""
 
 
-async def read_rows(source: PageSource, add: Callable[[Sequence[Any]], None], method: str) -> None:
+@attrs.define
+class Reading:
     """
-    Hand all items over to *add*, about a thousand at a time.
+    The reading of rows for one call: a block around all that the call does.
 
-    Raises:
-        CoreClawError: They cannot be read. A note on it says how many were.
+    An error in the block gets a note that says how many rows had been read, if reading had begun.
+
+    Attributes:
+        method: The caller's method, for messages.
+        count: How many items have been read, or None before the first page is asked for.
     """
-    count = 0
-    items: list[Any] = []
-    try:
+
+    method: str
+    count: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, Exception) and self.count is not None:
+            error.add_note(f"{self.method}() had read {self.count:,} rows; they can be read again")
+
+    async def read(self, source: PageSource, add: Callable[[Sequence[Any]], None]) -> None:
+        """
+        Hand all items over to *add*, about a thousand at a time.
+
+        Raises:
+            CoreClawError: They cannot be read, or one is nested too deeply.
+        """
+        self.count = 0
+        items: list[Any] = []
         while (page := await source.next_page()) is not None:
-            count += len(page.items)
+            self.count += len(page.items)
             items.extend(page.items)
             if len(items) >= _ROWS_AT_ONCE:
-                await anyio.to_thread.run_sync(add, items)
+                await self._hand_over(add, items)
                 items = []
         if items:
+            await self._hand_over(add, items)
+
+    async def _hand_over(self, add: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> None:
+        try:
             await anyio.to_thread.run_sync(add, items)
-    except Exception as error:
-        error.add_note(f"{method}() had read {count:,} rows and has written nothing; a new pager reads them again")
-        raise
+        except RecursionError:
+            last = self.count or 0
+            raise CoreClawError(
+                f"{self.method}: one of the rows {last - len(items) + 1:,} to {last:,} is nested too deeply to be "
+                "converted; collect() returns it as it is"
+            ) from None

@@ -19,14 +19,14 @@ from coreclaw_async._files.target import FileTarget
 from coreclaw_async._frames.columns import ColumnKey, Columns
 from coreclaw_async._frames.notices import tell
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, ItemInfo, read_rows
+from coreclaw_async._frames.reading import HandOver, ItemInfo, Reading
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
 
 _KEY = "key"
 
 
-async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path) -> Path:
+async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path, reading: Reading) -> Path:
     """
     Write all rows to a file, each as a line of JSON, and return its path.
 
@@ -36,11 +36,11 @@ async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path) ->
     """
     async with written_file(path) as work:
         add = partial(work.call, _JsonLines(work.target).add)
-        await read_rows(hand_over(options.method), add, options.method)
+        await reading.read(hand_over(options.method), add)
     return path
 
 
-async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path) -> Path:
+async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path, reading: Reading) -> Path:
     """
     Write all rows to a CSV file, and return its path.
 
@@ -52,7 +52,7 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path) -> P
         kept = await work.opened(partial(_temporary_file, work.target.temporary.parent))
         source = hand_over(options.method)
         lines = _CsvLines(kept, Columns(options))
-        await read_rows(source, partial(work.call, lines.add), options.method)
+        await reading.read(source, partial(work.call, lines.add))
         await work.run(lines.begin, work.target, source.info)
         while await work.run(lines.write_some):
             pass

@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Generic, Self, TypeVar
+from typing import Generic, NoReturn, Self, TypeVar
 
 import attrs
 
@@ -139,6 +139,7 @@ class PageReader(Generic[T]):
         self._page: Page[T] | None = None
         self._is_reading = False
         self._has_ended = False
+        self._taken_by: str | None = None
         self._left = options.max_items
 
     async def turn(self) -> bool:
@@ -192,16 +193,23 @@ class PageReader(Generic[T]):
         """
         if self._is_reading:
             raise RuntimeError("this pager is being read by another task; give each task its own pager")
+        if self._taken_by is not None:
+            self._refuse(self._taken_by)
         if self._has_ended:
             raise RuntimeError(f"this pager has been read to its end: {method}() needs a new one")
         rest = copy.copy(self)
 
         async def refuse() -> Page[T] | None:
-            raise RuntimeError(f"{method}() has read this pager, as far as it came: make a new one to read its items")
+            self._refuse(method)
 
         self.items, self._page, self._cut, self._left = iter(()), None, deque(), None
         self._read_page = refuse
+        self._taken_by = method
         return rest
+
+    @staticmethod
+    def _refuse(method: str) -> NoReturn:
+        raise RuntimeError(f"{method}() has read this pager, as far as it came: make a new one to read its items")
 
     async def _read_next_page(self) -> Page[T] | None:
         if self._left == 0:

@@ -74,7 +74,7 @@ class Frames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -102,7 +102,7 @@ class Frames:
 
         Args:
             dtype_backend: ``pyarrow``: columns in Arrow's types, with structs and lists. ``numpy_nullable``: pandas'
-                own nullable types; objects and arrays are Python objects.
+                own nullable types; objects and arrays are Python objects, and ``NaN`` may become ``pandas.NA``.
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
@@ -110,7 +110,7 @@ class Frames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -144,7 +144,7 @@ class Frames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -171,8 +171,10 @@ class Frames:
         The columns are those of `to_arrow`. Memory stays small whatever the number of rows: they are kept in a file
         without a name, in the same folder, until all types are known.
 
-        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
-        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error, a file
+        that was there is as it was; after a cancellation too, unless that came while the file was being moved, and
+        then it may be the new one, whole. A replaced file keeps its mode, and a link stays a link. What is no regular
+        file, such as a pipe, is written to once all rows are there, and may have got some of them before an error.
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
@@ -183,7 +185,7 @@ class Frames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
@@ -205,14 +207,16 @@ class Frames:
         A row has the members that it came with, in UTF-8; a row with a lone surrogate is written in ASCII. ``NaN`` and
         ``Infinity``, which are no JSON, become null. Times, decimals and paths of models are strings.
 
-        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
-        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error, a file
+        that was there is as it was; after a cancellation too, unless that came while the file was being moved, and
+        then it may be the new one, whole. A replaced file keeps its mode, and a link stays a link. What is no regular
+        file, such as a pipe, is written to once all rows are there, and may have got some of them before an error.
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
 
         Raises:
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
@@ -230,15 +234,17 @@ class Frames:
         ``\ud83d``, with a warning (`UserWarning`). Lines end with a line feed. Memory stays small: the rows are kept
         in a file without a name, in the same folder, until all columns are known.
 
-        The file appears whole or not at all: it is written beside *path* and then moved there. After an error or a
-        cancellation, a file that was there is as it was. A replaced file keeps its mode, and a link stays a link.
+        The file appears whole or not at all: it is written beside *path* and then moved there. After an error, a file
+        that was there is as it was; after a cancellation too, unless that came while the file was being moved, and
+        then it may be the new one, whole. A replaced file keeps its mode, and a link stays a link. What is no regular
+        file, such as a pipe, is written to once all rows are there, and may have got some of them before an error.
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
 
         Raises:
-            CoreClawError: The rows cannot be read. A note on the error says how many were.
+            CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
@@ -278,7 +284,7 @@ class BatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -317,7 +323,7 @@ class BatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -355,7 +361,7 @@ class BatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -394,7 +400,7 @@ class BatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -420,7 +426,7 @@ class BatchFrames:
             with_key: Whether a line is ``{"key": ..., "row": {...}}``, else only the row.
 
         Raises:
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -441,7 +447,7 @@ class BatchFrames:
             labels: Whether columns have the labels of the headers as names.
 
         Raises:
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.

@@ -50,7 +50,7 @@ class AsyncBatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -83,7 +83,7 @@ class AsyncBatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -114,7 +114,7 @@ class AsyncBatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -147,7 +147,7 @@ class AsyncBatchFrames:
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
             ConfigurationError: The extra is not installed; nothing was read.
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -166,7 +166,7 @@ class AsyncBatchFrames:
             with_key: Whether a line is ``{"key": ..., "row": {...}}``, else only the row.
 
         Raises:
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
@@ -187,7 +187,7 @@ class AsyncBatchFrames:
             labels: Whether columns have the labels of the headers as names.
 
         Raises:
-            CoreClawError: The ledger or rows cannot be read. A note on the error says how many rows were.
+            CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.

@@ -183,7 +183,7 @@ async def test_an_error_in_the_middle_says_how_many_rows_were_read(service: Fake
     with pytest.raises(NotFoundError) as raised:
         await pager.to_arrow()
 
-    assert re.match(r"to_arrow\(\) had read 1,[0-9]99 rows and has written nothing", raised.value.__notes__[-1])
+    assert re.match(r"to_arrow\(\) had read 1,[0-9]99 rows; they can be read again$", raised.value.__notes__[-1])
 
 
 async def test_a_list_that_lacks_rows_is_an_error_and_no_table(service: FakeService, client: AsyncCoreClaw) -> None:
@@ -209,6 +209,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"path": ""}, ValueError, "path must be the name of a file"),
     ({"path": "a\0b"}, ValueError, "path must be the name of a file"),
     ({"path": 5}, TypeError, "path must be a str or a path of str, not int"),
+    ({"path": "\ud83d/rows"}, ValueError, r"path must be a name that files can have, not '\\ud83d/rows'"),
     ({"path": b"rows"}, TypeError, "path must be a str or a path of str, not bytes"),
 ]
 
@@ -266,3 +267,18 @@ async def test_a_missing_extra_is_named_before_anything_is_read(
 
     assert service.requests == []
     assert len(await pager.collect()) == 5
+
+
+async def test_a_library_that_is_there_but_broken_is_no_missing_extra(
+    service: FakeService, client: AsyncCoreClaw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pandas.py").write_text("import numpy_that_is_gone\n")
+    monkeypatch.delitem(sys.modules, "pandas")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ConfigurationError, match="to_pandas needs pandas, which cannot be imported") as raised:
+        await client.runs.iterate_results(service.add_run(WORKER, rows=5)).to_pandas()
+
+    assert "numpy_that_is_gone" in str(raised.value)
+    assert isinstance(raised.value.__cause__, ModuleNotFoundError)
+    assert service.requests == []
