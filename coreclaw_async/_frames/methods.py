@@ -24,6 +24,7 @@ from coreclaw_async._frames.options import (
     target_path,
 )
 from coreclaw_async._frames.reading import PageSource, Reading
+from coreclaw_async.progress import ProgressOption
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,12 @@ class AsyncFrames:
         """Return what reads the rest of the pages; nobody else can read them from then on."""
 
     async def to_arrow(
-        self, *, on_conflict: OnConflict = "string", nested: Nested = "struct", labels: bool = False
+        self,
+        *,
+        on_conflict: OnConflict = "string",
+        nested: Nested = "struct",
+        labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pa.Table:
         r"""
         Return the remaining rows as a ``pyarrow.Table``, which must fit into memory; extra ``arrow``.
@@ -70,6 +76,8 @@ class AsyncFrames:
                 ``Infinity`` are null.
             labels: Whether columns have the labels of the headers as names. Labels that repeat are followed by the key
                 in parentheses.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -79,7 +87,9 @@ class AsyncFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        options = FrameOptions(method="to_arrow", on_conflict=on_conflict, nested=nested, labels=labels)
+        options = FrameOptions(
+            method="to_arrow", on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
+        )
         return await self._read("arrow", options)
 
     async def to_pandas(
@@ -89,6 +99,7 @@ class AsyncFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pd.DataFrame:
         """
         Return the remaining rows as a ``pandas.DataFrame``, which must fit into memory; extra ``pandas``.
@@ -101,6 +112,8 @@ class AsyncFrames:
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -111,12 +124,19 @@ class AsyncFrames:
             ValueError: An argument is none of those values.
         """
         check_choice("dtype_backend", dtype_backend, DtypeBackend)
-        options = FrameOptions(method="to_pandas", on_conflict=on_conflict, nested=nested, labels=labels)
+        options = FrameOptions(
+            method="to_pandas", on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
+        )
         frame: pd.DataFrame = await self._read("pandas", options, dtype_backend)
         return frame
 
     async def to_polars(
-        self, *, on_conflict: OnConflict = "string", nested: Nested = "struct", labels: bool = False
+        self,
+        *,
+        on_conflict: OnConflict = "string",
+        nested: Nested = "struct",
+        labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pl.DataFrame:
         """
         Return the remaining rows as a ``polars.DataFrame``, which must fit into memory; extra ``polars``.
@@ -127,6 +147,8 @@ class AsyncFrames:
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -136,8 +158,11 @@ class AsyncFrames:
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
         """
-        options = FrameOptions(method="to_polars", on_conflict=on_conflict, nested=nested, labels=labels)
-        return await self._read("polars", options)
+        options = FrameOptions(
+            method="to_polars", on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
+        )
+        frame: pl.DataFrame = await self._read("polars", options)
+        return frame
 
     async def to_parquet(
         self,
@@ -146,6 +171,7 @@ class AsyncFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> Path:
         """
         Write the remaining rows to a Parquet file, and return its path; extra ``arrow``.
@@ -163,6 +189,8 @@ class AsyncFrames:
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -174,14 +202,16 @@ class AsyncFrames:
             ValueError: An argument is none of those values.
         """
         target = target_path(path)
-        options = FrameOptions(method="to_parquet", on_conflict=on_conflict, nested=nested, labels=labels)
+        options = FrameOptions(
+            method="to_parquet", on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
+        )
         await load_libraries("arrow", options.method)
         from coreclaw_async._frames.arrow_rows import write_parquet
 
-        with Reading(options.method) as reading:
+        with Reading(options.method, options.progress) as reading:
             return await write_parquet(self._hand_over, options, target, reading)
 
-    async def to_jsonl(self, path: str | os.PathLike[str]) -> Path:
+    async def to_jsonl(self, path: str | os.PathLike[str], *, progress: ProgressOption = False) -> Path:
         """
         Write the remaining rows to a file, each as one line of JSON, and return its path.
 
@@ -195,6 +225,8 @@ class AsyncFrames:
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
@@ -204,13 +236,15 @@ class AsyncFrames:
             ValueError: *path* cannot be the name of a file.
         """
         target = target_path(path)
-        options = FrameOptions(method="to_jsonl")
+        options = FrameOptions(method="to_jsonl", progress=progress)
         from coreclaw_async._frames.text_files import write_jsonl
 
-        with Reading(options.method) as reading:
+        with Reading(options.method, options.progress) as reading:
             return await write_jsonl(self._hand_over, options, target, reading)
 
-    async def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
+    async def to_csv(
+        self, path: str | os.PathLike[str], *, labels: bool = False, progress: ProgressOption = False
+    ) -> Path:
         r"""
         Write the remaining rows to a CSV file with a header, in UTF-8, and return its path.
 
@@ -227,6 +261,8 @@ class AsyncFrames:
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
@@ -236,10 +272,10 @@ class AsyncFrames:
             ValueError: An argument is none of those values.
         """
         target = target_path(path)
-        options = FrameOptions(method="to_csv", labels=labels)
+        options = FrameOptions(method="to_csv", labels=labels, progress=progress)
         from coreclaw_async._frames.text_files import write_csv
 
-        with Reading(options.method) as reading:
+        with Reading(options.method, options.progress) as reading:
             return await write_csv(self._hand_over, options, target, reading)
 
     async def _read(self, extra: Extra, options: FrameOptions, dtype_backend: DtypeBackend = "pyarrow") -> Any:
@@ -248,6 +284,6 @@ class AsyncFrames:
         from coreclaw_async._frames.arrow_rows import read_table
         from coreclaw_async._frames.data_frames import frame_of
 
-        with Reading(options.method) as reading:
+        with Reading(options.method, options.progress) as reading:
             table = await read_table(self._hand_over(options.method), options, reading)
             return await anyio.to_thread.run_sync(frame_of, table, extra, dtype_backend)

@@ -10,8 +10,10 @@ from typing import Literal, TypeAlias, get_args
 import anyio.to_thread
 import attrs
 
+from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire.request import check_bool
 from coreclaw_async.errors import ConfigurationError
+from coreclaw_async.progress import ProgressOption
 
 OnConflict: TypeAlias = Literal["string", "raise"]
 Nested: TypeAlias = Literal["struct", "json"]
@@ -42,17 +44,20 @@ class FrameOptions:
         on_conflict: What to do with values that have no common type: ``string`` or ``raise``.
         nested: What objects and arrays become: ``struct`` or ``json``.
         labels: Whether columns are named by the labels of the headers.
+        progress: Where to tell how many rows have been read.
     """
 
     method: str
     on_conflict: OnConflict = "string"
     nested: Nested = "struct"
     labels: bool = False
+    progress: ProgressOption = False
 
     def __attrs_post_init__(self) -> None:
         check_choice("on_conflict", self.on_conflict, OnConflict)
         check_choice("nested", self.nested, Nested)
         check_bool("labels", self.labels)
+        check_progress(self.progress)
 
 
 def target_path(path: str | os.PathLike[str]) -> Path:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import anyio.to_thread
 import attrs
 
 from coreclaw_async._frames.callers import Caller
+from coreclaw_async._progress.reporter import Reporter, counted
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Page, ResultHeader
+from coreclaw_async.progress import ProgressOption
 
 _ROWS_AT_ONCE = 1_000
 
@@ -24,11 +28,13 @@ class ItemInfo:
         headers: Returns the columns that the pages so far have named, also those without items.
         has_keys: Whether an item is a row with the key of a batch's item.
         model: The class of the items, where they are models.
+        now: Returns the seconds of a clock.
     """
 
     headers: Callable[[], Sequence[ResultHeader]] = tuple
     has_keys: bool = False
     model: type | None = None
+    now: Callable[[], float] = time.monotonic
 
 
 @attrs.frozen
@@ -60,17 +66,27 @@ class Reading:
 
     Attributes:
         method: The caller's method, for messages.
-        count: How many items have been read, or None before the first page is asked for.
+        progress: Where to tell how many rows have been read.
+        count: How many that are.
     """
 
     method: str
-    count: int | None = None
+    progress: ProgressOption
+    count: int = attrs.field(default=0, init=False)
+    _reporter: Reporter | None = attrs.field(default=None, init=False)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, Exception) and self.count is not None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._reporter is None:  # Reading has not begun.
+            return
+        self._reporter.__exit__(kind, error, traceback)
+        if error is None:
+            self._reporter.end()
+        elif isinstance(error, Exception):
             error.add_note(f"{self.method}() had read {self.count:,} rows; they can be read again")
 
     async def read(self, source: PageSource, add: Callable[[Sequence[Any]], None]) -> None:
@@ -80,10 +96,12 @@ class Reading:
         Raises:
             CoreClawError: They cannot be read, or one is nested too deeply.
         """
-        self.count = 0
+        self._reporter = Reporter(self.progress, "rows", source.info.now)
         items: list[Any] = []
+        self._tell(self._reporter)
         while (page := await source.next_page()) is not None:
             self.count += len(page.items)
+            self._tell(self._reporter)
             items.extend(page.items)
             if len(items) >= _ROWS_AT_ONCE:
                 await self._hand_over(add, items)
@@ -91,12 +109,15 @@ class Reading:
         if items:
             await self._hand_over(add, items)
 
+    def _tell(self, reporter: Reporter) -> None:
+        reporter.tell(f"{self.method}: {counted(self.count, 'row')} read", done=self.count, rows=self.count)
+
     async def _hand_over(self, add: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> None:
         try:
             await anyio.to_thread.run_sync(add, items)
         except RecursionError:
-            last = self.count or 0
+            first = self.count - len(items) + 1
             raise CoreClawError(
-                f"{self.method}: one of the rows {last - len(items) + 1:,} to {last:,} is nested too deeply to be "
+                f"{self.method}: one of the rows {first:,} to {self.count:,} is nested too deeply to be "
                 "converted; collect() returns it as it is"
             ) from None

@@ -205,4 +205,5 @@ def pager_over(
 ) -> AsyncPager[T]:
     """Return a pager over lists that are opened when its first item is asked for."""
     pages = ListPages(open_sources, options, cache=context.offsets, dialect=context.dialect)
+    info = attrs.evolve(info, now=context.clock.monotonic)
     return AsyncPager(PageReader(pages.next, options, keep=keep, info=info))

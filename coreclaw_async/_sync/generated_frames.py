@@ -18,6 +18,7 @@ from coreclaw_async._frames.callers import BlockedCaller
 from coreclaw_async._frames.methods import AsyncFrames
 from coreclaw_async._frames.options import DtypeBackend, Nested, OnConflict
 from coreclaw_async._sync.runtime import Bridge
+from coreclaw_async.progress import ProgressOption
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ class Frames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pa.Table:
         r"""
         Return the remaining rows as a ``pyarrow.Table``, which must fit into memory; extra ``arrow``.
@@ -70,6 +72,8 @@ class Frames:
                 ``Infinity`` are null.
             labels: Whether columns have the labels of the headers as names. Labels that repeat are followed by the key
                 in parentheses.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -85,6 +89,7 @@ class Frames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
     def to_pandas(
@@ -94,6 +99,7 @@ class Frames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pd.DataFrame:
         """
         Return the remaining rows as a ``pandas.DataFrame``, which must fit into memory; extra ``pandas``.
@@ -106,6 +112,8 @@ class Frames:
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -122,6 +130,7 @@ class Frames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
     def to_polars(
@@ -130,6 +139,7 @@ class Frames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pl.DataFrame:
         """
         Return the remaining rows as a ``polars.DataFrame``, which must fit into memory; extra ``polars``.
@@ -140,6 +150,8 @@ class Frames:
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -155,6 +167,7 @@ class Frames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
     def to_parquet(
@@ -164,6 +177,7 @@ class Frames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> Path:
         """
         Write the remaining rows to a Parquet file, and return its path; extra ``arrow``.
@@ -181,6 +195,8 @@ class Frames:
             on_conflict: What to do about values without a common type, as in `to_arrow`: ``string`` or ``raise``.
             nested: What objects and arrays become, as in `to_arrow`: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -198,9 +214,10 @@ class Frames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
-    def to_jsonl(self, path: str | os.PathLike[str]) -> Path:
+    def to_jsonl(self, path: str | os.PathLike[str], *, progress: ProgressOption = False) -> Path:
         """
         Write the remaining rows to a file, each as one line of JSON, and return its path.
 
@@ -214,6 +231,8 @@ class Frames:
 
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
@@ -223,9 +242,9 @@ class Frames:
             ValueError: *path* cannot be the name of a file.
         """
         with BlockedCaller():
-            return self._bridge.run(self._inner.to_jsonl, path).result()
+            return self._bridge.run(self._inner.to_jsonl, path, progress=progress).result()
 
-    def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
+    def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False, progress: ProgressOption = False) -> Path:
         r"""
         Write the remaining rows to a CSV file with a header, in UTF-8, and return its path.
 
@@ -242,6 +261,8 @@ class Frames:
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
             labels: Whether columns have the labels of the headers as names, as in `to_arrow`.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The rows cannot be read. A note on this and later errors says how many were.
@@ -251,7 +272,7 @@ class Frames:
             ValueError: An argument is none of those values.
         """
         with BlockedCaller():
-            return self._bridge.run(self._inner.to_csv, path, labels=labels).result()
+            return self._bridge.run(self._inner.to_csv, path, labels=labels, progress=progress).result()
 
 
 class BatchFrames:
@@ -268,6 +289,7 @@ class BatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pa.Table:
         """
         Return the rows of all items that are done as a ``pyarrow.Table``; extra ``arrow``.
@@ -280,6 +302,8 @@ class BatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -296,6 +320,7 @@ class BatchFrames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
     def to_pandas(
@@ -306,6 +331,7 @@ class BatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pd.DataFrame:
         """
         Return the rows of all items that are done as a ``pandas.DataFrame``; extra ``pandas``.
@@ -319,6 +345,8 @@ class BatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -336,6 +364,7 @@ class BatchFrames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
     def to_polars(
@@ -345,6 +374,7 @@ class BatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pl.DataFrame:
         """
         Return the rows of all items that are done as a ``polars.DataFrame``; extra ``polars``.
@@ -357,6 +387,8 @@ class BatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -373,6 +405,7 @@ class BatchFrames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
     def to_parquet(
@@ -383,6 +416,7 @@ class BatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> Path:
         """
         Write the rows of all items that are done to a Parquet file, and return its path; extra ``arrow``.
@@ -396,6 +430,8 @@ class BatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -413,9 +449,16 @@ class BatchFrames:
                 on_conflict=on_conflict,
                 nested=nested,
                 labels=labels,
+                progress=progress,
             ).result()
 
-    def to_jsonl(self, path: str | os.PathLike[str], *, with_key: bool = True) -> Path:
+    def to_jsonl(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        with_key: bool = True,
+        progress: ProgressOption = False,
+    ) -> Path:
         """
         Write the rows of all items that are done to a file of lines of JSON, and return its path.
 
@@ -424,6 +467,8 @@ class BatchFrames:
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
             with_key: Whether a line is ``{"key": ..., "row": {...}}``, else only the row.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
@@ -432,9 +477,16 @@ class BatchFrames:
             ValueError: An argument is none of those values.
         """
         with BlockedCaller():
-            return self._bridge.run(self._inner.to_jsonl, path, with_key=with_key).result()
+            return self._bridge.run(self._inner.to_jsonl, path, with_key=with_key, progress=progress).result()
 
-    def to_csv(self, path: str | os.PathLike[str], *, with_key: bool = True, labels: bool = False) -> Path:
+    def to_csv(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        with_key: bool = True,
+        labels: bool = False,
+        progress: ProgressOption = False,
+    ) -> Path:
         """
         Write the rows of all items that are done to a CSV file, and return its path.
 
@@ -445,6 +497,8 @@ class BatchFrames:
             with_key: Whether the first column, ``key``, has the key of each row's item (``item_key`` where the rows
                 have a column ``key``).
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
@@ -453,4 +507,10 @@ class BatchFrames:
             ValueError: An argument is none of those values.
         """
         with BlockedCaller():
-            return self._bridge.run(self._inner.to_csv, path, with_key=with_key, labels=labels).result()
+            return self._bridge.run(
+                self._inner.to_csv,
+                path,
+                with_key=with_key,
+                labels=labels,
+                progress=progress,
+            ).result()

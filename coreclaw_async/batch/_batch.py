@@ -310,7 +310,7 @@ class AsyncBatch(AsyncBatchFrames):
             states=states_of(state),
             worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
         )
-        return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(model=BatchItem)))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(model=BatchItem)))
 
     def rows(
         self,
@@ -336,13 +336,16 @@ class AsyncBatch(AsyncBatchFrames):
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
-        return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(headers=pages.headers, has_keys=True)))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(headers=pages.headers, has_keys=True)))
 
     def _rows_out(self, with_key: bool) -> AsyncPager[Any]:  # noqa: FBT001 - a caller's argument
         pages = RowPages(batch_context=self._batch_context, items=self.items(state="done"))
-        info = ItemInfo(headers=pages.headers, has_keys=check_bool("with_key", with_key))
+        info = self._info(headers=pages.headers, has_keys=check_bool("with_key", with_key))
         read: Callable[[], Awaitable[Page[Any] | None]] = pages.next if with_key else pages.next_rows
         return AsyncPager(PageReader(read, PagerOptions(), info=info), self._made_at)
+
+    def _info(self, **known: Any) -> ItemInfo:
+        return ItemInfo(now=self._batch_context.clock.monotonic, **known)
 
     def export(self, *, with_inputs: bool = False) -> AsyncPager[BatchRecord]:
         """
@@ -357,7 +360,7 @@ class AsyncBatch(AsyncBatchFrames):
             LedgerError: The ledger cannot be read; raised while iterating.
         """
         pages = RecordPages(ledger=self._opened(), with_inputs=with_inputs)
-        return AsyncPager(PageReader(pages.next, PagerOptions(), info=ItemInfo(model=BatchRecord)))
+        return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(model=BatchRecord)))
 
     async def prune(self, *, older_than: float) -> PrunedBatch | None:
         """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from coreclaw_async._frames.methods import AsyncFrames
 from coreclaw_async._frames.options import DtypeBackend, Nested, OnConflict
+from coreclaw_async.progress import ProgressOption
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ class AsyncBatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pa.Table:
         """
         Return the rows of all items that are done as a ``pyarrow.Table``; extra ``arrow``.
@@ -46,6 +48,8 @@ class AsyncBatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -56,7 +60,7 @@ class AsyncBatchFrames:
             ValueError: An argument is none of those values.
         """
         rows = self._rows_out(with_key)
-        return await rows.to_arrow(on_conflict=on_conflict, nested=nested, labels=labels)
+        return await rows.to_arrow(on_conflict=on_conflict, nested=nested, labels=labels, progress=progress)
 
     async def to_pandas(
         self,
@@ -66,6 +70,7 @@ class AsyncBatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pd.DataFrame:
         """
         Return the rows of all items that are done as a ``pandas.DataFrame``; extra ``pandas``.
@@ -79,6 +84,8 @@ class AsyncBatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -89,7 +96,9 @@ class AsyncBatchFrames:
             ValueError: An argument is none of those values.
         """
         rows = self._rows_out(with_key)
-        return await rows.to_pandas(dtype_backend=dtype_backend, on_conflict=on_conflict, nested=nested, labels=labels)
+        return await rows.to_pandas(
+            dtype_backend=dtype_backend, on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
+        )
 
     async def to_polars(
         self,
@@ -98,6 +107,7 @@ class AsyncBatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> pl.DataFrame:
         """
         Return the rows of all items that are done as a ``polars.DataFrame``; extra ``polars``.
@@ -110,6 +120,8 @@ class AsyncBatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -120,7 +132,7 @@ class AsyncBatchFrames:
             ValueError: An argument is none of those values.
         """
         rows = self._rows_out(with_key)
-        return await rows.to_polars(on_conflict=on_conflict, nested=nested, labels=labels)
+        return await rows.to_polars(on_conflict=on_conflict, nested=nested, labels=labels, progress=progress)
 
     async def to_parquet(
         self,
@@ -130,6 +142,7 @@ class AsyncBatchFrames:
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
+        progress: ProgressOption = False,
     ) -> Path:
         """
         Write the rows of all items that are done to a Parquet file, and return its path; extra ``arrow``.
@@ -143,6 +156,8 @@ class AsyncBatchFrames:
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             ColumnConflictError: The values of a column have no common type, and *on_conflict* is ``raise``.
@@ -153,9 +168,11 @@ class AsyncBatchFrames:
             ValueError: An argument is none of those values.
         """
         rows = self._rows_out(with_key)
-        return await rows.to_parquet(path, on_conflict=on_conflict, nested=nested, labels=labels)
+        return await rows.to_parquet(path, on_conflict=on_conflict, nested=nested, labels=labels, progress=progress)
 
-    async def to_jsonl(self, path: str | os.PathLike[str], *, with_key: bool = True) -> Path:
+    async def to_jsonl(
+        self, path: str | os.PathLike[str], *, with_key: bool = True, progress: ProgressOption = False
+    ) -> Path:
         """
         Write the rows of all items that are done to a file of lines of JSON, and return its path.
 
@@ -164,6 +181,8 @@ class AsyncBatchFrames:
         Args:
             path: The file to write; an existing one is replaced. Its folder must exist.
             with_key: Whether a line is ``{"key": ..., "row": {...}}``, else only the row.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
@@ -172,9 +191,16 @@ class AsyncBatchFrames:
             ValueError: An argument is none of those values.
         """
         rows = self._rows_out(with_key)
-        return await rows.to_jsonl(path)
+        return await rows.to_jsonl(path, progress=progress)
 
-    async def to_csv(self, path: str | os.PathLike[str], *, with_key: bool = True, labels: bool = False) -> Path:
+    async def to_csv(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        with_key: bool = True,
+        labels: bool = False,
+        progress: ProgressOption = False,
+    ) -> Path:
         """
         Write the rows of all items that are done to a CSV file, and return its path.
 
@@ -185,6 +211,8 @@ class AsyncBatchFrames:
             with_key: Whether the first column, ``key``, has the key of each row's item (``item_key`` where the rows
                 have a column ``key``).
             labels: Whether columns have the labels of the headers as names.
+            progress: True to show how many rows have been read, below the cell of a notebook or in a terminal; or a
+                function that is called with each `Progress`, as in `runs.wait`.
 
         Raises:
             CoreClawError: The ledger or rows cannot be read. A note on this and later errors says how many rows were.
@@ -193,4 +221,4 @@ class AsyncBatchFrames:
             ValueError: An argument is none of those values.
         """
         rows = self._rows_out(with_key)
-        return await rows.to_csv(path, labels=labels)
+        return await rows.to_csv(path, labels=labels, progress=progress)

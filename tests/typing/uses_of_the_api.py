@@ -116,7 +116,9 @@ async def start_wait_and_read(client: AsyncCoreClaw) -> None:
     assert_type(rows, AsyncPager[Row])
     async for row in rows:
         assert_type(row, Mapping[str, Any])
-    assert_type(await rows.to_parquet("rows.parquet", on_conflict="raise", nested="json", labels=True), Path)
+    assert_type(
+        await rows.to_parquet("rows.parquet", on_conflict="raise", nested="json", labels=True, progress=True), Path
+    )
     assert_type(await rows.to_jsonl(Path("rows.jsonl")), Path)
     await rows.to_pandas(dtype_backend="numpy")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     async with AsyncCoreClaw() as same:
@@ -153,7 +155,7 @@ def block(client: CoreClaw, run: Run, started: StartedRun) -> None:
     assert_type(rows, Pager[Row])
     for row in rows:
         assert_type(row, Mapping[str, Any])
-    assert_type(rows.to_parquet("rows.parquet", on_conflict="raise", nested="json", labels=True), Path)
+    assert_type(rows.to_parquet("rows.parquet", on_conflict="raise", nested="json", labels=True, progress=True), Path)
     assert_type(rows.to_csv(Path("rows.csv"), labels=True), Path)
     rows.to_polars(nested="list")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runs = client.runs.iterate()
