@@ -20,6 +20,7 @@ from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tabl
 from coreclaw_async._frames.columns import Columns
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.values import rows_of
+from coreclaw_async.errors import ColumnConflictError
 from coreclaw_async.models import ResultHeader, ResultPage, Run, RunStatus, StartedRun
 
 
@@ -65,6 +66,30 @@ def test_each_value_is_the_rows_own_or_its_described_conversion_in_many_more_cas
     pieces: list[list[dict[str, Any]]], is_filed: bool, nested: str
 ) -> None:
     check(pieces, is_filed=is_filed, nested=nested)
+
+
+@given(pieces_of_rows(), st.sampled_from(["struct", "json"]))
+def test_an_error_is_asked_for_where_a_warning_would_be_and_never_too_early(
+    pieces: list[list[dict[str, Any]]], nested: Any
+) -> None:
+    assume(any(row for piece in pieces for row in piece))
+    told, asked = (
+        Columns(FrameOptions(method="to_arrow", nested=nested, on_conflict=choice)) for choice in ("string", "raise")
+    )
+    is_refused = False
+    for rows in filter(None, pieces):
+        chunk_of(told, rows, None)
+        chunk_of(asked, rows, None)
+        try:
+            asked.check()
+        except ColumnConflictError:
+            is_refused = True
+    try:
+        asked.finished()
+    except ColumnConflictError:
+        is_refused = True
+
+    assert is_refused == any(column.verdict.reason for column in told.finished())
 
 
 def deep(levels: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pyarrow as pa
@@ -125,7 +125,7 @@ class Odd:
     """A model with members of types that no model has yet."""
 
     either: int | str | None = None
-    literal: str | None = None
+    literal: Literal[1, 2] | None = None
     results: ResultPage | None = None
 
 
@@ -133,6 +133,7 @@ async def test_a_member_that_may_hold_several_types_is_text_without_values() -> 
     table = await pager_of(model=Odd).to_arrow()
 
     assert table.schema.field("either").type == pa.string()
+    assert table.schema.field("literal").type == pa.int64()
     page = table.schema.field("results").type
     assert page.field("count").type == pa.int64()
     assert page.field("headers").type.value_type.field("label").type == pa.string()
