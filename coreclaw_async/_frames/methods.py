@@ -64,14 +64,15 @@ class AsyncFrames:
         ``double`` if that holds each whole number exactly (up to 2**53).
 
         Any other column whose values have no common type is ``string``, with one warning (`UserWarning`) that names all
-        such columns: strings as they are, other values as JSON. So are whole numbers of more than 64 bits, and objects
-        and arrays that differ in shape, have no members, or hold strings with lone surrogates or names with null
-        characters. In other strings, a lone surrogate becomes six characters such as ``\ud83d``. A column without any
-        value has the type that the header names (``integer``, ``number``, ``boolean``) or that the member of the model
-        has, else ``string``.
+        such columns, at your line or, where a task of its own reads, at the line that made the pager: strings as they
+        are, other values as JSON. So are whole numbers of more than 64 bits, and objects and arrays that differ in
+        shape, have no members, or hold strings with lone surrogates or names with null characters. In other strings, a
+        lone surrogate becomes six characters such as ``\ud83d``. A column without any value has the type that the
+        header names (``integer``, ``number``, ``boolean``) or that the member of the model has, else ``string``.
 
         Args:
-            on_conflict: ``string``: as described. ``raise``: raise an error instead, as soon as it is seen.
+            on_conflict: ``string``: as described. ``raise``: raise an error instead, as soon as no further row can take
+                the conflict away.
             nested: ``struct``: as described. ``json``: objects and arrays are strings of JSON, in which ``NaN`` and
                 ``Infinity`` are null.
             labels: Whether columns have the labels of the headers as names. Labels that repeat are followed by the key

@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import ItemsView, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +248,7 @@ class Watched(dict[str, Any]):
         self.readers.add(threading.get_ident())
         return super().__iter__()
 
-    def items(self) -> ItemsView[str, Any]:
+    def items(self) -> Any:
         self.readers.add(threading.get_ident())
         return super().items()
 
