@@ -87,7 +87,8 @@ class Reading:
         if error is None:
             self._reporter.end()
         elif isinstance(error, Exception):
-            error.add_note(f"{self.method}() had read {self.count:,} rows; they can be read again")
+            again = "; they can be read again" if self.count else ""
+            error.add_note(f"{self.method}() had read {counted(self.count, 'row')}{again}")
 
     async def read(self, source: PageSource, add: Callable[[Sequence[Any]], None]) -> None:
         """

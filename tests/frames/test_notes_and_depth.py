@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from either_client import AsyncCoreClaw
 from frames.made_pagers import pager_of
 
-from coreclaw_async import AsyncPager, CoreClawError, Page
+from coreclaw_async import AsyncPager, CoreClawError, NotFoundError, Page
 from coreclaw_async.models import WorkerSummary
+from coreclaw_async.testing import FakeService, faults
 
+WORKER = "coreclaw/google-maps-scraper"
 METHODS = ("to_arrow", "to_pandas", "to_polars", "to_parquet", "to_jsonl", "to_csv")
 FILES = METHODS[3:]
 NOTE = "{method}() had read {count} rows; they can be read again"
@@ -92,3 +95,15 @@ async def test_what_is_too_deep_is_an_error_that_names_the_rows(tmp_path: Path, 
 
     assert notes(raised.value) == [NOTE.format(method=method, count="1,500")]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_error_of_the_first_page_says_that_nothing_was_read(
+    service: FakeService, client: AsyncCoreClaw, tmp_path: Path, method: str
+) -> None:
+    service.faults.add(faults.error(50001, 404), operation="listWorkerRunResults", times=9)
+
+    with pytest.raises(NotFoundError) as raised:
+        await called(client.runs.iterate_results(service.add_run(WORKER, rows=5)), method, tmp_path / "rows")
+
+    assert notes(raised.value)[-1] == f"{method}() had read 0 rows"
