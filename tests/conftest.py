@@ -120,7 +120,15 @@ def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("CORECLAW_API_KEY", "CORECLAW_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+    for name in (
+        "CORECLAW_API_KEY",
+        "CORECLAW_BASE_URL",
+        "CORECLAW_LEDGER",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     yield
     logging.getLogger("coreclaw_async").setLevel(logging.NOTSET)

@@ -16,6 +16,8 @@ from coreclaw_async.models import Run
 PREFIX = "once:"
 """What the name of the batch begins with; the key follows."""
 
+LEDGER_VARIABLE = "CORECLAW_LEDGER"
+LEDGER_FILE = "runs.db"
 _MOST_LETTERS = 495
 """Letters of a key, which is part of the name of its batch."""
 
@@ -55,9 +57,19 @@ class OnceCall:
         if not 1 <= len(self.key) <= _MOST_LETTERS or not self.key.isprintable():
             raise ValueError(f"key must be printable and have 1 to {_MOST_LETTERS} letters, not {self.key!r:.80}")
         if self.ledger == "memory":
-            raise ValueError("ledger must be a file or a database, not 'memory': the next call would pay again")
+            raise ValueError(
+                f"ledger (or {LEDGER_VARIABLE}) must be a file or a database, not 'memory': "
+                "the next call would pay again"
+            )
         check_bool("exclusive", self.exclusive)
         check_bool("wait", self.wait)
+
+
+def ledger_of(given: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    """Return the ledger that is meant: the given one, that of the environment, or a file in the working directory."""
+    if given is not None:
+        return given
+    return os.environ.get(LEDGER_VARIABLE) or LEDGER_FILE
 
 
 RunOnce: TypeAlias = Callable[[Context, OnceCall], Awaitable[Run]]

@@ -292,7 +292,7 @@ class AsyncWorkers:
         worker_id: str,
         input: Mapping[str, Any],
         *,
-        ledger: str | os.PathLike[str] = "runs.db",
+        ledger: str | os.PathLike[str] | None = None,
         system: Mapping[str, Any] | None = None,
         version: str | None = None,
         exclusive: bool = False,
@@ -322,9 +322,9 @@ class AsyncWorkers:
             key: What you call the run: printable, 1 to 495 letters.
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
-            ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``. A
-                relative path counts from the working directory: from another one, the key is another key. The variable
-                ``CORECLAW_LEDGER`` is for the command line alone: name the same ledger here to share its keys.
+            ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``.
+                None for the variable ``CORECLAW_LEDGER``, else ``runs.db``, as on the command line. A relative path
+                counts from the working directory: from another one, the key is another key.
             system: Settings of the platform such as ``{"proxy_region": "US"}``.
             version: A concrete version such as ``v1.2.6``; None for the newest.
             exclusive: Whether nobody else starts runs of this worker. A run whose start was not answered, because the
@@ -334,7 +334,7 @@ class AsyncWorkers:
                 run that cannot be seen within ten seconds is returned with its id alone: its status is None.
             timeout: Seconds for the start and the run together, above 0; None for no limit. The run goes on after that,
                 and another call continues to wait for it. A start that was sent is still given a minute to be answered.
-                A ledger that another process has locked is waited for up to half a minute longer.
+                A ledger that another process locks after it was opened is waited for up to half a minute longer.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: As in `runs.wait`.
             on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
@@ -357,7 +357,7 @@ class AsyncWorkers:
                 that JSON cannot hold.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
         """
-        from coreclaw_async._operations.once import OnceCall
+        from coreclaw_async._operations.once import OnceCall, ledger_of
 
         options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         call = OnceCall(
@@ -366,7 +366,7 @@ class AsyncWorkers:
             input=input,
             system=system,
             version=version,
-            ledger=ledger,
+            ledger=ledger_of(ledger),
             exclusive=exclusive,
             account=account,
             wait=wait,

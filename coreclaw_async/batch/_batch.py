@@ -125,7 +125,7 @@ class AsyncBatch(AsyncBatchFrames):
         async with AsyncExitStack() as stack:
             ledger = self._batch_context.ledger
             stack.push_async_callback(ledger.database.aclose)
-            await ledger.open(self._batch_context.clock)
+            await self._open_ledger()
             if self._max_spend is not None:
                 await ledger.limit_spending(self._max_spend)
             await self._late.listen()
@@ -134,6 +134,9 @@ class AsyncBatch(AsyncBatchFrames):
             group.start_soon(self._late.serve)
             self._stack, self._runner.group = stack.pop_all(), group
         return self
+
+    async def _open_ledger(self) -> None:
+        await self._batch_context.ledger.open(self._batch_context.clock)
 
     async def __aexit__(
         self,

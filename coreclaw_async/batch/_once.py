@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -101,6 +102,26 @@ class OnceBatch(AsyncBatch):
             raise
         await self._let_end_be_recorded(run_id)
         return run
+
+    async def _open_ledger(self) -> None:
+        """Open the ledger within the caller's time: by the real clock, as files and servers know no other."""
+        timeout = math.inf if self._call.options.timeout is None else self._call.options.timeout
+        end = anyio.current_time() + timeout
+        failure: errors.LedgerError | None = None
+        with anyio.move_on_after(timeout) as scope:
+            try:
+                await self._batch_context.ledger.open(self._context.clock, timeout)
+            except errors.LedgerError as error:
+                if anyio.current_time() < end:
+                    raise
+                failure = error
+        if failure is not None or scope.cancelled_caught:
+            why = "it does not answer" if failure is None else failure.message
+            raise errors.WaitTimeoutError(
+                f"the ledger could not be opened within {timeout:g} s, so nobody knows whether key {self._spec.key!r} "
+                f"has a run; nothing was sent: {why}",
+                run_id=None,
+            ) from failure
 
     async def leave(self, error: BaseException) -> None:
         """Name the run in *error* which ended the call, and do with it what the caller asked for, if nobody has yet."""

@@ -16,13 +16,12 @@ import typer
 
 from coreclaw_async._files.target import check_target
 from coreclaw_async._operations.exports import ExportFormat
+from coreclaw_async._operations.once import LEDGER_FILE, LEDGER_VARIABLE
 from coreclaw_async._wire.request import build_body
 from coreclaw_async.cli._process.inputs import open_input
 from coreclaw_async.cli._screen.output import STDIO
 from coreclaw_async.models import LastRun, RunRef, RunStatus
 
-LEDGER_VARIABLE = "CORECLAW_LEDGER"
-ONCE_LEDGER = "runs.db"
 ROW_FORMATS = ("csv", "json", "jsonl")
 _AGES = {"m": 60, "h": 3600, "d": 86_400}
 _DAYS = {"today": 0, "yesterday": 1}
@@ -75,7 +74,13 @@ OnceLedger: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|URL",
-        help=f"With --once: where the runs of keys are kept; else {LEDGER_VARIABLE}, else the file {ONCE_LEDGER}.",
+        help=f"With --once: where the runs of keys are kept; else {LEDGER_VARIABLE}, else the file {LEDGER_FILE}.",
+    ),
+]
+OnceExclusive: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--exclusive", help="With --once: nobody else starts runs of this worker, so lost starts can be settled."
     ),
 ]
 Fields: TypeAlias = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -517,6 +518,62 @@ async def test_named_account_finds_its_runs_with_a_new_key(
     async with AsyncCoreClaw("a-new-key", transport=service, clock=service.clock) as other:
         again = await other.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, account="acme")
     assert again.run_id == run.run_id
+
+
+async def test_timeout_ends_the_wait_for_a_ledger_that_is_locked(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(
+            WaitTimeoutError, match=r"could not be opened within 0\.1 s.* nothing was sent: .* to it for 0\.1 seconds"
+        ) as caught:
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=0.1)
+        other.execute("ROLLBACK")
+
+    assert caught.value.run_id is None
+    assert service.requests == []
+    await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=900.0)
+    assert paid(service) == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_timeout_ends_the_wait_for_a_ledger_that_does_not_answer(
+    service: FakeService, client: AsyncCoreClaw
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ledger = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/runs?sslmode=disable"
+        with pytest.raises(WaitTimeoutError, match=r"could not be opened within 0\.1 s.*: it does not answer"):
+            await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=0.1)
+    assert service.requests == []
+
+
+async def test_ledger_that_cannot_be_used_is_no_timeout(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    ledger.write_text("no ledger " * 500)
+    with pytest.raises(LedgerError, match="file is not a database"):
+        await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=60.0)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(("variable", "file"), [("", "runs.db"), ("nightly.db", "nightly.db")])
+async def test_ledger_is_that_of_the_environment_or_a_file_here(
+    client: AsyncCoreClaw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CORECLAW_LEDGER", variable)
+    await client.workers.run_once("coffee", WORKER, INPUT)
+    assert [path.name for path in tmp_path.glob("*.db")] == [file]
+
+
+async def test_ledger_of_the_environment_must_last(
+    service: FakeService, client: AsyncCoreClaw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORECLAW_LEDGER", "memory")
+    with pytest.raises(ValueError, match=r"CORECLAW_LEDGER.* must be a file or a database"):
+        await client.workers.run_once("coffee", WORKER, INPUT)
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(

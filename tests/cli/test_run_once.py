@@ -162,10 +162,10 @@ def test_run_that_was_being_started_when_the_wait_ended_is_aborted(
     assert str(served.runs[run_of(served)].status) in {"aborting", "aborted"}
 
 
-async def _hold(service: FakeService, ledger: str) -> None:
+async def _hold(service: FakeService, ledger: str, timeout: float | None = None) -> None:
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(OutcomeUnknownError):
-            await client.workers.run_once("coffee", WORKER, {"keywords": ["coffee"]}, ledger=ledger)
+            await client.workers.run_once("coffee", WORKER, {"keywords": ["coffee"]}, ledger=ledger, timeout=timeout)
 
 
 def test_held_key_is_told_with_the_command_that_decides(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +180,18 @@ def test_held_key_is_told_with_the_command_that_decides(ledger: str, monkeypatch
         assert f"  to decide:  {decide}\n" in outcome.stderr
         assert json.loads(outcome.stdout)["candidates"] == [run_of(service)]
         assert invoke(*shlex.split(decide)[1:]).exit_code == 0
+    assert service.runs_created == 1
+
+
+@pytest.mark.endurance
+def test_lost_start_is_settled_where_nobody_else_starts_runs(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = FakeService(default_script=RunScript(duration=0.0))
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    anyio.run(_hold, service, ledger, 5.0)
+    service.clock.advance(300.0)  # More than it takes until the list of runs tells.
+
+    with in_environment(service, monkeypatch):
+        assert again("--exclusive").exit_code == 0
     assert service.runs_created == 1
 
 
@@ -205,7 +217,8 @@ def test_start_that_is_refused_exits_as_run_does(served: FakeService, ledger: st
     [
         (["--once", ""], "key must be printable"),
         (["--once", "coffee", "--ledger", "memory"], "the next call would pay again"),
-        (["--ledger", "runs.db"], "--ledger is for --once KEY"),
+        (["--ledger", "runs.db"], "--ledger and --exclusive are for --once KEY"),
+        (["--exclusive"], "--ledger and --exclusive are for --once KEY"),
     ],
 )
 def test_wrong_option_is_a_mistake_and_nothing_is_sent(served: FakeService, options: list[str], message: str) -> None:

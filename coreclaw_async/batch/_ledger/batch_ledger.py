@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -61,14 +62,18 @@ class BatchLedger:
         """Return whether *item* is one of those that are worked on: of the batch, and of its shard."""
         return item.batch == self.batch and self._shard.includes(item)
 
-    async def open(self, clock: Clock) -> None:
+    async def open(self, clock: Clock, seconds: float = math.inf) -> None:
         """
         Open the ledger, and begin the batch where it is new.
+
+        Args:
+            clock: Tells the time.
+            seconds: For how long to wait for other processes, where a cancellation could not end that.
 
         Raises:
             LedgerError: It cannot be used, the batch is another account's, or it cannot be renamed now.
         """
-        await self.database.open()
+        await self.database.open(seconds)
         await self.database.write(
             Statement.of(
                 "INSERT INTO batch (name, account, created) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",

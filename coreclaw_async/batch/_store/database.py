@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -160,9 +161,12 @@ class Database(ABC):
         raise error
 
     @abstractmethod
-    async def open(self) -> None:
+    async def open(self, seconds: float = math.inf) -> None:
         """
         Connect, and make or renew the tables.
+
+        Args:
+            seconds: For how long to wait for other processes, where a cancellation could not end that.
 
         Raises:
             LedgerError: It is no ledger, is of a newer version, or cannot be written to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ class PostgresDatabase(Database):
         self._failing_since: float | None = None
         self._gave_up: tuple[float, str] = (float("-inf"), "")
 
-    async def open(self) -> None:
+    async def open(self, seconds: float = math.inf) -> None:  # noqa: ARG002 - a cancellation ends it
         load_asyncpg()
         if not hasattr(current_loop(), "call_soon_threadsafe"):
             raise ConfigurationError(

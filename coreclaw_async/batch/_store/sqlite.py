@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import sqlite3
 import threading
@@ -36,7 +37,6 @@ _PAUSE_SECONDS = 0.01
 _SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
 _MOUNTS = Path("/proc/self/mounts")
 _HINTS = {
-    sqlite3.SQLITE_BUSY: f"another process has been writing to it for {_BUSY_SECONDS:g} seconds",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "this process may not write to it",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: use an earlier copy of it, or repair it with .recover of sqlite3",
@@ -62,8 +62,8 @@ class SqliteDatabase(Database):
         # A commit whose waiter was cancelled goes on in its thread.
         self._lock = threading.Lock()
 
-    async def open(self) -> None:
-        await self._in_thread(self._open)
+    async def open(self, seconds: float = math.inf) -> None:
+        await self._in_thread(lambda: self._open(seconds))
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -101,10 +101,15 @@ class SqliteDatabase(Database):
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Generator[None]:
+        began = time.monotonic()
         try:
             yield
         except (sqlite3.Error, OSError, *_NO_VALUES) as error:
-            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            hint = _HINTS.get(code)
+            if code == sqlite3.SQLITE_BUSY:
+                waited = round(time.monotonic() - began, 1)
+                hint = f"another process has been writing to it for {waited:g} seconds"
             raise LedgerError(
                 f"the ledger {self._name} cannot be used: {error}{f' ({hint})' if hint else ''}"
             ) from error
@@ -123,7 +128,8 @@ class SqliteDatabase(Database):
             )
         return self._connection
 
-    def _open(self) -> None:
+    def _open(self, seconds: float) -> None:
+        give_up = time.monotonic() + min(seconds, 2 * _BUSY_SECONDS)
         if self._path is not None:
             # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
@@ -133,12 +139,12 @@ class SqliteDatabase(Database):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
             ":memory:" if self._path is None else self._path,
-            timeout=_BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
-            self._make_tables(connection)
+            self._make_tables(connection, give_up)
+            _wait_for_locks(connection, until=math.inf)
         except BaseException:
             connection.close()
             raise
@@ -164,10 +170,11 @@ class SqliteDatabase(Database):
                 "items of it. Put the file back, or end that process first"
             )
 
-    def _make_tables(self, connection: sqlite3.Connection) -> None:
+    def _make_tables(self, connection: sqlite3.Connection, give_up: float) -> None:
         """Make the tables of this version, of nothing or of an older one."""
-        _use_write_ahead_log(connection)
+        _use_write_ahead_log(connection, give_up)
         connection.execute("PRAGMA synchronous = FULL")
+        _wait_for_locks(connection, until=give_up)
         connection.execute("BEGIN IMMEDIATE")
         try:
             tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -251,11 +258,17 @@ class SqliteDatabase(Database):
         return True
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+def _wait_for_locks(connection: sqlite3.Connection, *, until: float) -> None:
+    """Let each statement wait for other processes until then, and never longer than is usual."""
+    seconds = min(max(until - time.monotonic(), 0.0), _BUSY_SECONDS)
+    connection.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, give_up: float) -> None:
     """Switch the journal; where two processes do that to a new file at once, SQLite refuses one without waiting."""
-    give_up = time.monotonic() + 2 * _BUSY_SECONDS
     while True:
         try:
+            _wait_for_locks(connection, until=give_up)
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             time.sleep(_PAUSE_SECONDS)

@@ -12,13 +12,13 @@ from typing import Annotated, Any, TypeAlias
 import anyio
 import typer
 
+from coreclaw_async._operations.once import LEDGER_VARIABLE
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.batch import BatchItemState
 from coreclaw_async.batch._store.address import MEMORY, shown_ledger
 from coreclaw_async.batch._store.lookup import batches_in
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli.options import LEDGER_VARIABLE
 from coreclaw_async.cli.session import open_client
 
 _MOST_NAMES = 20

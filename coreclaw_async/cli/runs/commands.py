@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async._operations.once import ledger_of
 from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.run_paths import run_id_of
@@ -19,8 +20,6 @@ from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.failures import ExitCode, tell_failure, worst
 from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import (
-    LEDGER_VARIABLE,
-    ONCE_LEDGER,
     TIMES,
     AbortOnInterrupt,
     AsJson,
@@ -28,6 +27,7 @@ from coreclaw_async.cli.options import (
     Input,
     Limit,
     Once,
+    OnceExclusive,
     OnceLedger,
     RunName,
     Seconds,
@@ -69,6 +69,7 @@ def run(
     format: Format = None,
     once: Once = None,
     ledger: OnceLedger = None,
+    exclusive: OnceExclusive = False,
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     assess: Assess = False,
@@ -81,8 +82,8 @@ def run(
     With --once the run belongs to a key: the same command, given again, follows the same run and pays nothing, also
     after a crash.
     """
-    if once is None and ledger is not None:
-        raise typer.BadParameter("--ledger is for --once KEY")
+    if once is None and (ledger is not None or exclusive):
+        raise typer.BadParameter("--ledger and --exclusive are for --once KEY")
     starting = Starting.of(
         wait=wait or once is not None,
         output=output,
@@ -99,8 +100,10 @@ def run(
         elif once is None:
             starting.perform(client, lambda: client.workers.start_run(worker, given))
         else:
-            where = ledger or os.environ.get(LEDGER_VARIABLE) or ONCE_LEDGER
-            run_once = functools.partial(client.workers.run_once, once, worker, given, ledger=where)
+            where = os.fspath(ledger_of(ledger or None))
+            run_once = functools.partial(
+                client.workers.run_once, once, worker, given, ledger=where, exclusive=exclusive
+            )
             starting.perform_once(client, once, where, run_once)
 
 
