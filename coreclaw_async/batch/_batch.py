@@ -274,6 +274,7 @@ class AsyncBatch(AsyncBatchFrames):
             counts=await ledger.counts(),
             runs=totals.all.runs,
             result_count=totals.all.result_count,
+            unknown_rows=totals.all.unknown_rows,
             cost=totals.all.cost,
             unknown_costs=totals.all.unknown_costs,
             max_spend=None if spending is None else spending.max_spend,

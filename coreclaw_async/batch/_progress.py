@@ -74,7 +74,15 @@ class BatchProgress:
             for count, what in ((failed, "failed"), (counts[BatchItemState.AMBIGUOUS], "held"))
             if count
         ]
-        parts.append(counted(totals.result_count, "row"))
-        if totals.cost or not totals.unknown_costs:  # What is not known yet is not told as nothing.
-            parts.append(dollars(totals.cost))
-        self._reporter.tell(", ".join(parts), done=done, total=total, rows=totals.result_count)
+        ended = totals.done + totals.failed
+        parts += _known(counted(totals.result_count, "row"), ended, totals.unknown_rows)
+        parts += _known(dollars(totals.cost), ended, totals.unknown_costs)
+        rows = totals.result_count if ended and not totals.unknown_rows else None
+        self._reporter.tell(", ".join(parts), done=done, total=total, rows=rows)
+
+
+def _known(sum_of_runs: str, ended: int, unknown: int) -> list[str]:
+    """Return the sum of what ended runs tell; nothing where none tells it, as that is not zero."""
+    if ended == unknown:
+        return []
+    return [f"at least {sum_of_runs}" if unknown else sum_of_runs]

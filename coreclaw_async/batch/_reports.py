@@ -22,7 +22,8 @@ class BatchReport(Model):
         name: Name of the batch.
         counts: Items in each state, zeros included.
         runs: Runs that its items have had, earlier attempts included.
-        result_count: Rows that they have found.
+        result_count: Rows that they have found, as far as it is known.
+        unknown_rows: Ended runs whose rows the service has not counted.
         cost: What they have cost, in US dollars, as far as it is known; exact.
         unknown_costs: Ended runs of unknown cost.
         max_spend: What they may cost, in US dollars, or None.
@@ -41,6 +42,7 @@ class BatchReport(Model):
     counts: Mapping[BatchItemState, int] = attrs.field(hash=False)
     runs: int
     result_count: int
+    unknown_rows: int
     cost: Decimal
     unknown_costs: int
     max_spend: Decimal | None
@@ -69,6 +71,7 @@ class BatchReport(Model):
         facts |= {
             "runs": self.runs,
             "rows": self.result_count,
+            "runs of unknown rows": self.unknown_rows or None,
             "cost in USD": self.cost,
             "unknown costs": self.unknown_costs or None,
             "budget in USD": self.max_spend,

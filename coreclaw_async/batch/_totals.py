@@ -23,7 +23,8 @@ class RunsAlike:
         state: ``submitted``, ``done`` or ``failed``.
         cost: What each has cost, in US dollars, or None.
         count: How many there are.
-        result_count: Rows that they have found together.
+        result_count: Rows that they have found together, as far as it is known.
+        counted: Those of them whose rows are known.
         empty: Those of them that succeeded without a row.
     """
 
@@ -33,6 +34,7 @@ class RunsAlike:
     cost: Decimal | None
     count: int
     result_count: int
+    counted: int
     empty: int = 0
 
 
@@ -46,7 +48,8 @@ class RunTotals(Model):
         done: Those of them that succeeded.
         failed: Those of them that did not.
         empty: Those that succeeded without a row, as far as it is known.
-        result_count: Rows that they have found.
+        result_count: Rows that they have found, as far as it is known.
+        unknown_rows: Runs that have ended and whose rows the service has not counted.
         cost: What they have cost, in US dollars, as far as that is known; exact.
         unknown_costs: Runs that have ended and whose cost nobody knows.
     """
@@ -56,6 +59,7 @@ class RunTotals(Model):
     failed: int = 0
     empty: int = 0
     result_count: int = 0
+    unknown_rows: int = 0
     cost: Decimal = Decimal(0)
     unknown_costs: int = 0
 
@@ -69,6 +73,7 @@ class RunTotals(Model):
             failed=sum(group.count for group in groups if group.state is BatchItemState.FAILED),
             empty=sum(group.empty for group in groups),
             result_count=sum(group.result_count for group in groups),
+            unknown_rows=sum(group.count - group.counted for group in ended),
             cost=exact_sum((group.cost, group.count) for group in groups if group.cost is not None),
             unknown_costs=sum(group.count for group in ended if group.cost is None),
         )

@@ -35,6 +35,30 @@ async def test_items_rows_and_money_are_told_until_all_have_ended(service: FakeS
     assert all(later.elapsed - step.elapsed >= 0.99 for step, later in itertools.pairwise(told[:-1]))
 
 
+@pytest.mark.parametrize(("untold", "text"), [(2, ""), (1, ", at least 2 rows, at least $0.10")])
+async def test_what_nobody_knows_is_not_told_as_nothing(service: FakeService, untold: int, text: str) -> None:
+    service.default_script = RunScript(rows=2, duration=30.0, usage="0.10")
+
+    def change(envelope: dict[str, Any]) -> dict[str, Any]:
+        for run in envelope["data"].get("list", [envelope["data"]]):
+            if run["slug"] in list(service.runs)[:untold]:
+                run.update(results=None, usage=None)
+        return envelope
+
+    for operation in ("getWorkerRun", "listWorkerRuns"):
+        service.faults.add(faults.edit(change), operation=operation, times=10_000)
+    told: list[Progress] = []
+    async with opened(service, "memory", count=2) as batch:
+        async for _ in batch.run(progress=told.append):
+            pass
+        report = await batch.report()
+
+    assert told[-1].text == f"2 of 2 items, 0 running{text}"
+    assert told[-1].rows is None
+    assert (report.unknown_rows, report.unknown_costs) == (untold, untold)
+    assert [total.unknown_rows for total in report.by_worker.values()] == [untold]
+
+
 async def test_loop_body_and_a_left_loop_are_told_nothing(service: FakeService) -> None:
     told: list[Progress] = []
     async with opened(service, "memory", count=3) as batch:

@@ -155,6 +155,7 @@ def test_totals_are_split_by_worker_and_by_day() -> None:
             cost=None if cost is None else Decimal(cost),
             count=count,
             result_count=10 * count,
+            counted=count - 1,
             empty=1 if state == "done" else 0,
         )
 
@@ -168,6 +169,7 @@ def test_totals_are_split_by_worker_and_by_day() -> None:
     )
 
     assert (totals.all.runs, totals.all.done, totals.all.failed, totals.all.unknown_costs) == (7, 3, 1, 1)
+    assert (totals.all.unknown_rows, totals.by_worker["a"].unknown_rows) == (3, 1)
     assert (totals.all.cost, totals.all.result_count) == (Decimal("1.25"), 70)
     assert (totals.all.empty, totals.by_worker["a"].empty, totals.by_worker["b"].empty) == (2, 0, 1)
     assert list(totals.by_worker) == ["a", "b"]

@@ -85,6 +85,12 @@ def test_costs_are_shown_as_far_as_they_are_known(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     with RunProgress(Screen(), 2) as bar:
+        bar.update(Run(run_id="A", status="ready"))
+    told = without_escapes(capsys.readouterr().err)
+    assert "ready" not in told
+    assert "2 left" in told
+    assert "rows" not in told
+    with RunProgress(Screen(), 2) as bar:
         bar.update(Run(run_id="A", status="running", result_count=1_200))
     with RunProgress(Screen(), 2) as bar:
         bar.update(Run(run_id="A", status="running", result_count=1_200))

@@ -101,6 +101,7 @@ def report(items: list[BatchItem], **members: Any) -> BatchReport:
             cost=one.cost,
             count=1,
             result_count=one.result_count or 0,
+            counted=int(one.result_count is not None),
         )
         for one in items
         if one.run_id
@@ -114,6 +115,7 @@ def report(items: list[BatchItem], **members: Any) -> BatchReport:
         "runs": totals.all.runs,
         "result_count": totals.all.result_count,
         "cost": totals.all.cost,
+        "unknown_rows": totals.all.unknown_rows,
         "unknown_costs": totals.all.unknown_costs,
         "max_spend": None,
         "by_worker": totals.by_worker,

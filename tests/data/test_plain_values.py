@@ -49,6 +49,7 @@ REPORT: dict[str, Any] = {
     "runs": 0,
     "result_count": 0,
     "cost": "0",
+    "unknown_rows": 0,
     "unknown_costs": 0,
     "max_spend": None,
     "by_worker": {},

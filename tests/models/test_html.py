@@ -42,7 +42,14 @@ def report(name: str = "nightly", **members: Any) -> BatchReport:
         runs=4,
         result_count=120,
         cost=Decimal("1.50"),
-        **{"unknown_costs": 0, "max_spend": None, "is_paused": False, "is_half_planned": False, **members},
+        **{
+            "unknown_rows": 0,
+            "unknown_costs": 0,
+            "max_spend": None,
+            "is_paused": False,
+            "is_half_planned": False,
+            **members,
+        },
         by_worker={"w": RunTotals()},
         by_day={},
         held=(),
@@ -125,5 +132,8 @@ def test_report_shows_states_money_and_what_is_unusual() -> None:
     assert text_of(report()) == (
         "||Batch nightly: 4 items|||done||3||||failed||1||||runs||4||||rows||120||||cost in USD||1.50|||"
     )
-    unusual = text_of(report(unknown_costs=2, max_spend=Decimal(20), is_paused=True, is_half_planned=True))
+    unusual = text_of(
+        report(unknown_rows=3, unknown_costs=2, max_spend=Decimal(20), is_paused=True, is_half_planned=True)
+    )
+    assert "||runs of unknown rows||3||" in unusual
     assert "||unknown costs||2||||budget in USD||20||||paused||True||||half planned||True||" in unusual

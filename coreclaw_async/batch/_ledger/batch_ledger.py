@@ -112,7 +112,8 @@ class BatchLedger:
         """Return what the runs have cost, the rows they have found, and how many runs there were."""
         sql = (
             f"SELECT worker_id, day, state, cost, COUNT(*), SUM(result_count / {HALF}), SUM(result_count % {HALF}), "
-            "SUM(CASE WHEN state = 'done' AND result_count = 0 THEN 1 ELSE 0 END) FROM run WHERE batch = ?"
+            "COUNT(result_count), SUM(CASE WHEN state = 'done' AND result_count = 0 THEN 1 ELSE 0 END) "
+            "FROM run WHERE batch = ?"
         )
         values: SqlRow = (self.batch,)
         if not self.is_whole:

@@ -118,7 +118,7 @@ def run_of(row: SqlRow) -> BatchItemRun:
 
 def runs_alike(row: SqlRow) -> RunsAlike:
     """Return a group of runs, whose rows were counted in two halves (`HALF`)."""
-    worker_id, day, state, cost, count, high, low, empty = row
+    worker_id, day, state, cost, count, high, low, counted, empty = row
     return RunsAlike(
         worker_id=worker_id,
         day=day or None,
@@ -126,6 +126,7 @@ def runs_alike(row: SqlRow) -> RunsAlike:
         cost=None if cost is None else Decimal(cost),
         count=int(count),
         result_count=int(high or 0) * HALF + int(low or 0),
+        counted=int(counted),
         empty=int(empty),
     )
 

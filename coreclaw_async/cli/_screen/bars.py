@@ -145,7 +145,8 @@ class RunProgress(_CountingBar):
 
     def update(self, run: Run) -> None:
         """Show a run as it is now; the client calls this in its own thread."""
-        self._rows[run.run_id] = run.result_count or 0
+        if run.result_count is not None:
+            self._rows[run.run_id] = run.result_count
         if run.usage is not None:
             self._costs[run.run_id] = run.usage
         self._show(str(run.status or "") if self._left == 1 else f"{self._left} left")
@@ -157,10 +158,12 @@ class RunProgress(_CountingBar):
         self._show(f"{self._left} left")
 
     def _show(self, word: str) -> None:
-        found = f"{sum(list(self._rows.values())):,} rows"
+        found: list[str] = []
+        if self._rows:
+            found.append(f"{sum(list(self._rows.values())):,} rows")
         if self._costs:
-            found += f"  {money(sum(list(self._costs.values()), Decimal(0)))}"
-        self._bar.update(self._task, description=plain(word), found=found)
+            found.append(money(sum(list(self._costs.values()), Decimal(0))))
+        self._bar.update(self._task, description=plain(word), found="  ".join(found))
 
 
 class TransferProgress(Bar):

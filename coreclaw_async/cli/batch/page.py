@@ -86,7 +86,7 @@ def _summary(told: BatchReport) -> str:
         ("Failed or refused", f"{_failed(told):,}"),
         ("Held", f"{told.counts[BatchItemState.AMBIGUOUS]:,}"),
         ("Runs", f"{told.runs:,}"),
-        ("Rows", f"{told.result_count:,}"),
+        ("Rows", f"{told.result_count:,}{'' if not told.unknown_rows else f' and {told.unknown_rows:,} runs unknown'}"),
         ("Cost", money(told.cost)),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
@@ -218,7 +218,7 @@ def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
             f"{total.done:,}",
             f"{total.empty:,}",
             f"{total.failed:,}",
-            f"{total.result_count:,}",
+            f"{total.result_count:,}" + (f" and {total.unknown_rows:,} unknown" if total.unknown_rows else ""),
             charts.meter(
                 f"Cost: {_cut(key, _MOST_LETTERS_OF_TITLE)}",
                 money(total.cost),

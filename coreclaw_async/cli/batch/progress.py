@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from coreclaw_async.batch import BatchItemState, BatchReport
 from coreclaw_async.cli._screen.bars import Bar
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli.batch.standing import spent
+from coreclaw_async.cli.batch.standing import rows_of, spent
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
 
@@ -113,7 +113,7 @@ class BatchProgress(Bar):
             *([f"{failed} failed"] if failed else []),
             *([f"{held} held"] if held else []),
             spent(report),
-            f"{report.result_count:,} rows",
+            rows_of(report),
             f"{recent} starts/min",
         ]
 

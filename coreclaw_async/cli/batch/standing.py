@@ -16,7 +16,7 @@ def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
     counts = [(state.value, count) for state, count in told.counts.items() if count]
     if counts:
         say_table(screen, counts, _STATE_COLUMNS)
-    screen.complain(f"{told.total} items, {told.runs} runs with {told.result_count} rows; {spent(told)}.")
+    screen.complain(f"{told.total} items, {told.runs} runs with {rows_of(told)}; {spent(told)}.")
     if told.is_paused:
         screen.complain(f"Paused: nothing is started until {batch_command('resume', told.name, ledger)}.")
     if told.is_half_planned:
@@ -32,6 +32,15 @@ def tell_sums(screen: Screen, told: BatchReport) -> None:
             say_table(screen, list(sums.items()), [Column(name, lambda entry: entry[0], "id"), *_SUM_COLUMNS])
 
 
+def rows_of(told: BatchReport) -> str:
+    """Return the number of rows as text; runs that do not tell theirs may have more."""
+    return f"{'at least ' if told.unknown_rows else ''}{told.result_count:,} rows"
+
+
+def _rows(total: RunTotals) -> str:
+    return f"{total.result_count:,}" + (f" and {total.unknown_rows:,} unknown" if total.unknown_rows else "")
+
+
 def _cost(total: RunTotals) -> str:
     return money(total.cost) + (f" and {total.unknown_costs} unknown" if total.unknown_costs else "")
 
@@ -45,7 +54,7 @@ _SUM_COLUMNS = [
     Column("done", lambda entry: entry[1].done, "number"),
     Column("empty", lambda entry: entry[1].empty, "number"),
     Column("failed", lambda entry: entry[1].failed, "number"),
-    Column("rows", lambda entry: entry[1].result_count, "number"),
+    Column("rows", lambda entry: _rows(entry[1]), "number"),
     Column("cost", lambda entry: _cost(entry[1]), "number"),
 ]
 
