@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
 
+from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import pager_over
 from coreclaw_async._operations.run_rows import RunRows, finished_run
@@ -18,6 +20,29 @@ from coreclaw_async.errors import PaginationError, RunNotFinishedError
 from coreclaw_async.models import Assessment, ErrorRow, Page, ResultPage, Row, Run, RunOutcome, RunRef, Verdict
 
 _MOST_ERROR_ROWS = 10
+
+
+def verdict_of(run: Run, rows: RowsRead | None) -> Verdict | None:
+    """
+    Return the verdict on a run that has ended; None where that depends on rows that nobody has read.
+
+    Args:
+        run: The run.
+        rows: All of its rows, or None where they were not read.
+    """
+    match run.outcome:
+        case RunOutcome.SUCCEEDED if rows is not None:
+            return rows.verdict(run, None)[0]
+        case RunOutcome.SUCCEEDED if run.result_count is None or run.result_count < 0:
+            return Verdict.UNKNOWN
+        case RunOutcome.SUCCEEDED:
+            return None if run.result_count else Verdict.EMPTY
+        case RunOutcome.FAILED:
+            return Verdict.FAILED
+        case RunOutcome.ABORTED:
+            return Verdict.ABORTED
+        case _:
+            return Verdict.UNKNOWN
 
 
 async def assess_run(context: Context, run: RunRef, *, max_rows: int) -> Assessment:
@@ -57,7 +82,7 @@ async def _failed(context: Context, run: Run) -> Assessment:
 
 async def _assess_rows(context: Context, run: Run, options: PagerOptions) -> Assessment:
     rows = RunRows(context, run, partial=False)
-    read = _RowsRead()
+    read = RowsRead()
     missing: str | None = None
     try:
         async for page in pager_over(context, rows.open, options).pages():
@@ -79,7 +104,7 @@ async def _assess_rows(context: Context, run: Run, options: PagerOptions) -> Ass
 
 
 @attrs.define
-class _RowsRead:
+class RowsRead:
     """
     The rows of a run that were looked at.
 
@@ -106,6 +131,17 @@ class _RowsRead:
                 if self._counts[kind] <= _MOST_ERROR_ROWS:
                     found = ErrorRow(number=self.count, members=tuple(filled_members(row)), row=row)
                     self._examples.append((kind, found))
+
+    def reading(self, pages: AsyncIterator[Page[Row]]) -> AsyncStream[Page[Row]]:
+        """Return *pages*, each of which is looked at before it is returned."""
+
+        async def read() -> Page[Row] | None:
+            page = await anext(pages, None)
+            if page is not None:
+                self.add(page)
+            return page
+
+        return AsyncStream(read)
 
     @property
     def error_count(self) -> int:

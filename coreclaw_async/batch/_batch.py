@@ -272,6 +272,7 @@ class AsyncBatch(AsyncBatchFrames):
         return BatchReport(
             name=self._name,
             counts=await ledger.counts(),
+            verdicts=await ledger.verdicts(),
             runs=totals.all.runs,
             result_count=totals.all.result_count,
             unknown_rows=totals.all.unknown_rows,

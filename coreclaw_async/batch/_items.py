@@ -11,6 +11,7 @@ import attrs
 
 from coreclaw_async._data.plain import SECRET
 from coreclaw_async._data.record import Model
+from coreclaw_async.models import Verdict
 
 
 class BatchItemState(StrEnum):
@@ -88,6 +89,7 @@ _WITHOUT_RUN: dict[str, object] = {
     "ended_at": None,
     "path": None,
     "row_count": None,
+    "verdict": None,
     "cancel_requested": 0,
     "error": None,
 }
@@ -125,6 +127,8 @@ class BatchItem(Model):
         ended_at: When its end was recorded, in Unix seconds of the service's clock; or None.
         path: The file with its rows, or None.
         row_count: Rows in that file, or None.
+        verdict: What its run is worth; None while that is not known: it has not ended, or it has rows, and they are in
+            no file, so that nobody has looked at them.
         cancel_requested: Whether `AsyncBatch.cancel` was called since its start was about to be sent, so that it is not
             started again: 1, or 2 where its run is to be aborted; else 0.
         error: Why it failed, was refused or is held; or None.
@@ -152,6 +156,7 @@ class BatchItem(Model):
     ended_at: float | None = None
     path: Path | None = None
     row_count: int | None = None
+    verdict: Verdict | None = None
     cancel_requested: int = 0
     error: str | None = None
 
@@ -178,6 +183,7 @@ class BatchItem(Model):
             cost=None,
             submitted_at=self.intent_at if at is None else at,
             ended_at=None,
+            verdict=None,
             error=None,
         )
 
@@ -217,6 +223,7 @@ class BatchItem(Model):
         at: float | None = None,
         path: Path | None = None,
         row_count: int | None = None,
+        verdict: Verdict | None = None,
     ) -> BatchItem:
         """Return the item after the end of its run, with its rows in the file at *path* if one was asked for."""
         return self._step(
@@ -227,12 +234,14 @@ class BatchItem(Model):
             ended_at=at,
             path=path,
             row_count=row_count,
+            verdict=verdict,
             error=error,
         )
 
-    def written(self, path: Path, row_count: int) -> BatchItem:
-        """Return the ended item with its rows in a file."""
-        return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, path=path, row_count=row_count)
+    def written(self, path: Path, row_count: int, verdict: Verdict | None) -> BatchItem:
+        """Return the ended item with its rows in a file, after a look at them."""
+        states = {BatchItemState.DONE, BatchItemState.FAILED}
+        return self._step(states, self.state, path=path, row_count=row_count, verdict=verdict)
 
     def costed(self, cost: Decimal) -> BatchItem:
         """Return the ended item with the cost of its run, which the service told later."""

@@ -10,6 +10,7 @@ import attrs
 from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.batch._totals import RunTotals
+from coreclaw_async.models import Verdict
 from coreclaw_async.models._html import facts_table
 
 
@@ -21,6 +22,8 @@ class BatchReport(Model):
     Attributes:
         name: Name of the batch.
         counts: Items in each state, zeros included.
+        verdicts: Items by what their runs are worth, zeros included. An item that is done and has rows is among them
+            only where its rows were written to a file (``output=``): nobody else has looked at them.
         runs: Runs that its items have had, earlier attempts included.
         result_count: Rows that they have found, as far as it is known.
         unknown_rows: Ended runs whose rows the service has not counted.
@@ -40,6 +43,7 @@ class BatchReport(Model):
 
     name: str
     counts: Mapping[BatchItemState, int] = attrs.field(hash=False)
+    verdicts: Mapping[Verdict, int] = attrs.field(hash=False)
     runs: int
     result_count: int
     unknown_rows: int
@@ -68,6 +72,7 @@ class BatchReport(Model):
 
     def _repr_html_(self) -> str:
         facts: dict[str, object] = {state.value: count for state, count in self.counts.items() if count}
+        facts |= {f"verdict {verdict.value}": count for verdict, count in self.verdicts.items() if count}
         facts |= {
             "runs": self.runs,
             "rows": self.result_count,

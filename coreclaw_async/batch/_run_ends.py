@@ -11,6 +11,7 @@ import anyio.to_thread
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._operations.assess import RowsRead, verdict_of
 from coreclaw_async._operations.run_rows import exact_pages
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._polling.tracked_run import ends_every_wait
@@ -30,6 +31,14 @@ _COST_SECONDS = 10.0
 _COST_AGAIN = (2.0, 5.0, 15.0)
 _READ_AT_ONCE = 1_000
 _ENDED = (BatchItemState.DONE, BatchItemState.FAILED)
+
+
+@attrs.frozen
+class WrittenRows:
+    """The rows of a run in a file, and what was seen of them."""
+
+    path: Path
+    rows: RowsRead
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -68,13 +77,13 @@ class RunEnds:
             return
         try:
             run = await self._with_cost(run)
-            path, row_count = await self._write_rows(item, run)
+            written = await self._write_rows(item, run)
         except errors.CoreClawError as failure:
             if ends_every_wait(failure):
                 raise
             self.leave(item, f"its rows could not be read: {failure}", run=run)
             return
-        await self._record(item, run, path, row_count)
+        await self._record(item, run, written)
 
     def leave(self, item: BatchItem, why: str, *, run: Run | None = None) -> None:
         """Leave *item* as it is, and report why."""
@@ -123,17 +132,18 @@ class RunEnds:
     async def _write_later(self, item: BatchItem) -> None:
         try:
             run = await self._read(item)
-            path, row_count = await self._write_rows(item, run)
+            written = await self._write_rows(item, run)
         except errors.CoreClawError as error:
             if ends_every_wait(error):
                 raise
             self.left[item.key] = f"its rows could not be read: {error}"
             return
-        if path is not None and row_count is not None:  # pragma: no branch - it has rows, or its run has succeeded
+        if written is not None:  # pragma: no branch - it has rows, or its run has succeeded
+            after = item.written(written.path, written.rows.count, verdict_of(run, written.rows))
             with contextlib.suppress(IllegalStepError):  # Another process has done so, or it is to have another run.
-                await self.batch_context.step(item, item.written(path, row_count))
+                await self.batch_context.step(item, after)
 
-    async def _record(self, item: BatchItem, run: Run, path: Path | None, row_count: int | None) -> None:
+    async def _record(self, item: BatchItem, run: Run, written: WrittenRows | None) -> None:
         is_success = run.outcome is RunOutcome.SUCCEEDED
         ended = item.ended(
             is_success=is_success,
@@ -141,8 +151,9 @@ class RunEnds:
             cost=known_cost(run.usage),
             error=None if is_success else why_failed(run),
             at=self.batch_context.service_time(),
-            path=path,
-            row_count=row_count,
+            path=None if written is None else written.path,
+            row_count=None if written is None else written.rows.count,
+            verdict=verdict_of(run, None if written is None else written.rows),
         )
         is_retried = not is_success and await self._is_retried(item, run)
         try:
@@ -187,20 +198,22 @@ class RunEnds:
             await self.batch_context.clock.sleep(wait)
         return run
 
-    async def _write_rows(self, item: BatchItem, run: Run) -> tuple[Path | None, int | None]:
+    async def _write_rows(self, item: BatchItem, run: Run) -> WrittenRows | None:
         files = self.files
         if files is None or item.run_id is None:
-            return None, None
+            return None
         if run.outcome is not RunOutcome.SUCCEEDED and not run.result_count:
-            return None, None
+            return None
         # What is known of the run says how many rows there are; one that stays ``aborting`` gives what it has.
         ended = attrs.evolve(run, run_id=item.run_id)
         waits = iter(_READ_AGAIN)
 
-        async def write() -> tuple[Path, int]:
+        async def write() -> WrittenRows:
             async with self._slots:
+                rows = RowsRead()
                 pages = exact_pages(self.batch_context.context, ended, partial=not ended.is_finished)
-                return await files.write(ended.run_id, pages)
+                path, _ = await files.write(ended.run_id, rows.reading(pages))
+                return WrittenRows(path, rows)
 
         while True:
             try:

@@ -186,7 +186,7 @@ async def test_a_newer_ledger_is_refused(ledger: str) -> None:
     await database.write(Statement.of("UPDATE coreclaw_ledger SET value = '999' WHERE name = 'version'"))
     await database.aclose()
 
-    with pytest.raises(LedgerError, match="version 999, and this version of coreclaw_async knows 2: update"):
+    with pytest.raises(LedgerError, match="version 999, and this version of coreclaw_async knows 3: update"):
         await database_at(ledger).open()
 
 
@@ -198,6 +198,10 @@ _FIRST_VERSION = (
     (
         "INSERT INTO item VALUES ('a', 'k', 0, 'w', NULL, '00', '{}', 'done', 1, NULL, 1.5, 'R1', 'answer', '[]', 5, "
         "1234000000, NULL)"
+    ),
+    (
+        "INSERT INTO item VALUES ('a', 'l', 1, 'w', NULL, '00', '{}', 'done', 1, NULL, 1.5, 'R5', 'answer', '[]', 0, "
+        "NULL, NULL)"
     ),
     "INSERT INTO run VALUES ('account', 'R1', 'a', 'k', 1, 'answer', 'done', 5, 1234000000, NULL)",
     "INSERT INTO run VALUES ('account', 'R2', 'a', 'k', 2, 'answer', 'done', 5, 7, NULL)",
@@ -244,17 +248,18 @@ async def test_an_older_ledger_becomes_a_newer_one(kind: str, request: pytest.Fi
         database = database_at(where)
         await database.open()
         ledger = BatchLedger(database, "a", Owner(account="account", of_key="account"), Shard())
-        totals, item = await ledger.totals(), await ledger.item("k")
+        totals, item, verdicts = await ledger.totals(), await ledger.item("k"), await ledger.verdicts()
         await database.aclose()
 
         assert (totals.all.cost, totals.all.runs, totals.all.unknown_costs) == (Decimal("1.234000007"), 4, 2)
         assert list(totals.by_worker) == ["w"]
+        assert {verdict: count for verdict, count in verdicts.items() if count} == {"empty": 1}
         assert item is not None
         assert (item.cost, item.priority, item.cancel_requested, item.path) == (Decimal("1.234"), 0, 0, None)
 
 
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
-@pytest.mark.parametrize("version", ["1", "3"])
+@pytest.mark.parametrize("version", ["1", "4"])
 async def test_nothing_is_written_once_the_ledger_has_another_version(ledger: str, version: str) -> None:
     database, other = database_at(ledger), database_at(ledger)
     await database.open()
@@ -265,7 +270,7 @@ async def test_nothing_is_written_once_the_ledger_has_another_version(ledger: st
     await other.write(Statement.of("UPDATE coreclaw_ledger SET value = ? WHERE name = 'version'", version))
 
     for start_queue in ("x", None):
-        with pytest.raises(LedgerError, match=rf"has version {version} by now.*knows 2") as caught:
+        with pytest.raises(LedgerError, match=rf"has version {version} by now.*knows 3") as caught:
             await database.write(batch("b"), start_queue=start_queue)
         assert type(caught.value) is LedgerError
 
@@ -293,11 +298,11 @@ async def test_a_ledger_is_not_renewed_while_a_start_queue_is_held(
     assert await worker.take_start_queue(start_queue)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("ALTER TABLE batch ADD COLUMN more TEXT",)))
     for module in (schema, sqlite_database, postgres_session):
-        monkeypatch.setattr(module, "VERSION", 3)
+        monkeypatch.setattr(module, "VERSION", 4)
 
-    with pytest.raises(LedgerError, match=r"version 2 .* version 3, .* while another process starts items of it"):
+    with pytest.raises(LedgerError, match=r"version 3 .* version 4, .* while another process starts items of it"):
         await newer.open()
-    assert await worker.read("SELECT value FROM coreclaw_ledger WHERE name = 'version'") == [("2",)]
+    assert await worker.read("SELECT value FROM coreclaw_ledger WHERE name = 'version'") == [("3",)]
 
     await worker.leave_start_queue(start_queue)
     await newer.open()

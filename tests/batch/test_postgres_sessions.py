@@ -815,12 +815,12 @@ async def test_a_write_waits_while_the_tables_are_renewed_and_is_then_not_made(p
     assert newer._session is not None
     await newer._session.run(
         f"BEGIN; SELECT pg_advisory_xact_lock({postgres_session._TABLES_LOCK}); "
-        "UPDATE coreclaw_ledger SET value = '3' WHERE name = 'version'"
+        "UPDATE coreclaw_ledger SET value = '4' WHERE name = 'version'"
     )
     ends: list[str] = []
 
     async def write() -> None:
-        with pytest.raises(LedgerError, match="has version 3 by now"):
+        with pytest.raises(LedgerError, match="has version 4 by now"):
             await database.write(batch("a"))
         ends.append("refused")
 

@@ -63,9 +63,10 @@ def test_outcomes_and_reports_are_lines_of_json(served: FakeService, tmp_path: P
 def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path, 1)
     batch("run", "--max-spend", "1")
-    states, workers, days = batch("report").stdout.split("\n\n")
+    states, verdicts, workers, days = batch("report").stdout.split("\n\n")
 
     assert states == "state\titems\ndone\t1"
+    assert verdicts == "verdict\titems\n(not looked at)\t1"
     assert workers.splitlines() == [
         "worker\truns\tdone\tempty\tfailed\trows\tcost",
         f"{WORKER.replace('/', '~')}\t1\t1\t0\t0\t2\t$0.002",
@@ -73,20 +74,30 @@ def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: 
     assert re.fullmatch(r"day\t.*\n\d{4}-\d\d-\d\d\t1\t1\t0\t0\t2\t\$0\.002\n", days)
     assert "1 items, 1 runs with 2 rows; $0.002 of $1.00." in batch("report").stderr
 
+    batch("run", "-o", str(tmp_path / "rows"))
+    assert "verdict\titems\npass\t1\n\n" in batch("report").stdout
+    assert objects(batch("report", "--json"))[0]["verdicts"]["pass"] == 1
+    assert objects(batch("items", "--json"))[0]["verdict"] == "pass"
+    assert batch("items").stdout.splitlines()[1].split("\t")[3:5] == ["2", "pass"]
 
-def test_costs_that_nobody_knows_are_no_zero(served: FakeService, tmp_path: Path) -> None:
-    served.faults.add(faults.edit(_without_usage), operation="getWorkerRun", times=1_000)
-    served.faults.add(faults.edit(_without_usage), operation="listWorkerRuns", times=1_000)
+
+def test_rows_and_costs_that_nobody_knows_are_no_zero(served: FakeService, tmp_path: Path) -> None:
+    served.faults.add(faults.edit(_untold), operation="getWorkerRun", times=1_000)
+    served.faults.add(faults.edit(_untold), operation="listWorkerRuns", times=1_000)
     plan(tmp_path, 1)
     batch("run")
     told = batch("report")
 
     assert "$0.00, and 1 runs have an unknown cost." in told.stderr
     assert "\t$0.00 and 1 unknown" in told.stdout
+    assert "1 runs with at least 0 rows;" in told.stderr
+    assert "\t0 and 1 unknown\t" in told.stdout
+    assert "verdict\titems\nunknown\t1" in told.stdout
 
 
-def _without_usage(envelope: dict[str, object]) -> dict[str, object]:
-    return json.loads(re.sub(r'"usage": ?("[^"]*"|[\d.]+)', '"usage": null', json.dumps(envelope)))  # type: ignore[no-any-return]
+def _untold(envelope: dict[str, object]) -> dict[str, object]:
+    text = re.sub(r'"(usage|results)": ?("[^"]*"|[\d.]+)', r'"\1": null', json.dumps(envelope))
+    return json.loads(text)  # type: ignore[no-any-return]
 
 
 def test_a_report_says_that_a_batch_is_paused(served: FakeService, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from coreclaw_async.models import Assessment, ErrorRow, InputCheck, InputPropert
 REPORT: dict[str, Any] = {
     "name": "n",
     "counts": dict.fromkeys(BatchItemState, 0),
+    "verdicts": dict.fromkeys(Verdict, 0),
     "runs": 0,
     "result_count": 0,
     "cost": "0",
@@ -268,7 +269,7 @@ def test_members_can_be_left_out_of_models_alone() -> None:
             {"key": "k", "state": "done", "run": {"usage": True}},
             "run.usage must be an amount",
         ),
-        (BatchReport, {"counts": {}}, "BatchReport lacks name, runs"),
+        (BatchReport, {"counts": {}}, "BatchReport lacks name, verdicts, runs"),
         (BatchReport, {**REPORT, "counts": 1}, "BatchReport.counts must be an object, not int"),
         (BatchReport, {**REPORT, "counts": {"odd": 1}}, r"counts\['odd'\] must be one of planned, .*, not 'odd'"),
         (BatchReport, {**REPORT, "by_day": {"d": {"runs": "1"}}}, r"by_day\['d'\].runs must be a whole number"),

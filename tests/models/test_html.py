@@ -11,7 +11,17 @@ from typing import Any
 import attrs
 import pytest
 
-from coreclaw_async import BatchItemState, BatchReport, Export, Page, ResultHeader, ResultPage, Run, RunTotals
+from coreclaw_async import (
+    BatchItemState,
+    BatchReport,
+    Export,
+    Page,
+    ResultHeader,
+    ResultPage,
+    Run,
+    RunTotals,
+    Verdict,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -39,6 +49,7 @@ def report(name: str = "nightly", **members: Any) -> BatchReport:
     return BatchReport(
         name=name,
         counts=dict.fromkeys(BatchItemState, 0) | {BatchItemState.DONE: 3, BatchItemState.FAILED: 1},
+        verdicts=dict.fromkeys(Verdict, 0) | {Verdict.EMPTY: 2},
         runs=4,
         result_count=120,
         cost=Decimal("1.50"),
@@ -130,7 +141,8 @@ def test_empty_page_is_a_table_without_rows() -> None:
 
 def test_report_shows_states_money_and_what_is_unusual() -> None:
     assert text_of(report()) == (
-        "||Batch nightly: 4 items|||done||3||||failed||1||||runs||4||||rows||120||||cost in USD||1.50|||"
+        "||Batch nightly: 4 items|||done||3||||failed||1||||verdict empty||2||||runs||4||||rows||120||||"
+        "cost in USD||1.50|||"
     )
     unusual = text_of(
         report(unknown_rows=3, unknown_costs=2, max_spend=Decimal(20), is_paused=True, is_half_planned=True)

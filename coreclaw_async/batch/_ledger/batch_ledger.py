@@ -27,6 +27,7 @@ from coreclaw_async.batch._ledger.steps import ItemSteps
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._store.database import Choice, Database, SqlRow, Statement
 from coreclaw_async.batch._totals import Totals
+from coreclaw_async.models import Verdict
 
 
 class BatchLedger:
@@ -101,6 +102,17 @@ class BatchLedger:
         )
         found = {BatchItemState(state): int(count) for state, count in rows}
         return {state: found.get(state, 0) for state in BatchItemState}
+
+    async def verdicts(self) -> dict[Verdict, int]:
+        """Return how many items there are of each verdict."""
+        rows = await self.database.read(
+            "SELECT verdict, COUNT(*) FROM item WHERE batch = ? AND verdict IS NOT NULL "
+            f"AND {self._where} GROUP BY verdict",
+            self.batch,
+            *self._values,
+        )
+        found = {Verdict(verdict): int(count) for verdict, count in rows}
+        return {verdict: found.get(verdict, 0) for verdict in Verdict}
 
     async def going_on(self) -> int:
         """Return how many items of the batch, all of its shards, have a run that goes on, or may have."""

@@ -16,6 +16,7 @@ from coreclaw_async.batch._specs import PlannedSpec
 from coreclaw_async.batch._store.database import SqlRow
 from coreclaw_async.batch._totals import RunsAlike
 from coreclaw_async.errors import printable
+from coreclaw_async.models import Verdict
 
 _LARGEST = 2**63 - 1
 _MOST_LETTERS = 2_000
@@ -62,6 +63,7 @@ _WRITTEN: Mapping[str, Callable[[Any], object]] = {
     "result_count": _bounded,
     "cost": _text,
     "path": str,
+    "verdict": str,
     "error": _text,
 }
 _READ: Mapping[str, Callable[[Any], object]] = {
@@ -70,6 +72,7 @@ _READ: Mapping[str, Callable[[Any], object]] = {
     "candidates": lambda text: tuple(json.loads(text)),
     "cost": Decimal,
     "path": Path,
+    "verdict": Verdict,
 }
 
 

@@ -86,7 +86,12 @@ _SECOND: Sequence[str] = (
         "known_costs BIGINT NOT NULL, open_runs BIGINT NOT NULL, unknown_costs BIGINT NOT NULL)"
     ),
 )
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
+_THIRD: Sequence[str] = (
+    "ALTER TABLE item ADD COLUMN verdict TEXT",
+    "UPDATE item SET verdict = 'empty' WHERE state = 'done' AND result_count = 0",
+    "CREATE INDEX item_by_verdict ON item (batch, verdict, worker_id, position) WHERE verdict IS NOT NULL",
+)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND, _THIRD)
 """For each version of the tables, from 1, the statements that make it of the one before."""
 
 VERSION = len(MIGRATIONS)

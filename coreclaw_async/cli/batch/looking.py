@@ -25,7 +25,7 @@ from coreclaw_async.cli.batch.session import (
     batch_command,
     open_batch,
 )
-from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing, tell_sums
+from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing, tell_sums, tell_verdicts
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, RowFormat, Wide, check_writable, row_format_of
@@ -62,6 +62,7 @@ def report(
 
 def _tell(screen: Screen, told: BatchReport, ledger: str) -> None:
     tell_standing(screen, told, ledger)
+    tell_verdicts(screen, told)
     tell_sums(screen, told)
     tell_failures(screen, told, ledger)
     tell_held(screen, told, ledger)
@@ -91,6 +92,7 @@ def items(
                 Column("state", lambda item: item.state.value),
                 Column("run", lambda item: item.run_id or item.candidates, "id"),
                 Column("rows", lambda item: item.result_count, "number"),
+                Column("verdict", lambda item: item.verdict),
                 Column("cost", lambda item: item.cost, "money"),
                 Column("error", lambda item: item.error),
             ],

@@ -23,6 +23,17 @@ def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
         screen.complain("The last plan did not finish, so items may be missing: plan it again.")
 
 
+def tell_verdicts(screen: Screen, told: BatchReport) -> None:
+    """Print how many items have which verdict; rows that are in no file of the batch were not looked at."""
+    verdicts = [(verdict.value, count) for verdict, count in told.verdicts.items() if count]
+    unread = told.counts[BatchItemState.DONE] + told.counts[BatchItemState.FAILED] - sum(told.verdicts.values())
+    if unread:
+        verdicts.append(("(not looked at)", unread))
+    if verdicts:
+        screen.tell("")
+        say_table(screen, verdicts, _VERDICT_COLUMNS)
+
+
 def tell_sums(screen: Screen, told: BatchReport) -> None:
     """Print the totals of each worker and of each of the last days."""
     days = dict(list(told.by_day.items())[-_MOST_DAYS:])
@@ -47,6 +58,10 @@ def _cost(total: RunTotals) -> str:
 
 _STATE_COLUMNS = [
     Column("state", lambda entry: entry[0]),
+    Column("items", lambda entry: entry[1], "number"),
+]
+_VERDICT_COLUMNS = [
+    Column("verdict", lambda entry: entry[0]),
     Column("items", lambda entry: entry[1], "number"),
 ]
 _SUM_COLUMNS = [
