@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -15,29 +16,17 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import attrs
 
+from coreclaw_async._data.misfits import MisfitError, misfit
 from coreclaw_async._data.plain import PYTHON, as_plain
 
 M = TypeVar("M")
 
 Loader: TypeAlias = Callable[[Any], Any]
-"""Takes a value of either form and returns that of the member, or raises `_MisfitError`."""
+"""Takes a value of either form and returns that of the member, or raises `MisfitError`."""
 
+_ANYTHING: Any = (Any, object)
 _MAPPING: Any = Mapping
 _LIST: Any = (list, tuple)
-_MOST_LETTERS = 60
-
-
-class _MisfitError(ValueError):
-    """A value is not what a member holds; the path to it grows on the way out."""
-
-    def __init__(self, why: str, path: str = "", expected: str = "") -> None:
-        super().__init__(why, path, expected)
-        self.why = why
-        self.path = path
-        self.expected = expected
-
-    def inside(self, name: object) -> _MisfitError:
-        return _MisfitError(self.why, f"{name}{self.path}")
 
 
 def load(kind: type[M], mapping: Any, arguments: tuple[Any, ...] = ()) -> M:
@@ -56,30 +45,47 @@ def load(kind: type[M], mapping: Any, arguments: tuple[Any, ...] = ()) -> M:
     if not isinstance(mapping, _MAPPING):
         raise TypeError(f"{kind.__name__} is read from a mapping, not from a {type(mapping).__name__}")
     try:
-        return cast(M, _load(kind, arguments, mapping))
-    except _MisfitError as error:
+        return cast(M, load_part(kind, arguments, mapping))
+    except MisfitError as error:
         raise ValueError(f"{kind.__name__}{error.path} {error.why}") from None
 
 
-def _load(kind: Any, arguments: tuple[Any, ...], value: Any) -> Any:
+def load_part(kind: Any, arguments: tuple[Any, ...], value: Any) -> Any:
+    """
+    Do the same with any value.
+
+    Raises:
+        MisfitError: It is no such model, and no mapping that can be read as one.
+    """
     if isinstance(value, kind):
+        if arguments:
+            _check_members(kind, arguments, value)
         return value
     if not isinstance(value, _MAPPING):
-        raise _misfit("an object", value)
+        raise misfit("an object", value)
     loaders, required = _members(kind, arguments)
     for name in value:
         if name not in loaders:
-            raise _MisfitError(f"has no member {name!a:.80}; these are its members: {', '.join(loaders)}")
+            raise MisfitError(f"has no member {name!a:.80}; these are its members: {', '.join(loaders)}", value)
     lacking = [name for name in required if name not in value]
     if lacking:
-        raise _MisfitError(f"lacks {', '.join(lacking)}")
+        raise MisfitError(f"lacks {', '.join(lacking)}", value)
     values: dict[str, Any] = {}
     for name, part in value.items():
         try:
             values[name] = loaders[name](part)
-        except _MisfitError as error:
-            raise error.inside(f".{name}") from None
+        except MisfitError as error:
+            raise error.inside(name, f".{name}") from None
     return kind(**values)
+
+
+def _check_members(kind: Any, arguments: tuple[Any, ...], value: Any) -> None:
+    """Check that a model with type variables holds what they stand for."""
+    for name, loader in _members(kind, arguments)[0].items():
+        try:
+            loader(getattr(value, name))
+        except MisfitError as error:
+            raise error.inside(name, f".{name}") from None
 
 
 @functools.cache
@@ -107,8 +113,10 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin in {Union, types.UnionType}:
         return functools.partial(_load_any_of, [_loader(part, bound) for part in inside], types.NoneType in inside)
-    if origin in {Sequence, tuple}:
+    if origin in {Sequence, tuple} and inside[1:] in {(), (...,)}:
         return functools.partial(_load_items, _loader(inside[0], bound))
+    if origin is list:
+        return functools.partial(_load_list, _loader(inside[0], bound))
     if origin in {Mapping, dict}:
         if inside == (str, Any):
             return _load_object
@@ -116,67 +124,86 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
     if origin is Literal:
         return functools.partial(_load_one_of, inside)
     if attrs.has(origin or hint):
-        return functools.partial(_load, origin or hint, inside)
+        return functools.partial(load_part, origin or hint, inside)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return functools.partial(_load_enum, hint)
-    return _SINGLE.get(hint, _copy)
+    return _SINGLE.get(hint) or (_copy if hint in _ANYTHING else functools.partial(_load_foreign, hint))
 
 
 def _copy(value: Any) -> Any:
     try:
         return as_plain(value, PYTHON)
     except ValueError as error:
-        raise _MisfitError(f"cannot be read: {error}") from None
+        raise MisfitError(f"cannot be read: {error}", value) from None
 
 
 def _refuse(value: Any) -> None:
     """Refuse what is not None, which `_load_any_of` has tried."""
-    raise _misfit("None", value)
+    raise misfit("None", value)
 
 
 def _load_any_of(loaders: Sequence[Loader], may_be_none: bool, value: Any) -> Any:  # noqa: FBT001 - bound by position
     if value is None and may_be_none:
         return None
-    refusals: list[_MisfitError] = []
+    refusals: list[MisfitError] = []
     for loader in loaders:
         try:
             return loader(value)
-        except _MisfitError as error:
+        except MisfitError as error:
             refusals.append(error)
     deepest = max(refusals, key=lambda error: len(error.path))
-    raise deepest if deepest.path else _misfit(" or ".join(error.expected for error in refusals), value)
+    raise deepest if deepest.path else misfit(" or ".join(error.expected for error in refusals), value)
 
 
 def _load_items(loader: Loader, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, _LIST):
-        raise _misfit("a list", value)
+        raise misfit("a list", value)
     items: list[Any] = []
     for part in value:
         try:
             items.append(loader(part))
-        except _MisfitError as error:
-            raise error.inside(f"[{len(items)}]") from None
+        except MisfitError as error:
+            raise error.inside(len(items), f"[{len(items)}]") from None
     return tuple(items)
+
+
+def _load_list(loader: Loader, value: Any) -> list[Any]:
+    return list(_load_items(loader, value))
+
+
+def _load_foreign(hint: Any, value: Any) -> Any:
+    """Read a type of somebody else's by pydantic where that is in use, as it reads types of routes; else as it is."""
+    if "pydantic" in sys.modules:
+        from coreclaw_async._data.foreign_types import adapter_of, read_by
+
+        adapter = adapter_of(hint)
+        if adapter is not None:
+            return read_by(adapter, value)
+    if not isinstance(hint, type):
+        return _copy(value)
+    if not isinstance(value, hint):
+        raise misfit(f"a {hint.__name__}", value)
+    return value
 
 
 def _load_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, _MAPPING):
-        raise _misfit("an object", value)
+        raise misfit("an object", value)
     if not all(isinstance(key, str) for key in value):
-        raise _MisfitError("must have strings as keys")
+        raise MisfitError("must have strings as keys", value)
     copied: dict[str, Any] = _copy(value)
     return copied
 
 
 def _load_mapping(load_key: Loader, load_value: Loader, value: Any) -> dict[Any, Any]:
     if not isinstance(value, _MAPPING):
-        raise _misfit("an object", value)
+        raise misfit("an object", value)
     made: dict[Any, Any] = {}
     for key, part in value.items():
         try:
             made[load_key(key)] = load_value(part)
-        except _MisfitError as error:
-            raise error.inside(f"[{key!a:.80}]") from None
+        except MisfitError as error:
+            raise error.inside(str(key), f"[{key!a:.80}]") from None
     return made
 
 
@@ -184,54 +211,56 @@ def _load_enum(kind: type[Enum], value: Any) -> Enum:
     try:
         return kind(value)
     except (TypeError, ValueError):
-        raise _misfit(f"one of {', '.join(str(member.value) for member in kind)}", value) from None
+        raise misfit(f"one of {', '.join(str(member.value) for member in kind)}", value) from None
 
 
-def _load_one_of(choices: Sequence[str], value: Any) -> str:
-    if not isinstance(value, str) or value not in choices:
-        raise _misfit(f"one of {', '.join(choices)}", value)
-    return str(value)
+def _load_one_of(choices: Sequence[Any], value: Any) -> Any:
+    for choice in choices:
+        # True is 1, but not the same choice.
+        if choice == value and isinstance(choice, bool) is isinstance(value, bool):
+            return choice
+    raise misfit(f"one of {', '.join(map(str, choices))}", value)
 
 
 def _load_str(value: Any) -> str:
     if not isinstance(value, str):
-        raise _misfit("a string", value)
+        raise misfit("a string", value)
     return str(value)
 
 
 def _load_bool(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _misfit("true or false", value)
+        raise misfit("true or false", value)
     return value
 
 
 def _load_int(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _misfit("a whole number", value)
+        raise misfit("a whole number", value)
     return value
 
 
 def _load_float(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _misfit("a number", value)
+        raise misfit("a number", value)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise _misfit("a finite number", value)
+        raise misfit("a finite number", value)
     return number
 
 
 def _load_decimal(value: Any) -> Decimal:
     if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
-        raise _misfit("an amount", value)
+        raise misfit("an amount", value)
     try:
         amount = value if isinstance(value, Decimal) else Decimal(str(value))
     except (InvalidOperation, ValueError):
-        raise _misfit("an amount", value) from None
+        raise misfit("an amount", value) from None
     if not amount.is_finite():
-        raise _misfit("a finite amount", value)
+        raise misfit("a finite amount", value)
     return amount
 
 
@@ -239,19 +268,19 @@ def _load_datetime(value: Any) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
         if not isinstance(moment, dt.datetime):
-            raise _misfit("a time in ISO 8601", value)
+            raise misfit("a time in ISO 8601", value)
         if moment.utcoffset() is None:
-            raise _misfit("a time with a time zone", value)
+            raise misfit("a time with a time zone", value)
         return moment.astimezone(dt.UTC)
-    except _MisfitError:
+    except MisfitError:
         raise
     except (ValueError, OverflowError):
-        raise _misfit("a time in ISO 8601", value) from None
+        raise misfit("a time in ISO 8601", value) from None
 
 
 def _load_path(value: Any) -> Path:
     if not isinstance(value, str | Path):
-        raise _misfit("a path", value)
+        raise misfit("a path", value)
     return Path(value)
 
 
@@ -265,8 +294,3 @@ _SINGLE: dict[Any, Loader] = {
     dt.datetime: _load_datetime,
     Path: _load_path,
 }
-
-
-def _misfit(expected: str, value: Any) -> _MisfitError:
-    found = ascii(value[:_MOST_LETTERS]) if isinstance(value, str) else type(value).__name__
-    return _MisfitError(f"must be {expected}, not {'None' if value is None else found}", expected=expected)

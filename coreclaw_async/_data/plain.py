@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import attrs
 
@@ -28,6 +28,10 @@ _MOST_LEVELS_OF_PYDANTIC = 100
 
 # Types of most values, which need no look at what they are.
 _SINGLES: frozenset[type] = frozenset({str, int, float, bool, NoneType, Decimal, dt.datetime})
+
+
+LeavesOut: TypeAlias = Callable[[Any, str, Any], bool]
+"""Takes the class of a model, the name of a member and its value."""
 
 
 class Form(NamedTuple):
@@ -116,14 +120,14 @@ ENCODABLE_JSON = Form(frozenset({int, bool, NoneType}), _encodable_value, _MOST_
 """What pydantic can write: without lone surrogates, which become U+FFFD, and not nested deeply."""
 
 
-def as_plain(value: Any, form: Form, *, without: frozenset[str] = frozenset()) -> Any:
+def as_plain(value: Any, form: Form, *, leaves_out: LeavesOut | None = None) -> Any:
     """
     Return a copy of *value*, with dictionaries for models and mappings, and lists for tuples and other sequences.
 
     Args:
         value: Anything.
         form: What the copy may hold.
-        without: Names of members of models to leave out.
+        leaves_out: Returns whether a member of a model is left out; None for none.
 
     Raises:
         TypeError: *form* has nothing for a part of it.
@@ -140,7 +144,7 @@ def as_plain(value: Any, form: Form, *, without: frozenset[str] = frozenset()) -
             if type(part) in kept:
                 continue
             try:
-                inner = None if type(part) in _SINGLES else _opened(part, form, without)
+                inner = None if type(part) in _SINGLES else _opened(part, form, leaves_out)
                 if inner is None:
                     copy[key] = single(part)
                     continue
@@ -183,7 +187,7 @@ def names_of(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind) if not field.metadata.get(SECRET))
 
 
-def _opened(part: Any, form: Form, without: frozenset[str]) -> Any:
+def _opened(part: Any, form: Form, leaves_out: LeavesOut | None) -> Any:
     """Return a copy of *part* alone if it is a model, a mapping or a sequence, else None."""
     kind: Any = type(part)  # pyright: ignore[reportUnknownVariableType]
     if kind is dict or isinstance(part, _MAPPING):
@@ -193,7 +197,9 @@ def _opened(part: Any, form: Form, without: frozenset[str]) -> Any:
     if kind in {list, tuple} or (isinstance(part, _SEQUENCE) and not isinstance(part, _NOT_A_LIST)):
         return list(part)
     if hasattr(kind, "__attrs_attrs__"):
-        members = {name: getattr(part, name) for name in names_of(kind) if name not in without}
+        members = {name: getattr(part, name) for name in names_of(kind)}
+        if leaves_out is not None:
+            members = {name: value for name, value in members.items() if not leaves_out(kind, name, value)}
         return {"type": kind.__name__, **members} if getattr(kind, "_says_type", False) else members
     return None
 

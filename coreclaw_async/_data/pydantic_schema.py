@@ -16,8 +16,11 @@ from typing import Any, TypeVar, Union
 
 import attrs
 
-from coreclaw_async._data.loading import load, variables_of
-from coreclaw_async._data.plain import ENCODABLE_JSON, PYTHON, as_plain, names_of
+from coreclaw_async._data.loading import load_part, variables_of
+from coreclaw_async._data.misfits import MisfitError
+from coreclaw_async._data.plain import ENCODABLE_JSON, PYTHON, LeavesOut, as_plain, names_of
+
+_SINGLES = (str, int, float, bool, types.NoneType)
 
 
 def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
@@ -36,20 +39,21 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
     arguments = typing.get_args(source)
 
     def check(value: Any, _: Any) -> Any:
-        if isinstance(value, kind):
-            return value
         try:
-            return load(kind, value, arguments)
-        except (TypeError, ValueError) as error:
-            why = PydanticCustomError("coreclaw_model", "{reason}", {"reason": str(error)})
-            # FastAPI answers with the input, and can write no NaN and no half of a surrogate pair.
-            refused = InitErrorDetails(type=why, input=as_plain(value, ENCODABLE_JSON))
+            return load_part(kind, arguments, value)
+        except MisfitError as error:
+            reason = f"{kind.__name__}{error.path} {error.why}"
+            refused = InitErrorDetails(
+                type=PydanticCustomError("coreclaw_model", "{reason}", {"reason": reason}),
+                loc=error.place,
+                input=_shown_input(error.value),
+            )
             raise ValidationError.from_exception_data(kind.__name__, [refused]) from None
 
     def write(value: Any, info: Any) -> Any:
-        made = as_plain(value, ENCODABLE_JSON if info.mode == "json" else PYTHON)
-        made = _chosen(made, info.include, info.exclude)
-        return {name: part for name, part in made.items() if part is not None} if info.exclude_none else made
+        form = ENCODABLE_JSON if info.mode == "json" else PYTHON
+        made = as_plain(value, form, leaves_out=_leaves_out(info))
+        return _chosen(made, info.include, info.exclude)
 
     return core_schema.no_info_wrap_validator_function(
         check,
@@ -57,6 +61,31 @@ def schema_of_model(kind: Any, source: Any, handler: Any) -> Any:
         ref=f"{kind.__module__}.{_reference(source)}",
         serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
     )
+
+
+def _shown_input(value: Any) -> Any:
+    """
+    Return what an error has as its input: a single value, or the type of a body or a part of it.
+
+    FastAPI answers with it, and inputs of runs may hold passwords. It can write no NaN and no half of a surrogate pair.
+    """
+    return as_plain(value, ENCODABLE_JSON) if isinstance(value, _SINGLES) else f"<{type(value).__name__}>"
+
+
+def _leaves_out(info: Any) -> LeavesOut | None:
+    """Return which members of models are left out, at every level; None for none."""
+    if not info.exclude_none and not info.exclude_defaults:
+        return None
+
+    def leaves_out(kind: Any, name: str, value: Any) -> bool:
+        return (info.exclude_none and value is None) or (info.exclude_defaults and _is_default(kind, name, value))
+
+    return leaves_out
+
+
+def _is_default(kind: Any, name: str, value: Any) -> bool:
+    default: Any = attrs.fields_dict(kind)[name].default
+    return bool((default.factory() if hasattr(default, "factory") else default) == value)
 
 
 def _chosen(made: Any, include: Any, exclude: Any) -> Any:

@@ -60,8 +60,9 @@ class Page(Model, Generic[T]):
 
         Args:
             mapping: Values by the names of the members; nothing in it is changed, and nothing kept but models.
-            item_type: The model of its items, as in ``Page[Run].from_dict(mapping, item_type=Run)``; None for items
-                that stay as they are in *mapping*.
+            item_type: The type of its items, as in ``Page[Run].from_dict(mapping, item_type=Run)``: a model, a type of
+                JSON such as ``list[int]``, or any other, which pydantic reads if your program has imported it; None for
+                items that stay as they are in *mapping*.
 
         Raises:
             TypeError: *mapping* is not a mapping.

@@ -332,7 +332,7 @@ def test_a_run_is_taken_as_a_body(client: httpx.Client) -> None:
         ('{"\\ud800": 1}', "Run has no member '\\ud800'"),
         ('{"run_id": "\\ud800", "usage": "x"}', "Run.usage must be an amount or None, not 'x'"),
         ('{"run_id": ' + "[" * 500 + "]" * 500 + "}", "Run.run_id must be a string, not list"),
-        ("[]", "Run is read from a mapping, not from a list"),
+        ("[]", "Run must be an object, not list"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused(client: httpx.Client, body: str, why: str) -> None:

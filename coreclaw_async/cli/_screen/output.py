@@ -29,9 +29,13 @@ _JSON_ENCODING, _JSON_ERRORS = "utf-8", "backslashreplace"
 _NOT_SHOWN = frozenset({"extra", "raw"})
 
 
+def _is_not_shown(_: Any, name: str, __: Any) -> bool:
+    return name in _NOT_SHOWN
+
+
 def json_line(value: Any) -> str:
     """Return a model or a row as one line of JSON; amounts are strings, times are ISO 8601."""
-    return to_text(as_plain(value, JSON_OR_TEXT, without=_NOT_SHOWN))
+    return to_text(as_plain(value, JSON_OR_TEXT, leaves_out=_is_not_shown))
 
 
 def print_json(values: Iterable[Any]) -> None:
@@ -59,7 +63,7 @@ def show_one(value: Any, *, as_json: bool) -> None:
         print_json([value])
         return
     screen = Screen()
-    plain = as_plain(value, PYTHON, without=_NOT_SHOWN)
+    plain = as_plain(value, PYTHON, leaves_out=_is_not_shown)
     members = {name: member for name, member in plain.items() if member not in (None, "", (), {}, [])}
     width = max(map(len, members), default=0)
     for name, member in members.items():
