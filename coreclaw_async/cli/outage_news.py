@@ -18,7 +18,7 @@ _EVERY = 60.0
 _SECOND = 2
 _CANCELLED = "Cancelled"
 _UNREACHABLE = frozenset({"RequestNotSentError", "SendTimeoutError"})
-_FAILS = frozenset({"InvalidResponseError", "ServiceError"})
+_BROKEN = "InvalidResponseError"
 
 
 @attrs.define(eq=False)
@@ -79,8 +79,10 @@ def _what(event: events.RequestSent) -> str | None:
         return "The service cannot be reached"
     if event.status_code is None:
         return "The service does not answer"
+    if event.error == _BROKEN:
+        return f"The service's answer cannot be read (HTTP {event.status_code})"
     # An answer without a code does not come from the service itself.
-    if event.code is None or event.error in _FAILS:
+    if event.code is None or event.error == "ServiceError":
         return f"The service fails (HTTP {event.status_code})"
     return None
 

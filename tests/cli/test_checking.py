@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.batch_lines import lines
 from cli.command_line import Outcome, in_environment, invoke
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
@@ -72,6 +73,33 @@ def test_a_dry_run_goes_with_all_options_of_a_run(served: FakeService, tmp_path:
     assert outcome.exit_code == 0
     assert list(tmp_path.iterdir()) == []
     assert [request.operation for request in served.requests] == ["getWorkerInputSchema"]
+
+
+def _no_schema(envelope: dict[str, Any]) -> dict[str, Any]:
+    return {**envelope, "data": ["no schema"]}
+
+
+@pytest.mark.endurance
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_schema_that_cannot_be_read_is_not_waited_for_in_silence(
+    served: FakeService, ledger: str, tmp_path: Path, command: str
+) -> None:
+    served.faults.add(faults.edit(_no_schema), operation="getWorkerInputSchema", times=2)
+    if command == "run":
+        outcome = run("--dry-run")
+    else:
+        given = lines(tmp_path, {"key": "a", "worker_id": WORKER, "input": {"keywords": ["a"]}})
+        outcome = invoke("batch", "plan", "nightly", "-i", given, "--check", "--ledger", ledger)
+
+    assert outcome.exit_code == 0
+    assert outcome.stderr.startswith(
+        "The service's answer cannot be read (HTTP 200); still trying. Ctrl-C stops it.\nThe service answers again.\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("run",), ("batch", "plan")])
+def test_help_tells_how_long_a_schema_is_asked_for(command: tuple[str, ...]) -> None:
+    assert "asked for again for a minute" in " ".join(invoke(*command, "--help").stdout.replace("│", " ").split())
 
 
 def test_a_dry_run_of_a_worker_that_the_service_does_not_show_is_a_doubt(served: FakeService) -> None:

@@ -16,7 +16,8 @@ FAILURES: list[tuple[str, int | None, int | None, str]] = [
     ("NoReplyError", None, None, "The service does not answer"),
     ("ServiceError", 500, 10000, "The service fails (HTTP 500)"),
     ("ServiceError", 404, None, "The service fails (HTTP 404)"),
-    ("InvalidResponseError", 200, 0, "The service fails (HTTP 200)"),
+    ("InvalidResponseError", 200, 0, "The service's answer cannot be read (HTTP 200)"),
+    ("InvalidResponseError", 200, None, "The service's answer cannot be read (HTTP 200)"),
 ]
 
 

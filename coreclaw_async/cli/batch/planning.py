@@ -59,7 +59,12 @@ def plan(
     run_timeout: RunTimeout = None,
     priority: Annotated[int | None, typer.Option(help="The higher, the sooner: of specs without priority.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Plan nothing if an input would certainly fail, by its worker's schema.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Plan nothing if an input would certainly fail, by its worker's schema. One that cannot be read is "
+            "asked for again for a minute.",
+        ),
     ] = False,
     json: AsJson = False,
 ) -> None:

@@ -17,7 +17,12 @@ from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.models import Assessment, Run
 
 DryRun: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Check the input, and show what would be sent; start nothing.")
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check the input, and show what would be sent; start nothing. A schema that cannot be read is asked for "
+        "again for a minute.",
+    ),
 ]
 Assess: TypeAlias = Annotated[
     bool, typer.Option("--assess", help="Wait, and say whether the run brought rows with data; if not, exit with 1.")
