@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from batch.batches import finish, opened
 
-from coreclaw_async import BatchReport, RunSpec, Verdict
+from coreclaw_async import BatchReport, Run, RunSpec, Verdict
+from coreclaw_async._operations.assess import verdict_of
 from coreclaw_async.batch import Shard
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -78,6 +79,10 @@ async def test_success_whose_rows_are_not_told_is_unknown(service: FakeService) 
     async with opened(service, "memory", count=1) as batch:
         await finish(batch)
         assert told(await batch.report()) == {"unknown": 1}
+
+
+def test_run_whose_abort_is_not_confirmed_is_unknown() -> None:
+    assert verdict_of(Run(run_id="R", status="aborting"), None) is Verdict.UNKNOWN
 
 
 async def test_item_that_has_another_run_has_the_verdict_of_that(service: FakeService) -> None:
