@@ -104,11 +104,24 @@ def _chosen(made: Any, include: Any, exclude: Any) -> Any:
 
 def _inside(selection: Any, name: Any, count: int) -> Any:
     """Return what *selection* has for a part: True for the whole, None for nothing, or a selection inside it."""
-    for key in (name, name - count, "__all__") if isinstance(name, int) else (name, "__all__"):
-        if selection and key in selection:
-            found: Any = selection[key] if hasattr(selection, "items") else True  # It is a set, or a mapping.
-            return True if found is ... else found or None
-    return None
+    keys = (name, name - count, "__all__") if isinstance(name, int) else (name, "__all__")
+    return functools.reduce(_together, (_named(selection, key) for key in keys if selection and key in selection), None)
+
+
+def _named(selection: Any, key: Any) -> Any:
+    """Return what a set or a mapping has for a part that it names."""
+    found: Any = selection[key] if hasattr(selection, "items") else True
+    return True if found is ... else found or None
+
+
+def _together(one: Any, other: Any) -> Any:
+    """Return what two selections have together, as one for an index and one for all do in pydantic."""
+    if one is True or other is True:
+        return True
+    if not one or not other:
+        return one or other
+    names = dict.fromkeys((*one, *other))
+    return {name: _together(*(_named(part, name) if name in part else None for part in (one, other))) for name in names}
 
 
 @functools.cache

@@ -407,6 +407,40 @@ def test_reports_of_batches_are_described_to_the_last_item() -> None:
     assert set(definitions["BatchItem"]["required"]) == {"batch", "key", "position", "worker_id", "input_sha256"}
 
 
+class PlainTask(BaseModel):
+    task_id: str
+    title: str | None
+    input: dict[str, Any] | None
+
+
+class PlainPage(BaseModel):
+    items: list[PlainTask]
+
+
+@pytest.mark.parametrize("way", ["exclude", "include"])
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"__all__": {"input"}, 0: {"title"}},
+        {0: {"title"}, "__all__": {"input"}},
+        {"__all__": {"input": {"password"}}, 1: {"input": {"user"}}},
+        {"__all__": {"input": ...}, 1: {"task_id": True}},
+        {"__all__": {"input": {"password"}}, 0: {"input"}},
+        {-1: {"task_id"}, "__all__": {"input"}},
+        {0: ..., "__all__": {"title"}},
+    ],
+)
+def test_what_is_left_out_of_one_item_and_of_all_is_left_out_as_pydantic_does(way: str, items: Any) -> None:
+    tasks = [Task(task_id=name, title=name, input={"password": "p", "user": "u"}) for name in "ab"]
+    plain = PlainPage(items=[PlainTask(task_id=task.task_id, title=task.title, input=task.input) for task in tasks])
+
+    choice: dict[str, Any] = {way: {"items": items}}
+    written = TypeAdapter(Page[Task]).dump_python(Page(items=tasks), **choice)["items"]
+    expected = plain.model_dump(**choice)["items"]
+
+    assert [{name: task[name] for name in PlainTask.model_fields if name in task} for task in written] == expected
+
+
 def test_a_callback_url_leaves_by_no_way() -> None:
     item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", callback_url="https://SECRET")
 
