@@ -117,7 +117,8 @@ class ShardReport(Model):
         batch: Name of the batch.
         counts: Items of the part in each state (`coreclaw_async.BatchItemState`), zeros included.
         runs: Runs that its items have had.
-        result_count: Rows that they have found.
+        result_count: Rows that they have found, as far as it is known.
+        unknown_rows: Ended runs whose rows the service has not counted.
         cost: What they have cost, in US dollars, as far as it is known; exact.
         unknown_costs: Ended runs of unknown cost.
         requests: HTTP requests of this call.
@@ -133,6 +134,7 @@ class ShardReport(Model):
     counts: Mapping[str, int] = attrs.field(hash=False)
     runs: int
     result_count: int
+    unknown_rows: int
     cost: Decimal
     unknown_costs: int
     requests: int
@@ -202,6 +204,7 @@ class ShardReport(Model):
             },
             runs=self.runs + other.runs,
             result_count=self.result_count + other.result_count,
+            unknown_rows=self.unknown_rows + other.unknown_rows,
             cost=exact_sum([(self.cost, 1), (other.cost, 1)]),
             unknown_costs=self.unknown_costs + other.unknown_costs,
             requests=self.requests + other.requests,
@@ -284,6 +287,7 @@ async def report_of(batch: AsyncBatch) -> ShardReport:
         counts={state.value: count for state, count in report.counts.items()},
         runs=report.runs,
         result_count=report.result_count,
+        unknown_rows=report.unknown_rows,
         cost=report.cost,
         unknown_costs=report.unknown_costs,
         requests=report.requests,

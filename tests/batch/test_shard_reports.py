@@ -49,7 +49,7 @@ async def plan(service: FakeService, ledger: str, count: int = 3) -> None:
 
 def report(**changes: Any) -> ShardReport:
     told: dict[str, Any] = {"batch": "b", "counts": {"done": 1}, "runs": 1, "result_count": 2, "cost": Decimal(3)}
-    told |= {"unknown_costs": 0, "requests": 4, "wasted": 0, "seconds": 0.5}
+    told |= {"unknown_rows": 0, "unknown_costs": 0, "requests": 4, "wasted": 0, "seconds": 0.5}
     return ShardReport(**{**told, **changes})
 
 
@@ -205,14 +205,19 @@ async def test_what_the_service_does_not_tell_of_costs_is_counted(
 
 
 def test_reports_add_up_exactly() -> None:
-    first = report(cost=Decimal("1e30"), counts={"done": 1, "planned": 2}, unknown_costs=1, reasons={"a": "x"})
-    second = report(cost=Decimal("1e-30"), counts={"done": 3, "failed": 1}, unknown_costs=2, error="it broke")
+    first = report(
+        cost=Decimal("1e30"), counts={"done": 1, "planned": 2}, unknown_costs=1, unknown_rows=2, reasons={"a": "x"}
+    )
+    second = report(
+        cost=Decimal("1e-30"), counts={"done": 3, "failed": 1}, unknown_costs=2, unknown_rows=3, error="it broke"
+    )
     with localcontext(prec=3):
         total = first + second
 
     assert total.cost == Decimal("1000000000000000000000000000000.000000000000000000000000000001")
     assert dict(total.counts) == {"done": 4, "planned": 2, "failed": 1}
     assert (total.runs, total.result_count, total.unknown_costs, total.requests, total.seconds) == (2, 4, 3, 8, 1.0)
+    assert total.unknown_rows == 5
     assert (total.reasons, total.error, total.stopped) == ({"a": "x"}, "it broke", None)
     assert not total.is_finished
 

@@ -107,6 +107,7 @@ def test_a_spec_can_be_pickled_and_shows_no_password() -> None:
         counts={"done": 1},
         runs=1,
         result_count=2,
+        unknown_rows=0,
         cost=Decimal(3),
         unknown_costs=0,
         requests=4,
