@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ports import reserved_port
 
-_START_SECONDS = 15.0
+_START_SECONDS = 120.0
 
 
 def found() -> Path | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ports import reserved_port
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _OWNER = "postgres"
 
 

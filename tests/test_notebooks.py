@@ -85,7 +85,7 @@ def test_executed_notebook_has_one_line_of_progress_for_each_call_and_tables(
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    executor = nbclient.NotebookClient(page, km=manager, timeout=60)
+    executor = nbclient.NotebookClient(page, km=manager, timeout=120)
     executor.execute()
     executor.kc.stop_channels()
     outputs = [cell.outputs for cell in page.cells]
@@ -140,7 +140,7 @@ def test_interrupted_cell_aborts_nothing_and_tells_the_run(
 ) -> None:
     service.default_script = RunScript(duration=600.0)
     cell = notebook.begin(f"{name}.workers.{call}{progress})")
-    give_up = time.monotonic() + 30.0
+    give_up = time.monotonic() + 120.0
     while not any(request.operation == "getWorkerRun" for request in service.requests):
         assert time.monotonic() < give_up
         time.sleep(0.01)

@@ -51,7 +51,7 @@ def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def await_start(client: httpx.Client) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 120
     while time.monotonic() < give_up:
         try:
             client.get("/openapi.json")

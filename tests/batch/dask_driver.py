@@ -25,7 +25,7 @@ def start_naively(key: str, url: str) -> str:
 def main(scheduler_file: str, ledger: str, folder: str, url: str, kind: str) -> None:
     make_client: Any = distributed.Client
     with make_client(scheduler_file=scheduler_file, set_as_default=False) as client:
-        client.wait_for_workers(1, timeout=30)
+        client.wait_for_workers(1, timeout=120)
         if kind == "naive":
             client.gather(client.map(start_naively, [f"k{number}" for number in range(KEYS)], url=url, pure=False))
         else:

@@ -34,7 +34,7 @@ HELD_STAGES = {
     "accepted_and_unanswered": faults.stall(commit=True),
 }
 STAGES = (*OWN_STAGES, *HELD_STAGES)
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

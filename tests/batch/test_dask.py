@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-PATIENCE = 30.0
+PATIENCE = 120.0
 # Starts that wait for their answers while the killing is done.
 HELD = 3
 
@@ -254,7 +254,7 @@ async def test_without_a_ledger_the_same_kill_pays_twice(
 def dask_client(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, service: FakeService) -> Iterator[Any]:
     monkeypatch.setenv("CORECLAW_API_KEY", service.api_key)
     with distributed.Client(scheduler_file=str(cluster.file), set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=30)
+        client.wait_for_workers(2, timeout=120)
         yield client
 
 

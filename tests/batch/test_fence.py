@@ -47,7 +47,7 @@ from coreclaw_async.models import StartedRun
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 LARGE = 12_000_000  # More than the two ends of a connection hold.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @attrs.define

@@ -16,7 +16,7 @@ from coreclaw_async.testing import FakeService, RunScript, faults
 
 pytestmark = pytest.mark.endurance
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 OWN_STAGES = ("before_intent", "after_intent", "answered", "after_run_id", "polling", "recorded")
 # At these the service holds the process up, and the test kills it.
 HELD_STAGES = {"on_the_wire": faults.stall(commit=False), "accepted_and_unanswered": faults.stall(commit=True)}

@@ -23,7 +23,7 @@ from coreclaw_async.testing import FakeService
 
 pytestmark = pytest.mark.endurance
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds for one press of TAB, on a machine that has much else to do."""
 
 SHELLS = {"bash": ["bash", "-i"], "zsh": ["zsh", "-i"], "fish": ["fish", "-i", "--private"]}

@@ -178,7 +178,7 @@ def backend(environment: dict[str, str], tmp_path: Path) -> Iterator[httpx.Clien
 
 
 def await_start(client: httpx.Client) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 120
     while time.monotonic() < give_up:
         try:
             client.get("/openapi.json")

@@ -16,7 +16,7 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript
 
 pytestmark = pytest.mark.endurance
 
-LIMIT = 30.0
+LIMIT = 120.0
 PROGRAM = """
 import sys
 sys.modules |= {without: None for without in sys.argv[1:]}

@@ -14,7 +14,7 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript
 
 jupyter_client = pytest.importorskip("jupyter_client", reason="ipykernel is not installed")
 
-LIMIT = 30.0
+LIMIT = 120.0
 # Warnings of the notebook libraries' own code are not ours to fix.
 pytestmark = [pytest.mark.endurance, pytest.mark.filterwarnings("ignore")]
 
