@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -118,7 +119,10 @@ class Reporter:
         try:
             function()
         except Exception:
-            self._hook = self._line = None
+            line, self._hook, self._line = self._line, None, None
+            if line is not None:  # Otherwise it would be shown beside those of later calls.
+                with contextlib.suppress(Exception):
+                    line.hide()
             logger.exception("progress could not be told, and is not told any more; the call goes on")
 
 

@@ -193,3 +193,4 @@ def test_lost_terminal_ends_no_call(
     with shown_reporter() as other:
         other.tell("other", done=0)
     assert "other" in terminal.getvalue()
+    assert "working" not in terminal.getvalue(), "what failed is shown beside no later call"
