@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import httpx
 import pytest
 from fastapi import Body, FastAPI
-from fastapi.testclient import TestClient
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from coreclaw_async import Page, Run, RunSpec
@@ -89,8 +90,8 @@ def test_page_with_other_items_is_not_the_page_that_is_announced() -> None:
         TypeAdapter(Page[Run]).validate_python(Page(items=(1,)))
 
 
-@pytest.fixture(scope="module")
-def web() -> TestClient:
+@pytest.fixture
+async def web() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
 
     @app.post("/jobs")
@@ -105,16 +106,17 @@ def web() -> TestClient:
     async def spec(spec: Annotated[RunSpec, Body()]) -> str:
         return spec.key
 
-    return TestClient(app)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        yield client
 
 
-def test_bodies_of_a_route_are_checked_and_read(web: TestClient) -> None:
-    assert web.post("/jobs", json={"items": [{"name": "a"}]}).json() == 1
-    assert web.post("/numbers", json={"items": [[1, 2], []]}).json() == 3
-    wrong = web.post("/jobs", json={"items": [{"name": "a"}, {"bogus": 1}]})
+async def test_bodies_of_a_route_are_checked_and_read(web: httpx.AsyncClient) -> None:
+    assert (await web.post("/jobs", json={"items": [{"name": "a"}]})).json() == 1
+    assert (await web.post("/numbers", json={"items": [[1, 2], []]})).json() == 3
+    wrong = await web.post("/jobs", json={"items": [{"name": "a"}, {"bogus": 1}]})
     (told,) = wrong.json()["detail"]
     assert (wrong.status_code, told["loc"]) == (422, ["body", "items", 1, "name"])
-    (told,) = web.post("/numbers", json={"items": [[1, 2], ["x"]]}).json()["detail"]
+    (told,) = (await web.post("/numbers", json={"items": [[1, 2], ["x"]]})).json()["detail"]
     assert (told["loc"], told["input"]) == (["body", "items", 1, 0], "x")
 
 
@@ -127,11 +129,11 @@ def test_bodies_of_a_route_are_checked_and_read(web: TestClient) -> None:
         ({"unknown": 1}, ["body"], "<dict>"),
     ],
 )
-def test_refusal_does_not_repeat_the_body(
-    web: TestClient, change: dict[str, Any], place: list[Any], shown: Any
+async def test_refusal_does_not_repeat_the_body(
+    web: httpx.AsyncClient, change: dict[str, Any], place: list[Any], shown: Any
 ) -> None:
     body = {"key": "k", "worker_id": "o/n", "input": {"password": "hunter2"}, **change}
-    answer = web.post("/spec", json=body)
+    answer = await web.post("/spec", json=body)
 
     assert answer.status_code == 422
     assert "hunter2" not in answer.text
