@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import sys
 import warnings
 from types import FrameType
 from typing import Any
@@ -26,17 +27,17 @@ class Caller:
         file: Its file.
         line: Its number.
         module: The name of its module.
-        names: The names of the module, one of which is for what was warned of there.
     """
 
     file: str
     line: int
     module: str
-    names: dict[str, Any] = attrs.field(repr=False)
 
     def warn(self, message: str) -> None:
         """Warn at this line."""
-        told = self.names.setdefault("__warningregistry__", {})
+        # The names are looked up now: whoever shows the frames of an error would show them with the pager.
+        names = vars(sys.modules[self.module]) if self.module in sys.modules else dict[str, Any]()
+        told = names.setdefault("__warningregistry__", {})
         warnings.warn_explicit(message, UserWarning, self.file, self.line, self.module, told)
 
 
@@ -86,4 +87,4 @@ def _top_name(frame: FrameType) -> str:
 
 def _caller_in(frame: FrameType) -> Caller:
     module = str(frame.f_globals.get("__name__", "<unknown>"))
-    return Caller(frame.f_code.co_filename, frame.f_lineno, module, frame.f_globals)
+    return Caller(frame.f_code.co_filename, frame.f_lineno, module)

@@ -12,8 +12,7 @@ from typing import Any, cast
 import typer.main
 import typer.rich_utils
 
-from coreclaw_async.cli._process import streams
-from coreclaw_async.cli._process.interrupts import exit_code
+from coreclaw_async.cli._process import interrupts, streams
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.app import app
@@ -28,10 +27,11 @@ def run_command(arguments: Sequence[str]) -> int:
     # Otherwise the first call imports it, and an interrupt there would leave a half imported module behind.
     importlib.import_module("asyncio")
     streams.prepare()
+    interrupts.begin()
     try:
         return _exit_code(arguments)
-    except KeyboardInterrupt as interrupt:  # pragma: no cover - between two lines outside any command
-        return exit_code(interrupt)
+    except KeyboardInterrupt as interrupt:
+        return interrupts.code_at_end(interrupt)
     finally:
         streams.restore()
 
@@ -44,7 +44,7 @@ def _exit_code(arguments: Sequence[str]) -> int:
     except _USAGE_ERROR as error:
         return _tell_usage(error, as_json="--json" in arguments)
     except typer.Abort:  # pragma: no cover - some parsers turn an interrupt before the command into this
-        return ExitCode.INTERRUPTED
+        return interrupts.code_at_end()
     except OSError as error:  # Of a help text: commands report their own.
         return _not_written(error)
     except SystemExit:  # From the parser or rich when nobody reads the pipe; or the end of a completion.

@@ -15,7 +15,7 @@ import typer
 
 from coreclaw_async._sync.loop_thread import NOT_ENDED
 from coreclaw_async.cli._process import streams
-from coreclaw_async.cli._process.interrupts import exit_code, signals_that_interrupt
+from coreclaw_async.cli._process.interrupts import exit_code, note_end, signals_that_interrupt
 from coreclaw_async.cli._process.receipts import UNDER_WAY, Receipts, current
 from coreclaw_async.cli._screen.output import STDIO, print_json
 from coreclaw_async.cli._screen.screen import ERR, Screen, error_console
@@ -42,13 +42,18 @@ def guarded(command: Callable[..., None], *, needs_key: bool = True) -> Callable
         with signals_that_interrupt(), _under_way(connection, as_json=as_json) as receipts:
             ending = _Ending(receipts, Screen(), as_json=as_json)
             try:
-                code = ending.code_of(lambda: command(**kwargs))
-            except KeyboardInterrupt as again:  # The user does not want to wait for more messages.
-                code = code_after(again)
+                try:
+                    code = ending.code_of(lambda: command(**kwargs))
+                except KeyboardInterrupt as again:  # The user does not want to wait for more messages.
+                    code = code_after(again)
+                note_end(code)
             finally:
                 receipts.tell_left()
-        if code or receipts.is_told_elsewhere:
-            raise typer.Exit(code or ExitCode.NOT_WRITTEN)
+            if receipts.is_told_elsewhere:
+                code = code or ExitCode.NOT_WRITTEN
+                note_end(code)
+        if code:
+            raise typer.Exit(code)
 
     options = {"api_key_file": KeyFile, "base_url": BaseUrl} if needs_key else {"base_url": BaseUrl}
     _declare(call, command, options)

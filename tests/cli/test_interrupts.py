@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from cli.command_line import invoke
 from interrupting import interrupt_once
 
+from coreclaw_async.cli._process import interrupts
 from coreclaw_async.cli._process.interrupts import TerminatedError, signals_that_interrupt
 from coreclaw_async.testing import FakeService
 
@@ -114,3 +117,23 @@ def test_other_exceptions_within_a_finaliser_are_handed_on(monkeypatch: pytest.M
         Finalised()
 
     assert dropped == ["LookupError('lost')"]
+
+
+class Interrupted(io.StringIO):
+    """A stream that is interrupted when it is flushed after the end of a command."""
+
+    def flush(self) -> None:
+        if not any(frame.filename.endswith("guard.py") for frame in traceback.extract_stack()):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_after_the_end_of_a_command_does_not_change_its_exit_code(served: FakeService) -> None:
+    assert invoke("run", WORKER, "-i", '{"keywords": ["coffee"]}', stdout=Interrupted()).exit_code == 0
+    assert len(served.runs) == 1
+
+
+def test_an_interrupt_before_the_end_has_its_own_exit_code() -> None:
+    interrupts.begin()
+
+    assert interrupts.code_at_end() == interrupts.code_at_end(KeyboardInterrupt()) == 130
+    assert interrupts.code_at_end(TerminatedError(signal.SIGTERM)) == 143

@@ -34,6 +34,27 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
     return 128 + (interrupt.number if isinstance(interrupt, TerminatedError) else signal.SIGINT)
 
 
+_END: list[int] = []
+"""The exit code of the command that has ended, once it is known."""
+
+
+def begin() -> None:
+    """Forget how the command before has ended."""
+    _END.clear()
+
+
+def note_end(code: int) -> None:
+    """Have no interrupt change the exit code any more: the command has said how it ended."""
+    _END[:] = [code]
+
+
+def code_at_end(interrupt: KeyboardInterrupt | None = None) -> int:
+    """Return the exit code of a command that has perhaps ended before the interrupt came."""
+    if _END:
+        return _END[0]
+    return 128 + signal.SIGINT if interrupt is None else exit_code(interrupt)
+
+
 def _interrupt(number: int, _: FrameType | None) -> None:
     raise TerminatedError(number)
 
