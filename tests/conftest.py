@@ -22,6 +22,7 @@ __all__ = ["authority", "trusted"]  # Fixtures.
 settings.register_profile(
     "suite",
     max_examples=40,
+    derandomize=bool(os.environ.get("CI")),  # Where a find would be taken for the fault of a change.
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

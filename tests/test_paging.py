@@ -76,7 +76,7 @@ def rows_while_inserting(
     insertions=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 25)), max_size=3),
     prefetch=st.sampled_from([0, 3]),
 )
-@settings(max_examples=250)
+@settings(max_examples=120)
 @example(dialect="page", echo=False, page_size=3, count=9, insertions=[(1, 1)], prefetch=0)
 @example(dialect="aligned", echo=False, page_size=5, count=30, insertions=[(1, 5)], prefetch=0)
 @example(dialect="row", echo=False, page_size=4, count=30, insertions=[(1, 2)], prefetch=3)
@@ -112,7 +112,7 @@ def test_rows_with_identity_come_exactly_once_or_not_at_all(
     insertions=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 15)), max_size=2),
     prefetch=st.sampled_from([0, 3]),
 )
-@settings(max_examples=250)
+@settings(max_examples=120)
 @example(dialect="page", echo=False, page_size=3, rows=[{"n": 0}] * 20, insertions=[], prefetch=0)
 @example(dialect="row", echo=False, page_size=3, rows=[{"n": 0}] * 20, insertions=[], prefetch=3)
 @pytest.mark.endurance
@@ -143,7 +143,7 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
     count=st.integers(0, 60),
     insertions=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 7)), max_size=3),
 )
-@settings(max_examples=100)
+@settings(max_examples=60)
 @pytest.mark.endurance
 def test_runs_come_exactly_once_while_others_start(
     dialect: Dialect,

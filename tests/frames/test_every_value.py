@@ -60,7 +60,7 @@ def test_each_value_is_the_rows_own_or_its_described_conversion(
 
 
 @pytest.mark.endurance
-@settings(max_examples=1_500)
+@settings(max_examples=800)
 @given(pieces_of_rows(), st.booleans(), st.sampled_from(["struct", "json"]))
 def test_each_value_is_the_rows_own_or_its_described_conversion_in_many_more_cases(
     pieces: list[list[dict[str, Any]]], is_filed: bool, nested: str

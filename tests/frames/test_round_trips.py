@@ -19,7 +19,7 @@ from coreclaw_async._frames.data_frames import pandas_of, polars_of
 
 
 @pytest.mark.endurance
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(pieces_of_rows(), st.sampled_from(["struct", "json"]))
 def test_three_libraries_and_parquet_hold_each_value(pieces: list[list[dict[str, Any]]], nested: str) -> None:
     rows = [row for piece in pieces for row in piece]

@@ -17,7 +17,7 @@ from coreclaw_async import PaginationError
 
 pytestmark = pytest.mark.endurance
 
-_SETTINGS = settings(max_examples=300)
+_SETTINGS = settings(max_examples=150)
 
 
 @attrs.frozen

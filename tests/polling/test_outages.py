@@ -78,7 +78,7 @@ def some_lives(count: int) -> list[float]:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [*((kind, 5) for kind in FAULTS), ("502", 1), ("502", 30), ("502", 200)],
+    [*((kind, 5) for kind in FAULTS), ("502", 1), ("502", 30), ("502", 100)],
 )
 @pytest.mark.endurance
 async def test_an_outage_costs_no_more_than_a_healthy_service_and_ends_are_seen_one_probe_late(
@@ -338,7 +338,7 @@ async def test_no_abort_grace_is_still_three_looks(service: FakeService) -> None
     by_tasks=st.booleans(),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=100)
+@settings(max_examples=50)
 @example(
     lives=[400.0] * 40,
     spans=[("502", 100, 600), ("silence", 720, 300)],
