@@ -249,9 +249,8 @@ async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable
 
 def _value_of(outcomes: Sequence[T | Exception]) -> T:
     """Return what came, or raise what came instead."""
-    if not outcomes:  # asyncio has cancelled the task while anyio connected, and anyio takes that for its own doing.
-        raise anyio.get_cancelled_exc_class()
-    (outcome,) = outcomes
-    if isinstance(outcome, Exception):
+    # There is none where asyncio has cancelled the task while anyio connected, and anyio took that for its own doing.
+    (outcome,) = outcomes or (anyio.get_cancelled_exc_class()(),)
+    if isinstance(outcome, BaseException):
         raise outcome
     return outcome
