@@ -94,9 +94,7 @@ def _server_class(base: type[Any]) -> type[Any]:
             with anyio.move_on_after(_GRACE):
                 while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event
                     await anyio.sleep(_LOOK_EVERY)
-            for task in self.server_state.tasks:
-                task.cancel()
-            await self.lifespan.shutdown()
+            await self.lifespan.shutdown()  # What still runs is cancelled with the loop.
 
     return Server
 
