@@ -1,8 +1,33 @@
-"""Errors of task groups."""
+"""Task groups, and their errors."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+
+@contextlib.asynccontextmanager
+async def task_group() -> AsyncGenerator[TaskGroup]:
+    """
+    Open a task group of anyio that lets every cancellation from outside pass.
+
+    On asyncio, anyio tells its own cancellations from others by counting them. When a scope in one of the tasks was
+    cancelled in the same step, the group counts that one twice, and ends in silence although its caller was cancelled.
+    """
+    strange: BaseException | None = None
+    async with anyio.create_task_group() as group:
+        try:
+            yield group
+        except anyio.get_cancelled_exc_class() as error:
+            if not group.cancel_scope.cancel_called:
+                strange = error
+            raise
+    if strange is not None:
+        raise strange
 
 
 def first_of(error: BaseException) -> BaseException:

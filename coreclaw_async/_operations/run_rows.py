@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-import anyio
 import attrs
 
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import pager_over, telling
 from coreclaw_async._operations.runs import concrete_id, id_of_last, read_results, read_run
@@ -237,7 +237,7 @@ async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable
         except Exception as error:  # noqa: BLE001 - raised below, unless the state says more
             pages.append(error)
 
-    async with anyio.create_task_group() as group:
+    async with task_group() as group:
         group.start_soon(read_page)
         try:
             found.append(await look())
@@ -249,8 +249,7 @@ async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable
 
 def _value_of(outcomes: Sequence[T | Exception]) -> T:
     """Return what came, or raise what came instead."""
-    # There is none where asyncio has cancelled the task while anyio connected, and anyio took that for its own doing.
-    (outcome,) = outcomes or (anyio.get_cancelled_exc_class()(),)
+    (outcome,) = outcomes
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome

@@ -11,6 +11,7 @@ import anyio
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async.models import StartedRun
@@ -58,7 +59,7 @@ class SlotLine:
     async def _come_to_front(self, front: anyio.Lock, deadline: float) -> None:
         is_there = False
         try:
-            async with anyio.create_task_group() as group:
+            async with task_group() as group:
 
                 async def expire() -> None:
                     await self._clock.sleep(max(0.0, deadline - self._clock.monotonic()))

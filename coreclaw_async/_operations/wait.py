@@ -13,7 +13,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._concurrency.groups import first_of
+from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._operations.runs import abort_run, read_log
@@ -302,7 +302,7 @@ async def abort_all(context: Context, error: BaseException, run_ids: Sequence[st
     cancellation: BaseException | None = None
     try:
         with anyio.CancelScope(shield=True):
-            async with anyio.create_task_group() as group:
+            async with task_group() as group:
                 for run_id in run_ids:
                     group.start_soon(abort, run_id)
     except BaseExceptionGroup as failures:

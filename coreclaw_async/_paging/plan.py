@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-import anyio
 import attrs
 
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._paging.listing import ListSource, Reading, reading_of
 from coreclaw_async._paging.offsets import Mode
 
@@ -84,7 +84,7 @@ class PageFetcher(Generic[T]):
             except Exception as error:  # noqa: BLE001 - raised when its turn comes
                 found[number] = error
 
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             for number in numbers:
                 group.start_soon(read, number)
         return found

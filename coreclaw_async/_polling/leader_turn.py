@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import anyio
-
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._concurrency.groups import first_of
+from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._polling.estimate import ListCache
 from coreclaw_async._polling.round import PollRound
 from coreclaw_async._polling.tracked_run import TrackedRun
@@ -52,7 +50,7 @@ class LeaderTurn:
         """Poll until every run was looked at, the service falls silent, or the leader must leave."""
         patience: float | None = None
         try:
-            async with anyio.create_task_group() as group:
+            async with task_group() as group:
                 group.start_soon(self._take_poll_round)
                 patience = await self._attend()
                 group.cancel_scope.cancel()

@@ -7,11 +7,11 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-import anyio
 import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._polling.estimate import PAGE, ListCache, ListEstimate, Month, PollMethod
 from coreclaw_async._polling.outage import FEW_RUNS, LISTS, Outage
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
@@ -258,7 +258,7 @@ class PollRound:
         if len(left) <= 1:
             await self._ask_on(left)
             return
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             for _ in range(min(_AT_ONCE, len(left))):
                 group.start_soon(self._ask_on, left)
 

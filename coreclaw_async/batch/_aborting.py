@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import anyio
 
 from coreclaw_async import errors
-from coreclaw_async._concurrency.groups import first_of
+from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
 from coreclaw_async.batch._context import BatchContext, logger
@@ -37,7 +37,7 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
             left[item.key] = reason
 
     try:
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             for item in items:
                 group.start_soon(abort, item)
     except BaseExceptionGroup as failures:

@@ -13,7 +13,7 @@ from typing import Any, Self, get_args
 import anyio
 
 from coreclaw_async import errors
-from coreclaw_async._concurrency.groups import first_of
+from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.callers import caller_here
 from coreclaw_async._frames.reading import ItemInfo
@@ -130,7 +130,7 @@ class AsyncBatch(AsyncBatchFrames):
                 await ledger.limit_spending(self._max_spend)
             await self._late.listen()
             # Last, so that what fails before is not wrapped in a group.
-            group = await stack.enter_async_context(anyio.create_task_group())
+            group = await stack.enter_async_context(task_group())
             group.start_soon(self._late.serve)
             self._stack, self._runner.group = stack.pop_all(), group
         return self

@@ -11,7 +11,7 @@ import anyio.abc
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._concurrency.groups import first_of
+from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
@@ -113,7 +113,7 @@ class Engine:
             # One answer first: it shows the service's clock, and that the key is valid.
             await self.batch_context.patience.call(lambda: read_runs(self.batch_context.probes, offset=0, limit=1))
             await self._ends.read_costs()
-            async with anyio.create_task_group() as self._group:
+            async with task_group() as self._group:
                 self._group.start_soon(self._follow_runs)
                 self._group.start_soon(self._times.run)
                 self._group.start_soon(self._write_earlier)

@@ -11,6 +11,7 @@ import anyio.to_thread
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._operations.assess import RowsRead, verdict_of
 from coreclaw_async._operations.run_rows import exact_pages
 from coreclaw_async._operations.runs import read_run
@@ -96,7 +97,7 @@ class RunEnds:
         while items := await self.batch_context.ledger.items(*_ENDED, after=after, most=_READ_AT_ONCE):
             after = items[-1]
             unwritten = await anyio.to_thread.run_sync(_without_file, items)
-            async with anyio.create_task_group() as group:
+            async with task_group() as group:
                 for item in unwritten:
                     group.start_soon(self._write_later, item)
 

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._http.fence import SendWindow
 from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.start import once_request, send_start
@@ -113,7 +114,7 @@ class StartQueue:
     async def _burst(self) -> None:
         """Start items while there are any, the gate is open, and no start is unsettled."""
         self._ahead.clear()  # Others may have had the start queue meanwhile.
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             while not self._is_unsettled and await self._read_ahead():
                 if self._under_way < self.width and self.admission.try_enter():
                     self._under_way += 1

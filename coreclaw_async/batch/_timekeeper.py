@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 import anyio
 import attrs
 
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async.batch._context import BatchContext
@@ -54,7 +55,7 @@ class Timekeeper:
 
     async def run(self) -> None:
         """Watch the runs until cancelled."""
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             while True:
                 await self._nap_until_due()
                 now = self.batch_context.clock.monotonic()

@@ -1,0 +1,76 @@
+"""A task group lets the cancellations of its callers pass, and ends in silence after its own alone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import anyio
+import pytest
+
+import coreclaw_async
+from coreclaw_async._concurrency.groups import task_group
+
+PACKAGE = Path(coreclaw_async.__file__).parent
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_by_asyncio_is_kept_when_scopes_are_cancelled_in_the_same_step() -> None:
+    scopes: list[anyio.CancelScope] = []
+    went_on = False
+
+    async def sleep_in_a_scope() -> None:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await anyio.sleep_forever()
+
+    async def caller() -> None:
+        nonlocal went_on
+        async with task_group() as group:
+            group.start_soon(sleep_in_a_scope)
+            await sleep_in_a_scope()
+            group.cancel_scope.cancel()
+        went_on = True
+
+    task = asyncio.create_task(caller())
+    while len(scopes) < 2:
+        await asyncio.sleep(0)
+
+    scopes[0].cancel()
+    task.cancel()
+    scopes[1].cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert not went_on
+
+
+async def test_its_own_cancellation_ends_it_in_silence_and_errors_leave_as_a_group() -> None:
+    async with task_group() as group:
+        group.start_soon(anyio.sleep_forever)
+        group.cancel_scope.cancel()
+
+    async def fail() -> None:
+        raise ValueError("told")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as group:
+            group.start_soon(fail)
+    assert [str(error) for error in caught.value.exceptions] == ["told"]
+
+
+async def test_a_cancelled_scope_around_it_ends_what_follows_it_too() -> None:
+    with anyio.CancelScope() as scope:
+        async with task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            scope.cancel()
+            await anyio.sleep_forever()
+        raise AssertionError("it went on")
+
+    assert scope.cancelled_caught
+
+
+def test_no_group_is_opened_in_another_way() -> None:
+    users = {path.name for path in PACKAGE.rglob("*.py") if "create_task_group" in path.read_text("utf-8")}
+
+    assert users - {"asgi_app.py"} <= {"groups.py"}, "the fake stands alone; all others use task_group()"
