@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import math
@@ -88,9 +89,16 @@ def _check_members(kind: Any, arguments: tuple[Any, ...], value: Any) -> None:
             raise error.inside(name, f".{name}") from None
 
 
-@functools.cache
 def _members(kind: Any, arguments: tuple[Any, ...]) -> tuple[dict[str, Loader], list[str]]:
     """Return the loader of each member, and the names of those that have no default."""
+    try:
+        return _known_members(kind, arguments)
+    except TypeError:  # An argument that cannot be hashed.
+        return _known_members.__wrapped__(kind, arguments)
+
+
+@functools.cache
+def _known_members(kind: Any, arguments: tuple[Any, ...]) -> tuple[dict[str, Loader], list[str]]:
     bound = variables_of(kind, arguments)
     hints = typing.get_type_hints(kind)
     fields = attrs.fields(kind)
@@ -127,7 +135,9 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
         return functools.partial(load_part, origin or hint, inside)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return functools.partial(_load_enum, hint)
-    return _SINGLE.get(hint) or (_copy if hint in _ANYTHING else functools.partial(_load_foreign, hint))
+    if isinstance(hint, type) and hint in _SINGLE:
+        return _SINGLE[hint]
+    return _copy if hint in _ANYTHING else functools.partial(_load_foreign, hint)
 
 
 def _copy(value: Any) -> Any:
@@ -174,14 +184,15 @@ def _load_list(loader: Loader, value: Any) -> list[Any]:
 def _load_foreign(hint: Any, value: Any) -> Any:
     """Read a type of somebody else's by pydantic where that is in use, as it reads types of routes; else as it is."""
     if "pydantic" in sys.modules:
-        from coreclaw_async._data.foreign_types import adapter_of, read_by
+        from coreclaw_async._data.foreign_types import UnknownTypeError, read_by_pydantic
 
-        adapter = adapter_of(hint)
-        if adapter is not None:
-            return read_by(adapter, value)
-    if not isinstance(hint, type):
+        with contextlib.suppress(UnknownTypeError):
+            return read_by_pydantic(hint, value)
+    try:
+        is_one = isinstance(value, hint)
+    except TypeError:  # Nobody can ask that of some types, as a `TypedDict`.
         return _copy(value)
-    if not isinstance(value, hint):
+    if not is_one:
         raise misfit(f"a {hint.__name__}", value)
     return value
 

@@ -114,14 +114,14 @@ def _named(selection: Any, key: Any) -> Any:
     return True if found is ... else found or None
 
 
-def _together(one: Any, other: Any) -> Any:
-    """Return what two selections have together, as one for an index and one for all do in pydantic."""
-    if one is True or other is True:
-        return True
-    if not one or not other:
-        return one or other
-    names = dict.fromkeys((*one, *other))
-    return {name: _together(*(_named(part, name) if name in part else None for part in (one, other))) for name in names}
+def _together(own: Any, shared: Any) -> Any:
+    """Return what the selection for an index and that for all have together: as in pydantic, the first one decides."""
+    if own is None or own is True or shared is None or shared is True:
+        return shared if own is None else own
+    names = dict.fromkeys((*own, *shared))
+    return {
+        name: _together(*(_named(part, name) if name in part else None for part in (own, shared))) for name in names
+    }
 
 
 @functools.cache

@@ -422,6 +422,9 @@ class PlainPage(BaseModel):
     "items",
     [
         {"__all__": {"input"}, 0: {"title"}},
+        {"__all__": {"input"}, 0: {"input": {"user"}}},
+        {"__all__": True, 1: {"input": {"user"}}},
+        {"__all__": {"input": {"user"}}, 0: True},
         {0: {"title"}, "__all__": {"input"}},
         {"__all__": {"input": {"password"}}, 1: {"input": {"user"}}},
         {"__all__": {"input": ...}, 1: {"task_id": True}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 import httpx
 import pytest
@@ -30,8 +30,24 @@ class Odd:
     """Nothing that pydantic knows."""
 
 
+class Shape(TypedDict):
+    """Of Pythons before 3.12 pydantic refuses it, and nobody can ask what is one."""
+
+    sides: int
+
+
+class Drawable(Protocol):
+    def draw(self) -> None: ...
+
+
+@dataclass
+class Unfinished:
+    part: Missing  # type: ignore[name-defined]  # noqa: F821 - that is what is tried
+
+
 JOB = Job(name="j", run=Run(run_id="R"))
 ODD = Odd()
+UNFINISHED = Unfinished(part=1)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +66,11 @@ ODD = Odd()
         (Odd, [ODD], (ODD,)),
         (Annotated[Odd, "odd"], [1], (1,)),
         (Any, [{"a": [1]}], ({"a": [1]},)),
+        (Shape, [{"sides": 3}], ({"sides": 3},)),
+        (Drawable, [5], (5,)),
+        (Annotated[int, ["a list, which has no hash"]], [5], (5,)),
+        (Unfinished, [UNFINISHED], (UNFINISHED,)),
+        ("Missing", [5], (5,)),
     ],
 )
 def test_items_are_read_as_their_type(kind: Any, items: list[Any], read: tuple[Any, ...]) -> None:
@@ -69,6 +90,8 @@ def test_items_are_read_as_their_type(kind: Any, items: list[Any], read: tuple[A
         (set[int], [["x"]], r"items\[0\]\[0\] is refused: Input should be a valid integer"),
         (Literal[1, "a"], [True], r"must be one of 1, a, not bool"),
         (Odd, [1], r"^Page\.items\[0\] must be a Odd, not int$"),
+        (Unfinished, [{"part": 1}], r"^Page\.items\[0\] must be a Unfinished, not dict$"),
+        (Annotated[int, ["a list"]], ["x"], r"^Page\.items\[0\] is refused: Input should be a valid integer"),
     ],
 )
 def test_item_of_another_type_is_named(kind: Any, items: list[Any], why: str) -> None:
