@@ -317,6 +317,17 @@ def test_no_frame_of_failed_options_shows_the_key(make: Callable[..., Any], opti
     assert leaks_of(caught.value) == []
 
 
+async def test_no_frame_of_a_warning_that_is_an_error_shows_the_module_of_the_caller() -> None:
+    pytest.importorskip("pyarrow")
+    service = FakeService(api_key=KEY)  # Which is a name of this module.
+    run_id = service.add_run(WORKER, rows=[{"a": 1}, {"a": "x"}])
+    async with AsyncCoreClaw(KEY, transport=service, clock=service.clock) as client:
+        with pytest.raises(UserWarning, match="no common type: 'a'") as caught:
+            await client.runs.iterate_results(run_id).to_arrow()
+
+    assert leaks_of(caught.value) == []
+
+
 async def test_the_search_finds_a_key_that_is_there() -> None:
     def fail(secret: Any) -> None:
         kept = functools.partial(print, secret)

@@ -35,10 +35,14 @@ class Caller:
 
     def warn(self, message: str) -> None:
         """Warn at this line."""
-        # The names are looked up now: whoever shows the frames of an error would show them with the pager.
-        names = vars(sys.modules[self.module]) if self.module in sys.modules else dict[str, Any]()
-        told = names.setdefault("__warningregistry__", {})
-        warnings.warn_explicit(message, UserWarning, self.file, self.line, self.module, told)
+        warnings.warn_explicit(message, UserWarning, self.file, self.line, self.module, _told_in(self.module))
+
+
+def _told_in(module: str) -> dict[Any, Any]:
+    """Return which warnings were told in a module; no frame of a warning that is an error may have all its names."""
+    names = vars(sys.modules[module]) if module in sys.modules else dict[str, Any]()
+    told: dict[Any, Any] = names.setdefault("__warningregistry__", {})
+    return told
 
 
 _BLOCKED: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("coreclaw_async_blocked", default=None)
