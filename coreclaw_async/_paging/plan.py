@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 import attrs
 
 from coreclaw_async._concurrency.groups import task_group
-from coreclaw_async._paging.listing import ListSource, Reading, reading_of
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Reading, reading_of
 from coreclaw_async._paging.offsets import Mode
+from coreclaw_async._wire.request import MAX_LIMIT
 
 T = TypeVar("T")
 
@@ -31,6 +32,14 @@ def pages_at_once(number: int, *, count: int | None, size: int, prefetch: int) -
     return range(number, max(number, min(number + prefetch, last)) + 1)
 
 
+def page_over(first: int, last: int) -> tuple[int, int] | None:
+    """Return the number and length of a page that holds the places *first* to *last*, from 0, or None."""
+    for length in range(max(last - first + 1, MIN_PROBE_SIZE), MAX_LIMIT + 1):
+        if first // length == last // length:
+            return first // length + 1, length
+    return None
+
+
 @attrs.define
 class PageFetcher(Generic[T]):
     """
@@ -50,6 +59,11 @@ class PageFetcher(Generic[T]):
     async def at(self, offset: int, number: int, count: int | None) -> Reading[T]:
         """Return what is at *offset* as page *number*; *count* items are known of now."""
         page = await self.source.fetch(offset, self.size)
+        return reading_of(self.source.identity, number, page, count)
+
+    async def part(self, number: int, length: int, mode: Mode, count: int | None) -> Reading[T]:
+        """Return page *number* of a list in pages of *length* items, read now."""
+        page = await self.source.fetch(mode.offset(number, length), length)
         return reading_of(self.source.identity, number, page, count)
 
     async def page(self, number: int, mode: Mode, count: int | None) -> Reading[T]:

@@ -9,10 +9,10 @@ import attrs
 
 from coreclaw_async._paging.listing import ListSource, Reading
 from coreclaw_async._paging.offsets import Mode, OffsetCache, OffsetDialect
-from coreclaw_async._paging.plan import PageFetcher
+from coreclaw_async._paging.plan import PageFetcher, page_over
 from coreclaw_async._paging.probe import OffsetProbe
 from coreclaw_async._paging.scan_state import ScanState
-from coreclaw_async._paging.seen import Deduplicator, shown_twice
+from coreclaw_async._paging.seen import Deduplicator, Spare, shown_twice
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.errors import PaginationError
@@ -230,20 +230,39 @@ class PageScan(Generic[T]):
         for before, reading in pairs:
             items.extend(state.deliver_again(before, reading).items)
         are_all = spares and not items and len(spares) == self._tally.missing
-        if are_all and shown_twice(spares, readings) and await self._are_unchanged(readings):
+        if are_all and shown_twice(spares, readings) and await self._are_two(spares, readings):
             items.extend(self._new.take_spares(self._new.spares))
             self._tally.add(len(items))
         if items:
             self._reset_patience()
         return attrs.evolve(readings[-1].page, items=tuple(items))
 
-    async def _are_unchanged(self, readings: Sequence[Reading[T]]) -> bool:
+    async def _are_two(self, spares: Sequence[Spare[T]], readings: Sequence[Reading[T]]) -> bool:
         """
-        Whether pages are as they were.
+        Whether the items of different pages that have one identity are different items.
 
-        An item may move from one page to the next between two answers, and replicas that answer in turns may have it on
-        different pages: each page is read twice in a row.
+        An item may move from one page to the next between two answers, and replicas may have it on different pages. So
+        one answer has to show all of them; where no page can, each page is read twice in a row.
         """
+        size = self._fetcher.size
+        for key in {spare.key for spare in spares if spare.pages[0] != spare.pages[1]}:
+            places = [
+                (reading.number - 1) * size + place
+                for reading in readings
+                for place, other in enumerate(reading.keys)
+                if other == key
+            ]
+            spanning = page_over(places[0], places[-1])
+            if spanning is None:
+                return await self._are_unchanged(readings)
+            number, length = spanning
+            answer = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, self._tally.count)
+            if len(answer.keys) > length or list(answer.keys).count(key) != len(places):
+                return False
+        return True
+
+    async def _are_unchanged(self, readings: Sequence[Reading[T]]) -> bool:
+        """Whether pages are as they were, twice in a row: replicas may answer in turns."""
         for reading in readings:
             for _ in range(2):
                 if (await self._read_again(reading.number)).keys != reading.keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import anyio
@@ -22,6 +23,7 @@ from quick_cases import slowly
 from coreclaw_async import InvalidResponseError, PaginationError
 from coreclaw_async._paging.listing import ListSource, reading_of
 from coreclaw_async._paging.offsets import Mode, OffsetCache
+from coreclaw_async._paging.plan import page_over
 from coreclaw_async._paging.scan_state import ScanState
 from coreclaw_async._paging.seen import Deduplicator
 from coreclaw_async._paging.tally import Tally
@@ -198,6 +200,46 @@ async def test_replicas_in_turn_that_order_two_items_differently_give_each_once_
 
     assert len({item["n"] for item in got}) == len(got)
     assert error is not None or len(got) == 45
+
+
+@pytest.mark.parametrize(("page_size", "seed"), [(10, 377), (10, 1171), (15, 49), (15, 217), (25, 16), (25, 329)])
+async def test_replicas_at_random_that_order_two_items_differently_lose_none(page_size: int, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def answer_from_either(model: ModelList) -> None:
+        if chance.random() < 0.5:
+            last, next_first = page_size - 1, page_size
+            model.items[last], model.items[next_first] = model.items[next_first], model.items[last]
+
+    model = ModelList(numbered(45), "page", changes=dict.fromkeys(range(99), answer_from_either))
+
+    got, error = await read(pager_of(model, page_size=page_size))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(45))
+
+
+async def test_two_items_with_one_identity_that_no_page_can_hold_both_come() -> None:
+    items = numbered(250)
+    items[140] = {**items[3], "n": 140}
+    model = ModelList(list(items), "page")
+
+    got, error = await read(pager_of(model, page_size=100))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(250))
+
+
+@pytest.mark.parametrize("first", [0, 1, 9, 98, 99, 100, 199, 499])
+def test_a_page_over_two_places_holds_both_and_is_there_wherever_they_are_near(first: int) -> None:
+    for last in range(first, first + 130):
+        found = page_over(first, last)
+        if found is None:
+            assert last - first > 40
+        else:
+            number, length = found
+            assert 3 <= length <= 100
+            assert (number - 1) * length <= first <= last < number * length
 
 
 async def test_item_that_stands_twice_and_is_counted_once_comes_once() -> None:
