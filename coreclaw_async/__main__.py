@@ -10,11 +10,13 @@ _EXTRA_OF = {"rich": "cli", "typer": "cli", "uvicorn": "emulator"}
 
 
 def script() -> None:
-    """Call `main` as the only thing of a process: an interrupt after its end changes neither output nor exit code."""
+    """Call `main` as the only thing of a process: a signal after its end changes neither output nor exit code."""
     try:
         main()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):  # pragma: no branch - Windows has no SIGHUP
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def main() -> None:
