@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import attrs
@@ -167,6 +168,26 @@ class BatchItemChanged(Record):
     run_id: str | None = None
 
 
+@attrs.frozen(kw_only=True, repr=False)
+class BatchColumnsChanged(Record):
+    """
+    In the Parquet file of an item's rows, columns have another type than their values, which are strings there.
+
+    Attributes:
+        batch: Name of the batch.
+        key: The item's key.
+        run_id: Its run.
+        path: The file.
+        columns: The columns, each with the reason, such as ``integer, then text``.
+    """
+
+    batch: str
+    key: str
+    run_id: str
+    path: Path
+    columns: Mapping[str, str] = attrs.field(hash=False)
+
+
 Event: TypeAlias = (
     RequestSent
     | RetryScheduled
@@ -177,5 +198,6 @@ Event: TypeAlias = (
     | RunChanged
     | PageRead
     | BatchItemChanged
+    | BatchColumnsChanged
 )
 EventHook: TypeAlias = Callable[[Event], None]

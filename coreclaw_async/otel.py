@@ -75,6 +75,7 @@ class OpenTelemetryHook:
             events.RunChanged: self._take_change,
             events.PageRead: self._take_page,
             events.BatchItemChanged: self._take_item,
+            events.BatchColumnsChanged: self._take_columns,
         }
 
     def __call__(self, event: events.Event) -> None:
@@ -132,6 +133,9 @@ class OpenTelemetryHook:
 
     def _take_item(self, event: events.BatchItemChanged) -> None:
         self._items.add(1, {"coreclaw.state": event.state})
+
+    def _take_columns(self, event: events.BatchColumnsChanged) -> None:
+        _note("coreclaw.batch.columns", {"coreclaw.run_id": event.run_id, "coreclaw.columns": list(event.columns)})
 
     def _take_change(self, event: events.RunChanged) -> None:
         run = event.run

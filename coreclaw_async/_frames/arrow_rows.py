@@ -17,9 +17,9 @@ from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tabl
 from coreclaw_async._frames.columns import Column, Columns
 from coreclaw_async._frames.notices import tell_changes
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, Reading
+from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, Reading, RowSource
 from coreclaw_async._frames.values import rows_of
-from coreclaw_async._frames.written_file import written_file
+from coreclaw_async._frames.written_file import FileWork, written_file
 
 # These have no types of their own.
 pa: Any = importlib.import_module("pyarrow")
@@ -83,12 +83,14 @@ class _ArrowSink:
         self.columns.add_headers(info.headers())
         self.columns.check()
 
-    async def read(self, source: PageSource, reading: Reading) -> tuple[list[Column], AsyncStream[Any]]:
-        """Read all rows; return the columns, and the rows as tables."""
+    async def read(
+        self, source: RowSource, reading: Reading, tell: Callable[[Sequence[Column]], None]
+    ) -> tuple[list[Column], AsyncStream[Any]]:
+        """Read all rows, and *tell* the columns; return these, and the rows as tables."""
         await reading.read(source, partial(self._call, self.add, source.info))
         self.columns.end(source.info)
         columns = self.columns.finished()
-        tell_changes(self.columns.options.method, columns, source.made_at)
+        tell(columns)
         steps = tables(columns, self._spool.drain())
         return columns, AsyncStream(lambda: anyio.to_thread.run_sync(self._call, next, steps, None))
 
@@ -101,7 +103,8 @@ async def read_table(source: PageSource, options: FrameOptions, reading: Reading
         ColumnConflictError: See `Columns.finished`.
         CoreClawError: The rows cannot be read.
     """
-    columns, parts = await _ArrowSink(options, _MemorySpool(), _call).read(source, reading)
+    tell = partial(tell_changes, options.method, source.made_at)
+    columns, parts = await _ArrowSink(options, _MemorySpool(), _call).read(source, reading, tell)
     found = [part async for part in parts]
     return pa.concat_tables(found) if found else schema_of(columns).empty_table()
 
@@ -116,15 +119,34 @@ async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path, 
         OSError: The file cannot be written.
     """
     async with written_file(path) as work:
-        spool = _FileSpool(await work.opened(partial(_temporary_file, work.target.temporary.parent)))
-        columns, parts = await _ArrowSink(options, spool, work.call).read(hand_over(options.method), reading)
-        writer = pq.ParquetWriter(work.target.file, schema_of(columns))
-        # A writer that is forgotten would write to the closed file.
-        work.at_end(writer.close)
-        async for part in parts:
-            await work.run(writer.write_table, part)
-        await work.run(writer.close)
+        source = hand_over(options.method)
+        await write_tables(work, source, options, reading, partial(tell_changes, options.method, source.made_at))
     return path
+
+
+async def write_tables(
+    work: FileWork,
+    source: RowSource,
+    options: FrameOptions,
+    reading: Reading,
+    tell: Callable[[Sequence[Column]], None],
+) -> None:
+    """
+    Write all rows to a file as Parquet, in groups of a size that fits into memory, and *tell* its columns.
+
+    Raises:
+        ColumnConflictError: See `Columns.finished`.
+        CoreClawError: The rows cannot be read.
+        OSError: The file cannot be written.
+    """
+    spool = _FileSpool(await work.opened(partial(_temporary_file, work.target.temporary.parent)))
+    columns, parts = await _ArrowSink(options, spool, work.call).read(source, reading, tell)
+    writer = pq.ParquetWriter(work.target.file, schema_of(columns))
+    # A writer that is forgotten would write to the closed file.
+    work.at_end(writer.close)
+    async for part in parts:
+        await work.run(writer.write_table, part)
+    await work.run(writer.close)
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

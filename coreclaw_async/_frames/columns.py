@@ -10,10 +10,10 @@ import attrs
 
 from coreclaw_async._frames.members import complete_all, shapes_of_members
 from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import ItemInfo
+from coreclaw_async._frames.reading import ItemInfo, UnfitRowsError
 from coreclaw_async._frames.shapes import Shape, Verdict, judge
 from coreclaw_async._frames.values import encodable
-from coreclaw_async.errors import ColumnConflictError, CoreClawError
+from coreclaw_async.errors import ColumnConflictError
 from coreclaw_async.models import ResultHeader
 
 _KEY_NAME = "key"
@@ -83,12 +83,12 @@ class Columns:
         Return the keys of the columns in their order, each with its name.
 
         Raises:
-            CoreClawError: There are rows, and no columns.
+            UnfitRowsError: There are rows, and no columns.
         """
         first: list[ColumnKey] = [None] if None in self.shapes else []
         keys = list(dict.fromkeys([*first, *self.headers, *self.shapes]))
         if self.has_rows and not keys:
-            raise CoreClawError(
+            raise UnfitRowsError(
                 f"{self.options.method}: there are rows, but none has a member, so no table can hold them"
             )
         return dict(zip(keys, self._names(keys), strict=True))
@@ -99,7 +99,7 @@ class Columns:
 
         Raises:
             ColumnConflictError: The values of one have no common type, and that is not to be a string.
-            CoreClawError: There are rows, and no columns.
+            UnfitRowsError: There are rows, and no columns.
         """
         columns = self._judged()
         if self.options.on_conflict == "raise":

@@ -8,7 +8,7 @@ from coreclaw_async._frames.callers import Caller, awaiting_caller
 from coreclaw_async._frames.columns import Column, described
 
 
-def tell_changes(method: str, columns: Iterable[Column], made_at: Caller) -> None:
+def tell_changes(method: str, made_at: Caller, columns: Iterable[Column]) -> None:
     """Warn once of the columns that have another type than their values."""
     changed = [column for column in columns if column.verdict.reason is not None]
     if changed:

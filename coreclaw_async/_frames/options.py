@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -83,6 +84,18 @@ def target_path(path: str | os.PathLike[str]) -> Path:
     return Path(name)
 
 
+def check_installed(extra: Extra, method: str) -> None:
+    """
+    Raise unless what *method* needs is installed; imports nothing, so one that is broken is found by `load_libraries`.
+
+    Raises:
+        ConfigurationError: The extra is not installed.
+    """
+    for name in dict.fromkeys(module.partition(".")[0] for module in _MODULES[extra]):
+        if importlib.util.find_spec(name) is None:
+            raise _not_installed(name, extra, method)
+
+
 async def load_libraries(extra: Extra, method: str) -> None:
     """
     Import what *method* needs, in a thread, as that takes up to a second.
@@ -99,9 +112,16 @@ def _import_libraries(extra: Extra, method: str) -> None:
             importlib.import_module(module)
         except ImportError as error:
             name = module.partition(".")[0]
-            command = f"pip install 'coreclaw-async[{extra}]'"
             if isinstance(error, ModuleNotFoundError) and error.name in {name, module}:
-                raise ConfigurationError(f"{method} needs {name}, which is not installed: {command}") from None
+                raise _not_installed(name, extra, method) from None
             raise ConfigurationError(
-                f"{method} needs {name}, which cannot be imported ({error}); is it broken? {command}"
+                f"{method} needs {name}, which cannot be imported ({error}); is it broken? {_command(extra)}"
             ) from error
+
+
+def _not_installed(name: str, extra: Extra, method: str) -> ConfigurationError:
+    return ConfigurationError(f"{method} needs {name}, which is not installed: {_command(extra)}")
+
+
+def _command(extra: Extra) -> str:
+    return f"pip install 'coreclaw-async[{extra}]'"

@@ -19,6 +19,14 @@ from coreclaw_async.progress import ProgressOption
 _ROWS_AT_ONCE = 1_000
 
 
+class UnfitRowsError(CoreClawError):
+    """No table can hold the rows; reading them again changes nothing."""
+
+
+class NoRowsError(Exception):
+    """A file holds something else than rows, or is damaged; the message goes on where the file was named."""
+
+
 @attrs.frozen(kw_only=True)
 class ItemInfo:
     """
@@ -38,18 +46,28 @@ class ItemInfo:
 
 
 @attrs.frozen
-class PageSource:
+class RowSource:
     """
     Where rows come from.
 
     Attributes:
         next_page: Returns the next page, or None after the last.
         info: What is known of its items.
-        made_at: The line that made the pager, or the batch.
     """
 
     next_page: Callable[[], Awaitable[Page[Any] | None]]
     info: ItemInfo
+
+
+@attrs.frozen
+class PageSource(RowSource):
+    """
+    The rest of a pager.
+
+    Attributes:
+        made_at: The line that made the pager, or the batch.
+    """
+
     made_at: Caller
 
 
@@ -90,12 +108,13 @@ class Reading:
             again = "; they can be read again" if self.count else ""
             error.add_note(f"{self.method}() had read {counted(self.count, 'row')}{again}")
 
-    async def read(self, source: PageSource, add: Callable[[Sequence[Any]], None]) -> None:
+    async def read(self, source: RowSource, add: Callable[[Sequence[Any]], None]) -> None:
         """
         Hand all items over to *add*, about a thousand at a time.
 
         Raises:
-            CoreClawError: They cannot be read, or one is nested too deeply.
+            CoreClawError: They cannot be read.
+            UnfitRowsError: One is nested too deeply.
         """
         self._reporter = Reporter(self.progress, "rows", source.info.now)
         items: list[Any] = []
@@ -118,7 +137,7 @@ class Reading:
             await anyio.to_thread.run_sync(add, items)
         except RecursionError:
             first = self.count - len(items) + 1
-            raise CoreClawError(
+            raise UnfitRowsError(
                 f"{self.method}: one of the rows {first:,} to {self.count:,} is nested too deeply to be "
                 "converted; collect() returns it as it is"
             ) from None

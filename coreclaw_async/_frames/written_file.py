@@ -80,9 +80,15 @@ def _try(function: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def written_file(path: Path) -> AsyncGenerator[FileWork]:
+async def written_file(
+    path: Path, *, place: Callable[[FileTarget], float | None] = FileTarget.place
+) -> AsyncGenerator[FileWork]:
     """
     Yield the work on a file, which takes its place when the block ends without an error.
+
+    Args:
+        path: The file.
+        place: Gives the whole file its place, as `FileTarget.place`.
 
     Raises:
         OSError: It cannot be written; as far as that can be told, before the block begins.
@@ -93,7 +99,7 @@ async def written_file(path: Path) -> AsyncGenerator[FileWork]:
         await work.run(target.create)
         await work.run(target.check_place)
         yield work
-        while (wait := await work.run(target.place)) is not None:  # noqa: ASYNC110 - a pipe sets no event
+        while (wait := await work.run(place, target)) is not None:  # noqa: ASYNC110 - a pipe sets no event
             await anyio.sleep(wait)
     finally:
         await tidy_up(work.end)

@@ -130,6 +130,10 @@ class RunRows:
             self._headers.setdefault(header.key, header)
         return page
 
+    def pages(self) -> AsyncIterator[Page[Row]]:
+        """Return all pages, as those of `AsyncRuns.iterate_results`."""
+        return pager_over(self.context, self.open, PagerOptions()).pages()
+
     def headers(self) -> Sequence[ResultHeader]:
         """Return the columns that the pages so far have named, also pages without rows."""
         return tuple(self._headers.values())
@@ -214,16 +218,6 @@ class RunRows:
         except Exception:
             self._wait = None  # This wait is over; iterating again begins another one.
             raise
-
-
-def exact_pages(context: Context, run: Run, *, partial: bool) -> AsyncIterator[Page[Row]]:
-    """
-    Return the pages of a run's rows, as `AsyncRuns.iterate_results` does, for `json_lines` to write down.
-
-    Numbers that an `int` or a `float` would change are `ExactNumber` in them.
-    """
-    rows = RunRows(context, run, partial=partial, keeps_numbers=True)
-    return pager_over(context, rows.open, PagerOptions()).pages()
 
 
 async def _both(look: Callable[[], Awaitable[Run]], read: Callable[[], Awaitable[Page[Row]]]) -> tuple[Run, Page[Row]]:

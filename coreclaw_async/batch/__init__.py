@@ -8,6 +8,7 @@ Does not belong here: what a single run needs too (``_operations``), and dividin
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coreclaw_async.batch._arguments import OutputFormat
     from coreclaw_async.batch._batch import AsyncBatch
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
@@ -31,6 +32,7 @@ __all__ = [
     "IllegalStepError",
     "ItemOrigin",
     "OnAmbiguous",
+    "OutputFormat",
     "PrunedBatch",
     "RunSpec",
     "RunTotals",
@@ -50,6 +52,7 @@ _MODULES = {
     "IllegalStepError": "_items",
     "ItemOrigin": "_items",
     "OnAmbiguous": "_context",
+    "OutputFormat": "_arguments",
     "PrunedBatch": "_ledger.pruning",
     "RunSpec": "_specs",
     "RunTotals": "_totals",

@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from coreclaw_async._frames.options import check_choice, check_installed
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch._items import BatchItemState
 
 _MOST_WIDTH = 8
+
+OutputFormat: TypeAlias = Literal["jsonl", "parquet"]
+PARQUET = "output_format='parquet'"  # For messages.
 
 
 def check_width(width: int | None, *, has_hub: bool) -> int:
@@ -41,6 +46,25 @@ def folder_of(output: str | os.PathLike[str]) -> Path:
     if not os.fspath(output):
         raise ValueError("output must name a folder, not ''")
     return Path(output).absolute()
+
+
+def check_format(output_format: OutputFormat, *, has_output: bool) -> OutputFormat:
+    """Return the format of files of rows where there can be any."""
+    check_choice("output_format", output_format, OutputFormat)
+    if output_format == "parquet" and not has_output:
+        raise ValueError(f"{PARQUET} needs output, the folder to write the rows to")
+    return output_format
+
+
+def check_libraries(output_format: OutputFormat) -> None:
+    """
+    Check that files of a format can be written, as far as that can be told at once.
+
+    Raises:
+        ConfigurationError: The extra is not installed.
+    """
+    if output_format == "parquet":
+        check_installed("arrow", PARQUET)
 
 
 def check_spend(amount: Decimal) -> Decimal:

@@ -22,7 +22,15 @@ from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire.request import check_bool, check_int, check_seconds, check_worker_id
 from coreclaw_async.batch._aborting import abort_all
-from coreclaw_async.batch._arguments import check_spend, check_width, folder_of, states_of
+from coreclaw_async.batch._arguments import (
+    OutputFormat,
+    check_format,
+    check_libraries,
+    check_spend,
+    check_width,
+    folder_of,
+    states_of,
+)
 from coreclaw_async.batch._context import BatchContext, OnAmbiguous
 from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._frames import AsyncBatchFrames
@@ -208,6 +216,7 @@ class AsyncBatch(AsyncBatchFrames):
         max_in_flight: int | None = None,
         max_spend: Decimal | None = None,
         output: str | os.PathLike[str] | None = None,
+        output_format: OutputFormat = "jsonl",
         width: int | None = None,
         progress: ProgressOption = False,
     ) -> AsyncStream[BatchOutcome]:
@@ -230,6 +239,12 @@ class AsyncBatch(AsyncBatchFrames):
             output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, complete before its item is
                 done; items that ended earlier without a file get theirs too. Rows are written only if there are as
                 many as the service counts for the run. ``manifest.jsonl`` beside them lists the file of each item.
+            output_format: What the files of rows are; files that are there stay as they are, and `rows` reads both.
+                ``jsonl``: a row a line, as the service sent it, with each number digit by digit. ``parquet``
+                (``part-<run_id>.parquet``; extra ``arrow``): columns with types, as `Pager.to_parquet` writes them.
+                There, numbers are 64-bit integers and floats, and a member that a row lacks is null. A column whose
+                values have no common type is of strings; a `coreclaw_async.events.BatchColumnsChanged` tells of each
+                file that has such columns, and a warning in the log of each such column once.
             width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
                 them apart; None for 8 with a hub, else 1.
             progress: As in `runs.wait`, for all items of the batch, from the ledger, so for all processes; shown
@@ -237,22 +252,25 @@ class AsyncBatch(AsyncBatchFrames):
 
         Raises:
             BatchIncompleteError: Some items have not ended, and nothing more can be done now: their runs or rows could
-                not be read, or the plan is incomplete.
+                not be read, no file of this format can hold their rows, or the plan is incomplete.
             BatchStoppedError: The balance or the budget is used up; raised after the running runs have ended.
             LedgerError: The ledger cannot be used any more.
             AuthenticationError: The key was refused.
             RequestNotSentError: The service could not be reached for longer than ``patience``.
+            ConfigurationError: The extra is missing or broken; nothing was sent.
             OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, or a format is given without a folder.
             RuntimeError: It is running already, with other arguments.
         """
         self._opened()
         options = RunOptions(
             None if max_in_flight is None else check_int("max_in_flight", max_in_flight, lowest=1),
             None if output is None else folder_of(output),
+            check_format(output_format, has_output=output is not None),
             check_width(width, has_hub=self._batch_context.hub is not None),
         )
         budget = None if max_spend is None else check_spend(max_spend)
+        check_libraries(options.output_format)
         outcomes = self._runner.stream(options, budget)
         if not check_progress(progress):
             return outcomes

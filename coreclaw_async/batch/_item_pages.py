@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from itertools import islice
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -14,15 +12,12 @@ from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._paging.pager import AsyncPager
 from coreclaw_async._resources.runs import AsyncRuns
-from coreclaw_async._wire.exact_numbers import load_usual
-from coreclaw_async._wire.json_types import is_object
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState
-from coreclaw_async.errors import PaginationError
+from coreclaw_async.batch._part_pages import part_pages
 from coreclaw_async.models import Page, ResultHeader, ResultPage, Row
 
 _ITEMS_AT_ONCE = 1_000
-_ROWS_AT_ONCE = 1_000
 
 
 @attrs.define(kw_only=True)
@@ -89,7 +84,7 @@ class RowPages:
 
     async def _open(self, item: BatchItem) -> AsyncIterator[Page[Row]]:
         if item.path is not None and await anyio.to_thread.run_sync(item.path.is_file):
-            return _FilePages(item, item.path)
+            return await part_pages(item, item.path)
         if item.run_id is None:
             return AsyncStream(_no_page)
         run = await read_run(self.batch_context.context, item.run_id)
@@ -98,55 +93,3 @@ class RowPages:
 
 async def _no_page() -> Page[Row] | None:
     return None
-
-
-class _FilePages(AsyncIterator[Page[Row]]):
-    """The rows of the file of an item, which must be those that were written to it."""
-
-    def __init__(self, item: BatchItem, path: Path) -> None:
-        self._item = item
-        self._path = path
-        self._place = 0
-        self._read_so_far = 0
-
-    async def __anext__(self) -> Page[Row]:
-        rows = await anyio.to_thread.run_sync(self._read)
-        if not rows:
-            expected = self._item.row_count
-            if expected is not None and expected != self._read_so_far:
-                raise self._damaged(f"has {self._read_so_far} rows, but {expected} were written")
-            raise StopAsyncIteration
-        self._read_so_far += len(rows)
-        return Page(items=tuple(rows))
-
-    def _read(self) -> list[Row]:
-        try:
-            # Opened for each page, so that a loop that is left early leaves no file open.
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            raise self._damaged("was removed while it was read") from None
-        with file:
-            file.seek(self._place)
-            lines = list(islice(file, _ROWS_AT_ONCE))
-            rows = [self._row_of(line) for line in lines]
-            self._place = file.tell()
-        return rows
-
-    def _row_of(self, line: bytes) -> Row:
-        try:
-            row = load_usual(line)
-        except ValueError:
-            row = None
-        if not is_object(row):
-            raise self._damaged("has a line that is not a row")
-        return row
-
-    def _damaged(self, how: str) -> PaginationError:
-        item = self._item
-        return PaginationError(
-            f"the file {self._path} of item {item.key!r} {how}; the run is unharmed: without the file "
-            "a new rows() reads its rows from the service",
-            collected=self._read_so_far,
-            expected=item.row_count,
-            run_id=item.run_id,
-        )

@@ -10,6 +10,7 @@ from typing import TypeVar
 import anyio
 
 from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._frames.reading import UnfitRowsError
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.errors import CoreClawError, LedgerError
@@ -26,7 +27,7 @@ _EVIDENCE = 3
 
 def is_passing(error: CoreClawError) -> bool:
     """Return whether an error says nothing about what was asked for, so that another try may succeed."""
-    return not (isinstance(error, LedgerError) or is_service_speaking(error) or ends_every_wait(error))
+    return not (isinstance(error, LedgerError | UnfitRowsError) or is_service_speaking(error) or ends_every_wait(error))
 
 
 class Patience:

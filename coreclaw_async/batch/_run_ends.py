@@ -12,8 +12,9 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import task_group
+from coreclaw_async._frames.reading import UnfitRowsError
 from coreclaw_async._operations.assess import RowsRead, verdict_of
-from coreclaw_async._operations.run_rows import exact_pages
+from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async.batch._context import BatchContext, logger
@@ -21,7 +22,8 @@ from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepEr
 from coreclaw_async.batch._ledger.spending import known_cost
 from coreclaw_async.batch._outcomes import Outcomes
 from coreclaw_async.batch._patience import is_passing
-from coreclaw_async.batch._row_files import PartFiles
+from coreclaw_async.batch._row_files import PartFile, PartFiles
+from coreclaw_async.events import BatchColumnsChanged
 from coreclaw_async.models import Run, RunOutcome
 
 _AT_ONCE = 8
@@ -61,6 +63,7 @@ class RunEnds:
     may_retry: Callable[[BatchItem, Run], bool]
     on_retry: Callable[[], None]
     left: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
+    _changed_columns: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     _slots: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(_AT_ONCE), init=False)
 
     async def end(self, item: BatchItem, run: Run | None, error: errors.CoreClawError | None) -> None:
@@ -82,7 +85,7 @@ class RunEnds:
         except errors.CoreClawError as failure:
             if ends_every_wait(failure):
                 raise
-            self.leave(item, f"its rows could not be read: {failure}", run=run)
+            self.leave(item, _why_unwritten(failure), run=run)
             return
         await self._record(item, run, written)
 
@@ -137,7 +140,7 @@ class RunEnds:
         except errors.CoreClawError as error:
             if ends_every_wait(error):
                 raise
-            self.left[item.key] = f"its rows could not be read: {error}"
+            self.left[item.key] = _why_unwritten(error)
             return
         if written is not None:  # pragma: no branch - it has rows, or its run has succeeded
             after = item.written(written.path, written.rows.count, verdict_of(run, written.rows))
@@ -211,20 +214,53 @@ class RunEnds:
 
         async def write() -> WrittenRows:
             async with self._slots:
-                rows = RowsRead()
-                pages = exact_pages(self.batch_context.context, ended, partial=not ended.is_finished)
-                path, _ = await files.write(ended.run_id, rows.reading(pages))
-                return WrittenRows(path, rows)
+                read, partial = RowsRead(), not ended.is_finished
+                rows = RunRows(self.batch_context.context, ended, partial=partial, keeps_numbers=files.keeps_numbers)
+                part = await files.write(ended.run_id, read.reading(rows.pages()), rows.headers)
+                self._tell_changes(item, part)
+                return WrittenRows(part.path, read)
 
         while True:
             try:
                 return await self.batch_context.patience.call(write)
             except errors.CoreClawError as error:
                 wait = next(waits, None)
-                if wait is None or is_passing(error) or ends_every_wait(error):
+                is_final = isinstance(error, UnfitRowsError) or ends_every_wait(error)
+                if wait is None or is_passing(error) or is_final:
                     raise
                 logger.debug("the rows of run %s could not be read and are read again: %s", item.run_id, error)
                 await self.batch_context.clock.sleep(wait)
+
+    def _tell_changes(self, item: BatchItem, part: PartFile) -> None:
+        """Tell, by an event and once a column in the log, which columns have another type than their values."""
+        if not part.changed_columns:
+            return
+        self.batch_context.emit(
+            BatchColumnsChanged(
+                batch=item.batch,
+                key=item.key,
+                run_id=item.run_id or "",
+                path=part.path,
+                columns=part.changed_columns,
+            )
+        )
+        new = {name: why for name, why in part.changed_columns.items() if name not in self._changed_columns}
+        self._changed_columns.update(new)
+        if new:
+            named = "; ".join(f"{name!r} ({why})" for name, why in new.items())
+            logger.warning(
+                "these columns are strings in %s, and may be in other files of the batch %r, as their values have no "
+                "common type: %s",
+                part.path.name,
+                item.batch,
+                named,
+            )
+
+
+def _why_unwritten(error: errors.CoreClawError) -> str:
+    if isinstance(error, UnfitRowsError):
+        return f"its rows could not be written: {error}; files of output_format='jsonl' hold any rows"
+    return f"its rows could not be read: {error}"
 
 
 def _without_file(items: Sequence[BatchItem]) -> list[BatchItem]:

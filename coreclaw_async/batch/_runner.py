@@ -12,6 +12,7 @@ import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async.batch._admission import Limits
+from coreclaw_async.batch._arguments import OutputFormat
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._engine import Engine
 from coreclaw_async.batch._items import BatchItem, BatchItemState
@@ -28,6 +29,7 @@ class RunOptions:
 
     max_in_flight: int | None
     output: Path | None
+    output_format: OutputFormat
     width: int
 
 
@@ -103,7 +105,7 @@ class Runner:
             batch_context=self._batch_context,
             limits=Limits(most=options.max_in_flight),
             width=options.width,
-            files=None if options.output is None else PartFiles(options.output),
+            files=None if options.output is None else PartFiles(options.output, options.output_format),
             outcomes=self._outcomes,
             is_planning=lambda: self._plans > 0,
             on_follow=self.on_follow,

@@ -57,12 +57,13 @@ def run_batch(
         on_event: Called with each `coreclaw_async.events.BatchItemChanged` of all workers, in the thread of the Dask
             client's event loop, before the shard counts as ended. Events that a worker had not sent yet when it was
             killed are missing; the ledger has the states. Other events stay on the workers.
-        **options: ``ledger``, which is required, ``output``, ``exclusive``, ``on_ambiguous``, ``settle_times``,
-            ``max_spend``, ``patience``, ``account``, ``max_in_flight`` and ``base_url``, as in `ShardSpec`. The ledger
-            must be one that all workers reach; a SQLite file only if all of them run on this machine. *max_in_flight*
-            is the limit of one shard; *max_spend* is that of the whole batch, written to the ledger once. Relative
-            paths start at the folder of this process. ``manifest.jsonl`` is written to *output* at the end if this
-            process reaches that folder. The key comes from ``CORECLAW_API_KEY``, here and on each worker.
+        **options: ``ledger``, which is required, ``output``, ``output_format``, ``exclusive``, ``on_ambiguous``,
+            ``settle_times``, ``max_spend``, ``patience``, ``account``, ``max_in_flight`` and ``base_url``, as in
+            `ShardSpec`. The ledger must be one that all workers reach; a SQLite file only if all of them run on this
+            machine. *max_in_flight* is the limit of one shard; *max_spend* is that of the whole batch, written to the
+            ledger once. Relative paths start at the folder of this process. ``manifest.jsonl`` is written to *output*
+            at the end if this process reaches that folder. The key comes from ``CORECLAW_API_KEY``, here and on each
+            worker. Files in ``parquet`` need the extra ``arrow`` on each worker.
 
     Raises:
         BatchIncompleteError: All shards have ended, and items are open, rows are missing, or a shard has failed (its

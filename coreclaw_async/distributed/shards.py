@@ -14,7 +14,8 @@ import attrs
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._data.record import Model
 from coreclaw_async._wire.request import check_int
-from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, SettleTimes, Shard
+from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, OutputFormat, SettleTimes, Shard
+from coreclaw_async.batch._arguments import check_format
 from coreclaw_async.batch._ledger.spending import exact_sum
 from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
 from coreclaw_async.events import EventHook
@@ -31,6 +32,7 @@ class ShardOptions(TypedDict):
 
     ledger: str | os.PathLike[str]
     output: NotRequired[str | os.PathLike[str] | None]
+    output_format: NotRequired[OutputFormat]
     exclusive: NotRequired[bool]
     on_ambiguous: NotRequired[OnAmbiguous]
     settle_times: NotRequired[SettleTimes | None]
@@ -44,6 +46,10 @@ class ShardOptions(TypedDict):
 def _most(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
     if value is not None:
         check_int(attribute.name, value, lowest=1)
+
+
+def _fitting(spec: ShardSpec, _: object, value: OutputFormat) -> None:
+    check_format(value, has_output=spec.output is not None)
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +66,8 @@ class ShardSpec:
             ``repr`` shows it.
         shard: The part.
         output: A folder that all processes reach, or None.
+        output_format: What the files of rows are, as in `AsyncBatch.run`: ``jsonl`` or ``parquet`` (extra ``arrow``,
+            in the process that runs the part).
         exclusive: Whether nobody else starts runs of these workers.
         on_ambiguous: What to do with an item when it cannot be found out whether it has a run: ``hold``, ``fail`` or
             ``resubmit``.
@@ -74,13 +82,15 @@ class ShardSpec:
 
     Raises:
         TypeError: *max_in_flight* is not a whole number.
-        ValueError: *max_in_flight* is out of range; the other members are checked when the part is run.
+        ValueError: *max_in_flight* is out of range, or there is no such *output_format*, or no *output* for it; the
+            other members are checked when the part is run.
     """
 
     batch: str
     ledger: str | os.PathLike[str] = attrs.field(repr=False)
     shard: Shard = attrs.field(factory=Shard)
     output: str | os.PathLike[str] | None = None
+    output_format: OutputFormat = attrs.field(default="jsonl", validator=_fitting)
     exclusive: bool = False
     on_ambiguous: OnAmbiguous = "hold"
     settle_times: SettleTimes | None = None
@@ -254,8 +264,9 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
     failure: str | None = None
     is_incomplete = False
     async with spec.batch_of(client) as batch:
+        outcomes = batch.run(max_in_flight=spec.max_in_flight, output=spec.output, output_format=spec.output_format)
         try:
-            async for _ in batch.run(max_in_flight=spec.max_in_flight, output=spec.output):
+            async for _ in outcomes:
                 pass
         except BatchIncompleteError as error:
             stopped = error.reason if isinstance(error, BatchStoppedError) else None

@@ -14,7 +14,7 @@ import pytest
 from batch.batches import finish, opened
 
 from coreclaw_async import BatchItemState, CoreClawError
-from coreclaw_async.batch._row_files import PartFiles
+from coreclaw_async.batch._row_files import PartFile, PartFiles
 from coreclaw_async.models import Page, Row
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -35,10 +35,10 @@ async def test_a_part_file_keeps_its_mode_and_a_link_stays_one(tmp_path: Path) -
     real.touch(0o600)
     (tmp_path / "part-1.jsonl").symlink_to(real)
 
-    path, count = await PartFiles(tmp_path).write("1", pages())
+    part = await PartFiles(tmp_path).write("1", pages())
 
-    assert count == 1
-    assert path.is_symlink()
+    assert part.row_count == 1
+    assert part.path.is_symlink()
     assert real.read_bytes() == b'{"title":"\\ud83d"}\n'
     assert real.stat().st_mode & 0o777 == 0o600
     assert {found.name for found in tmp_path.iterdir()} == {"part-1.jsonl", "real"}
@@ -61,7 +61,7 @@ async def test_a_file_that_another_process_wrote_and_tidied_up_after_is_as_good(
     path = tmp_path / "part-1.jsonl"
     path.write_bytes(b"theirs")
 
-    assert await PartFiles(tmp_path).write("1", pages(then=tmp_path)) == (path, 1)
+    assert await PartFiles(tmp_path).write("1", pages(then=tmp_path)) == PartFile(path, 1)
 
     assert path.read_bytes() == b"theirs"
 
@@ -92,7 +92,7 @@ async def test_what_killed_processes_have_left_of_a_run_goes_with_its_whole_file
     await files.prepare()
     assert all(path.exists() for path in mine)  # One of them may belong to another process that is still writing.
 
-    path, _ = await files.write("1", pages())
+    path = (await files.write("1", pages())).path
 
     assert set(tmp_path.iterdir()) == {path, *others}
 
@@ -103,7 +103,7 @@ async def test_a_leftover_that_somebody_else_takes_away_is_no_error(tmp_path: Pa
     await files.prepare()
     left.unlink()
 
-    path, _ = await files.write("1", pages())
+    path = (await files.write("1", pages())).path
 
     assert list(tmp_path.iterdir()) == [path]
 
@@ -130,7 +130,7 @@ async def test_no_file_is_looked_for_when_a_run_ends(tmp_path: Path) -> None:
     await files.prepare()
     left = half_written(tmp_path, "part-1.jsonl")
 
-    path, _ = await files.write("1", pages())
+    path = (await files.write("1", pages())).path
     assert set(tmp_path.iterdir()) == {path, left}
 
     files = PartFiles(tmp_path)
@@ -142,7 +142,7 @@ async def test_no_file_is_looked_for_when_a_run_ends(tmp_path: Path) -> None:
 async def test_two_processes_that_write_one_file_leave_a_whole_one(tmp_path: Path) -> None:
     first, second = PartFiles(tmp_path), PartFiles(tmp_path)
     await first.prepare()
-    theirs: list[tuple[Path, int]] = []
+    theirs: list[PartFile] = []
 
     async def meanwhile() -> AsyncIterator[Page[Row]]:
         async for page in pages():
@@ -286,6 +286,6 @@ async def test_a_leftover_that_cannot_be_looked_at_keeps_no_batch_from_its_work(
     files = PartFiles(tmp_path)
 
     await files.prepare()
-    path, _ = await files.write("1", pages())
+    path = (await files.write("1", pages())).path
 
     assert list(tmp_path.glob("part-*")) == [path]

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import attrs
 import typer
 
 from coreclaw_async._sync.generated import Batch
-from coreclaw_async.batch import BatchItemState, BatchOutcome, BatchReport, OnAmbiguous, SettleTimes
+from coreclaw_async.batch import BatchItemState, BatchOutcome, BatchReport, OnAmbiguous, OutputFormat, SettleTimes
 from coreclaw_async.cli._process.interrupts import exit_code
 from coreclaw_async.cli._process.receipts import current
 from coreclaw_async.cli._screen.output import print_json
@@ -29,6 +29,7 @@ from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerErr
 from coreclaw_async.events import Event
 
 _MOST_SHOWN = 100
+_FORMATS = get_args(OutputFormat)
 
 
 def _settle_times(text: str) -> SettleTimes:
@@ -68,6 +69,14 @@ class _Stop:
 Output: TypeAlias = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="A file of rows for each run.")
 ]
+OutputFormatOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(_FORMATS),
+        autocompletion=lambda: list(_FORMATS),
+        help="What these files are; parquet needs the extra arrow.",
+    ),
+]
 Width: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="Starts of one worker under way at once; above 1 only with callbacks.")
 ]
@@ -105,6 +114,7 @@ def run(
     ledger: Ledger,
     account: Account = None,
     output: Output = None,
+    output_format: OutputFormatOption = "jsonl",
     max_in_flight: Annotated[int | None, typer.Option(min=1, help="Most runs at the same time.")] = None,
     width: Width = None,
     max_spend: MaxSpend = None,
@@ -121,6 +131,10 @@ def run(
     """
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"--output: {output} is no folder")
+    if output_format not in _FORMATS:
+        raise typer.BadParameter(f"--output-format must be one of {', '.join(_FORMATS)}, not {output_format!r}")
+    if output is None and output_format != "jsonl":
+        raise typer.BadParameter(f"--output-format {output_format} is for --output FOLDER")
     check_batch_exists(name, ledger)
     screen = Screen()
     progress, news = BatchProgress(screen), current_news()
@@ -142,7 +156,12 @@ def run(
             account=account,
         ) as batch,
     ):
-        outcomes = batch.run(max_in_flight=max_in_flight, output=output, width=width)
+        outcomes = batch.run(
+            max_in_flight=max_in_flight,
+            output=output,
+            output_format=cast("OutputFormat", output_format),
+            width=width,
+        )
         if batch.report().is_paused:
             screen.complain(f"Paused: nothing is started until {batch_command('resume', name, ledger)}.")
         current().has_paid = True  # Or soon will have; the ledger knows for which runs.
