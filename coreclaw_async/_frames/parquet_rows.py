@@ -17,8 +17,7 @@ class ParquetRows:
     """
     The rows of a file; what a row lacks is None.
 
-    A group of rows is in memory at a time, and the file is open only while one is read. After an error, the same rows
-    are read again.
+    One group of rows is kept in memory, and the file is open only while a group is read.
 
     Args:
         path: The file.
@@ -26,13 +25,11 @@ class ParquetRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._group = 0
-        self._table: Any = None
-        self._place = 0
+        self._kept: tuple[int, Any] | None = None
 
-    def read(self, most: int) -> list[dict[str, Any]]:
+    def read(self, place: int, most: int) -> tuple[list[dict[str, Any]], int]:
         """
-        Return the next rows, at most *most*; none after the last.
+        Return at most *most* rows from the one at *place* on, none after the last, and the place of the next.
 
         Raises:
             FileNotFoundError: The file is gone.
@@ -40,33 +37,33 @@ class ParquetRows:
             OSError: It cannot be read.
         """
         try:
-            return self._next(most)
+            group = self._kept
+            if group is None or not group[0] <= place < group[0] + group[1].num_rows:
+                group = self._kept = self._group_at(place)
+            if group is None:
+                return [], place
+            first, table = group
+            rows = table.slice(place - first, most).to_pylist()
         except OSError as error:
             if error.errno is not None:
                 raise
             raise _damaged(error) from error  # Arrow's own, about what is in the file.
         except (pa.ArrowException, ValueError) as error:
             raise _damaged(error) from error
+        return rows, place + len(rows)
 
-    def _next(self, most: int) -> list[dict[str, Any]]:
-        while self._table is None or self._place == self._table.num_rows:
-            self._table = self._next_table()
-            self._place = 0
-            if self._table is None:
-                return []
-        rows: list[dict[str, Any]] = self._table.slice(self._place, most).to_pylist()
-        self._place += len(rows)
-        return rows
-
-    def _next_table(self) -> Any:
+    def _group_at(self, place: int) -> tuple[int, Any] | None:
+        """Return the rows of the group with the row at *place*, after the number of its first row."""
+        first = 0
         with self._path.open("rb") as file:
             groups = pq.ParquetFile(file)
             _check_types(groups.schema_arrow)
-            if self._group == groups.num_row_groups:
-                return None
-            table = groups.read_row_group(self._group)
-        self._group += 1
-        return table
+            for number in range(groups.num_row_groups):
+                count = groups.metadata.row_group(number).num_rows
+                if place < first + count:
+                    return first, groups.read_row_group(number)
+                first += count
+        return None
 
 
 def _check_types(schema: Any) -> None:

@@ -242,9 +242,10 @@ class AsyncBatch(AsyncBatchFrames):
             output_format: What the files of rows are; files that are there stay as they are, and `rows` reads both.
                 ``jsonl``: a row a line, as the service sent it, with each number digit by digit. ``parquet``
                 (``part-<run_id>.parquet``; extra ``arrow``): columns with types, as `Pager.to_parquet` writes them.
-                There, numbers are 64-bit integers and floats, and a member that a row lacks is null. A column whose
-                values have no common type is of strings; a `coreclaw_async.events.BatchColumnsChanged` tells of each
-                file that has such columns, and a warning in the log of each such column once.
+                There, numbers are 64-bit integers and floats, and a member that a row lacks is null. Each file has the
+                columns and types of its own rows; `to_parquet` makes one file of all. A column whose values have no
+                common type is of strings: a `coreclaw_async.events.BatchColumnsChanged` tells of each file with such
+                columns, and a warning in the log of each such column once.
             width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
                 them apart; None for 8 with a hub, else 1.
             progress: As in `runs.wait`, for all items of the batch, from the ledger, so for all processes; shown
@@ -346,7 +347,7 @@ class AsyncBatch(AsyncBatchFrames):
 
         An item has the rows of its last run, not those of failed attempts before it.
 
-        Rows are read from the files that `run` wrote; where a file is missing, from
+        Rows are read from the files that `run` wrote, as these hold them; where a file is missing, from
         ``GET /api/v2/worker-runs/{runId}/result``, retried after failures.
 
         Args:
@@ -354,8 +355,10 @@ class AsyncBatch(AsyncBatchFrames):
             worker_id: Only rows of this worker, as planned; None for all.
 
         Raises:
+            ConfigurationError: A file is in Parquet, and the extra ``arrow`` is not installed; raised while iterating.
             CoreClawError: The ledger or rows cannot be read; raised while iterating.
             OSError: A file cannot be read; raised while iterating.
+            PaginationError: A file is damaged, or has other rows than were written; raised while iterating.
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))

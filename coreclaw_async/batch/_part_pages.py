@@ -21,9 +21,9 @@ _ROWS_AT_ONCE = 1_000
 
 
 class _PartReader(Protocol):
-    def read(self, most: int) -> list[dict[str, Any]]:
+    def read(self, place: int, most: int) -> tuple[list[dict[str, Any]], int]:
         """
-        Return the next rows, none after the last; called again after an error, the same ones.
+        Return the rows from *place* on, none after the last, and the place of the next; the first place is 0.
 
         Raises:
             NoRowsError: The file is damaged, or is another one.
@@ -52,11 +52,13 @@ class _PartPages(AsyncIterator[Page[Row]]):
         self._item = item
         self._path = path
         self._reader = reader
+        self._place = 0
         self._read_so_far = 0
 
     async def __anext__(self) -> Page[Row]:
         try:
-            rows = await anyio.to_thread.run_sync(self._reader.read, _ROWS_AT_ONCE)
+            # A thread whose task asyncio has cancelled goes on, so it must not change the place.
+            rows, place = await anyio.to_thread.run_sync(self._reader.read, self._place, _ROWS_AT_ONCE)
         except FileNotFoundError:
             raise self._damaged("was removed while it was read") from None
         except NoRowsError as error:
@@ -66,6 +68,7 @@ class _PartPages(AsyncIterator[Page[Row]]):
             if expected is not None and expected != self._read_so_far:
                 raise self._damaged(f"has {self._read_so_far} rows, but {expected} were written")
             raise StopAsyncIteration
+        self._place = place
         self._read_so_far += len(rows)
         return Page(items=tuple(rows))
 
@@ -83,15 +86,12 @@ class _PartPages(AsyncIterator[Page[Row]]):
 class _JsonLines:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._place = 0
 
-    def read(self, most: int) -> list[dict[str, Any]]:
+    def read(self, place: int, most: int) -> tuple[list[dict[str, Any]], int]:
         # Opened for each page, so that a loop that is left early leaves no file open.
         with self._path.open("rb") as file:
-            file.seek(self._place)
-            rows = [_row_of(line) for line in islice(file, most)]
-            self._place = file.tell()
-        return rows
+            file.seek(place)
+            return [_row_of(line) for line in islice(file, most)], file.tell()
 
 
 def _row_of(line: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import pyarrow.parquet as pq
 import pytest
 from batch import victim
 from batch.batches import key_of, runs_by_key
@@ -65,8 +66,11 @@ async def report(service: FakeService, ledger: str) -> BatchReport:
         return await batch.report()
 
 
-def start(url: str, ledger: str, folder: Path, stage: str = "none", count: int = 0) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, victim.__file__, url, ledger, str(folder), stage, str(count)])
+def start(
+    url: str, ledger: str, folder: Path, stage: str = "none", count: int = 0, output_format: str = "jsonl"
+) -> subprocess.Popen[bytes]:
+    arguments = (url, ledger, str(folder), stage, str(count), output_format)
+    return subprocess.Popen([sys.executable, victim.__file__, *arguments])
 
 
 def unanswered(service: FakeService, since: int) -> int:
@@ -231,3 +235,28 @@ async def test_outcomes_that_a_killed_process_had_not_taken_can_all_be_had(
     for item in after:
         assert item.path is not None
         assert len(item.path.read_text().splitlines()) == item.row_count == 2
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+async def test_a_process_that_dies_before_or_after_a_parquet_file_has_its_name_costs_nothing_and_no_row(
+    service: FakeService, ledger: str, tmp_path: Path
+) -> None:
+    keys, folder = 60, tmp_path / "rows"
+    await plan(service, ledger, keys)
+    with service.serve() as server:
+        for stage, count in [("before_rename", 5), ("after_rename", 5), ("after_rename", 1), ("before_rename", 1)]:
+            process = start(server.url, ledger, folder, stage, count, "parquet")
+            assert await anyio.to_thread.run_sync(process.wait, PATIENCE) == -signal.SIGKILL
+        last = start(server.url, ledger, folder, output_format="parquet")
+        assert await anyio.to_thread.run_sync(last.wait, PATIENCE) == 0
+    ended = await items(service, ledger)
+
+    assert set(runs_by_key(service).values()) == {1}
+    assert len(ended) == keys
+    assert {path.name for path in folder.iterdir()} == {
+        "manifest.jsonl",
+        *(f"part-{one.run_id}.parquet" for one in ended),
+    }
+    for item in ended:
+        assert item.path is not None
+        assert pq.read_metadata(item.path).num_rows == item.row_count == 2

@@ -483,6 +483,36 @@ async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
             function(None, "b", ledger="x")
 
 
+async def test_files_of_rows_are_in_parquet_if_that_is_asked_for(
+    service: FakeService, ledger: str, dask_client: Any, tmp_path: Path
+) -> None:
+    await plan(service, ledger, 2)
+    folder = tmp_path / "rows"
+    report = await run(dask_client, ledger, output=folder, output_format="parquet")
+    async with opened(service, ledger) as batch:
+        rows = await batch.rows().collect()
+
+    assert report is not None
+    assert report.is_finished
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
+    assert {line["file"] for line in lines} == {path.name for path in folder.glob("part-*.parquet")}
+    assert len(rows) == 4
+
+
+async def test_a_worker_without_what_parquet_needs_starts_nothing(
+    service: FakeService, ledger: str, dask_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await plan(service, ledger, 2)
+    with pytest.raises(ValueError, match="output_format must be 'jsonl' or 'parquet', not 'csv'"):
+        await run(dask_client, ledger, output=tmp_path / "rows", output_format="csv")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(BatchIncompleteError, match="output_format='parquet' needs pyarrow") as caught:
+        await run(dask_client, ledger, output=tmp_path / "rows", output_format="parquet")
+
+    assert isinstance(caught.value.__cause__, ConfigurationError)
+    assert service.runs_created == 0
+
+
 async def test_progress_is_told_once_a_second_at_most() -> None:
     logged: list[tuple[str, Any]] = []
     hook = dask._progress("b", lambda topic, event: logged.append((topic, event)))

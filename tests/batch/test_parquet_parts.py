@@ -29,6 +29,7 @@ from coreclaw_async import (
     events,
     run_shard_async,
 )
+from coreclaw_async._frames.parquet_rows import ParquetRows
 from coreclaw_async.batch._row_files import PartFile, PartFiles
 from coreclaw_async.models import Page, ResultHeader, Row
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -263,6 +264,21 @@ async def test_a_file_that_another_program_has_written_again_is_as_good(service:
         changed = table.set_column(place, "title", table["title"].cast(pa.large_string()).dictionary_encode())
         pq.write_table(changed, path_of(outcome), row_group_size=1)
         assert [row for _, row in await batch.rows().collect()] == READ
+
+
+def test_the_same_place_has_the_same_rows_whatever_was_read_before(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"n": list(range(10))}), path, row_group_size=4)
+    rows = ParquetRows(path)
+
+    for place in (0, 0, 9, 3, 4, 10, 8, 0):
+        found, after = rows.read(place, 3)
+        most = min(place + 3, 4 * (place // 4) + 4, 10)
+        assert [row["n"] for row in found] == list(range(place, most))
+        assert after == most
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        rows.read(4, 3)
 
 
 async def test_a_file_that_may_not_be_read_is_no_damaged_one(service: FakeService, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """
-A process that runs a batch and dies in the middle of it: ``victim.py URL LEDGER FOLDER STAGE COUNT``.
+A process that runs a batch and dies in the middle of it: ``victim.py URL LEDGER FOLDER STAGE COUNT FORMAT``.
 
 It kills itself with SIGKILL at the COUNT-th time that it comes to STAGE, or lives on where that is none of its own.
 With ``naive`` as its ledger it does the same work without one: what is in the folder is done, and all else is started.
@@ -12,11 +12,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import anyio
 
 from coreclaw_async import AsyncCoreClaw, PollSchedule, SettleTimes, events
+from coreclaw_async.batch import OutputFormat
 
 KEYS = 600
 WORKERS = ("me/one", "me/two", "me/three")
@@ -37,7 +38,8 @@ class Death:
         self._stage = stage
         self._left = count
         self.is_near = False
-        if stage == "before_rename":
+        self._is_renamed = False
+        if stage in {"before_rename", "after_rename"}:
             sys.addaudithook(self._hear)
 
     def reach(self, stage: str) -> None:
@@ -67,6 +69,10 @@ class Death:
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
         if event == "os.rename" and "part-" in str(arguments[0]):
             self.reach("before_rename")
+            self._is_renamed = True
+        elif event == "open" and self._is_renamed and Path(str(arguments[0])).is_dir():  # To have the name on the disk.
+            self._is_renamed = False
+            self.reach("after_rename")
 
 
 class DeathClock:
@@ -87,14 +93,14 @@ class DeathClock:
         await anyio.sleep(seconds)
 
 
-async def run(url: str, ledger: str, folder: Path, death: Death) -> None:
+async def run(url: str, ledger: str, folder: Path, death: Death, output_format: OutputFormat) -> None:
     async with (
         AsyncCoreClaw(
             "test-key", base_url=url, on_event=death.note, clock=DeathClock(death), poll_schedule=SCHEDULE
         ) as client,
         client.batch("crashes", ledger=ledger, exclusive=True, settle_times=TIMES) as batch,
     ):
-        async for _ in batch.run(output=folder):
+        async for _ in batch.run(output=folder, output_format=output_format):
             if death.is_consumer_slow():
                 await anyio.sleep(1.0)  # The batch goes on meanwhile, and nobody takes its outcomes.
                 die()
@@ -118,11 +124,12 @@ async def run_naively(url: str, folder: Path) -> None:
                 group.start_soon(one, f"k{number}", WORKERS[number % len(WORKERS)])
 
 
-def main(url: str, ledger: str, folder: str, stage: str, count: str) -> None:
+def main(url: str, ledger: str, folder: str, stage: str, count: str, output_format: str) -> None:
     if ledger == "naive":
         anyio.run(run_naively, url, Path(folder))
     else:
-        anyio.run(run, url, ledger, Path(folder), Death(stage, int(count)))
+        death = Death(stage, int(count))
+        anyio.run(run, url, ledger, Path(folder), death, cast("OutputFormat", output_format))
 
 
 if __name__ == "__main__":

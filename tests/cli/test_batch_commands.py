@@ -163,6 +163,19 @@ def test_rows_come_with_their_keys(served: FakeService, tmp_path: Path) -> None:
     assert len(served.requests) == read_before
 
 
+def test_rows_come_from_parquet_files_too(served: FakeService, tmp_path: Path) -> None:
+    served.script_next(RunScript(rows=[{"n": 1}, {"n": "many", "m": [1]}], row_ids=False, duration=0.0))
+    plan(tmp_path, 1)
+    ran = batch("run", "-o", str(tmp_path / "rows"), "--output-format", "parquet")
+    read_before = len(served.requests)
+    printed = objects(batch("rows"))
+
+    assert ran.exit_code == 0, ran.stderr
+    assert [path.suffix for path in (tmp_path / "rows").glob("part-*")] == [".parquet"]
+    assert [line["row"] for line in printed] == [{"n": "1", "m": None}, {"n": "many", "m": [1]}]
+    assert len(served.requests) == read_before
+
+
 def objects_of(path: Path) -> list[object]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 

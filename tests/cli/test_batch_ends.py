@@ -149,6 +149,8 @@ def test_a_service_that_is_not_there_is_three(
         ("--settle-times", "lag=3"),
         ("--settle-times", "list_lag=-3"),
         ("-o", "specs.jsonl"),
+        ("-o", "rows", "--output-format", "csv"),
+        ("--output-format", "parquet"),
     ],
 )
 def test_usage_is_two_before_anything_is_paid(
@@ -160,6 +162,28 @@ def test_usage_is_two_before_anything_is_paid(
 
     assert outcome.exit_code == 2
     assert outcome.stderr
+    assert served.runs_created == 0
+
+
+def test_a_format_of_files_that_there_is_not_is_named_with_the_choices(served: FakeService, tmp_path: Path) -> None:
+    plan(tmp_path, 1)
+
+    assert "--output-format must be one of jsonl, parquet, not 'csv'" in complaint(
+        batch("run", "-o", str(tmp_path / "rows"), "--output-format", "csv")
+    )
+    assert "--output-format parquet is for --output FOLDER" in complaint(batch("run", "--output-format", "parquet"))
+    assert not (tmp_path / "rows").exists()
+
+
+def test_parquet_files_without_the_extra_are_two_before_anything_is_paid(
+    served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(tmp_path, 1)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    outcome = batch("run", "-o", str(tmp_path / "rows"), "--output-format", "parquet")
+
+    assert outcome.exit_code == 2
+    assert "needs pyarrow, which is not installed: pip install 'coreclaw-async[arrow]'" in complaint(outcome)
     assert served.runs_created == 0
 
 
