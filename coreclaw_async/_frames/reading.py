@@ -85,11 +85,13 @@ class Reading:
     Attributes:
         method: The caller's method, for messages.
         progress: Where to tell how many rows have been read.
-        count: How many that are.
+        rows_at_once: After how many rows, at the end of a page, they are handed over.
+        count: How many rows have been read.
     """
 
     method: str
     progress: ProgressOption
+    rows_at_once: int = _ROWS_AT_ONCE
     count: int = attrs.field(default=0, init=False)
     _reporter: Reporter | None = attrs.field(default=None, init=False)
 
@@ -110,7 +112,7 @@ class Reading:
 
     async def read(self, source: RowSource, add: Callable[[Sequence[Any]], None]) -> None:
         """
-        Hand all items over to *add*, about a thousand at a time.
+        Hand all items over to *add*, about `rows_at_once` at a time.
 
         Raises:
             CoreClawError: They cannot be read.
@@ -123,7 +125,7 @@ class Reading:
             self.count += len(page.items)
             self._tell(self._reporter)
             items.extend(page.items)
-            if len(items) >= _ROWS_AT_ONCE:
+            if len(items) >= self.rows_at_once:
                 await self._hand_over(add, items)
                 items = []
         if items:

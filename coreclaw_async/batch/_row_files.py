@@ -158,7 +158,8 @@ async def _write_parquet(
         changed.update((one.name, one.verdict.reason) for one in columns if one.verdict.reason is not None)
 
     source = RowSource(partial(anext, pages, None), ItemInfo(headers=headers))
-    reading = Reading(PARQUET, progress=False)
+    # By page: several files are written at the same time, and a row may be a whole page of the web.
+    reading = Reading(PARQUET, progress=False, rows_at_once=1)
     await write_tables(work, source, FrameOptions(method=PARQUET), reading, note)
     return PartFile(work.target.path, reading.count, changed)
 

@@ -14,8 +14,11 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 
-from coreclaw_async import AsyncPager, Page
+from coreclaw_async import AsyncPager, BatchItem, Page
+from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._paging.pager import PageReader, PagerOptions
+from coreclaw_async.batch._part_pages import part_pages
+from coreclaw_async.batch._row_files import PartFiles
 
 ROWS = 250_000
 PAGE = 100
@@ -59,11 +62,21 @@ async def main(method: str, folder: Path) -> None:
     before = peak()
     if method == "DataFrame":
         rows = len(pd.DataFrame(await pager.collect()))
+    elif method == "part":
+        rows = await written_and_read(folder)
     elif method in {"to_arrow", "to_pandas", "to_polars"}:
         rows = len(await getattr(pager, method)())
     else:
         rows = rows_in(await getattr(pager, method)(folder / "rows"))
     sys.stdout.write(f"{peak() - before:.0f} {rows}\n")
+
+
+async def written_and_read(folder: Path) -> int:
+    """Return how many rows a part file of a batch has, as they are read from it."""
+    part = await PartFiles(folder, "parquet").write("1", AsyncStream(Pages().next))
+    item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", row_count=ROWS)
+    pages = await part_pages(item, part.path)
+    return sum([len(page.items) async for page in pages])
 
 
 def rows_in(path: Path) -> int:

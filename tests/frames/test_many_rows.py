@@ -11,6 +11,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("many_rows.py")
 # `pd.DataFrame(rows)` of a list of them takes 214 MB.
 MOST = {"to_parquet": 120, "to_jsonl": 30, "to_csv": 30, "to_arrow": 120, "to_pandas": 120, "to_polars": 160}
+MOST |= {"part": 150}  # Written for a batch, and read again.
 
 
 @pytest.mark.endurance
