@@ -6,6 +6,7 @@ import datetime as dt
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import anyio
@@ -218,6 +219,19 @@ async def test_items_of_batches_are_counted_by_state(service: FakeService, telem
         "submitted": 2,
         "done": 2,
     }
+
+
+def test_columns_of_a_file_that_became_strings_are_an_event_of_the_span_around_them(telemetry: Telemetry) -> None:
+    changed = events.BatchColumnsChanged(
+        batch="b", key="k", run_id="R", path=Path("part-R.parquet"), columns={"n": "integer, then text"}
+    )
+    with telemetry.tracers.get_tracer("mine").start_as_current_span("mine"):
+        telemetry.hook(changed)
+
+    (span,) = telemetry.spans("mine")
+    assert [(event.name, dict(event.attributes or {})) for event in span.events] == [
+        ("coreclaw.batch.columns", {"coreclaw.run_id": "R", "coreclaw.columns": ("n",)})
+    ]
 
 
 def test_every_event_has_somebody_to_take_it(telemetry: Telemetry) -> None:

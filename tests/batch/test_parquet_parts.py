@@ -205,7 +205,7 @@ def garbled(path: Path) -> None:
 
 
 def as_lines(path: Path) -> None:
-    path.write_text('{"title": "a"}\n' * 2_500)
+    path.write_text('{"title": "a"}\n' * 1_200)
 
 
 def rewritten(change: Callable[[Any], Any]) -> Callable[[Path], None]:
@@ -226,9 +226,9 @@ def with_column(name: str, values: Any) -> Callable[[Any], Any]:
         (truncated, r"cannot be read as Parquet \(.*magic bytes"),
         (garbled, r"cannot be read as Parquet \("),
         (as_lines, r"cannot be read as Parquet \(.*magic bytes"),
-        (rewritten(lambda table: table.slice(0, 1_700)), "has 1700 rows, but 2500 were written"),
-        (rewritten(lambda table: pa.concat_tables([table, table])), "has 5000 rows, but 2500 were written"),
-        (rewritten(lambda table: table.slice(0, 0)), "has 0 rows, but 2500 were written"),
+        (rewritten(lambda table: table.slice(0, 1_100)), "has 1100 rows, but 1200 were written"),
+        (rewritten(lambda table: pa.concat_tables([table, table])), "has 2400 rows, but 1200 were written"),
+        (rewritten(lambda table: table.slice(0, 0)), "has 0 rows, but 1200 were written"),
         (rewritten(with_column("raw", b"x")), "has a column 'raw' of type binary, which rows do not have"),
         (rewritten(with_column("in", [{"b": b"x"}])), "has a column 'in' of type list<.*, which rows do not have"),
     ],
@@ -237,7 +237,7 @@ async def test_a_damaged_or_foreign_file_is_never_taken_for_the_rows_of_its_item
     service: FakeService, tmp_path: Path, damage: Callable[[Path], None], how: str
 ) -> None:
     async with opened(service, "memory", count=1) as batch:
-        service.default_script = RunScript(rows=2_500)
+        service.default_script = RunScript(rows=1_200)
         await finish(batch, output=tmp_path, output_format="parquet")
         item = await batch.get("k0")
         assert item.path is not None
@@ -249,9 +249,9 @@ async def test_a_damaged_or_foreign_file_is_never_taken_for_the_rows_of_its_item
         item.path.unlink()
         with pytest.raises(PaginationError, match=f"was removed while it was read.*{item.run_id}"):
             await pager.collect()
-        assert len(await batch.rows().collect()) == 2_500
+        assert len(await batch.rows().collect()) == 1_200
 
-    assert (raised.value.run_id, raised.value.expected) == (item.run_id, 2_500)
+    assert (raised.value.run_id, raised.value.expected) == (item.run_id, 1_200)
     assert f"the file {item.path} of item 'k0' " in str(raised.value)
 
 

@@ -310,13 +310,14 @@ async def run_a_batch(client: AsyncCoreClaw) -> None:
     async with client.batch("b", ledger="memory", settle_times=SettleTimes(list_lag=5)) as batch:
         assert_type(batch, AsyncBatch)
         assert_type(await batch.plan([RunSpec(key="k", worker_id="w", input={})]), int)
-        async for outcome in batch.run(max_spend=Decimal(5), output="rows"):
+        async for outcome in batch.run(max_spend=Decimal(5), output="rows", output_format="parquet"):
             assert_type(outcome, BatchOutcome)
             assert_type(outcome.run, Run | None)
         assert_type((await batch.report()).counts[BatchItemState.DONE], int)
         assert_type(await batch.resolve("k", adopt="R"), BatchItem)
         assert_type(await batch.history("k"), list[BatchItemRun])
         batch.run(max_spend=5.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        batch.run(output="rows", output_format="csv")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def hand_data_on(page: Page[Run], rows: ResultPage, item: BatchItem, error: CoreClawError, event: events.Event) -> None:
