@@ -63,7 +63,7 @@ class RunEnds:
     may_retry: Callable[[BatchItem, Run], bool]
     on_retry: Callable[[], None]
     left: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
-    _changed_columns: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
+    _told_columns: set[str] = attrs.field(factory=set[str], init=False)
     _slots: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(_AT_ONCE), init=False)
 
     async def end(self, item: BatchItem, run: Run | None, error: errors.CoreClawError | None) -> None:
@@ -244,8 +244,8 @@ class RunEnds:
                 columns=part.changed_columns,
             )
         )
-        new = {name: why for name, why in part.changed_columns.items() if name not in self._changed_columns}
-        self._changed_columns.update(new)
+        new = {name: why for name, why in part.changed_columns.items() if name not in self._told_columns}
+        self._told_columns.update(new)
         if new:
             named = "; ".join(f"{name!r} ({why})" for name, why in new.items())
             logger.warning(
