@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from anyio.lowlevel import checkpoint
 from batch.batches import WORKER, finish, opened, specs, take_until
+from batch.test_exact_numbers import NUMBERS, envelope
 from batch.test_part_files import half_written
 
 from coreclaw_async import (
@@ -30,6 +31,7 @@ from coreclaw_async import (
     run_shard_async,
 )
 from coreclaw_async._frames.parquet_rows import ParquetRows
+from coreclaw_async._wire.exact_numbers import load_usual
 from coreclaw_async.batch._row_files import PartFile, PartFiles
 from coreclaw_async.models import Page, ResultHeader, Row
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -82,6 +84,27 @@ async def test_a_part_file_is_what_to_parquet_writes(service: FakeService, tmp_p
     assert path_of(outcome).read_bytes() == whole.read_bytes()
     assert pq.read_table(whole).to_pylist() == READ
     assert (outcome.state, item.row_count, item.verdict) == (BatchItemState.DONE, 3, Verdict.PASS)
+
+
+async def test_whatever_the_service_sends_is_written_as_numbers_and_strings_that_parquet_has(
+    service: FakeService, tmp_path: Path
+) -> None:
+    numbers = {f"n{place}": number for place, number in enumerate([*NUMBERS, "NaN", "-Infinity"])}
+    members = [f'"{name}":{number}' for name, number in numbers.items()]
+    body = envelope(f'[{{{",".join(members)},"half":"\\ud83d","nested":[{{"c":[{NUMBERS[5]},"x\\ud83d"]}}]}}]')
+    service.script_next(RunScript(rows=1))
+    service.faults.add(faults.reply(body), operation="listWorkerRunResults", times=1_000)
+    async with opened(service, "memory", count=1) as batch:
+        (outcome,) = await finish(batch, output=tmp_path, output_format="parquet")
+        ((_, row),) = await batch.rows().collect()
+
+    assert outcome.state is BatchItemState.DONE
+    for name, number in numbers.items():
+        usual = load_usual(number.encode())
+        is_long = isinstance(usual, int) and abs(usual) >= 2**63
+        assert repr(row[name]) == repr(str(usual) if is_long else usual), number
+    assert row["half"] == "\\ud83d"
+    assert json.loads(row["nested"]) == [{"c": [NUMBERS[5], "x\ud83d"]}]
 
 
 async def test_columns_that_become_strings_are_told_by_events_and_once_in_the_log(
