@@ -121,11 +121,11 @@ def _loader(hint: Any, bound: Mapping[Any, Any]) -> Loader:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin in {Union, types.UnionType}:
         return functools.partial(_load_any_of, [_loader(part, bound) for part in inside], types.NoneType in inside)
-    if origin in {Sequence, tuple} and inside[1:] in {(), (...,)}:
+    if origin in {Sequence, tuple} and inside and inside[1:] in {(), (...,)}:
         return functools.partial(_load_items, _loader(inside[0], bound))
-    if origin is list:
+    if origin is list and inside:
         return functools.partial(_load_list, _loader(inside[0], bound))
-    if origin in {Mapping, dict}:
+    if origin in {Mapping, dict} and inside:
         if inside == (str, Any):
             return _load_object
         return functools.partial(_load_mapping, _loader(inside[0], bound), _loader(inside[1], bound))

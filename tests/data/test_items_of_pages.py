@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import typing
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, TypedDict
@@ -71,6 +72,10 @@ UNFINISHED = Unfinished(part=1)
         (Annotated[int, ["a list, which has no hash"]], [5], (5,)),
         (Unfinished, [UNFINISHED], (UNFINISHED,)),
         ("Missing", [5], (5,)),
+        (tuple[()], [()], ((),)),
+        (typing.List, [[1]], ([1],)),  # noqa: UP006
+        (typing.Dict, [{"a": 1}], ({"a": 1},)),  # noqa: UP006
+        (typing.Tuple, [(1,)], ((1,),)),  # noqa: UP006
     ],
 )
 def test_items_are_read_as_their_type(kind: Any, items: list[Any], read: tuple[Any, ...]) -> None:
