@@ -104,8 +104,11 @@ def _chosen(made: Any, include: Any, exclude: Any) -> Any:
 
 def _inside(selection: Any, name: Any, count: int) -> Any:
     """Return what *selection* has for a part: True for the whole, None for nothing, or a selection inside it."""
-    keys = (name, name - count, "__all__") if isinstance(name, int) else (name, "__all__")
-    return functools.reduce(_together, (_named(selection, key) for key in keys if selection and key in selection), None)
+    names = (name, name - count) if isinstance(name, int) else (name,)
+    # Of an index that is named from the front and from the end, the last one decides, as in pydantic.
+    own = [key for key in selection or () if key in names]
+    shared = [key for key in selection or () if key == "__all__"]
+    return _together(*(_named(selection, found[-1]) if found else None for found in (own, shared)))
 
 
 def _named(selection: Any, key: Any) -> Any:

@@ -431,6 +431,8 @@ class PlainPage(BaseModel):
         {"__all__": {"input": {"password"}}, 0: {"input"}},
         {-1: {"task_id"}, "__all__": {"input"}},
         {0: ..., "__all__": {"title"}},
+        {1: {"input"}, -1: {"title"}},
+        {-1: {"title"}, 1: {"input"}, "__all__": {"task_id"}},
     ],
 )
 def test_what_is_left_out_of_one_item_and_of_all_is_left_out_as_pydantic_does(way: str, items: Any) -> None:
