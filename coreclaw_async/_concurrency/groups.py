@@ -13,10 +13,11 @@ from anyio.abc import TaskGroup
 @contextlib.asynccontextmanager
 async def task_group() -> AsyncGenerator[TaskGroup]:
     """
-    Open a task group of anyio that lets every cancellation from outside pass.
+    Open a task group of anyio that lets a cancellation from outside pass which comes before its own.
 
     On asyncio, anyio tells its own cancellations from others by counting them. When a scope in one of the tasks was
     cancelled in the same step, the group counts that one twice, and ends in silence although its caller was cancelled.
+    That can still happen in a step in which a group that is cancelled waits for the ends of its tasks.
     """
     strange: BaseException | None = None
     async with anyio.create_task_group() as group:

@@ -15,6 +15,8 @@ from coreclaw_async._tracebacks import is_own
 
 # Their frames stand between a coroutine and who awaits it, as in `asyncio.wait_for`.
 _LOOPS = frozenset({"anyio", "asyncio", "trio"})
+# Theirs are the outermost frames of threads.
+_RUNNERS = _LOOPS | {"concurrent", "threading"}
 _AWAITING = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE | inspect.CO_GENERATOR
 
 
@@ -52,7 +54,9 @@ class BlockedCaller:
     """``with BlockedCaller():`` around a call of a blocking method, whose coroutine runs in another thread."""
 
     def __enter__(self) -> None:
-        self._token = _BLOCKED.set(caller_here())
+        frame = _first(inspect.currentframe())
+        # A thread that has only this to do has no line of its own.
+        self._token = _BLOCKED.set(None if _top_name(frame) in _RUNNERS else _caller_in(frame))
 
     def __exit__(self, *_: object) -> None:
         _BLOCKED.reset(self._token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -162,6 +163,21 @@ def test_a_warning_points_to_the_line_that_blocks(service: FakeService, tmp_path
         batch.to_parquet(tmp_path / "rows")  # blocked by a batch
 
     assert places(told) == [(__file__, line_of(f"blocked by a {what}")) for what in ("pager", "batch")]
+
+
+def test_a_warning_in_a_thread_points_to_the_line_that_made_the_pager(service: FakeService) -> None:
+    run_id = service.add_run(WORKER, rows=CHANGED)
+    with (
+        CoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        warnings.catch_warnings(record=True) as told,
+    ):
+        warnings.simplefilter("always")
+        pager = client.runs.iterate_results(run_id)  # made for a thread
+        thread = threading.Thread(target=pager.to_arrow)
+        thread.start()
+        thread.join()
+
+    assert places(told) == [(__file__, line_of("made for a thread"))]
 
 
 async def test_a_warning_of_a_batch_in_a_task_points_to_the_line_that_made_the_batch(service: FakeService) -> None:
