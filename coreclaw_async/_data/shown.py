@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import attrs
 
+from coreclaw_async._data.counting import counted
+
 # As Any: type checkers then take the parts of a value that passed `isinstance` for Any, not for unknown.
 _MAPPING: Any = Mapping
 _LIST_OR_MAPPING: Any = (list, tuple, Mapping)
@@ -79,7 +81,7 @@ def _value(value: Any) -> str:
     if hasattr(value, "__attrs_attrs__"):
         return shown(value, most=_MOST_LETTERS_INSIDE)
     if isinstance(value, _LIST_OR_MAPPING):
-        return f"<{len(value)} item{'s' * (len(value) != 1)}>"
+        return f"<{counted(len(value), 'item')}>"
     return _cut(_safe_repr(value), _MOST_LETTERS_INSIDE)
 
 

@@ -10,8 +10,9 @@ from typing import Any, Self, TypeAlias
 import anyio.to_thread
 import attrs
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._frames.callers import Caller
-from coreclaw_async._progress.reporter import Reporter, counted
+from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Page, ResultHeader
 from coreclaw_async.progress import ProgressOption

@@ -14,6 +14,7 @@ import attrs
 import httpx
 
 from coreclaw_async import errors
+from coreclaw_async._data.counting import counted
 from coreclaw_async._files.contents import read_contents
 from coreclaw_async._files.target import FileTarget
 from coreclaw_async._files.tidying import tidy_up
@@ -149,7 +150,7 @@ class Download:
             if self.on_progress is not None:
                 self.on_progress(self._written, self._total)
         if self._total is not None and self._written != self._total:
-            raise AttemptError(f"{self._written} of {self._total} bytes came", reason="incomplete")
+            raise AttemptError(f"{self._written:,} of {counted(self._total, 'byte')} came", reason="incomplete")
 
     async def _begin(self, response: httpx.Response) -> None:
         """Record the length and version that the answer tells, and go to the place where it begins."""
@@ -222,10 +223,10 @@ class Download:
             message = f"the file ends in the middle, or is no {self.format}"
             self._give_up(AttemptError(message, reason="incomplete", is_final=True))
         if self._written == 0 and self.expected_rows:
-            message = f"the file is empty, and the run has {self.expected_rows} rows"
+            message = f"the file is empty, and the run has {counted(self.expected_rows, 'row')}"
             self._give_up(AttemptError(message, reason="rows-missing", is_final=True))
         if found.rows is not None and self.expected_rows is not None and found.rows < self.expected_rows:
-            message = f"the file holds {found.rows} of {self.expected_rows} rows"
+            message = f"the file holds {found.rows:,} of {counted(self.expected_rows, 'row')}"
             self._give_up(AttemptError(message, reason="rows-missing", is_final=True))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import pager_over
 from coreclaw_async._operations.run_rows import RunRows, finished_run
@@ -164,9 +165,10 @@ class RowsRead:
                 return Verdict.EMPTY, "the run succeeded and has no rows"
             return Verdict.UNKNOWN, "no rows came, and the service does not say how many there are"
         total = max(row_count or 0, run.result_count or 0, self.count)
-        looked_at = f"of the first {self.count} of {total} rows" if total > self.count else f"of {total} rows"
+        rows = counted(total, "row")
+        looked_at = f"of the first {self.count:,} of {rows}" if total > self.count else f"of {rows}"
         if self.error_count:
             numbers = ", ".join(str(row.number) for row in self.error_rows)
             more = ", ..." if self.error_count > len(self.error_rows) else ""
-            return Verdict.ERROR_ROWS, f"{self.error_count} {looked_at} hold no data: {numbers}{more}"
+            return Verdict.ERROR_ROWS, f"no data in {self.error_count:,} {looked_at}: {numbers}{more}"
         return Verdict.PASS, f"none {looked_at} is an error row"

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import RunFilter, list_pager, runs_pager
 from coreclaw_async._operations.start import FindCandidates, Found
@@ -121,7 +122,7 @@ class _StartedLook:
     def check_whole(self) -> None:
         """Raise when a run of the start may have been there and was not seen."""
         if self._nameless:
-            raise InvalidResponseError(f"{self._nameless} runs that may be what was looked for do not say their id")
+            raise InvalidResponseError(f"{counted(self._nameless, 'run')} without an id may be what was looked for")
         if self._was_cut and not self._has_found:
             raise PaginationError("the look for a lost start ended before it had gone back far enough")
 
@@ -221,4 +222,4 @@ async def _report(
         elif name not in context.known:
             found(name)
     if nameless:
-        raise InvalidResponseError(f"{nameless} items that may be what was looked for do not say their id")
+        raise InvalidResponseError(f"{counted(nameless, 'item')} without an id may be what was looked for")

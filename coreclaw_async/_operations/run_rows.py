@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 
 from coreclaw_async._concurrency.groups import task_group
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import pager_over, telling
 from coreclaw_async._operations.runs import concrete_id, id_of_last, read_results, read_run
@@ -181,7 +182,7 @@ class RunRows:
         if now >= self._gives_up_at:
             self._delays = None  # The next call waits again.
             expected = max(told, self.row_count or 0)
-            says = f"has ended with {told} rows" if told == expected else f"has pages that count {expected} rows"
+            says = f"{'has ended with' if told == expected else 'has pages that count'} {counted(expected, 'row')}"
             raise PaginationError(
                 f"run {self._run_id} {says}, and only {rows} came",
                 collected=rows,

@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import read_log
 from coreclaw_async._operations.wait import (
@@ -23,7 +24,7 @@ from coreclaw_async._operations.wait import (
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait, is_service_speaking
 from coreclaw_async._polling.waiters import WARN_SECONDS
-from coreclaw_async._progress.reporter import Reporter, counted
+from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.log_window import LogWindow
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
@@ -108,7 +109,8 @@ class Completions:
         if self._reporter.is_on:
             done = self._total - len(wait.waiter.tracked_runs)
             rows = sum(self._rows.values()) if self._rows else None  # None while no run has told its rows.
-            text = f"{done} of {self._total} runs have ended" + ("" if rows is None else f", {counted(rows, 'row')}")
+            ended = f"{done} of {counted(self._total, 'run has', 'runs have')} ended"
+            text = ended if rows is None else f"{ended}, {counted(rows, 'row')}"
             self._reporter.tell(text, done=done, total=self._total, rows=rows)
 
 

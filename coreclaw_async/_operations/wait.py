@@ -14,6 +14,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._operations.runs import abort_run, read_log
@@ -212,7 +213,7 @@ class Wait:
 
 def _named(left: Sequence[TrackedRun]) -> str:
     if len(left) > 1:
-        return f"{len(left)} runs have"
+        return counted(len(left), "run has", "runs have")
     return "the last run has" if left[0].is_name else f"run {left[0].run_id} has"
 
 
@@ -322,7 +323,7 @@ def _tell_not_aborted(error: BaseException, left: dict[str, str]) -> None:
         return
     if isinstance(error, errors.WaitTimeoutError):
         error.not_aborted = tuple(left)
-    number = "run" if len(left) == 1 else f"{len(left)} runs"
+    number = counted(len(left), "run")
     what = f"{number} not aborted, which may go on and cost money: {', '.join(left)}"
     error.add_note(f"{what} ({next(iter(left.values()))})")
     logger.warning("%s (%s)", what, next(iter(left.values())))

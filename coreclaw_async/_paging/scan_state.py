@@ -199,9 +199,9 @@ class ScanState(Generic[T]):
     def error(self, reason: str) -> PaginationError:
         """Return the error that ends the scan because of *reason*."""
         delivered, count = self.tally.delivered, self.tally.count
-        counted = "" if count is None else f" of {count}"
+        of_all = "" if count is None else f" of {count}"
         return PaginationError(
-            f"{self.source.name}: {reason}; {delivered}{counted} items were read before",
+            f"{self.source.name}: {reason}; items read before: {delivered}{of_all}",
             collected=delivered,
             expected=count,
             run_id=self.source.run_id,

@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._data.counting import counted
 from coreclaw_async._polling.estimate import FEW
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.round import RunReader
@@ -210,7 +211,7 @@ class LoopWaiters:
         if unseen:
             self.warned_at = now
             first = max(unseen, key=lambda tracked: tracked.unseen_for(now))
-            others = f" and {len(unseen) - 1} others" if len(unseen) > 1 else ""
+            others = f" and {counted(len(unseen) - 1, 'other')}" if len(unseen) > 1 else ""
             logger.warning(
                 "nothing was seen of run %s%s for %.0f s, the wait goes on: %s",
                 first.run_id,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async.models import Run
 from coreclaw_async.progress import Progress, ProgressHook, ProgressKind, ProgressOption
 
@@ -102,7 +103,9 @@ class Reporter:
 
     def tell_wait(self, run_ids: Sequence[str]) -> None:
         """Tell that a wait for runs has begun: their ids are seen, whatever becomes of it."""
-        named = f"run {run_ids[0]}" if len(run_ids) == 1 else f"{len(run_ids)} runs" if run_ids else "the last run"
+        named = (
+            f"run {run_ids[0]}" if len(run_ids) == 1 else counted(len(run_ids), "run") if run_ids else "the last run"
+        )
         self.tell(f"waiting for {named}", done=0, total=max(len(run_ids), 1))
 
     def tell_run(self, run: Run) -> None:
@@ -133,11 +136,6 @@ def _about(run: Run) -> str:
     if run.usage is not None:
         parts.append(dollars(run.usage))
     return f"run {run.run_id}: {', '.join(parts)}"
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things as people read it."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def dollars(amount: Decimal) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.check_effort import CheckEffort
 from coreclaw_async._wire.input_names import meant_members, suggestions, wrapped_issue
 from coreclaw_async._wire.input_split import split_fields, split_input
@@ -138,8 +139,8 @@ def _member_issues(schema: InputSchema, given: dict[str, Any], dropped: Abstract
     for name in unknown[:_MOST_UNKNOWN]:
         yield issue(f"input{label_of(name)}", IssueSeverity.WARNING, "is not in the worker's schema", told.get(name))
     if len(unknown) > _MOST_UNKNOWN:
-        more = f"has {len(unknown) - _MOST_UNKNOWN} more members that are not in the worker's schema"
-        yield issue("input", IssueSeverity.WARNING, more)
+        more = counted(len(unknown) - _MOST_UNKNOWN, "more member that is", "more members that are")
+        yield issue("input", IssueSeverity.WARNING, f"has {more} not in the worker's schema")
 
 
 def _how_to_fill(prop: InputProperty, given_instead: list[str]) -> str | None:

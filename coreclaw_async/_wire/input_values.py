@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import attrs
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.check_effort import CheckEffort
 from coreclaw_async._wire.json_body import label_of
 from coreclaw_async._wire.json_types import is_array, is_object
@@ -63,7 +64,7 @@ def capped(path: str, found: Iterable[InputIssue], most: int = _MOST_ISSUES) -> 
             yield one
     for severity, count in counts.items():
         if count > most:
-            more = f"has {count - most} more issues of severity {severity.value}"
+            more = f"has {counted(count - most, 'more issue')} of severity {severity.value}"
             yield issue(path, IssueSeverity.NOTE, more)
 
 
@@ -89,7 +90,8 @@ def value_issues(
     yield from _choice_issues(prop, items, effort)
     yield from _item_issues(prop, parameters, items)
     if len(items) < len(value):
-        which = f"only its first {len(items)} items were" if items else "its items were not"
+        first = counted(len(items), "of its items was", "of its items were")
+        which = f"only the first {first}" if items else "its items were not"
         yield issue(path, IssueSeverity.NOTE, f"is too large: {which} checked")
 
 

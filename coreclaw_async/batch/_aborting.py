@@ -8,6 +8,7 @@ import anyio
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
 from coreclaw_async.batch._context import BatchContext, logger
@@ -45,7 +46,7 @@ async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int
     if left:
         kept = [item for item in items if item.key in left]
         raise errors.BatchAbortError(
-            f"{len(left)} of {len(items)} runs were not aborted, and may keep running: "
+            f"{len(left)} of {counted(len(items), 'run was', 'runs were')} not aborted, and may keep running: "
             f"{kept[0].run_id} of item {kept[0].key!r} ({left[kept[0].key]}){' and others' if len(left) > 1 else ''}",
             cancelled=cancelled,
             keys=[item.key for item in kept],

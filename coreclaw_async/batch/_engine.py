@@ -12,6 +12,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
@@ -22,6 +23,7 @@ from coreclaw_async.batch._admission import Admission, Limits
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._item_pages import ItemPages
 from coreclaw_async.batch._items import BatchItem, BatchItemState
+from coreclaw_async.batch._ledger.spending import cost_as_told
 from coreclaw_async.batch._manifest import write_manifest
 from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes
 from coreclaw_async.batch._row_files import PartFiles
@@ -333,11 +335,14 @@ class Engine:
         else:
             why = f"the budget of {spending.max_spend if spending else 0} US dollars does not cover another run"
             if spent.unknown_costs:
-                why += f", as the service does not tell what {spent.unknown_costs} of the runs have cost"
+                runs = counted(spent.unknown_costs, "run has", "runs have")
+                why += f", as the service does not tell what {runs} cost"
             if spending and spending.open_runs:
-                why += f"; {spending.open_runs} runs of open or held items may come to cost as much as the dearest"
+                runs = counted(spending.open_runs, "run")
+                why += f"; {runs} of open or held items may come to cost as much as the dearest"
         return errors.BatchStoppedError(
-            f"{why}; {left[BatchItemState.PLANNED]} items are left as planned, {spent.cost} US dollars were spent",
+            f"{why}; {counted(left[BatchItemState.PLANNED], 'item is', 'items are')} left as planned, "
+            f"{cost_as_told(spent.cost, spent.unknown_costs)} spent so far",
             reason=reason,
             left=left[BatchItemState.PLANNED],
             spent=spent.cost,

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.once import PREFIX, OnceCall
 from coreclaw_async._operations.run_streams import Changes
@@ -316,7 +317,7 @@ class OnceBatch(AsyncBatch):
         places = list(_differences(*(json.loads(text)["parameters"] for text in (planned, given.input))))
         what += [f"{place} has changed" for place in places[:_MOST_PLACES]]
         if len(places) > _MOST_PLACES:
-            what.append(f"{len(places) - _MOST_PLACES} more places have changed")
+            what.append(counted(len(places) - _MOST_PLACES, "more place has changed", "more places have changed"))
         raise errors.BatchConflictError(
             f"key {key!r} belongs to another run: {', '.join(what)}; nothing was sent. "
             "Give what the first call gave, or another key for another run",

@@ -8,7 +8,8 @@ import anyio
 import anyio.abc
 
 from coreclaw_async._concurrency.stream import AsyncStream
-from coreclaw_async._progress.reporter import Reporter, counted, dollars
+from coreclaw_async._data.counting import counted
+from coreclaw_async._progress.reporter import Reporter, dollars
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._items import BatchItemState
 from coreclaw_async.batch._outcomes import BatchOutcome

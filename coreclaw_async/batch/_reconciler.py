@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge
@@ -133,9 +134,9 @@ class Reconciler:
                 await self._step(item, item.submitted(evidence.candidates[0], ItemOrigin.LIST))
             elif self._batch_context.on_ambiguous == "hold":
                 logger.warning(
-                    "item %r is held: a start of it was not answered, and %d runs may be its run",
+                    "item %r is held: a start of it was not answered, and %s may be its own",
                     item.key,
-                    len(evidence.candidates),
+                    counted(len(evidence.candidates), "run"),
                 )
                 await self._step(item, item.held(evidence.candidates))
             elif self._batch_context.on_ambiguous == "fail":

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import attrs
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._data.record import Model
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.batch._totals import RunTotals
@@ -75,12 +76,12 @@ class BatchReport(Model):
         facts |= {f"verdict {verdict.value}": count for verdict, count in self.verdicts.items() if count}
         facts |= {
             "runs": self.runs,
-            "rows": self.result_count,
+            "rows": self.result_count or (None if self.unknown_rows else 0),
             "runs of unknown rows": self.unknown_rows or None,
-            "cost in USD": self.cost,
+            "cost in USD": self.cost or (None if self.unknown_costs else self.cost),
             "unknown costs": self.unknown_costs or None,
             "budget in USD": self.max_spend,
             "paused": True if self.is_paused else None,
             "half planned": True if self.is_half_planned else None,
         }
-        return facts_table(f"Batch {self.name}: {self.total} items", facts)
+        return facts_table(f"Batch {self.name}: {counted(self.total, 'item')}", facts)

@@ -11,6 +11,7 @@ import anyio.abc
 import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._data.counting import counted
 from coreclaw_async.batch._admission import Limits
 from coreclaw_async.batch._arguments import OutputFormat
 from coreclaw_async.batch._context import BatchContext, logger
@@ -163,6 +164,8 @@ class Runner:
             if passed >= _SHORT and not is_told:
                 is_told = True
                 name, count = batch_context.ledger.batch, len(batch_context.sending)
-                logger.warning("batch %r waits for the answers to %d starts before it is closed", name, count)
+                logger.warning(
+                    "batch %r waits for the answers to %s before it is closed", name, counted(count, "start")
+                )
             # Never for less than a clock that counts in floats can tell apart.
             await clock.sleep(max(min(longest - passed, 0.05), 0.001))

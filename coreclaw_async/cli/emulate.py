@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from coreclaw_async import testing
+from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.cli.options import amount_of
 from coreclaw_async.errors import ConfigurationError
@@ -122,7 +123,7 @@ def emulate(
         _say_ready(server.url, api_key)
         while not signals:
             time.sleep(_LOOK_EVERY)
-    typer.echo(f"Stopped after {len(service.requests)} requests and {service.runs_created} runs.")
+    typer.echo(f"Stopped after {counted(len(service.requests), 'request')} and {counted(service.runs_created, 'run')}.")
 
 
 def _say_ready(url: str, api_key: str) -> None:

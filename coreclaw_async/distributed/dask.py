@@ -17,6 +17,7 @@ import anyio
 import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
+from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, Shard
 from coreclaw_async.batch._manifest import write_manifest
@@ -216,7 +217,7 @@ class _Driver:
             now = attrs.evolve(now, stopped=self._total.stopped, reasons=self._total.reasons, error=self._total.error)
         cause = self._failures[0] if self._failures else None
         if cause is not None:
-            now = attrs.evolve(now, error=f"{len(self._failures)} failures: {type(cause).__name__}: {cause}")
+            now = attrs.evolve(now, error=f"{counted(len(self._failures), 'failure')}: {type(cause).__name__}: {cause}")
         try:
             now.check()
         except BatchIncompleteError as error:

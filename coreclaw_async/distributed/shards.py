@@ -12,11 +12,12 @@ import anyio
 import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
+from coreclaw_async._data.counting import counted
 from coreclaw_async._data.record import Model
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, OutputFormat, SettleTimes, Shard
 from coreclaw_async.batch._arguments import check_format
-from coreclaw_async.batch._ledger.spending import exact_sum
+from coreclaw_async.batch._ledger.spending import cost_as_told, exact_sum
 from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
 from coreclaw_async.events import EventHook
 
@@ -179,9 +180,9 @@ class ShardReport(Model):
         what = what or ("rows are missing" if self.reasons else "a part of it has failed")
         why = [why for why in (self.error, _WHY_STOPPED.get(self.stopped or "")) if why]
         why += [f"{key!r}: {reason}" for key, reason in list(self.reasons.items())[:1]]
-        came_to = f"{self.counts.get('done', 0)} items are done, {self.runs} runs have cost {self.cost} US dollars"
-        if self.unknown_costs:
-            came_to += f", without {self.unknown_costs} runs of unknown cost"
+        done = counted(self.counts.get("done", 0), "item is", "items are")
+        cost = cost_as_told(self.cost, self.unknown_costs)
+        came_to = f"{done} done, {counted(self.runs, 'run has', 'runs have')} cost {cost}"
         message = "; ".join([f"the batch {self.batch!r} is not complete: {what}", *why, came_to])
         if self.stopped is not None and "planned" in left:
             raise BatchStoppedError(

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import attrs
 
+from coreclaw_async._data.counting import counted
+
 _MOST_ROWS = 10
 _MOST_COLUMNS = 12
 _MOST_LETTERS = 80
@@ -48,8 +50,8 @@ def grid(title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any
     heads = "".join(f"<th>{_cell(columns[key])}</th>" for key in keys)
     lines = [f"<tr>{''.join(f'<td>{_cell(row.get(key))}</td>' for key in keys)}</tr>" for row in rows[:_MOST_ROWS]]
     left = [
-        f"{count} more {what}"
-        for count, what in ((total - len(lines), "rows"), (len(columns) - len(keys), "columns"))
+        counted(count, f"more {what}")
+        for count, what in ((total - len(lines), "row"), (len(columns) - len(keys), "column"))
         if count > 0
     ]
     return _table(f"{title}; {' and '.join(left)} not shown" if left else title, [f"<tr>{heads}</tr>", *lines])

@@ -47,7 +47,7 @@ def service(service: FakeService) -> FakeService:
 async def test_runs_of_unknown_cost_do_not_switch_the_budget_off(service: FakeService, usage: object) -> None:
     tell(service, usage)
     async with opened(service, "memory", count=60, max_spend=Decimal(3)) as batch:
-        with pytest.raises(BatchStoppedError, match="does not tell what 1 of the runs have cost") as caught:
+        with pytest.raises(BatchStoppedError, match="does not tell what 1 run has cost") as caught:
             await finish(batch)
         report = await batch.report()
 
@@ -240,7 +240,7 @@ async def test_runs_of_unknown_cost_count_also_when_the_budget_is_set_later(
         if is_lost:
             service.faults.clear()
             service.faults.add(faults.error(70001, 404), operation="getWorkerRun", times=1_000)
-        with pytest.raises(BatchStoppedError, match="does not tell what 3 of the runs have cost"):
+        with pytest.raises(BatchStoppedError, match="does not tell what 3 runs have cost"):
             await finish(batch, max_spend=Decimal(100))
 
     assert service.runs_created == 3

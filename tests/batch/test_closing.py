@@ -55,7 +55,7 @@ async def test_a_start_that_is_answered_late_is_waited_for(
 
     assert [item.state for item in items] == [BatchItemState.SUBMITTED, BatchItemState.PLANNED]
     assert items[0].run_id == run.run_id == next(iter(service.runs))
-    assert "batch 'nightly' waits for the answers to 1 starts before it is closed" in caplog.text
+    assert "batch 'nightly' waits for the answers to 1 start before it is closed" in caplog.text
 
 
 async def test_a_start_that_is_never_answered_is_waited_for_no_longer_than_it_may_take(

@@ -181,7 +181,7 @@ async def test_an_exception_of_a_shard_is_the_cause_of_what_is_told_at_the_end(
     """A worker without a key: it cannot even open the batch."""
     await plan(service, ledger)
     client = Changed(dask_client, lambda number: without_key if number == 0 else None)
-    with pytest.raises(BatchIncompleteError, match=r"4 planned; 1 failures: ConfigurationError") as caught:
+    with pytest.raises(BatchIncompleteError, match=r"4 planned; 1 failure: ConfigurationError") as caught:
         await run(client, ledger)
 
     assert isinstance(caught.value.__cause__, ConfigurationError)
@@ -216,7 +216,7 @@ async def test_a_shard_whose_workers_keep_dying_is_given_up_in_the_end(
 ) -> None:
     await plan(service, ledger, 2)
     client = Changed(dask_client, lambda number: die if number != 1 else None)
-    with pytest.raises(BatchIncompleteError, match="1 failures: KilledWorker") as caught:
+    with pytest.raises(BatchIncompleteError, match="1 failure: KilledWorker") as caught:
         await run(client, ledger)
 
     assert isinstance(caught.value.__cause__, distributed.KilledWorker)
@@ -296,7 +296,7 @@ async def test_a_manifest_that_cannot_be_written_is_told(
 ) -> None:
     await plan(service, ledger, 2)
     (tmp_path / "out" / "manifest.jsonl" / "in-the-way").mkdir(parents=True)
-    with pytest.raises(BatchIncompleteError, match=r"a part of it has failed; 1 failures: .*manifest") as caught:
+    with pytest.raises(BatchIncompleteError, match=r"a part of it has failed; 1 failure: .*manifest") as caught:
         await run(dask_client, ledger, output=tmp_path / "out")
 
     assert isinstance(caught.value.__cause__, OSError)

@@ -109,9 +109,9 @@ async def test_rows_of_long_files_and_of_empty_ones_come_whole(service: FakeServ
 @pytest.mark.parametrize(
     ("damage", "how"),
     [
-        (lambda lines: lines[:1_700], "has 1700 rows, but 2500 were written"),
-        (lambda lines: lines * 2, "has 5000 rows, but 2500 were written"),
-        (lambda lines: [], "has 0 rows, but 2500 were written"),
+        (lambda lines: lines[:1_700], "has 1,700 rows, not the 2,500 that were written"),
+        (lambda lines: lines * 2, "has 5,000 rows, not the 2,500 that were written"),
+        (lambda lines: [], "has 0 rows, not the 2,500 that were written"),
         (lambda lines: [*lines[:-1], lines[-1][:-5]], "has a line that is not a row"),
         (lambda lines: [*lines[:1_200], b"[1]\n", *lines[1_201:]], "has a line that is not a row"),
     ],

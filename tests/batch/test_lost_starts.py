@@ -117,7 +117,7 @@ async def test_without_a_promise_of_exclusiveness_a_lost_start_is_held_and_told(
     assert held.key == "k0"
     assert list(outcomes["k0"].candidates) == list(held.candidates) == [lost]
     assert [outcomes[key].state for key in ("k1", "k2")] == ["done", "done"]
-    assert "item 'k0' is held: a start of it was not answered, and 1 runs may be its run" in caplog.text
+    assert "item 'k0' is held: a start of it was not answered, and 1 run may be its own" in caplog.text
     assert report.is_finished
     assert service.runs_created == 3
 

@@ -307,7 +307,7 @@ async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: s
                     group.start_soon(ask)
 
         assert len(failures) == 20
-        assert all("it was retried for 1 seconds" in failure for failure in failures)
+        assert all("it was retried for 1 s" in failure for failure in failures)
         way.is_closed, way.silent_at = False, None
         assert await database.read(NAMES) == []
         await database.aclose()

@@ -238,8 +238,12 @@ def test_only_reports_of_one_batch_can_be_added() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"error": "OSError: full"}, "a part of it has failed; OSError: full; 1 items are done, 1 runs have cost 3 US"),
-        ({"counts": {"intent": 2}, "unknown_costs": 1}, "2 intent; 0 items .* without 1 runs of unknown cost"),
+        ({"error": "OSError: full"}, "a part of it has failed; OSError: full; 1 item is done, 1 run has cost 3 US"),
+        ({"counts": {"intent": 2}, "unknown_costs": 1}, "2 intent; 0 items .* 1 run has cost at least 3 US dollars"),
+        (
+            {"counts": {"done": 2}, "runs": 2, "cost": Decimal(0), "unknown_costs": 1, "error": "x"},
+            "2 items are done, 2 runs have cost an unknown amount",
+        ),
         ({"counts": {"submitted": 1}, "stopped": "balance"}, "1 submitted; the balance does not cover"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: 
         f"{WORKER.replace('/', '~')}\t1\t1\t0\t0\t2\t$0.002",
     ]
     assert re.fullmatch(r"day\t.*\n\d{4}-\d\d-\d\d\t1\t1\t0\t0\t2\t\$0\.002\n", days)
-    assert "1 items, 1 runs with 2 rows; $0.002 of $1.00." in batch("report").stderr
+    assert "1 item, 1 run with 2 rows; $0.002 of $1.00." in batch("report").stderr
 
     batch("run", "-o", str(tmp_path / "rows"))
     assert "verdict\titems\npass\t1\n\n" in batch("report").stdout
@@ -88,10 +88,10 @@ def test_rows_and_costs_that_nobody_knows_are_no_zero(served: FakeService, tmp_p
     batch("run")
     told = batch("report")
 
-    assert "$0.00, and 1 runs have an unknown cost." in told.stderr
-    assert "\t$0.00 and 1 unknown" in told.stdout
-    assert "1 runs with at least 0 rows;" in told.stderr
-    assert "\t0 and 1 unknown\t" in told.stdout
+    assert "an unknown amount, as 1 run has an unknown cost." in told.stderr
+    assert "\t1 unknown\n" in told.stdout
+    assert "1 run with an unknown number of rows;" in told.stderr
+    assert "\t1 unknown\t1 unknown\n" in told.stdout
     assert "verdict\titems\nunknown\t1" in told.stdout
 
 
@@ -543,4 +543,4 @@ def test_every_command_takes_json_and_finds_the_ledger_in_the_environment() -> N
 def test_lines_that_were_planned_twice_are_planned_once(served: FakeService, tmp_path: Path) -> None:
     spec = {"key": "a", "worker_id": WORKER, "input": {"keywords": ["a"]}}
 
-    assert batch("plan", "-i", lines(tmp_path, spec, spec)).stdout == "1 new items; 1 in all.\n"
+    assert batch("plan", "-i", lines(tmp_path, spec, spec)).stdout == "1 new item; 1 in all.\n"

@@ -288,9 +288,28 @@ def test_what_is_unknown_paused_or_half_planned_is_said() -> None:
 
     assert "The batch is paused: nothing is started." in texts
     assert "The last plan did not finish: items may be missing." in texts
-    assert {"$0.00 and 1 unknown", "0 and 1 unknown"} <= {text for _, text in shown.cells}
-    assert "0 and 1 runs unknown" in texts
-    assert "$0.00, and 1 runs have an unknown cost. The batch has no budget." in texts
+    assert [text for _, text in shown.cells].count("1 unknown") == 4
+    assert texts.count("unknown") == 2
+    assert "an unknown amount, as 1 run has an unknown cost. The batch has no budget." in texts
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([ended(0), ended(1)], "$0.25 of $1.00: 25% of the budget."),
+        (
+            [ended(0), ended(1, cost=None)],
+            "at least $0.125 of $1.00, as 1 run has an unknown cost: at least 12% of the budget.",
+        ),
+        (
+            [ended(0, cost=None), ended(1, cost=None)],
+            "an unknown amount of $1.00, as 2 runs have an unknown cost: an unknown part of the budget.",
+        ),
+    ],
+    ids=["known", "known in part", "unknown"],
+)
+def test_the_share_of_the_budget_is_told_as_far_as_it_is_known(items: list[BatchItem], words: str) -> None:
+    assert words in [text for _, text in page(items, max_spend=Decimal(1)).texts]
 
 
 def test_the_story_of_a_batch_counts_what_had_happened_by_then() -> None:

@@ -33,7 +33,7 @@ def test_specs_may_come_from_standard_input(ledger: str, monkeypatch: pytest.Mon
     spec = {"key": "a", "worker_id": WORKER, "input": {"keywords": ["a"]}, "system": {"proxy_region": "US"}}
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"\n{json.dumps(spec)}\n\n"))
 
-    assert batch("plan", "-i", "-").stdout == "1 new items; 1 in all.\n"
+    assert batch("plan", "-i", "-").stdout == "1 new item; 1 in all.\n"
     assert planned(ledger)["a"][1] == {"parameters": {"custom": {"keywords": ["a"]}, "system": {"proxy_region": "US"}}}
 
 
@@ -120,7 +120,7 @@ def test_the_format_is_that_of_the_ending_or_the_option(ledger: str, tmp_path: P
     given = lines(tmp_path, "key,url", "a,x", name=f"specs.{ending}")
     options = ("--format", "csv") if ending == "txt" else ()
 
-    assert batch("plan", "-i", given, "--worker", WORKER, *options).stdout == "1 new items; 1 in all.\n"
+    assert batch("plan", "-i", given, "--worker", WORKER, *options).stdout == "1 new item; 1 in all.\n"
     assert "--format must be one of jsonl, csv, not 'xml'" in complaint(batch("plan", "-i", given, "--format", "xml"))
 
 

@@ -120,7 +120,7 @@ def test_a_dry_run_needs_no_key(served: FakeService, monkeypatch: pytest.MonkeyP
     ("rows", "code", "verdict", "reason"),
     [
         ([GOOD, GOOD], 0, "pass", "none of 2 rows is an error row"),
-        ([GOOD, BAD], 1, "error_rows", "1 of 2 rows hold no data: 2"),
+        ([GOOD, BAD], 1, "error_rows", "no data in 1 of 2 rows: 2"),
         (0, 1, "empty", "the run succeeded and has no rows"),
     ],
 )
@@ -178,7 +178,7 @@ def test_rows_are_written_whatever_the_verdict(monkeypatch: pytest.MonkeyPatch, 
     assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == 2
     assert [row["title"] for row in objects(to_stdout)] == ["Cafe", ""]
     for outcome in (to_file, to_stdout):
-        assert outcome.stderr.splitlines()[-1] == "Verdict: error_rows, as 1 of 2 rows hold no data: 2."
+        assert outcome.stderr.splitlines()[-1] == "Verdict: error_rows, as no data in 1 of 2 rows: 2."
 
 
 def test_a_verdict_that_cannot_be_had_leaves_the_run_named(served: FakeService) -> None:

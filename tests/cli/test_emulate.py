@@ -97,7 +97,7 @@ def test_process_ends_with_0_soon_when_it_is_told_to_stop(number: signal.Signals
         rest = process.communicate(timeout=LIMIT)
 
     assert (code, rest[1]) == (0, "")
-    assert rest[0].endswith("Stopped after 1 requests and 0 runs.\n")
+    assert rest[0].endswith("Stopped after 1 request and 0 runs.\n")
     assert took < 10
 
 

@@ -66,7 +66,7 @@ def test_a_plan_is_read_from_a_pipe_as_it_is_from_a_file(served: FakeService, tm
     ended = invoke("batch", "plan", "nightly", "--ledger", str(tmp_path / "runs.db"), "-i", str(path))
     writer.join()
 
-    assert ended.stdout == "1 new items; 1 in all.\n"
+    assert ended.stdout == "1 new item; 1 in all.\n"
 
 
 def test_an_input_that_ends_with_an_error_is_a_usage_error(served: FakeService, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_many_mistakes_are_counted_and_the_first_told(served: FakeService, ledge
     outcome = batch("plan", "-i", lines(tmp_path, *specs), "--check")
 
     assert outcome.stderr.splitlines()[20:] == [
-        "10 more issues of severity error are not shown.",
+        "10 more issues are not shown: error.",
         "Nothing was planned: the input of 30 lines would certainly fail.",
     ]
 
@@ -82,7 +82,7 @@ def test_doubts_are_told_and_stop_nothing(served: FakeService, ledger: str, tmp_
 
     outcome = batch("plan", "-i", str(path), "--worker", WORKER, "--check")
 
-    assert (outcome.exit_code, outcome.stdout) == (0, "1 new items; 1 in all.\n")
+    assert (outcome.exit_code, outcome.stdout) == (0, "1 new item; 1 in all.\n")
     assert "line 2: warning: input.max_results must be of type integer" in outcome.stderr
 
 
@@ -98,7 +98,7 @@ def test_a_plan_on_standard_input_is_checked_too(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(GOOD)))
 
-    assert batch("plan", "-i", "-", "--check").stdout == "1 new items; 1 in all.\n"
+    assert batch("plan", "-i", "-", "--check").stdout == "1 new item; 1 in all.\n"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_sentence_is_broken_between_words_where_somebody_looks_and_nowhere_els
 
 
 def test_a_sentence_on_standard_output_is_broken_like_one_on_standard_error() -> None:
-    text = "Run 01M8B4RMZ7SG60F9S5Q28QR1N2 succeeded after 1 s with 6000 rows; it cost $6.00."
+    text = "Run 01M8B4RMZ7SG60F9S5Q28QR1N2 succeeded after 1 s with 6,000 rows; it cost $6.00."
 
     looked_at = written(lambda screen: screen.tell(text), width=80, out=Looked())
 

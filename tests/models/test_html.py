@@ -51,9 +51,9 @@ def report(name: str = "nightly", **members: Any) -> BatchReport:
         counts=dict.fromkeys(BatchItemState, 0) | {BatchItemState.DONE: 3, BatchItemState.FAILED: 1},
         verdicts=dict.fromkeys(Verdict, 0) | {Verdict.EMPTY: 2},
         runs=4,
-        result_count=120,
-        cost=Decimal("1.50"),
         **{
+            "result_count": 120,
+            "cost": Decimal("1.50"),
             "unknown_rows": 0,
             "unknown_costs": 0,
             "max_spend": None,
@@ -149,3 +149,10 @@ def test_report_shows_states_money_and_what_is_unusual() -> None:
     )
     assert "||runs of unknown rows||3||" in unusual
     assert "||unknown costs||2||||budget in USD||20||||paused||True||||half planned||True||" in unusual
+
+
+def test_report_shows_no_zero_where_nothing_is_known() -> None:
+    unknown = text_of(report(result_count=0, unknown_rows=1, cost=Decimal(0), unknown_costs=1))
+
+    assert "||runs||4||||runs of unknown rows||1||||unknown costs||1||" in unknown
+    assert "||rows||0||||cost in USD||0|||" in text_of(report(result_count=0, cost=Decimal(0)))

@@ -91,7 +91,7 @@ async def test_one_run_that_could_not_be_aborted_is_told_too(
             await client.runs.wait(run_id, timeout=30, on_cancel="abort")
 
     assert caught.value.not_aborted == (run_id,)
-    assert f"run not aborted, which may go on and cost money: {run_id}" in caplog.text
+    assert f"1 run not aborted, which may go on and cost money: {run_id}" in caplog.text
 
 
 async def test_a_cancelled_wait_tells_what_it_could_not_abort(

@@ -49,7 +49,7 @@ async def test_rows_that_hold_only_diagnostics_are_named_by_their_numbers() -> N
     found = await assess(service, service.add_run(WORKER, rows=[GOOD, BAD, GOOD, BAD]))
 
     assert (found.verdict, found.ok, found.error_row_count) == (Verdict.ERROR_ROWS, False, 2)
-    assert found.reason == "2 of 4 rows hold no data: 2, 4"
+    assert found.reason == "no data in 2 of 4 rows: 2, 4"
     assert [(row.number, row.members) for row in found.error_rows] == [
         (2, ("url", "error", "status_code")),
         (4, ("url", "error", "status_code")),

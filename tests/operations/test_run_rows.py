@@ -216,7 +216,7 @@ async def test_count_one_too_high_is_an_error_after_a_bounded_wait(client: Async
     service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
     began = service.clock.time()
 
-    with pytest.raises(PaginationError, match="count 2001 rows, and only 2000 came") as caught:
+    with pytest.raises(PaginationError, match="count 2,001 rows, and only 2000 came") as caught:
         await client.runs.iterate_results(run_id).collect()
 
     assert len(caught.value.items) == 2000
@@ -515,7 +515,7 @@ async def test_null_behind_the_last_row_of_a_count_one_too_high_keeps_the_rows(
     run_id = service.add_run(WORKER, rows=rows)
     service.faults.add(faults.edit(overstate), operation="listWorkerRunResults", times=999)
     pager = client.runs.iterate_results(run_id, prefetch=prefetch)
-    with pytest.raises(PaginationError, match=f"count {rows + 1} rows, and only {rows} came") as caught:
+    with pytest.raises(PaginationError, match=f"count {rows + 1:,} rows, and only {rows} came") as caught:
         await pager.collect()
     service.faults.clear()
     assert len(await pager.collect()) == rows

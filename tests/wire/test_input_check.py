@@ -470,7 +470,7 @@ def test_of_a_million_wrong_items_the_first_are_told_and_the_others_counted() ->
     found = check({"a": ["y"] * 20_000}, schema)
 
     assert (found.ok, len(found.issues)) == (True, 11)
-    assert told(found)[-1] == "note: input.a has 19990 more issues of severity warning"
+    assert told(found)[-1] == "note: input.a has 19,990 more issues of severity warning"
 
 
 @pytest.mark.parametrize("odd", [{}, {"editor": "combobox"}, {"type": "geo"}, {"type": None}], ids=repr)
@@ -559,7 +559,7 @@ def test_items_that_are_too_many_to_check_are_told() -> None:
     found = check({"a": ["x"] * 100_001, "b": ["y"]}, schema)
 
     assert told(found) == [
-        "note: input.a is too large: only its first 100000 items were checked",
+        "note: input.a is too large: only the first 100,000 of its items were checked",
         "note: input.b is too large: its items were not checked",
     ]
 

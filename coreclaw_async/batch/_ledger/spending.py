@@ -104,6 +104,13 @@ class Spending:
         )
 
 
+def cost_as_told(cost: Decimal, unknown: int) -> str:
+    """Return a sum of costs as text; *unknown* is how many it lacks: what nobody knows is not zero."""
+    if unknown and not cost:
+        return "an unknown amount"
+    return f"{'at least ' if unknown else ''}{cost} US dollars"
+
+
 def known_cost(usage: Decimal | None) -> Decimal | None:
     """Return what a run cost, or None where the service does not tell, or tells what no run can cost."""
     if usage is None or not usage.is_finite() or usage < 0 or len(usage.as_tuple().digits) > _MOST_DIGITS:

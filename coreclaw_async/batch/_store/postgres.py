@@ -230,7 +230,7 @@ class PostgresDatabase(Database):
     def _check_patience(self, why: str) -> None:
         assert self._failing_since is not None, "something has failed"
         if time.monotonic() - self._failing_since >= self._patience:
-            why = f"{why}; it was retried for {self._patience:g} seconds"
+            why = f"{why}; it was retried for {self._patience:g} s"
             self._gave_up = time.monotonic(), why
             raise LedgerError(why) from None
 

@@ -369,7 +369,7 @@ class Session:
             raise StaleError(str(error)) from None
         if state in _STATEMENT_IS_ELSEWHERE:
             raise LedgerError(_POOLER) from None
-        what = str(error) or f"no answer for {seconds:g} seconds"
+        what = str(error) or f"no answer for {seconds:g} s"
         # Without the address, which holds a password as a rule.
         detail = "" if any(part in what for part in secrets_of(self.dsn)) else f": {what}"
         message = f"{type(error).__name__}{detail}"

@@ -109,7 +109,7 @@ class SqliteDatabase(Database):
             hint = _HINTS.get(code)
             if code == sqlite3.SQLITE_BUSY:
                 waited = round(time.monotonic() - began, 1)
-                hint = f"another process has been writing to it for {waited:g} seconds"
+                hint = f"another process has been writing to it for {waited:g} s"
             raise LedgerError(
                 f"the ledger {self._name} cannot be used: {error}{f' ({hint})' if hint else ''}"
             ) from error

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async.cli._process import streams
 from coreclaw_async.cli._screen.screen import Screen, money, plain
 from coreclaw_async.models import Run
@@ -126,7 +127,8 @@ class RowProgress(_CountingBar):
     def show(self, word: str, rows: int, total: int | None = None) -> None:
         """Show the number of *rows* so far, and a *total* that has become known."""
         self._total = self._total if total is None else total
-        found = f"{rows:,} rows" if self._total is None or rows >= self._total else f"{rows:,} of {self._total:,} rows"
+        most = self._total
+        found = counted(rows, "row") if most is None or rows >= most else f"{rows:,} of {counted(most, 'row')}"
         self._bar.update(self._task, description=plain(word), completed=rows, total=self._total, found=found)
 
     def end(self, word: str, rows: int) -> None:
@@ -160,7 +162,7 @@ class RunProgress(_CountingBar):
     def _show(self, word: str) -> None:
         found: list[str] = []
         if self._rows:
-            found.append(f"{sum(list(self._rows.values())):,} rows")
+            found.append(counted(sum(list(self._rows.values())), "row"))
         if self._costs:
             found.append(money(sum(list(self._costs.values()), Decimal(0))))
         self._bar.update(self._task, description=plain(word), found="  ".join(found))

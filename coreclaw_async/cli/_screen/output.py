@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, as_plain, to_text
 from coreclaw_async._files.target import replaced_file
 from coreclaw_async.cli._process.receipts import current
@@ -95,9 +96,9 @@ def run_sentence(run: Run) -> str:
 
 def run_result(run: Run) -> str:
     """Return how a run ended; an unknown number is not 0."""
-    rows = "an unknown number of" if run.result_count is None else run.result_count
+    rows = "an unknown number of rows" if run.result_count is None else counted(run.result_count, "row")
     lasted = "an unknown time" if run.duration is None else f"{run.duration:g} s"
-    return f"{run.status} after {lasted} with {rows} rows"
+    return f"{run.status} after {lasted} with {rows}"
 
 
 @contextmanager

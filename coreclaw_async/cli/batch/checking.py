@@ -10,6 +10,7 @@ from typing import TextIO, cast
 import attrs
 import typer
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.input_check import NO_SCHEMA, check_input, no_schema, sent_input
 from coreclaw_async._wire.request import check_worker_id, worker_input
@@ -83,10 +84,11 @@ class PlanCheck:
             self._tell(number, spec, check)
         for severity, count in self._counts.items():
             if count > _MOST_TOLD:
-                self._screen.complain(f"{count - _MOST_TOLD} more issues of severity {severity} are not shown.")
+                self._screen.complain(
+                    f"{counted(count - _MOST_TOLD, 'more issue is', 'more issues are')} not shown: {severity}."
+                )
         if wrong:
-            lines = "1 line" if wrong == 1 else f"{wrong} lines"
-            self._screen.complain(f"Nothing was planned: the input of {lines} would certainly fail.")
+            self._screen.complain(f"Nothing was planned: the input of {counted(wrong, 'line')} would certainly fail.")
             raise typer.Exit(ExitCode.USAGE)
 
     def _check(self, spec: RunSpec) -> InputCheck:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
@@ -42,7 +43,9 @@ def rerun(
             count = batch.rerun(keys or None)
         except KeyError as error:
             raise _no_item(name, error) from None
-        tell_result({"batch": name, "planned": count}, f"{count} items are planned again.", as_json=json)
+        tell_result(
+            {"batch": name, "planned": count}, f"{counted(count, 'item is', 'items are')} planned again.", as_json=json
+        )
 
 
 @guarded
@@ -67,7 +70,11 @@ def cancel(
                 print_json([{"batch": name, "cancelled": error.cancelled, "not_aborted": runs}])
             raise
         asked = " The running runs were asked to stop; batch run reports how they end." if abort else ""
-        tell_result({"batch": name, "cancelled": count}, f"{count} items were taken out.{asked}", as_json=json)
+        tell_result(
+            {"batch": name, "cancelled": count},
+            f"{counted(count, 'item was', 'items were')} taken out.{asked}",
+            as_json=json,
+        )
 
 
 @guarded
@@ -158,7 +165,8 @@ def prune(
                 print_json([pruned])
             else:
                 since = f"{moment_of(int(pruned.finished_at)):%Y-%m-%d}"
-                screen.tell(f"Deleted {name}: {pruned.items} items with {pruned.runs} runs, finished on {since}.")
+                what = f"{counted(pruned.items, 'item')} with {counted(pruned.runs, 'run')}"
+                screen.tell(f"Deleted {name}: {what}, finished on {since}.")
 
 
 @guarded

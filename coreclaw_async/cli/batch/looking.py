@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async.batch import BatchItemState, BatchRecord, BatchReport
@@ -53,7 +54,7 @@ def report(
         if html is not None:
             write_page(batch, told, html)
             if html != STDIO:
-                screen.complain(f"{html} ({html.stat().st_size:,} bytes)")
+                screen.complain(f"{html} ({counted(html.stat().st_size, 'byte')})")
         if json:
             print_json([told])
         elif html != STDIO:
@@ -125,7 +126,7 @@ def rows(
     with open_batch(name, ledger, account) as batch:
         count = _write_rows(batch.rows(state=state or BatchItemState.DONE, worker_id=worker), output, wanted)
         if output != STDIO:
-            Screen().complain(f"{output} ({count} rows)")
+            Screen().complain(f"{output} ({counted(count, 'row')})")
         if not state and _is_missing_some(batch):
             raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -174,7 +175,7 @@ def export(
             count += 1
         file.flush()
     if output != STDIO:
-        Screen().complain(f"{output} ({count} items)")
+        Screen().complain(f"{output} ({counted(count, 'item')})")
 
 
 def _check_ending(path: Path) -> None:

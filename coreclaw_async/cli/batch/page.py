@@ -8,6 +8,7 @@ from decimal import Decimal
 from html import escape
 from pathlib import Path
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._sync.generated import Batch
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.timestamps import moment_of
@@ -16,7 +17,7 @@ from coreclaw_async.cli._screen.output import whole_file
 from coreclaw_async.cli._screen.screen import money, plain
 from coreclaw_async.cli.batch.page_charts import ChartIds, Line, Part
 from coreclaw_async.cli.batch.page_style import STYLE
-from coreclaw_async.cli.batch.standing import spent
+from coreclaw_async.cli.batch.standing import at_least, cost_in_short, rows_in_short, spent
 from coreclaw_async.cli.batch.story import BatchStory, Point
 
 _MOST_LETTERS = 400
@@ -86,8 +87,8 @@ def _summary(told: BatchReport) -> str:
         ("Failed or refused", f"{_failed(told):,}"),
         ("Held", f"{told.counts[BatchItemState.AMBIGUOUS]:,}"),
         ("Runs", f"{told.runs:,}"),
-        ("Rows", f"{told.result_count:,}{'' if not told.unknown_rows else f' and {told.unknown_rows:,} runs unknown'}"),
-        ("Cost", money(told.cost)),
+        ("Rows", at_least(f"{told.result_count:,}", told.result_count, told.unknown_rows)),
+        ("Cost", at_least(money(told.cost), told.cost, told.unknown_costs)),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     notes = ""
@@ -115,10 +116,9 @@ def _spending(told: BatchReport, charts: ChartIds) -> str:
         return f"<p>{words}. The batch has no budget.</p>\n"
     share = float(told.cost / told.max_spend)
     colour = "failed" if share >= 1 else "done"
-    described = f"{spent(told)}: {share:.0%} of the budget"
-    return (
-        charts.meter("Spent of the budget", described, share, colour) + f"<p>{words}: {share:.0%} of the budget.</p>\n"
-    )
+    part = at_least(f"{share:.0%}", told.cost, told.unknown_costs, if_unknown="an unknown part")
+    described = f"{spent(told)}: {part} of the budget"
+    return charts.meter("Spent of the budget", described, share, colour) + f"<p>{words}: {part} of the budget.</p>\n"
 
 
 def _progress(told: BatchReport, points: Sequence[Point], charts: ChartIds) -> str:
@@ -144,7 +144,7 @@ def _progress(told: BatchReport, points: Sequence[Point], charts: ChartIds) -> s
     )
     return (
         f'<ul class="legend">{legend}</ul>\n'
-        + _framed(items, f"{told.total:,} items", first, last)
+        + _framed(items, counted(told.total, "item"), first, last)
         + _money_chart(told, points, between, charts)
     )
 
@@ -213,15 +213,15 @@ def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
     rows = [
         (
             _text(key),
-            escape(money(total.cost)) + (f" and {total.unknown_costs:,} unknown" if total.unknown_costs else ""),
+            escape(cost_in_short(total)),
             f"{total.runs:,}",
             f"{total.done:,}",
             f"{total.empty:,}",
             f"{total.failed:,}",
-            f"{total.result_count:,}" + (f" and {total.unknown_rows:,} unknown" if total.unknown_rows else ""),
+            rows_in_short(total),
             charts.meter(
                 f"Cost: {_cut(key, _MOST_LETTERS_OF_TITLE)}",
-                money(total.cost),
+                cost_in_short(total),
                 float(total.cost / dearest) if dearest else 0.0,
                 "cost",
             ),
@@ -273,7 +273,7 @@ def _text(text: str, most: int = _MOST_LETTERS) -> str:
 
 def _cut(text: str, most: int) -> str:
     shown = plain(text[:most])
-    cut = f" \N{HORIZONTAL ELLIPSIS} ({len(text):,} letters)" if len(text) > most else ""
+    cut = f" \N{HORIZONTAL ELLIPSIS} ({counted(len(text), 'letter')})" if len(text) > most else ""
     return shown + cut
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, TextIO, TypeAlias
 
 import typer
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.batch._store.address import shown_ledger
 from coreclaw_async.cli._process.inputs import open_input
@@ -91,7 +92,11 @@ def plan(
             Screen().complain(f"The batch {name!r} is new in the ledger {shown_ledger(ledger)}.")
         added = batch.plan(reader.read(checked, wanted))
         total = batch.report().total
-    tell_result({"batch": name, "added": added, "total": total}, f"{added} new items; {total} in all.", as_json=json)
+    tell_result(
+        {"batch": name, "added": added, "total": total},
+        f"{counted(added, 'new item')}; {total:,} in all.",
+        as_json=json,
+    )
     if added and not json:
         Screen().hint("to start them", batch_command("run", name, ledger, "-o rows"))
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import attrs
 import typer
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async.batch import RunSpec
 
 FORMATS = ("jsonl", "csv")
@@ -126,7 +127,9 @@ def _names_of(cells: list[str]) -> list[str]:
 def _members_of(names: list[str], cells: list[str]) -> Mapping[str, Any]:
     """Return the members of a spec; empty cells are left out."""
     if len(cells) != len(names):
-        raise ValueError(f"it has {len(cells)} cells, and the first line names {len(names)} columns")
+        raise ValueError(
+            f"it has {counted(len(cells), 'cell')}, and the first line names {counted(len(names), 'column')}"
+        )
     members: dict[str, Any] = {}
     given: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=True):

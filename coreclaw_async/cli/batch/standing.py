@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from coreclaw_async._data.counting import counted
 from coreclaw_async.batch import BatchItemState, BatchReport, RunTotals
 from coreclaw_async.cli._screen.screen import Screen, money
 from coreclaw_async.cli._screen.tables import Column, say_table
@@ -16,7 +19,7 @@ def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
     counts = [(state.value, count) for state, count in told.counts.items() if count]
     if counts:
         say_table(screen, counts, _STATE_COLUMNS)
-    screen.complain(f"{told.total} items, {told.runs} runs with {rows_of(told)}; {spent(told)}.")
+    screen.complain(f"{counted(told.total, 'item')}, {counted(told.runs, 'run')} with {rows_of(told)}; {spent(told)}.")
     if told.is_paused:
         screen.complain(f"Paused: nothing is started until {batch_command('resume', told.name, ledger)}.")
     if told.is_half_planned:
@@ -45,15 +48,39 @@ def tell_sums(screen: Screen, told: BatchReport) -> None:
 
 def rows_of(told: BatchReport) -> str:
     """Return the number of rows as text; runs that do not tell theirs may have more."""
-    return f"{'at least ' if told.unknown_rows else ''}{told.result_count:,} rows"
+    rows = counted(told.result_count, "row")
+    return at_least(rows, told.result_count, told.unknown_rows, if_unknown="an unknown number of rows")
 
 
-def _rows(total: RunTotals) -> str:
-    return f"{total.result_count:,}" + (f" and {total.unknown_rows:,} unknown" if total.unknown_rows else "")
+def at_least(shown: str, value: int | Decimal, unknown: int, *, if_unknown: str = "unknown") -> str:
+    """
+    Return a sum as people read it: what nobody knows is not zero.
+
+    Args:
+        shown: The sum of the known numbers as text.
+        value: The sum itself.
+        unknown: How many numbers it lacks.
+        if_unknown: What to return where nothing is known.
+    """
+    if not unknown:
+        return shown
+    return f"at least {shown}" if value else if_unknown
 
 
-def _cost(total: RunTotals) -> str:
-    return money(total.cost) + (f" and {total.unknown_costs} unknown" if total.unknown_costs else "")
+def rows_in_short(total: RunTotals) -> str:
+    """Return the rows of some runs in short, and how many of the runs do not tell theirs."""
+    return _known(f"{total.result_count:,}", total.result_count, total.unknown_rows)
+
+
+def cost_in_short(total: RunTotals) -> str:
+    """Return the cost of some runs in short, and how many of the runs do not tell theirs."""
+    return _known(money(total.cost), total.cost, total.unknown_costs)
+
+
+def _known(shown: str, value: int | Decimal, unknown: int) -> str:
+    if not unknown:
+        return shown
+    return f"{shown} and {unknown:,} unknown" if value else f"{unknown:,} unknown"
 
 
 _STATE_COLUMNS = [
@@ -69,16 +96,17 @@ _SUM_COLUMNS = [
     Column("done", lambda entry: entry[1].done, "number"),
     Column("empty", lambda entry: entry[1].empty, "number"),
     Column("failed", lambda entry: entry[1].failed, "number"),
-    Column("rows", lambda entry: _rows(entry[1]), "number"),
-    Column("cost", lambda entry: _cost(entry[1]), "number"),
+    Column("rows", lambda entry: rows_in_short(entry[1]), "number"),
+    Column("cost", lambda entry: cost_in_short(entry[1]), "number"),
 ]
 
 
 def spent(told: BatchReport) -> str:
     """Return the cost and the budget as text."""
     budget = "" if told.max_spend is None else f" of {money(told.max_spend)}"
-    unknown = f", and {told.unknown_costs} runs have an unknown cost" if told.unknown_costs else ""
-    return f"{money(told.cost)}{budget}{unknown}"
+    known = at_least(money(told.cost), told.cost, told.unknown_costs, if_unknown=money(None))
+    lacking = counted(told.unknown_costs, "run has", "runs have")
+    return f"{known}{budget}" + (f", as {lacking} an unknown cost" if told.unknown_costs else "")
 
 
 def tell_failures(screen: Screen, told: BatchReport, ledger: str) -> None:
@@ -104,4 +132,4 @@ def tell_held(screen: Screen, told: BatchReport, ledger: str) -> None:
 
 def _tell_more(screen: Screen, count: int, command: str) -> None:
     if count > 0:
-        screen.complain(f"  and {count} more:  {command}")
+        screen.complain(f"  and {count:,} more:  {command}")

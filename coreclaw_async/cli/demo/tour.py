@@ -12,6 +12,7 @@ import anyio
 import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async.cli._screen.bars import RowProgress
 from coreclaw_async.cli._screen.output import run_result
@@ -145,9 +146,7 @@ class Tour:
                 rows += len(page.items)
                 first += page.items[: _ROW_LINES - len(first)]
                 progress.show("reading", rows)
-        self.screen.say(
-            f"{rows}, read in {pages} {'page' if pages == 1 else 'pages'}; the first of them:", label="Rows"
-        )
+        self.screen.say(f"{rows}, read in {counted(pages, 'page')}; the first of them:", label="Rows")
         self.screen.say_rows(first)
 
     async def _write_file(self, run: Run) -> None:
@@ -155,4 +154,4 @@ class Tour:
         path = self.output or Path(tempfile.mkdtemp(prefix="coreclaw-demo-")) / f"rows.{self.format}"
         await self.scene.client.runs.download(run, path, format=self.format)
         size = (await anyio.Path(path).stat()).st_size
-        self.screen.say(f"{path} ({size:,} bytes)", label="File")
+        self.screen.say(f"{path} ({counted(size, 'byte')})", label="File")

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async.cli._screen.bars import RowProgress, TransferProgress
@@ -49,7 +50,7 @@ def write_export(
     screen = Screen()
     with TransferProgress(screen, path.name) as bar:
         client.runs.download(run, path, format=format, fields=fields, partial=partial, on_progress=bar.show)
-    size = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
+    size = f" ({counted(path.stat().st_size, 'byte')})" if path.is_file() else ""
     screen.complain(f"{path}{size}")
 
 
@@ -101,7 +102,7 @@ def print_rows(
         if not count:
             _name_columns(client, run, writer, fields)
     if path != STDIO:
-        screen.complain(f"{path} ({count:,} rows)")
+        screen.complain(f"{path} ({counted(count, 'row')})")
 
 
 def _told(
