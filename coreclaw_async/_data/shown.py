@@ -1,4 +1,9 @@
-"""Short reprs of models: one line with what is set."""
+"""
+Reprs of models: one line with what is set, of some 200 characters.
+
+Ids and keys are never cut, since people copy them: an id is there whole, or left out where there is no room. What tells
+which run was paid for, or may have been, is always there, and makes a line longer that has many or long ids.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +26,8 @@ _MOST_LETTERS_INSIDE = 90
 _MOST_LETTERS_OF_STRING = 48
 _MOST_LETTERS_OF_MAPPING = 130
 _MOST_PAIRS = 10
-_MOST_LETTERS_OF_ID = 64
-_MOST_LETTERS_OF_IDS = 100
-# What tells which run was paid for, or may have been: shown before all else, whatever room there is.
-_IDS = frozenset({"run_id", "candidates"})
-_ALWAYS_SHOWN = _IDS | {"run", "key", "state"}
+# Which run was paid for, or may have been.
+_ALWAYS_SHOWN = frozenset({"run_id", "candidates", "run", "key", "state"})
 # What people look for, beside the first member.
 _SHOWN_FIRST = frozenset({"status", "state", "run_id", "counts", "result_count", "usage", "cost", "error"})
 
@@ -45,28 +47,18 @@ def _members(record: Any) -> Iterator[tuple[str, str]]:
         value = getattr(record, field.name)
         if value is None or field.repr is False:
             continue
-        if field.name in _IDS and value:
-            yield field.name, _id(value) if isinstance(value, str) else _ids(value)
+        if field.name == "candidates" and value:
+            yield field.name, _ids(value)
+        elif value and isinstance(value, str) and (field.name == "key" or field.name.endswith("_id")):
+            yield field.name, repr(value)
         elif callable(field.repr):
             yield field.name, _cut(str(field.repr(value)), _MOST_LETTERS_INSIDE)
         elif value or not isinstance(value, _MAY_BE_EMPTY):
             yield field.name, _mapping(value) if isinstance(value, _MAPPING) else _value(value)
 
 
-def _id(value: str) -> str:
-    return repr(value[:_MOST_LETTERS_OF_ID]) + ("..." if len(value) > _MOST_LETTERS_OF_ID else "")
-
-
 def _ids(values: Sequence[Any]) -> str:
-    """Return ids, the first of them at least, and the number of those that there is no room for."""
-    told: list[str] = []
-    room = _MOST_LETTERS_OF_IDS
-    for value in values:
-        text = _id(value) if isinstance(value, str) else _value(value)
-        room -= len(text) + 2
-        if told and room < 0:
-            return f"({', '.join(told)}, ... {len(values) - len(told)} more)"
-        told.append(text)
+    told = [repr(value) if isinstance(value, str) else _value(value) for value in values]
     return f"({', '.join(told)}{',' * (len(told) == 1)})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
 import sys
 from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable
@@ -29,9 +30,11 @@ from coreclaw_async import (
     Page,
     PaginationError,
     Progress,
+    QueueItem,
     ResultPage,
     Run,
     RunFailedError,
+    RunSpec,
     RunStatus,
     StartedRun,
     Task,
@@ -476,20 +479,44 @@ def test_repr_tells_the_candidates(size: int) -> None:
         assert "'ambiguous'" in told
 
 
-def test_repr_counts_candidates_that_there_is_no_room_for() -> None:
-    told = repr(StartUnknown(operation="runWorker", candidates=[ID] * 100, run_id=ID))
+@pytest.mark.parametrize("candidates", [[f"{n:03}{ID}" for n in range(100)], ["r" * 500]], ids=["many", "long"])
+def test_repr_tells_all_candidates_whole(candidates: list[str]) -> None:
+    things = (
+        StartUnknown(operation="runWorker", candidates=candidates, run_id=ID),
+        BatchOutcome(key="k", state=BatchItemState.AMBIGUOUS, candidates=candidates),
+        make_item(state=BatchItemState.AMBIGUOUS, candidates=tuple(candidates)),
+    )
 
-    assert f"candidates=('{ID}', '{ID}', '{ID}', ... 97 more), run_id='{ID}')" in told
+    for thing in things:
+        assert [one for one in candidates if repr(one) not in repr(thing)] == []
+        assert len(repr(thing).splitlines()) == 1
+    assert f"run_id='{ID}'" in repr(things[0])
     assert repr(StartUnknown(operation="o", candidates=[5], run_id=None)).endswith("candidates=(5,))")  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("run_id", ["r" * 64, "\u200b" * 40])
+@pytest.mark.parametrize("run_id", ["r" * 64, "r" * 500, "\u200b" * 40])
 def test_repr_tells_the_whole_run_id(run_id: str) -> None:
     for thing in (StartedRun(run_id=run_id), make_item(run_id=run_id), Run(run_id=run_id, worker_title="t" * 100)):
         assert f"run_id={run_id!r}" in repr(thing)
     outcome = BatchOutcome(key="k" * 60, state=BatchItemState.DONE, run=Run(run_id=run_id))
     assert f"run_id={run_id!r}" in repr(outcome)
-    assert "run_id='" + "r" * 64 + "'..." in repr(StartedRun(run_id="r" * 65))
+
+
+@pytest.mark.parametrize("letters", [48, 49, 90, 200])
+def test_repr_cuts_no_id_and_no_key(letters: int) -> None:
+    text = "x" * letters
+    named = (
+        BatchOutcome(key=text, state=BatchItemState.DONE),
+        Task(task_id=text, worker_id=text),
+        QueueItem(queue_id=text),
+        InputCheck(worker_id=text),
+        RunSpec(key=text, worker_id=text, input={}),
+    )
+    others = (Run(run_id=ID, worker_id=text, worker_title="t" * 100), StartedRun(run_id=ID, request_id=text))
+
+    assert [thing for thing in named if repr(text) not in repr(thing)] == []
+    assert [thing for thing in (*named, *others) if re.search(r"(_id|\bkey)='[^']*'\.\.\.", repr(thing))] == []
+    assert [thing for thing in others if "x" in repr(thing) and repr(text) not in repr(thing)] == []
 
 
 def test_repr_leaves_out_what_there_is_no_room_for() -> None:
