@@ -28,6 +28,7 @@ async def write_manifest(folder: Path, items: AsyncIterable[BatchItem]) -> Path:
     - ``run_id``: its run, or null,
     - ``state``: where it stands, such as ``done``,
     - ``rows``: rows in its file, or null,
+    - ``verdict``: what its run is worth, such as ``pass``, or null while that is not known,
     - ``cost``: what its run cost in US dollars, as a text such as ``"0.125"``, or null,
     - ``file``: its file, or null: relative to *folder* where it lies in there, with ``/`` between its parts,
     - ``error``: why it failed, was refused or is held; or null.
@@ -85,6 +86,7 @@ def _line(item: BatchItem, name_of: Callable[[Path], str]) -> str:
         "run_id": item.run_id,
         "state": item.state.value,
         "rows": item.row_count,
+        "verdict": None if item.verdict is None else item.verdict.value,
         "cost": None if item.cost is None else str(item.cost),
         "file": None if item.path is None else name_of(item.path),
         "error": item.error,

@@ -21,6 +21,7 @@ import pytest
 
 from coreclaw_async import BatchItem, BatchItemState
 from coreclaw_async.batch._manifest import write_manifest
+from coreclaw_async.models import Verdict
 
 
 def item(key: str, **members: Any) -> BatchItem:
@@ -43,6 +44,7 @@ async def test_each_item_has_a_line_in_their_order(tmp_path: Path) -> None:
         run_id="run-1",
         result_count=7,
         row_count=5,
+        verdict=Verdict.ERROR_ROWS,
         cost=Decimal("0.10000000000000000001"),
         path=tmp_path / "part-run-1.jsonl",
     )
@@ -58,6 +60,7 @@ async def test_each_item_has_a_line_in_their_order(tmp_path: Path) -> None:
             "run_id": "run-1",
             "state": "done",
             "rows": 5,
+            "verdict": "error_rows",
             "cost": "0.10000000000000000001",
             "file": "part-run-1.jsonl",
             "error": None,
@@ -67,11 +70,21 @@ async def test_each_item_has_a_line_in_their_order(tmp_path: Path) -> None:
             "run_id": None,
             "state": "rejected",
             "rows": None,
+            "verdict": None,
             "cost": None,
             "file": None,
             "error": 'no\nsuch "worker"',
         },
-        {"key": "k2", "run_id": None, "state": "planned", "rows": None, "cost": None, "file": None, "error": None},
+        {
+            "key": "k2",
+            "run_id": None,
+            "state": "planned",
+            "rows": None,
+            "verdict": None,
+            "cost": None,
+            "file": None,
+            "error": None,
+        },
     ]
 
 
@@ -195,6 +208,7 @@ WRITER = textwrap.dedent(
     import anyio
     from coreclaw_async import BatchItem
     from coreclaw_async.batch._manifest import write_manifest
+from coreclaw_async.models import Verdict
 
     async def items(name, count):
         for number in range(count):

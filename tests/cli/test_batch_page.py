@@ -40,6 +40,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[tuple[str, str]] = []
         self.cells: list[tuple[str, str]] = []
+        self.tables: dict[str, list[list[str]]] = {}
         self.feed(text)
         self.close()
         assert self.open == []
@@ -51,6 +52,9 @@ class Page(HTMLParser):
             self.open.append(tag)
         if tag in {"td", "th"}:
             self.cells.append((tag, ""))
+            list(self.tables.values())[-1][-1].append("")
+        elif tag == "tr":
+            list(self.tables.values())[-1].append([])
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in EMPTY_TAGS:
@@ -62,6 +66,9 @@ class Page(HTMLParser):
             if {"td", "th"} & set(self.open):
                 tag, text = self.cells[-1]
                 self.cells[-1] = (tag, text + data)
+                list(self.tables.values())[-1][-1][-1] += data
+            elif self.open and self.open[-1] == "caption":
+                self.tables[data] = []
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -112,7 +119,7 @@ def report(items: list[BatchItem], **members: Any) -> BatchReport:
     given: dict[str, Any] = {
         "name": "nightly",
         "counts": {state: counts[state] for state in BatchItemState},
-        "verdicts": dict.fromkeys(Verdict, 0),
+        "verdicts": {verdict: sum(one.verdict is verdict for one in items) for verdict in Verdict},
         "runs": totals.all.runs,
         "result_count": totals.all.result_count,
         "cost": totals.all.cost,
@@ -157,6 +164,7 @@ def test_a_page_tells_all_about_a_batch() -> None:
     assert shown.text_of("h1") == ["Batch nightly"]
     assert shown.text_of("h2") == [
         "States",
+        "Verdicts",
         "Spending",
         "Progress over time",
         "Failed and refused items",
@@ -171,6 +179,37 @@ def test_a_page_tells_all_about_a_batch() -> None:
     cells = [text for _, text in shown.cells]
     for text in ("the site was down", "no such member", "RA, RB", "1 h 6 min", "10 min 0 s", "15 min 0 s", "60.0 s"):
         assert text.replace("60.0 s", "1 min 0 s") in cells
+
+
+def test_verdicts_are_counted_and_told_of_each_item() -> None:
+    verdicts = (Verdict.PASS, Verdict.ERROR_ROWS, None, None)
+    items = [ended(number, verdict=verdict) for number, verdict in enumerate(verdicts)]
+    items.append(ended(4, BatchItemState.FAILED, verdict=Verdict.ABORTED, error="it took too long"))
+    tables = page(items).tables
+
+    assert tables["Items of each verdict"] == [
+        ["Verdict", "Items", "Share", "Meaning"],
+        ["pass", "1", "20.0%", "It has rows, and none of them is an error row."],
+        ["error_rows", "1", "20.0%", "Some of its rows hold an error, such as a captcha, instead of data."],
+        ["aborted", "1", "20.0%", "Its run was aborted."],
+        ["(not looked at)", "2", "40.0%", "Its rows are in no file of this batch."],
+    ]
+    assert tables["Failed and refused items"][1:] == [["k4", "it took too long", "failed", "aborted", "R4"]]
+    slowest = {row[0]: row[3] for row in tables["Slowest items"]}
+    assert slowest == {"Key": "Verdict", "k0": "pass", "k1": "error_rows", "k2": "", "k3": "", "k4": "aborted"}
+
+
+def test_each_verdict_has_a_meaning() -> None:
+    items = [ended(number, verdict=verdict) for number, verdict in enumerate(Verdict)]
+
+    assert {verdict.value for verdict in Verdict} <= {text for _, text in page(items).cells}
+
+
+def test_held_items_tell_all_their_candidates() -> None:
+    ids = tuple(f"{number:026}" for number in range(100))
+    shown = page([item(0, BatchItemState.AMBIGUOUS, candidates=ids)])
+
+    assert ", ".join(ids) in [text for _, text in shown.cells]
 
 
 def test_each_chart_has_a_name_and_a_description() -> None:
@@ -192,8 +231,8 @@ def test_tables_have_headers_and_can_be_scrolled_by_keyboard() -> None:
     shown = page(some_of_each())
     scopes = Counter(attributes["scope"] for attributes in shown.all("th"))
 
-    assert len(shown.all("table")) == len(shown.all("caption")) == len(shown.all("thead")) == 7
-    assert scopes["row"] == len(shown.all("tr")) - 7
+    assert len(shown.all("table")) == len(shown.all("caption")) == len(shown.all("thead")) == 8
+    assert scopes["row"] == len(shown.all("tr")) - 8
     for region in shown.all("div"):
         if region.get("class") == "scroll":
             assert (region["tabindex"], region["role"]) == ("0", "region")

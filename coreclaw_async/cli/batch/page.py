@@ -17,8 +17,16 @@ from coreclaw_async.cli._screen.output import whole_file
 from coreclaw_async.cli._screen.screen import money, plain
 from coreclaw_async.cli.batch.page_charts import ChartIds, Line, Part
 from coreclaw_async.cli.batch.page_style import STYLE
-from coreclaw_async.cli.batch.standing import at_least, cost_in_short, rows_in_short, spent
+from coreclaw_async.cli.batch.standing import (
+    NOT_LOOKED_AT,
+    at_least,
+    cost_in_short,
+    rows_in_short,
+    spent,
+    verdict_counts,
+)
 from coreclaw_async.cli.batch.story import BatchStory, Point
+from coreclaw_async.models import Verdict
 
 _MOST_LETTERS = 400
 _MOST_LETTERS_OF_TITLE = 100
@@ -33,6 +41,15 @@ _STATES: Mapping[BatchItemState, str] = {
     BatchItemState.FAILED: "Its run ended without success.",
     BatchItemState.REJECTED: "The service refused it; there is no run.",
     BatchItemState.CANCELLED: "It was taken out before it was started.",
+}
+_VERDICTS: Mapping[str, str] = {
+    Verdict.PASS: "It has rows, and none of them is an error row.",
+    Verdict.EMPTY: "Its run succeeded without rows.",
+    Verdict.ERROR_ROWS: "Some of its rows hold an error, such as a captcha, instead of data.",
+    Verdict.FAILED: "Its run failed.",
+    Verdict.ABORTED: "Its run was aborted.",
+    Verdict.UNKNOWN: "The service does not tell enough about its run.",
+    NOT_LOOKED_AT: "Its rows are in no file of this batch.",
 }
 
 
@@ -57,6 +74,7 @@ def page_of(told: BatchReport, story: BatchStory, now: float) -> str:
     sections = [
         _summary(told),
         _section("States", _states(told, charts)),
+        _section("Verdicts", _verdicts(told)),
         _section("Spending", _spending(told, charts)),
         _section("Progress over time", _progress(told, story.points(), charts)),
         _section("Failed and refused items", _failures(told)),
@@ -108,6 +126,16 @@ def _states(told: BatchReport, charts: ChartIds) -> str:
     ]
     bar = charts.stacked_bar("Items in each state", parts)
     return bar + _table("Items in each state", ("State", "Items", "Share", "Meaning"), rows, numbers=(1, 2), short=(0,))
+
+
+def _verdicts(told: BatchReport) -> str:
+    counts = verdict_counts(told)
+    if not counts:
+        return "<p>No run has ended yet.</p>\n"
+    of_all = sum(count for _, count in counts)
+    rows = [(verdict, f"{count:,}", _share(count, of_all), _VERDICTS[verdict]) for verdict, count in counts]
+    heads = ("Verdict", "Items", "Share", "Meaning")
+    return _table("Items of each verdict", heads, rows, numbers=(1, 2), short=(0,))
 
 
 def _spending(told: BatchReport, charts: ChartIds) -> str:
@@ -177,14 +205,18 @@ def _framed(chart: str, top: str, first: Point, last: Point) -> str:
 def _failures(told: BatchReport) -> str:
     if not told.failures:
         return "<p>None.</p>\n"
-    rows = [(_text(item.key), _text(item.error or "unknown"), item.state.value, _run(item)) for item in told.failures]
-    table = _table("Failed and refused items", ("Key", "Reason", "State", "Run"), rows, short=(2, 3))
+    rows = [
+        (_text(item.key), _text(item.error or "unknown"), item.state.value, item.verdict or "", _run(item))
+        for item in told.failures
+    ]
+    table = _table("Failed and refused items", ("Key", "Reason", "State", "Verdict", "Run"), rows, short=(2, 3, 4))
     return table + _more(_failed(told) - len(told.failures), "--state failed --state rejected")
 
 
 def _held(told: BatchReport) -> str:
     rows = [
-        (_text(item.key), _text(", ".join(item.candidates) or "none"), _text(item.error or "")) for item in told.held
+        (_text(item.key), ", ".join(map(_text, item.candidates)) or "none", _text(item.error or ""))
+        for item in told.held
     ]
     table = _table("Held items", ("Key", "Candidates", "Reason"), rows)
     return table + _more(told.counts[BatchItemState.AMBIGUOUS] - len(told.held), "--state ambiguous")
@@ -197,8 +229,12 @@ def _more(count: int, states: str) -> str:
 def _slowest(story: BatchStory) -> str:
     if not story.slowest:
         return "<p>No run has ended yet.</p>\n"
-    rows = [(_text(item.key), _lasted(seconds), item.state.value, _run(item)) for seconds, item in story.slowest]
-    return _table("Slowest items", ("Key", "From start to end", "State", "Run"), rows, numbers=(1,), short=(2, 3))
+    rows = [
+        (_text(item.key), _lasted(seconds), item.state.value, item.verdict or "", _run(item))
+        for seconds, item in story.slowest
+    ]
+    heads = ("Key", "From start to end", "State", "Verdict", "Run")
+    return _table("Slowest items", heads, rows, numbers=(1,), short=(2, 3, 4))
 
 
 def _oldest(story: BatchStory, now: float) -> str:

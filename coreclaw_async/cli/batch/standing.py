@@ -11,6 +11,7 @@ from coreclaw_async.cli._screen.tables import Column, say_table
 from coreclaw_async.cli.batch.session import batch_command
 
 _MOST_DAYS = 14
+NOT_LOOKED_AT = "(not looked at)"
 _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
 
 
@@ -27,14 +28,18 @@ def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
 
 
 def tell_verdicts(screen: Screen, told: BatchReport) -> None:
-    """Print how many items have which verdict; rows that are in no file of the batch were not looked at."""
-    verdicts = [(verdict.value, count) for verdict, count in told.verdicts.items() if count]
-    unread = told.counts[BatchItemState.DONE] + told.counts[BatchItemState.FAILED] - sum(told.verdicts.values())
-    if unread:
-        verdicts.append(("(not looked at)", unread))
+    """Print how many items have which verdict."""
+    verdicts = verdict_counts(told)
     if verdicts:
         screen.tell("")
         say_table(screen, verdicts, _VERDICT_COLUMNS)
+
+
+def verdict_counts(told: BatchReport) -> list[tuple[str, int]]:
+    """Return each verdict with its items, and how many were not looked at: their rows are in no file of the batch."""
+    unread = told.counts[BatchItemState.DONE] + told.counts[BatchItemState.FAILED] - sum(told.verdicts.values())
+    counts = [(verdict.value, count) for verdict, count in told.verdicts.items()]
+    return [(verdict, count) for verdict, count in (*counts, (NOT_LOOKED_AT, unread)) if count]
 
 
 def tell_sums(screen: Screen, told: BatchReport) -> None:
