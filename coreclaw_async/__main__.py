@@ -33,11 +33,13 @@ def main() -> None:
 
 
 def _name_extra(error: ImportError) -> NoReturn:
-    missing = (error.name or "").partition(".")[0]
-    if missing not in _EXTRA_OF:
+    library = (error.name or "").partition(".")[0]
+    if library not in _EXTRA_OF:
         raise error
-    extra = _EXTRA_OF[missing]
-    sys.stderr.write(f'coreclaw-async: {missing} is not installed; run: pip install "coreclaw-async[{extra}]"\n')
+    from coreclaw_async._extras import why_not_imported
+
+    requirement = f"coreclaw-async[{_EXTRA_OF[library]}]"
+    sys.stderr.write(f"{why_not_imported(error, library, need='coreclaw-async', requirement=requirement)}\n")
     sys.exit(2)
 
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from opentelemetry import metrics, trace
-except ImportError as error:  # pragma: no cover - tested in a process of its own
+except Exception as error:  # pragma: no cover - tested in a process of its own
+    from coreclaw_async._extras import why_not_imported
+
     raise ImportError(
-        'tracing needs OpenTelemetry: pip install "coreclaw-async[otel]"', name="opentelemetry"
+        why_not_imported(error, "opentelemetry", need="tracing", requirement="coreclaw-async[otel]"),
+        name="opentelemetry",
     ) from error
 
 from coreclaw_async import events

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import functools
 import os
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -11,9 +10,9 @@ from typing import Literal, TypeAlias, get_args
 import anyio.to_thread
 import attrs
 
+from coreclaw_async import _extras as extras
 from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire.request import check_bool
-from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.progress import ProgressOption
 
 OnConflict: TypeAlias = Literal["string", "raise"]
@@ -91,9 +90,8 @@ def check_installed(extra: Extra, method: str) -> None:
     Raises:
         ConfigurationError: The extra is not installed.
     """
-    for name in dict.fromkeys(module.partition(".")[0] for module in _MODULES[extra]):
-        if importlib.util.find_spec(name) is None:
-            raise _not_installed(name, extra, method)
+    for module in _MODULES[extra]:
+        extras.check_installed(module, need=method, requirement=f"coreclaw-async[{extra}]")
 
 
 async def load_libraries(extra: Extra, method: str) -> None:
@@ -101,27 +99,8 @@ async def load_libraries(extra: Extra, method: str) -> None:
     Import what *method* needs, in a thread, as that takes up to a second.
 
     Raises:
-        ConfigurationError: The extra is not installed.
+        ConfigurationError: The extra is not installed, or broken.
     """
-    await anyio.to_thread.run_sync(_import_libraries, extra, method)
-
-
-def _import_libraries(extra: Extra, method: str) -> None:
     for module in _MODULES[extra]:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            name = module.partition(".")[0]
-            if isinstance(error, ModuleNotFoundError) and error.name in {name, module}:
-                raise _not_installed(name, extra, method) from None
-            raise ConfigurationError(
-                f"{method} needs {name}, which cannot be imported ({error}); is it broken? {_command(extra)}"
-            ) from error
-
-
-def _not_installed(name: str, extra: Extra, method: str) -> ConfigurationError:
-    return ConfigurationError(f"{method} needs {name}, which is not installed: {_command(extra)}")
-
-
-def _command(extra: Extra) -> str:
-    return f"pip install 'coreclaw-async[{extra}]'"
+        load = functools.partial(extras.load_library, module, need=method, requirement=f"coreclaw-async[{extra}]")
+        await anyio.to_thread.run_sync(load)

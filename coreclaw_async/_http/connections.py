@@ -15,6 +15,7 @@ import attrs
 import httpx
 
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
+from coreclaw_async._extras import load_library
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async._http.pool import ConnectionPool
 from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
@@ -97,18 +98,15 @@ def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
         ConfigurationError: The environment names a proxy that httpx cannot use.
     """
     choice = choose_proxy(url)
-    try:
-        return httpx.AsyncHTTPTransport(
-            verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-            proxy=choice.url,
-        )
-    except ImportError:  # A retry would not help.
-        raise ConfigurationError(
-            f"the proxy that the environment names in {choice.name} is a SOCKS proxy, which needs another package: "
-            'pip install "httpx[socks]"'
-        ) from None
+    if choice.url is not None and choice.url.scheme.startswith("socks"):
+        need = f"the SOCKS proxy that the environment names in {choice.name}"
+        load_library("socksio", need=need, requirement="httpx[socks]")
+    return httpx.AsyncHTTPTransport(
+        verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
+        trust_env=False,
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
+        proxy=choice.url,
+    )
 
 
 class MaskedURL(httpx.URL):

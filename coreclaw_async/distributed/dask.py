@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import secrets
@@ -18,6 +17,7 @@ import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._data.counting import counted
+from coreclaw_async._extras import load_library
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, Shard
 from coreclaw_async.batch._manifest import write_manifest
@@ -290,10 +290,7 @@ def _progress(batch: str, log_event: Callable[[str, Any], None]) -> Callable[[Ba
 
 
 def _distributed() -> Any:
-    try:
-        return importlib.import_module("distributed")
-    except ImportError:
-        raise ConfigurationError('a batch on Dask needs the extra: pip install "coreclaw-async[dask]"') from None
+    return load_library("distributed", need="a batch on Dask", requirement="coreclaw-async[dask]")
 
 
 def _everywhere(spec: ShardSpec) -> ShardSpec:

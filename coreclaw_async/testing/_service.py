@@ -318,7 +318,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             port: Port of the API; 0 for any. Downloads get another port.
 
         Raises:
-            ImportError: uvicorn is not installed.
+            ImportError: uvicorn is not installed, or broken.
             OSError: The port is taken.
         """
         with run_server(self._make_app, host=host, port=port) as server:

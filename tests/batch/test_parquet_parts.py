@@ -350,7 +350,7 @@ async def test_another_format_is_another_run(service: FakeService, tmp_path: Pat
 async def test_a_missing_extra_is_named_before_anything_is_sent(
     service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = r"^output_format='parquet' needs pyarrow, .*pip install 'coreclaw-async\[arrow\]'"
+    needs = r"^output_format='parquet' needs pyarrow, .*pip install \"coreclaw-async\[arrow\]\""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     async with opened(service, "memory", count=1) as batch:
         with pytest.raises(ConfigurationError, match=needs):

@@ -183,7 +183,7 @@ def test_parquet_files_without_the_extra_are_two_before_anything_is_paid(
     outcome = batch("run", "-o", str(tmp_path / "rows"), "--output-format", "parquet")
 
     assert outcome.exit_code == 2
-    assert "needs pyarrow, which is not installed: pip install 'coreclaw-async[arrow]'" in complaint(outcome)
+    assert 'needs pyarrow, which is not installed: pip install "coreclaw-async[arrow]"' in complaint(outcome)
     assert served.runs_created == 0
 
 

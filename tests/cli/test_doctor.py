@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -289,13 +289,13 @@ def test_a_proxy_that_cannot_be_one_fails_and_nothing_is_sent(proxy: str, monkey
     assert list(found) == ["versions", "address", "proxy", "key"]
 
 
-@pytest.mark.skipif(find_spec("socksio") is not None, reason="SOCKS proxies can be used here")
 def test_a_socks_proxy_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
     found = through_proxy(monkeypatch, "ALL_PROXY", f"socks5://me:{PASSWORD}@127.0.0.1:9")
 
     words = "socks5://127.0.0.1:9 (from ALL_PROXY), with credentials that are not shown"
     assert only(found["proxy"]) == ("OK", words)
-    assert 'needs another package: pip install "httpx[socks]"' in only(found["service"])[1]
+    assert 'needs socksio, which is not installed: pip install "httpx[socks]"' in only(found["service"])[1]
 
 
 def test_an_answer_that_is_lost_fails_and_the_rest_is_checked(service: FakeService) -> None:

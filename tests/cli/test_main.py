@@ -49,7 +49,8 @@ def test_one_line_names_the_extra_and_exit_code_is_2_when_it_is_not_installed(
     outcome = invoke(name)
 
     assert outcome.exit_code == 2
-    assert outcome.stderr == f'coreclaw-async: {module} is not installed; run: pip install "coreclaw-async[{extra}]"\n'
+    what = f"coreclaw-async needs {module}, which is not installed"
+    assert outcome.stderr == f'{what}: pip install "coreclaw-async[{extra}]"\n'
     assert outcome.stdout == ""
 
 

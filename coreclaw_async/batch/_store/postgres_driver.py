@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from coreclaw_async._extras import load_library
 from coreclaw_async.batch._store.database import SqlRow
-from coreclaw_async.errors import ConfigurationError
 
 _MOST_LETTERS = 4_000_000
 
@@ -20,14 +19,9 @@ def load_asyncpg() -> Any:
     Return the library.
 
     Raises:
-        ConfigurationError: It is not installed.
+        ConfigurationError: It is not installed, or broken.
     """
-    try:
-        return importlib.import_module("asyncpg")
-    except ImportError:
-        raise ConfigurationError(
-            'a ledger in Postgres needs the extra: pip install "coreclaw-async[postgres]"'
-        ) from None
+    return load_library("asyncpg", need="a ledger in Postgres", requirement="coreclaw-async[postgres]")
 
 
 @functools.cache

@@ -56,14 +56,18 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
         port: Port of the API; 0 for any.
 
     Raises:
-        ImportError: uvicorn is not installed.
+        ImportError: uvicorn is not installed, or broken.
         OSError: The port is taken.
         RuntimeError: The server did not start.
     """
     try:
         import uvicorn
-    except ImportError as error:
-        raise ImportError('serving needs uvicorn: pip install "coreclaw-async[emulator]"', name="uvicorn") from error
+    except ModuleNotFoundError as error:
+        if error.name != "uvicorn":  # It is there, and something that it needs is not.
+            raise
+        raise ModuleNotFoundError(
+            'serving needs uvicorn, which is not installed: pip install "coreclaw-async[emulator]"', name="uvicorn"
+        ) from None
     with ExitStack() as stack:
         api, files = (stack.enter_context(closing(_listen(host, number))) for number in (port, 0))
         ports = {api.getsockname()[1]: "api", files.getsockname()[1]: "files"}
