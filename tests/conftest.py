@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if len(cases) == 1 and _takes_long(cases):
             continue
         for index, on_backends in enumerate(cases.values()):
-            # What the lowest Python has must cover all branches: let no cases be chosen for it anew without a need.
+            # The lowest Python measures coverage: another choice of its cases may leave a branch uncovered.
             quick = _turn(index, zlib.crc32(test.encode()), len(on_backends)) + sys.version_info.minor - 11
             for place, item in enumerate(on_backends):
                 if place != quick % len(on_backends):
