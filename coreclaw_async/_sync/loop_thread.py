@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -28,7 +28,7 @@ _SECONDS_UNNOTICED = 0.5
 
 
 @attrs.define(eq=False)
-class Call:
+class Call(Generic[T]):
     """
     A coroutine that runs in the loop while the caller's thread waits for it.
 
@@ -40,11 +40,11 @@ class Call:
         task: Its task, or None before it has begun.
     """
 
-    coroutine: Coroutine[Any, Any, Any]
+    coroutine: Coroutine[Any, Any, T]
     context: contextvars.Context = attrs.field(factory=contextvars.copy_context)
     over: threading.Lock = attrs.field(factory=threading.Lock)
     is_over: bool = False
-    task: asyncio.Task[Any] | None = None
+    task: asyncio.Task[T] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.over.acquire()
@@ -91,7 +91,7 @@ class LoopThread:
 
         self.leases = 0
         self.is_over = False
-        self._calls: set[Call] = set()
+        self._calls: set[Call[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._stop: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._serve, name="coreclaw_async", daemon=True)
@@ -114,9 +114,8 @@ class LoopThread:
                 "hand it to another thread, or use AsyncCoreClaw"
             )
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run *coroutine* to its end and return its task."""
-        call = Call(coroutine)
+    def run(self, call: Call[T]) -> asyncio.Task[T]:
+        """Run a call to its end and return its task; an interrupt of the caller cancels it and lets it clean up."""
         self._calls.add(call)
         try:
             self._schedule(call.begin, self._loop)
@@ -125,8 +124,9 @@ class LoopThread:
             is_over = False
             while not is_over:
                 is_over = call.over.acquire(timeout=pause)
-        except BaseException as error:  # From a signal handler, usually Ctrl-C.
-            self._leave(call, error)
+        except BaseException:  # From a signal handler, usually Ctrl-C. A second one does not wait for the clean-up.
+            self._schedule(call.cancel)
+            call.over.acquire(timeout=0 if call.is_over else CLEAN_UP_SECONDS)
             raise
         finally:
             self._calls.discard(call)
@@ -153,16 +153,6 @@ class LoopThread:
     def _end(self) -> None:
         if not self._stop.done():
             self._stop.set_result(None)
-
-    def _leave(self, call: Call, error: BaseException) -> None:
-        """Cancel a call whose caller was interrupted by *error*, let it clean up, and note in *error* how it ended."""
-        self._schedule(call.cancel)
-        try:
-            call.over.acquire(timeout=0 if call.is_over else CLEAN_UP_SECONDS)
-        except BaseException as again:  # A second interrupt does not wait for the clean-up.
-            explain(again, call.task)
-            raise
-        explain(error, call.task)
 
     def _serve(self) -> None:
         # Libraries ask sniffio first; otherwise they would find the context of a caller that runs under trio.

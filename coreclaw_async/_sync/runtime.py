@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from coreclaw_async._sync.loop_thread import CLEAN_UP_SECONDS, LoopThread
+from coreclaw_async._sync.loop_thread import CLEAN_UP_SECONDS, Call, LoopThread, explain
 from coreclaw_async._tracebacks import hide_own_frames
 from coreclaw_async.errors import ConfigurationError, CoreClawError
 
@@ -131,15 +131,18 @@ class Bridge:
         if thread is None or thread.is_over or self._is_closed:
             thread = self._join()
         thread.refuse_itself()
+        call = Call(function(*args, **kwargs))
         try:
-            task = thread.run(function(*args, **kwargs))
-        except KeyboardInterrupt as interrupt:
-            hide_own_frames(interrupt)
+            task = thread.run(call)
+            failure = task.exception()
+            if isinstance(failure, _TOLD):
+                hide_own_frames(failure)
+            return task
+        except BaseException as error:  # Ctrl-C, also when the call has already ended: a run that it started is named.
+            explain(error, call.task)
+            if isinstance(error, KeyboardInterrupt):
+                hide_own_frames(error)
             raise
-        failure = task.exception()
-        if isinstance(failure, _TOLD):
-            hide_own_frames(failure)
-        return task
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run *aclose* as the last call; a second time this does nothing."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -12,7 +16,7 @@ import pytest
 from interrupting import interrupt_once
 
 from coreclaw_async import CoreClaw, PollSchedule, Row, Run, errors
-from coreclaw_async.events import RequestSent
+from coreclaw_async.events import RequestSent, RunStarted
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 INPUT = {"keywords": ["coffee"]}
@@ -221,3 +225,65 @@ def test_an_interrupt_before_the_call_began_sends_nothing(client: CoreClaw, serv
 
     assert service.runs == {}
     assert raised.value.__cause__ is None
+
+
+class Interrupter:
+    """
+    Interrupts this thread at one of the steps that the blocking client makes after its call has ended.
+
+    Args:
+        step: Which one, from 0.
+        has_ended: Returns whether the call has ended.
+
+    Attributes:
+        place: Where that was, or None when there are fewer steps.
+    """
+
+    def __init__(self, step: int, has_ended: Callable[[], object]) -> None:
+        self.place: str | None = None
+        self._left = step
+        self._has_ended = has_ended
+
+    def __enter__(self) -> Self:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if Path(frame.f_code.co_filename).parent.name != "_sync" or self.place is not None:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and self._has_ended():
+            self._left -= 1
+            if self._left < 0:
+                self.place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._trace
+
+
+@pytest.mark.endurance
+def test_wherever_an_interrupt_comes_between_the_end_of_a_start_and_its_caller_the_run_is_told(
+    client: CoreClaw, service: FakeService
+) -> None:
+    worker = worker_of(client)
+    lost: list[str] = []
+    for step in itertools.count():
+        before = len(service.runs)
+        ended = threading.Event()
+        telling = client.with_options(on_event=lambda event, ended=ended: isinstance(event, RunStarted) and ended.set())
+        with Interrupter(step, ended.is_set) as interrupter:
+            try:
+                telling.workers.start_run(worker, INPUT)
+            except KeyboardInterrupt as interrupt:
+                run_id = list(service.runs)[before]
+                if not any(run_id in note for note in getattr(interrupt, "__notes__", ())):
+                    lost.append(str(interrupter.place))
+        if interrupter.place is None:
+            break
+
+    assert step > 20
+    # While the run is handed from one function to the next one, nobody can help it.
+    assert len(lost) < 9, lost

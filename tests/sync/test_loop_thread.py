@@ -38,7 +38,7 @@ def is_closed(coroutine: Coroutine[Any, Any, Any]) -> bool:
 
 def test_exit_ends_the_thread_and_nothing_begins_after_it(process: _Process) -> None:
     thread = process.lease()
-    assert thread.run(answer()).result() == 42
+    assert thread.run(Call(answer())).result() == 42
 
     process.exit()
     process.exit()
@@ -64,7 +64,7 @@ def test_a_call_that_comes_too_late_is_an_error(process: _Process) -> None:
     coroutine = answer()
 
     with pytest.raises(ConfigurationError, match="closed while this call was under way"):
-        thread.run(coroutine)
+        thread.run(Call(coroutine))
 
     assert is_closed(coroutine)
 
@@ -132,7 +132,7 @@ def test_an_interrupt_is_told_of_what_is_worth_telling_only(process: _Process) -
     error = KeyboardInterrupt()
 
     explain(error, None)
-    explain(error, process.lease().run(nothing()))
+    explain(error, process.lease().run(Call(nothing())))
 
     assert not hasattr(error, "__notes__")
 
@@ -153,7 +153,7 @@ def test_a_loop_without_sniffio_works(monkeypatch: pytest.MonkeyPatch, process: 
     async def plain() -> int:
         return 1
 
-    assert process.lease().run(plain()).result() == 1
+    assert process.lease().run(Call(plain())).result() == 1
 
 
 def test_the_loop_holds_still_while_the_process_forks(process: _Process) -> None:
@@ -164,7 +164,7 @@ def test_the_loop_holds_still_while_the_process_forks(process: _Process) -> None
         steps.append(1)
 
     process.park()
-    caller = threading.Thread(target=lambda: thread.run(step()))
+    caller = threading.Thread(target=lambda: thread.run(Call(step())))
     caller.start()
     assert steps == []
     process.go_on()
@@ -181,7 +181,7 @@ def test_a_fork_without_a_loop_or_in_the_loop_waits_for_nothing(process: _Proces
         process.park()
         process.go_on()
 
-    process.lease().run(fork()).result()
+    process.lease().run(Call(fork())).result()
 
 
 def test_a_child_begins_anew(process: _Process) -> None:
@@ -195,7 +195,7 @@ def test_a_child_begins_anew(process: _Process) -> None:
 
     assert own is not inherited
     assert inherited.is_over
-    assert own.run(answer()).result() == 42
+    assert own.run(Call(answer())).result() == 42
     inherited.stop(5)
 
 
@@ -203,7 +203,7 @@ def test_a_child_of_a_process_without_a_loop_begins_anew(process: _Process) -> N
     process.park()
     process.forget()
 
-    assert process.lease().run(answer()).result() == 42
+    assert process.lease().run(Call(answer())).result() == 42
 
 
 def test_stopping_twice_or_in_the_loop_itself_is_fine() -> None:
@@ -214,7 +214,7 @@ def test_stopping_twice_or_in_the_loop_itself_is_fine() -> None:
         thread.stop(5)
 
     with pytest.raises(ConfigurationError):
-        thread.run(_then_wait(stop()))
+        thread.run(Call(_then_wait(stop())))
     thread.stop(5)
 
     assert not thread._thread.is_alive()
