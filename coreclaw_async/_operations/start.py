@@ -151,10 +151,15 @@ async def _look_for(
     context: Context, request: Request, error: errors.CoreClawError, find_candidates: FindCandidates
 ) -> None:
     """Put into *error* what may have been made: the one run whose callback came in time, else candidates."""
-    seconds = _LOOK_SECONDS_WHEN_CANCELLED if _was_cancelled(error) else _LOOK_SECONDS
+    is_cancelled = _was_cancelled(error)
+    seconds = _LOOK_SECONDS_WHEN_CANCELLED if is_cancelled else _LOOK_SECONDS
     clock = context.clock
     began = clock.monotonic()
-    error.candidates = await _look_in_time(find_candidates, seconds)
+
+    async def pause() -> None:
+        await clock.sleep(max(began + seconds / 2 - clock.monotonic(), 0.0))
+
+    error.candidates = await _look_in_time(find_candidates, seconds, pause if is_cancelled else None)
     url, hub_link = request.callback_url, context.hub_link
     if url is None or hub_link is None or not hub_link.hub.owns(url):
         return
@@ -229,14 +234,24 @@ def _was_cancelled(error: BaseException) -> bool:
     return False
 
 
-async def _look_in_time(find_candidates: FindCandidates, seconds: float) -> tuple[str, ...] | None:
-    """Return what one bounded look found; None when it found nothing and did not see everything."""
+async def _look_in_time(
+    find_candidates: FindCandidates, seconds: float, pause: Callable[[], Awaitable[None]] | None
+) -> tuple[str, ...] | None:
+    """
+    Return what a look found in *seconds*; None when it found nothing and did not see everything.
+
+    After a cancellation the service may be about to start the run: a look that found nothing is made again after
+    *pause*.
+    """
     found: dict[str, None] = {}
     is_whole = False
     try:
         with anyio.move_on_after(seconds, shield=True):
             await find_candidates(found.setdefault)
             is_whole = True
+            if pause is not None and not found:
+                await pause()
+                await find_candidates(found.setdefault)
     except anyio.get_cancelled_exc_class():
         pass  # asyncio may cancel the task again; the error that is being raised says more than that.
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not replace the error of the start

@@ -91,7 +91,7 @@ def _tell_candidates(screen: Screen, error: errors.CoreClawError) -> None:
     elif error.candidates is None:
         screen.complain("  the list of runs was not read")
     else:
-        screen.complain("  no matching run was found, which does not prove that there is none")
+        screen.complain("  no matching run was there yet, which does not prove that there is none")
     screen.complain("  to look:  coreclaw-async runs --since 1h")
 
 

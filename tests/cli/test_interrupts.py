@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from cli.command_line import invoke
 from interrupting import interrupt_once
+from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, serve_sockets
 
 from coreclaw_async.cli._process import interrupts
 from coreclaw_async.cli._process.interrupts import TerminatedError, signals_that_interrupt
@@ -137,3 +139,37 @@ def test_an_interrupt_before_the_end_has_its_own_exit_code() -> None:
 
     assert interrupts.code_at_end() == interrupts.code_at_end(KeyboardInterrupt()) == 130
     assert interrupts.code_at_end(TerminatedError(signal.SIGTERM)) == 143
+
+
+@pytest.mark.endurance
+@pytest.mark.parametrize(
+    ("run_ids", "words"),
+    [
+        (RUN_IDS[:1], f"candidate: run {RUN_IDS[0]}"),
+        ([], "no matching run was there yet, which does not prove that there is none"),
+    ],
+    ids=["made later", "not made"],
+)
+def test_a_run_that_is_made_after_the_signal_is_a_candidate(
+    monkeypatch: pytest.MonkeyPatch, run_ids: list[str], words: str
+) -> None:
+    """The service takes its time to start a run, also one whose caller has gone."""
+    main, runs = threading.get_ident(), list[dict[str, str]]()
+
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        if request.method == "POST":
+            signal.pthread_kill(main, signal.SIGTERM)
+            time.sleep(0.3)
+            runs.extend({"slug": run_id, "status": "running"} for run_id in run_ids)
+            return b""
+        return envelope({"list": runs, "count": len(runs)})
+
+    with serve_sockets(answering(answer)) as server:
+        monkeypatch.setenv("CORECLAW_API_KEY", "key")
+        monkeypatch.setenv("CORECLAW_BASE_URL", server.url)
+        ended = invoke("run", WORKER, "-i", '{"keywords": ["coffee"]}', "--json")
+
+    assert ended.exit_code == 4
+    assert words in ended.stderr
+    assert json.loads(ended.stdout)["candidates"] == run_ids
+    assert len(server.of("POST")) == 1

@@ -130,6 +130,43 @@ async def test_candidate_of_page_one_is_kept_when_page_two_breaks(service: FakeS
     assert caught.value.candidates == broken.value.candidates == (lost,)
 
 
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("comes", [True, False], ids=["it comes", "none comes"])
+async def test_a_cancelled_start_looks_again_for_a_run_that_was_not_there(service: FakeService, comes: bool) -> None:
+    late: list[str] = []
+
+    def start_late(envelope: dict[str, Any]) -> dict[str, Any]:
+        late.append(service.add_run(WORKER, age=0.0))
+        return envelope
+
+    service.faults.add(faults.stall(commit=False), operation="runWorker")
+    if comes:
+        service.faults.add(faults.edit(start_late), operation="listWorkerRuns")
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        cancelling_once(lambda: service.requests) as scope,
+    ):
+        with scope, pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == tuple(late)
+    assert [request.operation for request in service.requests] == ["runWorker", "listWorkerRuns", "listWorkerRuns"]
+
+
+@pytest.mark.async_client_only
+async def test_a_look_that_found_a_run_is_not_made_again(service: FakeService) -> None:
+    service.faults.add(faults.stall(), operation="runWorker")
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        cancelling_once(lambda: service.runs) as scope,
+    ):
+        with scope, pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == tuple(service.runs)
+    assert [request.operation for request in service.requests] == ["runWorker", "listWorkerRuns"]
+
+
 @pytest.mark.endurance
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_candidate_is_kept_when_the_time_for_the_look_is_up(service: FakeService) -> None:
