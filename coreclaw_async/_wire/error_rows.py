@@ -12,6 +12,7 @@ _ROW_ID = "__coreclaw_data_id__"
 _ERRORS = frozenset({"error", "error_code", "err", "err_code"})
 # The members by which the service's own tool tells rows about a captcha or a 403 (coreclaw-mcp-server, verify_run).
 _DIAGNOSTIC = _ERRORS | {"status", "status_code", "message", "msg", "input", "input_url"}
+_NO_DATA = _DIAGNOSTIC | {"url"}
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -30,9 +31,14 @@ def kind_of_row(row: Row) -> RowKind:
     A ``url`` says what the row is about. It is data only where the run has no columns for other data, as with a worker
     that looks for URLs, which `has_data_columns` tells.
     """
-    filled = {name.casefold() for name in filled_members(row)}
-    if not filled <= _DIAGNOSTIC | {"url"}:
-        return RowKind.DATA
+    filled: set[str] = set()
+    for name, value in row.items():
+        if name == _ROW_ID or value in _NOTHING:
+            continue
+        member = name.casefold()
+        if member not in _NO_DATA:
+            return RowKind.DATA  # As most rows, at their first member: a run may have a million of them.
+        filled.add(member)
     if filled and filled <= _DIAGNOSTIC:
         return RowKind.ERROR
     has_error = any(value for name, value in row.items() if name.casefold() in _ERRORS)
@@ -41,7 +47,7 @@ def kind_of_row(row: Row) -> RowKind:
 
 def has_data_columns(names: Iterable[str]) -> bool:
     """Return whether a row with these members may hold more than diagnostics and what it is about."""
-    return any(name.casefold() not in _DIAGNOSTIC | {"url", _ROW_ID} for name in names)
+    return any(name.casefold() not in _NO_DATA | {_ROW_ID} for name in names)
 
 
 def filled_members(row: Row) -> list[str]:
