@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
@@ -56,6 +57,7 @@ from coreclaw_async.models import Page, Row
 from coreclaw_async.progress import ProgressOption
 
 _MOST_SHOWN = 100
+_SPECS_AT_ONCE = 100
 
 
 class AsyncBatch(AsyncBatchFrames):
@@ -199,9 +201,15 @@ class AsyncBatch(AsyncBatchFrames):
         with self._runner.planning():
             planning = await self._begin_plan()
             async with aclosing(_each(specs)) as given:
+                taken = 0
                 async for spec in given:
+                    taken += 1
                     if planning.take(spec):
                         await planning.write()
+                    elif taken % _SPECS_AT_ONCE == 0:
+                        await (
+                            checkpoint()
+                        )  # A thousand of them would keep other tasks waiting for tens of milliseconds.
             return await planning.end()
 
     async def _begin_plan(self) -> Planning:

@@ -271,6 +271,28 @@ def blocking(service: FakeService, tmp_path: Path) -> Iterator[Batch]:
 
 
 @pytest.mark.endurance
+async def test_a_plan_lets_other_tasks_go_on_while_it_reads_its_specs(service: FakeService, ledger: str) -> None:
+    taken = 0
+    seen: list[int] = []
+
+    def counting() -> Iterator[RunSpec]:
+        nonlocal taken
+        for spec in specs(900):
+            taken += 1
+            yield spec
+
+    async def watch() -> None:
+        while taken < 900:
+            seen.append(taken)
+            await anyio.sleep(0)
+
+    async with opened(service, ledger, count=0) as batch, anyio.create_task_group() as group:
+        group.start_soon(watch)
+        await batch.plan(counting())
+
+    assert set(range(100, 900, 100)) <= set(seen)
+
+
 def test_a_blocking_plan_keeps_large_inputs_a_few_megabytes_at_a_time(blocking: Batch) -> None:
     tracemalloc.start()
     try:
