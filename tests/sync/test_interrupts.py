@@ -16,7 +16,7 @@ import pytest
 from interrupting import interrupt_once
 
 from coreclaw_async import CoreClaw, PollSchedule, Row, Run, errors
-from coreclaw_async.events import RequestSent, RunStarted
+from coreclaw_async.events import Event, RequestSent, RunStarted
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 INPUT = {"keywords": ["coffee"]}
@@ -273,7 +273,12 @@ def test_wherever_an_interrupt_comes_between_the_end_of_a_start_and_its_caller_t
     for step in itertools.count():
         before = len(service.runs)
         ended = threading.Event()
-        telling = client.with_options(on_event=lambda event, ended=ended: isinstance(event, RunStarted) and ended.set())
+
+        def note(event: Event, ended: threading.Event = ended) -> None:
+            if isinstance(event, RunStarted):
+                ended.set()
+
+        telling = client.with_options(on_event=note)
         with Interrupter(step, ended.is_set) as interrupter:
             try:
                 telling.workers.start_run(worker, INPUT)
