@@ -76,6 +76,8 @@ with client.batch("nightly", ledger="runs.db") as batch:
 report
 """,
     'client.runs.download(run, "rows.csv", progress=True).name',
+    "len(client.runs.iterate_results(run).to_arrow(progress=True))",
+    "len(await aclient.runs.iterate_results(arun).to_pandas(progress=True))",
 ]
 
 
@@ -92,11 +94,12 @@ def test_executed_notebook_has_one_line_of_progress_for_each_call_and_tables(
 
     expected = dict.fromkeys((1, 2, 5), r"run \w{26}: succeeded, 25 rows, \$0.10, \d+ s")
     expected |= {6: r"3 of 3 items, 0 running, 75 rows, \$0.30, \d+ s", 7: r"rows.csv: ([\d,]+) of \1 bytes, \d+ s"}
+    expected |= {8: r"to_arrow: 25 rows read, \d+ s", 9: r"to_pandas: 25 rows read, \d+ s"}
     for number, last in expected.items():
         lines = [output for output in outputs[number] if output.output_type == "display_data"]
         assert len(lines) == 1, f"cell {number} has one line, which was updated"
         assert re.fullmatch(last, lines[0].data["text/plain"])
-    assert all(output.output_type != "stream" for number in (1, 2, 5, 7) for output in outputs[number])
+    assert all(output.output_type != "stream" for number in (1, 2, 5, 7, 8, 9) for output in outputs[number])
     assert outputs[6][-1].data["text/html"].startswith("<table><caption>Batch nightly: 3 items</caption>")
     assert "<th>status</th><td>succeeded</td>" in outputs[3][0].data["text/html"]
     assert "20 of 25 items; 10 more rows not shown" in outputs[4][0].data["text/html"]

@@ -16,7 +16,8 @@ import anyio
 import pytest
 
 from coreclaw_async import AsyncCoreClaw, CoreClaw, NotFoundError
-from coreclaw_async.testing import FakeService, RunScript, pytest_plugin
+from coreclaw_async._tracebacks import _steps, is_own
+from coreclaw_async.testing import FakeService, RunScript, faults, pytest_plugin
 
 WORKER = "coreclaw/google-maps-scraper"
 UNKNOWN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
@@ -161,6 +162,46 @@ async def test_cancelled_wait_hides_its_frames_and_names_its_run(client: AsyncCo
     assert f"the wait for run {run_id} was left" in seen[0].__notes__
     assert {"wait_for_run", "next_tracked", "news"} <= set(functions_of(step))
     assert not {"wait_for_run", "next_tracked", "news"} & set(functions_of(step, hides=True))
+
+
+@pytest.mark.parametrize("method", ["to_arrow", "to_csv"])
+async def test_cancelled_frame_hides_its_frames_and_tells_its_rows(
+    client: AsyncCoreClaw, service: FakeService, tmp_path: Path, method: str
+) -> None:
+    service.faults.add(faults.stall(), operation="listWorkerRunResults", after=1)
+    rows = client.runs.iterate_results(service.add_run(WORKER, rows=250))
+    seen: list[BaseException] = []
+
+    async def read() -> None:
+        try:
+            await getattr(rows, method)(*([tmp_path / "rows"] if method == "to_csv" else []))
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        while len(service.requests) < 3:  # The run, and two pages.
+            await anyio.sleep(0)
+        group.cancel_scope.cancel()
+
+    (cancellation,) = seen
+    assert cancellation.__notes__ == [f"{method}() had read 100 rows; they can be read again"]
+    own = {step.tb_frame for step in _steps(cancellation.__traceback__) if is_own(step.tb_frame)}
+    assert len(own) > 10
+    assert [frame for frame in own if not frame.f_locals.get("__tracebackhide__")] == []
+
+
+async def test_file_that_cannot_be_written_hides_the_frames_of_the_package(
+    client: AsyncCoreClaw, service: FakeService, tmp_path: Path
+) -> None:
+    rows = client.runs.iterate_results(service.add_run(WORKER, rows=1))
+
+    with pytest.raises(FileNotFoundError) as caught:
+        await rows.to_csv(tmp_path / "no" / "rows.csv")
+
+    own = {step.tb_frame for step in _steps(caught.value.__traceback__) if is_own(step.tb_frame)}
+    assert [frame for frame in own if not frame.f_locals.get("__tracebackhide__")] == []
 
 
 def test_hiding_keeps_nothing_alive(service: FakeService) -> None:

@@ -13,6 +13,7 @@ import attrs
 from coreclaw_async._data.counting import counted
 from coreclaw_async._frames.callers import Caller
 from coreclaw_async._progress.reporter import Reporter
+from coreclaw_async._tracebacks import hide_own_frames
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Page, ResultHeader
 from coreclaw_async.progress import ProgressOption
@@ -81,7 +82,7 @@ class Reading:
     """
     The reading of rows for one call: a block around all that the call does.
 
-    An error in the block gets a note that says how many rows had been read, if reading had begun.
+    An error in the block, or a cancellation, gets a note that says how many rows had been read, if reading had begun.
 
     Attributes:
         method: The caller's method, for messages.
@@ -102,12 +103,13 @@ class Reading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, OSError) or (error is not None and not isinstance(error, Exception)):
+            hide_own_frames(error)  # A file that cannot be written, or a cancellation: the message says enough.
         if self._reporter is None:  # Reading has not begun.
             return
         self._reporter.__exit__(kind, error, traceback)
-        if error is None:
-            self._reporter.end()
-        elif isinstance(error, Exception):
+        self._reporter.end()
+        if error is not None:
             again = "; they can be read again" if self.count else ""
             error.add_note(f"{self.method}() had read {counted(self.count, 'row')}{again}")
 

@@ -11,7 +11,7 @@ import pytest
 from batch.batches import finish, opened
 from either_client import AsyncCoreClaw
 
-from coreclaw_async import Progress
+from coreclaw_async import Progress, ServiceError
 from coreclaw_async.testing import FakeService, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -84,6 +84,22 @@ async def test_a_notebook_has_a_line_that_stays(
 
     assert shown[0] == "to_arrow: 0 rows read, 0 s"
     assert shown[-1] == "to_arrow: 5 rows read, 0 s"
+
+
+async def test_the_line_of_a_notebook_stays_where_reading_was_when_it_failed(
+    service: FakeService, client: AsyncCoreClaw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    ipython = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=True))
+    display = SimpleNamespace(display=lambda texts, **_: shown.append(texts["text/plain"]))
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    service.faults.add(faults.status(503), operation="listWorkerRunResults", after=2, times=1_000)
+
+    with pytest.raises(ServiceError):
+        await client.runs.iterate_results(service.add_run(WORKER, rows=250), page_size=50).to_arrow(progress=True)
+
+    assert shown[-1] == "to_arrow: 100 rows read, 0 s"
 
 
 async def test_a_pipe_gets_nothing(
