@@ -329,7 +329,7 @@ def test_what_is_unknown_paused_or_half_planned_is_said() -> None:
     assert "The last plan did not finish: items may be missing." in texts
     assert [text for _, text in shown.cells].count("1 unknown") == 4
     assert texts.count("unknown") == 2
-    assert "an unknown amount, as 1 run has an unknown cost. The batch has no budget." in texts
+    assert "An unknown amount, as 1 run has an unknown cost. The batch has no budget." in texts
 
 
 @pytest.mark.parametrize(
@@ -338,11 +338,11 @@ def test_what_is_unknown_paused_or_half_planned_is_said() -> None:
         ([ended(0), ended(1)], "$0.25 of $1.00: 25% of the budget."),
         (
             [ended(0), ended(1, cost=None)],
-            "at least $0.125 of $1.00, as 1 run has an unknown cost: at least 12% of the budget.",
+            "At least $0.125 of $1.00, as 1 run has an unknown cost: at least 12% of the budget.",
         ),
         (
             [ended(0, cost=None), ended(1, cost=None)],
-            "an unknown amount of $1.00, as 2 runs have an unknown cost: an unknown part of the budget.",
+            "An unknown amount of $1.00, as 2 runs have an unknown cost: an unknown part of the budget.",
         ),
     ],
     ids=["known", "known in part", "unknown"],

@@ -166,7 +166,7 @@ def test_a_bad_line_is_named(ledger: str, tmp_path: Path, line: str, words: str)
         (("key,key", "a,b"), "line 1: the first line must name each column, and none twice"),
         (("key,x,x:json", "a,b,1"), "line 1: the first line must name each column, and none twice"),
         (("key,", "a,b"), "line 1: the first line must name each column"),
-        (("key,url", "a"), "line 2: it has 1 cells, and the first line names 2 columns"),
+        (("key,url", "a"), "line 2: it has 1 cell, and the first line names 2 columns"),
         (("key,url", "a,b,c"), "line 2: it has 3 cells, and the first line names 2 columns"),
         (("key,retries", "a,many"), "line 2: column retries: invalid literal"),
         (("key,run_timeout", "a,1", "b,long"), "line 3: column run_timeout: could not convert"),

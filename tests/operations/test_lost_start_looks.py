@@ -224,7 +224,7 @@ async def test_named_candidates_are_kept_beside_a_run_that_does_not_say_its_id(s
 
     service.faults.add(edit_records(hide), operation="listWorkerRuns", times=99)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=QUICK) as client:
-        with pytest.raises(InvalidResponseError, match="1 runs that may be what was looked for") as caught:
+        with pytest.raises(InvalidResponseError, match="1 run without an id may be what was looked for") as caught:
             await client.runs.find_started(WORKER, since=since)
 
     assert sorted(caught.value.candidates or ()) == sorted(named)

@@ -140,6 +140,7 @@ def _verdicts(told: BatchReport) -> str:
 
 def _spending(told: BatchReport, charts: ChartIds) -> str:
     words = escape(spent(told))
+    words = words[:1].upper() + words[1:]
     if told.max_spend is None:
         return f"<p>{words}. The batch has no budget.</p>\n"
     share = float(told.cost / told.max_spend)
