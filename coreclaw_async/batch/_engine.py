@@ -341,8 +341,8 @@ class Engine:
                 runs = counted(spending.open_runs, "run")
                 why += f"; {runs} of open or held items may come to cost as much as the dearest"
         return errors.BatchStoppedError(
-            f"{why}; {counted(left[BatchItemState.PLANNED], 'item is', 'items are')} left as planned, "
-            f"{cost_as_told(spent.cost, spent.unknown_costs)} spent so far",
+            f"{why}; {counted(left[BatchItemState.PLANNED], 'item is', 'items are')} left as planned; "
+            f"spent so far: {cost_as_told(spent.cost, spent.unknown_costs)}",
             reason=reason,
             left=left[BatchItemState.PLANNED],
             spent=spent.cost,

@@ -333,7 +333,7 @@ async def test_a_balance_that_cannot_be_read_is_not_made_up(service: FakeService
     service.balance = Decimal(0)
     service.faults.add(faults.status(500), operation="getAccount", times=99)
     async with opened(service, "memory", count=1) as batch:
-        with pytest.raises(BatchStoppedError, match="another run; 1 items are left") as caught:
+        with pytest.raises(BatchStoppedError, match="another run; 1 item is left") as caught:
             await finish(batch)
 
     assert caught.value.balance is None

@@ -215,7 +215,7 @@ async def test_a_cost_that_is_told_late_is_read_again_and_then_others_start(serv
 async def test_a_stop_for_the_budget_names_what_may_still_cost(service: FakeService) -> None:
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
     async with opened(service, "memory", count=2, max_spend=Decimal(100), patience=300.0) as batch:
-        with pytest.raises(BatchStoppedError, match="1 runs of open or held items may come to cost"):
+        with pytest.raises(BatchStoppedError, match="1 run of open or held items may come to cost"):
             await finish(batch)
 
 
