@@ -87,7 +87,8 @@ async def test_no_more_than_the_first_rows_are_read(max_rows: int, pages: int) -
     assert found.rows_read == min(max_rows, 250)
     assert found.row_count == 250
     assert found.verdict is (Verdict.ERROR_ROWS if max_rows > 250 else Verdict.PASS)
-    assert found.reason.startswith("no data in 1 of 250 rows" if max_rows > 250 else f"none of the first {max_rows} of 250 rows")
+    reason = "no data in 1 of 250 rows" if max_rows > 250 else f"none of the first {max_rows} of 250 rows"
+    assert found.reason.startswith(reason)
     assert operations(service).count("listWorkerRunResults") <= pages + 1, "one may find out what offset means"
 
 
