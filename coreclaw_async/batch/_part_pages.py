@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._frames.options import load_libraries
 from coreclaw_async._frames.reading import NoRowsError
 from coreclaw_async._wire.exact_numbers import load_usual
@@ -66,7 +67,7 @@ class _PartPages(AsyncIterator[Page[Row]]):
         if not rows:
             expected = self._item.row_count
             if expected is not None and expected != self._read_so_far:
-                raise self._damaged(f"has {self._read_so_far} rows, but {expected} were written")
+                raise self._damaged(f"has {counted(self._read_so_far, 'row')}, not the {expected:,} that were written")
             raise StopAsyncIteration
         self._place = place
         self._read_so_far += len(rows)
