@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import Any
 
 from coreclaw_async.errors import ConfigurationError
@@ -35,8 +34,10 @@ def check_installed(module: str, *, need: str, requirement: str) -> None:
     Raises:
         ConfigurationError: It is not.
     """
+    from importlib.util import find_spec  # Late, as few need it and each import of the package would take longer.
+
     library = module.partition(".")[0]
-    if importlib.util.find_spec(library) is None:
+    if find_spec(library) is None:
         raise ConfigurationError(_not_installed(library, need, requirement))
 
 
