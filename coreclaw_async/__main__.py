@@ -13,6 +13,10 @@ def script() -> None:
     """Call `main` as the only thing of a process: a signal after its end changes neither output nor exit code."""
     try:
         main()
+    except KeyboardInterrupt:  # pragma: no cover - before the command has begun, or after its end
+        from coreclaw_async.cli._process.interrupts import code_at_end
+
+        sys.exit(code_at_end())
     finally:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):  # pragma: no branch - Windows has no SIGHUP
@@ -27,8 +31,6 @@ def main() -> None:
         code = run_command(sys.argv[1:])
     except ImportError as error:
         _name_extra(error)
-    except KeyboardInterrupt:  # pragma: no cover - before the command has begun, or after its end
-        sys.exit(130)
     sys.exit(code)
 
 

@@ -28,6 +28,10 @@ class ExactNumber:
 
     text: str
 
+    def __bool__(self) -> bool:
+        """Return whether it is not 0, as of other numbers."""
+        return bool(float(self.text))
+
 
 def load_usual(body: bytes) -> Any:
     """

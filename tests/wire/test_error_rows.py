@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from coreclaw_async._wire.error_rows import RowKind, filled_members, has_data_columns, kind_of_row
+from coreclaw_async._wire.exact_numbers import load_exact, load_usual
 
 ID = {"__coreclaw_data_id__": "R-1"}
 
@@ -42,3 +43,11 @@ def test_members_that_hold_anything_are_told_without_the_id() -> None:
 def test_columns_for_data() -> None:
     assert not has_data_columns(["url", "Status", "__coreclaw_data_id__"])
     assert has_data_columns(["url", "title"])
+
+
+@pytest.mark.parametrize("number", ["0", "0.0", "0.00", "-0", "0e1", "403", "4.030", "1e2", "NaN", "1" * 400])
+def test_a_row_is_the_same_whether_its_numbers_are_kept_digit_by_digit_or_not(number: str) -> None:
+    body = f'{{"data": {{"list": [{{"url": "https://a.test/1", "error_code": {number}}}]}}}}'.encode()
+    (exact,), (usual,) = (load(body)["data"]["list"] for load in (load_exact, load_usual))
+
+    assert kind_of_row(exact) is kind_of_row(usual)
