@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from coreclaw_async.errors import ConfigurationError
@@ -58,4 +59,7 @@ def _not_installed(library: str, need: str, requirement: str) -> str:
 
 def is_missing(error: Exception, module: str) -> bool:
     """Return whether *error* says that the library itself is not there, and not something that it needs."""
-    return isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+    library = module.partition(".")[0]
+    named = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    # A part of it is named where the library is blocked: None in place of the module.
+    return named == library or (named.startswith(f"{library}.") and sys.modules.get(library) is None)
