@@ -1,8 +1,13 @@
-"""The faults of a fake service, each made by one function of this module."""
+"""
+The faults of a fake service, each made by one function of this module.
+
+`FaultPlan.add` says for which requests: by operation, count and chance. `outage` and `flap` last for some time.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -18,6 +23,13 @@ from coreclaw_async.testing._api.answers import (
     answer_json,
     error_envelope,
 )
+from coreclaw_async.testing._serving.fault_arguments import (
+    check_headers,
+    check_number,
+    check_status,
+    check_type,
+    check_whole,
+)
 
 _HTML = {"content-type": "text/html"}
 _BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -25,6 +37,28 @@ _UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body>
 
 Change = Callable[[dict[str, Any]], Any]
 """Takes the envelope of an answer and returns what to answer instead."""
+
+
+@frozen(kw_only=True)
+class Period:
+    """
+    When a fault shows, in seconds of the service's clock since it was planned.
+
+    Attributes:
+        begin: When it begins.
+        end: When it is over; may be infinite.
+        down: For how long it shows at a time; may be infinite.
+        up: For how long it then does not show.
+    """
+
+    begin: float
+    end: float
+    down: float
+    up: float
+
+    def is_down(self, passed: float) -> bool:
+        """Return whether the fault shows after *passed* seconds."""
+        return self.begin <= passed < self.end and (passed - self.begin) % (self.down + self.up) < self.down
 
 
 @frozen(kw_only=True)
@@ -44,6 +78,7 @@ class Fault:
         chunk: Bytes in each piece of the answer; 0 for all at once.
         pause: Seconds between the pieces.
         new_items: How many rows or runs are inserted at the front of the requested list.
+        period: When it shows; None for at any time.
     """
 
     name: str
@@ -57,6 +92,7 @@ class Fault:
     chunk: int = 0
     pause: float = 0.0
     new_items: int = 0
+    period: Period | None = None
 
     @property
     def only_adds(self) -> bool:
@@ -92,6 +128,63 @@ class Fault:
 
 
 NO_FAULT = Fault(name="none")
+
+
+def outage(*, minutes: float, after_minutes: float = 0.0, failure: Fault | None = None) -> Fault:
+    """
+    Let requests fail for some time, by the service's clock.
+
+    Args:
+        minutes: How long it lasts, above 0.
+        after_minutes: How long after it was planned it begins, 0 or more.
+        failure: How each request fails, for example `status(502)`, `refuse_connection()` or `stall()`. None takes
+            `status(502)`, the page of a gateway.
+
+    Raises:
+        ValueError: A time is out of range, or `failure` has times of its own.
+        TypeError: An argument has another type.
+    """
+    lasts = check_number("minutes", minutes, unit="minutes", is_above=True) * 60
+    begin = check_number("after_minutes", after_minutes, unit="minutes") * 60
+    return _at_times("outage", Period(begin=begin, end=begin + lasts, down=math.inf, up=0.0), failure)
+
+
+def flap(
+    *,
+    down_minutes: float,
+    up_minutes: float,
+    minutes: float | None = None,
+    after_minutes: float = 0.0,
+    failure: Fault | None = None,
+) -> Fault:
+    """
+    Let requests fail and succeed by turns, by the service's clock; it begins with failing.
+
+    Args:
+        down_minutes: For how long requests fail each time, above 0.
+        up_minutes: For how long they then do not, above 0.
+        minutes: How long this goes on in all, above 0; None for ever.
+        after_minutes: How long after it was planned it begins, 0 or more.
+        failure: How each request fails, see `outage`.
+
+    Raises:
+        ValueError: A time is out of range, or `failure` has times of its own.
+        TypeError: An argument has another type.
+    """
+    down = check_number("down_minutes", down_minutes, unit="minutes", is_above=True) * 60
+    up = check_number("up_minutes", up_minutes, unit="minutes", is_above=True) * 60
+    begin = check_number("after_minutes", after_minutes, unit="minutes") * 60
+    lasts = math.inf if minutes is None else check_number("minutes", minutes, unit="minutes", is_above=True) * 60
+    return _at_times("flap", Period(begin=begin, end=begin + lasts, down=down, up=up), failure)
+
+
+def _at_times(name: str, period: Period, failure: Fault | None) -> Fault:
+    check_type("failure", failure, Fault, or_none=True)
+    if failure is None:
+        failure = status(502, _BAD_GATEWAY)
+    if failure.period is not None:
+        raise ValueError(f"failure must not have times of its own, as {failure.name} has")
+    return evolve(failure, name=name, period=period)
 
 
 def commit_then_drop(*, error: type[httpx.TransportError] | None = None) -> Fault:
@@ -142,6 +235,11 @@ def error(
         details: The `details` member; None leaves it out.
         commit: Whether the request is processed nevertheless.
     """
+    check_whole("code", code, low=-(2**63), high=2**63 - 1)
+    check_status(status)
+    check_type("message", message, str, or_none=True)
+    check_type("details", details, list, or_none=True)
+    check_type("commit", commit, bool)
     text = MESSAGES.get(code, "error") if message is None else message
     refused = RefusedError(status, code, text, details=details)
     answer = answer_json(error_envelope(refused, "req-fault"), status=status)
@@ -157,7 +255,9 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
         in_200: Answer 13000 inside HTTP 200.
     """
     status = 200 if in_200 else 429
+    check_type("in_200", in_200, bool)
     headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    check_headers("headers", headers)
     envelope = error_envelope(RefusedError(status, 13000), "req-fault")
     answer = answer_json(envelope, status=status, headers=headers)
     return Fault(name="rate_limited", processes=False, replacement=answer)
@@ -165,6 +265,7 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
 
 def truncate(keep: int = 20) -> Fault:
     """Process the request, send `keep` bytes of the answer's body, then lose the connection."""
+    check_whole("keep", keep, low=0)
     return Fault(name="truncate", ending="truncate", keep=keep)
 
 
@@ -178,6 +279,10 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
         headers: Headers; without a content type it is JSON.
         commit: Whether the request is processed before.
     """
+    check_type("body", body, bytes)
+    check_status(status)
+    check_headers("headers", {} if headers is None else headers)
+    check_type("commit", commit, bool)
     return Fault(name="reply", processes=commit, replacement=answer_bytes(body, status=status, headers=headers))
 
 
@@ -188,6 +293,7 @@ def edit(change: Change) -> Fault:
 
 def stall(*, commit: bool = True) -> Fault:
     """Accept the request and never answer; it ends when the client leaves or its read timeout is over."""
+    check_type("commit", commit, bool)
     return Fault(name="stall", ending="stall", processes=commit)
 
 
@@ -197,7 +303,7 @@ def delay(seconds: float) -> Fault:
 
     The seconds are those of the service's clock in memory, real ones on a socket. Can be combined with another fault.
     """
-    return Fault(name="delay", seconds=seconds)
+    return Fault(name="delay", seconds=check_number("seconds", seconds, unit="seconds"))
 
 
 def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
@@ -208,21 +314,25 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
         chunk: Bytes in a piece.
         pause: Seconds between two pieces, by the service's clock in memory and real ones on a socket.
     """
-    return Fault(name="drip", chunk=chunk, pause=pause)
+    check_whole("chunk", chunk, low=1)
+    return Fault(name="drip", chunk=chunk, pause=check_number("pause", pause, unit="seconds"))
 
 
 def redirect(location: str, status: int = 307) -> Fault:
     """Send the client elsewhere, without processing the request."""
+    check_type("location", location, str)
     return reply(b"", status=status, headers={"location": location}, commit=False)
 
 
 def insert_front(count: int) -> Fault:
     """Insert `count` new rows or runs at the front of a list of results or runs before it is answered."""
+    check_whole("count", count, low=1)
     return Fault(name="insert_front", new_items=count)
 
 
 def gzip_bomb(size: int) -> Fault:
     """Process the request, and answer with a small body that unpacks to `size` bytes of JSON."""
+    check_whole("size", size, low=50)
     packer = zlib.compressobj(level=9, wbits=31)
     packed = b"".join(packer.compress(piece) for piece in _padded_envelope(size)) + packer.flush()
     return reply(packed, headers={"content-encoding": "gzip"})

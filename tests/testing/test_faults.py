@@ -337,8 +337,8 @@ async def test_cleared_faults_are_forgotten(api: ApiSession) -> None:
     ("wrong", "message"),
     [
         ({"operation": "startRun"}, "operation must be an operation id or 'download', not 'startRun'"),
-        ({"times": 0}, "times must be 1 or more, not 0"),
-        ({"after": -1}, "after must be 0 or more, not -1"),
+        ({"times": 0}, "times must be a whole number, 1 or more, not 0"),
+        ({"after": -1}, "after must be a whole number, 0 or more, not -1"),
     ],
 )
 def test_a_fault_that_could_never_show_is_refused(service: FakeService, wrong: dict[str, Any], message: str) -> None:

@@ -46,14 +46,25 @@ class Backend:
     """One service, without a transport; `lock` guards all of it."""
 
     world: World
-    faults: FaultPlan = field(factory=FaultPlan)
+    faults: FaultPlan = field(init=False)
     requests: list[RecordedRequest] = field(factory=list[RecordedRequest])
     lock: threading.RLock = field(factory=threading.RLock)
     _left: float = 0.0
     """Requests that could come at once at `_counted_at`."""
     _counted_at: float | None = None
 
-    async def exchange(self, request: IncomingRequest, *, pause: Sleep, wait: Sleep) -> Delivery:
+    def __attrs_post_init__(self) -> None:
+        """Plan faults by the clock that the service has at the time."""
+        self.faults = FaultPlan(self._now)
+
+    async def exchange(
+        self,
+        request: IncomingRequest,
+        *,
+        pause: Sleep,
+        wait: Sleep,
+        accepted: Callable[[], Awaitable[None]] | None = None,
+    ) -> Delivery:
         """
         Process a request.
 
@@ -61,9 +72,14 @@ class Backend:
             request: The request.
             pause: Sleeps for the delay of a fault.
             wait: Sleeps by the service's clock while a run goes on.
+            accepted: Called before the request is processed, unless its connection is refused.
         """
         with self.lock:
-            record, fault, outcome = self._begin(request)
+            route, record, fault = self._arrive(request)
+        if accepted is not None and fault.ending != "refuse":
+            await accepted()
+        with self.lock:
+            outcome = self._process(request, route, record, fault)
         if isinstance(outcome, PendingAnswer):
             outcome = await self._finish(outcome, wait) if fault.wants_answer else None
         if fault.seconds:
@@ -75,6 +91,9 @@ class Backend:
         date = formatdate(self.world.clock.time(), usegmt=True)
         return Delivery(evolve(answer, headers={"date": date, **answer.headers}), fault)
 
+    def _now(self) -> float:
+        return self.world.clock.monotonic()
+
     def record(self, request: IncomingRequest, operation: str | None) -> RecordedRequest:
         """Return the record of `request`."""
         return RecordedRequest(
@@ -85,36 +104,34 @@ class Backend:
             headers=dict(request.headers),
             body=_parsed(request.body),
             operation=operation,
-            at=self.world.clock.monotonic(),
+            at=self._now(),
         )
 
-    def refuses_connection(self, request: IncomingRequest) -> bool:
-        """Return whether the next fault for `request` refuses the connection."""
-        with self.lock:
-            return self.faults.refuses_connection(self._recorded(request, _route_of(request)))
-
-    def _recorded(self, request: IncomingRequest, route: Route) -> RecordedRequest:
-        name = route.operation.name if route.operation is not None else None
-        return self.record(request, name if request.site == "api" else DOWNLOAD)
-
-    def _begin(self, request: IncomingRequest) -> tuple[RecordedRequest, Fault, Answer | PendingAnswer | None]:
-        """Record and process the request, up to the point where the answer may have to wait."""
+    def _arrive(self, request: IncomingRequest) -> tuple[Route, RecordedRequest, Fault]:
+        """Record the request, and decide what goes wrong with it."""
         self.world.clock.note_activity()
         route = _route_of(request)
-        record = self._recorded(request, route)
+        name = route.operation.name if route.operation is not None else None
+        record = self.record(request, name if request.site == "api" else DOWNLOAD)
         fault = self.faults.take(record)
         if fault.ending != "refuse":
             self.requests.append(record)
+        return route, record, fault
+
+    def _process(
+        self, request: IncomingRequest, route: Route, record: RecordedRequest, fault: Fault
+    ) -> Answer | PendingAnswer | None:
+        """Process the request, up to the point where the answer may have to wait."""
         if fault.new_items:
             self._insert_front(route, record, fault.new_items)
         if not fault.processes:
-            return record, fault, None
+            return None
         if request.site == "files":
-            return record, fault, answer_download(self.world, request)
+            return answer_download(self.world, request)
         if self._is_too_fast():
             refused = error_envelope(RefusedError(429, 13000), self.world.ids.request_id())
-            return record, fault, answer_json(refused, status=429)
-        return record, fault, answer_call(self.world, request, route)
+            return answer_json(refused, status=429)
+        return answer_call(self.world, request, route)
 
     def _is_too_fast(self) -> bool:
         """Return whether the request exceeds the rate limit; refused requests do not count towards it."""

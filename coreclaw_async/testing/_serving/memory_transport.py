@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -76,10 +77,9 @@ class MemoryTransport:
             with backend.lock:
                 backend.requests.append(backend.record(incoming, None))
             raise httpx.ConnectError(f"no such host: {incoming.host}", request=request)
-        if trace is not None and not backend.refuses_connection(incoming):
-            await trace("http11.send_request_headers.started", {"request": None})
+        sent = None if trace is None else partial(trace, "http11.send_request_headers.started", {"request": None})
         patience = _patience_for(request, backend.world.clock)
-        delivery = await backend.exchange(incoming, pause=patience.sleep, wait=patience.sleep)
+        delivery = await backend.exchange(incoming, pause=patience.sleep, wait=patience.sleep, accepted=sent)
         await checkpoint()
         return await self._deliver(delivery, request, patience)
 
