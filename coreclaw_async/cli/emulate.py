@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import signal
@@ -17,7 +18,7 @@ import typer
 from coreclaw_async import testing
 from coreclaw_async._data.counting import counted
 from coreclaw_async._wire.credentials import Credentials
-from coreclaw_async.cli.options import amount_of
+from coreclaw_async.cli.options import amount_of, read_text
 from coreclaw_async.errors import ConfigurationError
 
 # As in `testing._state.switches`, which no other command should have to load. A test compares them.
@@ -77,6 +78,14 @@ PlanLimit: TypeAlias = Annotated[
 RateLimit: TypeAlias = Annotated[
     float | None, typer.Option(min=0.001, metavar="RATE", help="Requests a second; a further one gets code 13000.")
 ]
+Chaos: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|-",
+        help='Faults to show, a JSON list such as `[{"fault": "outage", "minutes": 20}]`; the names are those of '
+        "`coreclaw_async.testing.faults`.",
+    ),
+]
 Balance: TypeAlias = Annotated[
     Decimal, typer.Option(parser=amount_of, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
 ]
@@ -85,7 +94,7 @@ Balance: TypeAlias = Annotated[
 def emulate(
     *,
     host: Annotated[str, typer.Option(metavar="NAME", help="Name or IPv4 address to listen on.")] = "127.0.0.1",
-    port: PortOption = 8787,
+    port: PortOption = 8790,
     api_key: ApiKey = "test-key",
     rows: Annotated[int, typer.Option(min=0, metavar="COUNT", help="Rows that each run produces.")] = 25,
     run_seconds: RunSeconds = 3.0,
@@ -95,6 +104,7 @@ def emulate(
     plan_limit: PlanLimit = None,
     rate_limit: RateLimit = None,
     balance: Balance = Decimal("100.00"),
+    chaos: Chaos = None,
 ) -> None:
     """
     Serve the CoreClaw API from this machine, until Ctrl-C.
@@ -114,19 +124,33 @@ def emulate(
         balance=balance,
         default_script=testing.RunScript(rows=rows, duration=run_seconds),
     )
+    if chaos is not None:
+        _plan_faults(service, chaos)
     with ExitStack() as stack:
         signals = stack.enter_context(_noted_signals())
         try:
             server = stack.enter_context(service.serve(host, port))
         except (OSError, UnicodeError) as error:
             raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
-        _say_ready(server.url, api_key)
+        _say_ready(server.url, api_key, service.faults.pending)
         while not signals:
             time.sleep(_LOOK_EVERY)
     typer.echo(f"Stopped after {counted(len(service.requests), 'request')} and {counted(service.runs_created, 'run')}.")
 
 
-def _say_ready(url: str, api_key: str) -> None:
+def _plan_faults(service: testing.FakeService, name: str) -> None:
+    where, source = read_text("--chaos", name)
+    try:
+        plan = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"--chaos: {where} is not JSON: {error}") from None
+    try:
+        service.faults.load(plan)
+    except ValueError as error:
+        raise typer.BadParameter(f"--chaos: {where}: {error}") from None
+
+
+def _say_ready(url: str, api_key: str, planned: int) -> None:
     header = shlex.quote(f"Authorization: Bearer {api_key}")
     typer.echo(
         f"CoreClaw emulator ready at {url}\n"
@@ -136,7 +160,7 @@ def _say_ready(url: str, api_key: str) -> None:
         "\n"
         f"  curl -H {header} {url}/api/v2/users/account\n"
         "\n"
-        "Worker to run: coreclaw/google-maps-scraper. Ctrl-C stops."
+        f"Worker to run: coreclaw/google-maps-scraper.{f' Planned faults: {planned}.' if planned else ''} Ctrl-C stops."
     )
 
 

@@ -193,14 +193,7 @@ def read_input(text: str) -> Mapping[str, Any]:
     if text.lstrip().startswith("{"):
         source = text
     else:
-        where = "standard input" if text == "-" else text
-        try:
-            with open_input(Path(text)) as file:
-                source = file.read()
-        except OSError as error:
-            raise typer.BadParameter(f"--input: {where} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise typer.BadParameter(f"--input: {where} is not UTF-8: {error}") from None
+        where, source = read_text("--input", text)
     try:
         given = json.loads(source)
         build_body(input=given)
@@ -209,6 +202,18 @@ def read_input(text: str) -> Mapping[str, Any]:
     if not isinstance(given, dict):
         raise typer.BadParameter(f"--input: {where} must be a JSON object")
     return cast("dict[str, Any]", given)
+
+
+def read_text(option: str, name: str) -> tuple[str, str]:
+    """Return what to call a file, or standard input for ``-``, and what is in it."""
+    where = "standard input" if name == "-" else name
+    try:
+        with open_input(Path(name)) as file:
+            return where, file.read()
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: {where} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{option}: {where} is not UTF-8: {error}") from None
 
 
 def time_of(name: str, text: str | None) -> dt.datetime | None:

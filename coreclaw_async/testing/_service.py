@@ -15,6 +15,7 @@ from coreclaw_async.testing._serving.backend import Backend
 from coreclaw_async.testing._serving.callback_outbox import CallbackOutbox
 from coreclaw_async.testing._serving.memory_transport import MemoryTransport
 from coreclaw_async.testing._serving.server import RunningServer, run_server
+from coreclaw_async.testing._state.clock import ContinuingClock, DefaultClock
 from coreclaw_async.testing._state.identifiers import IdentifierMaker
 from coreclaw_async.testing._state.scripts import history_script
 from coreclaw_async.testing._state.switches import Switches
@@ -310,8 +311,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         """
         Listen on real sockets, in a thread, until the `with` block ends.
 
-        Needs uvicorn: `pip install "coreclaw-async[emulator]"`. Inside the block `files_url` is the real one. A
-        `FakeClock` still jumps while nothing happens; use a `RealClock` where the time between requests matters.
+        Needs uvicorn: `pip install "coreclaw-async[emulator]"`. Inside the block `files_url` is the real one, and
+        `clock` a `RealClock`, so that runs end by themselves; what there is already keeps its age. A clock that you
+        have given stays. A `FakeClock` moves only by `advance` and while something sleeps by it in the server.
 
         Args:
             host: Name or IPv4 address to listen on.
@@ -321,12 +323,30 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             ImportError: uvicorn is not installed, or broken.
             OSError: The port is taken.
         """
-        with run_server(self._make_app, host=host, port=port) as server:
+        with self._in_real_time(), run_server(self._make_app, host=host, port=port) as server:
             before, self.files_url = self.files_url, server.files_url
             try:
                 yield server
             finally:
                 self.files_url = before
+
+    @contextmanager
+    def _in_real_time(self) -> Generator[None]:
+        fake = self.clock
+        if not isinstance(fake, DefaultClock):
+            yield
+            return
+        real = ContinuingClock(fake)
+        with self._backend.lock:
+            self._world.change_clock(real)
+        try:
+            yield
+        finally:
+            with self._backend.lock:
+                fake.advance(max(real.monotonic() - fake.monotonic(), 0.0))
+                fake.set_time(real.time())
+                if self.clock is real:
+                    self._world.change_clock(fake)
 
     def _make_app(self, sites: Mapping[int, str]) -> AsgiApp:
         return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites)

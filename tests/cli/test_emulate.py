@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import signal
@@ -9,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import httpx
@@ -214,6 +216,61 @@ def test_start_is_refused_when_a_limit_is_reached(options: tuple[str, ...], code
     emulate(*options, act=lambda client: codes.append(client.post(RUNS, json=START).json()["code"]))
 
     assert codes == [code]
+
+
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_planned_faults_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, from_stdin: bool) -> None:
+    text = """[
+        {"fault": "outage", "minutes": 60, "operation": "listStore", "failure": {"fault": "status", "status": 503}},
+        {"fault": "commit_then_drop", "operation": "runWorker"}
+    ]"""
+    plan = tmp_path / "plan.json"
+    plan.write_text(text)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    seen: list[int | str] = []
+
+    def ask(client: httpx.Client) -> None:
+        seen.extend(client.get("/api/v2/store").status_code for _ in range(2))
+        with pytest.raises(httpx.TransportError):
+            client.post(RUNS, json=START)
+        seen.append(client.get("/api/v2/worker-runs").json()["data"]["count"])
+
+    outcome = emulate("--chaos", "-" if from_stdin else str(plan), act=ask)
+
+    assert seen == [503, 503, 1]
+    assert "Worker to run: coreclaw/google-maps-scraper. Planned faults: 2. Ctrl-C stops.\n" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"fault": "stall"}', "a plan must be a list of faults, not {'fault': 'stall'}"),
+        (b'[{"fault": "stall"}, {"fault": "outage", "minutes": "20"}]', "entry 2: minutes must be a finite number"),
+        (b'[{"fault": "delay", "seconds": NaN}]', "entry 1: seconds must be a finite number of seconds"),
+        (b"[{", "is not JSON: "),
+        (b"[" * 100_000, "is not JSON: "),
+        (b"", "is not JSON: "),
+        (b"\xff", "is not UTF-8: "),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_exit_code_is_2_and_nothing_is_served_when_a_plan_is_wrong(tmp_path: Path, text: bytes, told: str) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_bytes(text)
+
+    outcome = invoke("emulate", "--port", "0", "--chaos", str(plan), columns=1000)
+
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert f"--chaos: {plan}" in outcome.stderr
+    assert told in outcome.stderr
+
+
+@pytest.mark.parametrize("name", ["none.json", "."])
+def test_exit_code_is_2_when_a_plan_cannot_be_read(name: str) -> None:
+    outcome = invoke("emulate", "--port", "0", "--chaos", name)
+
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert f"--chaos: {name} cannot be read: " in outcome.stderr
 
 
 @pytest.mark.parametrize(

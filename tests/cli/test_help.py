@@ -193,7 +193,7 @@ def test_example_runs_as_it_stands_in_the_help(scene: FakeService, example: str)
     words = _prepare(scene, shlex.split(example))
     if words[1] == "emulate":
         with socket.socket() as another:
-            if "--port" not in words and another.connect_ex(("127.0.0.1", 8787)) == 0:
+            if "--port" not in words and another.connect_ex(("127.0.0.1", 8790)) == 0:
                 pytest.skip("something else listens on the port of the emulator")
         with running(*words[1:]) as process:
             assert "ready at http://" in first_line(process)

@@ -224,6 +224,50 @@ def test_the_test_may_act_while_requests_run(service: FakeService, client: httpx
     assert statuses == {200}
 
 
+def test_a_served_run_ends_by_itself_when_no_clock_was_given() -> None:
+    service = FakeService(default_script=RunScript(duration=0.1))
+    with service.serve() as server, httpx.Client(base_url=f"{server.url}/api/v2", headers=KEY) as client:
+        client.post(RUNS, json=START)
+        give_up = time.monotonic() + 20
+        while client.get("/worker-runs/last").json()["data"]["status"] != "succeeded":
+            assert time.monotonic() < give_up
+        listed = client.get("/worker-runs").json()["data"]
+
+    assert listed["count"] == 1
+    assert abs(next(iter(service.runs.values())).created_at - time.time()) < 60
+
+
+def test_what_was_there_before_it_was_served_keeps_its_age() -> None:
+    service = FakeService()
+    clock = service.clock
+    clock.advance(500)
+    run_id = service.add_run("coreclaw/google-maps-scraper", status="running", age=100)
+    service.faults.add(faults.outage(minutes=10), operation="listStore")
+    clock.advance(300)
+    with service.serve() as server:
+        ages = [service.runs[run_id].age]
+        ages_by_date = [time.time() - service.runs[run_id].created_at]
+        statuses = [httpx.get(f"{server.url}/api/v2/store").status_code]
+        service.clock.advance(300)
+        statuses.append(httpx.get(f"{server.url}/api/v2/store").status_code)
+    ages.append(service.runs[run_id].age)
+    ages_by_date.append(clock.time() - service.runs[run_id].created_at)
+
+    assert statuses == [502, 200]
+    assert 400 <= ages[0] < 500
+    assert 700 <= ages[1] < 800
+    assert ages_by_date == pytest.approx(ages, abs=0.1)
+    assert service.clock is clock
+
+
+def test_a_clock_that_was_set_while_it_was_served_stays() -> None:
+    service, clock = FakeService(), FakeClock()
+    with service.serve():
+        service.clock = clock
+
+    assert service.clock is clock
+
+
 def test_a_virtual_clock_jumps_in_the_thread_of_the_server() -> None:
     service = FakeService(clock=FakeClock())
     with service.serve() as server:

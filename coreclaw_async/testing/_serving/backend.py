@@ -54,8 +54,8 @@ class Backend:
     _counted_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Plan faults by the clock that the service has at the time."""
-        self.faults = FaultPlan(self._now)
+        """Plan faults by the clock of the service."""
+        self.faults = FaultPlan(self.world.now)
 
     async def exchange(
         self,
@@ -91,9 +91,6 @@ class Backend:
         date = formatdate(self.world.clock.time(), usegmt=True)
         return Delivery(evolve(answer, headers={"date": date, **answer.headers}), fault)
 
-    def _now(self) -> float:
-        return self.world.clock.monotonic()
-
     def record(self, request: IncomingRequest, operation: str | None) -> RecordedRequest:
         """Return the record of `request`."""
         return RecordedRequest(
@@ -104,7 +101,7 @@ class Backend:
             headers=dict(request.headers),
             body=_parsed(request.body),
             operation=operation,
-            at=self._now(),
+            at=self.world.now(),
         )
 
     def _arrive(self, request: IncomingRequest) -> tuple[Route, RecordedRequest, Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
@@ -134,7 +135,7 @@ class FaultPlan:
             ValueError: What is wrong, and with which entry, counted from 1.
         """
         if not isinstance(plan, Sequence) or isinstance(plan, str | bytes):
-            raise ValueError(f"a plan must be a list of faults, not {plan!r}")  # noqa: TRY004 - said of what JSON holds
+            raise ValueError(f"a plan must be a list of faults, not {reprlib.repr(plan)}")  # noqa: TRY004 - as for all it says
         added = FaultPlan(self._now)
         for number, entry in enumerate(plan, start=1):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -52,7 +53,7 @@ def read_entry(entry: Any, options: tuple[str, ...]) -> tuple[Fault, dict[str, A
 
 def _members(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or "fault" not in value:
-        raise TypeError(f"{what} must be an object with the member 'fault', not {value!r}")
+        raise TypeError(f"{what} must be an object with the member 'fault', not {reprlib.repr(value)}")
     return cast("Mapping[str, Any]", value)
 
 

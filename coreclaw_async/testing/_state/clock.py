@@ -221,6 +221,10 @@ class FakeClock:
                 del self._queues[thread]
 
 
+class DefaultClock(FakeClock):
+    """The clock of a service that was given none, in whose place a served one has the real time."""
+
+
 class RealClock:
     """
     The real time, for a service that others use over a socket.
@@ -261,3 +265,12 @@ class RealClock:
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of real time."""
         await anyio.sleep(seconds)
+
+
+class ContinuingClock(RealClock):
+    """The real time with today's date, whose monotonic time goes on from where *before* stands."""
+
+    def __init__(self, before: Clock) -> None:
+        super().__init__()
+        self._ahead = before.monotonic() - self.monotonic()
+        self.set_time(time.time())

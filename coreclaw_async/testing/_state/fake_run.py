@@ -10,7 +10,8 @@ from attrs import define, field
 from coreclaw_async.testing._state.scripts import NOT_FINAL
 
 if TYPE_CHECKING:
-    from coreclaw_async.testing._state.clock import Clock
+    from collections.abc import Callable
+
     from coreclaw_async.testing._state.rows import Row, RowList
     from coreclaw_async.testing._state.scripts import RunScript
 
@@ -51,7 +52,8 @@ class FakeRun:
     task_id: str | None = None
     queue_ref: str | None = None
     paid: bool = False
-    clock: Clock = field(repr=False)
+    now: Callable[[], float] = field(repr=False)
+    """Returns the monotonic seconds of the service's clock."""
     born: float = field(repr=False)
     """The monotonic time of creation, which `set_time` does not move."""
     changes: list[tuple[float, str]] = field(repr=False, init=False)
@@ -70,7 +72,7 @@ class FakeRun:
     def age(self) -> float:
         """Seconds since the creation."""
         # Rounded, so that ten seconds after a start at 0.3 are ten seconds and not 9.999999999999998.
-        return round(self.clock.monotonic() - self.born, 6)
+        return round(self.now() - self.born, 6)
 
     @property
     def status(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import define, field, validators
 
-from coreclaw_async.testing._state.clock import Clock, FakeClock
+from coreclaw_async.testing._state.clock import Clock, DefaultClock
 from coreclaw_async.testing._state.scripts import CallbackPlan, RunScript
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PathStyle = Literal["slash", "tilde"]
 
 
 def _clock_or_fake(given: Clock | None) -> Clock:
-    return FakeClock() if given is None else given
+    return DefaultClock() if given is None else given
 
 
 def _without_slash(url: str) -> str:
@@ -36,7 +36,7 @@ class Switches:
 
     Attributes:
         api_key: The one key that is accepted.
-        clock: Its clock; None makes a `FakeClock`.
+        clock: Its clock; None makes a `FakeClock`, and a `RealClock` for as long as it is served.
         offset_dialect: The meaning of `offset`: `page` is a page number from 1, `row` a row number from 0, `aligned`
             the page that contains the row.
         echo_page_index: Whether lists with `count` also have `page_index` and `page_size`.
