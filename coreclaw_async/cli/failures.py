@@ -73,8 +73,11 @@ def tell_error(screen: Screen, error: errors.CoreClawError) -> ExitCode:
 def _hint_next(screen: Screen, error: errors.CoreClawError) -> None:
     if isinstance(error, errors.AuthenticationError):
         screen.hint("which key that is", "coreclaw-async doctor")
-    elif isinstance(error, errors.NotFoundError) and error.code in _WAYS_TO_FIND:
-        screen.hint(*_WAYS_TO_FIND[error.code])
+    elif isinstance(error, errors.NotFoundError):
+        # In production the code of everything that is not found is 11004.
+        code = 70001 if error.code == 11004 and error.run_id is not None else error.code
+        if code in _WAYS_TO_FIND:
+            screen.hint(*_WAYS_TO_FIND[code])
 
 
 def _may_be_a_run(error: errors.CoreClawError) -> bool:

@@ -103,9 +103,10 @@ def test_refusal_says_nothing_about_candidates() -> None:
     [
         (NotFoundError("worker not found", code=50001), "to find a worker:  coreclaw-async store WORD"),
         (NotFoundError("run not found", code=70001), "to find a run:  coreclaw-async runs --since 7d"),
+        (NotFoundError("not found", code=11004, run_id=RUN_ID), "to find a run:  coreclaw-async runs --since 7d"),
         (AuthenticationError("invalid token", code=12002), "which key that is:  coreclaw-async doctor"),
     ],
-    ids=["worker", "run", "key"],
+    ids=["worker", "run", "run in production", "key"],
 )
 def test_whoever_looks_is_told_how_to_find_out_more(error: CoreClawError, hint: str) -> None:
     assert told(error, Terminal())[1].endswith(f"\n  {hint}\n")

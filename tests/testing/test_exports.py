@@ -88,6 +88,14 @@ async def test_chosen_columns_come_in_their_order(api: ApiSession) -> None:
     assert answer.text.splitlines()[0] == "tags,name"
 
 
+async def test_generated_rows_have_the_columns_that_the_vendors_own_clients_choose(api: ApiSession) -> None:
+    run_id = api.service.add_run(MAPS, rows=1)
+
+    answer = await download(api, await url_of(api, run_id, filter_keys="title,address"))
+
+    assert answer.text.splitlines() == ["title,address", 'Result 1,"1 Example Street, New York, NY"']
+
+
 async def test_a_column_that_does_not_exist_is_refused(api: ApiSession) -> None:
     path = f"/worker-runs/{add_run(api)}/result/export"
 

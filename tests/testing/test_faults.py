@@ -260,7 +260,7 @@ async def test_nothing_comes_to_the_front_of_anything_else(api: ApiSession) -> N
     api.service.faults.add(faults.insert_front(2), times=2)
     await api.get("/store")
 
-    assert await api.refusal("GET", "/worker-runs/last/result") == (404, 70001)
+    assert await api.refusal("GET", "/worker-runs/last/result") == (404, 11004)
     assert len(api.service.runs) == 0
 
 

@@ -64,6 +64,7 @@ async def test_offset_means_what_the_dialect_says_on_every_list(
     api: ApiSession, dialect: Any, offset: int, first: int, count: int, page: int
 ) -> None:
     fill(api.service)
+    api.service.run_list_echo = True
     for path, (key, name) in LISTS.items():
         api.service.offset_dialect = "page"
         everything = await rows_of(api, path, limit=100)

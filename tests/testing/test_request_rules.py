@@ -86,7 +86,7 @@ async def test_a_wrong_method_is_refused_and_the_right_ones_are_named(api: ApiSe
 async def test_last_is_never_taken_for_a_run_id(api: ApiSession) -> None:
     api.service.add_run("coreclaw/google-maps-scraper")
 
-    assert await api.refusal("GET", "/worker-runs/last/result/export") == (404, 70001)
+    assert await api.refusal("GET", "/worker-runs/last/result/export") == (404, 11004)
 
 
 async def test_every_answer_has_its_own_request_id(api: ApiSession) -> None:

@@ -26,6 +26,7 @@ async def test_generated_rows_have_columns_of_several_types(api: ApiSession) -> 
 
     assert page["list"][1] == {
         "title": "Result 2",
+        "address": "2 Example Street, New York, NY",
         "rank": 2,
         "url": "https://example.test/results/2",
         "details": {"rating": 0.2, "tags": ["generated", "group-2"]},
@@ -33,6 +34,7 @@ async def test_generated_rows_have_columns_of_several_types(api: ApiSession) -> 
     }
     assert page["headers"] == [
         {"key": "title", "label": "Title", "format": "text"},
+        {"key": "address", "label": "Address", "format": "text"},
         {"key": "rank", "label": "Rank", "format": "integer"},
         {"key": "url", "label": "Url", "format": "text"},
         {"key": "details", "label": "Details", "format": "object"},
@@ -124,4 +126,4 @@ async def test_the_same_row_is_the_same_each_time(api: ApiSession) -> None:
 
 
 async def test_an_unknown_run_has_no_results(api: ApiSession) -> None:
-    assert await api.refusal("GET", "/worker-runs/01UNKNOWN/result") == (404, 70001)
+    assert await api.refusal("GET", "/worker-runs/01UNKNOWN/result") == (404, 11004)

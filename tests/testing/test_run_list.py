@@ -30,7 +30,8 @@ async def test_runs_come_newest_first_with_a_count(api: ApiSession) -> None:
     listed = await api.get("/worker-runs")
 
     assert [run["slug"] for run in listed["list"]] == [ids[1], ids[2], ids[0]]
-    assert (listed["count"], listed["page_index"], listed["page_size"]) == (3, 1, 20)
+    assert set(listed) == {"count", "list"}
+    assert listed["count"] == 3
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ async def test_runs_are_filtered_by_worker_and_status(api: ApiSession) -> None:
 async def test_a_worker_filter_must_name_a_worker(api: ApiSession) -> None:
     query = {"worker_id": "coreclaw/google-maps-scraper"}
 
-    assert await api.refusal("GET", "/worker-runs", params=query) == (404, 50001)
+    assert await api.refusal("GET", "/worker-runs", params=query) == (404, 11004)
 
 
 async def test_a_new_run_can_be_late_in_the_list(api: ApiSession) -> None:

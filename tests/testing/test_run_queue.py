@@ -34,7 +34,7 @@ async def test_submitting_checks_as_a_start_does(api: ApiSession) -> None:
 
     assert await api.refusal("POST", path, json={"input": {}}) == (400, 11000)
     assert await api.refusal("POST", path, json={"input": GOOD_INPUT, "version": "latest"}) == (400, 50003)
-    assert await api.refusal("POST", "/workers/a~b/queued-runs", json={"input": {}}) == (404, 50001)
+    assert await api.refusal("POST", "/workers/a~b/queued-runs", json={"input": {}}) == (404, 11004)
     assert api.service.queue_items_created == 0
 
 
@@ -115,6 +115,14 @@ async def test_released_items_never_run(api: ApiSession) -> None:
 
 
 @pytest.mark.parametrize("path", ["activate", "release"])
-@pytest.mark.parametrize("body", [{}, {"queue_refs": None}, {"queue_refs": [5]}, {"queue_refs": "5"}])
+async def test_null_for_items_is_accepted_and_means_none(api: ApiSession, path: str) -> None:
+    await submit(api)
+
+    assert await api.post(f"{ITEMS}/{path}", {"queue_refs": None}) == {"results": []}
+    assert [item.status for item in api.service.queue_items.values()] == ["waiting"]
+
+
+@pytest.mark.parametrize("path", ["activate", "release"])
+@pytest.mark.parametrize("body", [{}, {"queue_refs": [None]}, {"queue_refs": [5]}, {"queue_refs": "5"}])
 async def test_items_are_named_by_a_list_of_texts(api: ApiSession, path: str, body: dict[str, object]) -> None:
     assert await api.refusal("POST", f"{ITEMS}/{path}", json=body) == (400, 11000)

@@ -22,7 +22,7 @@ async def test_a_worker_is_named_by_slug_or_by_its_path_with_a_tilde(api: ApiSes
     assert api.service.runs_created == 1
 
 
-@pytest.mark.parametrize(("name", "refusal"), [("nobody~nothing", (404, 50001)), ("123456", (404, 11004))])
+@pytest.mark.parametrize(("name", "refusal"), [("nobody~nothing", (404, 11004)), ("123456", (404, 11004))])
 async def test_an_unknown_worker_runs_nothing(api: ApiSession, name: str, refusal: tuple[int, int]) -> None:
     assert await api.refusal("POST", f"/workers/{name}/runs", json={"input": GOOD_INPUT}) == refusal
 
@@ -169,7 +169,7 @@ async def test_the_last_run_can_be_run_again(api: ApiSession, path: str) -> None
 async def test_without_any_run_there_is_no_last_one(api: ApiSession, method: str, path: str) -> None:
     json: dict[str, Any] | None = {} if method == "POST" else None
     for scope in ("/worker-runs/last", f"/workers/{STORE_WORKER}/runs/last"):
-        assert await api.refusal(method, scope + path, json=json) == (404, 70001)
+        assert await api.refusal(method, scope + path, json=json) == (404, 11004)
 
 
 async def test_scripts_for_the_next_starts_are_used_once_and_in_order(api: ApiSession) -> None:

@@ -116,7 +116,7 @@ async def test_a_schema_can_be_missing(api: ApiSession) -> None:
 
 @pytest.mark.parametrize("path", ["/workers/owner~none", "/workers/owner~none/input-schema"])
 async def test_an_unknown_worker_is_not_found(api: ApiSession, path: str) -> None:
-    assert await api.refusal("GET", path) == (404, 50001)
+    assert await api.refusal("GET", path) == (404, 11004)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ async def test_a_task_needs_worker_title_and_input(api: ApiSession, name: str) -
 async def test_a_task_of_an_unknown_worker_is_not_created(api: ApiSession) -> None:
     body = {**NEW, "worker_id": "owner~none"}
 
-    assert await api.refusal("POST", "/worker-tasks", json=body) == (404, 50001)
+    assert await api.refusal("POST", "/worker-tasks", json=body) == (404, 11004)
 
 
 async def test_the_list_shows_the_production_members_without_an_id(api: ApiSession) -> None:
@@ -197,6 +197,6 @@ async def test_a_deleted_task_is_gone(api: ApiSession) -> None:
     path = f"/worker-tasks/{task_id}"
 
     assert await api.call("DELETE", path) is None
-    assert await api.refusal("DELETE", path) == (404, 60001)
-    assert await api.refusal("GET", path) == (404, 60001)
+    assert await api.refusal("DELETE", path) == (404, 11004)
+    assert await api.refusal("GET", path) == (404, 11004)
     assert await api.refusal("POST", f"{path}/runs", json={}) == (404, 11004)

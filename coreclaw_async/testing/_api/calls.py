@@ -81,23 +81,23 @@ class Call:
         Return the Worker with this slug or `owner~name`.
 
         Raises:
-            RefusedError: 404 with 50001, or with 11004 for an internal number.
+            RefusedError: 404 with 11004, as production answers for every kind of thing.
         """
         worker = self.world.find_worker(identifier)
         if worker is None:
-            raise RefusedError(404, 11004 if identifier.isdecimal() else 50001)
+            raise RefusedError(404, 11004)
         return worker
 
-    def task(self, *, missing: int = 60001) -> FakeTask:
+    def task(self) -> FakeTask:
         """
         Return the task of the path.
 
         Raises:
-            RefusedError: 404 with the code `missing`.
+            RefusedError: 404 with 11004.
         """
         task = self.world.tasks.get(self.parameters["workerTaskId"])
         if task is None:
-            raise RefusedError(404, missing)
+            raise RefusedError(404, 11004)
         return task
 
     def run(self, *, reading: bool = True) -> FakeRun:
@@ -108,7 +108,7 @@ class Call:
             reading: Whether a run that is still hidden counts as missing.
 
         Raises:
-            RefusedError: 404 with 70001.
+            RefusedError: 404 with 11004.
         """
         if "runId" in self.parameters:
             run = self.world.runs.get(self.parameters["runId"])
@@ -117,5 +117,5 @@ class Call:
         else:
             run = self.world.last_run(self.worker() if "workerId" in self.parameters else None)
         if run is None:
-            raise RefusedError(404, 70001)
+            raise RefusedError(404, 11004)
         return run

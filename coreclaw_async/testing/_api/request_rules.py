@@ -34,18 +34,22 @@ class Member:
     What values a member of a body, or a query parameter, may have.
 
     Attributes:
-        kind: `string`, `integer`, `boolean`, `strings` or `any`; none of them takes null.
+        kind: `string`, `integer`, `boolean`, `strings` or `any`; none of them takes null by itself.
         low: The smallest integer.
         high: The largest integer.
+        takes_null: Whether it may be null as well.
     """
 
     kind: str
     required: bool = False
     low: int | None = None
     high: int | None = None
+    takes_null: bool = False
 
     def fault_of(self, value: Any) -> str | None:
         """Return what is wrong with `value`, or None."""
+        if value is None and self.takes_null:
+            return None
         if not _KINDS[self.kind](value):
             return f"must be of type {self.kind}"
         if self.low is not None and value < self.low:

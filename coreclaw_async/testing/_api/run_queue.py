@@ -13,7 +13,7 @@ from coreclaw_async.testing._state.records import FakeQueueItem
 from coreclaw_async.testing._state.world import World
 
 _ITEMS = "/run-queue/items"
-_REFS = {"queue_refs": Member("strings", required=True)}
+_REFS = {"queue_refs": Member("strings", required=True, takes_null=True)}
 _REASON = {"reason": Member("string")}
 _NOT_WAITING = "item is not in waiting state"
 
@@ -29,13 +29,13 @@ def list_queue_items(call: Call) -> Any:
 @operation("activateRunQueueItems", "POST", f"{_ITEMS}/activate", body=_REFS)
 def activate_items(call: Call) -> Any:
     """Start a paid run for each item that waits."""
-    return _for_each(call, call.body["queue_refs"], lambda item: _activate(call.world, item))
+    return _for_each(call, call.body["queue_refs"] or [], lambda item: _activate(call.world, item))
 
 
 @operation("releaseRunQueueItems", "POST", f"{_ITEMS}/release", body={**_REFS, **_REASON})
 def release_items(call: Call) -> Any:
     """Release items, which then never run."""
-    return _for_each(call, call.body["queue_refs"], lambda item: _release(item, call.body.get("reason")))
+    return _for_each(call, call.body["queue_refs"] or [], lambda item: _release(item, call.body.get("reason")))
 
 
 @operation("releaseRunQueueItem", "POST", f"{_ITEMS}/{{queueId}}/release", body=_REASON)

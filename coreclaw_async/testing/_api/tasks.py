@@ -133,7 +133,7 @@ def update_task_input(call: Call) -> Any:
 @operation("runWorkerTask", "POST", f"{_TASK}/runs", body=RUN_OPTIONS)
 def run_task(call: Call) -> Any:
     """Start a run of the task, which is paid for."""
-    task = call.task(missing=11004)
+    task = call.task()
     worker = call.world.workers[task.worker_id]
     version = check_version(worker, task.version)
     check_input(worker, task.input)

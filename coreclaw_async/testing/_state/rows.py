@@ -41,6 +41,7 @@ class GeneratedRows(Sequence[Row]):
         number = self._numbers[operator.index(index)]
         row: dict[str, Any] = {
             "title": f"Result {number}",
+            "address": f"{number} Example Street, New York, NY",
             "rank": number,
             "url": f"https://example.test/results/{number}",
             "details": {"rating": number % 50 / 10, "tags": ["generated", f"group-{number % 7}"]},

@@ -37,7 +37,7 @@ class RunScript:
         log: Lines, each a string (`info`) or a pair of a level (`debug`, `info`, `warn`, `error`) and a string. None
             writes three plain lines.
         usage: The cost as a decimal string; None takes the service's price per row.
-        hidden_for: Seconds after the start during which reading the run answers 404 with 70001.
+        hidden_for: Seconds after the start during which reading the run answers 404 with 11004.
         abort: What becomes of an abort: `aborted`, `failed`, or `stuck` in `aborting`.
         abort_after: Seconds in `aborting`, 0 or more.
         rows_late: How many of the last rows appear in the result list only after the end.

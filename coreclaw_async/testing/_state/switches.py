@@ -40,11 +40,13 @@ class Switches:
         offset_dialect: The meaning of `offset`: `page` is a page number from 1, `row` a row number from 0, `aligned`
             the page that contains the row.
         echo_page_index: Whether lists with `count` also have `page_index` and `page_size`.
-        run_list_echo: The same for the list of runs alone; None for the value of `echo_page_index`.
+        run_list_echo: The same for the list of runs alone, which in production has neither; None for the value of
+            `echo_page_index`.
         log_entries: The shape of log entries: `objects` with the level as a number, `words` with the level as a string,
             `strings`, or `mixed`.
         sync_reply: What a synchronous start or abort answers, `full` or only the `slug`.
-        detail_err_msg: Whether the detail of a run has `err_msg`; lists always have it.
+        detail_err_msg: Whether the detail of a run has `err_msg`, which it has not in production; lists always have
+            it.
         input_schema: The shape of input schemas: a `list` of properties, a `map`, or `missing`.
         task_shape: The `production` members of a task, or the `small` documented set.
         worker_path_style: How answers write a Worker's path, `slash` or `tilde`.
@@ -70,10 +72,10 @@ class Switches:
     clock: Clock = field(default=None, converter=_clock_or_fake)
     offset_dialect: OffsetDialect = field(default="page", validator=validators.in_(get_args(OffsetDialect)))
     echo_page_index: bool = True
-    run_list_echo: bool | None = None
+    run_list_echo: bool | None = False
     log_entries: LogShape = field(default="objects", validator=validators.in_(get_args(LogShape)))
     sync_reply: SyncReply = field(default="full", validator=validators.in_(get_args(SyncReply)))
-    detail_err_msg: bool = True
+    detail_err_msg: bool = False
     input_schema: SchemaShape = field(default="list", validator=validators.in_(get_args(SchemaShape)))
     task_shape: TaskShape = field(default="production", validator=validators.in_(get_args(TaskShape)))
     worker_path_style: PathStyle = field(default="slash", validator=validators.in_(get_args(PathStyle)))
