@@ -21,90 +21,17 @@ Above them stand ``distributed`` (batches on several machines), ``cli`` (the com
 
 from typing import TYPE_CHECKING, Any
 
-from coreclaw_async._client import AsyncCoreClaw
-from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._concurrency.stream import AsyncStream
-from coreclaw_async._paging.pager import AsyncPager
-from coreclaw_async._polling.tracked_run import PollSchedule
-from coreclaw_async._sync.generated import Batch, CoreClaw
-from coreclaw_async._sync.iterators import Pager, Stream
 from coreclaw_async._version import __version__
-from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.callbacks import CallbackHub
-from coreclaw_async.errors import (
-    ApiError,
-    AuthenticationError,
-    BatchAbortError,
-    BatchConflictError,
-    BatchIncompleteError,
-    BatchStoppedError,
-    ColumnConflictError,
-    ConcurrencyLimitError,
-    ConfigurationError,
-    CoreClawError,
-    DownloadError,
-    InputRejectedError,
-    InsufficientBalanceError,
-    InvalidArgumentError,
-    InvalidResponseError,
-    LedgerError,
-    NoReplyError,
-    NotFoundError,
-    NotImplementedByServiceError,
-    OutcomeUnknownError,
-    PaginationError,
-    RateLimitedError,
-    RequestNotSentError,
-    RequestTimeoutError,
-    ResponseTooLargeError,
-    RunAbortedError,
-    RunFailedError,
-    RunNotFinishedError,
-    RunOperationError,
-    SendTimeoutError,
-    ServiceError,
-    WaitTimeoutError,
-    WorkerUnavailableError,
-)
-from coreclaw_async.models import (
-    AbortedRun,
-    Account,
-    Assessment,
-    CreatedTask,
-    ErrorRow,
-    Export,
-    InputCheck,
-    InputIssue,
-    InputProperty,
-    InputSchema,
-    IssueSeverity,
-    LastRun,
-    LogEntry,
-    LogLevel,
-    Page,
-    ProxyRegion,
-    QueueAction,
-    QueuedRun,
-    QueueItem,
-    ResultHeader,
-    ResultPage,
-    Row,
-    Run,
-    RunLog,
-    RunOutcome,
-    RunRef,
-    RunStatus,
-    ScheduleType,
-    StartedRun,
-    Task,
-    TaskInput,
-    Verdict,
-    Worker,
-    WorkerSummary,
-)
-from coreclaw_async.progress import Progress
 
 if TYPE_CHECKING:
+    from coreclaw_async._client import AsyncCoreClaw
+    from coreclaw_async._concurrency.clock import Clock
+    from coreclaw_async._concurrency.stream import AsyncStream
+    from coreclaw_async._paging.pager import AsyncPager
+    from coreclaw_async._polling.tracked_run import PollSchedule
+    from coreclaw_async._sync.generated import Batch, CoreClaw
+    from coreclaw_async._sync.iterators import Pager, Stream
+    from coreclaw_async._wire.retry import RetryPolicy
     from coreclaw_async.batch import (
         AsyncBatch,
         BatchItem,
@@ -120,7 +47,80 @@ if TYPE_CHECKING:
         SettleTimes,
         Shard,
     )
+    from coreclaw_async.callbacks import CallbackHub
     from coreclaw_async.distributed.shards import ShardReport, ShardSpec, run_shard, run_shard_async
+    from coreclaw_async.errors import (
+        ApiError,
+        AuthenticationError,
+        BatchAbortError,
+        BatchConflictError,
+        BatchIncompleteError,
+        BatchStoppedError,
+        ColumnConflictError,
+        ConcurrencyLimitError,
+        ConfigurationError,
+        CoreClawError,
+        DownloadError,
+        InputRejectedError,
+        InsufficientBalanceError,
+        InvalidArgumentError,
+        InvalidResponseError,
+        LedgerError,
+        NoReplyError,
+        NotFoundError,
+        NotImplementedByServiceError,
+        OutcomeUnknownError,
+        PaginationError,
+        RateLimitedError,
+        RequestNotSentError,
+        RequestTimeoutError,
+        ResponseTooLargeError,
+        RunAbortedError,
+        RunFailedError,
+        RunNotFinishedError,
+        RunOperationError,
+        SendTimeoutError,
+        ServiceError,
+        WaitTimeoutError,
+        WorkerUnavailableError,
+    )
+    from coreclaw_async.models import (
+        AbortedRun,
+        Account,
+        Assessment,
+        CreatedTask,
+        ErrorRow,
+        Export,
+        InputCheck,
+        InputIssue,
+        InputProperty,
+        InputSchema,
+        IssueSeverity,
+        LastRun,
+        LogEntry,
+        LogLevel,
+        Page,
+        ProxyRegion,
+        QueueAction,
+        QueuedRun,
+        QueueItem,
+        ResultHeader,
+        ResultPage,
+        Row,
+        Run,
+        RunLog,
+        RunOutcome,
+        RunRef,
+        RunStatus,
+        ScheduleType,
+        StartedRun,
+        Task,
+        TaskInput,
+        Verdict,
+        Worker,
+        WorkerSummary,
+    )
+    from coreclaw_async.progress import Progress
 
 __all__ = [
     "AbortedRun",
@@ -222,36 +222,120 @@ __all__ = [
     "run_shard_async",
 ]
 
-# Not every program has batches, and what they need takes time to import.
-_LATE = {
-    "AsyncBatch": "coreclaw_async.batch",
-    "BatchOutcome": "coreclaw_async.batch",
-    "BatchRecord": "coreclaw_async.batch",
-    "BatchReport": "coreclaw_async.batch",
-    "PrunedBatch": "coreclaw_async.batch",
-    "RunTotals": "coreclaw_async.batch",
-    "ItemOrigin": "coreclaw_async.batch",
-    "BatchItem": "coreclaw_async.batch",
-    "BatchItemRun": "coreclaw_async.batch",
-    "BatchItemState": "coreclaw_async.batch",
-    "RunSpec": "coreclaw_async.batch",
-    "SettleTimes": "coreclaw_async.batch",
-    "Shard": "coreclaw_async.batch",
-    "ShardReport": "coreclaw_async.distributed.shards",
-    "ShardSpec": "coreclaw_async.distributed.shards",
-    "run_shard": "coreclaw_async.distributed.shards",
-    "run_shard_async": "coreclaw_async.distributed.shards",
+# Names load when they are first used: every run of pytest imports this package for its plugin, whatever it tests, and
+# not every program has batches.
+_MODULE_OF = {
+    "AbortedRun": "models",
+    "Account": "models",
+    "ApiError": "errors",
+    "Assessment": "models",
+    "AsyncBatch": "batch",
+    "AsyncCoreClaw": "_client",
+    "AsyncPager": "_paging.pager",
+    "AsyncStream": "_concurrency.stream",
+    "AuthenticationError": "errors",
+    "Batch": "_sync.generated",
+    "BatchAbortError": "errors",
+    "BatchConflictError": "errors",
+    "BatchIncompleteError": "errors",
+    "BatchItem": "batch",
+    "BatchItemRun": "batch",
+    "BatchItemState": "batch",
+    "BatchOutcome": "batch",
+    "BatchRecord": "batch",
+    "BatchReport": "batch",
+    "BatchStoppedError": "errors",
+    "CallbackHub": "callbacks",
+    "Clock": "_concurrency.clock",
+    "ColumnConflictError": "errors",
+    "ConcurrencyLimitError": "errors",
+    "ConfigurationError": "errors",
+    "CoreClaw": "_sync.generated",
+    "CoreClawError": "errors",
+    "CreatedTask": "models",
+    "DownloadError": "errors",
+    "ErrorRow": "models",
+    "Export": "models",
+    "InputCheck": "models",
+    "InputIssue": "models",
+    "InputProperty": "models",
+    "InputRejectedError": "errors",
+    "InputSchema": "models",
+    "InsufficientBalanceError": "errors",
+    "InvalidArgumentError": "errors",
+    "InvalidResponseError": "errors",
+    "IssueSeverity": "models",
+    "ItemOrigin": "batch",
+    "LastRun": "models",
+    "LedgerError": "errors",
+    "LogEntry": "models",
+    "LogLevel": "models",
+    "NoReplyError": "errors",
+    "NotFoundError": "errors",
+    "NotImplementedByServiceError": "errors",
+    "OutcomeUnknownError": "errors",
+    "Page": "models",
+    "Pager": "_sync.iterators",
+    "PaginationError": "errors",
+    "PollSchedule": "_polling.tracked_run",
+    "Progress": "progress",
+    "ProxyRegion": "models",
+    "PrunedBatch": "batch",
+    "QueueAction": "models",
+    "QueueItem": "models",
+    "QueuedRun": "models",
+    "RateLimitedError": "errors",
+    "RequestNotSentError": "errors",
+    "RequestTimeoutError": "errors",
+    "ResponseTooLargeError": "errors",
+    "ResultHeader": "models",
+    "ResultPage": "models",
+    "RetryPolicy": "_wire.retry",
+    "Row": "models",
+    "Run": "models",
+    "RunAbortedError": "errors",
+    "RunFailedError": "errors",
+    "RunLog": "models",
+    "RunNotFinishedError": "errors",
+    "RunOperationError": "errors",
+    "RunOutcome": "models",
+    "RunRef": "models",
+    "RunSpec": "batch",
+    "RunStatus": "models",
+    "RunTotals": "batch",
+    "ScheduleType": "models",
+    "SendTimeoutError": "errors",
+    "ServiceError": "errors",
+    "SettleTimes": "batch",
+    "Shard": "batch",
+    "ShardReport": "distributed.shards",
+    "ShardSpec": "distributed.shards",
+    "StartedRun": "models",
+    "Stream": "_sync.iterators",
+    "Task": "models",
+    "TaskInput": "models",
+    "Verdict": "models",
+    "WaitTimeoutError": "errors",
+    "Worker": "models",
+    "WorkerSummary": "models",
+    "WorkerUnavailableError": "errors",
+    "run_shard": "distributed.shards",
+    "run_shard_async": "distributed.shards",
 }
+_MODULES = {"callbacks", "errors", "events", "models", "progress"}
 
 
 if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
-        return getattr(importlib.import_module(_LATE[name]), name)
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return found
 
 
 def __dir__() -> list[str]:

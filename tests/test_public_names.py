@@ -149,7 +149,7 @@ def test_import_needs_no_extra_and_loads_nothing_that_can_wait() -> None:
     extras = ["click", "pandas", "polars", "pyarrow", "pytest", "rich", "trio", "typer", "uvicorn"]
     late = ["backoff", "coreclaw_async.cli", "coreclaw_async.testing"]
     program = (
-        f"import sys; sys.modules.update(dict.fromkeys({extras})); import coreclaw_async; "
+        f"import sys; sys.modules.update(dict.fromkeys({extras})); from coreclaw_async import AsyncCoreClaw, CoreClaw; "
         f"print([name for name in {late} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
