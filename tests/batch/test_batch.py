@@ -174,6 +174,7 @@ async def test_a_refused_input_is_rejected_and_the_others_go_on(service: FakeSer
 
 
 async def test_a_failed_item_runs_again_and_keeps_its_history(service: FakeService, ledger: str) -> None:
+    service.detail_err_msg = True
     service.next_script = RunScript(outcome="failed", error_message="blocked", rows=2)
     async with opened(service, ledger, count=2) as batch:
         outcomes = {outcome.key: outcome for outcome in await finish(batch)}
@@ -849,6 +850,7 @@ async def test_a_ledger_that_breaks_before_a_start_has_nothing_sent(service: Fak
 
 async def test_whatever_the_service_says_of_a_run_can_be_written_down(service: FakeService, ledger: str) -> None:
     service.balance = Decimal("1e30")
+    service.detail_err_msg = True
     service.next_script = RunScript(outcome="failed", error_message="a\x00b\u2028" + "x" * 10_000, usage="1e25")
     async with opened(service, ledger, count=2) as batch:
         outcomes = {outcome.key: outcome for outcome in await finish(batch)}

@@ -25,6 +25,7 @@ from coreclaw_async.testing import FakeService, RunScript, faults
 
 
 async def test_items_come_in_the_order_of_the_plan_with_all_that_is_known(service: FakeService, ledger: str) -> None:
+    service.detail_err_msg = True
     service.next_script = RunScript(outcome="failed", error_message="blocked")
     async with opened(service, ledger, count=3) as batch:
         before = await batch.items().collect()

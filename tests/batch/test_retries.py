@@ -28,6 +28,7 @@ def spec(key: str, **members: object) -> RunSpec:
 # A virtual clock does not wait for Postgres.
 @pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
 async def test_a_failed_run_is_followed_by_others_and_each_is_counted(service: FakeService, ledger: str) -> None:
+    service.detail_err_msg = True
     service.default_script = RunScript(outcome="failed", error_message="blocked", usage="0.5")
     changes: list[tuple[str, str]] = []
 

@@ -200,7 +200,7 @@ async def test_items_of_a_deleted_worker_are_rejected_and_stop_nothing_else(serv
 
     assert states[BatchItemState.DONE] == 8
     assert rejected.state is BatchItemState.REJECTED
-    assert "50001" in str(rejected.error)
+    assert "11004" in str(rejected.error)
     assert lost.state is BatchItemState.DONE, "its run goes on, and is found among all runs"
     assert set(runs_by_key(service).values()) == {1}
 

@@ -93,7 +93,7 @@ async def test_no_more_than_the_first_rows_are_read(max_rows: int, pages: int) -
 
 
 async def test_a_failed_run_has_failed_for_the_reason_that_it_tells() -> None:
-    service = FakeService()
+    service = FakeService(detail_err_msg=True)
     found = await assess(service, service.add_run(WORKER, status="failed", error_message="captcha"))
 
     assert (found.verdict, found.reason) == (Verdict.FAILED, "the run ended as failed")

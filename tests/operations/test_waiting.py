@@ -116,6 +116,7 @@ async def test_a_timeout_shorter_than_a_look_is_kept(client: AsyncCoreClaw, serv
 
 
 async def test_a_failed_run_is_an_error_with_the_end_of_its_log(client: AsyncCoreClaw, service: FakeService) -> None:
+    service.detail_err_msg = True
     script(
         service,
         outcome="failed",
