@@ -111,6 +111,7 @@ def test_a_report_says_that_a_batch_is_paused(served: FakeService, tmp_path: Pat
 
 
 def test_items_are_listed_by_state_and_worker(served: FakeService, tmp_path: Path) -> None:
+    served.detail_err_msg = True
     served.script_next(RunScript(outcome="failed", error_message="no luck", duration=0.0))
     plan(tmp_path)
     batch("run", "--max-in-flight", "1")
@@ -233,6 +234,7 @@ def test_rows_of_failed_items_are_told_to_be_missing(served: FakeService, tmp_pa
 
 
 def test_an_export_is_the_whole_ledger_of_a_batch(served: FakeService, tmp_path: Path) -> None:
+    served.detail_err_msg = True
     served.script_next(RunScript(outcome="failed", error_message="no luck", duration=0.0))
     plan(tmp_path, 2)
     batch("run", "--max-in-flight", "1")

@@ -45,6 +45,7 @@ def test_all_done_is_zero(served: FakeService, tmp_path: Path) -> None:
 
 
 def test_failed_and_refused_items_are_one_with_their_reasons(served: FakeService, tmp_path: Path) -> None:
+    served.detail_err_msg = True
     served.script_next(RunScript(outcome="failed", error_message="the site was down", duration=0.0))
     served.faults.add(faults.error(11000, 400), operation="runWorker", after=1)
     plan(tmp_path)

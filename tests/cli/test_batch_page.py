@@ -369,6 +369,7 @@ def test_only_the_slowest_are_kept() -> None:
 
 @pytest.mark.usefixtures("ledger")
 def test_the_command_writes_a_page_and_still_reports(served: FakeService, tmp_path: Path) -> None:
+    served.detail_err_msg = True
     served.script_next(RunScript(outcome="failed", error_message=HOSTILE[0], duration=0.0))
     plan(tmp_path)
     batch("run", "--max-in-flight", "1", "--max-spend", "1")

@@ -143,7 +143,7 @@ def test_the_verdict_on_a_run_decides_the_exit_code(
 @pytest.mark.parametrize("outcome", ["failed", "aborted"])
 def test_a_run_that_fails_has_its_verdict_too(monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
     script = RunScript(outcome=outcome, duration=0.0, error_message="captcha")
-    service = FakeService(clock=RealClock(), default_script=script)
+    service = FakeService(clock=RealClock(), default_script=script, detail_err_msg=True)
     with in_environment(service, monkeypatch):
         plain = run("--assess")
         as_json = run("--assess", "--json")

@@ -337,7 +337,7 @@ def test_rows_of_nothing_have_exit_code_3(service: FakeService) -> None:
     outcome = tried(service, "rows", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
     assert outcome.exit_code == 3
-    assert "run not found" in outcome.stderr
+    assert "code 11004; " in outcome.stderr
 
 
 def test_rows_can_be_limited_and_cut(service: FakeService, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_exit_code_is_3_when_the_service_knows_no_such_worker(service: FakeServi
     outcome = live(given, worker="nobody/nothing")
 
     assert outcome.exit_code == 3
-    assert "code 50001" in outcome.stderr
+    assert "code 11004" in outcome.stderr
 
 
 def test_exit_code_is_4_and_the_run_is_a_candidate_when_the_answer_to_the_start_is_lost(

@@ -145,6 +145,7 @@ def test_what_a_list_tells_of_itself_is_told(
     service: FakeService, members: dict[str, Any], finding: tuple[str, str]
 ) -> None:
     with_runs(service)
+    service.run_list_echo = True
     edit_data(service, "listWorkerRuns", lambda data: data.update(members))
 
     assert only(report()["echo"]) == finding

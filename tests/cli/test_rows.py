@@ -77,7 +77,7 @@ def test_columns_of_csv_are_those_of_the_service_and_then_others_in_the_order_se
 
     lines = list(csv.reader(io.StringIO(done("rows", run_id, "--format", "csv").stdout)))
 
-    assert lines[0] == ["details", "url", "rank", "title", "__coreclaw_data_id__"]
+    assert lines[0] == ["details", "url", "rank", "address", "title", "__coreclaw_data_id__"]
     assert [line[2] for line in lines[1:]] == [str(rank) for rank in range(1, 151)]
 
 
@@ -157,7 +157,7 @@ def test_a_misspelt_column_is_an_error_that_names_those_there_are(
     outcome = invoke(command[0], run_id, *command[1:], *path, "--fields", "titel,rank")
 
     assert outcome.exit_code == 2
-    assert "no column is called titel; the columns are title, rank, url, details" in complaint(outcome)
+    assert "no column is called titel; the columns are title, address, rank, url, details" in complaint(outcome)
     assert outcome.stdout == ""
     assert list(tmp_path.iterdir()) == []
     assert operations(served).count("listWorkerRunResults") == 1
@@ -399,7 +399,7 @@ def test_what_the_service_sends_is_as_it_was_where_nobody_looks(
 def test_a_run_that_is_started_prints_its_rows_in_the_format_asked_for(served: FakeService) -> None:
     run = ("run", WORKER, "-i", '{"keywords": ["coffee"]}', "-o", "-", "--format")
 
-    assert done(*run, "csv").stdout.splitlines()[0].startswith("title,rank,")
+    assert done(*run, "csv").stdout.splitlines()[0].startswith("title,address,rank,")
     assert len(json.loads(done(*run, "json").stdout)) == 2
     assert invoke(*run, "xlsx").exit_code == 2
     assert served.runs_created == 2
