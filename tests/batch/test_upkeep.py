@@ -42,6 +42,7 @@ def kept(ledger: str) -> str:
 
 @pytest.mark.endurance
 async def test_an_export_has_each_item_with_its_runs(service: FakeService, ledger: str) -> None:
+    service.detail_err_msg = True
     service.script_next(RunScript(outcome="failed", error_message="no luck", duration=1.0))
     async with opened(service, ledger, count=3) as batch:
         await finish(batch, max_in_flight=1)

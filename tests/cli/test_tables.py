@@ -193,6 +193,7 @@ def _edit_times(service: FakeService, moment: int) -> None:
 @pytest.mark.usefixtures("ledger")
 def test_keys_and_runs_of_items_are_whole(served: FakeService, tmp_path: Path, columns: int) -> None:
     key = "https://example.com/" + "a/very/long/path/" * 3
+    served.detail_err_msg = True
     served.script_next(RunScript(outcome="failed", error_message="no luck " * 30, duration=0))
     plan(tmp_path, 1)
     batch("run")
