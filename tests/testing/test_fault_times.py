@@ -284,7 +284,7 @@ async def test_faults_can_be_written_in_json(api: ApiSession) -> None:
 
 
 def test_every_fault_that_json_can_hold_can_be_written(service: FakeService) -> None:
-    needed = {
+    needed: dict[str, dict[str, Any]] = {
         "outage": {"minutes": 1},
         "flap": {"down_minutes": 1, "up_minutes": 1},
         "error": {"code": 11000},

@@ -23,7 +23,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
-    "strings": _is_strings,
+    "strings or null": lambda value: value is None or _is_strings(value),
     "any": lambda value: value is not None,
 }
 
@@ -34,22 +34,18 @@ class Member:
     What values a member of a body, or a query parameter, may have.
 
     Attributes:
-        kind: `string`, `integer`, `boolean`, `strings` or `any`; none of them takes null by itself.
+        kind: `string`, `integer`, `boolean`, `strings or null` or `any`, which is anything but null.
         low: The smallest integer.
         high: The largest integer.
-        takes_null: Whether it may be null as well.
     """
 
     kind: str
     required: bool = False
     low: int | None = None
     high: int | None = None
-    takes_null: bool = False
 
     def fault_of(self, value: Any) -> str | None:
         """Return what is wrong with `value`, or None."""
-        if value is None and self.takes_null:
-            return None
         if not _KINDS[self.kind](value):
             return f"must be of type {self.kind}"
         if self.low is not None and value < self.low:

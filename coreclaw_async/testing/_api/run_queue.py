@@ -13,7 +13,7 @@ from coreclaw_async.testing._state.records import FakeQueueItem
 from coreclaw_async.testing._state.world import World
 
 _ITEMS = "/run-queue/items"
-_REFS = {"queue_refs": Member("strings", required=True, takes_null=True)}
+_REFS = {"queue_refs": Member("strings or null", required=True)}
 _REASON = {"reason": Member("string")}
 _NOT_WAITING = "item is not in waiting state"
 

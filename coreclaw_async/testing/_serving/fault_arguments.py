@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
@@ -85,7 +85,7 @@ def check_status(status: Any) -> None:
     check_whole("status", status, low=200, high=599)
 
 
-def check_headers(name: str, headers: Any) -> None:
+def check_headers(name: str, headers: Mapping[Any, Any]) -> None:
     """
     Demand headers that can be sent.
 
@@ -95,7 +95,7 @@ def check_headers(name: str, headers: Any) -> None:
     """
     if not isinstance(headers, Mapping):
         raise TypeError(f"{name} must be a mapping of strings, not {headers!r}")
-    for header, value in cast("Mapping[Any, Any]", headers).items():
+    for header, value in headers.items():
         check_type(f"a name in {name}", header, str)
         check_type(f"{name}[{header!r}]", value, str)
         if not _TOKEN.fullmatch(header) or not _HEADER.fullmatch(value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
@@ -13,7 +12,7 @@ from attrs import define, field
 
 from coreclaw_async.testing._api.routes import OPERATIONS
 from coreclaw_async.testing._serving.fault_arguments import check_chance, check_type, check_whole
-from coreclaw_async.testing._serving.written_faults import read_entry
+from coreclaw_async.testing._serving.written_faults import entries_of, read_entry
 from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing.faults import NO_FAULT, Fault
 
@@ -134,10 +133,8 @@ class FaultPlan:
         Raises:
             ValueError: What is wrong, and with which entry, counted from 1.
         """
-        if not isinstance(plan, Sequence) or isinstance(plan, str | bytes):
-            raise ValueError(f"a plan must be a list of faults, not {reprlib.repr(plan)}")  # noqa: TRY004 - as for all it says
         added = FaultPlan(self._now)
-        for number, entry in enumerate(plan, start=1):
+        for number, entry in enumerate(entries_of(plan), start=1):
             try:
                 fault, options = read_entry(entry, _OPTIONS)
                 added.add(fault, **options)

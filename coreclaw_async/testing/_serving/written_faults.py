@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from coreclaw_async.testing import faults
@@ -38,6 +38,18 @@ _FOR_PYTHON = "error"
 """The argument that takes an exception, which JSON cannot hold."""
 
 
+def entries_of(plan: object) -> Sequence[Any]:
+    """
+    Return the entries of a plan.
+
+    Raises:
+        ValueError: It is no list.
+    """
+    if isinstance(plan, list | tuple):
+        return cast("Sequence[Any]", plan)
+    raise ValueError(f"a plan must be a list of faults, not {reprlib.repr(plan)}")
+
+
 def read_entry(entry: Any, options: tuple[str, ...]) -> tuple[Fault, dict[str, Any]]:
     """
     Return the fault of an entry, and its *options*: those of its members that do not make the fault.
@@ -52,9 +64,10 @@ def read_entry(entry: Any, options: tuple[str, ...]) -> tuple[Fault, dict[str, A
 
 
 def _members(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or "fault" not in value:
-        raise TypeError(f"{what} must be an object with the member 'fault', not {reprlib.repr(value)}")
-    return cast("Mapping[str, Any]", value)
+    shown = reprlib.repr(value)
+    if isinstance(value, Mapping) and "fault" in value:
+        return cast("Mapping[str, Any]", value)
+    raise TypeError(f"{what} must be an object with the member 'fault', not {shown}")
 
 
 def _read_fault(members: Mapping[str, Any], makers: Makers, options: tuple[str, ...] = ()) -> Fault:
