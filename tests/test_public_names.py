@@ -63,6 +63,15 @@ def test_a_name_that_is_not_offered_is_an_error() -> None:
         coreclaw_async.batches  # type: ignore[attr-defined]  # noqa: B018 - it is looked up
 
 
+@pytest.mark.parametrize("name", ["callbacks", "errors", "events", "models", "progress"])
+def test_a_module_of_public_names_is_there_without_an_import_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(coreclaw_async, name, raising=False)
+
+    assert getattr(coreclaw_async, name) is importlib.import_module(f"coreclaw_async.{name}")
+
+
 def test_every_model_and_error_is_offered_at_the_top() -> None:
     public_errors = {
         name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.CoreClawError)
