@@ -78,4 +78,7 @@ app.add_typer(queue_app, name="queue", rich_help_panel="Account")
 app.command(rich_help_panel="Account", epilog=epilog("account"))(account)
 app.command(rich_help_panel="This machine", epilog=epilog("doctor"))(doctor)
 app.command(rich_help_panel="This machine", epilog=epilog("demo --rows 50 -o demo.csv", codes=STARTED))(demo)
-app.command(rich_help_panel="This machine", epilog=group_epilog("emulate --port 0 --run-seconds 10"))(emulate)
+app.command(
+    rich_help_panel="This machine",
+    epilog=group_epilog("emulate --port 0 --run-seconds 10", "emulate --port 0 --chaos plan.json"),
+)(emulate)

@@ -160,6 +160,7 @@ def scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeServi
     monkeypatch.chdir(tmp_path)
     Path("input.json").write_text('{"keywords": ["coffee"]}')
     Path("places.csv").write_text('place,keywords:json\nBerlin,"[""coffee""]"\n')
+    Path("plan.json").write_text('[{"fault": "outage", "minutes": 20}]')
     service = FakeService(clock=RealClock(), default_script=RunScript(rows=2, duration=0.0))
     service.add_run(WORKER, rows=3)
     with in_environment(service, monkeypatch):
