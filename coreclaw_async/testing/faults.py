@@ -292,7 +292,12 @@ def edit(change: Change) -> Fault:
 
 
 def stall(*, commit: bool = True) -> Fault:
-    """Accept the request and never answer; it ends when the client leaves or its read timeout is over."""
+    """
+    Accept the request and never answer; it ends when the client leaves or its read timeout is over.
+
+    In memory, the read timeout of an httpx client passes by the service's clock. `AsyncCoreClaw` measures silence by
+    real time: give it a short `RetryPolicy(attempt_timeout=...)`, or `timeout=` where it starts runs.
+    """
     check_type("commit", commit, bool)
     return Fault(name="stall", ending="stall", processes=commit)
 
