@@ -15,7 +15,7 @@ from coreclaw_async.testing._serving.backend import Backend
 from coreclaw_async.testing._serving.callback_outbox import CallbackOutbox
 from coreclaw_async.testing._serving.memory_transport import MemoryTransport
 from coreclaw_async.testing._serving.server import RunningServer, run_server
-from coreclaw_async.testing._state.clock import ContinuingClock, DefaultClock
+from coreclaw_async.testing._state.clock import DefaultClock
 from coreclaw_async.testing._state.identifiers import IdentifierMaker
 from coreclaw_async.testing._state.scripts import history_script
 from coreclaw_async.testing._state.switches import Switches
@@ -312,8 +312,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Listen on real sockets, in a thread, until the `with` block ends.
 
         Needs uvicorn: `pip install "coreclaw-async[emulator]"`. Inside the block `files_url` is the real one, and
-        `clock` a `RealClock`, so that runs end by themselves; what there is already keeps its age. A clock that you
-        have given stays. A `FakeClock` moves only by `advance` and while something sleeps by it in the server.
+        `clock` has the real time and date, so that runs end by themselves; runs that are there already keep their ages.
+        A clock that you have given is not changed: a `FakeClock` moves only by `advance`, and while something sleeps by
+        it in the server.
 
         Args:
             host: Name or IPv4 address to listen on.
@@ -332,21 +333,13 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     @contextmanager
     def _in_real_time(self) -> Generator[None]:
-        fake = self.clock
-        if not isinstance(fake, DefaultClock):
+        if not isinstance(self.clock, DefaultClock):
             yield
             return
-        real = ContinuingClock(fake)
-        with self._backend.lock:
-            self._world.change_clock(real)
-        try:
-            yield
-        finally:
+        with self.clock.in_real_time() as later:
             with self._backend.lock:
-                fake.advance(max(real.monotonic() - fake.monotonic(), 0.0))
-                fake.set_time(real.time())
-                if self.clock is real:
-                    self._world.change_clock(fake)
+                self._world.move_dates(later)
+            yield
 
     def _make_app(self, sites: Mapping[int, str]) -> AsgiApp:
         return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites)

@@ -260,12 +260,18 @@ def test_what_was_there_before_it_was_served_keeps_its_age() -> None:
     assert service.clock is clock
 
 
-def test_a_clock_that_was_set_while_it_was_served_stays() -> None:
-    service, clock = FakeService(), FakeClock()
-    with service.serve():
-        service.clock = clock
+async def test_who_has_the_clock_already_follows_the_real_time_too() -> None:
+    service = FakeService()
+    clock = service.clock
+    with service.serve(), service.serve():
+        before = clock.monotonic(), time.monotonic()
+        await clock.sleep(0.05)
+        passed = clock.monotonic() - before[0], time.monotonic() - before[1]
+        clock.set_time(1e9)
+    await clock.sleep(1000)
 
-    assert service.clock is clock
+    assert passed[0] == pytest.approx(passed[1], abs=0.02)
+    assert 1e9 + 1000 <= clock.time() < 1e9 + 1100
 
 
 def test_a_virtual_clock_jumps_in_the_thread_of_the_server() -> None:

@@ -6,6 +6,8 @@ import math
 import threading
 import time
 from bisect import insort
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 import anyio
@@ -221,10 +223,6 @@ class FakeClock:
                 del self._queues[thread]
 
 
-class DefaultClock(FakeClock):
-    """The clock of a service that was given none, in whose place a served one has the real time."""
-
-
 class RealClock:
     """
     The real time, for a service that others use over a socket.
@@ -267,7 +265,62 @@ class RealClock:
         await anyio.sleep(seconds)
 
 
-class ContinuingClock(RealClock):
+class DefaultClock(FakeClock):
+    """The clock of a service that was given none: virtual, but the real time and date for as long as it is served."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._real: RealClock | None = None
+
+    def monotonic(self) -> float:
+        """Return the seconds since the clock was made, virtual and real ones."""
+        real = self._real
+        return super().monotonic() if real is None else real.monotonic()
+
+    def time(self) -> float:
+        """Return the wall clock in Unix seconds."""
+        real = self._real
+        return super().time() if real is None else real.time()
+
+    def set_time(self, unix: float) -> None:
+        """Set the wall clock, in Unix seconds."""
+        real = self._real
+        if real is None:
+            super().set_time(unix)
+        else:
+            real.set_time(unix)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward at once."""
+        real = self._real
+        if real is None:
+            super().advance(seconds)
+        else:
+            real.advance(seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        real = self._real
+        await (super().sleep(seconds) if real is None else real.sleep(seconds))
+
+    @contextmanager
+    def in_real_time(self) -> Generator[float]:
+        """Follow the real time until the block ends; yield how many seconds later the date is now than before."""
+        if self._real is not None:
+            yield 0.0
+            return
+        real = _ContinuingClock(self)
+        later = real.time() - self.time()
+        self._real = real
+        try:
+            yield later
+        finally:
+            self._real = None
+            self.advance(max(real.monotonic() - self.monotonic(), 0.0))
+            self.set_time(real.time())
+
+
+class _ContinuingClock(RealClock):
     """The real time with today's date, whose monotonic time goes on from where *before* stands."""
 
     def __init__(self, before: Clock) -> None:

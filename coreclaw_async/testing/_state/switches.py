@@ -36,7 +36,7 @@ class Switches:
 
     Attributes:
         api_key: The one key that is accepted.
-        clock: Its clock; None makes a `FakeClock`, and a `RealClock` for as long as it is served.
+        clock: Its clock; None makes a `FakeClock` that follows the real time for as long as it is served.
         offset_dialect: The meaning of `offset`: `page` is a page number from 1, `row` a row number from 0, `aligned`
             the page that contains the row.
         echo_page_index: Whether lists with `count` also have `page_index` and `page_size`.
