@@ -24,9 +24,12 @@ from coreclaw_async.testing._api.answers import (
     error_envelope,
 )
 from coreclaw_async.testing._serving.fault_arguments import (
+    check_callable,
+    check_class,
     check_headers,
     check_number,
     check_status,
+    check_text,
     check_type,
     check_whole,
 )
@@ -189,11 +192,13 @@ def _at_times(name: str, period: Period, failure: Fault | None) -> Fault:
 
 def commit_then_drop(*, error: type[httpx.TransportError] | None = None) -> Fault:
     """Process the request, then lose the connection without an answer."""
+    check_class("error", error, httpx.TransportError)
     return Fault(name="commit_then_drop", ending="drop", error=error)
 
 
 def drop_before_commit(*, error: type[httpx.TransportError] | None = None) -> Fault:
     """Read the request, then lose the connection; nothing is processed."""
+    check_class("error", error, httpx.TransportError)
     return Fault(name="drop_before_commit", ending="drop", processes=False, error=error)
 
 
@@ -237,10 +242,12 @@ def error(
     """
     check_whole("code", code, low=-(2**63), high=2**63 - 1)
     check_status(status)
-    check_type("message", message, str, or_none=True)
     check_type("details", details, list, or_none=True)
     check_type("commit", commit, bool)
+    for place, detail in enumerate(details or ()):
+        check_text(f"details[{place}]", detail)
     text = MESSAGES.get(code, "error") if message is None else message
+    check_text("message", text)
     refused = RefusedError(status, code, text, details=details)
     answer = answer_json(error_envelope(refused, "req-fault"), status=status)
     return Fault(name="error", processes=commit, replacement=answer)
@@ -288,6 +295,7 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
 
 def edit(change: Change) -> Fault:
     """Process the request, and answer with what `change` returns for the envelope."""
+    check_callable("change", change)
     return Fault(name="edit", change=change)
 
 

@@ -74,6 +74,43 @@ def check_type(name: str, value: Any, kind: type, *, or_none: bool = False) -> N
         raise TypeError(f"{name} must be of type {kind.__name__}{' or None' if or_none else ''}, not {value!r}")
 
 
+def check_text(name: str, text: Any) -> bytes:
+    """
+    Return a string as UTF-8.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: It holds half of a surrogate pair.
+    """
+    check_type(name, text, str)
+    try:
+        return str(text).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} cannot be sent as UTF-8: {text!r}") from None
+
+
+def check_class(name: str, given: Any, base: type) -> None:
+    """
+    Demand a class that is or inherits from *base*, or None.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if given is not None and not (isinstance(given, type) and issubclass(given, base)):
+        raise TypeError(f"{name} must be a class of {base.__name__} or None, not {given!r}")
+
+
+def check_callable(name: str, function: Any) -> None:
+    """
+    Demand something that can be called.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, not {function!r}")
+
+
 def check_status(status: Any) -> None:
     """
     Demand the HTTP status of an answer.

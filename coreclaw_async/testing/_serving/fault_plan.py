@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from coreclaw_async.testing._api.routes import OPERATIONS
-from coreclaw_async.testing._serving.fault_arguments import check_chance, check_type, check_whole
+from coreclaw_async.testing._serving.fault_arguments import check_callable, check_chance, check_type, check_whole
 from coreclaw_async.testing._serving.written_faults import entries_of, read_entry
 from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing.faults import NO_FAULT, Fault
@@ -110,6 +110,8 @@ class FaultPlan:
         if times is not None:
             check_whole("times", times, low=1)
         check_whole("after", after, low=0)
+        if match is not None:
+            check_callable("match", match)
         check_whole("seed", seed, low=0)
         chance = 1.0 if probability is None else check_chance("probability", probability)
         left: float = math.inf if times is None else times

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from coreclaw_async.testing import faults
-from coreclaw_async.testing._serving.fault_arguments import check_type
+from coreclaw_async.testing._serving.fault_arguments import check_text
 from coreclaw_async.testing.faults import Fault
 
 Makers = Mapping[str, Callable[..., Fault]]
@@ -89,10 +89,4 @@ def _read_fault(members: Mapping[str, Any], makers: Makers, options: tuple[str, 
 def _read_argument(name: str, value: Any) -> Any:
     if name == "failure" and value is not None:
         return _read_fault(_members(value, name), _FAILURES)
-    if name != "body":
-        return value
-    check_type(name, value, str)
-    try:
-        return str(value).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"body cannot be sent as UTF-8: {value!r}") from None
+    return check_text(name, value) if name == "body" else value
