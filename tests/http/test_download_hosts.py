@@ -360,7 +360,7 @@ REFUSALS: list[tuple[list[Answer], str, int | None, int, str]] = [
     ([part(FILE, content_type="text/html")], "wrong-content", 200, 0, "text/html"),
     ([part(FILE, content_encoding="gzip")], "wrong-content", 200, 0, "compressed the file"),
     ([part(FILE, 206, content_range="bytes 3-9/17") for _ in range(4)], "wrong-content", None, 0, "another part"),
-    ([part(b"title\r\n", content_length="7")], "rows-missing", None, 7, "0 of 1 rows"),
+    ([part(b"title\r\n", content_length="7")], "rows-missing", None, 7, "0 of 1 row"),
 ]
 
 
