@@ -15,14 +15,20 @@ from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_rows import finished_run
 from coreclaw_async._operations.runs import errors_about
 from coreclaw_async._progress.reporter import Reporter
-from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import build_query, check_text
-from coreclaw_async._wire.run_paths import run_request
+from coreclaw_async._wire.run_paths import RunOperation, run_request
 from coreclaw_async.models import Export, RunRef
 from coreclaw_async.progress import ProgressOption
 
 ExportFormat: TypeAlias = Literal["csv", "json", "jsonl", "xlsx", "xls", "xml", "html", "rss"]
+# The export of a run that is named by its id is below its results, those of last runs are not (openapi.json).
+_EXPORT = RunOperation(
+    "exportWorkerRunResults",
+    ("result", "export"),
+    last=("exportLastWorkerRunResults", "exportWorkerLastRunResults"),
+    last_tail=("export",),
+)
 
 
 def _export_query(format: str, fields: Sequence[str] | None) -> str:
@@ -44,7 +50,7 @@ def _export_query(format: str, fields: Sequence[str] | None) -> str:
 
 async def read_export(context: Context, run: RunRef, *, format: str, fields: Sequence[str] | None) -> Export:
     """Return where the run's rows can be fetched."""
-    request = run_request(run_paths.EXPORT, run, query=_export_query(format, fields))
+    request = run_request(_EXPORT, run, query=_export_query(format, fields))
     with errors_about(run):
         return await context.transport.call(request, functools.partial(read_model, model=Export))
 

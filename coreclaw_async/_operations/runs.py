@@ -10,14 +10,20 @@ from typing import Any
 from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.start import is_usable_id, read_created, reading_time
-from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.pages import read_result_page
 from coreclaw_async._wire.request import Request, Safety, build_body, build_query
 from coreclaw_async._wire.response import Answer, named_run
-from coreclaw_async._wire.run_paths import run_id_of, run_request
+from coreclaw_async._wire.run_paths import RunOperation, run_id_of, run_request
 from coreclaw_async.models import AbortedRun, LastRun, ResultPage, Run, RunLog, RunRef
+
+_GET = RunOperation("getWorkerRun", last=("getLastWorkerRun", "getWorkerLastRun"))
+_ABORT = RunOperation("abortWorkerRun", ("abort",), "POST", last=("abortLastWorkerRun", "abortWorkerLastRun"))
+_LOG = RunOperation("getWorkerRunLog", ("log",), last=("getLastWorkerRunLog", "getWorkerLastRunLog"))
+_RESULTS = RunOperation(
+    "listWorkerRunResults", ("result",), last=("listLastWorkerRunResults", "listWorkerLastRunResults")
+)
 
 
 @contextlib.contextmanager
@@ -32,7 +38,7 @@ def errors_about(run: RunRef) -> Generator[None]:
 
 async def read_run(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> Run:
     """Return the run as it is now."""
-    request = run_request(run_paths.GET, run)
+    request = run_request(_GET, run)
     with errors_about(run):
         read = functools.partial(read_named, model=Run, name="run_id", asked=run_id_of(run))
         return await context.transport.call(request, read, deadline=deadline, is_probe=is_probe)
@@ -60,7 +66,7 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
     Always sends an object, as the contract's own page requires a body.
     """
     request = run_request(
-        run_paths.ABORT,
+        _ABORT,
         run,
         is_urgent=True,
         body=build_body(**members),
@@ -84,7 +90,7 @@ def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> 
 
 async def read_log(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> RunLog:
     """Return the recent part of the run's log."""
-    request = run_request(run_paths.LOG, run)
+    request = run_request(_LOG, run)
     with errors_about(run):
         return await context.transport.call(
             request, functools.partial(read_model, model=RunLog), deadline=deadline, is_probe=is_probe
@@ -96,6 +102,6 @@ async def read_results(
 ) -> ResultPage:
     """Return one page of the run's rows; *keeps_numbers* is that of `Request`."""
     query = build_query(offset=offset, limit=limit)
-    request = run_request(run_paths.RESULTS, run, query=query, keeps_numbers=keeps_numbers)
+    request = run_request(_RESULTS, run, query=query, keeps_numbers=keeps_numbers)
     with errors_about(run):
         return await context.transport.call(request, functools.partial(read_result_page, offset=offset, limit=limit))

@@ -21,9 +21,8 @@ from coreclaw_async._operations.start import reading_time, run_members, start, s
 from coreclaw_async._operations.wait import UpdateHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
-from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset
-from coreclaw_async._wire.run_paths import run_id_of, run_request
+from coreclaw_async._wire.run_paths import RunOperation, run_id_of, run_request
 from coreclaw_async._wire.timestamps import check_aware, check_unix
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import (
@@ -44,6 +43,7 @@ from coreclaw_async.models import (
 from coreclaw_async.progress import ProgressOption
 
 _DAY_SECONDS = 86_400
+_RERUN = RunOperation("rerunWorkerRun", ("rerun",), "POST", last=("rerunLastWorkerRun", "rerunWorkerLastRun"))
 
 
 class AsyncRuns:
@@ -427,7 +427,7 @@ class AsyncRuns:
         """
         members = start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
         request = run_request(
-            run_paths.RERUN,
+            _RERUN,
             run,
             body=build_body(**members),
             safety=Safety.ONCE,

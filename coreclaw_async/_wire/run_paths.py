@@ -1,4 +1,4 @@
-"""The operations on one run, and the request of each: for a run that is named by its id, or for a last run."""
+"""The request of an operation on one run: for a run that is named by its id, or for a last run."""
 
 from __future__ import annotations
 
@@ -31,20 +31,6 @@ class RunOperation:
     last_tail: tuple[str, ...] | None = attrs.field(default=None, kw_only=True)
 
 
-GET = RunOperation("getWorkerRun", last=("getLastWorkerRun", "getWorkerLastRun"))
-ABORT = RunOperation("abortWorkerRun", ("abort",), "POST", last=("abortLastWorkerRun", "abortWorkerLastRun"))
-RERUN = RunOperation("rerunWorkerRun", ("rerun",), "POST", last=("rerunLastWorkerRun", "rerunWorkerLastRun"))
-LOG = RunOperation("getWorkerRunLog", ("log",), last=("getLastWorkerRunLog", "getWorkerLastRunLog"))
-RESULTS = RunOperation(
-    "listWorkerRunResults", ("result",), last=("listLastWorkerRunResults", "listWorkerLastRunResults")
-)
-# The export of a run that is named by its id is below its results, those of last runs are not (openapi.json).
-EXPORT = RunOperation(
-    "exportWorkerRunResults",
-    ("result", "export"),
-    last=("exportLastWorkerRunResults", "exportWorkerLastRunResults"),
-    last_tail=("export",),
-)
 _LAST = "/last"
 
 

@@ -1,29 +1,18 @@
-"""The operations on one run, each for a run that is named by its id, by the account's last run, or a worker's."""
+"""A run is named by its id, or is the account's or a worker's last run; each has a path of its own."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from documented_operations import BY_NAME, LAST, LAST_OF_WORKER, RUN_ID
+from documented_operations import LAST, LAST_OF_WORKER
 
-from coreclaw_async._wire import run_paths
 from coreclaw_async._wire.request import Safety
-from coreclaw_async._wire.run_paths import GET, RunOperation, run_id_of, run_request
+from coreclaw_async._wire.run_paths import RunOperation, run_id_of, run_request
 from coreclaw_async.models import LastRun, Run, RunRef, StartedRun
 
-TABLE = [operation for operation in vars(run_paths).values() if isinstance(operation, RunOperation)]
-
-
-@pytest.mark.parametrize("operation", TABLE, ids=lambda operation: operation.by_id)
-def test_name_of_a_run_chooses_the_documented_operation_and_its_path(operation: RunOperation) -> None:
-    names = (operation.by_id, *(operation.last or ()))
-    runs: tuple[RunRef, ...] = (RUN_ID, LAST, LAST_OF_WORKER)
-    for name, run in zip(names, runs, strict=False):
-        request = run_request(operation, run)
-
-        assert request.operation == name
-        assert (request.method, request.path) == (BY_NAME[name].method, f"/api/v2{BY_NAME[name].path}")
+GET = RunOperation("getWorkerRun", last=("getLastWorkerRun", "getWorkerLastRun"))
+ABORT = RunOperation("abortWorkerRun", ("abort",), "POST", last=("abortLastWorkerRun", "abortWorkerLastRun"))
 
 
 @pytest.mark.parametrize("run", [LAST, LAST_OF_WORKER])
@@ -36,7 +25,7 @@ def test_last_run_is_refused_where_the_service_has_no_operation_for_it(run: Last
 
 
 def test_other_members_of_the_request_are_passed_on() -> None:
-    request = run_request(run_paths.ABORT, LastRun("w"), body=b"{}", safety=Safety.ONCE)
+    request = run_request(ABORT, LastRun("w"), body=b"{}", safety=Safety.ONCE)
 
     assert (request.method, request.body, request.safety) == ("POST", b"{}", Safety.ONCE)
 
@@ -55,7 +44,7 @@ def test_last_run_has_no_id(run: LastRun) -> None:
 @pytest.mark.parametrize("run", ["last", "", Run(), StartedRun(run_id="LAST"), "a/b", ".."])
 def test_run_is_refused_when_its_id_would_reach_another_operation(run: RunRef) -> None:
     with pytest.raises(ValueError, match="run must"):
-        run_request(run_paths.ABORT, run)
+        run_request(ABORT, run)
 
 
 def test_last_run_is_refused_when_its_worker_cannot_be_one() -> None:
