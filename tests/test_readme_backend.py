@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from ports import reserved_port
+from uvicorn_process import backend_in
 
 from coreclaw_async import Page, Run
 from coreclaw_async.testing import FakeService, RealClock, RunScript
@@ -36,30 +34,8 @@ def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> I
     with reserved_port() as port, service.serve() as server:
         url = f"http://127.0.0.1:{port}"
         environment = {"CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url, "PUBLIC_URL": url}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"],
-            cwd=folder,
-            env={**os.environ, **environment},
-        )
-        try:
-            with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
-                await_start(client)
-                yield client
-        finally:
-            process.terminate()
-            assert process.wait(20) in {0, -15}
-
-
-def await_start(client: httpx.Client) -> None:
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up:
-        try:
-            client.get("/openapi.json")
-        except httpx.ConnectError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the backend did not start")
+        with backend_in(folder, port, environment) as client:
+            yield client
 
 
 def test_a_run_is_started_with_a_callback_and_reported(backend: httpx.Client, service: FakeService) -> None:

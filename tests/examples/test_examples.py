@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from ports import reserved_port
+from uvicorn_process import backend_in
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
@@ -36,22 +36,27 @@ def environment(service: FakeService) -> Iterator[dict[str, str]]:
         yield {**os.environ, "CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url}
 
 
+def output_of(arguments: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """Run Python in *folder*, and return what it writes."""
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 @pytest.fixture
 def example(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
     """Return what runs an example in an empty folder, and returns its output."""
 
     def run(name: str, *arguments: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, str(EXAMPLES / name), *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        return output_of([str(EXAMPLES / name), *arguments], tmp_path, environment)
 
     return run
 
@@ -147,46 +152,15 @@ def execute(path: Path, environment: dict[str, str]) -> str:
         "nbclient.NotebookClient(notebook, timeout=60).execute()\n"
         "json.dump([cell.get('outputs', []) for cell in notebook.cells], sys.stdout)\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", script, str(path)],
-        cwd=path.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    return output_of(["-c", script, str(path)], path.parent, environment)
 
 
 @pytest.fixture
 def backend(environment: dict[str, str], tmp_path: Path) -> Iterator[httpx.Client]:
     with reserved_port() as port:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "backend:app", "--port", str(port), "--log-level", "warning"],
-            cwd=tmp_path,
-            env={**environment, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), environment.get("PYTHONPATH", "")])},
-        )
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-                await_start(client)
-                yield client
-        finally:
-            process.terminate()
-            assert process.wait(20) in {0, -15}
-
-
-def await_start(client: httpx.Client) -> None:
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up:
-        try:
-            client.get("/openapi.json")
-        except httpx.ConnectError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the backend did not start")
+        paths = os.pathsep.join([str(EXAMPLES), environment.get("PYTHONPATH", "")])
+        with backend_in(tmp_path, port, {**environment, "PYTHONPATH": paths}) as client:
+            yield client
 
 
 def test_the_backend_answers_with_runs_as_json(backend: httpx.Client, service: FakeService) -> None:

@@ -70,6 +70,8 @@ _WHICH_ARE_NAMED: list[Callable[[int], bool]] = [
     lambda number: number % 3 == 0,
 ]
 NAMED = st.sampled_from(_WHICH_ARE_NAMED)
+ALL_NAMED = st.just(_WHICH_ARE_NAMED[0])
+EITHER = st.booleans()
 EDITS = st.lists(
     st.builds(
         Edit,
@@ -83,27 +85,76 @@ EDITS = st.lists(
 REMOVALS = st.lists(
     st.builds(Edit, when=st.integers(0, 12), where=st.floats(0, 1), removed=st.integers(1, 9)), min_size=1, max_size=3
 )
-GROWTH = st.lists(
-    st.builds(Edit, when=st.integers(0, 12), where=st.sampled_from([0.0, 1.0]), added=st.integers(1, 25)), max_size=4
-)
+GROWTH = st.lists(st.builds(Edit, when=st.integers(0, 12), where=st.just(1.0), added=st.integers(1, 25)), max_size=4)
 
 
-def world(
-    count: int, is_named: Callable[[int], bool], edits: Sequence[Edit], **model: Any
-) -> tuple[World, ModelList, set[int]]:
-    """Return a list, the service that shows it, and the numbers of the items that are in it from begin to end."""
-    made = World([make_item(number, is_named) for number in range(count)], is_named)
+@attrs.frozen(kw_only=True)
+class Case:
+    """
+    A list, how the service shows it, and how it is read.
 
-    def change(at: int) -> Callable[[ModelList], None]:
-        def now(shown: ModelList) -> None:
-            for edit in edits:
-                if edit.when == at:
-                    made.edit(shown, edit)
+    Attributes:
+        count: How many items are in it at first.
+        is_named: Which of them have an identity.
+        shown: Members of `ModelList`.
+        options: What `pager_of` takes.
+    """
 
-        return now
+    count: int
+    is_named: Callable[[int], bool]
+    shown: dict[str, Any]
+    options: dict[str, Any]
 
-    shown = ModelList(list(made.items), changes={edit.when: change(edit.when) for edit in edits}, **model)
-    return made, shown, set(range(count))
+    @property
+    def page_size(self) -> int:
+        return int(self.options["page_size"])
+
+    def world(self, edits: Sequence[Edit] = ()) -> tuple[World, ModelList]:
+        """Return the list, and the service that shows it and has it changed."""
+        made = World([make_item(number, self.is_named) for number in range(self.count)], self.is_named)
+
+        def change(at: int) -> Callable[[ModelList], None]:
+            def now(shown: ModelList) -> None:
+                for edit in edits:
+                    if edit.when == at:
+                        made.edit(shown, edit)
+
+            return now
+
+        return made, ModelList(list(made.items), changes={edit.when: change(edit.when) for edit in edits}, **self.shown)
+
+    def read(self, backend: str, model: ModelList) -> tuple[list[Item], PaginationError | None]:
+        """Return the items of the list, and the error that its pager ends with."""
+        return anyio.run(read, pager_of(model, **self.options), backend=backend)
+
+    def pages(self, items: int) -> int:
+        """Return how many pages hold so many items."""
+        return items // (self.page_size if self.page_size >= 3 else 10) + 1
+
+
+def cases(
+    *,
+    smallest_page: int = 3,
+    prefetch: Sequence[int] = (0, 1, 8),
+    is_named: st.SearchStrategy[Callable[[int], bool]] = NAMED,
+    most: int = 130,
+    expects_count: st.SearchStrategy[bool] = EITHER,
+    **shown: st.SearchStrategy[Any],
+) -> st.SearchStrategy[Case]:
+    """Return all ways to show and to read a list, with *shown* besides for `ModelList`."""
+    always = {"dialect": st.sampled_from(DIALECTS), "echo": EITHER}
+    options = {
+        "page_size": st.integers(smallest_page, 25),
+        "prefetch": st.sampled_from(prefetch),
+        "expects_count": expects_count,
+    }
+    return st.builds(
+        Case,
+        count=st.integers(0, most),
+        is_named=is_named,
+        shown=st.fixed_dictionaries({**always, **shown}),
+        options=st.fixed_dictionaries(options),
+    )
 
 
 def doubles(items: Sequence[Item], *, named_alone: bool) -> set[int]:
@@ -111,132 +162,60 @@ def doubles(items: Sequence[Item], *, named_alone: bool) -> set[int]:
     return {number for number, found in times.items() if found > 1}
 
 
-def read_on(backend: str, model: ModelList, **options: Any) -> tuple[list[Item], PaginationError | None]:
-    """Return the items of the list, and the error that its pager ends with."""
-    return anyio.run(read, pager_of(model, **options), backend=backend)
-
-
-def pages_of(items: int, page_size: int) -> int:
-    size = page_size if page_size >= 3 else 10
-    return items // size + 1
-
-
-@given(
-    dialect=st.sampled_from(DIALECTS),
-    echo=st.booleans(),
-    repeats_last=st.booleans(),
-    cap=st.sampled_from([None, None, 4, 11]),
-    count=st.integers(0, 130),
-    page_size=st.integers(1, 25),
-    prefetch=st.sampled_from([0, 1, 8]),
-    expects_count=st.booleans(),
-    is_named=NAMED,
-)
+@given(case=cases(smallest_page=1, repeats_last=EITHER, cap=st.sampled_from([None, None, 4, 11])))
 @_SETTINGS
-def test_list_that_stays_is_read_whole_in_few_requests(
-    dialect: Dialect,
-    echo: bool,
-    repeats_last: bool,
-    cap: int | None,
-    count: int,
-    page_size: int,
-    prefetch: int,
-    expects_count: bool,
-    is_named: Callable[[int], bool],
-    anyio_backend: str,
-) -> None:
-    made, model, _ = world(count, is_named, (), dialect=dialect, echo=echo, cap=cap, repeats_last=repeats_last)
+def test_list_that_stays_is_read_whole_in_few_requests(case: Case, anyio_backend: str) -> None:
+    made, model = case.world()
 
-    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
+    items, error = case.read(anyio_backend, model)
 
     assert error is None
     assert items == made.items
-    size = min(page_size if page_size >= 3 else 10, cap or 100)
-    assert len(model.requests) <= count // size + 1 + 4
+    size = min(case.page_size if case.page_size >= 3 else 10, case.shown["cap"] or 100)
+    assert len(model.requests) <= case.count // size + 1 + 4
 
 
-@given(
-    dialect=st.sampled_from(DIALECTS),
-    echo=st.booleans(),
-    out_of_order=st.booleans(),
-    count=st.integers(0, 130),
-    page_size=st.integers(3, 25),
-    prefetch=st.sampled_from([0, 1, 8]),
-    expects_count=st.booleans(),
-    is_named=NAMED,
-    edits=EDITS,
-)
+@given(case=cases(out_of_order=EITHER), edits=EDITS)
 @example(
     # A row without identity changed between page 1 and the answer to offset=2.
-    dialect="row",
-    echo=False,
-    out_of_order=False,
-    count=130,
-    page_size=25,
-    prefetch=1,
-    expects_count=False,
-    is_named=lambda number: False,
+    case=Case(
+        count=130,
+        is_named=lambda number: False,
+        shown={"dialect": "row", "echo": False},
+        options={"page_size": 25, "prefetch": 1, "expects_count": False},
+    ),
     edits=[Edit(when=1, where=0.1, added=1, removed=1)],
 )
 @_SETTINGS
 def test_list_that_changes_is_read_without_doubles_and_never_short_where_that_shows(
-    dialect: Dialect,
-    echo: bool,
-    out_of_order: bool,
-    count: int,
-    page_size: int,
-    prefetch: int,
-    expects_count: bool,
-    is_named: Callable[[int], bool],
-    edits: list[Edit],
-    anyio_backend: str,
+    case: Case, edits: list[Edit], anyio_backend: str
 ) -> None:
-    made, model, there = world(count, is_named, edits, dialect=dialect, echo=echo, out_of_order=out_of_order)
+    made, model = case.world(edits)
 
-    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
+    items, error = case.read(anyio_backend, model)
 
     named = Counter(item["id"] for item in items if "id" in item)
     assert all(times == 1 for times in named.values())
     assert {item["n"] for item in items} <= {item["n"] for item in made.ever}
-    assert len(model.requests) <= 4 * (pages_of(len(made.ever), page_size) + 6) + 6
+    assert len(model.requests) <= 4 * (case.pages(len(made.ever)) + 6) + 6
     if error is None and not any(edit.removed for edit in edits):
-        assert {item["n"] for item in items} >= there
-        assert len(items) >= count
+        assert {item["n"] for item in items} >= set(range(case.count))
+        assert len(items) >= case.count
     if not edits:
         assert error is None
 
 
-@given(
-    dialect=st.sampled_from(DIALECTS),
-    echo=st.booleans(),
-    out_of_order=st.booleans(),
-    count=st.integers(0, 130),
-    page_size=st.integers(5, 25),
-    prefetch=st.sampled_from([0, 1, 8]),
-    expects_count=st.booleans(),
-    edits=GROWTH,
-)
+@given(case=cases(smallest_page=5, is_named=ALL_NAMED, out_of_order=EITHER), edits=GROWTH)
 @_SETTINGS
-def test_honest_list_that_grows_is_never_an_error(
-    dialect: Dialect,
-    echo: bool,
-    out_of_order: bool,
-    count: int,
-    page_size: int,
-    prefetch: int,
-    expects_count: bool,
-    edits: list[Edit],
-    anyio_backend: str,
-) -> None:
-    edits = [edit for edit in edits if edit.where == 1.0]
-    made, model, there = world(count, lambda _: True, edits, dialect=dialect, echo=echo, out_of_order=out_of_order)
+def test_honest_list_that_grows_is_never_an_error(case: Case, edits: list[Edit], anyio_backend: str) -> None:
+    made, model = case.world(edits)
 
-    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
+    items, error = case.read(anyio_backend, model)
 
     assert error is None
-    assert {item["n"] for item in items} >= there
+    assert {item["n"] for item in items} >= set(range(case.count))
     assert len({item["n"] for item in items}) == len(items)
-    assert len(model.requests) <= pages_of(len(made.ever), page_size) + len(edits) + 6
+    assert len(model.requests) <= case.pages(len(made.ever)) + len(edits) + 6
 
 
 WRONG_COUNTS: dict[str, Callable[[ModelList, Sequence[Item]], int | None]] = {
@@ -253,119 +232,66 @@ WRONG_COUNTS: dict[str, Callable[[ModelList, Sequence[Item]], int | None]] = {
 
 
 @given(
-    dialect=st.sampled_from(DIALECTS),
-    echo=st.booleans(),
-    repeats_last=st.booleans(),
+    case=cases(smallest_page=10, prefetch=(0, 8), is_named=ALL_NAMED, repeats_last=EITHER),
     wrong=st.sampled_from(sorted(WRONG_COUNTS)),
-    count=st.integers(0, 130),
-    page_size=st.integers(10, 25),
-    prefetch=st.sampled_from([0, 8]),
-    expects_count=st.booleans(),
 )
 @_SETTINGS
-def test_wrong_count_costs_few_requests_and_no_item(
-    dialect: Dialect,
-    echo: bool,
-    repeats_last: bool,
-    wrong: str,
-    count: int,
-    page_size: int,
-    prefetch: int,
-    expects_count: bool,
-    anyio_backend: str,
-) -> None:
-    _, model, there = world(count, lambda _: True, (), dialect=dialect, echo=echo, repeats_last=repeats_last)
+def test_wrong_count_costs_few_requests_and_no_item(case: Case, wrong: str, anyio_backend: str) -> None:
+    _, model = case.world()
     model.count = WRONG_COUNTS[wrong]
 
-    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
+    items, error = case.read(anyio_backend, model)
 
     assert len({item["n"] for item in items}) == len(items)
     if error is None:
-        assert {item["n"] for item in items} == there
+        assert {item["n"] for item in items} == set(range(case.count))
     # A repeated last page without a count cannot be told from a list that is stuck.
-    may_fail = wrong in {"one more", "many more"} or (repeats_last and wrong != "sometimes none")
+    may_fail = wrong in {"one more", "many more"} or (model.repeats_last and wrong != "sometimes none")
     if not may_fail:
         assert error is None
-    assert len(model.requests) <= 3 * (count // page_size + 6)
+    full_pages = case.count // case.page_size
+    assert len(model.requests) <= 3 * (full_pages + 6)
     if wrong in {"one more", "half", "one less"}:
-        assert len(model.requests) <= count // page_size + 1 + 8
+        assert len(model.requests) <= full_pages + 1 + 8
 
 
-@given(
-    dialect=st.sampled_from(DIALECTS),
-    echo=st.booleans(),
-    out_of_order=st.booleans(),
-    count=st.integers(0, 130),
-    page_size=st.integers(3, 25),
-    prefetch=st.sampled_from([0, 1, 8]),
-    expects_count=st.booleans(),
-    is_named=NAMED,
-    removals=st.lists(
-        st.builds(Edit, when=st.integers(0, 12), where=st.floats(0, 1), removed=st.integers(1, 9)),
-        min_size=1,
-        max_size=3,
-    ),
-)
+@given(case=cases(out_of_order=EITHER), removals=REMOVALS)
 @_SETTINGS
 def test_list_that_shrinks_is_never_read_short_without_an_error(
-    dialect: Dialect,
-    echo: bool,
-    out_of_order: bool,
-    count: int,
-    page_size: int,
-    prefetch: int,
-    expects_count: bool,
-    is_named: Callable[[int], bool],
-    removals: list[Edit],
-    anyio_backend: str,
+    case: Case, removals: list[Edit], anyio_backend: str
 ) -> None:
-    made, model, there = world(count, is_named, removals, dialect=dialect, echo=echo, out_of_order=out_of_order)
+    made, model = case.world(removals)
 
-    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch, expects_count=expects_count)
+    items, error = case.read(anyio_backend, model)
 
     assert not doubles(items, named_alone=error is not None)
     if error is None:
-        assert {item["n"] for item in items} >= there - made.gone
+        assert {item["n"] for item in items} >= set(range(case.count)) - made.gone
 
 
 @given(
-    before=st.sampled_from(DIALECTS),
+    case=cases(most=400, expects_count=st.just(value=True)),
     after=st.sampled_from(DIALECTS),
     when=st.integers(1, 14),
-    echo=st.booleans(),
-    has_count=st.booleans(),
-    count=st.integers(0, 400),
-    page_size=st.integers(3, 25),
-    prefetch=st.sampled_from([0, 1, 8]),
-    is_named=NAMED,
+    has_count=EITHER,
 )
 @_SETTINGS
 def test_change_of_the_meaning_of_offset_is_survived_or_an_error(
-    before: Dialect,
-    after: Dialect,
-    when: int,
-    echo: bool,
-    has_count: bool,
-    count: int,
-    page_size: int,
-    prefetch: int,
-    is_named: Callable[[int], bool],
-    anyio_backend: str,
+    case: Case, after: Dialect, when: int, has_count: bool, anyio_backend: str
 ) -> None:
-    _, model, _ = world(count, is_named, (), dialect=before, echo=echo)
+    _, model = case.world()
+    are_named = all(map(case.is_named, range(8)))
 
     def switch(shown: ModelList) -> None:
         shown.dialect = after
 
     # While the meaning of offset is found out by the length of a list alone, nothing would show that it changes.
-    model.changes = {when if all(map(is_named, range(8))) else when + 3: switch}
-    if not has_count and all(
-        map(is_named, range(8))
-    ):  # Nobody could tell one nameless page from another without a count.
+    model.changes = {when if are_named else when + 3: switch}
+    if not has_count and are_named:  # Nobody could tell one nameless page from another without a count.
         model.count = lambda m, page: None
 
-    items, error = read_on(anyio_backend, model, page_size=page_size, prefetch=prefetch)
+    items, error = case.read(anyio_backend, model)
 
     assert not doubles(items, named_alone=error is not None)
     if error is None:
-        assert sorted(item["n"] for item in items) == list(range(count))
+        assert sorted(item["n"] for item in items) == list(range(case.count))
