@@ -64,9 +64,16 @@ def top_of(module: str) -> str:
     return module.partition(".")[2].partition(".")[0]
 
 
-def imports_of(module: str) -> Iterator[str]:
+@functools.cache
+def read(module: str) -> tuple[frozenset[str], str]:
+    """Return what *module* imports, and its docstring."""
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    return frozenset(_imports_of(module, tree)), ast.get_docstring(tree) or ""
+
+
+def _imports_of(module: str, tree: ast.Module) -> Iterator[str]:
     """Yield what *module* imports, at its top, late, or for type checkers only."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -78,11 +85,11 @@ def imports_of(module: str) -> Iterator[str]:
 
 @functools.cache
 def own_imports() -> dict[str, set[str]]:
-    return {module: {name for name in imports_of(module) if name in MODULES} for module in MODULES}
+    return {module: {name for name in read(module)[0] if name in MODULES} for module in MODULES}
 
 
 def foreign_imports(module: str) -> set[str]:
-    return {name.partition(".")[0] for name in imports_of(module)} - {"coreclaw_async"}
+    return {name.partition(".")[0] for name in read(module)[0]} - {"coreclaw_async"}
 
 
 def test_every_module_stands_in_a_layer() -> None:
@@ -100,39 +107,47 @@ def test_layers_are_those_that_the_package_describes() -> None:
     assert described == sorted(described, key=max, reverse=True)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_down(module: str) -> None:
-    above = {name for name in own_imports()[module] if LEVELS[top_of(name)] > LEVELS[top_of(module)]}
+def test_imports_point_down() -> None:
+    above = {
+        module: [name for name in names if LEVELS[top_of(name)] > LEVELS[top_of(module)]]
+        for module, names in own_imports().items()
+    }
 
-    assert above == set()
+    assert {module: names for module, names in above.items() if names} == {}
 
 
 def test_imports_make_no_circle() -> None:
     graphlib.TopologicalSorter(own_imports()).prepare()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_libraries_are_known_only_where_they_belong(module: str) -> None:
-    foreign = foreign_imports(module)
+@pytest.mark.parametrize(
+    ("library", "places"),
+    [("trio", set()), ("requests", set()), ("httpcore", set()), ("httpx", HTTPX_IS_FOR), *EXTRAS_ARE_FOR.items()],
+)
+def test_library_is_known_only_where_it_belongs(library: str, places: set[str]) -> None:
+    knowing = {module for module in MODULES if library in foreign_imports(module)}
 
-    assert foreign.isdisjoint({"trio", "requests", "httpcore"})
-    assert "asyncio" not in foreign or module in ASYNCIO_IS_FOR
-    assert "httpx" not in foreign or top_of(module) in HTTPX_IS_FOR
-    for extra, places in EXTRAS_ARE_FOR.items():
-        assert extra not in foreign or top_of(module) in places
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if top_of(module) == "testing"])
-def test_fake_service_is_a_second_reading_that_takes_nothing_from_the_first(module: str) -> None:
-    beyond = {name for name in own_imports()[module] if top_of(name) != "testing"}
-
-    assert beyond == ({"coreclaw_async"} if module == "coreclaw_async.testing.pytest_plugin" else set())
+    assert {module for module in knowing if top_of(module) not in places} == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_module_says_what_it_is_for_by_name_and_docstring(module: str) -> None:
-    assert module.rpartition(".")[2].strip("_") not in MEANINGLESS
-    assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))
+def test_asyncio_is_known_only_where_it_belongs() -> None:
+    assert {module for module in MODULES if "asyncio" in foreign_imports(module)} - ASYNCIO_IS_FOR == set()
+
+
+def test_fake_service_is_a_second_reading_that_takes_nothing_from_the_first() -> None:
+    beyond = {
+        (module, name)
+        for module, names in own_imports().items()
+        for name in names
+        if top_of(module) == "testing" and top_of(name) != "testing"
+    }
+
+    assert beyond == {("coreclaw_async.testing.pytest_plugin", "coreclaw_async")}
+
+
+def test_modules_say_what_they_are_for_by_name_and_docstring() -> None:
+    assert {module for module in MODULES if module.rpartition(".")[2].strip("_") in MEANINGLESS} == set()
+    assert {module for module in MODULES if not read(module)[1]} == set()
 
 
 def test_nothing_imports_the_scripts_and_they_import_nothing_of_the_package() -> None:
@@ -151,7 +166,7 @@ def test_wire_reads_no_clock_and_awaits_nothing() -> None:
 
 @pytest.mark.parametrize("folder", [module for module, path in MODULES.items() if path.stem == "__init__"][1:])
 def test_folder_says_what_may_live_there_and_what_may_not(folder: str) -> None:
-    told = ast.get_docstring(ast.parse(MODULES[folder].read_text("utf-8"))) or ""
+    told = read(folder)[1]
 
     for opening in ("Belongs here: ", "Does not belong here: "):
         assert re.search(f"^{opening}\\S.{{20,}}$", told, re.MULTILINE), f"{MODULES[folder]} has no line '{opening}...'"
