@@ -34,16 +34,30 @@ def postgres_dsn(postgres: postgres_server.PostgresServer) -> str:
     return postgres.dsn
 
 
-@pytest.hookimpl(tryfirst=True)  # Before the cases take turns.
+@pytest.hookimpl(tryfirst=True)  # Before the cases take turns on the backends.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out cases on Postgres with trio: asyncpg needs asyncio."""
+    """Leave out cases on Postgres with trio, as asyncpg needs asyncio; have the others take turns on the ledgers."""
     here = Path(__file__).parent
-    items[:] = [
-        item for item in items if "postgres" not in item.name or here not in item.path.parents or _is_possible(item)
-    ]
+    impossible: set[pytest.Item] = set()
+    tests: dict[str, dict[str, list[pytest.Function]]] = {}
+    for item in [item for item in items if "[" in item.name and here in item.path.parents]:
+        assert isinstance(item, pytest.Function), "there are no other tests here"
+        others = {
+            name: value for name, value in item.callspec.params.items() if name not in {"anyio_backend", "ledger"}
+        }
+        if item.callspec.params.get("anyio_backend") == "trio" and "postgres" in re.findall(r"\w+", item.name):
+            impossible.add(item)
+        elif "ledger" in item.callspec.params:
+            tests.setdefault(item.nodeid.partition("[")[0], {}).setdefault(str(others), []).append(item)
+    items[:] = [item for item in items if item not in impossible]
+    for cases in tests.values():
+        _take_turns(list(cases.values()))
 
 
-def _is_possible(item: pytest.Item) -> bool:
-    assert isinstance(item, pytest.Function), "there are no other tests here"
-    backend = item.callspec.params.get("anyio_backend") if hasattr(item, "callspec") else None
-    return backend != "trio" or "postgres" not in re.findall(r"\w+", item.name)
+def _take_turns(cases: list[list[pytest.Function]]) -> None:
+    """Have each of many cases of a test on one ledger in the quick run, and on the others in the endurance run."""
+    for index, on_ledgers in enumerate(cases):
+        ledgers = list(dict.fromkeys(str(item.callspec.params["ledger"]) for item in on_ledgers))
+        for item in on_ledgers:
+            if len(cases) >= len(ledgers) and item.callspec.params["ledger"] != ledgers[index % len(ledgers)]:
+                item.add_marker(pytest.mark.endurance)
