@@ -256,8 +256,12 @@ class PageScan(Generic[T]):
             if spanning is None:
                 return await self._are_unchanged(readings)
             number, length = spanning
-            answer = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, self._tally.count)
-            if len(answer.keys) > length or list(answer.keys).count(key) != len(places):
+            count = self._tally.count
+            answer = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, count)
+            left = length if count is None else count - (number - 1) * length
+            if len(answer.keys) != min(length, left):  # The service cuts pages, or has a length of its own.
+                return await self._are_unchanged(readings)
+            if list(answer.keys).count(key) != len(places):
                 return False
         return True
 

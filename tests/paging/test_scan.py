@@ -219,6 +219,19 @@ async def test_replicas_at_random_that_order_two_items_differently_lose_none(pag
     assert sorted(item["n"] for item in got) == list(range(45))
 
 
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("second", [20, 50])
+async def test_two_items_with_one_identity_both_come_from_a_service_that_cuts_pages(echo: bool, second: int) -> None:
+    items = numbered(90)
+    items[second] = {**items[5], "n": second}
+    model = ModelList(list(items), "page", echo=echo, cap=20)
+
+    got, error = await read(pager_of(model, page_size=100))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(90))
+
+
 async def test_two_items_with_one_identity_that_no_page_can_hold_both_come() -> None:
     items = numbered(250)
     items[140] = {**items[3], "n": 140}
