@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         SettleTimes,
         Shard,
     )
-    from coreclaw_async.callbacks import CallbackHub
+    from coreclaw_async.callbacks import CallbackHub, CallbackUpdate
     from coreclaw_async.distributed.shards import ShardReport, ShardSpec, run_shard, run_shard_async
     from coreclaw_async.errors import (
         ApiError,
@@ -144,6 +144,7 @@ __all__ = [
     "BatchReport",
     "BatchStoppedError",
     "CallbackHub",
+    "CallbackUpdate",
     "Clock",
     "ColumnConflictError",
     "ConcurrencyLimitError",
@@ -246,6 +247,7 @@ _MODULE_OF = {
     "BatchReport": "batch",
     "BatchStoppedError": "errors",
     "CallbackHub": "callbacks",
+    "CallbackUpdate": "callbacks",
     "Clock": "_concurrency.clock",
     "ColumnConflictError": "errors",
     "ConcurrencyLimitError": "errors",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hmac
 import json
 import logging
 import re
-import secrets
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol, TypeAlias, cast
@@ -15,7 +15,12 @@ from weakref import WeakSet
 
 import attrs
 
-from coreclaw_async._wire.request import check_int
+from coreclaw_async._concurrency.clock import Clock, SystemClock
+from coreclaw_async._data.record import Model
+from coreclaw_async._wire.callback_urls import UrlSigner, name_and_proof, new_name, new_proof, without_proofs
+from coreclaw_async._wire.member_values import WrongTypeError, read_status
+from coreclaw_async._wire.request import check_hook, check_int
+from coreclaw_async.models import RunStatus
 
 logger = logging.getLogger("coreclaw_async")
 
@@ -31,6 +36,53 @@ _ID_MEMBERS = ("run_slug", "run_id")
 _STATUS_MEMBERS = ("run_status", "status")
 _MAX_STATUSES = 16
 _MAX_STATUS_LETTERS = 16
+_ACCESS_LOGGERS = ("uvicorn.access", "hypercorn.access", "gunicorn.access")
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class CallbackUpdate(Model):
+    """
+    What a callback says about a run. Nobody has checked it: read the run before you act on it.
+
+    Attributes:
+        run_id: The run: the one that the start was answered with, else the one that the first callback named.
+        status: A `RunStatus`, or the string that the callback has instead; None when it has none.
+    """
+
+    run_id: str
+    status: RunStatus | str | None = None
+
+
+UpdateHook: TypeAlias = Callable[[CallbackUpdate], None]
+"""Takes each `CallbackUpdate`."""
+
+
+class AccessLogFilter(logging.Filter):
+    """
+    Hides the secret part of callback URLs in log records: ``POST /coreclaw/NAME.<hidden>``.
+
+    Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``hypercorn.access`` and ``gunicorn.access``. For
+    another log of requests, add one to its logger or handler.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change *record*, and keep it."""
+        record.msg = _hidden_in(record.msg)
+        if isinstance(record.args, tuple):  # Formatters of servers take it to pieces, so it keeps its members.
+            record.args = tuple(_hidden_in(value) for value in record.args)
+        elif record.args:
+            # A copy is of the same class, which formats its values.
+            args = copy.copy(record.args) if isinstance(record.args, dict) else dict(record.args)
+            args.update({name: _hidden_in(value) for name, value in args.items()})
+            record.args = args
+        return True
+
+
+_access_log_filter = AccessLogFilter()
+
+
+def _hidden_in(value: Any) -> Any:
+    return without_proofs(value) if isinstance(value, str) else value
 
 
 class CallbackListener(Protocol):
@@ -43,9 +95,9 @@ class CallbackListener(Protocol):
 
 @attrs.define
 class _Entry:
-    """One URL: its secret, and what is known about its run."""
+    """One URL: what proves it, and what is known about its run."""
 
-    secret: str
+    proof: str
     run_id: str | None = None
     queue_id: str | None = None
     statuses: set[str] = attrs.field(factory=set[str])
@@ -61,39 +113,69 @@ class CallbackHub:
     call whose answer was lost, and which run belongs to a queue item.
 
     It may be used from any thread and event loop. It remembers its latest URLs only; a callback to a forgotten one is
-    answered with 404, and the wait for its run then ends by the poll schedule.
+    answered with 404, and the wait for its run then ends by the poll schedule. With a *secret*, it also knows for 30
+    days each URL that any hub with the same secret has made: so several processes can serve the same *base_url*. A
+    callback wakes the waits of the process that it comes to; those of others end by their schedule.
     """
 
-    def __init__(self, base_url: str, *, capacity: int = 100_000, max_body_bytes: int = 65_536) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        secret: str | bytes | None = None,
+        on_update: UpdateHook | None = None,
+        capacity: int = 100_000,
+        max_body_bytes: int = 65_536,
+        clock: Clock | None = None,
+    ) -> None:
         """
-        Make a hub; nothing is opened.
+        Make a hub; nothing is opened. The loggers of access logs get an `AccessLogFilter`.
 
         Args:
             base_url: Absolute http or https URL under which the service reaches this hub, with the prefix that it is
                 mounted under.
+            secret: Signs the URLs, 32 bytes or more, the same in all processes that serve *base_url*. None where one
+                process does.
+            on_update: Called with each `CallbackUpdate` that is news to this process, in whatever thread the callback
+                is handled; must return soon. Its errors are only logged. Other processes may be told the same again.
             capacity: URLs to remember, 1 or more.
             max_body_bytes: Largest callback that is read, 1 or more; a larger one is answered with 413.
+            clock: Where time comes from; for tests.
 
         Raises:
-            TypeError: *base_url* is no str.
-            ValueError: *base_url* cannot be one, or a number is out of range.
+            TypeError: *base_url* is no str, *secret* neither str nor bytes, or *on_update* no plain function.
+            ValueError: *base_url* cannot be one, *secret* is too short, or a number is out of range.
         """
+        self._base_url = "..."  # Until it is checked: tracebacks print this object.
+        self._entries: dict[str, _Entry] = {}
+        try:
+            self._signer = None if secret is None else UrlSigner(secret)
+        finally:
+            secret = None  # A traceback with local variables would show it.
         self._base_url = _check_base_url(base_url)
+        self._on_update = None if on_update is None else check_hook("on_update", on_update)
         self._capacity = check_int("capacity", capacity, lowest=1)
         self._max_body_bytes = check_int("max_body_bytes", max_body_bytes, lowest=1)
-        self._entries: dict[str, _Entry] = {}
+        self._clock = SystemClock() if clock is None else clock
         self._queue_items: dict[str, str] = {}
         self._listeners: WeakSet[CallbackListener] = WeakSet()
         self._lock = threading.Lock()
+        for name in _ACCESS_LOGGERS:
+            logging.getLogger(name).addFilter(_access_log_filter)  # A second call does nothing.
 
     def __repr__(self) -> str:
         return f"CallbackHub({self._base_url!r}, urls={len(self._entries)})"
 
     def new_url(self) -> str:
         """Return a new URL to give to the service as ``callback_url``: as good as a password, for one start only."""
-        name, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
-        self._remember(name, secret)
-        return self._url(name, secret)
+        if self._signer is None:
+            name, proof = new_name(), new_proof()
+        else:
+            name = self._signer.new_name(self._clock.time())
+            proof = self._signer.proof_of(name)
+        with self._lock:
+            self._keep(name, _Entry(proof))
+        return self._url(name, proof)
 
     def restore(self, url: str) -> bool:
         """
@@ -102,10 +184,11 @@ class CallbackHub:
         Returns:
             Whether it is one of this hub's.
         """
-        name, _, secret = _last_segment(url).partition(".")
-        if not url.startswith(f"{self._base_url}/") or not name or not secret:
+        name, proof = name_and_proof(url)
+        if not url.startswith(f"{self._base_url}/") or not name or not proof:
             return False
-        self._remember(name, secret)
+        with self._lock:
+            self._keep(name, _Entry(proof))
         return True
 
     def owns(self, url: str) -> bool:
@@ -136,11 +219,13 @@ class CallbackHub:
             entry = self._find(url)
             if entry is None:
                 return
+            name, _ = name_and_proof(url)
+            self._keep(name, entry)
             if run_id is not None:
                 entry.run_id = run_id
             if queue_id is not None:
                 entry.queue_id = queue_id
-                self._queue_items[queue_id] = _last_segment(url).partition(".")[0]
+                self._queue_items[queue_id] = name
 
     def join(self, listener: CallbackListener) -> None:
         """Tell *listener* of each callback, through a weak reference; clients do this."""
@@ -176,15 +261,21 @@ class CallbackHub:
             return _BAD_REQUEST
         if not isinstance(payload, dict):
             return _BAD_REQUEST
+        name, _ = name_and_proof(path)
         with self._lock:
-            is_new = _take(entry, cast("dict[str, Any]", payload))
+            self._keep(name, entry)
+            is_new, update = _take(entry, cast("dict[str, Any]", payload))
             listeners = list(self._listeners) if is_new else []
-        name, _, _ = _last_segment(path).partition(".")
         for listener in listeners:
             try:
-                listener.called_back(self._url(name, entry.secret), entry.run_id)
+                listener.called_back(self._url(name, entry.proof), entry.run_id)
             except Exception:
                 logger.exception("a listener failed on a callback")
+        if update is not None and self._on_update is not None:
+            try:
+                self._on_update(update)
+            except Exception:
+                logger.exception("the on_update hook failed on a callback about run %s", update.run_id)
         return _NO_CONTENT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,27 +306,30 @@ class CallbackHub:
                 break
         return body
 
-    def _remember(self, name: str, secret: str) -> None:
-        with self._lock:
-            self._entries.setdefault(name, _Entry(secret))
-            if len(self._entries) > self._capacity:
-                forgotten = self._entries.pop(next(iter(self._entries)))
-                self._queue_items.pop(forgotten.queue_id or "", None)
+    def _keep(self, name: str, entry: _Entry) -> None:
+        self._entries.setdefault(name, entry)
+        if len(self._entries) > self._capacity:
+            forgotten = self._entries.pop(next(iter(self._entries)))
+            self._queue_items.pop(forgotten.queue_id or "", None)
 
-    def _url(self, name: str, secret: str) -> str:
-        return f"{self._base_url}/{name}.{secret}"
+    def _url(self, name: str, proof: str) -> str:
+        return f"{self._base_url}/{name}.{proof}"
 
     def _find(self, url: str) -> _Entry | None:
-        """Return the entry of a URL or path, in a time that tells nothing about the secret."""
-        name, _, secret = _last_segment(url).partition(".")
+        """Return the entry of a URL or path, or a new one, in a time that tells nothing about the proof."""
+        name, proof = name_and_proof(url)
         entry = self._entries.get(name)
-        expected = secrets.token_urlsafe(24) if entry is None else entry.secret
-        is_right = hmac.compare_digest(secret.encode("utf-8", "replace"), expected.encode())
-        return entry if is_right else None
-
-
-def _last_segment(url: str) -> str:
-    return url.rpartition("/")[2]
+        if entry is not None:
+            expected = entry.proof
+        elif self._signer is not None:
+            expected = self._signer.proof_of(name)
+        else:
+            expected = new_proof()
+        if not hmac.compare_digest(*(text.encode("utf-8", "surrogatepass") for text in (proof, expected))):
+            return None
+        if entry is None and self._signer is not None and not self._signer.has_expired(name, self._clock.time()):
+            return _Entry(expected)
+        return entry
 
 
 def _check_base_url(value: str) -> str:
@@ -253,8 +347,8 @@ def _check_base_url(value: str) -> str:
     return value.strip().rstrip("/")
 
 
-def _take(entry: _Entry, payload: dict[str, Any]) -> bool:
-    """Record what a callback says in *entry*, and return whether it says anything new."""
+def _take(entry: _Entry, payload: dict[str, Any]) -> tuple[bool, CallbackUpdate | None]:
+    """Record what a callback says in *entry*; return whether that is new, and the news if they are about its run."""
     named = next((payload[name] for name in _ID_MEMBERS if isinstance(payload.get(name), str)), "")
     if not _RUN_ID.fullmatch(named) or named == "last":
         named = None
@@ -265,13 +359,24 @@ def _take(entry: _Entry, payload: dict[str, Any]) -> bool:
     elif named is not None and named != entry.run_id:
         logger.warning("a callback names another run than %s, whose URL it came to; it is not believed", entry.run_id)
     status = next((payload[name] for name in _STATUS_MEMBERS if payload.get(name) is not None), None)
-    if status is None:
-        return True
     shown = str(status).lower()[:_MAX_STATUS_LETTERS]
-    if shown in entry.statuses or len(entry.statuses) >= _MAX_STATUSES:
-        return is_new
-    entry.statuses.add(shown)
-    return True
+    if status is None:
+        is_new = True
+    elif shown not in entry.statuses and len(entry.statuses) < _MAX_STATUSES:
+        entry.statuses.add(shown)
+        is_new = True
+    if not is_new or entry.run_id is None or named not in {None, entry.run_id}:
+        return is_new, None
+    return True, CallbackUpdate(run_id=entry.run_id, status=_status_of(status))
+
+
+def _status_of(value: Any) -> RunStatus | str | None:
+    """Return the status in a callback, which may hold anything."""
+    try:
+        status = read_status(value)
+    except WrongTypeError:
+        return None
+    return None if status is None or len(status) > _MAX_STATUS_LETTERS else status
 
 
 async def _live(receive: Receive, send: Send) -> None:

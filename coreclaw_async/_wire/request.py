@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, ParamSpec
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -18,6 +20,8 @@ MAX_LIMIT = 100
 
 MAX_OFFSET = 2**63 - 1
 """Largest offset that the service can read: an int64 (docs, openapi.json)."""
+
+P = ParamSpec("P")
 
 _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
@@ -160,6 +164,26 @@ def check_bool(name: str, value: bool) -> bool:  # noqa: FBT001 - it checks the 
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, not {_shown(value)}")
     return value
+
+
+def check_hook(name: str, hook: Callable[P, None]) -> Callable[P, None]:
+    """
+    Return *hook* if it is a function, or an object like one, that has done its work when it returns.
+
+    Raises:
+        TypeError: It is none, or an async one, which nobody would await.
+    """
+    function: Any = hook
+    while isinstance(function, functools.partial):
+        partial: functools.partial[Any] = function
+        function = partial.func
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, not {type(hook).__name__}")
+    for called in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - it may be an object
+        if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+            named = getattr(function, "__qualname__", type(function).__name__)
+            raise TypeError(f"{name} must be a plain function: nobody would await the async function {named}")
+    return hook
 
 
 def check_id(name: str, value: str) -> str:

@@ -1,0 +1,117 @@
+"""Callback URLs are as good as passwords, so access logs show them without what makes them so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from uvicorn.logging import AccessFormatter
+
+from coreclaw_async import CallbackHub
+from coreclaw_async.callbacks import AccessLogFilter
+
+BASE = "http://127.0.0.1:9/hooks"
+SECRET = "A-secret-of-the-backend-which-nobody-knows"
+ACCESS_LOGS = ["uvicorn.access", "hypercorn.access", "gunicorn.access"]
+
+
+class Atoms(dict[str, str]):
+    """Values as gunicorn and hypercorn have them: a missing one is a dash."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name) if name in self else "-"
+
+
+class Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def lines_of(logger: logging.Logger) -> Iterator[Lines]:
+    handler, level = Lines(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@pytest.fixture(params=[None, SECRET], ids=["plain", "signed"])
+def path(request: pytest.FixtureRequest) -> str:
+    return CallbackHub(BASE, secret=request.param).new_url().removeprefix("http://127.0.0.1:9")
+
+
+def hidden(path: str) -> str:
+    return f"{path.partition('.')[0]}.<hidden>"
+
+
+def test_values_of_a_record_are_hidden_and_stay_as_many(path: str) -> None:
+    logger = logging.getLogger("uvicorn.access")
+    with lines_of(logger) as lines:
+        logger.info('%s - "%s %s HTTP/%s" %d', "127.0.0.1:5", "POST", path, "1.1", 204)
+
+    (record,) = lines.records
+    assert record.args == ("127.0.0.1:5", "POST", hidden(path), "1.1", 204)
+    assert hidden(path) in AccessFormatter("%(request_line)s", use_colors=False).format(record)
+
+
+@pytest.mark.parametrize("name", ["hypercorn.access", "gunicorn.access"])
+def test_named_values_are_hidden_and_keep_their_class(name: str, path: str) -> None:
+    logger, atoms = logging.getLogger(name), Atoms(r=f"POST {path} HTTP/1.1", U=path, s="204")
+    with lines_of(logger) as lines:
+        logger.info('"%(r)s" %(s)s %(U)s "%({x-y}i)s"', atoms)
+
+    (record,) = lines.records
+    assert record.getMessage() == f'"POST {hidden(path)} HTTP/1.1" 204 {hidden(path)} "-"'
+    assert atoms["U"] == path, "the server's own values are left alone"
+
+
+@pytest.mark.parametrize("name", ACCESS_LOGS)
+def test_a_hub_protects_the_access_logs_of_servers_once(name: str) -> None:
+    CallbackHub(BASE)
+    CallbackHub(BASE)
+
+    assert [type(found) for found in logging.getLogger(name).filters].count(AccessLogFilter) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/runs/01KKDXV2G26BT7NH4ZQR2R4NPZ",
+        "/assets/index-0123456789abcdef.min.js",
+        "/a/really-long-file-name.markdown",
+        "",
+    ],
+)
+def test_other_paths_are_left_alone(text: str) -> None:
+    record = logging.makeLogRecord({"msg": text, "args": (text,)})
+
+    assert AccessLogFilter().filter(record)
+    assert (record.msg, record.args) == (text, (text,))
+
+
+@pytest.mark.parametrize("args", [None, (), (1, None, b"x"), {"a": 1}])
+def test_any_record_is_taken(args: Any) -> None:
+    record = logging.makeLogRecord({"msg": ValueError("a message may be any object"), "args": args})
+
+    assert AccessLogFilter().filter(record)
+    assert record.args == args
+
+
+def test_a_url_in_a_message_is_hidden_wherever_it_stands(path: str) -> None:
+    record = logging.makeLogRecord({"msg": f"a callback to {BASE[:19]}{path}?a=1, then {path}x", "args": None})
+
+    AccessLogFilter().filter(record)
+
+    assert path.rpartition(".")[2][:8] not in record.getMessage()
+    assert record.getMessage().count("<hidden>") == 2
