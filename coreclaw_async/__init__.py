@@ -12,7 +12,7 @@ How the package is laid out; imports point down the list and never up:
 * ``_http``, ``_frames``: sending and receiving, the modules that know httpx; rows as tables and files
 * ``_concurrency``, ``_files``, ``_progress``: event loops and time; files that are whole or not there; progress
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
-* `models`, `events`, `errors`, `progress`, ``_tracebacks``, ``_extras``: what callers get
+* `models`, `events`, `errors`, `progress`, ``_logs``, ``_tracebacks``, ``_extras``: what callers get
 * ``_data``: what those have in common: dictionaries, JSON and pydantic
 
 Above them stand ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel`` (tracing) and

@@ -16,6 +16,7 @@ from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._http.transport import Transport
+from coreclaw_async._logs import turn_on_where_asked
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
@@ -125,6 +126,7 @@ class AsyncCoreClaw:
             api_key = None  # A traceback with local variables would show it.
         if http_client is not None and transport is not None:
             raise ConfigurationError("http_client and transport exclude each other, and both were given")
+        turn_on_where_asked(credentials.shown)
         _check_kind("http_client", http_client, httpx.AsyncClient)
         _check_kind("transport", transport, httpx.AsyncBaseTransport)
         _check_kind("callbacks", callbacks, CallbackHub)

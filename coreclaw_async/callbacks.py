@@ -17,6 +17,7 @@ import attrs
 
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._data.record import Model
+from coreclaw_async._logs import facts
 from coreclaw_async._wire.callback_urls import UrlSigner, name_and_proof, new_name, new_proof, without_proofs
 from coreclaw_async._wire.member_values import WrongTypeError, read_status
 from coreclaw_async._wire.request import check_hook, check_int
@@ -275,7 +276,8 @@ class CallbackHub:
             try:
                 self._on_update(update)
             except Exception:
-                logger.exception("the on_update hook failed on a callback about run %s", update.run_id)
+                told = facts(run_id=update.run_id)
+                logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
         return _NO_CONTENT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -357,7 +359,11 @@ def _take(entry: _Entry, payload: dict[str, Any]) -> tuple[bool, CallbackUpdate 
         entry.run_id = named
         is_new = True
     elif named is not None and named != entry.run_id:
-        logger.warning("a callback names another run than %s, whose URL it came to; it is not believed", entry.run_id)
+        logger.warning(
+            "a callback names another run than %s, whose URL it came to; it is not believed",
+            entry.run_id,
+            extra=facts(run_id=entry.run_id),
+        )
     status = next((payload[name] for name in _STATUS_MEMBERS if payload.get(name) is not None), None)
     shown = str(status).lower()[:_MAX_STATUS_LETTERS]
     if status is None:

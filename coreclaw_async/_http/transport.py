@@ -18,6 +18,7 @@ from coreclaw_async._http.pool import SendProgress
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.sender import Sender
 from coreclaw_async._http.settings import Settings
+from coreclaw_async._logs import facts
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
@@ -72,7 +73,8 @@ class Transport:
             try:
                 hook(event)
             except Exception:
-                logger.exception("the on_event hook failed on %s", type(event).__name__)
+                kind = type(event).__name__
+                logger.exception("the on_event hook failed on %s", kind, extra=facts(event=kind))
 
     async def call(
         self,
@@ -132,7 +134,13 @@ class Transport:
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
             self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
-            logger.debug("%s is retried in %.2f s after %s", request.label, wait, kind)
+            logger.debug(
+                "%s is retried in %.2f s after %s",
+                self.settings.credentials.hide(request.label),
+                wait,
+                kind,
+                extra=facts(failure, operation=request.operation, attempt=attempt, wait=wait),
+            )
             if not isinstance(failure, errors.RateLimitedError):  # That one waits at the gate.
                 await self.clock.sleep(wait)
             if self.clock.monotonic() >= gives_up_at:  # The sleep took longer than asked.
@@ -257,16 +265,18 @@ class Transport:
             request_id=hide(said.request_id) if said and said.request_id else None,
             error=type(failure).__name__ if failure else None if answer else "Cancelled",
         )
-        logger.debug(
-            "%s: %s, HTTP %s, code %s, request_id %s, attempt %d, %.1f ms",
-            hide(request.label),
-            event.error or "success",
-            event.status_code,
-            event.code,
-            event.request_id,
-            attempt,
-            elapsed * 1000,
-        )
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "%s: %s, HTTP %s, code %s, request_id %s, attempt %d, %.1f ms",
+                hide(request.label),
+                event.error or "success",
+                event.status_code,
+                event.code,
+                event.request_id,
+                attempt,
+                elapsed * 1000,
+                extra=facts(**{name: value for name, value in event.to_dict().items() if name != "type"}),
+            )
         self.emit(event)
 
 

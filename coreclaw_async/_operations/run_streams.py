@@ -11,6 +11,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import read_log
 from coreclaw_async._operations.wait import (
@@ -195,7 +196,9 @@ class LogEntries:
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
-                logger.debug("the log of run %s could not be read, which is retried: %s", tracked.run_id, error)
+                run_id = tracked.run_id
+                told = facts(error, run_id=run_id)
+                logger.debug("the log of run %s could not be read, which is retried: %s", run_id, error, extra=told)
                 if not tracked.is_over:
                     return
                 if is_service_speaking(error):
@@ -203,7 +206,11 @@ class LogEntries:
                 await self._pause(error, next(delays), wait)
         self._window, entries, is_gap = self._window.advance(log.entries)
         if is_gap:
-            logger.warning("entries of the log of run %s may have been missed; all_logs_url has all", tracked.run_id)
+            logger.warning(
+                "entries of the log of run %s may have been missed; all_logs_url has all",
+                tracked.run_id,
+                extra=facts(run_id=tracked.run_id),
+            )
         self._entries.extend(entries)
 
     async def _pause(self, error: errors.CoreClawError, delay: float, wait: Wait) -> None:
@@ -217,5 +224,5 @@ class LogEntries:
             self._warns_at = now + WARN_SECONDS
         elif now >= self._warns_at:
             self._warns_at = now + WARN_SECONDS
-            logger.warning("the end of a log cannot be read, which is retried: %s", error)
+            logger.warning("the end of a log cannot be read, which is retried: %s", error, extra=facts(error))
         await clock.sleep(delay)

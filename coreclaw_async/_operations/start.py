@@ -11,6 +11,7 @@ import anyio
 
 from coreclaw_async import errors
 from coreclaw_async._http.fence import SendWindow
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.context import Context
 from coreclaw_async._wire.converter import read_model, read_object
 from coreclaw_async._wire.request import (
@@ -255,5 +256,5 @@ async def _look_in_time(
     except anyio.get_cancelled_exc_class():
         pass  # asyncio may cancel the task again; the error that is being raised says more than that.
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not replace the error of the start
-        logger.debug("the look for what a lost answer may be about broke: %s", type(error).__name__)
+        logger.debug("the look for what a lost answer may be about broke: %s", type(error).__name__, extra=facts(error))
     return tuple(found) if found or is_whole else None

@@ -15,6 +15,7 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._operations.runs import abort_run, read_log
@@ -276,7 +277,8 @@ def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     if not isinstance(error, Exception):  # A cancellation or an interrupt: where it came is of no interest.
         hide_own_frames(error)
     error.add_note(f"the wait for {named} was left")
-    logger.info("the wait for %s was left by %s", named, type(error).__name__)
+    told = facts(error, run_ids=list(run_ids))
+    logger.info("the wait for %s was left by %s", named, type(error).__name__, extra=told)
 
 
 async def abort_all(context: Context, error: BaseException, run_ids: Sequence[str]) -> None:
@@ -326,7 +328,7 @@ def _tell_not_aborted(error: BaseException, left: dict[str, str]) -> None:
     number = counted(len(left), "run")
     what = f"{number} not aborted, which may go on and cost money: {', '.join(left)}"
     error.add_note(f"{what} ({next(iter(left.values()))})")
-    logger.warning("%s (%s)", what, next(iter(left.values())))
+    logger.warning("%s (%s)", what, next(iter(left.values())), extra=facts(run_ids=list(left)))
 
 
 def raise_without_end(tracked: TrackedRun) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._logs import facts
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import check_seconds
@@ -235,7 +236,8 @@ class TrackedRun:
             self.error = _copy_for(None if self.is_name else self.run_id, error)
             self.is_over = True
         else:
-            logger.debug("a look at run %s failed, the wait goes on: %s", self.run_id, error)
+            told = facts(error, run_id=self.run_id)
+            logger.debug("a look at run %s failed, the wait goes on: %s", self.run_id, error, extra=told)
         return is_lost
 
     def _before_deadline(self, now: float, wanted: float) -> float:

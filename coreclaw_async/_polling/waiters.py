@@ -11,6 +11,7 @@ import attrs
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._polling.estimate import FEW
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.round import RunReader
@@ -218,6 +219,7 @@ class LoopWaiters:
                 others,
                 first.unseen_for(now),
                 first.failure,
+                extra=facts(first.failure, run_ids=[tracked.run_id for tracked in unseen]),
             )
 
     async def sleep(self, clock: Clock, until: float) -> None:

@@ -9,6 +9,7 @@ import anyio
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
 from coreclaw_async.batch._context import BatchContext, logger
@@ -63,7 +64,10 @@ async def abort_patiently(batch_context: BatchContext, item: BatchItem) -> bool:
         reason = await _abort(batch_context.context, item)
         if reason is None:
             return True
-    logger.warning("run %s of item %r was not aborted, and may keep running: %s", item.run_id, item.key, reason)
+    told = facts(run_id=item.run_id, batch=item.batch, key=item.key)
+    logger.warning(
+        "run %s of item %r was not aborted, and may keep running: %s", item.run_id, item.key, reason, extra=told
+    )
     return False
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import anyio
 
 from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
+from coreclaw_async._logs import facts
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.errors import LedgerError
@@ -77,4 +78,5 @@ class LateCallbacks:
         except IllegalStepError:  # A person was quicker.
             return
         except LedgerError as error:
-            logger.warning("a callback named run %s, and its item stays held: %s", run_id, error)
+            told = facts(error, run_id=run_id, batch=self._batch_context.ledger.batch)
+            logger.warning("a callback named run %s, and its item stays held: %s", run_id, error, extra=told)

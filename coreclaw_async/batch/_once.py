@@ -12,6 +12,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.once import PREFIX, OnceCall
 from coreclaw_async._operations.run_streams import Changes
@@ -147,7 +148,8 @@ class OnceBatch(AsyncBatch):
         try:
             run = await changes.next()
         except errors.WaitTimeoutError as error:
-            logger.warning("run %s is known and cannot be seen yet: %s", run_id, error)
+            told = facts(error, run_id=run_id)
+            logger.warning("run %s is known and cannot be seen yet: %s", run_id, error, extra=told)
             return Run(run_id=run_id)
         assert run is not None, "the first state comes before the end"
         return run
@@ -300,7 +302,10 @@ class OnceBatch(AsyncBatch):
         with anyio.move_on_after(_RECORD_SECONDS):
             await self._ended.wait()
         if self._failure is not None:
-            logger.warning("the end of run %s could not be recorded in the ledger: %s", run_id, self._failure)
+            told = facts(self._failure, run_id=run_id)
+            logger.warning(
+                "the end of run %s could not be recorded in the ledger: %s", run_id, self._failure, extra=told
+            )
 
     async def _raise_conflict(self, error: errors.BatchConflictError) -> NoReturn:
         key, given = self._spec.key, self._spec

@@ -11,6 +11,7 @@ import anyio
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._frames.reading import UnfitRowsError
+from coreclaw_async._logs import facts
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.errors import CoreClawError, LedgerError
@@ -106,7 +107,7 @@ class Patience:
         if is_due:
             self._warned_at = now
         level = logging.WARNING if is_due else logging.DEBUG
-        logger.log(level, "a call of the batch failed, which is retried: %s", error)
+        logger.log(level, "a call of the batch failed, which is retried: %s", error, extra=facts(error))
 
     async def _take_turn(self) -> bool:
         """Wait for the turn to probe; return True after a pause, False if another call has succeeded meanwhile."""

@@ -9,6 +9,7 @@ import anyio.abc
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._progress.reporter import Reporter, dollars
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._items import BatchItemState
@@ -64,7 +65,7 @@ class BatchProgress:
         try:
             counts, totals = await self._ledger.counts(), (await self._ledger.totals()).all
         except CoreClawError as error:  # `run` itself reports what is wrong with the ledger.
-            logger.debug("how far the batch is could not be read: %s", error)
+            logger.debug("how far the batch is could not be read: %s", error, extra=facts(error))
             return
         total, going = sum(counts.values()), counts[BatchItemState.INTENT] + counts[BatchItemState.SUBMITTED]
         done = sum(count for state, count in counts.items() if not state.is_open)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._context import BatchContext, logger
 from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge
@@ -137,6 +138,7 @@ class Reconciler:
                     "item %r is held: a start of it was not answered, and %s may be its own",
                     item.key,
                     counted(len(evidence.candidates), "run"),
+                    extra=facts(batch=item.batch, key=item.key, candidates=list(evidence.candidates)),
                 )
                 await self._step(item, item.held(evidence.candidates))
             elif self._batch_context.on_ambiguous == "fail":

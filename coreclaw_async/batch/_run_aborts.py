@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
 from coreclaw_async._polling.waiters import WARN_SECONDS
@@ -90,7 +91,8 @@ class RunAborts:
                 except errors.CoreClawError as error:
                     if clock.monotonic() >= ends_at:
                         self._given_up[run_id] = str(error)
-                        logger.warning("run %s was not aborted, and may keep running: %s", run_id, error)
+                        told = facts(error, run_id=run_id)
+                        logger.warning("run %s was not aborted, and may keep running: %s", run_id, error, extra=told)
                         break
                     self._tell(run_id, error)
                 else:
@@ -130,4 +132,5 @@ class RunAborts:
         now = self.batch_context.clock.monotonic()
         if now - self._warned_at >= WARN_SECONDS:
             self._warned_at = now
-            logger.warning("run %s could not be aborted, which is retried: %s", run_id, error)
+            told = facts(error, run_id=run_id)
+            logger.warning("run %s could not be aborted, which is retried: %s", run_id, error, extra=told)

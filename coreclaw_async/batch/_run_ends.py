@@ -13,6 +13,7 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._frames.reading import UnfitRowsError
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.assess import RowsRead, verdict_of
 from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.runs import read_run
@@ -119,7 +120,8 @@ class RunEnds:
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
-                logger.debug("the cost of run %s could not be read: %s", item.run_id, error)
+                told = facts(error, run_id=item.run_id, batch=item.batch, key=item.key)
+                logger.debug("the cost of run %s could not be read: %s", item.run_id, error, extra=told)
                 continue
             cost = known_cost(run.usage) if run.is_finished else None
             if cost is not None:
@@ -193,7 +195,8 @@ class RunEnds:
             except errors.CoreClawError as error:
                 if ends_every_wait(error):
                     raise
-                logger.debug("the cost of run %s could not be read: %s", run.run_id, error)
+                told = facts(error, run_id=run.run_id)
+                logger.debug("the cost of run %s could not be read: %s", run.run_id, error, extra=told)
             else:
                 run = found if found.is_finished else run
             wait = next(waits, None)
@@ -228,7 +231,10 @@ class RunEnds:
                 is_final = isinstance(error, UnfitRowsError) or ends_every_wait(error)
                 if wait is None or is_passing(error) or is_final:
                     raise
-                logger.debug("the rows of run %s could not be read and are read again: %s", item.run_id, error)
+                told = facts(error, run_id=item.run_id, batch=item.batch, key=item.key)
+                logger.debug(
+                    "the rows of run %s could not be read and are read again: %s", item.run_id, error, extra=told
+                )
                 await self.batch_context.clock.sleep(wait)
 
     def _tell_changes(self, item: BatchItem, part: PartFile) -> None:

@@ -12,6 +12,7 @@ import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import facts
 from coreclaw_async.batch._admission import Limits
 from coreclaw_async.batch._arguments import OutputFormat
 from coreclaw_async.batch._context import BatchContext, logger
@@ -165,7 +166,10 @@ class Runner:
                 is_told = True
                 name, count = batch_context.ledger.batch, len(batch_context.sending)
                 logger.warning(
-                    "batch %r waits for the answers to %s before it is closed", name, counted(count, "start")
+                    "batch %r waits for the answers to %s before it is closed",
+                    name,
+                    counted(count, "start"),
+                    extra=facts(batch=name),
                 )
             # Never for less than a clock that counts in floats can tell apart.
             await clock.sleep(max(min(longest - passed, 0.05), 0.001))

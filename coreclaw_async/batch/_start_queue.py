@@ -13,6 +13,7 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._http.fence import SendWindow
+from coreclaw_async._logs import facts
 from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.start import once_request, send_start
 from coreclaw_async._polling.tracked_run import ends_every_wait
@@ -109,6 +110,7 @@ class StartQueue:
                     "%.0f s, or stands still; only one may do so at a time",
                     self.slug,
                     now - began,
+                    extra=facts(batch=self.batch_context.ledger.batch, worker_id=self.slug),
                 )
 
     async def _burst(self) -> None:
@@ -203,7 +205,8 @@ class StartQueue:
         except StartQueueLostError as error:
             # Others may have had the start queue meanwhile: it is taken again, and its open starts are settled first.
             limits.not_started()
-            logger.warning("%s; it is taken again", error)
+            told = facts(error, batch=item.batch, key=item.key, worker_id=self.slug)
+            logger.warning("%s; it is taken again", error, extra=told)
             self._is_unsettled = True
         except IllegalStepError:  # Another process has the item.
             limits.not_started()
@@ -235,7 +238,11 @@ class StartQueue:
             self.batch_context.unrecorded[intent.batch, intent.key, intent.attempt] = error.run_id = run_id
             # Other start queues may fail too, and only one error is raised.
             logger.error(
-                "run %s of item %r was started and could not be recorded in the ledger: %s", run_id, intent.key, error
+                "run %s of item %r was started and could not be recorded in the ledger: %s",
+                run_id,
+                intent.key,
+                error,
+                extra=facts(error, run_id=run_id, batch=intent.batch, key=intent.key),
             )
             raise
         except anyio.get_cancelled_exc_class():  # The batch is closed while its ledger cannot be reached.
@@ -243,6 +250,7 @@ class StartQueue:
                 "run %s of item %r was started and could not be recorded in the ledger; it is looked for later",
                 run_id,
                 intent.key,
+                extra=facts(run_id=run_id, batch=intent.batch, key=intent.key),
             )
             raise
         if item.state is not BatchItemState.SUBMITTED:
@@ -322,7 +330,11 @@ class StartQueue:
             self.on_change(await self.batch_context.step(intent, after))
         except IllegalStepError:
             # This process stood still so long that another one has settled the item, and may have started it again.
-            logger.warning("item %r was settled by another process before its start was given up here", intent.key)
+            logger.warning(
+                "item %r was settled by another process before its start was given up here",
+                intent.key,
+                extra=facts(batch=intent.batch, key=intent.key),
+            )
 
     def _may_retry(self, retry_after: float | None) -> bool:
         """Have the start queue pause before it tries again; return whether the batch has patience left."""

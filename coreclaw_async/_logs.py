@@ -1,0 +1,76 @@
+"""The log of the package: the facts of a record as ``extra=``, and CORECLAW_LOG, which shows it without any set-up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from coreclaw_async.errors import CoreClawError
+
+logger = logging.getLogger("coreclaw_async")
+
+_VARIABLE = "CORECLAW_LOG"
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
+
+
+def facts(error: BaseException | None = None, /, **named: Any) -> dict[str, Any]:
+    """
+    Return what a record is about, as its ``extra=``: *named*, and what *error* says of itself; without what is None.
+
+    A formatter that writes JSON finds these as attributes of the record. None of them is a secret.
+    """
+    told: dict[str, Any] = {}
+    if error is not None:
+        told["error"] = type(error).__name__
+    if isinstance(error, CoreClawError):
+        told |= {name: getattr(error, name) for name in ("status_code", "code", "request_id", "run_id")}
+    told |= named
+    return {name: value for name, value in told.items() if value is not None}
+
+
+class _StandardError(logging.Handler):
+    """Writes records to standard error, unless the program has a handler that takes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: str | None = None
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Asked each time: a program may set up its log before or after this.
+        others = [*logger.handlers, *(logging.getLogger().handlers if logger.propagate else ())]
+        if any(_takes(handler, record) for handler in others):
+            return
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - as all handlers of the standard library
+            self.handleError(record)
+
+
+def _takes(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    return handler.level <= record.levelno and not isinstance(handler, _StandardError | logging.NullHandler)
+
+
+_handler = _StandardError()
+
+
+def turn_on_where_asked(shown: Callable[[str], str]) -> None:
+    """
+    Show the log on standard error where the environment's ``CORECLAW_LOG`` is ``debug`` or ``info``.
+
+    Args:
+        shown: Returns the repr of another value, unless that is a secret.
+    """
+    asked = os.environ.get(_VARIABLE, "").strip()
+    if not asked or asked == _handler.told:
+        return
+    _handler.told = asked
+    level = _LEVELS.get(asked.lower())
+    if level is None:
+        logger.warning("%s must be debug or info, not %s; the log stays as it is", _VARIABLE, shown(asked))
+        return
+    logger.setLevel(level)
+    logger.addHandler(_handler)
