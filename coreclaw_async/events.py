@@ -27,6 +27,8 @@ class RequestSent(Record):
         code: Application code, or None without one.
         request_id: The service's name for the request, or None.
         error: Name of the error class, or None for a success.
+        server_address: Host of the service.
+        server_port: Port of the service.
     """
 
     operation: str
@@ -38,6 +40,8 @@ class RequestSent(Record):
     code: int | None = None
     request_id: str | None = None
     error: str | None = None
+    server_address: str | None = None
+    server_port: int | None = None
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -188,8 +192,44 @@ class BatchColumnsChanged(Record):
     columns: Mapping[str, str] = attrs.field(hash=False)
 
 
+@attrs.frozen(kw_only=True, repr=False)
+class CallStarted(Record):
+    """
+    A call of a method of the client has begun; an iterator begins with the first item that is asked for.
+
+    What such a call calls itself is a part of it and told by no event of its own.
+
+    Attributes:
+        call: A number that no other call of this process has.
+        name: Group and method, such as ``workers.run``; ``batch.run`` for the work of a batch.
+    """
+
+    call: int
+    name: str
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class CallEnded(Record):
+    """
+    A call of a method of the client has ended; an iterator, when it was read to its end or is no longer referred to.
+
+    Attributes:
+        call: Its number, as in `CallStarted`.
+        name: Its name, as in `CallStarted`.
+        elapsed: Seconds since it began.
+        error: Name of the class of the error that it ended with, or None for a success.
+    """
+
+    call: int
+    name: str
+    elapsed: float
+    error: str | None = None
+
+
 Event: TypeAlias = (
-    RequestSent
+    CallStarted
+    | CallEnded
+    | RequestSent
     | RetryScheduled
     | RunStarted
     | StartUnknown

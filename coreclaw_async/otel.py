@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -18,7 +18,9 @@ except Exception as error:  # pragma: no cover - tested in a process of its own
     ) from error
 
 from coreclaw_async import events
+from coreclaw_async._concurrency.calls import current_call
 from coreclaw_async._version import __version__
+from coreclaw_async.batch import BatchItemState
 from coreclaw_async.models import Run, RunOutcome
 
 if TYPE_CHECKING:
@@ -28,18 +30,25 @@ _NAME = "coreclaw_async"
 _NANOSECONDS = 10**9
 _MAX_CANDIDATES = 20
 _MAX_ENDED = 10_000
+_UNDER_WAY = {BatchItemState.INTENT, BatchItemState.SUBMITTED}
+_BAD = {BatchItemState.AMBIGUOUS, BatchItemState.FAILED, BatchItemState.REJECTED}
 
 
 class OpenTelemetryHook:
     """
     A hook for ``AsyncCoreClaw(on_event=...)``.
 
-    Each attempt at a request becomes a client span, below the span that is current in the task that calls; retries and
-    starts become events of that span; each run that was waited for becomes one span ``coreclaw.run`` from its start to
-    its end. Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
+    Each call of a method becomes a span such as ``coreclaw.workers.run``, below the span that is current in the task
+    that calls. Below it are a client span for each attempt at a request, polls and pages included, and a span
+    ``coreclaw.run`` for each run that was waited for, from its start to its end, which belongs to the call that started
+    the run where that was this process. One task polls for all that wait, so its call has the polls. Each item of a
+    batch becomes a span ``coreclaw.batch.item``, from its intent to its end, with its start, its run and its rows below
+    it, and itself below ``coreclaw.batch.run``. Retries and starts become events of their call's span.
+
+    Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
-    ``coreclaw.run.duration``, ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. None of them holds a key, a
-    query or a callback URL.
+    ``coreclaw.run.duration``, ``coreclaw.runs.cost`` (US dollars, once for each run), ``coreclaw.rows.read`` and
+    ``coreclaw.batch.items`` by state. None of them holds a key, a query or a callback URL.
     """
 
     def __init__(
@@ -65,10 +74,19 @@ class OpenTelemetryHook:
         self._reconciled = meter.create_counter("coreclaw.starts.reconciled", "{start}", "Unknown starts settled later")
         self._polls = meter.create_counter("coreclaw.poll.requests", "{request}", "Requests to follow runs")
         self._ended = meter.create_counter("coreclaw.runs.ended", "{run}", "Runs that have ended")
+        self._cost = meter.create_counter("coreclaw.runs.cost", "USD", "Costs of runs that have ended")
         self._rows = meter.create_counter("coreclaw.rows.read", "{row}", "Rows of results read")
         self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Changes of batch items to a state")
         self._ended_ids: dict[str, None] = {}
+        self._costed_ids: dict[str, None] = {}
+        # Spans of calls and items under way, by what their events belong to; of each call its items; of runs what
+        # has started them.
+        self._spans: dict[Hashable, trace.Span] = {}
+        self._items_of: dict[Hashable, dict[tuple[str, str], None]] = {}
+        self._starters: dict[str, trace.Span] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
+            events.CallStarted: self._take_call,
+            events.CallEnded: self._take_end_of_call,
             events.RequestSent: self._take_request,
             events.RetryScheduled: self._take_retry,
             events.RunStarted: self._take_start,
@@ -85,10 +103,34 @@ class OpenTelemetryHook:
         """Record *event*."""
         self._takers[type(event)](event)
 
+    def _take_call(self, event: events.CallStarted) -> None:
+        self._spans[event.call] = self._tracer.start_span(f"coreclaw.{event.name}")
+
+    def _take_end_of_call(self, event: events.CallEnded) -> None:
+        for item in self._items_of.pop(event.call, {}):  # Their runs go on.
+            self._end(item, None)
+        self._end(event.call, event.error)
+
+    def _end(self, whose: Hashable, error: str | None) -> None:
+        """End the span of a call or of an item, if there is one."""
+        span = self._spans.pop(whose, None)
+        if span is None:
+            return
+        if error is not None:
+            span.set_attribute("error.type", error)
+            span.set_status(trace.StatusCode.ERROR, error)
+        span.end()
+
+    def _here(self) -> trace.Span:
+        """Return the span that an event belongs to: of a call or an item, else the current one."""
+        return self._spans.get(current_call()) or trace.get_current_span()
+
     def _take_request(self, event: events.RequestSent) -> None:
         end = time.time_ns()
         given: dict[str, str | int | None] = {
             "http.request.method": event.method,
+            "server.address": event.server_address,
+            "server.port": event.server_port,
             "url.path": event.path,
             "http.response.status_code": event.status_code,
             "http.request.resend_count": event.attempt - 1 or None,
@@ -99,32 +141,36 @@ class OpenTelemetryHook:
         }
         span = self._tracer.start_span(
             f"{event.method} {event.operation}",
-            kind=trace.SpanKind.CLIENT,
+            trace.set_span_in_context(self._here()),
+            trace.SpanKind.CLIENT,
             attributes=_present(given),
             start_time=end - round(event.elapsed * _NANOSECONDS),
         )
         if event.error is not None:
             span.set_status(trace.StatusCode.ERROR, event.error)
         span.end(end)
-        labels = {name: given[name] for name in ("coreclaw.operation", "http.response.status_code", "error.type")}
+        names = ("coreclaw.operation", "http.response.status_code", "error.type", "server.address", "server.port")
+        labels = {name: given[name] for name in names}
         self._request_duration.record(event.elapsed, _present(labels))
 
     def _take_retry(self, event: events.RetryScheduled) -> None:
         self._retries.add(1, {"coreclaw.operation": event.operation, "error.type": event.error})
-        _note("coreclaw.retry", {"coreclaw.operation": event.operation, "coreclaw.wait": event.wait})
+        self._note("coreclaw.retry", {"coreclaw.operation": event.operation, "coreclaw.wait": event.wait})
 
     def _take_start(self, event: events.RunStarted) -> None:
         self._started.add(1, {"coreclaw.operation": event.operation})
-        _note("coreclaw.run.started", {"coreclaw.run_id": event.run_id})
+        self._note("coreclaw.run.started", {"coreclaw.run_id": event.run_id})
+        self._starters[event.run_id] = self._here()
+        _limit(self._starters)
 
     def _take_unknown(self, event: events.StartUnknown) -> None:
         self._unknown.add(1, {"coreclaw.operation": event.operation})
         candidates = list(event.candidates or ())[:_MAX_CANDIDATES]
-        _note("coreclaw.start.unknown", {"coreclaw.operation": event.operation, "coreclaw.candidates": candidates})
+        self._note("coreclaw.start.unknown", {"coreclaw.operation": event.operation, "coreclaw.candidates": candidates})
 
     def _take_reconciled(self, event: events.StartReconciled) -> None:
         self._reconciled.add(1)
-        _note("coreclaw.start.reconciled", {"coreclaw.run_id": event.run_id})
+        self._note("coreclaw.start.reconciled", {"coreclaw.run_id": event.run_id})
 
     def _take_poll(self, event: events.RunsPolled) -> None:
         self._polls.add(event.details, {"coreclaw.kind": "details"})
@@ -136,40 +182,85 @@ class OpenTelemetryHook:
 
     def _take_item(self, event: events.BatchItemChanged) -> None:
         self._items.add(1, {"coreclaw.state": event.state})
+        item = (event.batch, event.key)
+        if event.state == BatchItemState.INTENT:
+            context = trace.set_span_in_context(self._here())
+            named: dict[str, str | int] = {
+                "coreclaw.batch": event.batch,
+                "coreclaw.key": event.key,
+                "coreclaw.attempt": event.attempt,
+            }
+            self._spans[item] = self._tracer.start_span("coreclaw.batch.item", context, attributes=named)
+            self._items_of.setdefault(current_call(), {})[item] = None
+        span = self._spans.get(item)
+        if span is None:  # Another process has started it.
+            return
+        span.set_attributes(_present({"coreclaw.state": event.state, "coreclaw.run_id": event.run_id}))
+        if event.state not in _UNDER_WAY:
+            self._end(item, event.state if event.state in _BAD else None)
+            for items in self._items_of.values():
+                items.pop(item, None)
 
     def _take_columns(self, event: events.BatchColumnsChanged) -> None:
-        _note("coreclaw.batch.columns", {"coreclaw.run_id": event.run_id, "coreclaw.columns": list(event.columns)})
+        columns = list(event.columns)
+        self._note("coreclaw.batch.columns", {"coreclaw.run_id": event.run_id, "coreclaw.columns": columns})
 
     def _take_change(self, event: events.RunChanged) -> None:
         run = event.run
-        if not run.is_finished or run.run_id in self._ended_ids:
+        if not run.is_finished:
             return
-        self._ended_ids[run.run_id] = None  # Several may have waited for it.
-        if len(self._ended_ids) > _MAX_ENDED:
-            del self._ended_ids[next(iter(self._ended_ids))]
-        start, end = _times(run)
         status = str(run.status).lower()
-        given = {
+        cost = _cost_of(run)
+        if cost is not None and _is_new(run.run_id, self._costed_ids):  # The service may tell it after the end.
+            labels = {"coreclaw.status": status, "coreclaw.worker_id": run.worker_id}
+            self._cost.add(cost, _present(labels))
+        if _is_new(run.run_id, self._ended_ids):  # Several may have waited for it.
+            self._take_end_of_run(run, status)
+
+    def _take_end_of_run(self, run: Run, status: str) -> None:
+        start, end = _times(run)
+        given: dict[str, str | int | float | None] = {
             "coreclaw.run_id": run.run_id,
             "coreclaw.worker_id": run.worker_id,
             "coreclaw.status": status,
             "coreclaw.results": run.result_count,
-            "coreclaw.usage": None if run.usage is None else str(run.usage),
+            "coreclaw.cost": _cost_of(run),
         }
-        span = self._tracer.start_span("coreclaw.run", attributes=_present(given), start_time=start)
+        starter = self._starters.pop(run.run_id, None) or self._here()
+        context = trace.set_span_in_context(starter)
+        span = self._tracer.start_span("coreclaw.run", context, attributes=_present(given), start_time=start)
         if run.outcome is not RunOutcome.SUCCEEDED:
             span.set_status(trace.StatusCode.ERROR, status)
         span.end(end)
         self._ended.add(1, {"coreclaw.status": status})
         self._run_duration.record((end - start) / _NANOSECONDS, {"coreclaw.status": status})
 
+    def _note(self, name: str, attributes: Attributes) -> None:
+        self._here().add_event(name, attributes)
 
-def _present(given: dict[str, str | int | None]) -> dict[str, str | int]:
+
+def _is_new(run_id: str, known: dict[str, None]) -> bool:
+    """Return whether *run_id* is not among those known, and remember it."""
+    if run_id in known:
+        return False
+    known[run_id] = None
+    _limit(known)
+    return True
+
+
+def _limit(known: dict[str, Any]) -> None:
+    """Forget the oldest of too many."""
+    if len(known) > _MAX_ENDED:
+        del known[next(iter(known))]
+
+
+def _present(given: Mapping[str, str | int | float | None]) -> dict[str, str | int | float]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _note(name: str, attributes: Attributes) -> None:
-    trace.get_current_span().add_event(name, attributes)
+def _cost_of(run: Run) -> float | None:
+    """Return what a run has cost, or None where that is not known or cannot be added up."""
+    return float(run.usage) if run.usage is not None and run.usage.is_finite() and run.usage >= 0 else None
 
 
 def _nanoseconds(at: dt.datetime) -> int:

@@ -6,6 +6,7 @@ import datetime as dt
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from opentelemetry.trace import StatusCode
 from coreclaw_async import (
     AsyncCoreClaw,
     AuthenticationError,
+    NotFoundError,
     OutcomeUnknownError,
     Run,
     RunFailedError,
@@ -44,6 +46,21 @@ class Telemetry:
 
     def spans(self, name: str) -> list[ReadableSpan]:
         return [span for span in self.exporter.get_finished_spans() if span.name == name]
+
+    def tree(self) -> list[str]:
+        """Return the way to each span that has none below it, from the topmost one."""
+        finished = self.exporter.get_finished_spans()
+        known = {span.context.span_id: span for span in finished}
+        above = {span.parent.span_id for span in finished if span.parent}
+        ways = list[str]()
+        for span in finished:
+            way, at = [span.name], span
+            while at.parent is not None:
+                at = known[at.parent.span_id]
+                way.insert(0, at.name)
+            if span.context.span_id not in above:
+                ways.append(" > ".join(way))
+        return ways
 
     def points(self, name: str) -> list[Any]:
         data: Any = self.reader.get_metrics_data()
@@ -92,9 +109,10 @@ async def test_requests_are_spans_below_that_of_their_caller(service: FakeServic
                 group.start_soon(call, name)
 
     requests = telemetry.spans("GET getAccount")
-    parents = [span for name in ("one", "two", "three") for span in telemetry.spans(name)]
     assert len(requests) == 3
-    assert {span.parent.span_id for span in requests if span.parent} == {span.context.span_id for span in parents}
+    assert sorted(telemetry.tree()) == [
+        f"{name} > coreclaw.account.get > GET getAccount" for name in ("one", "three", "two")
+    ]
     for span in requests:
         assert span.status.status_code is StatusCode.UNSET
         assert (span.start_time or 0) <= (span.end_time or 0)
@@ -102,6 +120,7 @@ async def test_requests_are_spans_below_that_of_their_caller(service: FakeServic
         assert said["http.request.method"] == "GET"
         assert said["http.response.status_code"] == 200
         assert said["url.path"].startswith("/api/v2/")
+        assert (said["server.address"], said["server.port"]) == ("openapi.coreclaw.com", 443)
         assert said["coreclaw.code"] == 0
         assert "http.request.resend_count" not in said
     (point,) = telemetry.points("coreclaw.request.duration")
@@ -118,8 +137,10 @@ async def test_a_retry_is_an_event_and_the_second_attempt_a_span(service: FakeSe
     assert first.status.status_code is StatusCode.ERROR
     assert attributes_of(first)["error.type"] == "ServiceError"
     assert attributes_of(second)["http.request.resend_count"] == 1
-    (caller,) = telemetry.spans("caller")
-    assert [event.name for event in caller.events] == ["coreclaw.retry"]
+    assert telemetry.tree() == ["caller > coreclaw.account.get > GET getAccount"] * 2
+    (call,) = telemetry.spans("coreclaw.account.get")
+    assert [event.name for event in call.events] == ["coreclaw.retry"]
+    assert call.status.status_code is StatusCode.UNSET
     assert telemetry.total("coreclaw.retries", operation="getAccount") == 1
 
 
@@ -140,8 +161,73 @@ async def test_a_run_is_a_span_from_its_start_to_its_end(service: FakeService, t
     assert telemetry.total("coreclaw.runs.ended", status="succeeded") == 1
     assert telemetry.total("coreclaw.rows.read") == 7
     assert telemetry.total("coreclaw.poll.requests", kind="details") > 5
-    (caller,) = telemetry.spans("caller")
-    assert [event.name for event in caller.events] == ["coreclaw.run.started"]
+    (call,) = telemetry.spans("coreclaw.workers.run")
+    assert [event.name for event in call.events] == ["coreclaw.run.started"]
+    tree = telemetry.tree()
+    assert set(tree) == {
+        "caller > coreclaw.workers.run > coreclaw.run",
+        "caller > coreclaw.workers.run > POST runWorker",
+        "caller > coreclaw.workers.run > GET getWorkerRun",
+        "coreclaw.runs.wait > GET getWorkerRun",
+        "coreclaw.runs.iterate_results > GET listWorkerRunResults",
+    }
+    assert tree.count("caller > coreclaw.workers.run > GET getWorkerRun") > 5
+
+
+async def test_pages_are_below_the_iterator_that_reads_them(service: FakeService, telemetry: Telemetry) -> None:
+    async with client_of(service, telemetry) as client:
+        for _ in range(7):
+            await client.workers.start_run(WORKER, INPUT)
+        pager = client.runs.iterate(page_size=3)
+        await pager.first()
+        assert telemetry.spans("coreclaw.runs.iterate") == []
+        await pager.collect()
+        left = client.runs.iterate(page_size=3)
+        await left.first()
+        del left
+
+    assert len(telemetry.spans("coreclaw.runs.iterate")) == 2
+    pages = telemetry.tree().count("coreclaw.runs.iterate > GET listWorkerRuns")
+    assert pages == len(telemetry.spans("GET listWorkerRuns")) > 3
+
+
+async def test_a_call_that_fails_is_an_error(service: FakeService, telemetry: Telemetry) -> None:
+    async with client_of(service, telemetry) as client:
+        with pytest.raises(NotFoundError):
+            await client.runs.get("another")
+
+    (call,) = telemetry.spans("coreclaw.runs.get")
+    assert call.status.status_code is StatusCode.ERROR
+    assert attributes_of(call)["error.type"] == "NotFoundError"
+
+
+async def test_costs_are_summed_once_for_each_run(service: FakeService, telemetry: Telemetry) -> None:
+    service.default_script = RunScript(rows=1, duration=60, usage="0.125")
+    async with client_of(service, telemetry) as client:
+        runs = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(2)]
+        async with anyio.create_task_group() as group:
+            for run_id in runs * 3:
+                group.start_soon(client.runs.wait, run_id)
+        await client.runs.wait(runs[0])
+
+    assert telemetry.total("coreclaw.runs.cost", status="succeeded") == 0.25
+    assert telemetry.total("coreclaw.runs.ended") == 2
+
+
+@pytest.mark.parametrize("usage", [None, Decimal("NaN"), Decimal("sNaN"), Decimal(-1), Decimal("Infinity")])
+def test_a_cost_that_is_none_is_not_counted(telemetry: Telemetry, usage: Decimal | None) -> None:
+    telemetry.hook(events.RunChanged(run=Run(run_id="run", status="succeeded", usage=usage)))
+
+    assert telemetry.points("coreclaw.runs.cost") == []
+    assert telemetry.total("coreclaw.runs.ended") == 1
+
+
+def test_a_cost_that_is_told_after_the_end_is_counted(telemetry: Telemetry) -> None:
+    for usage in (None, Decimal("0.5"), Decimal("0.5")):
+        telemetry.hook(events.RunChanged(run=Run(run_id="run", status="failed", usage=usage)))
+
+    assert telemetry.total("coreclaw.runs.cost", status="failed") == 0.5
+    assert telemetry.total("coreclaw.runs.ended") == 1
 
 
 async def test_a_failed_run_is_an_error(service: FakeService, telemetry: Telemetry) -> None:
@@ -162,7 +248,7 @@ async def test_an_unknown_start_is_counted_with_its_candidates(service: FakeServ
             await client.workers.start_run(WORKER, INPUT)
 
     assert telemetry.total("coreclaw.starts.unknown", operation="runWorker") == 1
-    (caller,) = telemetry.spans("caller")
+    (caller,) = telemetry.spans("coreclaw.workers.start_run")
     (noted,) = [event for event in caller.events if event.name == "coreclaw.start.unknown"]
     assert list((noted.attributes or {})["coreclaw.candidates"]) == list(service.runs)  # type: ignore[arg-type]
 
@@ -232,6 +318,71 @@ def test_columns_of_a_file_that_became_strings_are_an_event_of_the_span_around_t
     assert [(event.name, dict(event.attributes or {})) for event in span.events] == [
         ("coreclaw.batch.columns", {"coreclaw.run_id": "R", "coreclaw.columns": ("n",)})
     ]
+
+
+async def test_an_item_of_a_batch_is_a_span_with_its_start_its_run_and_its_rows(
+    service: FakeService, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    async with client_of(service, telemetry) as client, client.batch("nightly", ledger="memory") as batch:
+        await batch.plan([RunSpec(key="a", worker_id=WORKER, input=INPUT)])
+        with telemetry.tracers.get_tracer("test").start_as_current_span("caller"):
+            (outcome,) = [outcome async for outcome in batch.run(output=tmp_path)]
+
+    (item,) = telemetry.spans("coreclaw.batch.item")
+    assert attributes_of(item) == {
+        "coreclaw.batch": "nightly",
+        "coreclaw.key": "a",
+        "coreclaw.attempt": 1,
+        "coreclaw.state": "done",
+        "coreclaw.run_id": outcome.run_id,
+    }
+    assert item.status.status_code is StatusCode.UNSET
+    tree = telemetry.tree()
+    below = {line.rpartition(" > ")[2] for line in tree if "coreclaw.batch.item > " in line}
+    assert below == {"POST runWorker", "coreclaw.run", "GET listWorkerRunResults"}
+    assert all(line.startswith("caller > coreclaw.batch.run > ") for line in tree)
+
+
+async def test_an_item_whose_run_fails_is_an_error(service: FakeService, telemetry: Telemetry) -> None:
+    service.default_script = RunScript(outcome="failed")
+    async with client_of(service, telemetry) as client, client.batch("nightly", ledger="memory") as batch:
+        await batch.plan([RunSpec(key="a", worker_id=WORKER, input=INPUT, retries=1)])
+        assert [outcome.state async for outcome in batch.run()] == ["failed"]
+
+    first, second = telemetry.spans("coreclaw.batch.item")
+    assert [attributes_of(span)["coreclaw.state"] for span in (first, second)] == ["planned", "failed"]
+    assert first.status.status_code is StatusCode.UNSET
+    assert second.status.status_code is StatusCode.ERROR
+
+
+async def test_an_item_that_is_left_by_its_batch_ends_with_it(service: FakeService, telemetry: Telemetry) -> None:
+    service.default_script = RunScript(duration=1e6)
+    scope = anyio.CancelScope()
+
+    def note(event: events.Event) -> None:
+        telemetry.hook(event)
+        if isinstance(event, events.BatchItemChanged) and event.state == "submitted":
+            scope.cancel()
+
+    client = AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=note)
+    async with client, client.batch("nightly", ledger="memory") as batch:
+        await batch.plan([RunSpec(key="a", worker_id=WORKER, input=INPUT)])
+        with scope:
+            await anext(batch.run())
+
+    (item,) = telemetry.spans("coreclaw.batch.item")
+    (call,) = telemetry.spans("coreclaw.batch.run")
+    assert attributes_of(item)["coreclaw.state"] == "submitted"
+    assert item.parent is not None
+    assert item.parent.span_id == call.context.span_id
+
+
+def test_an_item_that_another_process_has_started_has_no_span_here(telemetry: Telemetry) -> None:
+    for state, before in (("submitted", "intent"), ("done", "submitted")):
+        telemetry.hook(events.BatchItemChanged(batch="b", key="k", state=state, previous=before, attempt=1))
+    telemetry.hook(events.CallEnded(call=0, name="batch.run", elapsed=1.0))
+
+    assert telemetry.exporter.get_finished_spans() == ()
 
 
 def test_every_event_has_somebody_to_take_it(telemetry: Telemetry) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Generic, Self, TypeVar
 
+from coreclaw_async._concurrency.calls import NO_CALL
+
 T = TypeVar("T")
 
 
@@ -14,9 +16,13 @@ class AsyncStream(Generic[T]):
 
     Nothing runs between two items, so you may leave the loop at any time. After an error, iterating again continues
     where it stopped. One task at a time may iterate.
+
+    Attributes:
+        call: What the event hook is told of the iteration; set by the method that returns this.
     """
 
     def __init__(self, advance: Callable[[], Awaitable[T | None]]) -> None:
+        self.call = NO_CALL
         self._advance = advance
         self._is_advancing = False
 
@@ -28,9 +34,11 @@ class AsyncStream(Generic[T]):
             raise RuntimeError("this iterator is being read by another task; give each task its own pager or stream")
         self._is_advancing = True
         try:
-            item = await self._advance()
+            with self.call:
+                item = await self._advance()
         finally:
             self._is_advancing = False
         if item is None:
+            self.call.end()
             raise StopAsyncIteration
         return item

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 # A wait that would end after the deadline is cut, so that a last attempt has this many seconds.
 _LAST_CHANCE = 1.0
+_PORTS = {"http": 80, "https": 443}
 
 
 class Transport:
@@ -264,6 +265,8 @@ class Transport:
             code=failure.code if failure else 0 if answer else None,
             request_id=hide(said.request_id) if said and said.request_id else None,
             error=type(failure).__name__ if failure else None if answer else "Cancelled",
+            server_address=self.connections.base_url.host,
+            server_port=self.connections.base_url.port or _PORTS.get(self.connections.base_url.scheme),
         )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(

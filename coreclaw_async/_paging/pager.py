@@ -10,6 +10,7 @@ from typing import Generic, NoReturn, Self, TypeVar
 
 import attrs
 
+from coreclaw_async._concurrency.calls import NO_CALL
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.callers import Caller, caller_here
 from coreclaw_async._frames.methods import AsyncFrames
@@ -119,6 +120,7 @@ class PageReader(Generic[T]):
         items: What is left of the current page.
         is_over: Whether all was asked for, in a loop or in one list, and the end was reached.
         info: As given.
+        call: What the event hook is told of the reading; set by the method that returns the pager.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class PageReader(Generic[T]):
         self.items: Iterator[T] = iter(())
         self.is_over = False
         self.info = info
+        self.call = NO_CALL
         self._read_page = read_page
         self._options = options
         self._keep = keep
@@ -148,11 +151,13 @@ class PageReader(Generic[T]):
             raise RuntimeError("this pager is being read by another task; give each task its own pager")
         self._is_reading = True
         try:
-            page = await self._read_next_page()
+            with self.call:
+                page = await self._read_next_page()
         finally:
             self._is_reading = False
         if page is None:
             self._has_ended = True
+            self.call.end()
             return False
         self._page = page
         self.items = iter(page.items)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.reading import ItemInfo
+from coreclaw_async._operations.calls import telling_calls
 from coreclaw_async._operations.candidates import lost_runs, report_started
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.exports import ExportFormat, download_export, read_export
@@ -46,6 +47,7 @@ _DAY_SECONDS = 86_400
 _RERUN = RunOperation("rerunWorkerRun", ("rerun",), "POST", last=("rerunLastWorkerRun", "rerunWorkerLastRun"))
 
 
+@telling_calls("runs")
 class AsyncRuns:
     """
     Runs: ``client.runs``.

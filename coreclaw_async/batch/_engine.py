@@ -13,6 +13,7 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
+from coreclaw_async._operations.calls import call_of
 from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
@@ -109,6 +110,14 @@ class Engine:
 
     async def work(self) -> None:
         """Do everything; an error is kept for the caller who asks for the next outcome."""
+        call = call_of(self.batch_context.context, "batch.run")
+        try:
+            with call:
+                await self._work()
+        finally:
+            call.end()
+
+    async def _work(self) -> None:
         try:
             if self.files is not None:
                 await self.files.prepare()

@@ -11,6 +11,7 @@ import anyio.to_thread
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.calls import belonging_to
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._frames.reading import UnfitRowsError
 from coreclaw_async._logs import facts
@@ -24,7 +25,7 @@ from coreclaw_async.batch._ledger.spending import known_cost
 from coreclaw_async.batch._outcomes import Outcomes
 from coreclaw_async.batch._patience import is_passing
 from coreclaw_async.batch._row_files import PartFile, PartFiles
-from coreclaw_async.events import BatchColumnsChanged
+from coreclaw_async.events import BatchColumnsChanged, RunChanged
 from coreclaw_async.models import Run, RunOutcome
 
 _AT_ONCE = 8
@@ -81,8 +82,9 @@ class RunEnds:
             self.leave(item, f"its run cannot be read: {error}", run=run)
             return
         try:
-            run = await self._with_cost(run)
-            written = await self._write_rows(item, run)
+            with belonging_to((item.batch, item.key)):
+                run = await self._with_cost(run)
+                written = await self._write_rows(item, run)
         except errors.CoreClawError as failure:
             if ends_every_wait(failure):
                 raise
@@ -198,7 +200,9 @@ class RunEnds:
                 told = facts(error, run_id=run.run_id)
                 logger.debug("the cost of run %s could not be read: %s", run.run_id, error, extra=told)
             else:
-                run = found if found.is_finished else run
+                if found.is_finished:
+                    run = found
+                    self.batch_context.emit(RunChanged(run=run, previous=str(run.status)))
             wait = next(waits, None)
             if wait is None:
                 break
@@ -260,6 +264,7 @@ class RunEnds:
                 part.path.name,
                 item.batch,
                 named,
+                extra=facts(run_id=item.run_id, batch=item.batch, key=item.key, columns=list(new)),
             )
 
 

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.calls import belonging_to
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._http.fence import SendWindow
 from coreclaw_async._logs import facts
@@ -184,7 +185,8 @@ class StartQueue:
             return
         deadline = clock.monotonic() + batch_context.times.post_timeout
         try:
-            started = await send_start(batch_context.starts, request, deadline=deadline, window=window)
+            with belonging_to((intent.batch, intent.key)):
+                started = await send_start(batch_context.starts, request, deadline=deadline, window=window)
         except errors.CoreClawError as error:
             await self._not_answered(intent, error)
             return

@@ -1,0 +1,84 @@
+"""Calls of the client, which may take many requests: the event hook is told when one begins and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Hashable
+from contextvars import ContextVar, Token
+from types import TracebackType
+
+from coreclaw_async.events import CallEnded, CallStarted
+
+_current: ContextVar[Hashable | None] = ContextVar("coreclaw_async_call", default=None)
+_numbers = itertools.count(1)
+
+
+def current_call() -> Hashable | None:
+    """Return what events belong to here: the number of a call, or batch and key of an item; None outside of both."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def belonging_to(item: tuple[str, str]) -> Generator[None]:
+    """Have the events of the block belong to an item of a batch, named by its batch and its key."""
+    token = _current.set(item)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class Call:
+    """
+    A call of the client, in one step or, as an iterator, in several: ``with call:`` around each, and then `end`.
+
+    A call that another one makes is a part of that, and nobody is told.
+
+    Args:
+        name: Its name, such as ``workers.run``.
+        emit: Tells the event hook; None where there is none.
+        now: Returns the seconds of a clock.
+    """
+
+    def __init__(
+        self, name: str, emit: Callable[[CallStarted | CallEnded], None] | None, now: Callable[[], float]
+    ) -> None:
+        self._name = name
+        self._emit = emit
+        self._now = now
+        self._number: int | None = None
+        self._began = 0.0
+        self._error: str | None = None
+        self._token: Token[Hashable | None] | None = None
+
+    def __enter__(self) -> None:
+        if self._emit is None or _current.get() is not None:
+            return
+        if self._number is None:
+            self._number, self._began = next(_numbers), self._now()
+            self._emit(CallStarted(call=self._number, name=self._name))
+        self._token = _current.set(self._number)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            token, self._token = self._token, None
+            self._error = None if kind is None else kind.__name__
+            with contextlib.suppress(ValueError):  # A coroutine that nobody awaits is closed in another context.
+                _current.reset(token)
+
+    def end(self) -> None:
+        """Tell that the call has ended, as its last step has; a second time does nothing."""
+        if self._number is not None and self._emit is not None:
+            number, self._number = self._number, None
+            elapsed = self._now() - self._began
+            self._emit(CallEnded(call=number, name=self._name, elapsed=elapsed, error=self._error))
+
+    def __del__(self) -> None:  # An iterator was left before its end.
+        self.end()
+
+
+NO_CALL = Call("", None, float)
+"""What nobody is told of."""

@@ -1,0 +1,69 @@
+"""Telling the event hook of each call of a group's methods."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from coreclaw_async._concurrency.calls import Call
+from coreclaw_async._concurrency.stream import AsyncStream
+from coreclaw_async._operations.context import Context
+from coreclaw_async._paging.pager import AsyncPager, PageReader, reader_of
+
+Group = TypeVar("Group", bound=type[Any])
+
+
+def telling_calls(name: str) -> Callable[[Group], Group]:
+    """Return what has the event hook told of each call of the public methods of a class, the group *name*."""
+
+    def wrap(group: Group) -> Group:
+        for method, function in list(vars(group).items()):
+            if inspect.isfunction(function) and not method.startswith("_"):
+                wrapped = _telling if inspect.iscoroutinefunction(function) else _telling_steps
+                setattr(group, method, wrapped(f"{name}.{method}", function))
+        return group
+
+    return wrap
+
+
+def call_of(context: Context, name: str) -> Call:
+    """Return a call of the client that *context* is of."""
+    emit = None if context.settings.on_event is None else context.transport.emit
+    return Call(name, emit, context.clock.monotonic)
+
+
+def _telling(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
+        context: Context = self._context
+        if context.settings.on_event is None:
+            return await function(self, *args, **kwargs)
+        call = call_of(context, name)
+        try:
+            with call:
+                result = await function(self, *args, **kwargs)
+        except BaseException:
+            call.end()
+            raise
+        try:
+            call.end()
+        except BaseException as error:  # A hook may end the program, but not the run that was started.
+            error.add_note(f"{name} had returned {result!r}")
+            raise
+        return result
+
+    return tell
+
+
+def _telling_steps(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = function(self, *args, **kwargs)
+        if self._context.settings.on_event is not None:
+            steps: PageReader[Any] | AsyncStream[Any] = reader_of(result) if isinstance(result, AsyncPager) else result
+            steps.call = call_of(self._context, name)
+        return result
+
+    return tell

@@ -1,0 +1,178 @@
+"""The event hook is told of each call of a method: once, by its name, with how it ended."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+from either_client import AsyncCoreClaw
+
+from coreclaw_async import AsyncCoreClaw as AsyncClient
+from coreclaw_async import NotFoundError
+from coreclaw_async._concurrency.calls import Call, belonging_to, current_call
+from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent
+from coreclaw_async.testing import FakeService, RunScript
+
+WORKER = "coreclaw/google-maps-scraper"
+INPUT = {"keywords": ["coffee"]}
+
+
+class Told:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.calls: list[Any] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self.calls.append(current_call())
+
+    @property
+    def names(self) -> list[str]:
+        kinds = {CallStarted: "begins", CallEnded: "ends"}
+        return [
+            f"{event.name} {kinds[type(event)]}" for event in self.events if isinstance(event, (CallStarted, CallEnded))
+        ]
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+async def test_a_call_begins_and_ends_around_its_requests(service: FakeService, told: Told) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        await client.account.get()
+        await client.account.get()
+
+    started, sent, ended, *others = told.events
+    assert isinstance(started, CallStarted)
+    assert isinstance(sent, RequestSent)
+    assert isinstance(ended, CallEnded)
+    assert (started.name, ended.name, ended.error) == ("account.get", "account.get", None)
+    assert ended.elapsed >= sent.elapsed
+    assert started.call == ended.call != getattr(others[0], "call", None)
+    assert told.calls[:3] == [None, started.call, None]
+
+
+async def test_calls_that_a_call_makes_are_a_part_of_it(service: FakeService, told: Told) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        await client.workers.run(WORKER, INPUT, on_update=lambda _: None)
+
+    assert told.names == ["workers.run begins", "workers.run ends"]
+    assert len(set(told.calls) - {None}) == 1
+
+
+async def test_an_error_is_named(service: FakeService, told: Told) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        with pytest.raises(NotFoundError):
+            await client.runs.get("another")
+
+    assert isinstance(told.events[-1], CallEnded)
+    assert told.events[-1].error == "NotFoundError"
+
+
+async def test_an_iterator_begins_with_its_first_item_and_ends_with_the_last(service: FakeService, told: Told) -> None:
+    service.next_script = RunScript(rows=3, duration=30)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        run = await client.workers.start_run(WORKER, INPUT)
+        del told.events[:]
+        changes = client.runs.watch(run)
+        assert told.names == []
+        states = [state.status async for state in changes]
+        async for _ in client.runs.iterate_results(run):
+            assert told.names[-1] == "runs.iterate_results begins"
+        assert await client.runs.iterate_results(run).collect()
+
+    assert len(states) > 1
+    assert (
+        told.names
+        == ["runs.watch begins", "runs.watch ends"]
+        + [
+            "runs.iterate_results begins",
+            "runs.iterate_results ends",
+        ]
+        * 2
+    )
+
+
+async def test_an_iterator_that_nobody_has_any_more_has_ended(service: FakeService, told: Told) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        unused = client.store.iterate()
+        left = client.store.iterate()
+        assert await left.first() is not None
+        assert told.names == ["store.iterate begins"]
+        del unused, left
+        gc.collect()
+
+    assert told.names == ["store.iterate begins", "store.iterate ends"]
+
+
+async def test_rows_that_are_handed_over_are_read_by_the_same_call(service: FakeService, told: Told) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        run = await client.workers.run(WORKER, INPUT)
+        del told.events[:]
+        await client.runs.iterate_results(run).to_arrow()
+
+    assert told.names == ["runs.iterate_results begins", "runs.iterate_results ends"]
+
+
+@pytest.mark.async_client_only
+async def test_calls_at_the_same_time_are_told_apart(service: FakeService, told: Told) -> None:
+    async with AsyncClient(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(client.account.get)
+
+    sent = [call for event, call in zip(told.events, told.calls, strict=True) if isinstance(event, RequestSent)]
+    assert len(set(sent)) == len(sent) == 5
+
+
+@pytest.mark.async_client_only
+async def test_a_hook_that_ends_the_program_does_not_lose_a_run(service: FakeService) -> None:
+    def leave(event: Event) -> None:
+        if isinstance(event, CallEnded):
+            raise KeyboardInterrupt
+
+    async with AsyncClient(service.api_key, transport=service, clock=service.clock, on_event=leave) as client:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    (run_id,) = service.runs
+    assert caught.value.__notes__[0].startswith("workers.start_run had returned StartedRun(")
+    assert run_id in caught.value.__notes__[0]
+
+
+async def test_a_method_looks_as_it_is_written() -> None:
+    method = AsyncClient("key").runs.wait
+
+    assert inspect.iscoroutinefunction(method)
+    assert list(inspect.signature(method).parameters)[:2] == ["run", "timeout"]
+    assert (inspect.getdoc(method) or "").startswith("Wait until a run has ended")
+
+
+def test_a_step_that_is_closed_in_another_context_breaks_nothing() -> None:
+    events: list[Any] = []
+    call = Call("runs.get", events.append, float)
+    contextvars.copy_context().run(call.__enter__)
+
+    call.__exit__(GeneratorExit, GeneratorExit(), None)
+    call.end()
+    call.end()
+
+    assert [type(event) for event in events] == [CallStarted, CallEnded]
+    assert events[1].error == "GeneratorExit"
+
+
+def test_what_belongs_to_an_item_is_named_by_it() -> None:
+    seen: list[Any] = []
+    look: Callable[[], None] = lambda: seen.append(current_call())  # noqa: E731
+    with belonging_to(("batch", "key")):
+        look()
+    look()
+
+    assert seen == [("batch", "key"), None]
