@@ -123,10 +123,12 @@ async def test_rows_that_are_handed_over_are_read_by_the_same_call(service: Fake
 
 @pytest.mark.async_client_only
 async def test_calls_at_the_same_time_are_told_apart(service: FakeService, told: Told) -> None:
-    async with AsyncClient(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
-        async with anyio.create_task_group() as group:
-            for _ in range(5):
-                group.start_soon(client.account.get)
+    async with (
+        AsyncClient(service.api_key, transport=service, clock=service.clock, on_event=told) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(5):
+            group.start_soon(client.account.get)
 
     sent = [call for event, call in zip(told.events, told.calls, strict=True) if isinstance(event, RequestSent)]
     assert len(set(sent)) == len(sent) == 5

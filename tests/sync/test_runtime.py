@@ -186,7 +186,7 @@ def test_a_traceback_shows_the_callers_line_and_the_coroutines_but_not_the_bridg
         client.runs.get("01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
     files = [frame.filename.rpartition("/")[2] for frame in traceback.extract_tb(raised.value.__traceback__)]
-    assert files[:3] == ["test_runtime.py", "generated.py", "runs.py"]
+    assert files[:4] == ["test_runtime.py", "generated.py", "calls.py", "runs.py"]
     assert not {"runtime.py", "tasks.py", "base_events.py"} & set(files)
 
 
