@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from decimal import Decimal
 from types import TracebackType
@@ -32,7 +33,7 @@ from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._wire.credentials import AuthMode, Credentials
-from coreclaw_async._wire.request import check_int, check_seconds
+from coreclaw_async._wire.request import check_hook, check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
@@ -112,13 +113,15 @@ class AsyncCoreClaw:
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
             callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
                 callback ends a wait sooner and settles a start whose answer was lost.
-            on_event: Called with each event (`coreclaw_async.events`); must return soon. Its errors are only logged.
+            on_event: Called with each event (`coreclaw_async.events`); a plain function, which must return soon. Its
+                errors are only logged.
             clock: Where time comes from; for tests, together with a `FakeService`.
 
         Raises:
             ConfigurationError: The key or the base URL cannot be right, or both *http_client* and *transport* were
                 given.
             ValueError: A number is out of range.
+            TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         try:
             credentials = _credentials(api_key, auth)
@@ -181,13 +184,14 @@ class AsyncCoreClaw:
         on_event: EventHook | None = None,
     ) -> Self:
         """
-        Return a light copy on the same connections; what is None stays as it is.
+        Return a light copy on the same connections; what is None stays as it is, and so do attributes of a subclass.
 
         Closing a copy closes nothing; closing the client it was made from closes the connections of both.
 
         Raises:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range.
+            TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         changes: dict[str, Any] = {
             "timeout": timeout,
@@ -203,12 +207,14 @@ class AsyncCoreClaw:
         finally:
             api_key = None  # A traceback with local variables would show it.
         options = attrs.evolve(self._options, **{name: new for name, new in changes.items() if new is not None})
-        copy = object.__new__(type(self))
-        copy._is_copy = True
-        copy._options = options
-        copy._connections = self._connections
-        copy._set_up(_copied_context(self._context, options))
-        return copy
+        copied = copy.copy(self)  # With what a subclass has added.
+        copied._become_copy(options, _copied_context(self._context, options))  # noqa: SLF001 - of the same class
+        return copied
+
+    def _become_copy(self, options: _Options, context: Context) -> None:
+        self._is_copy = True
+        self._options = options
+        self._set_up(context)
 
     def batch(
         self,
@@ -290,6 +296,24 @@ class AsyncCoreClaw:
         await self.aclose()
 
 
+def show_groups(client: type[Any], **groups: type[Any]) -> None:
+    """Give the class of a client, for each of its groups, the group's class, in which `create_autospec` looks."""
+    for name, group in groups.items():
+        setattr(client, name, group)
+
+
+show_groups(
+    AsyncCoreClaw,
+    account=AsyncAccount,
+    proxies=AsyncProxies,
+    store=AsyncStore,
+    workers=AsyncWorkers,
+    tasks=AsyncTasks,
+    runs=AsyncRuns,
+    run_queue=AsyncRunQueue,
+)
+
+
 async def _run_once(context: Context, call: OnceCall) -> Run:
     from coreclaw_async.batch._once import run_once
 
@@ -321,8 +345,8 @@ class _Options:
             shown = self.credentials.shown(self.offset_dialect)
             raise ConfigurationError(f"offset_dialect must be one of {', '.join(get_args(OffsetDialect))}, not {shown}")
         _check_kind("poll_schedule", self.poll_schedule, PollSchedule)
-        if self.on_event is not None and not callable(self.on_event):
-            raise TypeError(f"on_event must be callable, not {type(self.on_event).__name__}")
+        if self.on_event is not None:
+            check_hook("on_event", self.on_event)
 
     def settings(self) -> Settings:
         """Return what the transport has to know of them."""

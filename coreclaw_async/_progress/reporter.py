@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from coreclaw_async._data.counting import counted
+from coreclaw_async._wire.request import check_hook
 from coreclaw_async.models import Run
 from coreclaw_async.progress import Progress, ProgressHook, ProgressKind, ProgressOption
 
@@ -29,9 +29,7 @@ def check_progress(progress: ProgressOption) -> ProgressOption:
     """
     if not isinstance(progress, bool) and not callable(progress):
         raise TypeError(f"progress must be True, False or a function, not {progress!r}")
-    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(getattr(progress, "__call__", None)):  # noqa: B004
-        raise TypeError(f"progress must be a plain function, not the coroutine function {progress!r}")
-    return progress
+    return progress if isinstance(progress, bool) else check_hook("progress", progress)
 
 
 class Reporter:

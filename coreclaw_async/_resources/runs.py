@@ -22,7 +22,7 @@ from coreclaw_async._operations.start import reading_time, run_members, start, s
 from coreclaw_async._operations.wait import UpdateHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
-from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset
+from coreclaw_async._wire.request import Safety, build_body, check_bool, check_hook, check_limit, check_offset
 from coreclaw_async._wire.run_paths import RunOperation, run_id_of, run_request
 from coreclaw_async._wire.timestamps import check_aware, check_unix
 from coreclaw_async.errors import CoreClawError
@@ -597,6 +597,8 @@ class AsyncRuns:
         """
         check_bool("partial", partial)
         check_progress(progress)
+        if on_progress is not None:
+            check_hook("on_progress", on_progress)
         return await download_export(
             self._context,
             run,

@@ -7,6 +7,7 @@ of `_sync.loop_thread`; there is no second implementation here.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 
-from coreclaw_async._client import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, AsyncCoreClaw
+from coreclaw_async._client import (
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_MAX_RESPONSE_BYTES,
+    DEFAULT_TIMEOUT,
+    AsyncCoreClaw,
+    show_groups,
+)
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._operations.wait import UpdateHook
@@ -1909,13 +1916,15 @@ class CoreClaw:
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
             callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
                 callback ends a wait sooner and settles a start whose answer was lost.
-            on_event: Called with each event (`coreclaw_async.events`); must return soon. Its errors are only logged.
+            on_event: Called with each event (`coreclaw_async.events`); a plain function, which must return soon. Its
+                errors are only logged.
             clock: Where time comes from; for tests, together with a `FakeService`.
 
         Raises:
             ConfigurationError: The key or the base URL cannot be right, or both *http_client* and *transport* were
                 given.
             ValueError: A number is out of range.
+            TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         try:
             inner = AsyncCoreClaw(
@@ -1971,13 +1980,14 @@ class CoreClaw:
         on_event: EventHook | None = None,
     ) -> Self:
         """
-        Return a light copy on the same connections; what is None stays as it is.
+        Return a light copy on the same connections; what is None stays as it is, and so do attributes of a subclass.
 
         Closing a copy closes nothing; closing the client it was made from closes the connections of both.
 
         Raises:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range.
+            TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         try:
             inner = self._inner.with_options(
@@ -1992,9 +2002,9 @@ class CoreClaw:
             )
         finally:
             api_key = None  # A traceback with local variables would show it.
-        copy = object.__new__(type(self))
-        copy._set_up(inner, self._bridge, is_copy=True)
-        return copy
+        copied = copy.copy(self)
+        copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
+        return copied
 
     def batch(
         self,
@@ -2072,3 +2082,15 @@ class CoreClaw:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+show_groups(
+    CoreClaw,
+    account=SyncAccount,
+    proxies=SyncProxies,
+    store=SyncStore,
+    workers=SyncWorkers,
+    tasks=SyncTasks,
+    runs=SyncRuns,
+    run_queue=SyncRunQueue,
+)

@@ -86,6 +86,7 @@ CLIENT_METHODS = {
     "__init__",
     "_set_up",
     "__repr__",
+    "_become_copy",
     "__aenter__",
     "__aexit__",
     "aclose",
@@ -106,6 +107,8 @@ OWN_IMPORTS = {
     "Bridge": "coreclaw_async._sync.runtime",
     "Pager": "coreclaw_async._sync.iterators",
     "Stream": "coreclaw_async._sync.iterators",
+    "copy": "import copy",
+    "show_groups": "coreclaw_async._client",
 }
 
 
@@ -305,7 +308,9 @@ class Generator:
             "    def __enter__(self) -> Self:\n        return self",
             f"{self._head(source, found['__aexit__'], '__exit__')}\n        self.close()",
         ]
-        return _class_text("class CoreClaw:", _quoted(CLIENT_DOCSTRING), methods)
+        text = _class_text("class CoreClaw:", _quoted(CLIENT_DOCSTRING), methods)
+        shown = "".join(f"    {name}={_twin(group)},\n" for name, group in groups.items())
+        return f"{text}\n\nshow_groups(\n    CoreClaw,\n{shown})\n"
 
     def _client_init(self, source: Source, node: Function) -> str:
         making = _without_key(_call("inner = AsyncCoreClaw", self._arguments(source, node)))
@@ -315,9 +320,9 @@ class Generator:
     def _client_copy(self, source: Source, node: Function) -> str:
         making = _without_key(_call("inner = self._inner.with_options", self._arguments(source, node)))
         end = """\
-        copy = object.__new__(type(self))
-        copy._set_up(inner, self._bridge, is_copy=True)
-        return copy"""
+        copied = copy.copy(self)
+        copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
+        return copied"""
         return "\n".join([self._opening(source, node), *making, end])
 
     def _client_batch(self, source: Source, node: Function) -> str:

@@ -18,7 +18,7 @@ import attrs
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._data.counting import counted
 from coreclaw_async._extras import load_library
-from coreclaw_async._wire.request import check_int
+from coreclaw_async._wire.request import check_hook, check_int
 from coreclaw_async.batch import AsyncBatch, Shard
 from coreclaw_async.batch._manifest import write_manifest
 from coreclaw_async.batch._store.address import MEMORY, database_at, is_postgres
@@ -107,6 +107,8 @@ def _reports(
 ) -> AsyncGenerator[ShardReport]:
     """Return what runs the batch, on the event loop of *dask_client*."""
     distributed = _distributed()
+    if on_event is not None:
+        check_hook("on_event", on_event)
     if dask_client.asynchronous is not is_asynchronous:
         raise TypeError(
             "run_batch takes a blocking Dask client outside of its event loop, and arun_batch an asynchronous one"

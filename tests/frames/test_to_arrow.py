@@ -206,7 +206,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"nested": None}, ValueError, "nested must be 'struct' or 'json', not None"),
     ({"labels": "yes"}, TypeError, "labels must be a bool, not 'yes'"),
     ({"progress": 5}, TypeError, "progress must be True, False or a function, not 5"),
-    ({"progress": anyio.sleep}, TypeError, "progress must be a plain function, not the coroutine function"),
+    ({"progress": anyio.sleep}, TypeError, "progress must be a plain function: nobody would await"),
     ({"dtype_backend": "numpy"}, ValueError, "dtype_backend must be 'pyarrow' or 'numpy_nullable', not 'numpy'"),
     ({"path": ""}, ValueError, "path must be the name of a file"),
     ({"path": "a\0b"}, ValueError, "path must be the name of a file"),
