@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from ports import reserved_port
-from uvicorn_process import backend_in
+from uvicorn_process import backend_in, process_in
 
 from coreclaw_async import Page, Run
 from coreclaw_async.testing import FakeService, RealClock, RunScript
@@ -27,15 +30,20 @@ def service() -> FakeService:
     return FakeService(clock=RealClock(), default_script=RunScript(rows=3, duration=2.5))
 
 
-@pytest.fixture(scope="module")
-def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    folder = tmp_path_factory.mktemp("backend")
+@contextmanager
+def served(service: FakeService, folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the port and the environment of the backend, whose module is in *folder*."""
     (folder / "backend.py").write_text(BACKEND, encoding="utf-8")
     with reserved_port() as port, service.serve() as server:
         url = f"http://127.0.0.1:{port}"
-        environment = {"CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url, "PUBLIC_URL": url}
-        with backend_in(folder, port, environment) as client:
-            yield client
+        yield port, {"CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url, "PUBLIC_URL": url}
+
+
+@pytest.fixture(scope="module")
+def backend(service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("backend")
+    with served(service, folder) as (port, environment), backend_in(folder, port, environment) as client:
+        yield client
 
 
 def test_a_run_is_started_with_a_callback_and_reported(backend: httpx.Client, service: FakeService) -> None:
@@ -67,3 +75,43 @@ def test_a_run_that_goes_on_is_reported_as_it_is(backend: httpx.Client) -> None:
     run_id = backend.post("/runs", params={"keyword": "tea"}).json()["run_id"]
 
     assert backend.get(f"/runs/{run_id}", params={"seconds": 0.5}).json()["status"] in {"ready", "running"}
+
+
+@pytest.mark.endurance(15)
+def test_it_stops_soon_although_requests_wait_for_runs_which_go_on(service: FakeService, tmp_path: Path) -> None:
+    (options,) = re.findall(r"`(--timeout-graceful-shutdown \d+)`", README.read_text(encoding="utf-8"))
+    with (
+        (tmp_path / "log").open("wb") as log,
+        served(service, tmp_path) as (port, environment),
+        process_in(tmp_path, port, environment, *options.split(), log=log) as (process, client),
+        ThreadPoolExecutor() as pool,
+    ):
+        service.next_script = RunScript(duration=600)
+        run_id = client.post("/runs", params={"keyword": "long"}).json()["run_id"]
+        waiting = pool.submit(client.get, f"/runs/{run_id}", params={"seconds": 25})
+        await_wait(service, run_id)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        answered = waiting.result()
+        process.wait(20)
+        took = time.monotonic() - began
+    logged = (tmp_path / "log").read_text("utf-8")
+
+    assert 2.5 < took < 20
+    assert answered.status_code == 500
+    assert f"the wait for run {run_id} was left" in logged
+    assert "Application shutdown complete" in logged
+    assert service.api_key not in logged
+    assert not re.search(r"POST /coreclaw/[\w-]+\.\w", logged), "callback URLs are hidden"
+    assert service.runs[run_id].status == "running"
+    with served(service, tmp_path) as (port, environment), backend_in(tmp_path, port, environment) as again:
+        assert again.get(f"/runs/{run_id}", params={"seconds": 0.5}).json()["status"] == "running"
+        assert again.get(f"/runs/{run_id}", params={"seconds": 900}).status_code == 422
+
+
+def await_wait(service: FakeService, run_id: str) -> None:
+    """Return once the run is looked at, so that a request waits for it."""
+    give_up = time.monotonic() + 60
+    while not any(request.path.endswith(run_id) for request in service.requests):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)

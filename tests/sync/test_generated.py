@@ -35,7 +35,8 @@ OTHER_NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exi
 
 def public(kind: type) -> dict[str, Any]:
     names = [name for name in vars(kind) if not name.startswith("_") or name in {*OTHER_NAMES, *OTHER_NAMES.values()}]
-    return {name: vars(kind)[name] for name in names} | {"__init__": kind.__init__}  # type: ignore[misc]
+    members = {name: vars(kind)[name] for name in names if not inspect.isclass(vars(kind)[name])}  # Groups are classes.
+    return members | {"__init__": kind.__init__}  # type: ignore[misc]
 
 
 def twins(kind: type, blocking: type) -> list[Any]:

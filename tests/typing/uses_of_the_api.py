@@ -28,6 +28,7 @@ from coreclaw_async import (
     BatchItemState,
     BatchOutcome,
     CallbackHub,
+    CallbackUpdate,
     Clock,
     CoreClaw,
     CoreClawError,
@@ -255,7 +256,7 @@ async def use_the_other_groups(client: AsyncCoreClaw) -> None:
 def set_up(clock: Clock) -> AsyncCoreClaw:
     client = AsyncCoreClaw(
         "key",
-        callbacks=CallbackHub("http://127.0.0.1:8000"),
+        callbacks=CallbackHub("http://127.0.0.1:8000", secret="x" * 32, on_update=hear),
         auth="api-key",
         timeout=30,
         retry=RetryPolicy(max_attempts=2, jitter=lambda ceiling: ceiling),
@@ -267,6 +268,15 @@ def set_up(clock: Clock) -> AsyncCoreClaw:
     assert_type(client.with_options(timeout=5, poll_schedule=schedule), AsyncCoreClaw)
     assert_type(client.connections_in_use, int)
     return client
+
+
+def hear(update: CallbackUpdate) -> None:
+    assert_type(update.run_id, str)
+    assert_type(update.status, RunStatus | str | None)
+
+
+async def hear_later(update: CallbackUpdate) -> None:
+    raise NotImplementedError
 
 
 def tell(event: events.Event) -> None:
