@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from coreclaw_async._concurrency.calls import Call
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
-from coreclaw_async._paging.pager import AsyncPager, PageReader, reader_of
+from coreclaw_async._paging.pager import AsyncPager, reader_of
 
 Group = TypeVar("Group", bound=type[Any])
+Steps: TypeAlias = AsyncPager[Any] | AsyncStream[Any]
 
 
 def telling_calls(name: str) -> Callable[[Group], Group]:
@@ -57,13 +58,12 @@ def _telling(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return tell
 
 
-def _telling_steps(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _telling_steps(name: str, function: Callable[..., Steps]) -> Callable[..., Steps]:
     @functools.wraps(function)
-    def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def tell(self: Any, *args: Any, **kwargs: Any) -> Steps:
         result = function(self, *args, **kwargs)
         if self._context.settings.on_event is not None:
-            steps: PageReader[Any] | AsyncStream[Any] = reader_of(result) if isinstance(result, AsyncPager) else result
-            steps.call = call_of(self._context, name)
+            (reader_of(result) if isinstance(result, AsyncPager) else result).call = call_of(self._context, name)
         return result
 
     return tell

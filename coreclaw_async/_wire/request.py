@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -175,8 +175,7 @@ def check_hook(name: str, hook: Callable[P, None]) -> Callable[P, None]:
     """
     function: Any = hook
     while isinstance(function, functools.partial):
-        partial: functools.partial[Any] = function
-        function = partial.func
+        function = cast("Any", function).func
     if not callable(function):
         raise TypeError(f"{name} must be a function, not {type(hook).__name__}")
     for called in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - it may be an object

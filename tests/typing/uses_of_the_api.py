@@ -354,6 +354,7 @@ def run_a_batch_blocking(client: CoreClaw) -> None:
 
 
 async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
+    CallbackHub("http://127.0.0.1", on_update=hear_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncCoreClaw(auth="Bearer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncCoreClaw("key", "https://example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.runs.iterate("w")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
