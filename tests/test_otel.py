@@ -377,6 +377,27 @@ async def test_an_item_that_is_left_by_its_batch_ends_with_it(service: FakeServi
     assert item.parent.span_id == call.context.span_id
 
 
+async def test_a_cost_that_a_batch_reads_after_the_end_is_counted(service: FakeService, telemetry: Telemetry) -> None:
+    service.default_script = RunScript(duration=30, usage="0.5")
+    ends = 0
+
+    def without_cost_at_first(envelope: dict[str, Any]) -> dict[str, Any]:
+        nonlocal ends
+        if envelope["data"]["status"] == "succeeded":
+            ends += 1
+        if ends < 2:
+            envelope["data"].pop("usage", None)
+        return envelope
+
+    service.faults.add(faults.edit(without_cost_at_first), operation="getWorkerRun", times=100)
+    async with client_of(service, telemetry) as client, client.batch("nightly", ledger="memory") as batch:
+        await batch.plan([RunSpec(key="a", worker_id=WORKER, input=INPUT)])
+        assert [outcome.state async for outcome in batch.run()] == ["done"]
+
+    assert telemetry.total("coreclaw.runs.cost") == 0.5
+    assert telemetry.total("coreclaw.runs.ended") == 1
+
+
 def test_an_item_that_another_process_has_started_has_no_span_here(telemetry: Telemetry) -> None:
     for state, before in (("submitted", "intent"), ("done", "submitted")):
         telemetry.hook(events.BatchItemChanged(batch="b", key="k", state=state, previous=before, attempt=1))

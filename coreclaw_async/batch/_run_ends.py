@@ -200,9 +200,8 @@ class RunEnds:
                 told = facts(error, run_id=run.run_id)
                 logger.debug("the cost of run %s could not be read: %s", run.run_id, error, extra=told)
             else:
-                if found.is_finished:
-                    run = found
-                    self.batch_context.emit(RunChanged(run=run, previous=str(run.status)))
+                run = found if found.is_finished else run
+                self.batch_context.emit(RunChanged(run=run, previous=str(run.status)))  # It may have a cost now.
             wait = next(waits, None)
             if wait is None:
                 break

@@ -427,6 +427,8 @@ async def test_what_cannot_be_run_is_refused_before_anything_is_sent(
             await run(dask_client, **{"ledger": ledger, **options})
     with pytest.raises(TypeError, match="ledger"):
         dask.run_batch(dask_client, "nightly")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="on_event must be a plain function"):
+        dask.run_batch(dask_client, "nightly", ledger=ledger, on_event=anyio.sleep)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="arun_batch an asynchronous one"):
         dask.arun_batch(dask_client, "nightly", ledger=ledger)
     async with distributed.Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
