@@ -6,6 +6,7 @@ import contextvars
 import gc
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -112,11 +113,13 @@ async def test_an_iterator_that_nobody_has_any_more_has_ended(service: FakeServi
     assert told.names == ["store.iterate begins", "store.iterate ends"]
 
 
-async def test_rows_that_are_handed_over_are_read_by_the_same_call(service: FakeService, told: Told) -> None:
+async def test_rows_that_are_handed_over_are_read_by_the_same_call(
+    service: FakeService, told: Told, tmp_path: Path
+) -> None:
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
         run = await client.workers.run(WORKER, INPUT)
         del told.events[:]
-        await client.runs.iterate_results(run).to_arrow()
+        await client.runs.iterate_results(run).to_jsonl(tmp_path / "rows")
 
     assert told.names == ["runs.iterate_results begins", "runs.iterate_results ends"]
 
