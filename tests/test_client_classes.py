@@ -143,11 +143,13 @@ def test_a_mock_has_each_method_with_its_signature(kind: type[Any], group: str, 
             mocked(*range(9))
 
 
-_of_class = functools.cache(create_autospec)
+@functools.cache
+def _of_class(kind: Any) -> Any:
+    return create_autospec(kind)
 
 
 @functools.cache
-def _of_instance(kind: type[Any]) -> Any:
+def _of_instance(kind: Any) -> Any:
     return create_autospec(kind, instance=True)
 
 
