@@ -133,7 +133,7 @@ async def test_updates_of_a_wait_may_be_awaited(hook: Any) -> None:
 
 
 @pytest.mark.parametrize(("kind", "group", "method"), METHODS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_mock_has_each_method_with_its_signature(kind: type[Any], group: str, method: str) -> None:
+def test_a_mock_has_each_method_with_its_signature(kind: Any, group: str, method: str) -> None:
     real = getattr(type(getattr(kind("key"), group)), method)
     for mock in (_of_class(kind), _of_class(kind)("key"), _of_instance(kind)):
         mocked = getattr(getattr(mock, group), method)
