@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import attrs
 import httpx
 
+from coreclaw_async._concurrency.calls import tell_left
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._http.base_url import parse_base_url
 from coreclaw_async._http.connections import Connections
@@ -283,6 +284,7 @@ class AsyncCoreClaw:
             if self._context.hub_link is not None:
                 self._context.hub_link.leave()
             await self._connections.aclose()
+        tell_left()
 
     async def __aenter__(self) -> Self:
         return self

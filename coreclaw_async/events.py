@@ -211,7 +211,10 @@ class CallStarted(Record):
 @attrs.frozen(kw_only=True, repr=False)
 class CallEnded(Record):
     """
-    A call of a method of the client has ended; an iterator, when it was read to its end or is no longer referred to.
+    A call of a method of the client has ended.
+
+    The call of an iterator that is left before its end ends when nothing refers to the iterator any more, which is told
+    with the next call, or when a client is closed.
 
     Attributes:
         call: Its number, as in `CallStarted`.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+from collections import deque
 from collections.abc import Callable, Generator, Hashable
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -12,6 +14,7 @@ from coreclaw_async.events import CallEnded, CallStarted
 
 _current: ContextVar[Hashable | None] = ContextVar("coreclaw_async_call", default=None)
 _numbers = itertools.count(1)
+_left: deque[Callable[[], None]] = deque()
 
 
 def current_call() -> Hashable | None:
@@ -55,6 +58,7 @@ class Call:
     def __enter__(self) -> None:
         if self._emit is None or _current.get() is not None:
             return
+        tell_left()
         if self._number is None:
             self._number, self._began = next(_numbers), self._now()
             self._emit(CallStarted(call=self._number, name=self._name))
@@ -72,12 +76,23 @@ class Call:
     def end(self) -> None:
         """Tell that the call has ended, as its last step has; a second time does nothing."""
         if self._number is not None and self._emit is not None:
-            number, self._number = self._number, None
-            elapsed = self._now() - self._began
-            self._emit(CallEnded(call=number, name=self._name, elapsed=elapsed, error=self._error))
+            self._emit(self._ended(self._number))
 
-    def __del__(self) -> None:  # An iterator was left before its end.
-        self.end()
+    def _ended(self, number: int) -> CallEnded:
+        self._number = None
+        return CallEnded(call=number, name=self._name, elapsed=self._now() - self._began, error=self._error)
+
+    def __del__(self) -> None:
+        # Not told here: the garbage collector may be at work while the hook holds a lock.
+        if self._number is not None and self._emit is not None:
+            _left.append(functools.partial(self._emit, self._ended(self._number)))
+
+
+def tell_left() -> None:
+    """Tell of the end of iterators that were left before theirs."""
+    with contextlib.suppress(IndexError):
+        while True:
+            _left.popleft()()
 
 
 NO_CALL = Call("", None, float)

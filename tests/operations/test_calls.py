@@ -109,8 +109,15 @@ async def test_an_iterator_that_nobody_has_any_more_has_ended(service: FakeServi
         assert told.names == ["store.iterate begins"]
         del unused, left
         gc.collect()
+        assert told.names == ["store.iterate begins"], "the collector may be at work while the hook is"
+        await client.account.get()
+        assert told.names[1:3] == ["store.iterate ends", "account.get begins"]
+        again = client.store.iterate()
+        assert await again.first() is not None
+        del again
+        gc.collect()
 
-    assert told.names == ["store.iterate begins", "store.iterate ends"]
+    assert told.names[3:] == ["account.get ends", "store.iterate begins", "store.iterate ends"]
 
 
 async def test_rows_that_are_handed_over_are_read_by_the_same_call(
