@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import os
 from decimal import Decimal
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, get_args
+from types import MemberDescriptorType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 import attrs
 import httpx
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
     from coreclaw_async.batch._shard import Shard
+
+C = TypeVar("C")
 
 DEFAULT_BASE_URL = "https://openapi.coreclaw.com"
 DEFAULT_TIMEOUT = 60.0
@@ -208,7 +210,7 @@ class AsyncCoreClaw:
         finally:
             api_key = None  # A traceback with local variables would show it.
         options = attrs.evolve(self._options, **{name: new for name, new in changes.items() if new is not None})
-        copied = copy.copy(self)  # With what a subclass has added.
+        copied = copy_of(self)
         copied._become_copy(options, _copied_context(self._context, options))  # noqa: SLF001 - of the same class
         return copied
 
@@ -296,6 +298,18 @@ class AsyncCoreClaw:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def copy_of(client: C) -> C:
+    """Return an object with the attributes of *client*, also those of a subclass, which may refuse to be pickled."""
+    copied = object.__new__(type(client))
+    for kind in type(client).__mro__:
+        for slot in vars(kind).values():
+            if isinstance(slot, MemberDescriptorType):
+                with contextlib.suppress(AttributeError):  # It is not set.
+                    slot.__set__(copied, slot.__get__(client, kind))
+    vars(copied).update(vars(client))
+    return copied
 
 
 def show_groups(client: type[Any], **groups: type[Any]) -> None:

@@ -17,13 +17,11 @@ import attrs
 
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._data.record import Model
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.callback_urls import UrlSigner, name_and_proof, new_name, new_proof, without_proofs
 from coreclaw_async._wire.member_values import WrongTypeError, read_status
 from coreclaw_async._wire.request import check_hook, check_int
 from coreclaw_async.models import RunStatus
-
-logger = logging.getLogger("coreclaw_async")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -270,12 +268,12 @@ class CallbackHub:
         for listener in listeners:
             try:
                 listener.called_back(self._url(name, entry.proof), entry.run_id)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged
                 logger.exception("a listener failed on a callback")
         if update is not None and self._on_update is not None:
             try:
                 self._on_update(update)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged
                 told = facts(run_id=update.run_id)
                 logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
         return _NO_CONTENT

@@ -18,7 +18,7 @@ except Exception as error:  # pragma: no cover - tested in a process of its own
     ) from error
 
 from coreclaw_async import events
-from coreclaw_async._concurrency.calls import current_call
+from coreclaw_async._concurrency.calls import current_calls
 from coreclaw_async._version import __version__
 from coreclaw_async.batch import BatchItemState
 from coreclaw_async.models import Run, RunOutcome
@@ -79,10 +79,11 @@ class OpenTelemetryHook:
         self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Changes of batch items to a state")
         self._ended_ids: dict[str, None] = {}
         self._costed_ids: dict[str, None] = {}
-        # Spans of calls and items under way, by what their events belong to; of each call its items; of runs what
-        # has started them.
+        # Spans of calls and items under way, by what their events belong to; when the calls began; of each call its
+        # items; of runs what has started them.
         self._spans: dict[Hashable, trace.Span] = {}
-        self._items_of: dict[Hashable, dict[tuple[str, str], None]] = {}
+        self._began: dict[int, int] = {}
+        self._items_of: dict[tuple[Hashable, ...], dict[tuple[str, str], None]] = {}
         self._starters: dict[str, trace.Span] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
             events.CallStarted: self._take_call,
@@ -104,14 +105,17 @@ class OpenTelemetryHook:
         self._takers[type(event)](event)
 
     def _take_call(self, event: events.CallStarted) -> None:
-        self._spans[event.call] = self._tracer.start_span(f"coreclaw.{event.name}")
+        began = self._began[event.call] = time.time_ns()
+        self._spans[event.call] = self._tracer.start_span(f"coreclaw.{event.name}", start_time=began)
 
     def _take_end_of_call(self, event: events.CallEnded) -> None:
-        for item in self._items_of.pop(event.call, {}):  # Their runs go on.
+        for item in self._items_of.pop((event.call,), {}):  # Their runs go on.
             self._end(item, None)
-        self._end(event.call, event.error)
+        began = self._began.pop(event.call, None)
+        # An iterator that was left is told of later than it ended.
+        self._end(event.call, event.error, None if began is None else began + round(event.elapsed * _NANOSECONDS))
 
-    def _end(self, whose: Hashable, error: str | None) -> None:
+    def _end(self, whose: Hashable, error: str | None, end: int | None = None) -> None:
         """End the span of a call or of an item, if there is one."""
         span = self._spans.pop(whose, None)
         if span is None:
@@ -119,11 +123,12 @@ class OpenTelemetryHook:
         if error is not None:
             span.set_attribute("error.type", error)
             span.set_status(trace.StatusCode.ERROR, error)
-        span.end()
+        span.end(end)
 
     def _here(self) -> trace.Span:
         """Return the span that an event belongs to: of a call or an item, else the current one."""
-        return self._spans.get(current_call()) or trace.get_current_span()
+        spans = (self._spans[whose] for whose in current_calls() if whose in self._spans)
+        return next(spans, None) or trace.get_current_span()
 
     def _take_request(self, event: events.RequestSent) -> None:
         end = time.time_ns()
@@ -191,7 +196,7 @@ class OpenTelemetryHook:
                 "coreclaw.attempt": event.attempt,
             }
             self._spans[item] = self._tracer.start_span("coreclaw.batch.item", context, attributes=named)
-            self._items_of.setdefault(current_call(), {})[item] = None
+            self._items_of.setdefault(current_calls()[-1:], {})[item] = None
         span = self._spans.get(item)
         if span is None:  # Another process has started it.
             return

@@ -32,7 +32,7 @@ class OwnAsyncClient(AsyncCoreClaw):
 
 
 class OwnClient(CoreClaw):
-    __slots__ = ("slotted",)
+    __slots__ = ("slotted", "unset")
 
     def __init__(self, *args: Any, tenant: str, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -51,6 +51,22 @@ def test_a_copy_of_a_subclass_keeps_its_class_and_its_attributes(kind: Any) -> N
     assert (client.tenant, copied.tenant) == ("a", "b")
     assert getattr(copied, "slotted", "a") == "a"
     assert copied.runs is not client.runs
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_a_subclass_that_is_not_pickled_or_made_otherwise_can_be_copied(kind: Any) -> None:
+    class Own(kind):  # type: ignore[misc]
+        def __new__(cls, *, tenant: str) -> Any:
+            return super().__new__(cls)
+
+        def __init__(self, *, tenant: str) -> None:
+            super().__init__("key")
+            self.tenant = tenant
+
+        def __reduce__(self) -> Any:
+            raise TypeError("it holds a key")
+
+    assert Own(tenant="a").with_options(timeout=7).tenant == "a"
 
 
 def test_a_copy_closes_nothing_and_has_its_own_options() -> None:

@@ -20,7 +20,7 @@ from either_client import AsyncCoreClaw
 from coreclaw_async import AsyncCoreClaw as AsyncClient
 from coreclaw_async import CoreClawError, NotFoundError, OutcomeUnknownError, RetryPolicy
 from coreclaw_async import errors as errors_module
-from coreclaw_async._logs import _handler, facts
+from coreclaw_async._logs import _handler, facts, logger
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 PACKAGE = Path(errors_module.__file__).parent
@@ -121,9 +121,68 @@ async def test_no_fact_is_a_secret(service: FakeService, log: JsonLines, auth: L
 def test_facts_leave_out_what_is_not_known() -> None:
     error = NotFoundError("no such run", status_code=404, run_id="run")
 
-    assert facts(error, run_id="other", batch=None) == {"error": "NotFoundError", "status_code": 404, "run_id": "other"}
-    assert facts(ValueError("odd"), key="k") == {"error": "ValueError", "key": "k"}
-    assert facts() == {}
+    (told,) = facts(error, run_id="other", batch=None).values()
+    assert told == {"error": "NotFoundError", "status_code": 404, "run_id": "other"}
+    assert facts(ValueError("odd"), key="k") == {"coreclaw_facts": {"error": "ValueError", "key": "k"}}
+    assert facts() == {"coreclaw_facts": {}}
+
+
+@pytest.fixture
+def records_with_request_ids() -> Iterator[None]:
+    before = logging.getLogRecordFactory()
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        record.request_id = record.run_id = "of the program"
+        return record
+
+    logging.setLogRecordFactory(make)
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.usefixtures("records_with_request_ids")
+async def test_facts_leave_attributes_alone_that_a_program_gives_its_records(
+    service: FakeService, log: JsonLines
+) -> None:
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        await client.account.get()
+
+    (line,) = log.about("GET /api/v2/users/account")
+    assert (line["request_id"], line["operation"]) == ("of the program", "getAccount")
+
+
+class Broken(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError("I/O operation on closed file")
+
+
+async def test_no_call_fails_by_a_log_that_is_broken(service: FakeService, log: JsonLines) -> None:
+    logger, broken = logging.getLogger("coreclaw_async"), Broken()
+    logger.addHandler(broken)
+    try:
+        async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+            started = await client.workers.start_run(WORKER, INPUT)
+    finally:
+        logger.removeHandler(broken)
+
+    assert started.run_id in service.runs
+
+
+def test_a_record_is_that_of_the_line_that_logged_it(log: JsonLines) -> None:
+    seen: list[logging.LogRecord] = []
+    log.emit = seen.append  # type: ignore[method-assign]
+    logger.warning("told")
+    try:
+        raise ValueError("odd")
+    except ValueError:
+        logger.exception("told")
+        logger.error("told")
+
+    assert {(record.filename, record.funcName) for record in seen} == {
+        ("test_logs.py", "test_a_record_is_that_of_the_line_that_logged_it")
+    }
+    assert [record.exc_info is None for record in seen] == [True, False, True]
 
 
 def logging_calls() -> Iterator[tuple[str, ast.Call]]:
@@ -132,7 +191,7 @@ def logging_calls() -> Iterator[tuple[str, ast.Call]]:
         for node in ast.walk(ast.parse(text if "logger." in text else "")):
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="logger"), attr=level)) if level not in {
-                    "isEnabledFor",
+                    "is_on",
                     "addHandler",
                     "setLevel",
                 }:
@@ -152,14 +211,14 @@ def test_each_record_about_something_has_its_facts() -> None:
 def bare_log() -> Iterator[logging.Logger]:
     """Take away the handlers that pytest has put in place: a program that has set up no log."""
     loggers = [logging.getLogger(), logging.getLogger("coreclaw_async")]
-    before = [logger.handlers[:] for logger in loggers]
-    for logger in loggers:
-        logger.handlers.clear()
+    before = [each.handlers[:] for each in loggers]
+    for each in loggers:
+        each.handlers.clear()
     try:
         yield loggers[1]
     finally:
-        for logger, handlers in zip(loggers, before, strict=True):
-            logger.handlers[:] = handlers
+        for each, handlers in zip(loggers, before, strict=True):
+            each.handlers[:] = handlers
         loggers[1].setLevel(logging.NOTSET)
         _handler.told = None
 

@@ -30,11 +30,16 @@ from coreclaw_async import (
     RunSpec,
     events,
 )
+from coreclaw_async._concurrency.calls import Call, belonging_to
 from coreclaw_async.otel import OpenTelemetryHook
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
+SENT: dict[str, Any] = {
+    "operation": "listWorkerRunResults", "method": "GET", "path": "/api/v2/worker-runs/R/result", "attempt": 1,
+    "status_code": 200, "elapsed": 0.1, "error": None,
+}  # fmt: skip
 
 
 @attrs.frozen
@@ -404,6 +409,25 @@ def test_an_item_that_another_process_has_started_has_no_span_here(telemetry: Te
     telemetry.hook(events.CallEnded(call=0, name="batch.run", elapsed=1.0))
 
     assert telemetry.exporter.get_finished_spans() == ()
+
+
+def test_what_an_item_of_another_process_does_here_is_below_the_call_that_goes_on_with_it(telemetry: Telemetry) -> None:
+    call = Call("batch.run", telemetry.hook, float)
+    with call, belonging_to(("b", "k")):
+        telemetry.hook(events.RequestSent(**SENT))
+    call.end()
+
+    assert telemetry.tree() == ["coreclaw.batch.run > GET listWorkerRunResults"]
+
+
+def test_the_span_of_an_iterator_that_was_left_ends_when_it_was_left(telemetry: Telemetry) -> None:
+    telemetry.hook(events.CallStarted(call=1, name="runs.iterate"))
+    telemetry.hook(events.CallEnded(call=1, name="runs.iterate", elapsed=3600.0))
+    (span,) = telemetry.spans("coreclaw.runs.iterate")
+
+    assert span.end_time is not None
+    assert span.start_time is not None
+    assert span.end_time - span.start_time == 3600 * 10**9
 
 
 def test_every_event_has_somebody_to_take_it(telemetry: Telemetry) -> None:

@@ -12,20 +12,20 @@ from types import TracebackType
 
 from coreclaw_async.events import CallEnded, CallStarted
 
-_current: ContextVar[Hashable | None] = ContextVar("coreclaw_async_call", default=None)
+_current: ContextVar[tuple[Hashable, ...]] = ContextVar("coreclaw_async_call", default=())
 _numbers = itertools.count(1)
 _left: deque[Callable[[], None]] = deque()
 
 
-def current_call() -> Hashable | None:
-    """Return what events belong to here: the number of a call, or batch and key of an item; None outside of both."""
+def current_calls() -> tuple[Hashable, ...]:
+    """Return what events belong to here, the innermost first: batch and key of an item, and the number of a call."""
     return _current.get()
 
 
 @contextlib.contextmanager
 def belonging_to(item: tuple[str, str]) -> Generator[None]:
     """Have the events of the block belong to an item of a batch, named by its batch and its key."""
-    token = _current.set(item)
+    token = _current.set((item, *_current.get()))
     try:
         yield
     finally:
@@ -53,16 +53,17 @@ class Call:
         self._number: int | None = None
         self._began = 0.0
         self._error: str | None = None
-        self._token: Token[Hashable | None] | None = None
+        self._has_ended = False
+        self._token: Token[tuple[Hashable, ...]] | None = None
 
     def __enter__(self) -> None:
-        if self._emit is None or _current.get() is not None:
+        if self._emit is None or self._has_ended or _current.get():
             return
         tell_left()
         if self._number is None:
             self._number, self._began = next(_numbers), self._now()
             self._emit(CallStarted(call=self._number, name=self._name))
-        self._token = _current.set(self._number)
+        self._token = _current.set((self._number,))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -74,7 +75,8 @@ class Call:
                 _current.reset(token)
 
     def end(self) -> None:
-        """Tell that the call has ended, as its last step has; a second time does nothing."""
+        """Tell that the call has ended, as its last step has; a second time does nothing, as do further steps."""
+        self._has_ended = True
         if self._number is not None and self._emit is not None:
             self._emit(self._ended(self._number))
 

@@ -18,13 +18,11 @@ from coreclaw_async._http.pool import SendProgress
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.sender import Sender
 from coreclaw_async._http.settings import Settings
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
 from coreclaw_async.events import Event, RequestSent, RetryScheduled
-
-logger = logging.getLogger("coreclaw_async")
 
 T = TypeVar("T")
 
@@ -73,7 +71,7 @@ class Transport:
         if hook is not None:
             try:
                 hook(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged
                 kind = type(event).__name__
                 logger.exception("the on_event hook failed on %s", kind, extra=facts(event=kind))
 
@@ -251,7 +249,7 @@ class Transport:
         failure: errors.CoreClawError | None,
     ) -> None:
         """Log and emit the end of an attempt; a cancelled one has neither answer nor failure."""
-        if self.settings.on_event is None and not logger.isEnabledFor(logging.DEBUG):
+        if self.settings.on_event is None and not logger.is_on(logging.DEBUG):
             return
         hide = self.settings.credentials.hide  # Mixed-up arguments can put the key into a path.
         said = failure or answer
@@ -268,7 +266,7 @@ class Transport:
             server_address=self.connections.base_url.host,
             server_port=self.connections.base_url.port or _PORTS.get(self.connections.base_url.scheme),
         )
-        if logger.isEnabledFor(logging.DEBUG):
+        if logger.is_on(logging.DEBUG):
             logger.debug(
                 "%s: %s, HTTP %s, code %s, request_id %s, attempt %d, %.1f ms",
                 hide(request.label),

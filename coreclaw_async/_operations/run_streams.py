@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +10,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import read_log
 from coreclaw_async._operations.wait import (
@@ -29,8 +28,6 @@ from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.log_window import LogWindow
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
-
-logger = logging.getLogger("coreclaw_async")
 
 # People who follow a log want new entries soon.
 _LONGEST_DELAY = 5.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ import anyio
 
 from coreclaw_async import errors
 from coreclaw_async._http.fence import SendWindow
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._wire.converter import read_model, read_object
 from coreclaw_async._wire.request import (
@@ -30,8 +29,6 @@ from coreclaw_async._wire.request import (
 from coreclaw_async._wire.response import Answer, named_run, wrong_shape
 from coreclaw_async.events import RunStarted, StartUnknown
 from coreclaw_async.models import StartedRun
-
-logger = logging.getLogger("coreclaw_async")
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +14,7 @@ import attrs
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._operations.runs import abort_run, read_log
@@ -28,8 +27,6 @@ from coreclaw_async._wire.run_paths import last_run_name, run_id_of
 from coreclaw_async.events import RunChanged
 from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef, StartedRun
 from coreclaw_async.progress import ProgressOption
-
-logger = logging.getLogger("coreclaw_async")
 
 OnCancel = Literal["leave", "abort"]
 UpdateHook: TypeAlias = Callable[[Run], Awaitable[None] | None]

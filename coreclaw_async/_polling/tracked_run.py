@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,13 +10,11 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import check_seconds
 from coreclaw_async.models import Run, RunOutcome
-
-logger = logging.getLogger("coreclaw_async")
 
 LAST_LOOK = 1.0
 """Seconds before its deadline at which a wait looks once more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -11,14 +10,12 @@ import attrs
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._polling.estimate import FEW
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.round import RunReader
 from coreclaw_async._polling.tracked_run import LAST_LOOK, TrackedRun
 from coreclaw_async.events import RunsPolled
-
-logger = logging.getLogger("coreclaw_async")
 
 # The more runs are waited for, the longer the pause between two looks, so that more of them are due together.
 _SPACING_PER_RUN = 0.001

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from coreclaw_async._data.counting import counted
+from coreclaw_async._logs import logger
 from coreclaw_async._wire.request import check_hook
 from coreclaw_async.models import Run
 from coreclaw_async.progress import Progress, ProgressHook, ProgressKind, ProgressOption
 
 if TYPE_CHECKING:
     from coreclaw_async._progress.lines import Line
-
-logger = logging.getLogger("coreclaw_async")
 
 
 def check_progress(progress: ProgressOption) -> ProgressOption:
@@ -119,7 +117,7 @@ class Reporter:
     def _attempt(self, function: Callable[[], object]) -> None:
         try:
             function()
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             line, self._hook, self._line = self._line, None, None
             if line is not None:  # Otherwise it would be shown beside those of later calls.
                 with contextlib.suppress(Exception):

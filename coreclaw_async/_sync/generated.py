@@ -7,7 +7,6 @@ of `_sync.loop_thread`; there is no second implementation here.
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from coreclaw_async._client import (
     DEFAULT_MAX_RESPONSE_BYTES,
     DEFAULT_TIMEOUT,
     AsyncCoreClaw,
+    copy_of,
     show_groups,
 )
 from coreclaw_async._concurrency.clock import Clock
@@ -2002,7 +2002,7 @@ class CoreClaw:
             )
         finally:
             api_key = None  # A traceback with local variables would show it.
-        copied = copy.copy(self)
+        copied = copy_of(self)
         copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
         return copied
 

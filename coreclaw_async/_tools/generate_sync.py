@@ -107,7 +107,7 @@ OWN_IMPORTS = {
     "Bridge": "coreclaw_async._sync.runtime",
     "Pager": "coreclaw_async._sync.iterators",
     "Stream": "coreclaw_async._sync.iterators",
-    "copy": "import copy",
+    "copy_of": "coreclaw_async._client",
     "show_groups": "coreclaw_async._client",
 }
 
@@ -320,7 +320,7 @@ class Generator:
     def _client_copy(self, source: Source, node: Function) -> str:
         making = _without_key(_call("inner = self._inner.with_options", self._arguments(source, node)))
         end = """\
-        copied = copy.copy(self)
+        copied = copy_of(self)
         copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
         return copied"""
         return "\n".join([self._opening(source, node), *making, end])

@@ -9,10 +9,10 @@ import anyio
 from coreclaw_async import errors
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem
 
 AT_ONCE = 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Literal, TypeAlias
 
 import anyio
@@ -17,8 +16,6 @@ from coreclaw_async.batch._patience import Patience
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
-
-logger = logging.getLogger("coreclaw_async")
 
 OnAmbiguous: TypeAlias = Literal["hold", "fail", "resubmit"]
 

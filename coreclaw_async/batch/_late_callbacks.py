@@ -8,8 +8,8 @@ from collections.abc import Callable
 import anyio
 
 from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
-from coreclaw_async._logs import facts
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async._logs import facts, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.errors import LedgerError
 from coreclaw_async.events import StartReconciled

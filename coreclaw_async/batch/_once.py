@@ -12,7 +12,7 @@ import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.once import PREFIX, OnceCall
 from coreclaw_async._operations.run_streams import Changes
@@ -20,7 +20,6 @@ from coreclaw_async._operations.wait import leave, wait_for_run
 from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async.batch._batch import AsyncBatch
-from coreclaw_async.batch._context import logger
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._shard import Shard

@@ -11,12 +11,10 @@ import anyio
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._frames.reading import UnfitRowsError
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.errors import CoreClawError, LedgerError
-
-logger = logging.getLogger("coreclaw_async")
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ import anyio.abc
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._progress.reporter import Reporter, dollars
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItemState
 from coreclaw_async.batch._outcomes import BatchOutcome
 from coreclaw_async.errors import CoreClawError

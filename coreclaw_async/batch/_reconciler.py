@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.timestamps import moment_of
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge
 from coreclaw_async.batch._items import BatchItem, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._start_queue_runs import read_start_queue

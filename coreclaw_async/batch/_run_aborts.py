@@ -10,12 +10,12 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.runs import abort_run
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.batch._aborting import AT_ONCE, HAS_ENDED, WAITS
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._patience import Patience, is_passing
 
 _LATER_WAITS, _MOST_WAIT = (30.0, 60.0, 120.0, 240.0), 300.0

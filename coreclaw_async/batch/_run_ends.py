@@ -14,12 +14,12 @@ from coreclaw_async import errors
 from coreclaw_async._concurrency.calls import belonging_to
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._frames.reading import UnfitRowsError
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.assess import RowsRead, verdict_of
 from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._polling.tracked_run import ends_every_wait
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError
 from coreclaw_async.batch._ledger.spending import known_cost
 from coreclaw_async.batch._outcomes import Outcomes

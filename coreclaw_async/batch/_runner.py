@@ -12,10 +12,10 @@ import attrs
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._data.counting import counted
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async.batch._admission import Limits
 from coreclaw_async.batch._arguments import OutputFormat
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._engine import Engine
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes

@@ -14,7 +14,7 @@ from coreclaw_async import errors
 from coreclaw_async._concurrency.calls import belonging_to
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._http.fence import SendWindow
-from coreclaw_async._logs import facts
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.lists import read_runs
 from coreclaw_async._operations.start import once_request, send_start
 from coreclaw_async._polling.tracked_run import ends_every_wait
@@ -22,7 +22,7 @@ from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async.batch._aborting import ABORT, abort_patiently
 from coreclaw_async.batch._admission import Admission
-from coreclaw_async.batch._context import BatchContext, logger
+from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.ownership import start_queue_lock
 from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -18,6 +17,7 @@ import attrs
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._data.counting import counted
 from coreclaw_async._extras import load_library
+from coreclaw_async._logs import logger
 from coreclaw_async._wire.request import check_hook, check_int
 from coreclaw_async.batch import AsyncBatch, Shard
 from coreclaw_async.batch._manifest import write_manifest
@@ -29,8 +29,6 @@ from coreclaw_async.events import BatchItemChanged, Event, EventHook
 # Dask itself gives a shard to another worker three times; then it is asked again, for the ledger makes that safe.
 _MOST_SUBMITS = 5
 _EVENT_SECONDS = 1.0
-
-logger = logging.getLogger("coreclaw_async")
 
 
 def run_batch(
@@ -250,7 +248,7 @@ class _Driver:
         def hear(event: tuple[float, dict[str, dict[str, Any]]]) -> None:
             try:
                 on_event(BatchItemChanged(**event[1]["item"]))
-            except Exception:  # It would end the client's connection to the scheduler.
+            except Exception:  # noqa: BLE001 - it would end the client's connection to the scheduler
                 logger.exception("the on_event hook failed on BatchItemChanged")
 
         self._client.subscribe_topic(self._topic, hear)

@@ -15,7 +15,7 @@ from either_client import AsyncCoreClaw
 
 from coreclaw_async import AsyncCoreClaw as AsyncClient
 from coreclaw_async import NotFoundError
-from coreclaw_async._concurrency.calls import Call, belonging_to, current_call
+from coreclaw_async._concurrency.calls import Call, belonging_to, current_calls
 from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent
 from coreclaw_async.testing import FakeService, RunScript
 
@@ -30,7 +30,7 @@ class Told:
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
-        self.calls.append(current_call())
+        self.calls.append(current_calls())
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +57,7 @@ async def test_a_call_begins_and_ends_around_its_requests(service: FakeService, 
     assert (started.name, ended.name, ended.error) == ("account.get", "account.get", None)
     assert ended.elapsed >= sent.elapsed
     assert started.call == ended.call != getattr(others[0], "call", None)
-    assert told.calls[:3] == [None, started.call, None]
+    assert told.calls[:3] == [(), (started.call,), ()]
 
 
 async def test_calls_that_a_call_makes_are_a_part_of_it(service: FakeService, told: Told) -> None:
@@ -65,7 +65,7 @@ async def test_calls_that_a_call_makes_are_a_part_of_it(service: FakeService, to
         await client.workers.run(WORKER, INPUT, on_update=lambda _: None)
 
     assert told.names == ["workers.run begins", "workers.run ends"]
-    assert len(set(told.calls) - {None}) == 1
+    assert len(set(told.calls) - {()}) == 1
 
 
 async def test_an_error_is_named(service: FakeService, told: Told) -> None:
@@ -182,9 +182,28 @@ def test_a_step_that_is_closed_in_another_context_breaks_nothing() -> None:
 
 def test_what_belongs_to_an_item_is_named_by_it() -> None:
     seen: list[Any] = []
-    look: Callable[[], None] = lambda: seen.append(current_call())  # noqa: E731
+    look: Callable[[], None] = lambda: seen.append(current_calls())  # noqa: E731
     with belonging_to(("batch", "key")):
         look()
     look()
 
-    assert seen == [("batch", "key"), None]
+    assert seen == [(("batch", "key"),), ()]
+
+
+def test_what_belongs_to_an_item_belongs_to_the_call_around_it_too() -> None:
+    events: list[Any] = []
+    with Call("batch.run", events.append, float), belonging_to(("batch", "key")):
+        seen = current_calls()
+
+    assert seen == (("batch", "key"), events[0].call)
+
+
+def test_a_call_that_has_ended_does_not_begin_again() -> None:
+    events: list[Any] = []
+    call = Call("runs.iterate", events.append, float)
+    for _ in range(2):
+        with call:
+            pass
+        call.end()
+
+    assert [type(event) for event in events] == [CallStarted, CallEnded]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
@@ -11,12 +10,11 @@ from collections.abc import Sequence
 import anyio
 
 from coreclaw_async._concurrency.loops import current_loop
+from coreclaw_async._logs import logger
 from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async.batch._store.postgres_driver import load_asyncpg
 from coreclaw_async.batch._store.postgres_session import PassingError, Session
 from coreclaw_async.errors import ConfigurationError, LedgerError
-
-logger = logging.getLogger("coreclaw_async")
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
