@@ -171,7 +171,7 @@ async def test_no_call_fails_by_a_log_that_is_broken(service: FakeService, log: 
 
 def test_a_record_is_that_of_the_line_that_logged_it(log: JsonLines) -> None:
     seen: list[logging.LogRecord] = []
-    log.emit = seen.append  # type: ignore[method-assign]
+    log.emit = seen.append  # type: ignore[method-assign, assignment]
     logger.warning("told")
     try:
         raise ValueError("odd")
