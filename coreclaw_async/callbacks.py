@@ -8,9 +8,9 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol, TypeAlias, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 import attrs
@@ -67,13 +67,14 @@ class AccessLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Change *record*, and keep it."""
         record.msg = _hidden_in(record.msg)
-        if isinstance(record.args, tuple):  # Formatters of servers take it to pieces, so it keeps its members.
-            record.args = tuple(_hidden_in(value) for value in record.args)
-        elif record.args:
+        args: Any = record.args
+        if isinstance(args, Mapping):
             # A copy is of the same class, which formats its values.
-            args = copy.copy(record.args) if isinstance(record.args, dict) else dict(record.args)
-            args.update({name: _hidden_in(value) for name, value in args.items()})
-            record.args = args
+            shown: dict[Any, Any] = copy.copy(args) if isinstance(args, dict) else dict(args)
+            shown.update({name: _hidden_in(value) for name, value in shown.items()})
+            record.args = shown
+        else:  # Formatters of servers take it to pieces, so it keeps its members.
+            record.args = _hidden_in(args)
         return True
 
 
@@ -81,7 +82,18 @@ _access_log_filter = AccessLogFilter()
 
 
 def _hidden_in(value: Any) -> Any:
-    return without_proofs(value) if isinstance(value, str) else value
+    """Return *value*, or its text where that shows a proof, percent-encoded or not."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, list | tuple):
+        parts: list[Any] = [_hidden_in(part) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    try:
+        plain = unquote(value.decode("latin-1") if isinstance(value, bytes) else str(value))
+    except Exception:  # noqa: BLE001 - what has no text shows nothing, and a filter must not raise
+        return value
+    hidden = without_proofs(plain)
+    return value if hidden == plain else hidden
 
 
 class CallbackListener(Protocol):
@@ -112,9 +124,9 @@ class CallbackHub:
     call whose answer was lost, and which run belongs to a queue item.
 
     It may be used from any thread and event loop. It remembers its latest URLs only; a callback to a forgotten one is
-    answered with 404, and the wait for its run then ends by the poll schedule. With a *secret*, it also knows for 30
-    days each URL that any hub with the same secret has made: so several processes can serve the same *base_url*. A
-    callback wakes the waits of the process that it comes to; those of others end by their schedule.
+    answered with 404, and the wait for its run then ends by the poll schedule. With a *secret*, it also knows
+    each URL that any hub with the same secret has made within 30 days: so several processes can serve the same
+    *base_url*. A callback wakes the waits of the process that it comes to; those of others end by their schedule.
     """
 
     def __init__(

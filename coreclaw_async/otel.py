@@ -47,8 +47,8 @@ class OpenTelemetryHook:
 
     Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
-    ``coreclaw.run.duration``, ``coreclaw.runs.cost`` (US dollars, once for each run), ``coreclaw.rows.read`` and
-    ``coreclaw.batch.items`` by state. None of them holds a key, a query or a callback URL.
+    ``coreclaw.run.duration``, ``coreclaw.runs.cost`` (US dollars, once for each run that this hook sees end),
+    ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. None of them holds a key, a query or a callback URL.
     """
 
     def __init__(

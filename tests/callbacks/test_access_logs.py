@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from uvicorn.logging import AccessFormatter
@@ -100,12 +101,53 @@ def test_other_paths_are_left_alone(text: str) -> None:
     assert (record.msg, record.args) == (text, (text,))
 
 
-@pytest.mark.parametrize("args", [None, (), (1, None, b"x"), {"a": 1}])
+@pytest.mark.parametrize("args", [None, (), (1, None, b"x"), {"a": 1}, ["a"], {1}, 5])
 def test_any_record_is_taken(args: Any) -> None:
     record = logging.makeLogRecord({"msg": ValueError("a message may be any object"), "args": args})
 
     assert AccessLogFilter().filter(record)
     assert record.args == args
+
+
+class Shown:
+    """An object whose text is a URL, as that of an HTTP library."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        if not self.text:
+            raise ValueError("it has no text")
+        return self.text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda path: path.replace(".", "%2E"),
+        lambda path: path[:-5] + f"%{ord(path[-5]):X}" + path[-4:],
+        lambda path: f"/log?u={quote(path, safe='')}",
+        lambda path: path.encode(),
+        lambda path: [path],
+        lambda path: (path,),
+        Shown,
+    ],
+)
+def test_a_url_is_hidden_in_whatever_form_it_is_given(form: Callable[[str], Any], path: str) -> None:
+    for members in ({"msg": "%s", "args": (form(path),)}, {"msg": Shown(str(form(path))), "args": None}):
+        record = logging.makeLogRecord(members)
+
+        assert AccessLogFilter().filter(record)
+        assert path[-4:] not in record.getMessage()
+        assert "<hidden>" in record.getMessage()
+
+
+def test_what_has_no_text_stays_as_it_is() -> None:
+    silent = Shown("")
+    record = logging.makeLogRecord({"msg": silent, "args": (silent,)})
+
+    assert AccessLogFilter().filter(record)
+    assert (record.msg, record.args) == (silent, (silent,))
 
 
 def test_a_url_in_a_message_is_hidden_wherever_it_stands(path: str) -> None:
