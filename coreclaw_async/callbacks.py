@@ -67,26 +67,26 @@ class AccessLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Change *record*, and keep it."""
         record.msg = _hidden_in(record.msg)
-        args: Any = record.args
-        if isinstance(args, Mapping):
+        if isinstance(record.args, Mapping):
             # A copy is of the same class, which formats its values.
-            shown: dict[Any, Any] = copy.copy(args) if isinstance(args, dict) else dict(args)
-            shown.update({name: _hidden_in(value) for name, value in shown.items()})
-            record.args = shown
+            args = copy.copy(record.args) if isinstance(record.args, dict) else dict(record.args)
+            args.update({name: _hidden_in(value) for name, value in args.items()})
+            record.args = args
         else:  # Formatters of servers take it to pieces, so it keeps its members.
-            record.args = _hidden_in(args)
+            record.args = _hidden_in(record.args)
         return True
 
 
 _access_log_filter = AccessLogFilter()
+_SEVERAL: Any = (list, tuple)
 
 
 def _hidden_in(value: Any) -> Any:
     """Return *value*, or its text where that shows a proof, percent-encoded or not."""
     if value is None or isinstance(value, int | float):
         return value
-    if isinstance(value, list | tuple):
-        parts: list[Any] = [_hidden_in(part) for part in value]
+    if isinstance(value, _SEVERAL):
+        parts = [_hidden_in(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts
     try:
         plain = unquote(value.decode("latin-1") if isinstance(value, bytes) else str(value))
@@ -118,7 +118,7 @@ class CallbackHub:
     """
     Receives the service's callbacks for any number of clients.
 
-    Give it to `AsyncCoreClaw(callbacks=hub)` and serve it, as a plain ASGI app: alone, or mounted under a prefix in
+    Give it to ``AsyncCoreClaw(callbacks=hub)`` and serve it, as a plain ASGI app: alone, or mounted under a prefix in
     FastAPI, Starlette and the like. A callback is not trusted: it wakes the waits for its run, which then read the run
     again. As each start has a URL of its own that nobody can guess, the callback also tells which run was started by a
     call whose answer was lost, and which run belongs to a queue item.
