@@ -1,4 +1,4 @@
-"""What can be run for this project: `nox -s tests endurance lowest generate lint types package bench demo`."""
+"""What can be run for this project: `nox -s tests endurance lowest generate lint types package docs bench demo`."""
 
 from __future__ import annotations
 
@@ -116,6 +116,19 @@ def package(session: nox.Session) -> None:
             session.install("--force-reinstall", str(built))
             session.run("python", "-I", "-c", "import coreclaw_async; print(coreclaw_async.__version__)")
             session.run("python", "-I", "-c", "import coreclaw_async.testing as t; t.FakeService(); print('ready')")
+
+
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """Build the documentation in ``build/docs`` from README and docstrings; `-- linkcheck` also follows its links."""
+    session.install("-e", EXTRAS, *group("docs"))
+    tools, source = Path("coreclaw_async/_tools/docs"), Path(session.create_tmp()) / "pages"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
+    session.run("python", tools / "write_pages.py", source)
+    for builder in ("html", *session.posargs):
+        options = ("-b", builder, "-E", "-c", tools, "--quiet", "--fail-on-warning", "--keep-going")
+        session.run("sphinx-build", *options, source, Path("build") / ("docs" if builder == "html" else builder))
 
 
 @nox.session(python="3.11")

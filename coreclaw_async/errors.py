@@ -135,7 +135,7 @@ class CoreClawError(Exception):
                 becomes its ``str``.
 
         Raises:
-            ValueError: `details` or `items` contain themselves, which nothing that the service sends does.
+            ValueError: ``details`` or ``items`` contain themselves, which nothing that the service sends does.
         """
         return self._as_plain(UTF8_JSON_OR_TEXT if json else PYTHON)
 
@@ -187,14 +187,14 @@ class OutcomeUnknownError(NoReplyError):
     The request may have taken effect, and sending it again could pay a second time.
 
     Raised instead of a second attempt for every call that starts a run, queues one or creates a task, when its answer
-    was lost, late, broken or a server failure, or the call was cancelled after it had left. `candidates` holds the ids
-    of what it may have made (`coreclaw_async.AsyncCoreClaw.runs` ``find_started``): a hint to check, never a proof.
-    `__cause__` is what was seen.
+    was lost, late, broken or a server failure, or the call was cancelled after it had left. ``candidates`` holds the
+    ids of what it may have made (`runs.find_started`): a hint to check, never a proof.
+    ``__cause__`` is what was seen.
 
     Attributes:
         callback_url: The URL of the client's `coreclaw_async.CallbackHub` that the request carried, or None. If its
-            callback came in time, `run_id` is the exact run; otherwise the hub's ``run_id_of`` tells it later. It is as
-            good as a password, so the message does not show it.
+            callback came in time, ``run_id`` is the exact run; otherwise the hub's ``run_id_of`` tells it later. It is
+            as good as a password, so the message does not show it.
     """
 
     def __init__(self, message: str, **facts: Any) -> None:
@@ -216,7 +216,7 @@ class ResponseTooLargeError(InvalidResponseError):
 
 
 class ApiError(CoreClawError):
-    """The service refused or failed; `code` first, `status_code` second decide which subclass."""
+    """The service refused or failed; ``code`` first, ``status_code`` second decide which subclass."""
 
 
 class InvalidArgumentError(ApiError):
@@ -251,8 +251,8 @@ class RunOperationError(ApiError):
     """
     The service could not do this to the run: codes 50002 and 70002.
 
-    After a start, `may_have_taken_effect` is true: a run may exist all the same (api/error-codes does not say), so look
-    at `candidates` first.
+    After a start, ``may_have_taken_effect`` is true: a run may exist all the same (api/error-codes does not say), so
+    look at ``candidates`` first.
     """
 
 
@@ -318,13 +318,13 @@ class WaitTimeoutError(_RunError, TimeoutError):
     """
     The wait ended before the run did; the run goes on, and so does its cost.
 
-    The message names the last status. If looks failed, it says why and for how long, and `__cause__` is the error of
+    The message names the last status. If looks failed, it says why and for how long, and ``__cause__`` is the error of
     the last one.
 
     Attributes:
         run: The run as it was last seen, or None when no look succeeded.
-        pending: Ids of the runs that had not ended; `run_id` is the first of them. A `LastRun` whose id could not be
-            read is not among them, and `run_id` is None when there are no others.
+        pending: Ids of the runs that had not ended; ``run_id`` is the first of them. A `LastRun` whose id could not be
+            read is not among them, and ``run_id`` is None when there are no others.
         not_aborted: Ids of those runs that ``on_cancel="abort"`` could not abort.
     """
 
@@ -394,7 +394,7 @@ class DownloadError(CoreClawError):
     """
     A file could not be fetched whole from the storage host; no partial file is left under its final name.
 
-    `__cause__` is how the last attempt failed. Neither it nor the message holds the query of a signed URL.
+    ``__cause__`` is how the last attempt failed. Neither it nor the message holds the query of a signed URL.
 
     Attributes:
         reason: ``expired``: the host accepted none of the signed URLs (HTTP 403, 410). ``refused``: it answered with

@@ -158,7 +158,7 @@ class BatchItemChanged(Record):
     Attributes:
         batch: Name of the batch.
         key: The item's key.
-        state: A value of `coreclaw_async.batch.BatchItemState`.
+        state: A value of ``coreclaw_async.batch.BatchItemState``.
         previous: The state before.
         attempt: Number of the attempt, from 1; 0 before the first.
         run_id: Its run, or None.

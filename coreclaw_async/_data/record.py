@@ -68,7 +68,7 @@ class Record:
         """
         Return all members as one line of JSON, as in ``to_dict(json=True)``.
 
-        It can be encoded as UTF-8, and is exact: half of a surrogate pair becomes its JSON escape, which `from_dict`
+        It can be encoded as UTF-8, and is exact: half of a surrogate pair becomes its JSON escape, which ``from_dict``
         gets back when the text is parsed.
 
         Raises:

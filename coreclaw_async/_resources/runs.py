@@ -52,7 +52,7 @@ class AsyncRuns:
     """
     Runs: ``client.runs``.
 
-    A run is named by its id, by a `StartedRun` or `Run`, or by `LastRun()` and `LastRun(worker_id)`, for which the
+    A run is named by its id, by a `StartedRun` or `Run`, or by ``LastRun()`` and ``LastRun(worker_id)``, for which the
     service has operations of its own.
     """
 
@@ -380,7 +380,7 @@ class AsyncRuns:
             limit: With ``is_async=False``, how many rows the answer holds: 1 to 100; None leaves it out.
 
         Returns:
-            What the service says of the run, which may be nothing: its id is then the given one, and None for
+            What the service says of the run, which may be nothing. Its id is then the given one, and None for
             `LastRun`. The same when the abort was retried and then refused, because the run had ended.
 
         Raises:

@@ -157,7 +157,7 @@ class ShardReport(Model):
 
     @property
     def is_finished(self) -> bool:
-        """Whether another call would have nothing to do: no item is open, no row missing, nothing went wrong."""
+        """Whether another call would have nothing to do, as no item is open, no row missing, and nothing went wrong."""
         return not (self.open_counts or self.reasons or self.error)
 
     @property
@@ -240,7 +240,7 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
 
     Args:
         spec: The part.
-        on_event: Called with each event (`coreclaw_async.events`).
+        on_event: Called with each event (``coreclaw_async.events``).
 
     Raises:
         ConfigurationError: There is no key, or an extra is missing.

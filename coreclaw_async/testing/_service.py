@@ -34,18 +34,16 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
     """
     The CoreClaw service as a state machine, for tests of programs that use it.
 
-    Give it to an httpx client as its transport, or `serve()` it on a real socket. It has one
-    Worker in its store, `coreclaw/google-maps-scraper`. All arguments are switches, described
-    in `Switches`, and may be changed later as attributes.
+    Give it to an httpx client as its transport, or `serve` it on a real socket. It has one Worker in its store,
+    ``coreclaw/google-maps-scraper``. All arguments are switches, and may be changed later as attributes.
 
-    Example:
-        ```python
+    Example::
+
         service = FakeService()
         service.faults.add(faults.commit_then_drop(), operation="runWorker")
         async with httpx.AsyncClient(transport=service, base_url=service.base_url) as client:
             ...
         assert service.runs_created == 1
-        ```
     """
 
     tells_what_leaves: ClassVar[bool] = True
@@ -88,7 +86,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     @property
     def runs_created(self) -> int:
-        """How many runs were started through the API: what a user would have paid for."""
+        """How many runs were started through the API, which a user would have paid for."""
         return self._world.runs_created
 
     @property
@@ -132,11 +130,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Add a Worker.
 
         Args:
-            path: `owner/name`.
+            path: ``owner/name``.
             title: None takes the name.
             description: Any text.
-            schema: The input schema in the developer format, or only its `properties`.
-            script: What its runs do; None takes `default_script`.
+            schema: The input schema in the developer format, or only its ``properties``.
+            script: What its runs do; None takes ``default_script``.
             in_store: Whether the store lists it.
             owned: Whether the list of the caller's own Workers shows it.
             version: The one version that can run.
@@ -184,7 +182,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             status: Its status now. A run that has not ended stays like that until `finish`.
             rows: Its rows, or how many.
             age: How many seconds ago it was created, 0 or more.
-            script: What it does from its creation on, instead of `status` and `rows`.
+            script: What it does from its creation on, instead of ``status`` and ``rows``.
             origin: Who is said to have started it.
             input: The input it is said to have had.
             error_message: Why it failed.
@@ -213,10 +211,10 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Args:
             worker: Slug or path.
             title: Any text.
-            input: The whole input, `{"parameters": {"custom": ...}}`; not checked.
+            input: The whole input, ``{"parameters": {"custom": ...}}``; not checked.
             description: Any text.
             version: None takes the Worker's.
-            schedule: The `schedule_*` members.
+            schedule: The ``schedule_*`` members.
 
         Returns:
             The id of the task.
@@ -234,7 +232,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             return task.task_id
 
     def add_queue_item(self, worker: str, input: Any, *, callback_url: str | None = None) -> str:
-        """Add a waiting item to the run queue and return its `queue_ref`."""
+        """Add a waiting item to the run queue and return its ``queue_ref``."""
         with self._backend.lock:
             found = self._worker(worker)
             item = self._world.add_queue_item(
@@ -259,18 +257,18 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
                 self._world.next_scripts.append(script)
 
     def script_next(self, script: RunScript) -> None:
-        """Queue `script` for a start: the first start takes the first queued script, and so on."""
+        """Queue ``script`` for a start: the first start takes the first queued script, and so on."""
         with self._backend.lock:
             self._world.next_scripts.append(script)
 
     def insert_rows(self, run_id: str, rows: int | Sequence[Row], *, at: int = 0) -> None:
-        """Insert rows, or a number of generated ones, into the results of a run before row `at`."""
+        """Insert rows, or a number of generated ones, into the results of a run before row ``at``."""
         with self._backend.lock:
             run = self._world.runs[run_id]
             self._world.insert_rows(run, rows, at=at)
 
     def finish(self, run_id: str, outcome: str = "succeeded") -> None:
-        """End a run now; with `succeeded` it has all its rows, otherwise those produced so far."""
+        """End a run now; with ``succeeded`` it has all its rows, otherwise those produced so far."""
         with self._backend.lock:
             self._world.runs[run_id].end(outcome)
 
@@ -309,12 +307,12 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
     @contextmanager
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> Generator[RunningServer]:
         """
-        Listen on real sockets, in a thread, until the `with` block ends.
+        Listen on real sockets, in a thread, until the ``with`` block ends.
 
-        Needs uvicorn: `pip install "coreclaw-async[emulator]"`. Inside the block `files_url` is the real one, and
-        `clock` has the real time and date, so that runs end by themselves; runs that are there already keep their ages.
-        A clock that you have given is not changed: a `FakeClock` moves only by `advance`, and while something sleeps by
-        it in the server.
+        Needs uvicorn: ``pip install "coreclaw-async[emulator]"``. Inside the block ``files_url`` is the real one, and
+        ``clock`` has the real time and date, so that runs end by themselves; runs that are there already keep their
+        ages. A clock that you have given is not changed: a `FakeClock` moves only by ``advance``, and while something
+        sleeps by it in the server.
 
         Args:
             host: Name or IPv4 address to listen on.

@@ -73,7 +73,8 @@ class Fault:
         name: The function it was made with.
         processes: Whether the service does what was asked.
         ending: Whether the answer comes, or how it is lost.
-        error: The exception for a lost connection in memory; None takes `ReadError` and `RemoteProtocolError` in turn.
+        error: The exception for a lost connection in memory; None takes ``ReadError`` and ``RemoteProtocolError`` in
+            turn.
         keep: How many bytes of a truncated body are sent.
         replacement: An answer that is sent instead of the service's.
         change: Changes the envelope of the answer.
@@ -109,7 +110,7 @@ class Fault:
         return self.ending in {"answer", "truncate"} and self.replacement is None
 
     def joined_with(self, other: Fault) -> Fault:
-        """Return `other` with the delays, pieces and new items of this fault."""
+        """Return ``other`` with the delays, pieces and new items of this fault."""
         return evolve(
             other,
             seconds=self.seconds + other.seconds,
@@ -119,7 +120,7 @@ class Fault:
         )
 
     def apply(self, answer: Answer | None) -> Answer | None:
-        """Return the answer to send instead of `answer`; None for none."""
+        """Return the answer to send instead of ``answer``; None for none."""
         if self.ending not in {"answer", "truncate"}:
             return None
         if self.replacement is not None:
@@ -140,11 +141,11 @@ def outage(*, minutes: float, after_minutes: float = 0.0, failure: Fault | None 
     Args:
         minutes: How long it lasts, above 0.
         after_minutes: How long after it was planned it begins, 0 or more.
-        failure: How each request fails, for example `status(502)`, `refuse_connection()` or `stall()`. None takes
-            `status(502)`, the page of a gateway.
+        failure: How each request fails, for example ``status(502)``, `refuse_connection()` or `stall()`. None takes
+            ``status(502)``, the page of a gateway.
 
     Raises:
-        ValueError: A time is out of range, or `failure` has times of its own.
+        ValueError: A time is out of range, or ``failure`` has times of its own.
         TypeError: An argument has another type.
     """
     lasts = check_number("minutes", minutes, unit="minutes", is_above=True) * 60
@@ -171,7 +172,7 @@ def flap(
         failure: How each request fails, see `outage`.
 
     Raises:
-        ValueError: A time is out of range, or `failure` has times of its own.
+        ValueError: A time is out of range, or ``failure`` has times of its own.
         TypeError: An argument has another type.
     """
     down = check_number("down_minutes", down_minutes, unit="minutes", is_above=True) * 60
@@ -237,7 +238,7 @@ def error(
         code: The application code.
         status: The HTTP status; 200 is possible.
         message: None takes the documented one.
-        details: The `details` member; None leaves it out.
+        details: The ``details`` member; None leaves it out.
         commit: Whether the request is processed nevertheless.
     """
     check_whole("code", code, low=-(2**63), high=2**63 - 1)
@@ -258,7 +259,7 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
     Answer 429 with 13000, without processing the request.
 
     Args:
-        retry_after: The `Retry-After` header: seconds, or an HTTP date as a string. None for no header.
+        retry_after: The ``Retry-After`` header: seconds, or an HTTP date as a string. None for no header.
         in_200: Answer 13000 inside HTTP 200.
     """
     status = 200 if in_200 else 429
@@ -271,7 +272,7 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
 
 
 def truncate(keep: int = 20) -> Fault:
-    """Process the request, send `keep` bytes of the answer's body, then lose the connection."""
+    """Process the request, send ``keep`` bytes of the answer's body, then lose the connection."""
     check_whole("keep", keep, low=0)
     return Fault(name="truncate", ending="truncate", keep=keep)
 
@@ -294,7 +295,7 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 def edit(change: Change) -> Fault:
-    """Process the request, and answer with what `change` returns for the envelope."""
+    """Process the request, and answer with what ``change`` returns for the envelope."""
     check_callable("change", change)
     return Fault(name="edit", change=change)
 
@@ -304,7 +305,7 @@ def stall(*, commit: bool = True) -> Fault:
     Accept the request and never answer; it ends when the client leaves or its read timeout is over.
 
     In memory, the read timeout of an httpx client passes by the service's clock. `AsyncCoreClaw` measures silence by
-    real time: give it a short `RetryPolicy(attempt_timeout=...)`, or `timeout=` where it starts runs.
+    real time: give it a short ``RetryPolicy(attempt_timeout=...)``, or ``timeout=`` where it starts runs.
     """
     check_type("commit", commit, bool)
     return Fault(name="stall", ending="stall", processes=commit)
@@ -338,13 +339,13 @@ def redirect(location: str, status: int = 307) -> Fault:
 
 
 def insert_front(count: int) -> Fault:
-    """Insert `count` new rows or runs at the front of a list of results or runs before it is answered."""
+    """Insert ``count`` new rows or runs at the front of a list of results or runs before it is answered."""
     check_whole("count", count, low=1)
     return Fault(name="insert_front", new_items=count)
 
 
 def gzip_bomb(size: int) -> Fault:
-    """Process the request, and answer with a small body that unpacks to `size` bytes of JSON."""
+    """Process the request, and answer with a small body that unpacks to ``size`` bytes of JSON."""
     check_whole("size", size, low=50)
     packer = zlib.compressobj(level=9, wbits=31)
     packed = b"".join(packer.compress(piece) for piece in _padded_envelope(size)) + packer.flush()

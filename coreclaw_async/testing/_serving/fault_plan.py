@@ -65,8 +65,8 @@ class FaultPlan:
     """
     The planned faults of a service, in the order in which they were added.
 
-    A request gets the first fault that fits it. `delay`, `drip` and `insert_front` are combined with the next one that
-    fits.
+    A request gets the first fault that fits it. ``delay``, ``drip`` and ``insert_front`` are combined with the next one
+    that fits.
     """
 
     _now: Callable[[], float]
@@ -89,14 +89,14 @@ class FaultPlan:
         Plan a fault.
 
         Args:
-            fault: Made by a function of `coreclaw_async.testing.faults`.
-            operation: The operation id it is for, or `download`; None for every API request.
+            fault: Made by a function of ``coreclaw_async.testing.faults``.
+            operation: The operation id it is for, or ``download``; None for every API request.
             times: For how many requests, 1 or more. None for one; for any number of them where the fault is an
-                `outage` or a `flap`, or where `probability` is given.
+                ``outage`` or a ``flap``, or where ``probability`` is given.
             after: How many requests that fit pass first.
             probability: The chance that a request that fits gets the fault, above 0 and at most 1. None for every one.
-            seed: Decides, with the name of the fault and `operation`, which requests in a row `probability` takes. The
-                same seed takes the same ones; 0 or more.
+            seed: Decides, with the name of the fault and ``operation``, which requests in a row ``probability`` takes.
+                The same seed takes the same ones; 0 or more.
             match: Returns whether a request of that operation fits; None for all.
 
         Raises:
@@ -127,10 +127,10 @@ class FaultPlan:
         """
         Plan the faults of a list as it stands in a JSON file, all of them or none.
 
-        Each entry has the name of a function of `coreclaw_async.testing.faults` as `fault`, the arguments of that
-        function, and those of `add`: `{"fault": "outage", "minutes": 20, "failure": {"fault": "stall"}}` or
-        `{"fault": "status", "status": 502, "operation": "runWorker", "probability": 0.1}`. A body is a string.
-        `edit`, `error=` of a lost connection and `match` are for Python alone.
+        Each entry has the name of a function of ``coreclaw_async.testing.faults`` as ``fault``, the arguments of that
+        function, and those of `add`: ``{"fault": "outage", "minutes": 20, "failure": {"fault": "stall"}}`` or
+        ``{"fault": "status", "status": 502, "operation": "runWorker", "probability": 0.1}``. A body is a string.
+        ``edit``, ``error=`` of a lost connection and ``match`` are for Python alone.
 
         Raises:
             ValueError: What is wrong, and with which entry, counted from 1.
@@ -158,7 +158,7 @@ class FaultPlan:
             return sum(1 if planned.left == math.inf else int(planned.left) for planned in self._left(now))
 
     def take(self, request: RecordedRequest) -> Fault:
-        """Return the fault for `request`, combined with others; `NO_FAULT` for none."""
+        """Return the fault for ``request``, combined with others; ``NO_FAULT`` for none."""
         added, decided = NO_FAULT, None
         with self._lock:
             for planned in self._planned:

@@ -42,7 +42,7 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
+        """Return after ``seconds``."""
         ...
 
     def advance(self, seconds: float) -> None:
@@ -75,12 +75,12 @@ class FakeClock:
     """
     A virtual clock: an hour passes as fast as the program does its work.
 
-    While all tasks sleep, the clock jumps to the earliest deadline. All tasks count as asleep when `quiet_cycles`
+    While all tasks sleep, the clock jumps to the earliest deadline. All tasks count as asleep when ``quiet_cycles``
     rounds of the event loop have passed without a request, and without a sleep that began or ended. Sleepers wake one
     after the other in the order of their deadlines, so a thousand concurrent sleeps of one second take one second.
 
     Work in anyio's worker threads stops the clock too, for half a real second at most. Work in other threads or behind
-    a real socket does not: use `autojump=False` then, and move the clock with `advance`.
+    a real socket does not: use ``autojump=False`` then, and move the clock with `advance`.
 
     It runs under asyncio and trio, and holds nothing of an event loop once its sleepers are gone.
 
@@ -131,7 +131,7 @@ class FakeClock:
             seconds: How far, 0 or more.
 
         Raises:
-            ValueError: `seconds` is negative or not finite.
+            ValueError: ``seconds`` is negative or not finite.
         """
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds must be finite and 0 or more, not {seconds}")
@@ -150,7 +150,7 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         """
-        Return after `seconds` of virtual time.
+        Return after ``seconds`` of virtual time.
 
         Args:
             seconds: 0 or less only lets others run; infinity sleeps until cancelled.
@@ -243,15 +243,15 @@ class RealClock:
         return time.time() + self._ahead + self._wall_ahead
 
     def set_time(self, unix: float) -> None:
-        """Set the wall clock to `unix` seconds; it runs on from there."""
+        """Set the wall clock to ``unix`` seconds; it runs on from there."""
         self._wall_ahead += unix - self.time()
 
     def advance(self, seconds: float) -> None:
         """
-        Put the clock forward by `seconds`.
+        Put the clock forward by ``seconds``.
 
         Raises:
-            ValueError: `seconds` is negative or not finite.
+            ValueError: ``seconds`` is negative or not finite.
         """
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds must be finite and 0 or more, not {seconds}")
@@ -261,7 +261,7 @@ class RealClock:
         """Do nothing: real time cannot be stopped."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds` of real time."""
+        """Return after ``seconds`` of real time."""
         await anyio.sleep(seconds)
 
 
@@ -299,7 +299,7 @@ class DefaultClock(FakeClock):
             real.advance(seconds)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
+        """Return after ``seconds``."""
         real = self._real
         await (super().sleep(seconds) if real is None else real.sleep(seconds))
 

@@ -27,8 +27,8 @@ class FakeRun:
         worker_id: Slug of the Worker that runs.
         worker_title: Its title.
         version: The Worker version.
-        input: The input as it was sent, `{"parameters": {"custom": ...}}`.
-        origin: Who started it; `openapi` for the API.
+        input: The input as it was sent, ``{"parameters": {"custom": ...}}``.
+        origin: Who started it; ``openapi`` for the API.
         created_at: Moment of creation in Unix seconds.
         script: What happens to it.
         callback_url: Where callbacks go, or None.
@@ -55,9 +55,9 @@ class FakeRun:
     now: Callable[[], float] = field(repr=False)
     """Returns the monotonic seconds of the service's clock."""
     born: float = field(repr=False)
-    """The monotonic time of creation, which `set_time` does not move."""
+    """The monotonic time of creation, which ``set_time`` does not move."""
     changes: list[tuple[float, str]] = field(repr=False, init=False)
-    """Every change of status, past and future: seconds since creation and the new status."""
+    """Every change of status, past and future, as the seconds since the creation and the new status."""
     announced: int = field(default=0, repr=False, init=False)
     """How many changes need no callback any more."""
     inserted: int = field(default=0, repr=False, init=False)
@@ -93,7 +93,7 @@ class FakeRun:
 
     @property
     def started_after(self) -> float | None:
-        """Seconds from the creation until it is `running`; None when it never runs."""
+        """Seconds from the creation until it is ``running``; None when it never runs."""
         return next((after for after, status in self.changes if status == "running"), None)
 
     @property
@@ -158,7 +158,7 @@ class FakeRun:
             self.changes.append((now + self.script.abort_after, self.script.abort))
 
     def end(self, outcome: str) -> None:
-        """End at once; with `succeeded` it has all rows, otherwise those produced so far."""
+        """End at once; with ``succeeded`` it has all rows, otherwise those produced so far."""
         now = self.age
         self._frozen = now, 1.0 if outcome == "succeeded" else self._progress(now)
         self._cut(now, outcome)

@@ -17,9 +17,9 @@ class FakeWorker:
 
     Attributes:
         slug: Its id.
-        path: `owner/name`.
+        path: ``owner/name``.
         properties: Its input, one description per property, in the developer format.
-        extra_schema: Further members of the input schema, such as `concurrency`.
+        extra_schema: Further members of the input schema, such as ``concurrency``.
     """
 
     slug: str
@@ -53,7 +53,7 @@ class FakeTask:
         task_id: Its slug.
         worker_id: Slug of its Worker.
         input: The stored input, as it was sent.
-        schedule: The `schedule_*` members that were given.
+        schedule: The ``schedule_*`` members that were given.
         run_ids: The runs started from it.
     """
 
@@ -77,7 +77,7 @@ class FakeQueueItem:
 
     Attributes:
         queue_ref: Its id, digits in a string.
-        status: `waiting`, or `inactive` once it was activated or released.
+        status: ``waiting``, or ``inactive`` once it was activated or released.
         run_id: The run it became, or None.
         release_reason: The reason given for its release.
     """
@@ -105,7 +105,7 @@ class RecordedRequest:
         query: Decoded; the last value of a repeated name.
         headers: With names in lower case.
         body: The parsed JSON body; None without one, or if it is no JSON.
-        operation: The operation id, `download` for the file server, None for unknown paths.
+        operation: The operation id, ``download`` for the file server, None for unknown paths.
         at: When it arrived, in monotonic seconds of the service's clock.
         status: The HTTP status of the answer; None when none was sent (yet).
     """

@@ -25,26 +25,26 @@ class RunScript:
     """
     What happens to a run, in seconds of the service's clock.
 
-    A run is `ready`, then `running`, and ends in `outcome`. Rows and log lines appear evenly while it is running.
+    A run is ``ready``, then ``running``, and ends in `outcome`. Rows and log lines appear evenly while it is running.
 
     Attributes:
-        rows: A number of generated rows, the rows themselves, or a function that gets the Worker's input (the `custom`
-            part) and returns either.
-        duration: Seconds in `running`, 0 or more.
-        ready_for: Seconds in `ready` before, 0 or more.
-        outcome: The last status, `succeeded`, `failed` or any other.
-        error_message: The text of `err_msg`, of the callback and at the end of the log.
-        log: Lines, each a string (`info`) or a pair of a level (`debug`, `info`, `warn`, `error`) and a string. None
-            writes three plain lines.
+        rows: A number of generated rows, the rows themselves, or a function that gets the Worker's input (the
+            ``custom`` part) and returns either.
+        duration: Seconds in ``running``, 0 or more.
+        ready_for: Seconds in ``ready`` before, 0 or more.
+        outcome: The last status, ``succeeded``, ``failed`` or any other.
+        error_message: The text of ``err_msg``, of the callback and at the end of the log.
+        log: Lines, each a string (``info``) or a pair of a level (``debug``, ``info``, ``warn``, ``error``) and a
+            string. None writes three plain lines.
         usage: The cost as a decimal string; None takes the service's price per row.
         hidden_for: Seconds after the start during which reading the run answers 404 with 11004.
-        abort: What becomes of an abort: `aborted`, `failed`, or `stuck` in `aborting`.
-        abort_after: Seconds in `aborting`, 0 or more.
+        abort: What becomes of an abort: ``aborted``, ``failed``, or ``stuck`` in ``aborting``.
+        abort_after: Seconds in ``aborting``, 0 or more.
         rows_late: How many of the last rows appear in the result list only after the end.
         rows_late_for: How many seconds after the end they appear.
-        row_ids: Whether rows carry `__coreclaw_data_id__`.
+        row_ids: Whether rows carry ``__coreclaw_data_id__``.
         statuses: A timeline instead of `ready_for`, `duration` and `outcome`: pairs of seconds since the start and a
-            status. Before the first pair the run is `ready`.
+            status. Before the first pair the run is ``ready``.
     """
 
     rows: RowSource = 3
@@ -91,8 +91,8 @@ class CallbackPlan:
         copies: How many times each callback is sent, 1 or more.
         delay: Seconds of the service's clock between a change and its callback, 0 or more.
         shuffle: Whether callbacks that are due together are sent out of order.
-        generation: The shape of the payload: `run_slug` (now), `run_id` (until July 2026) or `v1`.
-        statuses: `all` sends `running` and the end, `final` the end alone.
+        generation: The shape of the payload: ``run_slug`` (now), ``run_id`` (until July 2026) or ``v1``.
+        statuses: ``all`` sends ``running`` and the end, `final` the end alone.
         lost: Whether nothing is sent at all.
     """
 

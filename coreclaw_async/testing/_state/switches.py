@@ -97,7 +97,7 @@ class Switches:
     seed: int = 0
 
     def show_list(self, items: list[Any]) -> list[Any] | None:
-        """Return `items` as answers show them."""
+        """Return *items* as answers show them."""
         return None if not items and self.null_lists else items
 
     def show_path(self, path: str) -> str:

@@ -1,0 +1,177 @@
+"""
+Writes the sources of the documentation: README as the front page, and a page for each public name.
+
+``python coreclaw_async/_tools/docs/write_pages.py FOLDER`` writes them, and ``nox -s docs`` has Sphinx build from them.
+All text comes from README, its neighbours and the docstrings, so there is no second place in which to keep it true.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import coreclaw_async
+from coreclaw_async import AsyncCoreClaw, batch, errors, events, models, otel, testing
+from coreclaw_async.distributed import dask, shards
+from coreclaw_async.testing import faults
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = ROOT / "tests" / "examples"
+CHAPTERS = ("Clients", "Operations", "Models", "Errors", "Batches", "Events", "Testing", "Examples")
+
+_FRONT = """
+
+```{{toctree}}
+:hidden:
+:maxdepth: 1
+
+{pages}
+```
+"""
+_CHAPTER = """\
+{title}
+{line}
+
+.. toctree::
+   :maxdepth: 1
+
+{pages}
+"""
+_PAGE = """\
+{title}
+{line}
+
+.. currentmodule:: {module}
+
+.. {directive}:: {path}
+"""
+_OF_A_CLASS = """\
+   :members:
+   :inherited-members: Exception,Mapping,Sequence,Iterator,AsyncIterator,Generic,Enum,str,int
+"""
+
+
+def _groups() -> dict[str, str]:
+    client = AsyncCoreClaw("no-key")
+    kinds: dict[str, type[object]] = {name: type(value) for name, value in vars(client).items()}
+    groups = {name: kind for name, kind in kinds.items() if kind.__name__.startswith("Async")}
+    return {name: f"{kind.__module__}.{kind.__qualname__}" for name, kind in groups.items()}
+
+
+GROUPS = _groups()
+
+
+def pages() -> Iterator[tuple[str, str, str]]:
+    """Yield chapter, title and import path of each page of the reference."""
+    for name in coreclaw_async.__all__:
+        if name != "__version__":
+            yield chapter_of(name), name, f"coreclaw_async.{name}"
+    for group, path in GROUPS.items():
+        yield "Operations", f"client.{group}", path
+    for module, chapter in ((dask, "Batches"), (events, "Events"), (otel, "Events"), (faults, "Testing")):
+        for name in own_names(module):
+            yield chapter, name, f"{module.__name__}.{name}"
+    for name in testing.__all__:
+        if not inspect.ismodule(getattr(testing, name)) and name not in own_names(faults):
+            yield "Testing", name, f"{testing.__name__}.{name}"
+
+
+def chapter_of(name: str) -> str:
+    """Return the chapter of a name that the package itself offers."""
+    if hasattr(errors, name):
+        return "Errors"
+    if name in models.__all__:
+        return "Models"
+    if name in {*batch.__all__, "Batch"} or name in own_names(shards):
+        return "Batches"
+    return "Clients"
+
+
+def own_names(module: ModuleType) -> list[str]:
+    """Return the functions and classes that *module* defines for its users, in its order."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and callable(value)
+    ]
+
+
+def page(title: str, path: str) -> str:
+    """Return the page of one name."""
+    module, _, name = path.rpartition(".")
+    value = getattr(sys.modules[module], name)
+    directive = "autodata"
+    if inspect.isclass(value):
+        directive = "autoclass"
+    elif inspect.isfunction(value):
+        directive = "autofunction"
+    if path in GROUPS.values():
+        module, path = "coreclaw_async", f"{path}()"  # Made by the client: what it takes is nobody's business.
+    text = _PAGE.format(title=title, line="=" * len(title), module=module, directive=directive, path=path)
+    if not inspect.isclass(value):
+        return text
+    if issubclass(value, Exception):
+        return f"{text}{_OF_A_CLASS}   :show-inheritance:\n"
+    # Its docstring describes the groups, and each has a page.
+    groups = [group for group in GROUPS if group in vars(value)]
+    return text + _OF_A_CLASS + (f"   :exclude-members: {', '.join(groups)}\n" if groups else "")
+
+
+def write_reference(folder: Path) -> dict[str, list[str]]:
+    """Write the pages of the reference to *folder*, and return their names by chapter."""
+    chapters: dict[str, list[str]] = {chapter: [] for chapter in CHAPTERS}
+    for chapter, title, path in pages():
+        chapters[chapter].append(path)
+        (folder / f"{path}.rst").write_text(page(title, path), encoding="utf-8")
+    return chapters
+
+
+def write_chapters(folder: Path, chapters: Mapping[str, Sequence[str]]) -> None:
+    """Write a page for each of the *chapters*, which lists its pages."""
+    for chapter, paths in chapters.items():
+        listed = "\n".join(f"   {path}" for path in paths)
+        text = _CHAPTER.format(title=chapter, line="=" * len(chapter), pages=listed)
+        (folder / f"{chapter.lower()}.rst").write_text(text, encoding="utf-8")
+
+
+def write_examples(folder: Path, names: Iterable[str]) -> None:
+    """Write a page for each of the examples *names* to *folder*."""
+    for name in names:
+        text = (EXAMPLES / name).read_text(encoding="utf-8")
+        if name.endswith(".ipynb"):
+            body = as_markdown(json.loads(text)["cells"])
+        else:
+            body = f"```{'python' if name.endswith('.py') else 'text'}\n{text}```"
+        (folder / f"{name}.md").write_text(f"# {name}\n\n{body}\n", encoding="utf-8")
+
+
+def as_markdown(cells: Iterable[dict[str, Any]]) -> str:
+    """Return the cells of a notebook as Markdown, their headings one level lower."""
+    forms = {"markdown": "#{}", "code": "```python\n{}\n```"}
+    return "\n\n".join(forms[cell["cell_type"]].format("".join(cell["source"])) for cell in cells)
+
+
+def main(folder: Path) -> None:
+    """Write everything to *folder*, which is there and empty."""
+    front = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"\]\(tests/examples/([\w.]+)\)", front)
+    front = re.sub(r"\]\(tests/examples/([\w.]+)\)", r"](\1.md)", front).replace("](.github/", "](")
+    front = front.replace("```crontab", "```text")
+    neighbours = ("CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md")
+    for path in (ROOT / name for name in neighbours):
+        text = path.read_text(encoding="utf-8").replace("](../", "](")
+        (folder / path.name).write_text(text, encoding="utf-8")
+    write_examples(folder, examples)
+    write_chapters(folder, write_reference(folder) | {"Examples": examples})
+    listed = [*(chapter.lower() for chapter in CHAPTERS), "CHANGELOG", "CONTRIBUTING", "SECURITY"]
+    (folder / "index.md").write_text(front + _FRONT.format(pages="\n".join(listed)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,82 @@
+"""The documentation has a page for each public name, and is made of README, its neighbours and docstrings alone."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import coreclaw_async
+from coreclaw_async import testing
+
+# In the checkout, and not in the package as it is installed.
+SCRIPT = Path(__file__).parent.parent / "coreclaw_async" / "_tools" / "docs" / "write_pages.py"
+
+
+@pytest.fixture(scope="module")
+def tool() -> dict[str, Any]:
+    pytest.importorskip("distributed")
+    pytest.importorskip("opentelemetry")
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture(scope="module")
+def written(tool: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    tool["main"](folder)
+    return folder
+
+
+def test_each_public_name_has_a_page_that_a_chapter_lists(written: Path) -> None:
+    listed = "".join(
+        path.read_text("utf-8") for path in written.glob("[a-z]*.rst") if "toctree" in path.read_text("utf-8")
+    )
+
+    for name in set(coreclaw_async.__all__) - {"__version__"}:
+        text = (written / f"coreclaw_async.{name}.rst").read_text("utf-8")
+        assert text.startswith(f"{name}\n=")
+        assert f":: coreclaw_async.{name}\n" in text
+        assert f"   coreclaw_async.{name}\n" in listed
+
+
+def test_names_of_the_fake_its_faults_and_the_groups_have_pages(written: Path, tool: dict[str, Any]) -> None:
+    for name in set(testing.__all__) - {"faults", "Fault"}:
+        assert (written / f"coreclaw_async.testing.{name}.rst").exists()
+    assert "autofunction:: coreclaw_async.testing.faults.status\n" in (
+        written / "coreclaw_async.testing.faults.status.rst"
+    ).read_text("utf-8")
+    assert set(tool["GROUPS"]) == {"account", "proxies", "store", "workers", "tasks", "runs", "run_queue"}
+    assert "AsyncRuns()\n" in (written / f"{tool['GROUPS']['runs']}.rst").read_text("utf-8")
+
+
+def test_groups_are_not_shown_again_within_the_clients(written: Path) -> None:
+    for name in ("AsyncCoreClaw", "CoreClaw"):
+        shown = (written / f"coreclaw_async.{name}.rst").read_text("utf-8")
+        assert ":exclude-members: account, proxies, store, workers, tasks, runs, run_queue\n" in shown
+
+
+def test_a_name_that_is_no_class_is_shown_with_its_value(written: Path) -> None:
+    assert "autodata:: coreclaw_async.Row\n" in (written / "coreclaw_async.Row.rst").read_text("utf-8")
+
+
+def test_the_front_page_is_readme_with_links_between_pages(written: Path, tool: dict[str, Any]) -> None:
+    front = (written / "index.md").read_text("utf-8")
+
+    assert front.startswith("# coreclaw_async\n")
+    assert "(backend.py.md)" in front
+    assert "(CONTRIBUTING.md)" in front
+    assert (written / "CONTRIBUTING.md").exists()
+    assert "tests/examples/" not in front.replace("`tests/examples/", "")
+    for line in (*(chapter.lower() for chapter in tool["CHAPTERS"]), "CHANGELOG"):
+        assert f"\n{line}\n" in front
+        assert any(written.glob(f"{line}.*"))
+
+
+def test_examples_are_pages_of_code_and_a_notebook_one_of_its_cells(written: Path) -> None:
+    assert "```python\n" in (written / "backend.py.md").read_text("utf-8")
+    assert "```text\n" in (written / "crontab.md").read_text("utf-8")
+    notebook = (written / "notebook.ipynb.md").read_text("utf-8")
+    assert "```python\n" in notebook
+    assert '"cell_type"' not in notebook
