@@ -282,12 +282,8 @@ class CallbackHub:
                 listener.called_back(self._url(name, entry.proof), entry.run_id)
             except Exception:  # noqa: BLE001 - it is logged
                 logger.exception("a listener failed on a callback")
-        if update is not None and self._on_update is not None:
-            try:
-                self._on_update(update)
-            except Exception:  # noqa: BLE001 - it is logged
-                told = facts(run_id=update.run_id)
-                logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
+        if update is not None:
+            self._tell(update)
         return _NO_CONTENT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -317,6 +313,16 @@ class CallbackHub:
             if not message.get("more_body", False):
                 break
         return body
+
+    def _tell(self, update: CallbackUpdate) -> None:
+        # In a frame of its own: who logs frames with their variables would log the URL with the hook's error.
+        if self._on_update is None:
+            return
+        try:
+            self._on_update(update)
+        except Exception:  # noqa: BLE001 - it is logged
+            told = facts(run_id=update.run_id)
+            logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
 
     def _keep(self, name: str, entry: _Entry) -> None:
         self._entries.setdefault(name, entry)

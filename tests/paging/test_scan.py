@@ -219,6 +219,22 @@ async def test_replicas_at_random_that_order_two_items_differently_lose_none(pag
     assert sorted(item["n"] for item in got) == list(range(45))
 
 
+@pytest.mark.parametrize("seed", [9, 28, 50])
+async def test_an_item_that_replicas_have_on_places_that_no_page_can_hold_is_read_twice_in_a_row(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def answer_from_either(model: ModelList) -> None:
+        if chance.random() < 0.5:
+            model.items[3], model.items[140] = model.items[140], model.items[3]
+
+    model = ModelList(numbered(250), "page", changes=dict.fromkeys(range(99), answer_from_either))
+
+    got, error = await read(pager_of(model, page_size=100))
+
+    assert error is None
+    assert sorted(item["n"] for item in got) == list(range(250))
+
+
 @pytest.mark.parametrize("echo", [True, False])
 @pytest.mark.parametrize("second", [20, 50])
 async def test_two_items_with_one_identity_both_come_from_a_service_that_cuts_pages(echo: bool, second: int) -> None:
