@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _MAX_SWEEPS = 3
 _MAX_RECHECKS = 2
+_LOOKS = 6
 
 
 class PageScan(Generic[T]):
@@ -242,9 +243,9 @@ class PageScan(Generic[T]):
         Whether the items of different pages that have one identity are different items.
 
         An item may move from one page to the next between two answers, and replicas may have it on different pages. So
-        one answer has to show all of them; where no page can, each page is read twice in a row.
+        one answer has to show all of them; where no page can, each page is read several times in a row.
         """
-        size = self._fetcher.size
+        size, is_proved = self._fetcher.size, True
         for key in {spare.key for spare in spares if spare.pages[0] != spare.pages[1]}:
             places = [
                 (reading.number - 1) * size + place
@@ -254,21 +255,22 @@ class PageScan(Generic[T]):
             ]
             spanning = page_over(places[0], places[-1])
             if spanning is None:
-                return await self._are_unchanged(readings)
+                is_proved = False
+                continue
             number, length = spanning
             count = self._tally.count
             answer = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, count)
             left = length if count is None else count - (number - 1) * length
             if len(answer.keys) != min(length, left):  # The service cuts pages, or has a length of its own.
-                return await self._are_unchanged(readings)
-            if list(answer.keys).count(key) != len(places):
+                is_proved = False
+            elif list(answer.keys).count(key) != len(places):
                 return False
-        return True
+        return is_proved or await self._are_unchanged(readings)
 
     async def _are_unchanged(self, readings: Sequence[Reading[T]]) -> bool:
-        """Whether pages are as they were, twice in a row: replicas may answer in turns."""
+        """Whether pages are as they were, several times in a row: replicas may answer in turns or at random."""
         for reading in readings:
-            for _ in range(2):
+            for _ in range(_LOOKS):
                 if (await self._read_again(reading.number)).keys != reading.keys:
                     return False
         return True

@@ -127,6 +127,15 @@ async def test_rows_without_any_member_are_an_error_where_a_table_would_lose_the
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_rows_whose_members_are_data_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    rows = [{f"{row}-{number}": 1 for number in range(100)} for row in range(51)]
+
+    with pytest.raises(CoreClawError, match=r"^to_parquet: the rows have more than 5,000 different members, .* JSON"):
+        await pager_of(Page(items=rows)).to_parquet(tmp_path / "rows.parquet")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_nothing_at_all_is_a_file_without_rows(tmp_path: Path, method: str) -> None:
     path = await getattr(pager_of(), method)(tmp_path / "rows")
