@@ -208,7 +208,6 @@ WRITER = textwrap.dedent(
     import anyio
     from coreclaw_async import BatchItem
     from coreclaw_async.batch._manifest import write_manifest
-from coreclaw_async.models import Verdict
 
     async def items(name, count):
         for number in range(count):
