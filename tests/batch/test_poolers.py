@@ -82,7 +82,7 @@ async def test_in_transaction_mode_no_two_databases_write_in_one_start_queue(poo
         turns = [name for number, name in enumerate(written) if number == 0 or written[number - 1] != name]
         assert len(turns) == len(set(turns))
 
-    # Some see first that the session they are given has other settings, such as another search path.
+    # One of many was told that a table is not there.
     assert any(re.search(REFUSAL, error.message) for error in refused)
 
 
