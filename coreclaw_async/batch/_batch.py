@@ -207,9 +207,7 @@ class AsyncBatch(AsyncBatchFrames):
                     if planning.take(spec):
                         await planning.write()
                     elif taken % _SPECS_AT_ONCE == 0:
-                        await (
-                            checkpoint()
-                        )  # A thousand of them would keep other tasks waiting for tens of milliseconds.
+                        await checkpoint()  # A thousand specs would keep other tasks waiting for 30 ms.
             return await planning.end()
 
     async def _begin_plan(self) -> Planning:
