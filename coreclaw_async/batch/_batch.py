@@ -176,6 +176,10 @@ class AsyncBatch(AsyncBatchFrames):
                 await stack.aclose()
             except BaseExceptionGroup as failures:
                 raise first_of(failures) from None
+            except anyio.get_cancelled_exc_class() as cancelled:
+                # The cancellation that ended the block goes on: its notes name the runs that were left.
+                if not isinstance(error, type(cancelled)):
+                    raise
 
     async def plan(self, specs: Iterable[RunSpec] | AsyncIterable[RunSpec]) -> int:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
 import socket
@@ -332,6 +333,55 @@ async def test_cancellation_of_the_look_at_a_known_run_names_it(
     ((run_id, run),) = service.runs.items()
     assert f"the wait for run {run_id} was left" in caplog.text
     assert (run.status in {"aborting", "aborted"}) == (on_cancel == "abort")
+
+
+@pytest.mark.async_client_only
+async def test_cancelled_wait_is_told_of_by_the_note_that_reaches_the_caller(
+    service: FakeService, ledger: Path
+) -> None:
+    seen: list[BaseException] = []
+
+    def is_followed() -> bool:
+        return any(request.operation == "getWorkerRun" for request in service.requests)
+
+    service.default_script = RunScript(duration=math.inf)
+    async with cancelling_once(is_followed) as scope:
+        with scope:
+            try:
+                async with coreclaw_async.AsyncCoreClaw(
+                    service.api_key, transport=service, clock=service.clock
+                ) as other:
+                    await other.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+            except BaseException as error:
+                seen.append(error)
+                raise
+    assert seen[0].__notes__ == [f"the wait for run {next(iter(service.runs))} was left"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("times", [1, 2, 3, 4, 9])
+async def test_note_reaches_the_caller_however_often_the_task_is_cancelled(
+    service: FakeService, ledger: Path, times: int
+) -> None:
+    seen: list[BaseException] = []
+    service.default_script = RunScript(duration=math.inf)
+
+    async def call() -> None:
+        async with coreclaw_async.AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+            try:
+                await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+            except BaseException as error:
+                seen.append(error)
+                raise
+
+    task = asyncio.create_task(call())
+    while not any(request.operation == "getWorkerRun" for request in service.requests):
+        await asyncio.sleep(0)
+    for _ in range(times):
+        task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert seen[0].__notes__ == [f"the wait for run {next(iter(service.runs))} was left"]
 
 
 async def test_timeout_before_anything_was_sent_names_no_run(
