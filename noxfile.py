@@ -14,7 +14,8 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = ".[arrow,cli,dask,emulator,otel,pandas,polars,postgres,testing]"
 # More than the cores of a small machine, for many tests wait: for a socket, and those that take long for processes.
 QUICK = ("-m", "not endurance and not other_turn", "-n", "3", "--dist", "worksteal")
-LONG = ("-n", "4", "--dist", "worksteal")
+# Processes, kernels and browsers share a machine with others: what has failed runs once more, and is named at the end.
+LONG = ("-n", "4", "--dist", "worksteal", "--reruns", "1", "-rR")
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_external_run = True
