@@ -226,7 +226,7 @@ def is_usable_id(run_id: str) -> bool:
 def _was_cancelled(error: BaseException) -> bool:
     cause = error.__cause__
     while cause is not None:
-        if isinstance(cause, anyio.get_cancelled_exc_class()):
+        if not isinstance(cause, Exception):  # A cancellation; on trio also Ctrl-C.
             return True
         cause = cause.__cause__
     return False
@@ -238,8 +238,8 @@ async def _look_in_time(
     """
     Return what a look found in *seconds*; None when it found nothing and did not see everything.
 
-    After a cancellation the service may be about to start the run: a look that found nothing is made again after
-    *pause*.
+    After a cancellation the service may be about to start the run: it is looked for again after *pause*, also where
+    there was a candidate, which may be another caller's run.
     """
     found: dict[str, None] = {}
     is_whole = False
@@ -247,7 +247,7 @@ async def _look_in_time(
         with anyio.move_on_after(seconds, shield=True):
             await find_candidates(found.setdefault)
             is_whole = True
-            if pause is not None and not found:
+            if pause is not None:
                 await pause()
                 await find_candidates(found.setdefault)
     except anyio.get_cancelled_exc_class():

@@ -245,17 +245,21 @@ async def wait_for_run(context: Context, run: RunRef, options: WaitOptions, repo
                     if tracked.run is not None:
                         reporter.tell_run(tracked.run)
                     await wait.settle(tracked)
+        assert tracked.run is not None, "a run that is over without an error was seen"
+        if options.check:
+            await raise_unless_succeeded(context, tracked.run)
+        return tracked.run
     except BaseException as error:
-        # A run that the service refuses to show may still be running.
-        refused = [tracked.run_id] if tracked is not None and tracked.error is not None and not tracked.is_name else []
-        await leave(context, error, [*wait.pending, *refused], options.on_cancel)
+        left = wait.pending
+        if tracked is not None and tracked.is_over and not tracked.is_name:
+            if tracked.run is not None and tracked.run.is_finished:
+                tell_ended(error, tracked.run_id)
+            else:  # A run that the service refuses to show, or never aborts, may still be running.
+                left.append(tracked.run_id)
+        await leave(context, error, left, options.on_cancel)
         raise
     finally:
         reporter.end()
-    assert tracked.run is not None, "a run that is over without an error was seen"
-    if options.check:
-        await raise_unless_succeeded(context, tracked.run)
-    return tracked.run
 
 
 async def leave(context: Context, error: BaseException, run_ids: Sequence[str], on_cancel: OnCancel) -> None:
@@ -276,6 +280,17 @@ def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     error.add_note(f"the wait for {named} was left")
     told = facts(error, run_ids=list(run_ids))
     logger.info("the wait for %s was left by %s", named, type(error).__name__, extra=told)
+
+
+def tell_ended(error: BaseException, run_id: str) -> None:
+    """Name a run in a note and in the log that was paid for, has ended, and is not returned because of *error*."""
+    if isinstance(error, errors.CoreClawError):
+        return
+    if not isinstance(error, Exception):
+        hide_own_frames(error)
+    error.add_note(f"run {run_id} has ended")
+    told = facts(error, run_id=run_id)
+    logger.info("run %s has ended and is not returned because of %s", run_id, type(error).__name__, extra=told)
 
 
 async def abort_all(context: Context, error: BaseException, run_ids: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.once import PREFIX, OnceCall
 from coreclaw_async._operations.run_streams import Changes
-from coreclaw_async._operations.wait import leave, wait_for_run
+from coreclaw_async._operations.wait import leave, tell_ended, wait_for_run
 from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async.batch._batch import AsyncBatch
@@ -77,6 +77,7 @@ class OnceBatch(AsyncBatch):
         self._run_id: str | None = None
         self._is_driven = False
         self._is_waited_for = False
+        self._has_ended = False
         self._is_late = False
         self._began = context.clock.monotonic()
         self._failure: Exception | None = None
@@ -99,8 +100,10 @@ class OnceBatch(AsyncBatch):
         try:
             run = await wait_for_run(context, run_id, attrs.evolve(options, began=self._began), reporter)
         except (errors.RunFailedError, errors.RunAbortedError):
+            self._has_ended = True
             await self._let_end_be_recorded(run_id)
             raise
+        self._has_ended = True
         await self._let_end_be_recorded(run_id)
         return run
 
@@ -130,7 +133,9 @@ class OnceBatch(AsyncBatch):
         self._run_id = self._run_id or unrecorded
         if isinstance(error, errors.CoreClawError):
             error.run_id = error.run_id or self._run_id
-        if self._run_id is not None and not self._is_waited_for:
+        if self._run_id is not None and self._has_ended:
+            tell_ended(error, self._run_id)
+        elif self._run_id is not None and not self._is_waited_for:
             await leave(self._context, error, [self._run_id], self._call.options.on_cancel)
 
     def _seconds_left(self) -> float | None:

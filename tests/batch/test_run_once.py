@@ -678,6 +678,35 @@ async def test_lost_ledger_ends_no_wait(
     assert f"the end of run {run.run_id} could not be recorded" in caplog.text
 
 
+@pytest.mark.async_client_only
+async def test_cancelled_while_the_end_is_recorded_the_run_is_named(
+    service: FakeService, client: AsyncCoreClaw, ledger: Path
+) -> None:
+    others = closing(sqlite3.connect(ledger, isolation_level=None))
+    seen: list[BaseException] = []
+    ended: list[Run] = []
+
+    def hold_ledger(run: Run) -> None:
+        if run.is_finished:
+            other.execute("BEGIN EXCLUSIVE")
+            ended.append(run)
+
+    def is_time() -> bool:
+        if ended:
+            other.execute("ROLLBACK")
+        return bool(ended)
+
+    with others as other:
+        async with cancelling_once(is_time) as scope:
+            with scope:
+                try:
+                    await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, on_update=hold_ledger)
+                except BaseException as error:
+                    seen.append(error)
+                    raise
+    assert seen[0].__notes__ == [f"run {ended[0].run_id} has ended"]
+
+
 async def test_ledger_that_is_lost_once_the_run_is_recorded_ends_no_call(service: FakeService, ledger: Path) -> None:
     def note(event: events.Event) -> None:
         if isinstance(event, events.BatchItemChanged) and event.state == "submitted":

@@ -154,17 +154,51 @@ async def test_a_cancelled_start_looks_again_for_a_run_that_was_not_there(servic
 
 
 @pytest.mark.async_client_only
-async def test_a_look_that_found_a_run_is_not_made_again(service: FakeService) -> None:
-    service.faults.add(faults.stall(), operation="runWorker")
+async def test_a_cancelled_start_looks_again_although_somebody_elses_run_is_there(service: FakeService) -> None:
+    foreign = service.add_run(WORKER, age=0.0)
+    late: list[str] = []
+
+    def start_late(envelope: dict[str, Any]) -> dict[str, Any]:
+        late.append(service.add_run(WORKER, age=0.0))
+        return envelope
+
+    service.faults.add(faults.stall(commit=False), operation="runWorker")
+    service.faults.add(faults.edit(start_late), operation="listWorkerRuns")
     async with (
         AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client,
-        cancelling_once(lambda: service.runs) as scope,
+        cancelling_once(lambda: service.requests) as scope,
     ):
         with scope, pytest.raises(OutcomeUnknownError) as caught:
             await client.workers.start_run(WORKER, INPUT)
 
-    assert caught.value.candidates == tuple(service.runs)
-    assert [request.operation for request in service.requests] == ["runWorker", "listWorkerRuns"]
+    assert set(caught.value.candidates or ()) == {foreign, *late}
+    assert len(late) == 1
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_an_interrupted_start_looks_again_as_a_cancelled_one_does(service: FakeService) -> None:
+    """On trio Ctrl-C is raised where the start waits."""
+
+    class Interrupted(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                raise KeyboardInterrupt
+            return await service.handle_async_request(request)
+
+    late: list[str] = []
+
+    def start_late(envelope: dict[str, Any]) -> dict[str, Any]:
+        late.append(service.add_run(WORKER, age=0.0))
+        return envelope
+
+    service.faults.add(faults.edit(start_late), operation="listWorkerRuns")
+    async with AsyncCoreClaw(service.api_key, transport=Interrupted(), clock=service.clock) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == tuple(late)
+    assert len(late) == 1
 
 
 @pytest.mark.endurance

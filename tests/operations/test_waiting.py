@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 import pytest
+from interrupting import cancelling_once
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -22,7 +24,7 @@ from coreclaw_async import (
     WaitTimeoutError,
 )
 from coreclaw_async.events import RunChanged
-from coreclaw_async.testing import FakeService, RunScript, faults
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -378,6 +380,66 @@ async def test_a_cancelled_wait_leaves_a_note_of_its_run(
         await client.runs.wait(started, on_update=lambda _: scope.cancel())
 
     assert f"the wait for run {started.run_id} was left" in caplog.text
+
+
+async def seen_by_caller(call: Coroutine[Any, Any, object], is_time: Callable[[], object]) -> BaseException:
+    """Return what leaves a call that is cancelled when it is time."""
+    seen: list[BaseException] = []
+    async with cancelling_once(is_time) as scope:
+        with scope:
+            try:
+                await call
+            except BaseException as error:
+                seen.append(error)
+                raise
+    return seen[0]
+
+
+async def test_cancelled_while_the_log_of_a_failed_run_is_read_it_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="coreclaw_async")
+    # A clock that is not moved on while the log has no answer.
+    service = FakeService(clock=RealClock(), default_script=RunScript(duration=0.0, outcome="failed"))
+    service.faults.add(faults.stall(), operation="getWorkerRunLog")
+
+    def reads_log() -> bool:
+        return any(request.operation == "getWorkerRunLog" for request in service.requests)
+
+    async with AsyncCoreClaw(service.api_key, transport=service) as client:
+        error = await seen_by_caller(client.workers.run(WORKER, INPUT), reads_log)
+
+    (run_id,) = service.runs
+    assert error.__notes__ == [f"run {run_id} has ended"]
+    assert f"run {run_id} has ended and is not returned because of" in caplog.text
+    assert aborts(service) == 0
+
+
+@pytest.mark.parametrize("on_cancel", ["leave", "abort"])
+async def test_cancelled_while_the_last_change_is_told_the_run_is_named(
+    client: AsyncCoreClaw, service: FakeService, on_cancel: Any
+) -> None:
+    told: list[Run] = []
+
+    async def on_update(run: Run) -> None:
+        told.append(run)
+        if run.is_finished:
+            await anyio.sleep_forever()
+
+    call = client.workers.run(WORKER, INPUT, on_update=on_update, on_cancel=on_cancel)
+    error = await seen_by_caller(call, lambda: told and told[-1].is_finished)
+
+    assert error.__notes__ == [f"run {told[-1].run_id} has ended"]
+    assert aborts(service) == 0
+
+
+async def test_error_of_the_last_update_names_the_run(client: AsyncCoreClaw, service: FakeService) -> None:
+    def on_update(run: Run) -> None:
+        if run.is_finished:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await client.workers.run(WORKER, INPUT, on_update=on_update)
+
+    assert caught.value.__notes__ == [f"run {next(iter(service.runs))} has ended"]
 
 
 @pytest.mark.parametrize("times", [1, 100])
