@@ -11,7 +11,7 @@ from pathlib import Path
 import nox
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = ".[arrow,cli,dask,emulator,otel,pandas,polars,postgres,testing]"
+EXTRAS = ".[arrow,cli,dask,emulator,otel,pandas,polars,postgres,speed,testing]"
 # More than the cores of a small machine, for many tests wait: for a socket, and those that take long for processes.
 QUICK = ("-m", "not endurance and not other_turn", "-n", "3", "--dist", "worksteal")
 # Processes, kernels and browsers share a machine with others: what has failed runs once more, and is named at the end.

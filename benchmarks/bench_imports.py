@@ -35,7 +35,7 @@ _FIRST_ANSWER = {
 import asyncio
 from coreclaw_async import AsyncCoreClaw
 async def main():
-    async with AsyncCoreClaw("token", base_url="{url}") as client:
+    async with AsyncCoreClaw("token", base_url="{url}", backend="httpx") as client:
         await client.runs.get("01KKDXV2G26BT7NH0000000001")
 asyncio.run(main())
 """,

@@ -46,7 +46,7 @@ async def list_of_rows(report: Report, rounds: int, latency: float) -> None:
     """Compare the time for a whole list at one latency."""
     with Stub(latency) as stub:
         apify = apify_client.ApifyClientAsync("token", api_url=stub.url)
-        async with AsyncCoreClaw("token", base_url=stub.url) as client:
+        async with AsyncCoreClaw("token", base_url=stub.url, backend="httpx") as client:
             ahead = whole_list(lambda: client.runs.iterate_results(str(_ROWS), prefetch=_PREFETCH))
             in_turn = whole_list(lambda: client.runs.iterate_results(str(_ROWS)))
             peer = whole_list(lambda: apify.dataset(str(_ROWS)).iterate_items(chunk_size=_PAGE_SIZE))
@@ -71,7 +71,7 @@ def _memory(name: str) -> float:
 
 
 async def _stream(url: str) -> tuple[float, float, float]:
-    async with AsyncCoreClaw("token", base_url=url) as client:
+    async with AsyncCoreClaw("token", base_url=url, backend="httpx") as client:
         await _count(client.runs.iterate_results(str(_PAGE_SIZE * 5)))
         before = _memory("VmRSS")
         started = time.perf_counter()

@@ -48,7 +48,7 @@ async def one_record(report: Report, rounds: int, latency: float, threads: int) 
     headers = {"Authorization": "Bearer token"}
     with (
         Stub(latency) as stub,
-        CoreClaw("token", base_url=stub.url) as client,
+        CoreClaw("token", base_url=stub.url, backend="httpx") as client,
         httpx.Client(base_url=stub.url, headers=headers) as peer,
     ):
 
@@ -66,8 +66,8 @@ async def one_record(report: Report, rounds: int, latency: float, threads: int) 
 
 async def rows(report: Report, rounds: int) -> None:
     """Compare the time to iterate over a list."""
-    with Stub() as stub, CoreClaw("token", base_url=stub.url) as client:
-        async with AsyncCoreClaw("token", base_url=stub.url) as other:
+    with Stub() as stub, CoreClaw("token", base_url=stub.url, backend="httpx") as client:
+        async with AsyncCoreClaw("token", base_url=stub.url, backend="httpx") as other:
 
             async def ours() -> float:
                 started = time.perf_counter()

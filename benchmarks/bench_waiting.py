@@ -74,7 +74,7 @@ async def measure_time(follow: Follow) -> tuple[int, float]:
     ids = [followed_id(place) for place in range(FOLLOWED)]
     schedule = PollSchedule(delays=(1.0,), jitter=0.0)
     with Stub() as stub:
-        async with AsyncCoreClaw("key", base_url=stub.url, poll_schedule=schedule) as client:
+        async with AsyncCoreClaw("key", base_url=stub.url, backend="httpx", poll_schedule=schedule) as client:
             started = time.process_time()
             await follow(client, client._context.transport.clock, ids)
             return stub.counts()["GET"], time.process_time() - started

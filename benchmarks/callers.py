@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import aiohttp
 import apify_client
 import httpx
 import openai
@@ -22,12 +23,31 @@ RUN_ID = "01KKDXV2G26BT7NH0000000001"
 
 
 @asynccontextmanager
-async def ours(url: str) -> AsyncIterator[Call]:
+async def ours(url: str, backend: Literal["httpx", "aiohttp"] = "httpx") -> AsyncIterator[Call]:
     """`client.runs.get`, to a `Run`."""
-    async with AsyncCoreClaw("token", base_url=url) as client:
+    async with AsyncCoreClaw("token", base_url=url, backend=backend) as client:
 
         async def call() -> object:
             return await client.runs.get(RUN_ID)
+
+        yield call
+
+
+def ours_with_speed(url: str) -> AbstractAsyncContextManager[Call]:
+    """Return the same with the extra ``[speed]``."""
+    return ours(url, "aiohttp")
+
+
+@asynccontextmanager
+async def raw_aiohttp(url: str) -> AsyncIterator[Call]:
+    """`aiohttp.ClientSession.get` and `json.loads`, to a dict."""
+    address = f"{url}/api/v2/worker-runs/{RUN_ID}"
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer token"}) as session:
+
+        async def call() -> object:
+            async with session.get(address) as response:
+                response.raise_for_status()
+                return json.loads(await response.read())["data"]
 
         yield call
 

@@ -18,6 +18,7 @@ import coreclaw_async
 _PACKAGES = (
     "httpx",
     "httpcore",
+    "aiohttp",
     "anyio",
     "attrs",
     "cattrs",

@@ -13,6 +13,7 @@ import httpx
 
 from coreclaw_async._concurrency.calls import tell_left
 from coreclaw_async._concurrency.clock import Clock, SystemClock
+from coreclaw_async._http.backend import BackendChoice, BackendName
 from coreclaw_async._http.base_url import parse_base_url
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.rate_gate import RateGate
@@ -89,6 +90,7 @@ class AsyncCoreClaw:
         poll_schedule: PollSchedule | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        backend: BackendChoice = "auto",
         callbacks: CallbackHub | None = None,
         on_event: EventHook | None = None,
         clock: Clock | None = None,
@@ -114,6 +116,10 @@ class AsyncCoreClaw:
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
                 Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
+            backend: What reads go through: ``auto`` for aiohttp where the extra ``speed`` is installed, and httpx
+                elsewhere and under trio; ``httpx``; or ``aiohttp``, and an error where it cannot be used. Whatever
+                changes something goes through httpx, and so do downloads, and all requests of an *http_client* or
+                *transport*. Behind a proxy that is not reached by http, aiohttp cannot be used.
             callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
                 callback ends a wait sooner and settles a start whose answer was lost.
             on_event: Called with each event (`coreclaw_async.events`); a plain function, which must return soon. Its
@@ -121,8 +127,8 @@ class AsyncCoreClaw:
             clock: Where time comes from; for tests, together with a `FakeService`.
 
         Raises:
-            ConfigurationError: The key or the base URL cannot be right, or both *http_client* and *transport* were
-                given.
+            ConfigurationError: The key, the base URL or the backend cannot be right, or both *http_client* and
+                *transport* were given, or one of them with ``backend="aiohttp"``.
             ValueError: A number is out of range.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
@@ -135,6 +141,7 @@ class AsyncCoreClaw:
         turn_on_where_asked(credentials.shown)
         _check_kind("http_client", http_client, httpx.AsyncClient)
         _check_kind("transport", transport, httpx.AsyncBaseTransport)
+        _check_backend(backend, credentials, is_ours=http_client is None and transport is None)
         _check_kind("callbacks", callbacks, CallbackHub)
         options = _Options(
             credentials=credentials,
@@ -150,6 +157,7 @@ class AsyncCoreClaw:
             max_connections=check_int("max_connections", max_connections, lowest=1),
             http_client=http_client,
             transport=transport,
+            backend=backend,
         )
         self._is_copy = False
         self._options = options
@@ -173,6 +181,16 @@ class AsyncCoreClaw:
     def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 when nothing is under way."""
         return self._connections.connections_in_use
+
+    @property
+    def backend(self) -> BackendName:
+        """
+        What reads go through here, ``httpx`` or ``aiohttp``: under trio always the first.
+
+        Raises:
+            ConfigurationError: The client was made with ``backend="aiohttp"``, which cannot be used here.
+        """
+        return "httpx" if self._connections.sessions() is None else "aiohttp"
 
     def with_options(
         self,
@@ -339,6 +357,14 @@ async def _run_once(context: Context, call: OnceCall) -> Run:
 def _check_kind(name: str, value: object, kind: type) -> None:
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+
+
+def _check_backend(backend: BackendChoice, credentials: Credentials, *, is_ours: bool) -> None:
+    if backend not in get_args(BackendChoice):
+        shown = credentials.shown(backend)
+        raise ConfigurationError(f"backend must be one of {', '.join(get_args(BackendChoice))}, not {shown}")
+    if backend == "aiohttp" and not is_ours:
+        raise ConfigurationError("backend='aiohttp' excludes http_client and transport, and one of them was given")
 
 
 @attrs.frozen(kw_only=True)

@@ -39,13 +39,15 @@ LEVELS = {top: level for level, layer in enumerate(LAYERS) for top in layer}
 HTTPX_IS_FOR = {"_http", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync"}  # Their callers may bring their own httpx client.
 ASYNCIO_IS_FOR = {
+    "coreclaw_async._http.aiohttp_backend",
     "coreclaw_async._sync.batches",
     "coreclaw_async._sync.loop_thread",
     "coreclaw_async._sync.runtime",
     "coreclaw_async.batch._store.postgres_driver",
-}  # asyncpg is for it alone.
+}  # aiohttp and asyncpg are for it alone.
 FRAMES_ARE_FOR = {"_frames", "_sync", "batch"}  # The last two for the types of what their methods return.
 EXTRAS_ARE_FOR = {
+    "aiohttp": {"_http"},
     "click": {"cli"},
     "pydantic_core": {"_data"},
     "opentelemetry": {"otel"},

@@ -16,6 +16,14 @@ def current_loop() -> EventLoop:
     return anyio.lowlevel.current_token().native_token
 
 
+def is_asyncio() -> bool:
+    """Return whether the event loop that runs in this thread is one of asyncio, or none runs."""
+    try:
+        return hasattr(current_loop(), "call_soon_threadsafe")
+    except RuntimeError:
+        return True
+
+
 def call_soon(loop: Any, function: Callable[..., object], *arguments: object) -> None:
     """Have *loop* call *function* soon; works from any thread, and does nothing once the loop is closed."""
     call = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon

@@ -87,12 +87,71 @@ def raw_header(response: httpx.Response, wanted: bytes) -> str:
     return ""
 
 
+class Unpacker:
+    """
+    Unpacks a body as it comes, up to a limit.
+
+    httpx and aiohttp would unpack each chunk whole, and 64 KiB of gzip can hold 64 MiB.
+
+    Args:
+        encoding: The ``Content-Encoding``, or an empty string.
+        limit: Most bytes that the unpacked body may hold.
+        parts: What has come, unpacked; still there after an error.
+
+    Raises:
+        BodyEncodingError: *encoding* was not asked for.
+    """
+
+    __slots__ = ("_encoding", "_limit", "_packed", "_parts", "_size", "_unpack")
+
+    def __init__(self, encoding: str, limit: int, parts: list[bytes]) -> None:
+        self._encoding = encoding.lower()
+        self._limit = limit
+        self._packed = 0
+        self._parts = parts
+        self._size = 0
+        self._unpack = None
+        if self._encoding in {"gzip", "x-gzip", "deflate"}:
+            self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
+        elif self._encoding not in {"", "identity"}:
+            raise BodyEncodingError(f"content-encoding {encoding[:40]!r} was not asked for")
+
+    def feed(self, chunk: bytes) -> None:
+        """
+        Take the next bytes.
+
+        Raises:
+            BodyEncodingError: They cannot be unpacked.
+            BodyTooLargeError: The body is larger than the limit.
+        """
+        self._packed += len(chunk)
+        if self._unpack is not None:
+            try:
+                chunk = self._unpack.decompress(chunk, self._limit - self._size + 1)
+            except zlib.error as error:
+                raise BodyEncodingError(f"the {self._encoding} packing is broken: {error}") from None
+        self._size += len(chunk)
+        self._parts.append(chunk)
+        if self._size > self._limit:
+            raise BodyTooLargeError(f"the body holds more than {self._limit} bytes")
+
+    def finish(self) -> bytes:
+        """
+        Return the whole body.
+
+        Raises:
+            BodyEncodingError: Its packing ends too early.
+        """
+        if self._unpack is not None and not self._unpack.eof and self._packed:
+            raise BodyEncodingError(f"the {self._encoding} packing ends too early")
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+
 async def read_body(response: httpx.Response, limit: int, parts: list[bytes], on_chunk: Callable[[], None]) -> bytes:
     """
     Return the unpacked body of *response*, at most *limit* bytes, and close the response.
 
-    What came is left in *parts*, also after an error. *on_chunk* is called after each chunk. httpx would unpack each
-    chunk whole, and 64 KiB of gzip can hold 64 MiB; so the unpacking is done here, up to the limit.
+    What came is left in *parts*, also after an error. *on_chunk* is called after each chunk.
     """
     if response.is_stream_consumed:
         # A hook of the caller's client has read and unpacked it, and given the connection back.
@@ -101,25 +160,8 @@ async def read_body(response: httpx.Response, limit: int, parts: list[bytes], on
             raise BodyTooLargeError(f"the body holds more than {limit} bytes")
         return response.content
     async with Chunks(response) as chunks:
-        encoding = raw_header(response, b"content-encoding").lower()
-        unpack = None
-        if encoding in {"gzip", "x-gzip", "deflate"}:
-            unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
-        elif encoding not in {"", "identity"}:
-            raise BodyEncodingError(f"content-encoding {encoding[:40]!r} was not asked for")
-        size = 0
-        packed = 0
+        unpacker = Unpacker(raw_header(response, b"content-encoding"), limit, parts)
         async for chunk in chunks:
-            packed += len(chunk)
             on_chunk()
-            try:
-                part = chunk if unpack is None else unpack.decompress(chunk, limit - size + 1)
-            except zlib.error as error:
-                raise BodyEncodingError(f"the {encoding} packing is broken: {error}") from None
-            size += len(part)
-            parts.append(part)
-            if size > limit:
-                raise BodyTooLargeError(f"the body holds more than {limit} bytes")
-    if unpack is not None and not unpack.eof and packed:
-        raise BodyEncodingError(f"the {encoding} packing ends too early")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            unpacker.feed(chunk)
+    return unpacker.finish()

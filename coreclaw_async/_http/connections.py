@@ -7,6 +7,7 @@ import ipaddress
 import ssl
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -14,12 +15,16 @@ import anyio
 import attrs
 import httpx
 
-from coreclaw_async._concurrency.loops import EventLoop, current_loop
+from coreclaw_async._concurrency.loops import EventLoop, current_loop, is_asyncio
 from coreclaw_async._extras import load_library
+from coreclaw_async._http.backend import BackendChoice
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async._http.pool import ConnectionPool
 from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
 from coreclaw_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from coreclaw_async._http.aiohttp_backend import Sessions
 
 _KEEP_ALIVE_SECONDS = 30.0
 _FIRST_WIDTH = 24
@@ -109,6 +114,16 @@ def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
     )
 
 
+@functools.cache
+def _sessions_class() -> type[Sessions] | None:
+    """Return what uses aiohttp, or None where no usable one is installed; importing it takes a while."""
+    try:
+        from coreclaw_async._http.aiohttp_backend import Sessions
+    except ImportError:
+        return None
+    return Sessions
+
+
 class MaskedURL(httpx.URL):
     """A URL that hides its query when it is shown: the query is secret, and httpx logs URLs."""
 
@@ -188,6 +203,7 @@ class Connections:
         max_connections: int,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        backend: BackendChoice = "auto",
     ) -> None:
         self.base_url = base_url
         self.max_connections = max_connections
@@ -201,13 +217,17 @@ class Connections:
         self._making = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._client = http_client
+        is_ours = http_client is None and transport is None
+        self._choice: BackendChoice = backend if is_ours else "httpx"
+        self._sessions: Sessions | None = None
         # For each event loop, as anyio keeps its variables.
         self._limiters: WeakKeyDictionary[EventLoop, Limiter] = WeakKeyDictionary()
 
     @property
     def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 with a client or transport of the caller."""
-        return 0 if self._pool is None else self._pool.in_use
+        reads = 0 if self._sessions is None else self._sessions.in_use
+        return reads if self._pool is None else reads + self._pool.in_use
 
     @property
     def client(self) -> httpx.AsyncClient:
@@ -251,6 +271,42 @@ class Connections:
             return functools.partial(has_leftovers, self.foreign_transport)
         return None
 
+    def sessions(self) -> Sessions | None:
+        """
+        Return what sends reads through aiohttp in the running event loop, or None where they go through httpx.
+
+        Raises:
+            ConfigurationError: The client is to use aiohttp, and cannot here.
+        """
+        if self._choice == "httpx":
+            return None
+        if self._sessions is not None and self._sessions.is_here():
+            return self._sessions
+        problem = self._make_sessions()
+        if problem is None:
+            return self._sessions
+        if self._choice == "aiohttp":
+            raise ConfigurationError(f"backend='aiohttp' cannot be used: {problem}")
+        return None
+
+    def _make_sessions(self) -> str | None:
+        """Make the sessions, and return why they cannot be used here, or None when they can."""
+        if not is_asyncio():
+            return "it works under asyncio only"
+        if self._sessions is not None:
+            return None
+        kind = _sessions_class()
+        if kind is None:
+            return "it needs aiohttp 3.12 or newer: pip install 'coreclaw-async[speed]'"
+        proxy = choose_proxy(self.base_url).url
+        if proxy is not None and proxy.scheme != "http":
+            return f"the environment names a proxy of scheme {proxy.scheme!r}, and aiohttp can use http only"
+        with self._making:
+            if self._sessions is None:  # pragma: no branch - another thread was quicker
+                context = _tls_context() if self.base_url.scheme == "https" else None
+                self._sessions = kind(self.base_url, proxy, context)
+        return None
+
     def limiter(self) -> Limiter:
         """Return the limiter of the running event loop."""
         loop = current_loop()
@@ -263,6 +319,8 @@ class Connections:
         """Close our idle connections in this event loop: what silenced one may have silenced all."""
         if self._pool is not None:
             await self._pool.close_idle()
+        if self._sessions is not None and self._sessions.is_here():
+            self._sessions.close_idle()
 
     def check_open(self) -> None:
         """Raise when the client was closed."""
@@ -272,6 +330,8 @@ class Connections:
     async def aclose(self) -> None:
         """Close what this client opened, but not the caller's httpx client. A second call does nothing."""
         self.is_closed = True
+        if self._sessions is not None:
+            await self._sessions.aclose()
         if self._client is not None and self.given_client is None:
             client, self._client = self._client, None
             await client.aclose()

@@ -9,13 +9,11 @@ import httpx
 
 from coreclaw_async._http.body import WholeBody
 from coreclaw_async._http.connections import MaskedURL
+from coreclaw_async._http.headers import api_headers
 from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress
 from coreclaw_async._http.settings import Settings
-from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Request
-
-USER_AGENT = f"coreclaw-async/{__version__}"
 
 _parse = functools.lru_cache(maxsize=256)(httpx.URL)
 
@@ -26,14 +24,8 @@ class _Headers:
     __slots__ = ("_with_key", "public")
 
     def __init__(self, host: bytes, credentials: Credentials) -> None:
-        common = [
-            (b"Host", host),
-            (b"Accept", b"application/json"),
-            (b"Accept-Encoding", b"gzip"),
-            (b"User-Agent", USER_AGENT.encode()),
-        ]
-        self.public = httpx.Headers(common)
-        self._with_key = httpx.Headers([*common, *credentials.headers()])
+        self.public = httpx.Headers(api_headers(host))
+        self._with_key = httpx.Headers(api_headers(host, credentials))
 
     def of(self, request: Request) -> httpx.Headers:
         """Return the headers of *request*; no frame that an error passes through may hold them."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -34,18 +35,25 @@ class TimeLimit:
     """
     When an attempt is given up: at its deadline, after a silence, or when no connection is made in time.
 
-    Attributes:
-        scope: What is cancelled then.
+    A context, whose block then ends without an exception.
     """
 
-    __slots__ = ("_connecting", "_ends_at", "_is_connecting", "_silence", "scope")
+    __slots__ = ("_connecting", "_ends_at", "_is_connecting", "_scope", "_silence")
 
     def __init__(self, seconds: float = math.inf, *, silence: float = math.inf, connecting: float = math.inf) -> None:
         self._ends_at = math.inf if seconds == math.inf else anyio.current_time() + seconds
         self._silence = silence
         self._connecting = connecting
         self._is_connecting = False
-        self.scope = anyio.CancelScope(deadline=self._ends_at)
+        self._scope = anyio.CancelScope(deadline=self._ends_at)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return self._scope.__exit__(kind, error, traceback)
 
     @property
     def is_over(self) -> bool:
@@ -55,17 +63,17 @@ class TimeLimit:
     def hear(self) -> None:
         """Begin to count silence anew: something was sent or received."""
         if self._silence != math.inf:
-            self.scope.deadline = min(self._ends_at, anyio.current_time() + self._silence)
+            self._scope.deadline = min(self._ends_at, anyio.current_time() + self._silence)
 
     def begin_connecting(self) -> None:
         """Begin to count the time that connecting takes, unless that has begun."""
         if not self._is_connecting:
             self._is_connecting = True
-            self.scope.deadline = min(self._ends_at, anyio.current_time() + self._connecting)
+            self._scope.deadline = min(self._ends_at, anyio.current_time() + self._connecting)
 
     def lift(self) -> None:
         """Keep only the deadline: the connection is made, and the request is being sent."""
-        self.scope.deadline = self._ends_at
+        self._scope.deadline = self._ends_at
 
 
 class SendProgress:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-import httpx
-
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
-from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
+from coreclaw_async._http.backend import Backend
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.fence import FencedBody, SendWindow
-from coreclaw_async._http.outgoing import RequestBuilder
-from coreclaw_async._http.pool import SendProgress, TimeLimit
+from coreclaw_async._http.httpx_backend import HttpxBackend
+from coreclaw_async._http.pool import SendProgress
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request, Safety
@@ -28,8 +25,20 @@ class Sender:
         self._settings = settings
         self._clock = clock
         self._gate = gate
-        self._builder = RequestBuilder(connections.base_url, settings)
-        self.base_url = self._builder.base_url
+        self._httpx = HttpxBackend(connections, settings, clock)
+        self._aiohttp: Backend | None = None
+        self.base_url = self._httpx.base_url
+
+    def _backend_for(self, request: Request) -> Backend:
+        """Return what sends *request*: reads may go through aiohttp, and nothing else ever does."""
+        if request.safety is not Safety.SAFE:
+            return self._httpx
+        sessions = self._connections.sessions()
+        if sessions is None:
+            return self._httpx
+        if self._aiohttp is None:
+            self._aiohttp = sessions.backend(self._settings, self._clock)
+        return self._aiohttp
 
     def progress_of(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:
         """Return the record of a new attempt that may take *seconds* and must be sent within *window*."""
@@ -37,7 +46,7 @@ class Sender:
         policy = self._settings.retry
         # Some operations may take long by contract, and one that must not be sent twice is waited for.
         may_be_silent = is_exclusive or request.min_timeout > 0
-        limit = TimeLimit(
+        limit = self._backend_for(request).time_limit(
             seconds,
             silence=math.inf if may_be_silent else policy.attempt_timeout,
             connecting=policy.connect_timeout,
@@ -59,7 +68,7 @@ class Sender:
         limiter = self._connections.limiter()
         leaves_by = deadline if progress.fenced is None else min(deadline, progress.fenced.window.first_by)
         try:
-            with progress.time_limit.scope:
+            with progress.time_limit:
                 while True:
                     if not await self._gate.pass_through(ticket, leaves_by):
                         raise self._kept_back(request)
@@ -70,7 +79,7 @@ class Sender:
                         progress.is_admitted = True
                         progress.admitted_at = self._clock.monotonic()
                         progress.time_limit.hear()
-                        return await self._send(request, progress)
+                        return await self._backend_for(request).send(request, progress)
         except BaseException as error:
             is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
             if not is_end or request.safety is not Safety.ONCE or not progress.may_have_left:
@@ -107,57 +116,5 @@ class Sender:
             return errors.SendTimeoutError(f"{request.label} was not sent: {seconds:.3g} s passed before {step}")
         return errors.RequestTimeoutError(
             f"{request.label} got no whole answer within {seconds:.3g} s",
-            may_have_taken_effect=request.safety is not Safety.SAFE,
-        )
-
-    async def _send(self, request: Request, progress: SendProgress) -> Reply:
-        outgoing = self._builder.build(request, progress)
-        try:
-            client = self._connections.client
-            progress.hand_over()
-            response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            progress.time_limit.hear()
-            body = await self._read(request, response, progress)
-        except BaseException as error:
-            self._builder.clear(outgoing, request)
-            if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
-                # No exception of a library leaves this package, and the request may have started a run.
-                raise self._no_reply(request, progress, error) from error
-            make_presentable(error, self._settings.credentials, self.base_url)
-            raise
-        return Reply(
-            status_code=response.status_code,
-            headers=response.headers,
-            body=body,
-            received_at=self._clock.time(),
-            monotonic=self._clock.monotonic(),
-            date=raw_header(response, b"date"),
-        )
-
-    async def _read(self, request: Request, response: httpx.Response, progress: SendProgress) -> bytes:
-        try:
-            return await read_body(
-                response, self._settings.max_response_bytes, progress.parts, progress.time_limit.hear
-            )
-        except (BodyTooLargeError, BodyEncodingError) as error:
-            if response.is_error:  # The status says more than an unreadable body.
-                return b"".join(progress.parts)
-            kind = errors.ResponseTooLargeError if isinstance(error, BodyTooLargeError) else errors.InvalidResponseError
-            raise kind(
-                f"{request.label}: {error}",
-                status_code=response.status_code,
-                may_have_taken_effect=request.safety is not Safety.SAFE,
-            ) from None
-
-    def _no_reply(self, request: Request, progress: SendProgress, error: Exception) -> errors.CoreClawError:
-        if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
-            return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
-        what = described(error)
-        # The type of an exception is proof enough where sending again is safe anyhow.
-        is_early = isinstance(error, NO_CONNECTION) and request.safety is not Safety.ONCE
-        if is_early or not progress.may_have_left:
-            return errors.RequestNotSentError(f"{request.label} was not sent: {what}")
-        return errors.NoReplyError(
-            f"{request.label} got no whole answer: {what}",
             may_have_taken_effect=request.safety is not Safety.SAFE,
         )

@@ -14,7 +14,7 @@ import httpx
 from coreclaw_async._http.body import Chunks
 from coreclaw_async._http.causes import NO_CONNECTION
 from coreclaw_async._http.connections import Connections, MaskedURL, make_transport
-from coreclaw_async._http.outgoing import USER_AGENT
+from coreclaw_async._http.headers import USER_AGENT
 from coreclaw_async.errors import DownloadReason, printable
 
 T = TypeVar("T")

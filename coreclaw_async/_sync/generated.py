@@ -26,6 +26,7 @@ from coreclaw_async._client import (
     show_groups,
 )
 from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._http.backend import BackendChoice, BackendName
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._operations.wait import UpdateHook
 from coreclaw_async._paging.offsets import OffsetDialect
@@ -1889,6 +1890,7 @@ class CoreClaw:
         poll_schedule: PollSchedule | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        backend: BackendChoice = "auto",
         callbacks: CallbackHub | None = None,
         on_event: EventHook | None = None,
         clock: Clock | None = None,
@@ -1914,6 +1916,10 @@ class CoreClaw:
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
                 Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
+            backend: What reads go through: ``auto`` for aiohttp where the extra ``speed`` is installed, and httpx
+                elsewhere and under trio; ``httpx``; or ``aiohttp``, and an error where it cannot be used. Whatever
+                changes something goes through httpx, and so do downloads, and all requests of an *http_client* or
+                *transport*. Behind a proxy that is not reached by http, aiohttp cannot be used.
             callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
                 callback ends a wait sooner and settles a start whose answer was lost.
             on_event: Called with each event (`coreclaw_async.events`); a plain function, which must return soon. Its
@@ -1921,8 +1927,8 @@ class CoreClaw:
             clock: Where time comes from; for tests, together with a `FakeService`.
 
         Raises:
-            ConfigurationError: The key or the base URL cannot be right, or both *http_client* and *transport* were
-                given.
+            ConfigurationError: The key, the base URL or the backend cannot be right, or both *http_client* and
+                *transport* were given, or one of them with ``backend="aiohttp"``.
             ValueError: A number is out of range.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
@@ -1939,6 +1945,7 @@ class CoreClaw:
                 poll_schedule=poll_schedule,
                 http_client=http_client,
                 transport=transport,
+                backend=backend,
                 callbacks=callbacks,
                 on_event=on_event,
                 clock=clock,
@@ -1966,6 +1973,16 @@ class CoreClaw:
     def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 when nothing is under way."""
         return self._inner.connections_in_use
+
+    @property
+    def backend(self) -> BackendName:
+        """
+        What reads go through here, ``httpx`` or ``aiohttp``: under trio always the first.
+
+        Raises:
+            ConfigurationError: The client was made with ``backend="aiohttp"``, which cannot be used here.
+        """
+        return self._inner.backend
 
     def with_options(
         self,

@@ -90,10 +90,12 @@ CLIENT_METHODS = {
     "__aenter__",
     "__aexit__",
     "aclose",
+    "backend",
     "batch",
     "connections_in_use",
     "with_options",
 }
+CLIENT_PROPERTIES = ("connections_in_use", "backend")
 # Where the methods for all rows are, of pagers and of batches.
 BLOCK = "BlockedCaller"  # Around their calls, so that warnings point to the line of the caller.
 FRAMES = ("coreclaw_async._frames.methods", "coreclaw_async.batch._frames")
@@ -295,10 +297,10 @@ class Generator:
             self._client_init(source, found["__init__"]),
             _client_set_up(groups),
             '    def __repr__(self) -> str:\n        return repr(self._inner).removeprefix("Async")',
-            f"""\
-    @property
-{self._opening(source, found["connections_in_use"])}
-        return self._inner.connections_in_use""",
+            *(
+                f"    @property\n{self._opening(source, found[name])}\n        return self._inner.{name}"
+                for name in CLIENT_PROPERTIES
+            ),
             self._client_copy(source, found["with_options"]),
             self._client_batch(source, found["batch"]),
             f"""\
@@ -467,7 +469,7 @@ def _methods(source: Source, node: ast.ClassDef) -> Iterator[Function]:
         decorators = [source.segment(one) for one in statement.decorator_list]
         if decorators == ["abstractmethod"] and statement.name.startswith("_"):
             continue
-        if decorators and (decorators != ["property"] or statement.name not in {"connections_in_use", "name"}):
+        if decorators and (decorators != ["property"] or statement.name not in {*CLIENT_PROPERTIES, "name"}):
             source.refuse(statement, f"there is no rule for @{decorators[0]}")
         yield statement
 

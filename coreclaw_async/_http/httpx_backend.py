@@ -1,0 +1,74 @@
+"""The backend that sends everything: through the client's `httpx.AsyncClient`, or one of the caller's."""
+
+from __future__ import annotations
+
+import httpx
+
+from coreclaw_async import errors
+from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._http.backend import no_reply, unreadable
+from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
+from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
+from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.outgoing import RequestBuilder
+from coreclaw_async._http.pool import SendProgress, TimeLimit
+from coreclaw_async._http.settings import Settings
+from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async._wire.response import Reply
+
+
+class HttpxBackend:
+    """Sends requests through an httpx client."""
+
+    def __init__(self, connections: Connections, settings: Settings, clock: Clock) -> None:
+        self._connections = connections
+        self._settings = settings
+        self._clock = clock
+        self._builder = RequestBuilder(connections.base_url, settings)
+        self.base_url = self._builder.base_url
+
+    def time_limit(self, seconds: float, *, silence: float, connecting: float) -> TimeLimit:
+        """Return what ends an attempt after so many seconds."""
+        return TimeLimit(seconds, silence=silence, connecting=connecting)
+
+    async def send(self, request: Request, progress: SendProgress) -> Reply:
+        """Send *request* once and return its whole answer; see `Backend.send`."""
+        outgoing = self._builder.build(request, progress)
+        try:
+            client = self._connections.client
+            progress.hand_over()
+            response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+            progress.time_limit.hear()
+            body = await self._read(request, response, progress)
+        except BaseException as error:
+            self._builder.clear(outgoing, request)
+            if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
+                # No exception of a library leaves this package, and the request may have started a run.
+                raise self._no_reply(request, progress, error) from error
+            make_presentable(error, self._settings.credentials, self.base_url)
+            raise
+        return Reply(
+            status_code=response.status_code,
+            headers=response.headers,
+            body=body,
+            received_at=self._clock.time(),
+            monotonic=self._clock.monotonic(),
+            date=raw_header(response, b"date"),
+        )
+
+    async def _read(self, request: Request, response: httpx.Response, progress: SendProgress) -> bytes:
+        try:
+            return await read_body(
+                response, self._settings.max_response_bytes, progress.parts, progress.time_limit.hear
+            )
+        except (BodyTooLargeError, BodyEncodingError) as error:
+            if response.is_error:  # The status says more than an unreadable body.
+                return b"".join(progress.parts)
+            raise unreadable(request, response.status_code, error) from None
+
+    def _no_reply(self, request: Request, progress: SendProgress, error: Exception) -> errors.CoreClawError:
+        if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
+            return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
+        # The type of an exception is proof enough where sending again is safe anyhow.
+        is_early = isinstance(error, NO_CONNECTION) and request.safety is not Safety.ONCE
+        return no_reply(request, described(error), is_sent=progress.may_have_left and not is_early)
