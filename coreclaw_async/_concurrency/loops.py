@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -12,7 +13,18 @@ EventLoop: TypeAlias = object
 
 
 def current_loop() -> EventLoop:
-    """Return the event loop that runs in this thread."""
+    """
+    Return the event loop that runs in this thread.
+
+    Raises:
+        RuntimeError: None runs.
+    """
+    asyncio = sys.modules.get("asyncio")  # Not imported, which would take a while; who runs a loop of it has done so.
+    if asyncio is not None:
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - documented, and ten times as fast as asking anyio
+        # Without a task it may be trio that runs, as a guest.
+        if loop is not None and asyncio.current_task(loop) is not None:
+            return loop
     return anyio.lowlevel.current_token().native_token
 
 

@@ -27,6 +27,7 @@ import aiohttp
 import anyio
 import attrs
 import httpx
+from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from multidict import CIMultiDict
@@ -389,7 +390,8 @@ class AiohttpBackend:
             try:
                 body = await self._read(request, response, progress)
             finally:
-                response.close()
+                if not response.closed:  # Its body has not come to its end.
+                    response.close()
         except errors.CoreClawError:
             raise
         except Exception as error:  # noqa: BLE001 - aiohttp, asyncio, ssl
@@ -405,7 +407,7 @@ class AiohttpBackend:
                 body=body,
                 received_at=self._clock.time(),
                 monotonic=self._clock.monotonic(),
-                date=response.headers.get("Date", ""),
+                date=response.headers.get(hdrs.DATE, ""),
             )
         finally:
             sessions.in_use -= 1
@@ -422,7 +424,7 @@ class AiohttpBackend:
     async def _read(self, request: Request, response: aiohttp.ClientResponse, progress: SendProgress) -> bytes:
         try:
             unpacker = Unpacker(
-                response.headers.get("Content-Encoding", ""), self._settings.max_response_bytes, progress.parts
+                response.headers.get(hdrs.CONTENT_ENCODING, ""), self._settings.max_response_bytes, progress.parts
             )
             content = response.content
             while not content.at_eof():

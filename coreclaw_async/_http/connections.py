@@ -170,7 +170,16 @@ class Limiter:
         self._semaphore = anyio.Semaphore(first, fast_acquire=True)
         self._room = most - first
 
-    async def __aenter__(self) -> None:
+    def enter_now(self) -> bool:
+        """Enter without waiting and return True, or return False when that is not possible."""
+        try:
+            self._semaphore.acquire_nowait()
+        except anyio.WouldBlock:
+            return False
+        return True
+
+    async def enter(self) -> None:
+        """Wait for a place."""
         while self._room and not self._semaphore.value:
             with anyio.move_on_after(_SLOW_ANSWER) as moment:
                 await self._semaphore.acquire()
@@ -179,7 +188,8 @@ class Limiter:
             self.widen()  # The requests under way may take long by contract.
         await self._semaphore.acquire()
 
-    async def __aexit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """Give the place to the next one."""
         self._semaphore.release()
 
     def widen(self) -> None:

@@ -12,7 +12,7 @@ connection cannot leave its outcome open, and bytes left over from another answe
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +23,8 @@ import httpx
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._http.fence import FencedBody
 from coreclaw_async._http.leftovers import has_leftovers
+from coreclaw_async._wire.request import Request
+from coreclaw_async._wire.response import Reply
 
 SEND_PROGRESS = "coreclaw_send_progress"
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
@@ -90,6 +92,7 @@ class SendProgress:
     * while a transport has not asked for the last byte of a `FencedBody`.
 
     Attributes:
+        send: Sends it: the `Backend.send` of what was chosen.
         is_exclusive: Whether the request must not share its connection.
         is_traced: Whether `trace` is told before it is sent.
         is_spoiled: Returns whether its connection may hold bytes of another answer.
@@ -111,23 +114,26 @@ class SendProgress:
         "is_traced",
         "parts",
         "pool",
+        "send",
         "time_limit",
     )
 
     def __init__(
         self,
+        send: Callable[[Request, SendProgress], Awaitable[Reply]],
+        time_limit: TimeLimit,
         *,
         is_exclusive: bool = False,
         is_traced: bool = True,
         is_spoiled: Callable[[], bool] | None = None,
         fenced: FencedBody | None = None,
-        time_limit: TimeLimit | None = None,
     ) -> None:
+        self.send = send
         self.is_exclusive = is_exclusive
         self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice needs it.
         self.is_spoiled = is_spoiled
         self.fenced = fenced
-        self.time_limit = TimeLimit() if time_limit is None else time_limit
+        self.time_limit = time_limit
         self.is_admitted = False
         self.admitted_at = 0.0
         self.parts: list[bytes] = []

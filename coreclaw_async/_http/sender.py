@@ -46,20 +46,22 @@ class Sender:
         policy = self._settings.retry
         # Some operations may take long by contract, and one that must not be sent twice is waited for.
         may_be_silent = is_exclusive or request.min_timeout > 0
-        limit = self._backend_for(request).time_limit(
+        backend = self._backend_for(request)
+        limit = backend.time_limit(
             seconds,
             silence=math.inf if may_be_silent else policy.attempt_timeout,
             connecting=policy.connect_timeout,
         )
         if not is_exclusive:
-            return SendProgress(time_limit=limit)
+            return SendProgress(backend.send, limit)
         connections = self._connections
         return SendProgress(
+            backend.send,
+            limit,
             is_exclusive=True,
             is_traced=connections.is_traced,
             is_spoiled=connections.has_leftovers,
             fenced=None if window is None or request.body is None else FencedBody(request.body, window),
-            time_limit=limit,
         )
 
     async def exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> Reply:
@@ -73,13 +75,17 @@ class Sender:
                     if not await self._gate.pass_through(ticket, leaves_by):
                         raise self._kept_back(request)
                     closings = self._gate.closings
-                    async with limiter:
+                    if not limiter.enter_now():
+                        await limiter.enter()
+                    try:
                         if self._gate.closings != closings:  # It was closed while this request waited for the others.
                             continue
                         progress.is_admitted = True
                         progress.admitted_at = self._clock.monotonic()
                         progress.time_limit.hear()
-                        return await self._backend_for(request).send(request, progress)
+                        return await progress.send(request, progress)
+                    finally:
+                        limiter.leave()
         except BaseException as error:
             is_end = not isinstance(error, errors.CoreClawError | GeneratorExit)
             if not is_end or request.safety is not Safety.ONCE or not progress.may_have_left:

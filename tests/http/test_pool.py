@@ -10,7 +10,9 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from coreclaw_async._http.pool import SEND_PROGRESS, ConnectionPool, SendProgress
+from coreclaw_async._http.pool import SEND_PROGRESS, ConnectionPool, SendProgress, TimeLimit
+from coreclaw_async._wire.request import Request
+from coreclaw_async._wire.response import Reply
 
 
 class Connection(httpx.AsyncBaseTransport):
@@ -37,6 +39,13 @@ class Connection(httpx.AsyncBaseTransport):
         self.is_closed = True
 
 
+def new_progress(**options: Any) -> SendProgress:
+    async def send(request: Request, progress: SendProgress) -> Reply:
+        raise NotImplementedError("the pool is called directly")
+
+    return SendProgress(send, TimeLimit(), **options)
+
+
 def request_with(progress: SendProgress) -> httpx.Request:
     extensions: dict[str, Any] = {SEND_PROGRESS: progress, "trace": progress.trace}
     return httpx.Request("POST", "https://service.test/", extensions=extensions)
@@ -54,12 +63,12 @@ def pool_of(make: Callable[[], httpx.AsyncBaseTransport]) -> tuple[ConnectionPoo
 
 async def test_the_connection_that_was_used_last_is_used_next() -> None:
     pool, made = pool_of(Connection)
-    first = await pool.handle_async_request(request_with(SendProgress()))
-    second = await pool.handle_async_request(request_with(SendProgress()))
+    first = await pool.handle_async_request(request_with(new_progress()))
+    second = await pool.handle_async_request(request_with(new_progress()))
     assert (pool.in_use, pool.open) == (2, 2)
     for response in (first, second):
         await response.aread()
-    third = await pool.handle_async_request(request_with(SendProgress()))
+    third = await pool.handle_async_request(request_with(new_progress()))
     await third.aread()
 
     assert [connection.sent for connection in made] == [1, 2]
@@ -70,7 +79,7 @@ async def test_the_connection_that_was_used_last_is_used_next() -> None:
 
 async def test_a_connection_whose_answer_was_not_read_is_thrown_away() -> None:
     pool, made = pool_of(Connection)
-    response = await pool.handle_async_request(request_with(SendProgress()))
+    response = await pool.handle_async_request(request_with(new_progress()))
     assert isinstance(response.stream, httpx.AsyncByteStream)
     await response.stream.aclose()
     await response.stream.aclose()
@@ -83,7 +92,7 @@ async def test_a_connection_whose_answer_was_not_read_is_thrown_away() -> None:
 async def test_what_is_connecting_when_the_connections_close_is_not_sent() -> None:
     connected = anyio.Event()
     pool, made = pool_of(lambda: Connection(connected))
-    progress = SendProgress(is_exclusive=True)
+    progress = new_progress(is_exclusive=True)
     failures: list[BaseException] = []
 
     async def send() -> None:
@@ -105,7 +114,7 @@ async def test_what_is_connecting_when_the_connections_close_is_not_sent() -> No
 
 async def test_a_start_does_not_leave_on_a_connection_that_holds_bytes_of_another_answer() -> None:
     pool, made = pool_of(Connection)
-    progress = SendProgress(is_exclusive=True, is_spoiled=lambda: True)
+    progress = new_progress(is_exclusive=True, is_spoiled=lambda: True)
 
     with pytest.raises(RuntimeError, match="bytes that belong to no request"):
         await pool.handle_async_request(request_with(progress))
@@ -117,7 +126,7 @@ async def test_a_start_does_not_leave_on_a_connection_that_holds_bytes_of_anothe
 
 async def test_an_answer_that_is_read_after_closing_closes_its_connection() -> None:
     pool, made = pool_of(Connection)
-    response = await pool.handle_async_request(request_with(SendProgress()))
+    response = await pool.handle_async_request(request_with(new_progress()))
     await pool.aclose()
     await response.aread()
 
@@ -131,7 +140,7 @@ def test_a_loop_that_was_closed_without_a_word_is_forgotten() -> None:
     pool, _ = pool_of(Connection)
 
     async def send() -> None:
-        await (await pool.handle_async_request(request_with(SendProgress()))).aread()
+        await (await pool.handle_async_request(request_with(new_progress()))).aread()
 
     for _round in range(3):
         loop = asyncio.new_event_loop()
@@ -143,7 +152,7 @@ def test_a_loop_that_was_closed_without_a_word_is_forgotten() -> None:
 
 async def test_closing_what_is_idle_after_the_connections_were_closed_does_nothing() -> None:
     pool, _ = pool_of(Connection)
-    await (await pool.handle_async_request(request_with(SendProgress()))).aread()
+    await (await pool.handle_async_request(request_with(new_progress()))).aread()
     await pool.aclose()
 
     await pool.close_idle()
