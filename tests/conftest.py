@@ -13,12 +13,15 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import either_client
 import pytest
 from hypothesis import HealthCheck, settings
+from speed import without_aiohttp
 from tls_tunnel import authority, trusted
 
 from coreclaw_async import AsyncCoreClaw
 from coreclaw_async.testing import FakeService
 
-__all__ = ["authority", "trusted"]  # Fixtures.
+__all__ = ["authority", "trusted", "without_aiohttp"]  # Fixtures.
+
+OVER_HTTPX = "asyncio over httpx"
 
 settings.register_profile(
     "suite",
@@ -40,6 +43,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "endurance(seconds): takes long, or kills processes; one Python runs it")
     config.addinivalue_line("markers", "other_turn: a case on a backend that another Python has in its quick run")
+    config.addinivalue_line("markers", "both_backends: reads over sockets, so it runs through httpx on asyncio too")
     config.addinivalue_line("markers", "every_backend: the quick run has it on every backend, not on one in turn")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
 
@@ -56,13 +60,15 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run async tests on both backends, and those of the core's promises through the blocking client too."""
+    """Run async tests on both event loops, and those of the core's promises through the blocking client too."""
     if "anyio_backend" not in metafunc.fixturenames or _has_own_backends(metafunc.definition):
         return
     kinds = ["asyncio", "trio"]
     has_both_clients = getattr(metafunc.module, "AsyncCoreClaw", None) is either_client.AsyncCoreClaw
     if has_both_clients and metafunc.definition.get_closest_marker("async_client_only") is None:
         kinds.append("blocking")
+    if metafunc.definition.get_closest_marker("both_backends"):
+        kinds.append(OVER_HTTPX)
     metafunc.parametrize("anyio_backend", kinds, indirect=True)
 
 
@@ -127,6 +133,9 @@ def _turn(index: int, first: int, count: int) -> int:
 def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "blocking":
         monkeypatch.setattr(either_client, "IS_BLOCKING", True)
+        return "asyncio"
+    if request.param == OVER_HTTPX:
+        request.getfixturevalue("without_aiohttp")
         return "asyncio"
     return str(request.param)
 

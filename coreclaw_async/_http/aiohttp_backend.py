@@ -44,6 +44,9 @@ from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Reply
 
+if tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 12):  # It may be there for something else.
+    raise ImportError(f"aiohttp {aiohttp.__version__} is too old")
+
 _KEEP_ALIVE_SECONDS = 30.0
 _MAX_HEADER = 65_536
 # How long a task that should have ended is waited for before it is cancelled once more.
@@ -158,6 +161,11 @@ class _Connector(aiohttp.TCPConnector):
             _abort(protocol)
         super()._release(key, protocol, should_close=should_close)
 
+    @property
+    def open(self) -> int:
+        """Connections that exist, or are being made."""
+        return len(self._acquired) + sum(map(len, self._conns.values()))
+
     def close_idle(self) -> None:
         """Close the connections that no request holds."""
         for idle in self._conns.values():
@@ -261,6 +269,12 @@ class Sessions:
             found.keeper = _keep(self._loops, loop, found.session)
             await anext(found.keeper)
         return found.session
+
+    def make_room(self, most: int) -> None:
+        """Close the idle connections of this event loop unless there are fewer than *most* with those in use."""
+        found = self._loops.get(asyncio.get_running_loop())
+        if found is not None and found.connector.open >= most:
+            found.connector.close_idle()
 
     def close_idle(self) -> None:
         """Close the idle connections of this event loop."""

@@ -257,9 +257,14 @@ class Connections:
             transport = self.foreign_transport
             if transport is None:
                 transport = self._pool = ConnectionPool(
-                    functools.partial(make_transport, self.base_url), self.max_connections
+                    functools.partial(make_transport, self.base_url), self.max_connections, self._make_room
                 )
             self._client = _ApiClient(transport=transport, trust_env=False)
+
+    def _make_room(self, pooled: int) -> None:
+        """Close idle connections of reads where there would be too many with *pooled* others and one more."""
+        if self._sessions is not None and self._sessions.is_here():
+            self._sessions.make_room(self.max_connections - pooled)
 
     @property
     def is_traced(self) -> bool:

@@ -204,9 +204,23 @@ class _LoopPool:
 class ConnectionPool(httpx.AsyncBaseTransport):
     """An httpx transport that lends each request a connection until its answer was read."""
 
-    def __init__(self, make_transport: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
+    def __init__(
+        self,
+        make_transport: Callable[[], httpx.AsyncBaseTransport],
+        max_connections: int,
+        make_room: Callable[[int], None] | None = None,
+    ) -> None:
+        """
+        Make an empty pool.
+
+        Args:
+            make_transport: Returns a new transport of one connection.
+            max_connections: Most connections of one event loop.
+            make_room: Called with the number of connections in this event loop before there is one more.
+        """
         self._make_transport = make_transport
         self._max_connections = max_connections
+        self._make_room = make_room
         self._loops: dict[EventLoop, _LoopPool] = {}
 
     @property
@@ -259,6 +273,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             return pool.free.pop()
         if pool.free and len(pool.all) >= self._max_connections:
             await pool.discard(pool.free.pop(0))
+        if self._make_room is not None:
+            self._make_room(len(pool.all))
         connection = _PooledConnection(self._make_transport(), is_exclusive)
         pool.all.add(connection)
         return connection

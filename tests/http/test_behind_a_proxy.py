@@ -18,6 +18,8 @@ from coreclaw_async import ConfigurationError, OutcomeUnknownError, RequestNotSe
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
+pytestmark = pytest.mark.both_backends
+
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 QUICK = RetryPolicy(max_attempts=2, first_delay=0.01, max_delay=0.01)

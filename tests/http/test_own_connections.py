@@ -22,6 +22,8 @@ from tls_tunnel import tls_server_context
 
 from coreclaw_async import CoreClawError, OutcomeUnknownError, RetryPolicy
 
+pytestmark = pytest.mark.both_backends
+
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 ACCOUNT = envelope({"balance": "1.00"})
