@@ -14,8 +14,9 @@ from coreclaw_async._http import connections
 def without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have nothing find aiohttp, as where it is not installed."""
     with monkeypatch.context() as patch:
+        for name in [name for name in sys.modules if name.startswith("coreclaw_async._http.aiohttp")]:
+            patch.delitem(sys.modules, name)
         patch.setitem(sys.modules, "aiohttp", None)
-        patch.delitem(sys.modules, "coreclaw_async._http.aiohttp_backend", raising=False)
         connections._sessions_class.cache_clear()
         yield
     connections._sessions_class.cache_clear()

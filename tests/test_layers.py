@@ -40,6 +40,7 @@ HTTPX_IS_FOR = {"_http", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync"}  # Their callers may bring their own httpx client.
 ASYNCIO_IS_FOR = {
     "coreclaw_async._http.aiohttp_backend",
+    "coreclaw_async._http.aiohttp_sessions",
     "coreclaw_async._sync.batches",
     "coreclaw_async._sync.loop_thread",
     "coreclaw_async._sync.runtime",

@@ -257,6 +257,7 @@ async def test_signed_urls_and_inputs_are_hidden_in_reprs(client: AsyncCoreClaw,
     assert "hunter2" not in repr(task) + repr(saved)
 
 
+@pytest.mark.both_backends
 async def test_no_log_line_shows_a_signed_url(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER, rows=1)
@@ -375,6 +376,7 @@ async def test_an_address_with_quotes_is_in_no_log(name: str, log: pytest.LogCap
     await client.aclose()
 
 
+@pytest.mark.both_backends
 async def test_where_a_redirect_leads_is_in_no_log(log: pytest.LogCaptureFixture) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return http(302, b"", f"Location: {request.target}&signature=abc123", f"location: /x?token={KEY}")

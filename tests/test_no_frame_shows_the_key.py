@@ -18,7 +18,7 @@ from raw_server import RawRequest, RawServer, answering, http, serve_sockets, si
 
 import coreclaw_async
 from coreclaw_async import CoreClaw, CoreClawError, OutcomeUnknownError, RetryPolicy
-from coreclaw_async._http.outgoing import _Headers
+from coreclaw_async._http.headers import PreparedHeaders
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
@@ -30,7 +30,7 @@ EACH_MODE = slowly("mode", "query", "bearer", "api-key")
 ONCE = RetryPolicy(max_attempts=1)
 
 # The two objects that may hold the key, and what the test itself gave it to.
-MAY_HOLD_IT = (Credentials, _Headers, FakeService)
+MAY_HOLD_IT = (Credentials, PreparedHeaders, FakeService)
 NO_DATA = (type, types.ModuleType, types.BuiltinFunctionType, logging.Logger)
 
 
@@ -157,6 +157,7 @@ async def test_no_frame_of_a_failed_call_shows_the_key(
 @slowly("way", "own connections", "a caller's client")
 @slowly("end", "401", "close", "garbage", "silence")
 @pytest.mark.async_client_only
+@pytest.mark.both_backends
 async def test_no_frame_of_a_call_that_failed_on_a_socket_shows_the_key(
     end: str, way: str, mode: Literal["bearer", "api-key", "query"]
 ) -> None:
@@ -256,6 +257,7 @@ async def test_no_cause_of_a_callers_own_transport_shows_the_key(
 
 @pytest.mark.endurance
 @pytest.mark.async_client_only
+@pytest.mark.both_backends
 @EACH_MODE
 async def test_no_frame_of_a_cancellation_shows_the_key(mode: Literal["bearer", "api-key", "query"]) -> None:
     caught: list[BaseException] = []

@@ -208,6 +208,7 @@ async def test_one_call_pays_once_over_a_real_socket(
 
 @pytest.mark.async_client_only
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.operation)
+@pytest.mark.both_backends
 async def test_cancelling_a_call_that_has_left_names_what_it_paid_for(call: Call) -> None:
     service = FakeService(clock=RealClock())
     service.add_task(WORKER, title="saved", input={"parameters": {"custom": INPUT}})
@@ -680,6 +681,7 @@ async def test_a_start_that_waits_is_not_sent_after_the_client_was_closed(servic
 
 
 @pytest.mark.async_client_only
+@pytest.mark.both_backends
 async def test_closing_a_client_discards_the_connections_of_calls_under_way() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.stall(), operation="runWorker")

@@ -24,7 +24,7 @@ from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
 from coreclaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from coreclaw_async._http.aiohttp_backend import Sessions
+    from coreclaw_async._http.aiohttp_sessions import Sessions
 
 _KEEP_ALIVE_SECONDS = 30.0
 _FIRST_WIDTH = 24
@@ -118,7 +118,7 @@ def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
 def _sessions_class() -> type[Sessions] | None:
     """Return what uses aiohttp, or None where no usable one is installed; importing it takes a while."""
     try:
-        from coreclaw_async._http.aiohttp_backend import Sessions
+        from coreclaw_async._http.aiohttp_sessions import Sessions
     except ImportError:
         return None
     return Sessions
@@ -236,8 +236,12 @@ class Connections:
     @property
     def connections_in_use(self) -> int:
         """Connections that a request holds now; 0 with a client or transport of the caller."""
-        reads = 0 if self._sessions is None else self._sessions.in_use
-        return reads if self._pool is None else reads + self._pool.in_use
+        return sum(each.in_use for each in (self._pool, self._sessions) if each is not None)
+
+    @property
+    def connections_open(self) -> int:
+        """Connections that exist now; 0 with a client or transport of the caller."""
+        return sum(each.open for each in (self._pool, self._sessions) if each is not None)
 
     @property
     def client(self) -> httpx.AsyncClient:

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async._wire.request import Request
 
 USER_AGENT = f"coreclaw-async/{__version__}"
 
+H = TypeVar("H")
 
-def api_headers(host: bytes, credentials: Credentials | None = None) -> list[tuple[bytes, bytes]]:
-    """Return the raw headers of a request to *host*, with the key of *credentials* unless the query carries it."""
-    return [
-        (b"Host", host),
-        (b"Accept", b"application/json"),
-        (b"Accept-Encoding", b"gzip"),
-        (b"User-Agent", USER_AGENT.encode()),
-        *(() if credentials is None else credentials.headers()),
-    ]
+
+class PreparedHeaders(Generic[H]):
+    """
+    The headers of API requests with and without the key, prepared once; in slots, so that no repr shows them.
+
+    Args:
+        make: Turns raw headers into those of an HTTP library.
+        host: The ``Host``.
+        credentials: The key.
+        more: Headers for a proxy.
+
+    Attributes:
+        public: Those without the key.
+    """
+
+    __slots__ = ("_with_key", "public")
+
+    def __init__(
+        self,
+        make: Callable[[list[tuple[bytes, bytes]]], H],
+        host: bytes,
+        credentials: Credentials,
+        more: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        common = [
+            (b"Host", host),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"gzip"),
+            (b"User-Agent", USER_AGENT.encode()),
+            *more,
+        ]
+        self.public = make(common)
+        self._with_key = make([*common, *credentials.headers()])
+
+    def of(self, request: Request) -> H:
+        """Return the headers of *request* but for those of its body; no frame that an error passes may hold them."""
+        return self.public if request.is_public else self._with_key

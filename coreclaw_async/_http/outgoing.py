@@ -9,31 +9,12 @@ import httpx
 
 from coreclaw_async._http.body import WholeBody
 from coreclaw_async._http.connections import MaskedURL
-from coreclaw_async._http.headers import api_headers
+from coreclaw_async._http.headers import PreparedHeaders
 from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress
 from coreclaw_async._http.settings import Settings
-from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Request
 
 _parse = functools.lru_cache(maxsize=256)(httpx.URL)
-
-
-class _Headers:
-    """The headers of API requests with and without the key, prepared once; in slots, so that no repr shows them."""
-
-    __slots__ = ("_with_key", "public")
-
-    def __init__(self, host: bytes, credentials: Credentials) -> None:
-        self.public = httpx.Headers(api_headers(host))
-        self._with_key = httpx.Headers(api_headers(host, credentials))
-
-    def of(self, request: Request) -> httpx.Headers:
-        """Return the headers of *request*; no frame that an error passes through may hold them."""
-        prepared = self.public if request.is_public else self._with_key
-        if request.body is None:
-            return prepared
-        length = str(len(request.body)).encode()
-        return httpx.Headers([*prepared.raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)])
 
 
 class RequestBuilder:
@@ -42,7 +23,7 @@ class RequestBuilder:
     def __init__(self, base_url: httpx.URL, settings: Settings) -> None:
         self.base_url = str(base_url).rstrip("/")
         self._credentials = settings.credentials
-        self._headers = _Headers(base_url.netloc, settings.credentials)
+        self._headers = PreparedHeaders(httpx.Headers, base_url.netloc, settings.credentials)
         self._timeout = {"connect": settings.retry.connect_timeout, "read": None, "write": None, "pool": None}
 
     def build(self, request: Request, progress: SendProgress) -> httpx.Request:
@@ -58,13 +39,20 @@ class RequestBuilder:
         outgoing = httpx.Request(
             request.method,
             httpx.URL(text) if key else _parse(text),
-            headers=self._headers.of(request),
+            headers=self._headers_of(request),
             stream=WholeBody(request.body or b"") if progress.fenced is None else progress.fenced,
             extensions=extensions,
         )
         if key:
             outgoing.url = MaskedURL(outgoing.url)
         return outgoing
+
+    def _headers_of(self, request: Request) -> httpx.Headers:
+        prepared = self._headers.of(request)
+        if request.body is None:
+            return prepared
+        length = str(len(request.body)).encode()
+        return httpx.Headers([*prepared.raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)])
 
     def clear(self, outgoing: httpx.Request, request: Request) -> None:
         """Take the key out of a request that an error may show."""

@@ -37,7 +37,9 @@ class Sender:
         if sessions is None:
             return self._httpx
         if self._aiohttp is None:
-            self._aiohttp = sessions.backend(self._settings, self._clock)
+            from coreclaw_async._http.aiohttp_backend import AiohttpBackend
+
+            self._aiohttp = AiohttpBackend(sessions, self._settings, self._clock)
         return self._aiohttp
 
     def progress_of(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:

@@ -198,6 +198,7 @@ async def test_a_gzip_bomb_is_refused_while_it_is_small(service: FakeService) ->
     assert len(service.requests) == 1
 
 
+@pytest.mark.both_backends
 async def test_a_big_answer_is_refused_over_a_socket_and_the_next_call_works() -> None:
     service = FakeService(clock=RealClock())
     service.faults.add(faults.reply(b"x" * 3_000_000), operation="getAccount")
@@ -301,6 +302,7 @@ async def test_a_retry_after_beyond_the_policy_ends_the_call(service: FakeServic
     assert caught.value.retry_after == 40
 
 
+@pytest.mark.both_backends
 @pytest.mark.endurance
 async def test_a_thousand_calls_at_once_with_latency() -> None:
     service = FakeService(clock=RealClock())
@@ -313,12 +315,12 @@ async def test_a_thousand_calls_at_once_with_latency() -> None:
                 for _ in range(1000):
                     group.start_soon(client.runs.get, run_id)
             assert client.connections_in_use == 0
-            assert client._context.transport.connections._pool is not None
-            assert client._context.transport.connections._pool.open <= 100
+            assert client._context.transport.connections.connections_open <= 100
 
     assert len(service.requests) == 1000
 
 
+@pytest.mark.both_backends
 @pytest.mark.endurance
 async def test_cancelling_calls_at_random_moments_leaks_no_connection() -> None:
     service = FakeService(clock=RealClock())
@@ -378,8 +380,7 @@ def test_a_client_serves_one_event_loop_after_another(backend: str) -> None:
                 await client.account.get()
 
         anyio.run(main, backend=backend)
-        assert client._context.transport.connections._pool is not None
-        assert client._context.transport.connections._pool.open == 0, "closed with its loop"
+        assert client._context.transport.connections.connections_open == 0, "closed with its loop"
         anyio.run(main, backend=backend)
         anyio.run(last, backend=backend)
         gc.collect()
@@ -739,6 +740,10 @@ def mutual(check: Callable[[], object]) -> str:
         ({"max_connections": 1.5}, ["max_connections", "1.5"]),
         ({"max_response_bytes": 0}, ["max_response_bytes"]),
         ({"offset_dialect": "rows"}, ["offset_dialect", "rows"]),
+        ({"backend": "requests"}, ["backend", "requests", "auto, httpx, aiohttp"]),
+        ({"backend": "s3cr3t"}, ["backend", "<hidden>"]),
+        ({"backend": None}, ["backend", "None"]),
+        ({"backend": ["httpx"]}, ["backend", "['httpx']"]),
         ({"http_client": object(), "transport": object()}, ["http_client", "transport"]),
         ({"http_client": 5}, ["http_client", "int"]),
         ({"transport": httpx.HTTPTransport()}, ["transport", "HTTPTransport"]),

@@ -1,0 +1,114 @@
+"""aiohttp's connector, stricter about the connections that it gives out, and about closing them."""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+
+if tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 12):  # It may be there for something else.
+    raise ImportError(f"aiohttp {aiohttp.__version__} is too old")
+
+_KEEP_ALIVE_SECONDS = 30.0
+
+
+class NoConnectionError(aiohttp.ClientConnectionError):
+    """No connection was made, so nothing was sent."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """A connector that gives out no connection which holds bytes of another answer, and leaves none half closed."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__(
+            limit=0,  # The client's own limiter stands in front of it.
+            ssl=True if context is None else context,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            resolver=aiohttp.ThreadedResolver(),  # As httpx looks names up, also where aiodns is installed.
+        )
+        self._process = os.getpid()
+        self._made = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent: also in a forked child, whose connections belong to its parent."""
+        return super().closed or self._process != os.getpid() or self._loop.is_closed()
+
+    def __del__(self, _warnings: Any = None) -> None:
+        """Do nothing: in a forked child, closing would take the parent's connections out of its event loop."""
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Connection:
+        """Return a connection on which nothing has come that belongs to no request."""
+        while True:
+            made = self._made
+            try:
+                connection = await super().connect(req, traces, timeout)
+            except TimeoutError:
+                raise NoConnectionError(f"no connection within {timeout.connect:.3g} s") from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise NoConnectionError(described(error)) from None
+            if made != self._made or _is_clean(connection):
+                return connection
+            connection.close()
+
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
+        self._made += 1
+        return await super()._create_connection(*args, **kwargs)
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if should_close or protocol.should_close:
+            _abort(protocol)
+        super()._release(key, protocol, should_close=should_close)
+
+    @property
+    def open(self) -> int:
+        """Connections that exist, or are being made."""
+        return len(self._acquired) + sum(map(len, self._conns.values()))
+
+    def close_idle(self) -> None:
+        """Close the connections that no request holds."""
+        for idle in self._conns.values():
+            for protocol, _since in idle:
+                _abort(protocol)
+        self._conns.clear()
+
+
+def _abort(protocol: ResponseHandler) -> None:
+    """Close a connection now; TLS would wait up to half a minute for the other side to say goodbye."""
+    if protocol.transport is not None:
+        protocol.transport.abort()
+
+
+def _is_clean(connection: Connection) -> bool:
+    """Return whether nothing has come since the last answer, not even the end of the connection."""
+    protocol = connection.protocol
+    if protocol is None or protocol.should_close or protocol.transport is None or _has_half_an_answer(protocol):
+        return False
+    return not _is_readable(protocol.transport.get_extra_info("socket").fileno())
+
+
+def _has_half_an_answer(protocol: ResponseHandler) -> bool:
+    """Return whether the parser of the last answer has read the beginning of another one; only a private name tells."""
+    parser: Any = getattr(protocol, "_parser", None)
+    try:
+        return parser is not None and parser.feed_eof() is not None
+    except Exception:  # noqa: BLE001 - what it has read is no HTTP
+        return True
+
+
+def _is_readable(descriptor: int) -> bool:
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def described(error: BaseException) -> str:
+    """Return the type of *error* and its text."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,162 @@
+"""One `aiohttp.ClientSession` for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+import weakref
+from collections.abc import AsyncGenerator
+
+import aiohttp
+import anyio
+import attrs
+import httpx
+from yarl import URL
+
+from coreclaw_async._concurrency.loops import call_soon
+from coreclaw_async._http.aiohttp_connector import Connector
+
+_MAX_HEADER = 65_536
+
+
+@attrs.frozen(eq=False)
+class Proxy:
+    """
+    The proxy of the environment, as aiohttp takes it: with its password in a header, which no error shows.
+
+    Attributes:
+        url: Where it is, without user and password; None for no proxy.
+        headers: What it is sent.
+    """
+
+    url: URL | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, url: httpx.URL | None) -> Proxy:
+        """Return the proxy at *url*."""
+        if url is None:
+            return cls()
+        bare = URL(str(url.copy_with(userinfo=b"")), encoded=True)
+        if not url.userinfo:
+            return cls(bare)
+        packed = base64.b64encode(f"{url.username}:{url.password}".encode())
+        return cls(bare, ((b"Proxy-Authorization", b"Basic " + packed),))
+
+
+class Sessions:
+    """
+    The sessions of one client, one for each event loop; none is opened before the first read.
+
+    Args:
+        base_url: Where the service is.
+        proxy: An HTTP proxy on the way to it, or None.
+        context: The TLS context for it, or None without TLS.
+    """
+
+    def __init__(self, base_url: httpx.URL, proxy: httpx.URL | None, context: ssl.SSLContext | None) -> None:
+        self.base_url = base_url
+        self.in_use = 0
+        self.proxy = Proxy.of(proxy)
+        self._context = context
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
+        # For a client that nobody closes.
+        weakref.finalize(self, _close_all, self._loops).atexit = False
+
+    @staticmethod
+    def is_here() -> bool:
+        """Return whether the caller is a task of asyncio."""
+        try:
+            return asyncio.current_task() is not None
+        except RuntimeError:  # No event loop runs, or one of trio.
+            return False
+
+    async def here(self) -> aiohttp.ClientSession:
+        """Return the session of this event loop."""
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is None:
+            for other in [other for other in self._loops if other.is_closed()]:
+                del self._loops[other]
+            found = self._loops[loop] = _open(self._context)
+            found.keeper = _keep(self._loops, loop, found.session)
+            await anext(found.keeper)
+        return found.session
+
+    @property
+    def open(self) -> int:
+        """Connections that exist now, in all event loops."""
+        return sum(found.connector.open for found in list(self._loops.values()))
+
+    def make_room(self, most: int) -> None:
+        """Close the idle connections of this event loop unless there are fewer than *most* with those in use."""
+        found = self._loops.get(asyncio.get_running_loop())
+        if found is not None and found.connector.open >= most:
+            found.connector.close_idle()
+
+    def close_idle(self) -> None:
+        """Close the idle connections of this event loop."""
+        found = self._loops.get(asyncio.get_running_loop())
+        if found is not None:
+            found.connector.close_idle()
+
+    async def aclose(self) -> None:
+        """Close the session of this event loop; those of others close with their loops."""
+        found = self._loops.get(asyncio.get_running_loop()) if self.is_here() else None
+        if found is not None and found.keeper is not None:
+            await found.keeper.aclose()
+        _close_all(self._loops)
+
+
+@attrs.define(eq=False)
+class _LoopSession:
+    session: aiohttp.ClientSession
+    connector: Connector
+    keeper: AsyncGenerator[None, None] | None = None
+
+
+def _open(context: ssl.SSLContext | None) -> _LoopSession:
+    connector = Connector(context)
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        max_line_size=_MAX_HEADER,
+        max_field_size=_MAX_HEADER,
+    )
+    # Without a public name; the tests count what is sent.
+    session._retry_connection = False  # noqa: SLF001
+    return _LoopSession(session, connector)
+
+
+async def _keep(
+    loops: dict[asyncio.AbstractEventLoop, _LoopSession],
+    loop: asyncio.AbstractEventLoop,
+    session: aiohttp.ClientSession,
+) -> AsyncGenerator[None, None]:
+    """Close the session when its event loop ends, which first closes the async generators that are suspended."""
+    try:
+        yield
+    finally:
+        loops.pop(loop, None)
+        with anyio.CancelScope(shield=True):
+            await session.close()
+
+
+def _close_all(loops: dict[asyncio.AbstractEventLoop, _LoopSession]) -> None:
+    """Have each event loop close its session."""
+    for loop, found in loops.items():
+        if not found.session.closed:
+            call_soon(loop, _close_soon, found.session)
+    loops.clear()
+
+
+def _close_soon(session: aiohttp.ClientSession) -> None:
+    _closing.add(task := asyncio.ensure_future(session.close()))
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()
