@@ -155,7 +155,7 @@ def test_every_operation_is_named_by_some_call() -> None:
 
 
 def test_import_needs_no_extra_and_loads_nothing_that_can_wait() -> None:
-    extras = ["click", "pandas", "polars", "pyarrow", "pytest", "rich", "trio", "typer", "uvicorn"]
+    extras = ["aiohttp", "click", "pandas", "polars", "pyarrow", "pytest", "rich", "trio", "typer", "uvicorn"]
     late = ["backoff", "coreclaw_async.cli", "coreclaw_async.testing"]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({extras})); from coreclaw_async import AsyncCoreClaw, CoreClaw; "

@@ -16,7 +16,7 @@ import functools
 import math
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import hdrs
@@ -48,23 +48,27 @@ class TaskTimeLimit(TimeLimit):
 
     It costs a fifth of a cancel scope. Hearing something does not move the timer, which looks for itself what was heard
     when it is due.
+
+    Attributes:
+        ends_at: The deadline, on the clock of the event loop.
     """
 
-    __slots__ = ("_cancelling", "_cancels", "_loop", "_silent_at", "_task", "_timer")
+    __slots__ = ("_cancelling", "_cancels", "_loop", "_silent_at", "_task", "_timer", "ends_at")
 
     def __init__(self, seconds: float, silence: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ends_at = self._loop.time() + seconds
+        self.ends_at = self._loop.time() + seconds
         self._silence = silence
         self._silent_at = math.inf
         self._cancels = 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
         self._timer = self._loop.call_at(self._next_look(), self._look)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -73,24 +77,24 @@ class TaskTimeLimit(TimeLimit):
         if not self._cancels:
             return False
         for _ in range(self._cancels):
-            left = self._task.uncancel()
+            self._task.uncancel()
         # Somebody else may have cancelled the task too, and that is not ours to swallow.
-        return kind is asyncio.CancelledError and left <= self._cancelling
+        return kind is asyncio.CancelledError and self._task.cancelling() <= self._cancelling
 
     @property
     def is_over(self) -> bool:
         """Whether the deadline itself has passed."""
-        return self._loop.time() >= self._ends_at
+        return self._loop.time() >= self.ends_at
 
     def hear(self) -> None:
         """Begin to count silence anew: something was sent or received."""
         self._silent_at = self._loop.time() + self._silence
 
     def _next_look(self) -> float:
-        return min(self._ends_at, self._silent_at, self._loop.time() + self._silence)
+        return min(self.ends_at, self._silent_at, self._loop.time() + self._silence)
 
     def _look(self) -> None:
-        if self._loop.time() < min(self._ends_at, self._silent_at):
+        if self._loop.time() < min(self.ends_at, self._silent_at):
             self._timer = self._loop.call_at(self._next_look(), self._look)
             return
         self._cancels += 1

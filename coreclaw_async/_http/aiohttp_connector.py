@@ -25,7 +25,7 @@ class Connector(aiohttp.TCPConnector):
     """A connector that gives out no connection which holds bytes of another answer, and leaves none half closed."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
             limit=0,  # The client's own limiter stands in front of it.
             ssl=True if context is None else context,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,

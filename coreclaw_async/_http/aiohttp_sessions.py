@@ -127,8 +127,8 @@ def _open(context: ssl.SSLContext | None) -> _LoopSession:
         max_line_size=_MAX_HEADER,
         max_field_size=_MAX_HEADER,
     )
-    # Without a public name; the tests count what is sent.
-    session._retry_connection = False  # noqa: SLF001
+    # There is no public name for it; the tests count what is sent.
+    session._retry_connection = False  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     return _LoopSession(session, connector)
 
 

@@ -16,6 +16,8 @@ _LIBRARY_LOGGERS = (
     "httpcore.socks",
     "hpack.hpack",
     "hpack.table",
+    "aiohttp.client",
+    "aiohttp.internal",
 )
 # The libraries log headers, and the URLs in these are usually signed.
 _ADDRESS = re.compile(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import attrs
@@ -49,8 +49,9 @@ class TimeLimit:
         self._is_connecting = False
         self._scope = anyio.CancelScope(deadline=self._ends_at)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._scope.__enter__()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
