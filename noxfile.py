@@ -75,7 +75,7 @@ def endurance(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that the package says it works with."""
     named = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["cli"]]
-    for extra in ("emulator", "pandas", "polars"):
+    for extra in ("emulator", "pandas", "polars", "speed"):
         named += PROJECT["project"]["optional-dependencies"][extra]
     pins = [requirement.split(",")[0].replace(">=", "==") for requirement in named]
     session.install(EXTRAS, *pins, *group("test"))

@@ -356,11 +356,11 @@ async def test_a_body_that_comes_slowly_is_no_silence(backend: Any) -> None:
         assert request is not None
         server.requests.append(request)
         pause = threading.Event()
-        for byte in ACCOUNT[:-10], *(bytes([byte]) for byte in ACCOUNT[-10:]):
+        for byte in ACCOUNT[:-15], *(bytes([byte]) for byte in ACCOUNT[-15:]):
             connection.sendall(byte)
-            pause.wait(0.02)
+            pause.wait(0.025)
 
-    retry = RetryPolicy(attempt_timeout=0.12)
+    retry = RetryPolicy(attempt_timeout=0.3)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=retry) as client:
             await client.account.get()

@@ -83,7 +83,9 @@ def test_parent_and_child_share_no_connection_and_disturb_each_other_in_nothing(
             check=False,
         )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert "Unclosed" not in done.stderr
+    assert "Traceback" not in done.stderr
     connections = [request.connection for request in server.requests]
     if program == PROGRAMS["a new loop in the child"]:
         assert connections == [1, 2, 1]
