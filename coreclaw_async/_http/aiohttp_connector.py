@@ -97,7 +97,7 @@ def _has_half_an_answer(protocol: ResponseHandler) -> bool:
     parser: Any = getattr(protocol, "_parser", None)
     try:
         return parser is not None and parser.feed_eof() is not None
-    except Exception:  # noqa: BLE001 - what it has read is no HTTP
+    except Exception:  # noqa: BLE001 # pragma: no cover - aiohttp's parser in Python may raise, that in C does not
         return True
 
 

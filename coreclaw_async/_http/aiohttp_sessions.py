@@ -89,16 +89,10 @@ class Sessions:
         """Connections that exist now, in all event loops."""
         return sum(found.connector.open for found in list(self._loops.values()))
 
-    def make_room(self, most: int) -> None:
-        """Close the idle connections of this event loop unless there are fewer than *most* with those in use."""
+    def close_idle(self, *, at_least: int = 0) -> None:
+        """Close the idle connections of this event loop where it has *at_least* so many with those in use."""
         found = self._loops.get(asyncio.get_running_loop())
-        if found is not None and found.connector.open >= most:
-            found.connector.close_idle()
-
-    def close_idle(self) -> None:
-        """Close the idle connections of this event loop."""
-        found = self._loops.get(asyncio.get_running_loop())
-        if found is not None:
+        if found is not None and found.connector.open >= at_least:
             found.connector.close_idle()
 
     async def aclose(self) -> None:

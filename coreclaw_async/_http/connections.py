@@ -268,7 +268,7 @@ class Connections:
     def _make_room(self, pooled: int) -> None:
         """Close idle connections of reads where there would be too many with *pooled* others and one more."""
         if self._sessions is not None and self._sessions.is_here():
-            self._sessions.make_room(self.max_connections - pooled)
+            self._sessions.close_idle(at_least=self.max_connections - pooled)
 
     @property
     def is_traced(self) -> bool:

@@ -51,14 +51,16 @@ def request_with(progress: SendProgress) -> httpx.Request:
     return httpx.Request("POST", "https://service.test/", extensions=extensions)
 
 
-def pool_of(make: Callable[[], httpx.AsyncBaseTransport]) -> tuple[ConnectionPool, list[Any]]:
+def pool_of(
+    make: Callable[[], httpx.AsyncBaseTransport], max_connections: int = 100
+) -> tuple[ConnectionPool, list[Any]]:
     made: list[Any] = []
 
     def keep() -> httpx.AsyncBaseTransport:
         made.append(make())
         return made[-1]  # type: ignore[no-any-return]
 
-    return ConnectionPool(keep, max_connections=100), made
+    return ConnectionPool(keep, max_connections), made
 
 
 async def test_the_connection_that_was_used_last_is_used_next() -> None:
@@ -86,6 +88,15 @@ async def test_a_connection_whose_answer_was_not_read_is_thrown_away() -> None:
 
     assert (pool.in_use, pool.open) == (0, 0)
     assert made[0].is_closed
+    await pool.aclose()
+
+
+async def test_an_idle_connection_makes_room_for_one_that_shares_nothing() -> None:
+    pool, made = pool_of(Connection, max_connections=1)
+    await (await pool.handle_async_request(request_with(new_progress()))).aread()
+    await (await pool.handle_async_request(request_with(new_progress(is_exclusive=True)))).aread()
+
+    assert [connection.is_closed for connection in made] == [True, True]
     await pool.aclose()
 
 
@@ -142,12 +153,16 @@ def test_a_loop_that_was_closed_without_a_word_is_forgotten() -> None:
     async def send() -> None:
         await (await pool.handle_async_request(request_with(new_progress()))).aread()
 
+    lasting = asyncio.new_event_loop()
+    lasting.run_until_complete(send())
     for _round in range(3):
         loop = asyncio.new_event_loop()
         loop.run_until_complete(send())
         loop.close()  # Without shutdown_asyncgens.
 
-    assert pool.open == 1
+    assert pool.open == 2, "that of the last one, and that of the loop that is still open"
+    lasting.run_until_complete(lasting.shutdown_asyncgens())
+    lasting.close()
 
 
 async def test_closing_what_is_idle_after_the_connections_were_closed_does_nothing() -> None:
