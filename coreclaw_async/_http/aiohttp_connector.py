@@ -11,6 +11,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+from coreclaw_async.errors import printable
+
 if tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 12):  # It may be there for something else.
     raise ImportError(f"aiohttp {aiohttp.__version__} is too old")
 
@@ -110,5 +112,6 @@ def _is_readable(descriptor: int) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """Return the type of *error* and its text."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Return the type of *error* and its text on one line, but of an answer that is no HTTP only what is wrong."""
+    text = error.message.partition("\n")[0] if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__}: {printable(text)}" if text else type(error).__name__

@@ -25,6 +25,7 @@ from coreclaw_async import (
     CoreClawError,
     InvalidResponseError,
     NoReplyError,
+    RateLimitedError,
     RequestNotSentError,
     RequestTimeoutError,
     ResponseTooLargeError,
@@ -175,6 +176,7 @@ ANSWERS: dict[str, tuple[bytes, type[CoreClawError] | None, int | None]] = {
     "a redirect": (http(307, b"", "Location: /api/v2/elsewhere"), InvalidResponseError, 307),
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", InvalidResponseError, 204),
     "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", NoReplyError, None),
+    "garbage behind half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\x00\r\n", NoReplyError, None),
     "half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", NoReplyError, None),
     "broken chunks": (CHUNKED + b"zz\r\n", NoReplyError, None),
     "a close": (b"", NoReplyError, None),
@@ -191,7 +193,7 @@ async def test_an_answer_means_the_same_through_both(
         while (request := read_request(connection, number)) is not None:
             server.requests.append(request)
             connection.sendall(answer)
-            if b"ength:" not in answer or error is NoReplyError:
+            if error is NoReplyError or answer == ANSWERS["no length"][0]:
                 return
 
     with serve_sockets(handle) as server:
@@ -206,11 +208,29 @@ async def test_an_answer_means_the_same_through_both(
                     await client.account.get()
                 assert type(caught.value) is error
                 assert caught.value.status_code == status
+                assert str(caught.value).isprintable()
                 assert not caught.value.may_have_taken_effect
             assert client.connections_in_use == 0
 
     assert len(server.requests) == 2, "nothing is repeated, and no redirect followed"
     assert b"cookie" not in b"".join(request.head for request in server.requests).lower()
+
+
+@on_asyncio
+@by_each
+async def test_headers_of_the_answer_mean_the_same_through_both(backend: Any) -> None:
+    date = "Sat, 15 Aug 2026 09:00:00 GMT"
+    refusal = http(429, b'{"code":13000}', "RETRY-AFTER: 7", f"date: {date}")
+    with serve_sockets(answering(says(refusal))) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=ONCE) as client:
+            with pytest.raises(RateLimitedError) as caught:
+                await client.account.get()
+            transport = client._context.transport
+            assert transport.knows_service_time
+            assert transport.gate.opens_in() > 6
+
+    assert caught.value.retry_after == 7
+    assert transport.connections.last_date.date == date
 
 
 @on_asyncio
