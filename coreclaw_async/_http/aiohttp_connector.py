@@ -14,7 +14,7 @@ from aiohttp.connector import Connection
 from coreclaw_async.errors import printable
 
 if tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 12):  # It may be there for something else.
-    raise ImportError(f"aiohttp {aiohttp.__version__} is too old")
+    raise ImportError(f"version {aiohttp.__version__}, and 3.12 is the lowest that can be used")
 
 _KEEP_ALIVE_SECONDS = 30.0
 

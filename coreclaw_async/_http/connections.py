@@ -16,7 +16,7 @@ import attrs
 import httpx
 
 from coreclaw_async._concurrency.loops import EventLoop, current_loop, is_asyncio
-from coreclaw_async._extras import load_library
+from coreclaw_async._extras import load_library, why_not_imported
 from coreclaw_async._http.backend import BackendChoice
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async._http.pool import ConnectionPool
@@ -115,12 +115,12 @@ def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
 
 
 @functools.cache
-def _sessions_class() -> type[Sessions] | None:
-    """Return what uses aiohttp, or None where no usable one is installed; importing it takes a while."""
+def _sessions_class() -> type[Sessions] | str:
+    """Return what uses aiohttp, or why that cannot be imported; it takes a while."""
     try:
         from coreclaw_async._http.aiohttp_sessions import Sessions
-    except ImportError:
-        return None
+    except Exception as error:  # noqa: BLE001 - a broken library raises anything
+        return why_not_imported(error, "aiohttp", need="it", requirement="coreclaw-async[speed]")
     return Sessions
 
 
@@ -315,8 +315,8 @@ class Connections:
         if self._sessions is not None:
             return None
         kind = _sessions_class()
-        if kind is None:
-            return "it needs aiohttp 3.12 or newer: pip install 'coreclaw-async[speed]'"
+        if isinstance(kind, str):
+            return kind
         proxy = choose_proxy(self.base_url).url
         if proxy is not None and proxy.scheme != "http":
             return f"the environment names a proxy of scheme {proxy.scheme!r}, and aiohttp can use http only"

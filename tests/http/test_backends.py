@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import socket
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -80,7 +81,7 @@ async def test_without_the_extra_reads_go_through_httpx(without_aiohttp: None) -
             assert client.backend == "httpx"
             assert (await client.account.get()).balance == 1
         async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp") as client:
-            with pytest.raises(ConfigurationError, match=r"pip install 'coreclaw-async\[speed\]'"):
+            with pytest.raises(ConfigurationError, match=r'not installed: pip install "coreclaw-async\[speed\]"'):
                 await client.account.get()
 
     assert len(server.requests) == 1
@@ -88,10 +89,12 @@ async def test_without_the_extra_reads_go_through_httpx(without_aiohttp: None) -
 
 @on_asyncio
 async def test_an_aiohttp_that_is_too_old_is_not_used(without_aiohttp: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "aiohttp", aiohttp)
+    monkeypatch.setitem(sys.modules, "aiohttp", aiohttp)
     monkeypatch.setattr(aiohttp, "__version__", "3.9.5")
 
     assert AsyncCoreClaw("key").backend == "httpx"
+    with pytest.raises(ConfigurationError, match=r"version 3\.9\.5, and 3\.12 is the lowest"):
+        _ = AsyncCoreClaw("key", backend="aiohttp").backend
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
