@@ -371,6 +371,7 @@ async def test_a_silent_attempt_is_given_up_for_another_one_on_a_new_connection(
     assert len(server.requests) == 5
 
 
+@pytest.mark.endurance
 @on_asyncio
 @by_each
 async def test_a_body_that_comes_slowly_is_no_silence(backend: Any) -> None:
@@ -381,9 +382,9 @@ async def test_a_body_that_comes_slowly_is_no_silence(backend: Any) -> None:
         pause = threading.Event()
         for byte in ACCOUNT[:-15], *(bytes([byte]) for byte in ACCOUNT[-15:]):
             connection.sendall(byte)
-            pause.wait(0.025)
+            pause.wait(0.1)
 
-    retry = RetryPolicy(attempt_timeout=0.3)
+    retry = RetryPolicy(attempt_timeout=1.0)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=retry) as client:
             await client.account.get()
