@@ -82,6 +82,7 @@ class Sender:
                     try:
                         if self._gate.closings != closings:  # It was closed while this request waited for the others.
                             continue
+                        self._connections.check_open()  # It may have been closed meanwhile.
                         progress.is_admitted = True
                         progress.admitted_at = self._clock.monotonic()
                         progress.time_limit.hear()

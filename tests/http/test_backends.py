@@ -593,7 +593,7 @@ async def test_a_client_that_nobody_closed_closes_its_session_all_the_same() -> 
 
 @on_asyncio
 @by_each
-async def test_closing_a_client_ends_what_is_under_way(backend: Any) -> None:
+async def test_closing_a_client_ends_what_is_under_way_and_sends_nothing_that_waits(backend: Any) -> None:
     failures: list[BaseException] = []
 
     async def call(client: AsyncCoreClaw) -> None:
@@ -603,15 +603,18 @@ async def test_closing_a_client_ends_what_is_under_way(backend: Any) -> None:
             failures.append(error)
 
     with serve_sockets(silent) as server:
-        client = AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=QUICK)
+        client = AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=QUICK, max_connections=1)
         async with anyio.create_task_group() as group:
             group.start_soon(call, client)
             await requests_of(server, 1)
+            group.start_soon(call, client)
+            await anyio.wait_all_tasks_blocked()
             await client.aclose()
             await client.aclose()
         await closing_of(server, 1)
 
-    assert len(failures) == 1
+    assert [type(failure) for failure in failures] == [ConfigurationError, ConfigurationError]
+    assert server.connections == 1
     with pytest.raises(ConfigurationError, match="closed"):
         await client.account.get()
 
