@@ -19,12 +19,24 @@ def current_loop() -> EventLoop:
     Raises:
         RuntimeError: None runs.
     """
+    loop = _loop_of_task()
+    return anyio.lowlevel.current_token().native_token if loop is None else loop
+
+
+def is_task_of_asyncio() -> bool:
+    """Return whether a task of asyncio calls, and not trio within one, or as a guest of its event loop."""
+    return _loop_of_task() is not None
+
+
+def _loop_of_task() -> EventLoop | None:
+    """Return asyncio's event loop where one of its tasks calls; anyio says the same, and takes ten times as long."""
     asyncio = sys.modules.get("asyncio")  # Not imported, which would take a while; who runs a loop of it has done so.
-    # This is documented, and ten times as fast as asking anyio.
-    loop = None if asyncio is None else asyncio._get_running_loop()  # noqa: SLF001
-    if asyncio is not None and loop is not None and asyncio.current_task(loop) is not None:
-        return loop  # Without a task it may be trio that runs, as a guest.
-    return anyio.lowlevel.current_token().native_token
+    loop = None if asyncio is None else asyncio._get_running_loop()  # noqa: SLF001 - it is documented
+    if asyncio is None or loop is None or asyncio.current_task(loop) is None:
+        return None
+    # A task may have called trio.run, as the cells of a notebook do. Only sniffio knows, and trio needs it.
+    sniffio = sys.modules.get("sniffio")
+    return None if sniffio is not None and sniffio.thread_local.name == "trio" else loop
 
 
 def is_asyncio() -> bool:

@@ -14,7 +14,7 @@ import attrs
 import httpx
 from yarl import URL
 
-from coreclaw_async._concurrency.loops import call_soon
+from coreclaw_async._concurrency.loops import call_soon, is_task_of_asyncio
 from coreclaw_async._http.aiohttp_connector import Connector
 
 _MAX_HEADER = 65_536
@@ -64,14 +64,6 @@ class Sessions:
         # For a client that nobody closes.
         weakref.finalize(self, _close_all, self._loops).atexit = False
 
-    @staticmethod
-    def is_here() -> bool:
-        """Return whether the caller is a task of asyncio."""
-        try:
-            return asyncio.current_task() is not None
-        except RuntimeError:  # No event loop runs, or one of trio.
-            return False
-
     async def here(self) -> aiohttp.ClientSession:
         """Return the session of this event loop."""
         loop = asyncio.get_running_loop()
@@ -97,7 +89,7 @@ class Sessions:
 
     async def aclose(self) -> None:
         """Close the session of this event loop; those of others close with their loops."""
-        found = self._loops.get(asyncio.get_running_loop()) if self.is_here() else None
+        found = self._loops.get(asyncio.get_running_loop()) if is_task_of_asyncio() else None
         if found is not None and found.keeper is not None:
             await found.keeper.aclose()
         _close_all(self._loops)

@@ -15,7 +15,7 @@ import anyio
 import attrs
 import httpx
 
-from coreclaw_async._concurrency.loops import EventLoop, current_loop, is_asyncio
+from coreclaw_async._concurrency.loops import EventLoop, current_loop, is_asyncio, is_task_of_asyncio
 from coreclaw_async._extras import load_library, why_not_imported
 from coreclaw_async._http.backend import BackendChoice
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
@@ -267,7 +267,7 @@ class Connections:
 
     def _make_room(self, pooled: int) -> None:
         """Close idle connections of reads where there would be too many with *pooled* others and one more."""
-        if self._sessions is not None and self._sessions.is_here():
+        if self._sessions is not None and is_task_of_asyncio():
             self._sessions.close_idle(at_least=self.max_connections - pooled)
 
     @property
@@ -299,7 +299,7 @@ class Connections:
         """
         if self._choice == "httpx":
             return None
-        if self._sessions is not None and self._sessions.is_here():
+        if self._sessions is not None and is_task_of_asyncio():
             return self._sessions
         problem = self._make_sessions()
         if problem is None:
@@ -338,7 +338,7 @@ class Connections:
         """Close our idle connections in this event loop: what silenced one may have silenced all."""
         if self._pool is not None:
             await self._pool.close_idle()
-        if self._sessions is not None and self._sessions.is_here():
+        if self._sessions is not None and is_task_of_asyncio():
             self._sessions.close_idle()
 
     def check_open(self) -> None:
