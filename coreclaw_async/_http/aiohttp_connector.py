@@ -95,11 +95,12 @@ def _is_clean(connection: Connection) -> bool:
 
 
 def _has_half_an_answer(protocol: ResponseHandler) -> bool:
-    """Return whether the parser of the last answer has read the beginning of another one; only a private name tells."""
+    """Return whether the parser of the last answer has read the beginning of another one; only private names tell."""
     parser: Any = getattr(protocol, "_parser", None)
     try:
-        return parser is not None and parser.feed_eof() is not None
-    except Exception:  # noqa: BLE001 # pragma: no cover - aiohttp's parser in Python may raise, that in C does not
+        # The parser in C returns what it has; that in Python returns nothing of half a line, and keeps it.
+        return parser is not None and (parser.feed_eof() is not None or bool(getattr(parser, "_lines", None)))
+    except Exception:  # noqa: BLE001 - half a header that is none
         return True
 
 
@@ -112,6 +113,18 @@ def _is_readable(descriptor: int) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """Return the type of *error* and its text on one line, but of an answer that is no HTTP only what is wrong."""
-    text = error.message.partition("\n")[0] if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return f"{type(error).__name__}: {printable(text)}" if text else type(error).__name__
+    """
+    Return on one line what went wrong.
+
+    aiohttp's texts quote what a server or a proxy said, cut somewhere: half a key, cookies, signatures. So the text is
+    told of errors of the operating system and of TLS alone, and of others their type and that of their first cause.
+    """
+    name = type(error).__name__
+    if isinstance(error, OSError):
+        return f"{name}: {printable(str(error))}" if str(error) else name
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"{name}: status {error.status}"
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return name if cause is error else f"{name}: {type(cause).__name__}"
