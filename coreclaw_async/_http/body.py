@@ -126,6 +126,10 @@ class Unpacker:
         """
         self._packed += len(chunk)
         if self._unpack is not None:
+            if self._unpack.eof:  # zlib would keep what follows, and copy all of it with each chunk.
+                if self._packed > self._limit:
+                    raise self._too_large()
+                return
             try:
                 chunk = self._unpack.decompress(chunk, self._limit - self._size + 1)
             except zlib.error as error:
@@ -133,7 +137,10 @@ class Unpacker:
         self._size += len(chunk)
         self._parts.append(chunk)
         if self._size > self._limit:
-            raise BodyTooLargeError(f"the body holds more than {self._limit} bytes")
+            raise self._too_large()
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"the body holds more than {self._limit} bytes")
 
     def finish(self) -> bytes:
         """

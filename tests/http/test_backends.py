@@ -220,6 +220,31 @@ async def test_an_answer_means_the_same_through_both(
 
 @on_asyncio
 @by_each
+async def test_what_follows_the_end_of_the_packing_counts_and_is_not_kept(backend: Any) -> None:
+    more = b" " * 200_000
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        while (request := read_request(connection, number)) is not None:
+            server.requests.append(request)
+            packed = gzip.compress(JSON)
+            length = len(packed) + len(more) * (2 if len(server.requests) == 1 else 9)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % length)
+            connection.sendall(packed)
+            for _ in range(length // len(more)):
+                connection.sendall(more)
+
+    with serve_sockets(handle) as server:
+        options: dict[str, Any] = {"base_url": server.url, "backend": backend, "retry": ONCE}
+        async with AsyncCoreClaw("key", max_response_bytes=1_000_000, **options) as client:
+            assert (await client.account.get()).balance == 1
+            with pytest.raises(ResponseTooLargeError, match="more than 1000000 bytes"):
+                await client.account.get()
+
+    assert len(server.requests) == 2
+
+
+@on_asyncio
+@by_each
 async def test_headers_of_the_answer_mean_the_same_through_both(backend: Any) -> None:
     date = "Sat, 15 Aug 2026 09:00:00 GMT"
     refusal = http(429, b'{"code":13000}', "RETRY-AFTER: 7", f"date: {date}")
