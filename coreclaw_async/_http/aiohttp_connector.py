@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import select
 import ssl
 from typing import Any
@@ -13,14 +15,46 @@ from aiohttp.connector import Connection
 
 from coreclaw_async.errors import printable
 
-if tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 12):  # It may be there for something else.
-    raise ImportError(f"version {aiohttp.__version__}, and 3.12 is the lowest that can be used")
+# It may be there for something else. Before, nothing limited the number of headers.
+if tuple(map(int, re.findall(r"\d+", aiohttp.__version__)[:3])) < (3, 13, 4):
+    raise ImportError(f"version {aiohttp.__version__}, and 3.13.4 is the lowest that can be used")
 
+MAX_HEAD = 102_400
+"""Most bytes of the head of an answer, as httpx has it; a body has a limit of its own."""
 _KEEP_ALIVE_SECONDS = 30.0
 
 
 class NoConnectionError(aiohttp.ClientConnectionError):
     """No connection was made, so nothing was sent."""
+
+
+class HeadTooLargeError(aiohttp.ClientError):
+    """The head of an answer has more than `MAX_HEAD` bytes; aiohttp limits only their number, and each of them."""
+
+
+class _Handler(ResponseHandler):
+    """What reads a connection, with a limit of the heads of answers."""
+
+    _room: int | None = None
+
+    def set_response_params(self, **options: Any) -> None:
+        """Expect an answer."""
+        self._room = MAX_HEAD
+        super().set_response_params(**options)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take a head."""
+        self._room = None
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        super().data_received(data)
+        if self._room is not None:
+            self._room -= len(data)
+            if self._room < 0:
+                self.set_exception(HeadTooLargeError())
+                _abort(self)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -33,6 +67,7 @@ class Connector(aiohttp.TCPConnector):
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             resolver=aiohttp.ThreadedResolver(),  # As httpx looks names up, also where aiodns is installed.
         )
+        self._factory = functools.partial(_Handler, loop=self._loop)  # type: ignore[assignment] # It is invariant.
         self._process = os.getpid()
         self._made = 0
 

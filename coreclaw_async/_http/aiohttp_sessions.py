@@ -15,9 +15,9 @@ import httpx
 from yarl import URL
 
 from coreclaw_async._concurrency.loops import call_soon, is_task_of_asyncio
-from coreclaw_async._http.aiohttp_connector import Connector
+from coreclaw_async._http.aiohttp_connector import MAX_HEAD, Connector
 
-_MAX_HEADER = 65_536
+_MOST_HEADERS = 1_000
 
 
 @attrs.frozen(eq=False)
@@ -110,8 +110,9 @@ def _open(context: ssl.SSLContext | None) -> _LoopSession:
         auto_decompress=False,
         trust_env=False,
         timeout=aiohttp.ClientTimeout(total=None),
-        max_line_size=_MAX_HEADER,
-        max_field_size=_MAX_HEADER,
+        max_line_size=MAX_HEAD,
+        max_field_size=MAX_HEAD,
+        max_headers=_MOST_HEADERS,
     )
     # There is no public name for it; the tests count what is sent.
     session._retry_connection = False  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

@@ -93,7 +93,7 @@ async def test_an_aiohttp_that_is_too_old_is_not_used(without_aiohttp: None, mon
     monkeypatch.setattr(aiohttp, "__version__", "3.9.5")
 
     assert AsyncCoreClaw("key").backend == "httpx"
-    with pytest.raises(ConfigurationError, match=r"version 3\.9\.5, and 3\.12 is the lowest"):
+    with pytest.raises(ConfigurationError, match=r"version 3\.9\.5, and 3\.13\.4 is the lowest"):
         _ = AsyncCoreClaw("key", backend="aiohttp").backend
 
 
@@ -168,6 +168,8 @@ ANSWERS: dict[str, tuple[bytes, type[CoreClawError] | None, int | None]] = {
     "no length": (b"HTTP/1.1 200 OK\r\n\r\n" + JSON, None, None),
     "chunks": (CHUNKED + b"8\r\n" + JSON[:8] + b"\r\n19\r\n" + JSON[8:] + b"\r\n0\r\n\r\n", None, None),
     "a header of 20,000 letters": (http(200, JSON, f"X-Long: {'x' * 20_000}"), None, None),
+    "a header of 70,000 letters": (http(200, JSON, f"X-Long: {'x' * 70_000}"), None, None),
+    "200 headers": (http(200, JSON, *["X-Many: x"] * 200), None, None),
     "a cookie": (http(200, JSON, "Set-Cookie: a=b; Path=/"), None, None),
     "gzip that is none": (http(200, b"{}", PACKED), InvalidResponseError, 200),
     "half gzip": (http(200, gzip.compress(b"{}")[:-9], PACKED), InvalidResponseError, 200),
@@ -180,6 +182,7 @@ ANSWERS: dict[str, tuple[bytes, type[CoreClawError] | None, int | None]] = {
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", InvalidResponseError, 204),
     "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", NoReplyError, None),
     "garbage behind half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\x00\r\n", NoReplyError, None),
+    "a head of 600,000 letters": (http(200, JSON, *[f"X-Long: {'x' * 6_000}"] * 100), NoReplyError, None),
     "half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", NoReplyError, None),
     "broken chunks": (CHUNKED + b"zz\r\n", NoReplyError, None),
     "a close": (b"", NoReplyError, None),
