@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import hdrs
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from coreclaw_async import errors
@@ -107,6 +107,16 @@ def _multidict(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
     return CIMultiDict((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
 
 
+def _with_one_retry_after(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
+    """Return *headers* with all values of ``Retry-After`` in one, as httpx shows them."""
+    values = headers.getall(hdrs.RETRY_AFTER, [])
+    if len(values) < 2:
+        return headers
+    joined = CIMultiDict(headers)
+    joined[hdrs.RETRY_AFTER] = ", ".join(values)
+    return joined
+
+
 class AiohttpBackend:
     """Sends reads through the session of the running event loop."""
 
@@ -163,7 +173,7 @@ class AiohttpBackend:
         else:
             return Reply(
                 status_code=response.status,
-                headers=response.headers,
+                headers=_with_one_retry_after(response.headers),
                 body=body,
                 received_at=self._clock.time(),
                 monotonic=self._clock.monotonic(),

@@ -27,6 +27,8 @@ from coreclaw_async.errors import (
 
 _SNIPPET_BYTES = 200
 _QUERY = re.compile(r"""((?:https?:)?(?:\\?/){2}[^\s"'?<>]*\?)[^\s"'<>]+""")
+# One of several values; a date may have a comma behind its day.
+_RETRY_AFTER = re.compile(r"\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,[^,]*|[^,]+", re.IGNORECASE)
 # A longer value is a mistake: a client that obeyed it might sleep for years.
 _MOST_RETRY_AFTER = 86_400.0
 _JSON_START = (b"{", b"[")
@@ -283,11 +285,14 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     Return the seconds that ``Retry-After`` asks for, 0 to a day; None without a readable one.
 
-    Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send either.
+    Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send either, and
+    may add its own header to that of the service: several stand here with commas between them, and the longest counts.
     """
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
+    asked = [_seconds_of(value.strip(), now) for value in _RETRY_AFTER.findall(headers.get("retry-after", ""))]
+    return max((seconds for seconds in asked if seconds is not None), default=None)
+
+
+def _seconds_of(value: str, now: float) -> float | None:
     try:
         seconds = float(value)
     except ValueError:

@@ -265,6 +265,21 @@ async def test_headers_of_the_answer_mean_the_same_through_both(backend: Any) ->
 
 @on_asyncio
 @by_each
+@pytest.mark.parametrize("values", [("1", "3"), ("3", "1"), ("soon", "3"), ("3",)])
+async def test_the_longest_of_several_retry_after_headers_counts_through_both(
+    backend: Any, values: tuple[str, ...]
+) -> None:
+    refusal = http(429, b'{"code":13000}', *(f"Retry-After: {value}" for value in values))
+    with serve_sockets(answering(says(refusal))) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=ONCE) as client:
+            with pytest.raises(RateLimitedError) as caught:
+                await client.account.get()
+
+    assert caught.value.retry_after == 3
+
+
+@on_asyncio
+@by_each
 async def test_each_attempt_is_told_also_those_on_a_connection_that_the_server_had_closed(backend: Any) -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         for _ in range(2):

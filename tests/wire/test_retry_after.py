@@ -38,13 +38,23 @@ def _east_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("Sun, 06 Nov 1994 08:48:37 GMT", 0.0),
         ("Sunday, 06-Nov-94 08:50:37 GMT", 60.0),
         ("Sun, 06 Nov 1994 16:50:37 +0800", 60.0),
+        ("1, 3", 3.0),
+        ("3,1", 3.0),
+        ("soon, 3", 3.0),
+        ("3, soon", 3.0),
+        (", 3,", 3.0),
+        ("3, Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
+        ("Sun, 06 Nov 1994 08:48:37 GMT, 3", 3.0),
+        ("Sunday, 06-Nov-94 08:50:37 GMT,Sun, 06 Nov 1994 08:51:37 GMT, 3, inf", 120.0),
     ],
 )
-def test_seconds_and_dates_are_read_and_never_negative(value: str, seconds: float) -> None:
+def test_seconds_and_dates_are_read_and_never_negative_and_the_latest_counts(value: str, seconds: float) -> None:
     assert parse_retry_after({"retry-after": value}, NOW) == seconds
 
 
-@pytest.mark.parametrize("value", ["", " ", "soon", "nan", "inf", "1e999", "Sun, 99 Nov 1994 08:49:37 GMT", "12 34"])
+@pytest.mark.parametrize(
+    "value", ["", " ", "soon", "nan", "inf", "1e999", "Sun, 99 Nov 1994 08:49:37 GMT", "12 34", ",", "a, b"]
+)
 def test_it_is_none_when_it_cannot_be_read(value: str) -> None:
     assert parse_retry_after({"retry-after": value}, NOW) is None
 
