@@ -7,7 +7,9 @@ import os
 import re
 import select
 import ssl
-from typing import Any
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -22,6 +24,10 @@ if tuple(map(int, re.findall(r"\d+", aiohttp.__version__)[:3])) < (3, 13, 4):
 MAX_HEAD = 102_400
 """Most bytes of the head of an answer, as httpx has it; a body has a limit of its own."""
 _KEEP_ALIVE_SECONDS = 30.0
+
+
+MakeRoom: TypeAlias = weakref.WeakMethod[Callable[[int], Awaitable[None]]]
+"""Called with the number of connections of reads in this event loop when one of them is to be made."""
 
 
 class NoConnectionError(aiohttp.ClientConnectionError):
@@ -60,7 +66,7 @@ class _Handler(ResponseHandler):
 class Connector(aiohttp.TCPConnector):
     """A connector that gives out no connection which holds bytes of another answer, and leaves none half closed."""
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
+    def __init__(self, context: ssl.SSLContext | None, make_room: MakeRoom) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             limit=0,  # The client's own limiter stands in front of it.
             ssl=True if context is None else context,
@@ -68,6 +74,7 @@ class Connector(aiohttp.TCPConnector):
             resolver=aiohttp.ThreadedResolver(),  # As httpx looks names up, also where aiodns is installed.
         )
         self._factory = functools.partial(_Handler, loop=self._loop)  # type: ignore[assignment] # It is invariant.
+        self._room_maker = make_room
         self._process = os.getpid()
         self._made = 0
 
@@ -87,7 +94,7 @@ class Connector(aiohttp.TCPConnector):
                 connection = await super().connect(req, traces, timeout)
             except TimeoutError:
                 raise NoConnectionError(f"no connection within {timeout.connect:.3g} s") from None
-            except (aiohttp.ClientError, OSError) as error:
+            except (aiohttp.ClientError, OSError, ValueError) as error:  # The last one of a name that is none.
                 raise NoConnectionError(described(error)) from None
             if made != self._made or _is_clean(connection):
                 return connection
@@ -95,6 +102,9 @@ class Connector(aiohttp.TCPConnector):
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
         self._made += 1
+        make_room = self._room_maker()
+        if make_room is not None:  # pragma: no branch - the client is gone
+            await make_room(self.open)
         return await super()._create_connection(*args, **kwargs)
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
@@ -105,7 +115,7 @@ class Connector(aiohttp.TCPConnector):
     @property
     def open(self) -> int:
         """Connections that exist, or are being made."""
-        return len(self._acquired) + sum(map(len, self._conns.values()))
+        return len(self._acquired) + sum(map(len, list(self._conns.values())))  # Another thread may ask.
 
     def close_idle(self) -> None:
         """Close the connections that no request holds."""

@@ -15,7 +15,7 @@ import httpx
 from yarl import URL
 
 from coreclaw_async._concurrency.loops import call_soon, is_task_of_asyncio
-from coreclaw_async._http.aiohttp_connector import MAX_HEAD, Connector
+from coreclaw_async._http.aiohttp_connector import MAX_HEAD, Connector, MakeRoom
 
 _MOST_HEADERS = 1_000
 
@@ -53,13 +53,17 @@ class Sessions:
         base_url: Where the service is.
         proxy: An HTTP proxy on the way to it, or None.
         context: The TLS context for it, or None without TLS.
+        make_room: Closes idle connections of other requests; weak, as nothing here may keep the client alive.
     """
 
-    def __init__(self, base_url: httpx.URL, proxy: httpx.URL | None, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, base_url: httpx.URL, proxy: httpx.URL | None, context: ssl.SSLContext | None, make_room: MakeRoom
+    ) -> None:
         self.base_url = base_url
         self.in_use = 0
         self.proxy = Proxy.of(proxy)
         self._context = context
+        self._make_room = make_room
         self._loops: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
         # For a client that nobody closes.
         weakref.finalize(self, _close_all, self._loops).atexit = False
@@ -71,7 +75,7 @@ class Sessions:
         if found is None:
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
-            found = self._loops[loop] = _open(self._context)
+            found = self._loops[loop] = _open(self._context, self._make_room)
             found.keeper = _keep(self._loops, loop, found.session)
             await anext(found.keeper)
         return found.session
@@ -102,8 +106,8 @@ class _LoopSession:
     keeper: AsyncGenerator[None, None] | None = None
 
 
-def _open(context: ssl.SSLContext | None) -> _LoopSession:
-    connector = Connector(context)
+def _open(context: ssl.SSLContext | None, make_room: MakeRoom) -> _LoopSession:
+    connector = Connector(context, make_room)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakMethod
 
 import anyio
 import attrs
@@ -270,6 +270,11 @@ class Connections:
         if self._sessions is not None and is_task_of_asyncio():
             self._sessions.close_idle(at_least=self.max_connections - pooled)
 
+    async def _make_room_for_reads(self, reads: int) -> None:
+        """Close idle connections of other requests where there are too many with *reads* connections of reads."""
+        if self._pool is not None:
+            await self._pool.close_idle(keep=self.max_connections - reads)
+
     @property
     def is_traced(self) -> bool:
         """Whether nothing can send a request without telling httpcore's ``trace`` extension of it."""
@@ -323,7 +328,7 @@ class Connections:
         with self._making:
             if self._sessions is None:  # pragma: no branch - another thread was quicker
                 context = _tls_context() if self.base_url.scheme == "https" else None
-                self._sessions = kind(self.base_url, proxy, context)
+                self._sessions = kind(self.base_url, proxy, context, WeakMethod(self._make_room_for_reads))
         return None
 
     def limiter(self) -> Limiter:

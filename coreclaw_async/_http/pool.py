@@ -280,11 +280,11 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         pool.all.add(connection)
         return connection
 
-    async def close_idle(self) -> None:
-        """Close the connections of this event loop that no request holds."""
+    async def close_idle(self, *, keep: int = 0) -> None:
+        """Close connections of this event loop that no request holds, the oldest first, until there are *keep*."""
         pool = self._loops.get(current_loop())
-        while pool is not None and pool.free:  # None: the client was closed meanwhile.
-            await pool.discard(pool.free.pop())
+        while pool is not None and pool.free and len(pool.all) > keep:  # None: the client was closed meanwhile.
+            await pool.discard(pool.free.pop(0))
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; those of others close with their loops."""

@@ -475,8 +475,9 @@ async def test_what_cannot_be_connected_to_was_not_sent(backend: Any) -> None:
 
 @on_asyncio
 @by_each
-async def test_a_name_that_nobody_knows_was_not_sent(backend: Any) -> None:
-    async with AsyncCoreClaw("key", base_url="http://no-such-host.invalid", backend=backend, retry=ONCE) as client:
+@pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'a' * 64}.invalid"])
+async def test_a_name_that_nobody_knows_was_not_sent(backend: Any, host: str) -> None:
+    async with AsyncCoreClaw("key", base_url=f"http://{host}", backend=backend, retry=ONCE) as client:
         with pytest.raises(RequestNotSentError):
             await client.account.get()
 
@@ -672,6 +673,29 @@ def test_a_client_closed_in_one_event_loop_closes_its_sessions_in_others() -> No
         other.run_until_complete(closing_of(server, 1))
         other.run_until_complete(other.shutdown_asyncgens())
         other.close()
+
+
+@on_asyncio
+async def test_the_connections_of_both_backends_together_are_at_most_max_connections() -> None:
+    both = threading.Barrier(2)
+
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        both.wait(20)
+        return ACCOUNT
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, max_connections=2) as client:
+            calls: list[Callable[[], Any]] = [
+                lambda: client.runs.abort("01KZAZ2B7T3Q0R8C784NCRW001"),
+                client.account.get,
+            ]
+            for turn in range(4):
+                async with anyio.create_task_group() as group:
+                    for _ in range(2):
+                        group.start_soon(calls[turn % 2])
+                await closing_of(server, 2 * turn)
+
+    assert server.connections == 8
 
 
 @pytest.mark.endurance
