@@ -38,6 +38,8 @@ from coreclaw_async._wire.response import Reply
 # How long a task that should have ended is waited for before it is cancelled once more.
 _AGAIN = 0.05
 _FIRST_ERROR = 400
+# So long reads go through httpx after an answer that aiohttp could not read.
+_REST = 60.0
 
 _parse = functools.lru_cache(maxsize=256)(functools.partial(URL, encoded=True))
 
@@ -118,12 +120,19 @@ def _with_one_retry_after(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
 
 
 class AiohttpBackend:
-    """Sends reads through the session of the running event loop."""
+    """
+    Sends reads through the session of the running event loop.
+
+    Attributes:
+        rests_until: When it may be used again, on the client's clock. aiohttp refuses an answer that more bytes follow,
+            and one with two equal lengths. httpx reads both, and a server that sends one will send more of them.
+    """
 
     def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
+        self.rests_until = -math.inf
         self._base_url = str(sessions.base_url).rstrip("/")
         proxy, is_tunnel = sessions.proxy, sessions.base_url.scheme == "https"
         self._headers = PreparedHeaders(
@@ -166,6 +175,8 @@ class AiohttpBackend:
             raise
         except Exception as error:  # noqa: BLE001 - aiohttp, asyncio, ssl
             is_sent = not isinstance(error, NoConnectionError)
+            if isinstance(error, aiohttp.ClientResponseError):
+                self.rests_until = self._clock.monotonic() + _REST
             failure = no_reply(request, described(error) if is_sent else str(error), is_sent=is_sent)
         except BaseException as error:
             error.__traceback__ = None  # The frames of aiohttp hold the headers.

@@ -23,6 +23,8 @@ if tuple(map(int, re.findall(r"\d+", aiohttp.__version__)[:3])) < (3, 13, 4):
 
 MAX_HEAD = 102_400
 """Most bytes of the head of an answer, as httpx has it; a body has a limit of its own."""
+# Event loops read so much at once, and the parser in Python may keep it for a moment before it gives out the body.
+_MAX_TRAILERS = MAX_HEAD + 262_144
 _KEEP_ALIVE_SECONDS = 30.0
 
 
@@ -35,32 +37,36 @@ class NoConnectionError(aiohttp.ClientConnectionError):
 
 
 class HeadTooLargeError(aiohttp.ClientError):
-    """The head of an answer has more than `MAX_HEAD` bytes; aiohttp limits only their number, and each of them."""
+    """The head of an answer is larger than `MAX_HEAD`; aiohttp limits only the number of headers, and each of them."""
 
 
 class _Handler(ResponseHandler):
-    """What reads a connection, with a limit of the heads of answers."""
+    """What reads a connection, with a limit of all that comes without a byte of a body: heads, and trailers."""
 
-    _room: int | None = None
+    _room = MAX_HEAD
+    _body: Any = None
+    _seen = 0
 
     def set_response_params(self, **options: Any) -> None:
         """Expect an answer."""
-        self._room = MAX_HEAD
+        self._room, self._body, self._seen = MAX_HEAD, None, 0
         super().set_response_params(**options)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take a head."""
-        self._room = None
+        """Take a head, and what its body will be read from."""
+        self._body = data[1]
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
         super().data_received(data)
-        if self._room is not None:
-            self._room -= len(data)
-            if self._room < 0:
-                self.set_exception(HeadTooLargeError())
-                _abort(self)
+        if self._body is not None and self._body.total_bytes != self._seen:
+            self._room, self._seen = _MAX_TRAILERS, self._body.total_bytes
+            return
+        self._room -= len(data)
+        if self._room < 0:
+            self.set_exception(HeadTooLargeError())
+            _abort(self)
 
 
 class Connector(aiohttp.TCPConnector):

@@ -6,7 +6,7 @@ There are two, and `Sender` chooses between them for each request:
 * `coreclaw_async._http.httpx_backend`: sends everything, on asyncio, uvloop and trio. What must not be done twice goes
   through it alone, because it can prove that a request was not sent.
 * `coreclaw_async._http.aiohttp_backend`: sends reads only (``Safety.SAFE``), on asyncio and uvloop, where the extra
-  ``[speed]`` is installed.
+  ``[speed]`` is installed, and not for a minute after an answer that aiohttp could not read.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
@@ -16,6 +17,9 @@ from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Reply
 
+if TYPE_CHECKING:
+    from coreclaw_async._http.aiohttp_backend import AiohttpBackend
+
 
 class Sender:
     """Sends a request once."""
@@ -26,7 +30,7 @@ class Sender:
         self._clock = clock
         self._gate = gate
         self._httpx = HttpxBackend(connections, settings, clock)
-        self._aiohttp: Backend | None = None
+        self._aiohttp: AiohttpBackend | None = None
         self.base_url = self._httpx.base_url
 
     def _backend_for(self, request: Request) -> Backend:
@@ -40,7 +44,7 @@ class Sender:
             from coreclaw_async._http.aiohttp_backend import AiohttpBackend
 
             self._aiohttp = AiohttpBackend(sessions, self._settings, self._clock)
-        return self._aiohttp
+        return self._httpx if self._clock.monotonic() < self._aiohttp.rests_until else self._aiohttp
 
     def progress_of(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:
         """Return the record of a new attempt that may take *seconds* and must be sent within *window*."""

@@ -11,6 +11,7 @@ from raw_server import RawServer, answering, envelope, http, read_request, serve
 from tls_tunnel import HOST
 
 from coreclaw_async import AsyncCoreClaw, CoreClawError, NoReplyError, RequestNotSentError, RetryPolicy
+from coreclaw_async.testing import RealClock
 
 aiohttp = pytest.importorskip("aiohttp")
 
@@ -95,6 +96,62 @@ async def test_a_connection_on_which_nothing_is_left_over_is_used_again() -> Non
 
     assert server.connections == 1
     assert len(server.requests) == len(answers)
+
+
+# Answers that only httpx reads, and those that nobody reads to their end.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [envelope({"balance": "1.00"}) + b"{}", http(200, b'{"code":0,"data":{"balance":"1"}}', "Content-Length: 33")],
+    ids=["bytes follow", "two lengths"],
+)
+async def test_an_answer_that_only_httpx_reads_is_read_at_the_second_attempt(answer: bytes) -> None:
+    clock = RealClock()
+    retry = RetryPolicy(max_attempts=2, first_delay=0.01)
+    attempts: list[int] = []
+    with serve_sockets(answering(lambda _request, _server: answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=retry, clock=clock) as client:
+            for _ in range(4):
+                assert (await client.account.get()).balance == 1
+                attempts.append(len(server.requests))
+            clock.advance(61.0)
+            assert (await client.account.get()).balance == 1
+            attempts.append(len(server.requests))
+
+    assert attempts == [2, 3, 4, 5, 7], "for a minute reads go through httpx at once"
+
+
+@pytest.mark.usefixtures("parser")
+async def test_endless_trailers_are_given_up() -> None:
+    sent = 0
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        nonlocal sent
+        if (request := read_request(connection, number)) is not None:
+            server.requests.append(request)
+            connection.sendall(CHUNKED + b"2\r\n{}\r\n0\r\n")
+            while True:
+                connection.sendall(b"X-A: " + b"a" * 50_000 + b"\r\n")
+                sent += 50_000
+
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=ONCE) as client:
+            with pytest.raises(NoReplyError):
+                await client.account.get()
+
+    assert sent < 20_000_000, "1,000 of them would be allowed"
+
+
+@pytest.mark.usefixtures("parser")
+async def test_a_large_body_in_chunks_of_any_size_is_no_trailer() -> None:
+    body = b'{"code":0,"data":{"balance":"1"}}' + b" " * 3_000_000
+    for size in (70_000, 300_000, 65_536):
+        pieces = [body[start : start + size] for start in range(0, len(body), size)]
+        chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*pieces, b"")]
+        with serve_sockets(answering(lambda _request, _server: CHUNKED + b"".join(chunks))) as server:  # noqa: B023
+            async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=ONCE) as client:
+                assert (await client.account.get()).balance == 1
 
 
 # Errors that quote nothing.
