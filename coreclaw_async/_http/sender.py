@@ -46,15 +46,15 @@ class Sender:
             self._aiohttp = AiohttpBackend(sessions, self._settings, self._clock)
         return self._httpx if self._clock.monotonic() < self._aiohttp.rests_until else self._aiohttp
 
-    def progress_of(self, request: Request, seconds: float, window: SendWindow | None) -> SendProgress:
-        """Return the record of a new attempt that may take *seconds* and must be sent within *window*."""
+    def progress_of(self, request: Request, deadline: float, window: SendWindow | None) -> SendProgress:
+        """Return the record of a new attempt that ends at *deadline* and must be sent within *window*."""
         is_exclusive = request.safety is Safety.ONCE
         policy = self._settings.retry
         # Some operations may take long by contract, and one that must not be sent twice is waited for.
         may_be_silent = is_exclusive or request.min_timeout > 0
         backend = self._backend_for(request)
         limit = backend.time_limit(
-            seconds,
+            deadline - self._clock.monotonic(),  # Only now: the first read has imported aiohttp.
             silence=math.inf if may_be_silent else policy.attempt_timeout,
             connecting=policy.connect_timeout,
         )

@@ -115,7 +115,7 @@ class Transport:
                 request,
                 read,
                 # Not a local variable, which a traceback could show: it holds what came of the answer.
-                self._sender.progress_of(request, deadline - self.clock.monotonic(), window),
+                self._sender.progress_of(request, deadline, window),
                 ticket,
                 deadline,
                 attempt,

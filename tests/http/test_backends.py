@@ -435,6 +435,24 @@ async def test_a_body_that_comes_slowly_is_no_silence(backend: Any) -> None:
 
 
 @on_asyncio
+async def test_the_time_that_importing_aiohttp_takes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = RealClock()
+
+    class Slow:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "coreclaw_async._http.aiohttp_backend":
+                clock.advance(30.0)
+
+    monkeypatch.delitem(sys.modules, "coreclaw_async._http.aiohttp_backend", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Slow, *sys.meta_path])
+    with serve_sockets(silent) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, clock=clock, timeout=30.1, retry=ONCE) as client:
+            with anyio.fail_after(10), pytest.raises(RequestTimeoutError):
+                await client.account.get()
+
+
+@on_asyncio
 @by_each
 async def test_calls_that_queue_hold_their_deadline(backend: Any) -> None:
     with serve_sockets(silent) as server:
