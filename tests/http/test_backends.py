@@ -89,12 +89,13 @@ async def test_without_the_extra_reads_go_through_httpx(without_aiohttp: None) -
 
 @on_asyncio
 async def test_an_aiohttp_that_is_too_old_is_not_used(without_aiohttp: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "aiohttp", aiohttp)
-    monkeypatch.setattr(aiohttp, "__version__", "3.9.5")
+    with monkeypatch.context() as patch:  # Undone before the fixture is.
+        patch.setitem(sys.modules, "aiohttp", aiohttp)
+        patch.setattr(aiohttp, "__version__", "3.9.5")
 
-    assert AsyncCoreClaw("key").backend == "httpx"
-    with pytest.raises(ConfigurationError, match=r"version 3\.9\.5, and 3\.13\.4 is the lowest"):
-        _ = AsyncCoreClaw("key", backend="aiohttp").backend
+        assert AsyncCoreClaw("key").backend == "httpx"
+        with pytest.raises(ConfigurationError, match=r"version 3\.9\.5, and 3\.13\.4 is the lowest"):
+            _ = AsyncCoreClaw("key", backend="aiohttp").backend
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
