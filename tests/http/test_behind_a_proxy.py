@@ -18,8 +18,6 @@ from coreclaw_async import ConfigurationError, OutcomeUnknownError, RequestNotSe
 from coreclaw_async.testing import FakeService, RealClock, faults
 from coreclaw_async.testing.faults import Fault
 
-pytestmark = pytest.mark.both_backends
-
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
 QUICK = RetryPolicy(max_attempts=2, first_delay=0.01, max_delay=0.01)
@@ -66,7 +64,7 @@ async def test_a_proxy_that_makes_no_tunnel_means_that_nothing_was_sent(
 
     with serve_sockets(handle) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=5.0) as client:
+        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=20.0) as client:
             with pytest.raises(RequestNotSentError) as caught:
                 await client.workers.start_run(WORKER, INPUT)
             assert client.connections_in_use == 0
@@ -97,6 +95,7 @@ async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
     assert [request.method for request in proxy.requests] == ["CONNECT"]
 
 
+@pytest.mark.both_backends
 async def test_a_socks_proxy_without_its_package_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://me:pa55@127.0.0.1:1080")
@@ -110,6 +109,7 @@ async def test_a_socks_proxy_without_its_package_is_told_at_once(monkeypatch: py
     assert "pa55" not in str(caught.value)
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("proxy", ["http://", "http://me:12#pa55@127.0.0.1:9", "http://me:12/pa55@127.0.0.1:9"])
 async def test_a_proxy_whose_host_is_not_what_was_meant_is_refused(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -123,11 +123,12 @@ async def test_a_proxy_whose_host_is_not_what_was_meant_is_refused(proxy: str, m
 async def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with reserved_port() as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=5.0) as client:
+        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=20.0) as client:
             with pytest.raises(RequestNotSentError):
                 await client.workers.start_run(WORKER, INPUT)
 
 
+@pytest.mark.both_backends
 @pytest.mark.endurance
 @pytest.mark.parametrize(
     "fault",
@@ -161,7 +162,7 @@ async def test_a_certificate_that_nobody_trusts_means_that_nothing_was_sent(
 ) -> None:
     service = FakeService(clock=RealClock())
     with service.serve() as server, https_proxy_to(int(server.url.rpartition(":")[2]), authority, monkeypatch):
-        async with AsyncCoreClaw(service.api_key, base_url=f"https://{HOST}", retry=QUICK, timeout=5.0) as client:
+        async with AsyncCoreClaw(service.api_key, base_url=f"https://{HOST}", retry=QUICK, timeout=20.0) as client:
             with pytest.raises(RequestNotSentError, match="certificate"):
                 await client.workers.start_run(WORKER, INPUT)
 

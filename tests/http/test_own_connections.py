@@ -20,9 +20,7 @@ from quick_cases import slowly
 from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, http, read_request, reset, serve_sockets
 from tls_tunnel import tls_server_context
 
-from coreclaw_async import CoreClawError, NoReplyError, OutcomeUnknownError, RetryPolicy
-
-pytestmark = pytest.mark.both_backends
+from coreclaw_async import CoreClawError, OutcomeUnknownError, RetryPolicy
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -43,15 +41,15 @@ def start_answer(request: RawRequest, server: RawServer) -> bytes:
     return envelope({"run_slug": RUN_IDS[len(server.of("POST"))]})
 
 
+@pytest.mark.both_backends
 @slowly("surplus", *SURPLUS.values())
 async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start(surplus: bytes) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return ACCOUNT + surplus if request.method == "GET" else start_answer(request, server)
 
     with serve_sockets(answering(answer)) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
-            with contextlib.suppress(NoReplyError):  # aiohttp takes an answer for broken when garbage comes with it.
-                await client.account.get()
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0) as client:
+            await client.account.get()
             started = await client.workers.start_run(WORKER, INPUT)
 
     assert started.run_id == RUN_IDS[1]
@@ -66,7 +64,7 @@ async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_start_by_a_cal
 
     with serve_sockets(answering(answer)) as server:
         async with httpx.AsyncClient(mounts={"all://": httpx.AsyncHTTPTransport()}) as http:
-            client = AsyncCoreClaw("key", base_url=server.url, http_client=http, retry=QUICK, timeout=3.0)
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http, retry=QUICK, timeout=20.0)
             await client.account.get()
             ids = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(3)]
 
@@ -80,20 +78,21 @@ async def test_bytes_beyond_an_answer_to_a_start_are_not_taken_for_that_of_the_n
         return start_answer(request, server) + surplus
 
     with serve_sockets(answering(answer)) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0) as client:
             ids = [(await client.workers.start_run(WORKER, INPUT)).run_id for _ in range(3)]
 
     assert ids == RUN_IDS[1:4]
     assert [request.connection for request in server.requests] == [1, 2, 3]
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("surplus", [envelope({"balance": "999.00"}), b"HTTP/1.1 200 OK\r\nContent-Le"])
 async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_read(surplus: bytes) -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return envelope({"balance": f"{len(server.requests)}.00"}) + surplus
 
     with serve_sockets(answering(answer)) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0) as client:
             balances = [str((await client.account.get()).balance) for _ in range(4)]
 
     assert balances == ["1.00", "2.00", "3.00", "4.00"]
@@ -118,6 +117,7 @@ def over_tls(
     return handle
 
 
+@pytest.mark.both_backends
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="needs to hold a packet back until it is whole")
 @pytest.mark.parametrize("surplus", [SURPLUS["a refusal for the rate"], SURPLUS["a success with another run"]])
 async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_read(surplus: bytes, trusted: trustme.CA) -> None:
@@ -126,7 +126,7 @@ async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_read(surplus:
 
     with serve_sockets(over_tls(trusted, answer, surplus)) as server:
         url = f"https://localhost:{server.port}"
-        async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=3.0) as client:
+        async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=20.0) as client:
             balances = [str((await client.account.get()).balance) for _ in range(3)]
 
     assert balances == ["1.00", "2.00", "3.00"]
@@ -156,16 +156,16 @@ async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_start(
 
     context = ssl.create_default_context()
     trusted.configure_trust(context)
-    async with httpx.AsyncClient(verify=context) as http_client:
-        plain = httpx.AsyncHTTPTransport(verify=context)
-        ways: dict[str, Any] = {
-            "http_client": {"http_client": http_client},
-            "transport": {"transport": plain},
-            "a transport in a transport": {"transport": Passing(Passing(plain))},
-        }
-        with serve_sockets(over_tls(trusted, answer, surplus)) as server:
+    with serve_sockets(over_tls(trusted, answer, surplus)) as server:
+        async with httpx.AsyncClient(verify=context) as http_client:
+            plain = httpx.AsyncHTTPTransport(verify=context)
+            ways: dict[str, Any] = {
+                "http_client": {"http_client": http_client},
+                "transport": {"transport": plain},
+                "a transport in a transport": {"transport": Passing(Passing(plain))},
+            }
             url = f"https://localhost:{server.port}"
-            async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=3.0, **ways[way]) as client:
+            async with AsyncCoreClaw("key", base_url=url, retry=QUICK, timeout=20.0, **ways[way]) as client:
                 await client.account.get()
                 if way == "a transport in a transport":  # It may have sent the request without telling anybody.
                     with pytest.raises(OutcomeUnknownError):
@@ -190,7 +190,7 @@ async def test_a_start_that_queues_in_a_callers_pool_is_not_answered_by_what_cam
     started = []
     with serve_sockets(answering(answer)) as server:
         async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as http_client:
-            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=3.0)
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=20.0)
 
             async def start() -> None:
                 started.append(await client.workers.start_run(WORKER, INPUT))
@@ -207,6 +207,7 @@ async def test_a_start_that_queues_in_a_callers_pool_is_not_answered_by_what_cam
     assert len(server.of("POST")) == 1
 
 
+@pytest.mark.both_backends
 @pytest.mark.async_client_only
 @slowly("turns", 2, 0, 1, 3, 4, 5)
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -219,7 +220,7 @@ async def test_closing_a_client_while_a_request_connects_leaves_no_connection_op
             await (client.account.get() if method == "GET" else client.workers.start_run(WORKER, INPUT))
 
     with serve_sockets(answering(answer)) as server:
-        client = AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0)
+        client = AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0)
         gc.disable()  # Which would close what was forgotten.
         try:
             async with anyio.create_task_group() as group:
@@ -236,6 +237,7 @@ async def test_closing_a_client_while_a_request_connects_leaves_no_connection_op
             gc.enable()
 
 
+@pytest.mark.both_backends
 async def test_reads_share_a_connection_and_starts_have_one_each() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return ACCOUNT if request.method == "GET" else start_answer(request, server)
@@ -255,6 +257,7 @@ async def test_reads_share_a_connection_and_starts_have_one_each() -> None:
     assert server.connections == 4
 
 
+@pytest.mark.both_backends
 async def test_a_server_that_closes_idle_connections_leaves_no_start_open() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return ACCOUNT if request.method == "GET" else start_answer(request, server)
@@ -266,7 +269,7 @@ async def test_a_server_that_closes_idle_connections_leaves_no_start_open() -> N
             connection.sendall(answer(request, server))
 
     with serve_sockets(handle_once) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0) as client:
             for _ in range(5):
                 await client.account.get()
                 await client.workers.start_run(WORKER, INPUT)
@@ -274,6 +277,7 @@ async def test_a_server_that_closes_idle_connections_leaves_no_start_open() -> N
     assert len(server.of("POST")) == 5
 
 
+@pytest.mark.both_backends
 async def test_no_more_connections_are_open_than_requests_may_be_under_way() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         return ACCOUNT if request.method == "GET" else start_answer(request, server)
@@ -290,6 +294,7 @@ async def test_no_more_connections_are_open_than_requests_may_be_under_way() -> 
     assert server.connections == 3
 
 
+@pytest.mark.both_backends
 async def test_a_start_whose_connection_is_reset_is_sent_once() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         request = read_request(connection, number)
@@ -302,7 +307,7 @@ async def test_a_start_whose_connection_is_reset_is_sent_once() -> None:
             connection.sendall(envelope({"count": 0, "list": []}))
 
     with serve_sockets(handle) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=3.0) as client:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0) as client:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await client.workers.start_run(WORKER, INPUT)
 
@@ -322,7 +327,7 @@ async def test_a_start_is_sent_while_a_callers_client_waits_for_another_answer()
 
     with serve_sockets(answering(answer)) as server:
         async with httpx.AsyncClient() as http_client, anyio.create_task_group() as group:
-            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=5.0)
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=20.0)
             group.start_soon(client.account.get)
             while not server.requests:
                 await anyio.sleep(0.01)
