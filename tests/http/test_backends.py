@@ -28,7 +28,6 @@ from coreclaw_async import (
     NoReplyError,
     RateLimitedError,
     RequestNotSentError,
-    RequestTimeoutError,
     ResponseTooLargeError,
     RetryPolicy,
     ServiceError,
@@ -363,9 +362,9 @@ async def test_a_call_that_is_given_up_leaves_no_connection_open(
     try:
         with serve_sockets(silent if scheme == "http" else secretly) as server:
             url = f"{scheme}://localhost:{server.port}"
-            client = AsyncCoreClaw("key", base_url=url, backend=backend, timeout=0.2 if way == "deadline" else 20.0)
+            client = AsyncCoreClaw("key", base_url=url, backend=backend, timeout=0.3 if way == "deadline" else 20.0)
             if way == "deadline":
-                with pytest.raises(RequestTimeoutError):
+                with pytest.raises(TimeoutError):  # Of a read that was sent or, on a slow machine, was not.
                     await client.account.get()
             elif way == "scope":
                 async with anyio.create_task_group() as group:
@@ -402,16 +401,17 @@ async def test_a_silent_attempt_is_given_up_for_another_one_on_a_new_connection(
                 return
             connection.sendall(ACCOUNT)
 
-    retry = RetryPolicy(attempt_timeout=0.1, first_delay=0.01, max_delay=0.01)
+    retry = RetryPolicy(attempt_timeout=0.15, first_delay=0.01, max_delay=0.01)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=retry) as client:
             async with anyio.create_task_group() as group:
                 for _ in range(2):
                     group.start_soon(client.account.get)
             await client.account.get()
-            await closing_of(server, 2)  # Also the one that was idle.
+            await closing_of(server, 3)  # Also the one that was idle.
 
-    assert len(server.requests) == 5
+    *_, given_up, again, answered = (request.connection for request in server.requests)
+    assert answered not in {given_up, again}
 
 
 @pytest.mark.endurance
@@ -425,9 +425,9 @@ async def test_a_body_that_comes_slowly_is_no_silence(backend: Any) -> None:
         pause = threading.Event()
         for byte in ACCOUNT[:-15], *(bytes([byte]) for byte in ACCOUNT[-15:]):
             connection.sendall(byte)
-            pause.wait(0.1)
+            pause.wait(0.2)
 
-    retry = RetryPolicy(attempt_timeout=1.0)
+    retry = RetryPolicy(attempt_timeout=2.0)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=retry) as client:
             await client.account.get()
@@ -449,7 +449,7 @@ async def test_the_time_that_importing_aiohttp_takes_counts(monkeypatch: pytest.
     monkeypatch.setattr(sys, "meta_path", [Slow, *sys.meta_path])
     with serve_sockets(silent) as server:
         async with AsyncCoreClaw("key", base_url=server.url, clock=clock, timeout=30.1, retry=ONCE) as client:
-            with anyio.fail_after(10), pytest.raises(TimeoutError):
+            with anyio.fail_after(20), pytest.raises(TimeoutError):
                 await client.account.get()
 
 
@@ -508,7 +508,7 @@ async def test_a_connection_that_takes_too_long_was_not_sent(backend: Any, trust
         while connection.recv(65_536):  # It never begins with TLS.
             pass
 
-    retry = RetryPolicy(max_attempts=1, connect_timeout=0.1)
+    retry = RetryPolicy(max_attempts=1, connect_timeout=0.3)
     with serve_sockets(handle) as server:
         url = f"https://localhost:{server.port}"
         async with AsyncCoreClaw("key", base_url=url, backend=backend, retry=retry) as client:
