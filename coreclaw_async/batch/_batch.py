@@ -52,7 +52,7 @@ from coreclaw_async.batch._resolving import resolve
 from coreclaw_async.batch._runner import Runner, RunOptions
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import RunSpec, check_key
-from coreclaw_async.batch._store.address import database_at, shown_ledger
+from coreclaw_async.batch._store.address import MEMORY, database_at, shown_ledger
 from coreclaw_async.models import Page, Row
 from coreclaw_async.progress import ProgressOption
 
@@ -158,7 +158,8 @@ class AsyncBatch(AsyncBatchFrames):
         Start no more runs, let the starts under way be answered, and close the ledger.
 
         This waits for a start for at most `SettleTimes.send_window` plus `SettleTimes.post_timeout`. Its answer is
-        recorded, however the block ends. The runs keep running.
+        recorded, however the block ends. The runs keep running; those of a ledger in memory, which is gone then, are
+        named in the log and in a note of the error.
         """
         stack, self._stack = self._stack, None
         group, self._runner.group = self._runner.group, None
@@ -169,6 +170,8 @@ class AsyncBatch(AsyncBatchFrames):
         try:
             with anyio.CancelScope(shield=True):
                 await self._runner.let_starts_end()
+                if self._shown == MEMORY:
+                    await self._runner.tell_forgotten(error)
         finally:
             group.cancel_scope.cancel()
             try:

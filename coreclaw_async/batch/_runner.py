@@ -173,3 +173,21 @@ class Runner:
                 )
             # Never for less than a clock that counts in floats can tell apart.
             await clock.sleep(max(min(longest - passed, 0.05), 0.001))
+
+    async def tell_forgotten(self, error: BaseException | None) -> None:
+        """Name what goes on, in the log and in *error*, before a ledger in memory is gone."""
+        ledger = self._batch_context.ledger
+        items = await ledger.items(BatchItemState.SUBMITTED, BatchItemState.INTENT)
+        run_ids = [item.run_id for item in items if item.run_id is not None]
+        unknown = [repr(item.key) for item in items if item.run_id is None]
+        parts: list[str] = []
+        if run_ids:
+            parts.append(f"{counted(len(run_ids), 'run that goes on', 'runs that go on')}: {', '.join(run_ids)}")
+        if unknown:
+            parts.append(f"{counted(len(unknown), 'start')} without an answer: {', '.join(unknown)}")
+        if not parts:
+            return
+        what = f"batch {ledger.batch!r} is left with {'; '.join(parts)}; its ledger was in memory"
+        if error is not None:
+            error.add_note(what)
+        logger.warning("%s", what, extra=facts(error, run_ids=run_ids, batch=ledger.batch))

@@ -94,6 +94,41 @@ async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes
     assert (item.state, item.run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
 
 
+async def test_runs_of_a_ledger_in_memory_are_named_when_its_batch_is_left(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.default_script = RunScript(duration=10_000)
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with opened(service, "memory", count=2) as batch:
+            await take_until(batch.run(), lambda: service.runs_created == 2)
+            raise ZeroDivisionError
+    runs = ", ".join(service.runs)
+    what = f"batch 'nightly' is left with 2 runs that go on: {runs}; its ledger was in memory"
+
+    assert caught.value.__notes__ == [what]
+    assert what in caplog.messages
+    (record,) = (record for record in caplog.records if record.getMessage() == what)
+    assert vars(record)["run_ids"] == list(service.runs)
+
+
+async def test_start_without_an_answer_of_a_ledger_in_memory_is_told_of_when_its_batch_is_left(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.faults.add(faults.stall(), operation="runWorker")
+    await leave_while_starting(service, "memory", settle_times=SettleTimes(send_window=3.0, post_timeout=20.0))
+
+    assert "1 start without an answer: 'k0'" in caplog.text
+
+
+async def test_a_batch_that_is_over_leaves_nothing_to_tell(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(service, "memory", count=2) as batch:
+        await finish(batch)
+
+    assert "in memory" not in caplog.text
+
+
 async def test_start_queues_that_break_are_one_error_and_the_run_of_each_is_told(
     service: FakeService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
