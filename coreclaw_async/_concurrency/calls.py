@@ -13,6 +13,7 @@ from types import TracebackType
 from coreclaw_async.events import CallEnded, CallStarted
 
 _current: ContextVar[tuple[Hashable, ...]] = ContextVar("coreclaw_async_call", default=())
+_started: ContextVar[deque[str] | None] = ContextVar("coreclaw_async_started", default=None)
 _numbers = itertools.count(1)
 _left: deque[Callable[[], None]] = deque()
 
@@ -20,6 +21,18 @@ _left: deque[Callable[[], None]] = deque()
 def current_calls() -> tuple[Hashable, ...]:
     """Return what events belong to here, the innermost first: batch and key of an item, and the number of a call."""
     return _current.get()
+
+
+def keep_started(run_ids: deque[str]) -> None:
+    """Have *run_ids* take the runs that are started in this context."""
+    _started.set(run_ids)
+
+
+def tell_started(run_id: str) -> None:
+    """Tell whoever made the call that a run was started, before the call has ended."""
+    run_ids = _started.get()
+    if run_ids is not None:
+        run_ids.append(run_id)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import anyio
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.calls import tell_started
 from coreclaw_async._http.fence import SendWindow
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
@@ -199,6 +200,7 @@ def _read_started(request: Request, answer: Answer) -> StartedRun:
 
 def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:
     _remember(context, request, started.run_id)
+    tell_started(started.run_id)
     try:
         context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
     except BaseException as error:  # A hook may end the program; the run goes on.

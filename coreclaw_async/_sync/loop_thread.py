@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
+from coreclaw_async._concurrency.calls import keep_started
 from coreclaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ NOT_ENDED = "the interrupted call has not ended: it cleans up in the background,
 """The note on an interrupt whose call was no longer waited for."""
 
 _NOTE_LENGTH = 300
+_MOST_STARTED = 100  # An engine of a batch, whose ledger has them all, begins in a call and outlives it.
 _SECONDS_UNNOTICED = 0.5
 
 
@@ -35,6 +39,7 @@ class Call(Generic[T]):
     Attributes:
         coroutine: What to run.
         context: The caller's context variables.
+        started: The runs that it has started, the last ones.
         over: A lock that is held until the call has ended.
         is_over: Whether it has ended, or will never begin.
         task: Its task, or None before it has begun.
@@ -42,12 +47,14 @@ class Call(Generic[T]):
 
     coroutine: Coroutine[Any, Any, T]
     context: contextvars.Context = attrs.field(factory=contextvars.copy_context)
+    started: deque[str] = attrs.field(factory=functools.partial(deque[str], maxlen=_MOST_STARTED))
     over: threading.Lock = attrs.field(factory=threading.Lock)
     is_over: bool = False
     task: asyncio.Task[T] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.over.acquire()
+        self.context.run(keep_started, self.started)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self.is_over:
@@ -191,14 +198,17 @@ def _gets_signals() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-def explain(error: BaseException, task: asyncio.Task[Any] | None) -> None:
+def explain(error: BaseException, call: Call[Any]) -> None:
     """Note in *error*, which interrupted the caller, how the call ended, so that a paid run is not lost."""
     import asyncio
 
+    task = call.task
     if task is None:
         return
     if not task.done():
         error.add_note(NOT_ENDED)
+        if call.started:
+            error.add_note(f"it had started {', '.join(call.started)}")
         return
     try:
         failure = task.exception()

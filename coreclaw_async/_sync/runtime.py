@@ -139,7 +139,7 @@ class Bridge:
                 hide_own_frames(failure)
             return task
         except BaseException as error:  # Ctrl-C, also when the call has already ended: a run that it started is named.
-            explain(error, call.task)
+            explain(error, call)
             if isinstance(error, KeyboardInterrupt):
                 hide_own_frames(error)
             raise

@@ -122,7 +122,10 @@ def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeSe
     assert any(run_id in note for note in raised.value.__notes__)
 
 
-def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, service: FakeService) -> None:
+@pytest.mark.parametrize("starts", [False, True], ids=["wait", "start and wait"])
+def test_a_second_interrupt_does_not_wait_for_the_clean_up(
+    client: CoreClaw, service: FakeService, starts: bool
+) -> None:
     run = client.workers.start_run(worker_of(client), INPUT)
     is_told, is_cleaning, may_end, is_clean = (threading.Event() for _ in range(4))
 
@@ -141,9 +144,13 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(client: CoreClaw, ser
         interrupt_once(is_cleaning.is_set),
         pytest.raises(KeyboardInterrupt) as raised,
     ):
-        client.runs.wait(run, on_update=linger)
+        if starts:
+            client.workers.run(worker_of(client), INPUT, on_update=linger)
+        else:
+            client.runs.wait(run, on_update=linger)
 
     assert "cleans up in the background" in raised.value.__notes__[0]
+    assert raised.value.__notes__[1:] == ([f"it had started {list(service.runs)[-1]}"] if starts else [])
     assert not is_clean.is_set()
     may_end.set()
     assert is_clean.wait(20)

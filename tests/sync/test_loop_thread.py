@@ -131,8 +131,11 @@ def test_an_interrupt_is_told_of_what_is_worth_telling_only(process: _Process) -
 
     error = KeyboardInterrupt()
 
-    explain(error, None)
-    explain(error, process.lease().run(Call(nothing())))
+    never_begun, ended = Call(nothing()), Call(nothing())
+    never_begun.abandon()
+    process.lease().run(ended)
+    explain(error, never_begun)
+    explain(error, ended)
 
     assert not hasattr(error, "__notes__")
 
