@@ -1,4 +1,23 @@
-"""CallbackHub: an ASGI app for the service's callbacks, which wakes waits and names the runs of starts."""
+"""
+Callbacks of the service in a web backend: `CallbackHub`, an ASGI app, wakes waits and names the runs of starts.
+
+Mount a hub in your app and give it to the client; ``tests/examples/callback_backend.py`` is a whole program with
+FastAPI. Each start then has a new unguessable URL. A callback only wakes the wait: the run is always read again, and
+if a callback never comes, the regular schedule finds the end. A callback also names the run of a start whose answer
+was lost (``OutcomeUnknownError.run_id``, or later ``hub.run_id_of(error.callback_url)``), and the run of a queue item
+(``hub.run_id_of(queue_id)``). ``on_update=`` is a function that is told what callbacks say, which nobody has checked.
+
+Where several processes serve one address (``uvicorn --workers 2``), give the hub of each the same ``secret=``, so
+that each knows the URLs of the others. The access logs of uvicorn, hypercorn and gunicorn show these URLs without
+their secret part; for another log, add an ``AccessLogFilter`` to its logger.
+
+A server that stops lets requests end first, and only then the lifespan: a request that waits 900 s for a run keeps
+uvicorn that long. So let a request wait for seconds, and start uvicorn with ``--timeout-graceful-shutdown 3``
+(seconds): what then still waits is cancelled, its run goes on and is named in the log, and whoever asks for it again
+waits on. uvicorn does not wait for what a cancelled request still has to do: a start that was just sent may go
+untold, and an ``on_cancel="abort"`` unsent. `workers.run_once`, as in ``tests/examples/backend.py``, finds such a run
+when it is asked for again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""What a client tells its ``on_event`` hook: typed events, plain data without secrets, also as ``to_dict``."""
+"""
+What a client tells its ``on_event`` hook: typed events, plain data without secrets, also as ``to_dict``.
+
+``AsyncCoreClaw(on_event=function)`` calls a function with each: calls, requests, retries, started runs, unknown
+starts, polls, changes of runs, pages, items, and columns of Parquet files that became strings. With the extra
+``otel``, ``AsyncCoreClaw(on_event=OpenTelemetryHook())`` makes OpenTelemetry spans of them, one for each call and
+each item of a batch with its requests and runs below it, and metrics, among them ``coreclaw.runs.cost`` in US
+dollars.
+
+The log needs no hook. ``logging.getLogger("coreclaw_async")`` writes one line per request at DEBUG.
+``CORECLAW_LOG=debug`` (or ``info``) shows it on standard error, where the program itself has no handler for it. Its
+records carry their facts for formatters that write JSON: ``operation``, ``method``, ``path``, ``status_code``,
+``code``, ``request_id``, ``attempt``, ``elapsed``, ``error``, ``run_id`` and so on, and no secrets.
+"""
 
 from __future__ import annotations
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from snippets import README
 
 import coreclaw_async
 from coreclaw_async import testing
@@ -80,3 +82,11 @@ def test_examples_are_pages_of_code_and_a_notebook_one_of_its_cells(written: Pat
     notebook = (written / "notebook.ipynb.md").read_text("utf-8")
     assert "```python\n" in notebook
     assert '"cell_type"' not in notebook
+
+
+def test_each_guide_that_readme_names_has_a_page(written: Path, tool: dict[str, Any]) -> None:
+    listed = (written / "guides.rst").read_text("utf-8")
+
+    for name in {*re.findall(r"`(coreclaw_async\.\w+)`", README)} - {"coreclaw_async.otel"}:
+        assert f".. automodule:: {name}\n" in (written / f"{name}.rst").read_text("utf-8")
+        assert f"   {name}\n" in listed

@@ -1,4 +1,4 @@
-"""Every snippet of the README runs as it is, and whatever README and the other pages name exists."""
+"""Every snippet of README and the guides runs as it is, and whatever README and the other pages name exists."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from snippets import README as TEXT
+from snippets import snippets_of, snippets_of_readme
 
+from coreclaw_async import batch, callbacks, cli, distributed, events, models, testing
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 GUIDE = ROOT / ".github" / "CONTRIBUTING.md"
 PLACES = (ROOT, ROOT / "coreclaw_async", ROOT / ".github")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+GUIDES = (batch, callbacks, cli, distributed, events, models, testing)
+SNIPPETS = [*snippets_of_readme("python"), *(snippet for guide in GUIDES for snippet in snippets_of(guide, "python"))]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +60,32 @@ def test_a_snippet_runs(emulator: dict[str, str], number: int, tmp_path: Path) -
 
 def layout() -> list[str]:
     """Return the lines of the block under "Layout", and check that there is one."""
-    block = re.search(r"## Layout\n\n```\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    block = re.search(r"## Layout\n\n```\n(.*?)```", TEXT, re.DOTALL)
     assert block is not None
     return block[1].splitlines()
 
 
-TEXT = README.read_text(encoding="utf-8")
+def test_readme_is_short_and_lists_its_sections() -> None:
+    sections = re.findall(r"^## (.*)$", TEXT, re.MULTILINE)
+    listed = re.findall(r"^\[.*\]\(#.*$", TEXT, re.MULTILINE)
+
+    assert len(TEXT.splitlines()) <= 350
+    assert [link for line in listed for link in re.findall(r"\[([^]]+)\]\(#([\w-]+)\)", line)] == [
+        (section, section.lower().replace(" ", "-")) for section in sections
+    ]
+
+
+def test_readme_says_what_each_extra_brings() -> None:
+    table = TEXT.partition("| extra |")[2].partition("\n\n")[0]
+    named = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+    assert sorted(named) == sorted(EXTRAS)
+
+
+def test_the_guides_that_readme_names_are_there() -> None:
+    named = set(re.findall(r"`coreclaw_async\.(\w+)`", TEXT))
+
+    assert {guide.__name__.rpartition(".")[2] for guide in GUIDES} <= named
 
 
 def _make_command(folder: Path) -> None:
@@ -68,8 +93,7 @@ def _make_command(folder: Path) -> None:
     folder.mkdir(parents=True)
     script = folder / "coreclaw-async"
     script.write_text(
-        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(README.parent))} "
-        f'exec {shlex.quote(sys.executable)} -m coreclaw_async "$@"\n'
+        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m coreclaw_async "$@"\n'
     )
     script.chmod(0o755)
 
@@ -84,7 +108,8 @@ def _in_shell(line: str, folder: Path, env: dict[str, str]) -> subprocess.Comple
 @pytest.mark.endurance(15)
 @pytest.mark.skipif(os.name != "posix" or shutil.which("jq") is None, reason="it needs a shell and jq")
 def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp_path: Path) -> None:
-    (block,) = re.findall(r"^```sh\n(coreclaw-async store.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    (block,) = [snippet for snippet in snippets_of_readme("sh") if snippet.startswith("coreclaw-async store")]
+    (further,) = [snippet for snippet in snippets_of(cli, "sh") if "batch" not in snippet]
     _make_command(tmp_path / "bin")
     service = FakeService(clock=RealClock(), default_script=RunScript(rows=30, duration=0.2))
     with service.serve() as server:
@@ -93,7 +118,7 @@ def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp
             "CORECLAW_API_KEY": service.api_key,
             "CORECLAW_BASE_URL": server.url,
         }
-        for line in block.splitlines():
+        for line in sorted(f"{block}{further}".splitlines(), key=lambda line: " abort " in line):
             if " abort " in line:  # The others have ended.
                 service.add_run("coreclaw/google-maps-scraper", status="running", age=0)
             ended = _in_shell(line, tmp_path, env)
@@ -111,7 +136,7 @@ def test_the_way_from_a_first_run_to_its_rows_can_be_gone_as_it_stands_there(tmp
 @pytest.mark.endurance
 @pytest.mark.skipif(os.name != "posix" or shutil.which("flock") is None, reason="it needs a shell and flock")
 def test_the_line_for_cron_does_its_work_without_a_path_and_variables(tmp_path: Path) -> None:
-    (line,) = re.findall(r"^15 6 \* \* \*  (.*)$", TEXT, re.MULTILINE)
+    (line,) = [snippet.removeprefix("15 6 * * *  ").strip() for snippet in snippets_of(cli, "text")]
     assert "%" not in line, "cron takes it for the end of the line"
     places = tmp_path / "places"
     _make_command(places / ".venv/bin")
@@ -192,8 +217,7 @@ def test_what_can_be_run_is_named_where_people_look() -> None:
 def test_a_set_up_for_tests_installs_every_extra(page: Path) -> None:
     if not page.exists():
         pytest.skip("an sdist has no workflows")
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     installed = re.search(r"install (?:-e )?'\.\[([\w,]+)\]' --group (?:dev|test)", page.read_text(encoding="utf-8"))
 
     assert installed is not None
-    assert installed[1].split(",") == sorted(extras)
+    assert installed[1].split(",") == sorted(EXTRAS)

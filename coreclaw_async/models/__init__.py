@@ -9,6 +9,24 @@ All have ``to_dict``, ``to_json`` and ``from_dict``, can be hashed, and are unde
 A member is None when the service did not send it, sent null, or sent a value of the wrong type, which is then in
 ``extra``. So None means unknown, never 0; an unknown string that is for people only is empty. An id is empty only in
 entries of lists: an answer about one thing that does not say its id is a `coreclaw_async.InvalidResponseError`.
+
+Without a framework, ``run.to_dict()`` has the Python values; ``run.to_dict(json=True)`` and ``run.to_json()`` have
+JSON, with amounts and times as strings. ``Run.from_dict(...)`` reads what came from the service back as an equal
+object. ``to_dict(json=True)`` and answers of FastAPI have U+FFFD where a string has half of a surrogate pair. Members
+that the service has added since are in ``extra``. Reports, items and outcomes of batches have the same methods, and
+leave out ``callback_url``. Events and errors can be written and not read back; they have the name of their class as
+``type``.
+
+Models are answers of FastAPI, request bodies (``run: Annotated[Run, Body()]``) and members of pydantic models, as
+they are. Annotate routes with what they return: then the OpenAPI page has the members, their types and descriptions,
+and an answer of another type is an error. A route without an annotation sends the same members.
+
+These dictionaries hold members that reprs hide, and a route that returns such a model publishes them: the ``input``
+of a `Task`, `TaskInput`, `RunSpec` or `BatchRecord`, the signed ``Export.download_url`` and ``RunLog.all_logs_url``,
+and ``extra``. Leave them out where others read the answer: ``@app.get("/tasks", response_model_exclude={"items":
+{"__all__": {"input", "extra"}}})``. FastAPI looks at this only on routes with an annotation.
+``response_model_exclude_none`` and ``..._exclude_defaults`` leave out members at every level; ``..._exclude_unset``
+changes nothing.
 """
 
 from coreclaw_async.models.account import Account, ProxyRegion

@@ -1,11 +1,41 @@
 """
 The CoreClaw service as a state machine, to test programs against.
 
+.. code-block:: python
+
+    import asyncio
+
+    from coreclaw_async import AsyncCoreClaw, OutcomeUnknownError
+    from coreclaw_async.testing import FakeService, RunScript, faults
+
+
+    async def main() -> None:
+        service = FakeService(default_script=RunScript(rows=250, duration=3600))
+        async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            assert run.result_count == 250
+
+            service.faults.add(faults.commit_then_drop(), operation="runWorker")  # The reply is lost.
+            try:
+                await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["tea"]})
+            except OutcomeUnknownError as error:
+                assert len(error.candidates or ()) == 1
+            assert service.runs_created == 2  # What a user would have paid for.
+
+
+    asyncio.run(main())
+
+With pytest and the extra ``testing``, the fixtures ``coreclaw_service``, ``coreclaw_client`` and
+``coreclaw_sync_client`` give you these; async tests that take one need no mark, and run under anyio or pytest-asyncio
+where you have marked them. Faults come by count, by time (``faults.outage(minutes=20)``, ``faults.flap(...)``) and by
+chance (``probability=0.1``). For programs in any language, ``coreclaw-async emulate`` serves the fake on port 8790,
+and ``--chaos plan.json`` plans faults, such as ``[{"fault": "outage", "minutes": 20}]``.
+
+Import from here, and faults from ``coreclaw_async.testing.faults``. Names load when they are first used, because
+every run of pytest imports the pytest plugin of this package.
+
 Belongs here: a second reading of the API's contract, its faults, its clock, and the pytest plugin.
 Does not belong here: anything taken from the client, so that one misreading cannot pass on both sides.
-
-Import from here, and faults from `coreclaw_async.testing.faults`. Names load when they are first used, because every
-run of pytest imports the pytest plugin of this package.
 """
 
 from __future__ import annotations

@@ -25,8 +25,10 @@ from cli.command_line import (
     without_escapes,
 )
 from interrupting import interrupt_once
+from snippets import snippets_of
 
 from coreclaw_async import BatchReport, CoreClaw, LedgerError, RunSpec
+from coreclaw_async import cli as guide
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.app import app
 from coreclaw_async.cli.batch.progress import BatchProgress
@@ -513,11 +515,10 @@ def test_a_ledger_that_cannot_be_read_now_is_read_again_by_the_line(served: Fake
 
 
 @pytest.mark.endurance
-def test_the_commands_of_the_readme_run_as_they_stand_there(
+def test_the_commands_of_the_guide_run_as_they_stand_there(
     served: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    (block,) = re.findall(r"```sh\n(export CORECLAW_LEDGER.*?)```", readme, re.DOTALL)
+    (block,) = [snippet for snippet in snippets_of(guide, "sh") if "batch plan" in snippet]
     monkeypatch.chdir(tmp_path)
     for line in block.splitlines():
         words = shlex.split(line, comments=True)

@@ -17,13 +17,24 @@ from types import ModuleType
 from typing import Any
 
 import coreclaw_async
-from coreclaw_async import AsyncCoreClaw, batch, errors, events, models, otel, testing
+from coreclaw_async import AsyncCoreClaw, batch, callbacks, cli, distributed, errors, events, models, otel, testing
 from coreclaw_async.distributed import dask, shards
 from coreclaw_async.testing import faults
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "tests" / "examples"
-CHAPTERS = ("Clients", "Operations", "Models", "Errors", "Batches", "Events", "Testing", "Examples")
+CHAPTERS = ("Guides", "Clients", "Operations", "Models", "Errors", "Batches", "Events", "Testing", "Examples")
+GUIDES = {
+    "Batches": batch,
+    "Batches on several machines": distributed,
+    "The command line": cli,
+    "Callbacks and web backends": callbacks,
+    "Models as JSON": models,
+    "All errors": errors,
+    "Events and the log": events,
+    "Testing with the fake": testing,
+}
+"""The modules whose docstrings are guides, by the titles of their pages."""
 
 _FRONT = """
 
@@ -50,6 +61,12 @@ _PAGE = """\
 .. currentmodule:: {module}
 
 .. {directive}:: {path}
+"""
+_GUIDE = """\
+{title}
+{line}
+
+.. automodule:: {module}
 """
 _OF_A_CLASS = """\
    :members:
@@ -132,6 +149,14 @@ def write_reference(folder: Path) -> dict[str, list[str]]:
     return chapters
 
 
+def write_guides(folder: Path) -> list[str]:
+    """Write a page for each guide, and return their names."""
+    for title, module in GUIDES.items():
+        text = _GUIDE.format(title=title, line="=" * len(title), module=module.__name__)
+        (folder / f"{module.__name__}.rst").write_text(text, encoding="utf-8")
+    return [module.__name__ for module in GUIDES.values()]
+
+
 def write_chapters(folder: Path, chapters: Mapping[str, Sequence[str]]) -> None:
     """Write a page for each of the *chapters*, which lists its pages."""
     for chapter, paths in chapters.items():
@@ -160,7 +185,7 @@ def as_markdown(cells: Iterable[dict[str, Any]]) -> str:
 def main(folder: Path) -> None:
     """Write everything to *folder*, which is there and empty."""
     front = (ROOT / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"\]\(tests/examples/([\w.]+)\)", front)
+    examples = list(dict.fromkeys(re.findall(r"\]\(tests/examples/([\w.]+)\)", front)))
     front = re.sub(r"\]\(tests/examples/([\w.]+)\)", r"](\1.md)", front).replace("](.github/", "](")
     front = front.replace("```crontab", "```text")
     neighbours = ("CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md")
@@ -168,7 +193,7 @@ def main(folder: Path) -> None:
         text = path.read_text(encoding="utf-8").replace("](../", "](")
         (folder / path.name).write_text(text, encoding="utf-8")
     write_examples(folder, examples)
-    write_chapters(folder, write_reference(folder) | {"Examples": examples})
+    write_chapters(folder, write_reference(folder) | {"Guides": write_guides(folder), "Examples": examples})
     listed = [*(chapter.lower() for chapter in CHAPTERS), "CHANGELOG", "CONTRIBUTING", "SECURITY"]
     (folder / "index.md").write_text(front + _FRONT.format(pages="\n".join(listed)), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The web backend of the README: started with uvicorn, used over HTTP, called back by the emulator."""
+"""`callback_backend.py`: started with uvicorn, used over HTTP, called back by the emulator."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ import pytest
 from ports import reserved_port
 from uvicorn_process import backend_in, process_in
 
-from coreclaw_async import Page, Run
+from coreclaw_async import Page, Run, callbacks
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
-README = Path(__file__).parent.parent / "README.md"
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-(BACKEND,) = [snippet for snippet in SNIPPETS if "FastAPI" in snippet]
+BACKEND = (Path(__file__).parent / "callback_backend.py").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.endurance
 
@@ -79,7 +77,7 @@ def test_a_run_that_goes_on_is_reported_as_it_is(backend: httpx.Client) -> None:
 
 @pytest.mark.endurance(15)
 def test_it_stops_soon_although_requests_wait_for_runs_which_go_on(service: FakeService, tmp_path: Path) -> None:
-    (options,) = re.findall(r"`(--timeout-graceful-shutdown \d+)`", README.read_text(encoding="utf-8"))
+    (options,) = set(re.findall(r"--timeout-graceful-shutdown \d+", BACKEND + (callbacks.__doc__ or "")))
     with (
         (tmp_path / "log").open("wb") as log,
         served(service, tmp_path) as (port, environment),
