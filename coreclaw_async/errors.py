@@ -38,6 +38,8 @@ Every error of the package: one tree, plain data, picklable.
     └── BatchConflictError          also a ValueError: a key was planned with another input
 
 The caller's own mistakes are `ValueError` and `TypeError`, raised before anything is sent.
+
+In IPython and in pytest, tracebacks of these errors leave out the frames of this package.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class Frames:
 
         The columns are the keys of all rows, on whichever page they appear: first those that the service names, in its
         order, then others as they appear. What a row lacks is null. Without rows there are the columns that the service
-        names. Models have their members as columns, also without items; secrets are left out.
+        names. Models have their members as columns, also without items; secrets are left out. More than 5,000 columns
+        are refused.
 
         Whole numbers are ``int64``, others ``double``, true and false ``bool``, strings ``string``: also dates, which
         are never guessed. Objects are structs, in which a member that one lacks is null, and arrays are lists. Members

@@ -57,7 +57,12 @@ Nothing is opened before the first request; `close` or ``with`` closes.
 Ctrl-C cancels the current request, gives it six seconds at most to clean up, and then raises `KeyboardInterrupt`.
 If that interrupted a start, its ``__cause__`` says what came of it: an `OutcomeUnknownError` with its candidates.
 Functions given to the client (``on_event``, ``on_update``, ``on_progress``, ``progress``) are called in the loop's
-thread, where a blocking call is a `RuntimeError`.
+thread, where a blocking call is a `RuntimeError`. ``http_client`` takes an ``httpx.AsyncClient``, whose connections
+close with that loop.
+
+Lists are a `Pager` (``for row in ...``, ``.pages()``, ``.collect()``, ``.first()``), of which each page costs one hop
+to the loop's thread; what comes as it happens is a `Stream`. In a notebook, runs, pages and reports are tables, and
+interrupting a cell aborts no run, and tells its id.
 
 Attributes:
     account: The account behind the key.
