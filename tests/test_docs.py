@@ -70,6 +70,7 @@ def test_the_front_page_is_readme_with_links_between_pages(written: Path, tool: 
     assert "(backend.py.md)" in front
     assert "(CONTRIBUTING.md)" in front
     assert (written / "CONTRIBUTING.md").exists()
+    assert '<img src="report_light.png"' in front
     assert "tests/examples/" not in front.replace("`tests/examples/", "")
     for line in (*(chapter.lower() for chapter in tool["CHAPTERS"]), "CHANGELOG"):
         assert f"\n{line}\n" in front

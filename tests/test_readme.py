@@ -75,6 +75,14 @@ def test_readme_is_short_and_lists_its_sections() -> None:
     ]
 
 
+def test_pictures_come_light_and_dark_and_are_small() -> None:
+    light = re.findall(r'<img src="([^"]*)_light\.\w+" alt="\w', TEXT)
+
+    assert light
+    assert re.findall(r'dark\)" srcset="([^"]*)_dark\.\w+">', TEXT) == light
+    assert [path for path in (ROOT / ".github" / "pictures").iterdir() if path.stat().st_size > 150_000] == []
+
+
 def test_readme_says_what_each_extra_brings() -> None:
     table = TEXT.partition("| extra |")[2].partition("\n\n")[0]
     named = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]

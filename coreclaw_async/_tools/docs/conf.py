@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sphinx.util.nodes import make_refnode
@@ -15,6 +16,7 @@ html_title = f"coreclaw_async {version}"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
 html_theme = "furo"
 html_copy_source = False
+html_extra_path = [str(Path(__file__).parents[3] / ".github" / "pictures")]
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"

@@ -187,7 +187,7 @@ def main(folder: Path) -> None:
     front = (ROOT / "README.md").read_text(encoding="utf-8")
     examples = list(dict.fromkeys(re.findall(r"\]\(tests/examples/([\w.]+)\)", front)))
     front = re.sub(r"\]\(tests/examples/([\w.]+)\)", r"](\1.md)", front).replace("](.github/", "](")
-    front = front.replace("```crontab", "```text")
+    front = front.replace(".github/pictures/", "")  # Sphinx copies the pictures beside the pages.
     neighbours = ("CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md")
     for path in (ROOT / name for name in neighbours):
         text = path.read_text(encoding="utf-8").replace("](../", "](")
