@@ -1867,9 +1867,9 @@ class CoreClaw:
     thread, where a blocking call is a `RuntimeError`. ``http_client`` takes an ``httpx.AsyncClient``, whose connections
     close with that loop.
 
-    Lists are a `Pager` (``for row in ...``, ``.pages()``, ``.collect()``, ``.first()``), of which each page costs one hop
-    to the loop's thread; what comes as it happens is a `Stream`. In a notebook, runs, pages and reports are tables, and
-    interrupting a cell aborts no run, and tells its id.
+    Lists are a `Pager` (``for row in ...``, ``.pages()``, ``.collect()``, ``.first()``), of which each page costs one
+    hop to the loop's thread; what comes as it happens is a `Stream`. In a notebook, runs, pages and reports are
+    tables, and interrupting a cell aborts no run, and tells its id.
 
     Attributes:
         account: The account behind the key.

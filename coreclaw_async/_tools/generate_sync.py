@@ -60,9 +60,9 @@ Functions given to the client (``on_event``, ``on_update``, ``on_progress``, ``p
 thread, where a blocking call is a `RuntimeError`. ``http_client`` takes an ``httpx.AsyncClient``, whose connections
 close with that loop.
 
-Lists are a `Pager` (``for row in ...``, ``.pages()``, ``.collect()``, ``.first()``), of which each page costs one hop
-to the loop's thread; what comes as it happens is a `Stream`. In a notebook, runs, pages and reports are tables, and
-interrupting a cell aborts no run, and tells its id.
+Lists are a `Pager` (``for row in ...``, ``.pages()``, ``.collect()``, ``.first()``), of which each page costs one
+hop to the loop's thread; what comes as it happens is a `Stream`. In a notebook, runs, pages and reports are
+tables, and interrupting a cell aborts no run, and tells its id.
 
 Attributes:
     account: The account behind the key.
