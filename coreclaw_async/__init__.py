@@ -27,10 +27,32 @@ if TYPE_CHECKING:
     from coreclaw_async._client import AsyncCoreClaw
     from coreclaw_async._concurrency.clock import Clock
     from coreclaw_async._concurrency.stream import AsyncStream
+    from coreclaw_async._frames.options import DtypeBackend, Nested, OnConflict
+    from coreclaw_async._operations.exports import ExportFormat
+    from coreclaw_async._operations.wait import RunHook
+    from coreclaw_async._paging.offsets import OffsetDialect
     from coreclaw_async._paging.pager import AsyncPager
     from coreclaw_async._polling.tracked_run import PollSchedule
-    from coreclaw_async._sync.generated import Batch, CoreClaw
+    from coreclaw_async._resources.account import AsyncAccount
+    from coreclaw_async._resources.proxies import AsyncProxies
+    from coreclaw_async._resources.run_queue import AsyncRunQueue
+    from coreclaw_async._resources.runs import AsyncRuns
+    from coreclaw_async._resources.store import AsyncStore
+    from coreclaw_async._resources.tasks import AsyncTasks
+    from coreclaw_async._resources.workers import AsyncWorkers
+    from coreclaw_async._sync.generated import (
+        Batch,
+        CoreClaw,
+        SyncAccount,
+        SyncProxies,
+        SyncRunQueue,
+        SyncRuns,
+        SyncStore,
+        SyncTasks,
+        SyncWorkers,
+    )
     from coreclaw_async._sync.iterators import Pager, Stream
+    from coreclaw_async._wire.credentials import AuthMode
     from coreclaw_async._wire.retry import RetryPolicy
     from coreclaw_async.batch import (
         AsyncBatch,
@@ -41,6 +63,8 @@ if TYPE_CHECKING:
         BatchRecord,
         BatchReport,
         ItemOrigin,
+        OnAmbiguous,
+        OutputFormat,
         PrunedBatch,
         RunSpec,
         RunTotals,
@@ -127,10 +151,18 @@ __all__ = [
     "Account",
     "ApiError",
     "Assessment",
+    "AsyncAccount",
     "AsyncBatch",
     "AsyncCoreClaw",
     "AsyncPager",
+    "AsyncProxies",
+    "AsyncRunQueue",
+    "AsyncRuns",
+    "AsyncStore",
     "AsyncStream",
+    "AsyncTasks",
+    "AsyncWorkers",
+    "AuthMode",
     "AuthenticationError",
     "Batch",
     "BatchAbortError",
@@ -153,8 +185,10 @@ __all__ = [
     "CoreClawError",
     "CreatedTask",
     "DownloadError",
+    "DtypeBackend",
     "ErrorRow",
     "Export",
+    "ExportFormat",
     "InputCheck",
     "InputIssue",
     "InputProperty",
@@ -169,10 +203,15 @@ __all__ = [
     "LedgerError",
     "LogEntry",
     "LogLevel",
+    "Nested",
     "NoReplyError",
     "NotFoundError",
     "NotImplementedByServiceError",
+    "OffsetDialect",
+    "OnAmbiguous",
+    "OnConflict",
     "OutcomeUnknownError",
+    "OutputFormat",
     "Page",
     "Pager",
     "PaginationError",
@@ -194,6 +233,7 @@ __all__ = [
     "Run",
     "RunAbortedError",
     "RunFailedError",
+    "RunHook",
     "RunLog",
     "RunNotFinishedError",
     "RunOperationError",
@@ -211,6 +251,13 @@ __all__ = [
     "ShardSpec",
     "StartedRun",
     "Stream",
+    "SyncAccount",
+    "SyncProxies",
+    "SyncRunQueue",
+    "SyncRuns",
+    "SyncStore",
+    "SyncTasks",
+    "SyncWorkers",
     "Task",
     "TaskInput",
     "Verdict",
@@ -230,10 +277,18 @@ _MODULE_OF = {
     "Account": "models",
     "ApiError": "errors",
     "Assessment": "models",
+    "AsyncAccount": "_resources.account",
     "AsyncBatch": "batch",
     "AsyncCoreClaw": "_client",
     "AsyncPager": "_paging.pager",
+    "AsyncProxies": "_resources.proxies",
+    "AsyncRunQueue": "_resources.run_queue",
+    "AsyncRuns": "_resources.runs",
+    "AsyncStore": "_resources.store",
     "AsyncStream": "_concurrency.stream",
+    "AsyncTasks": "_resources.tasks",
+    "AsyncWorkers": "_resources.workers",
+    "AuthMode": "_wire.credentials",
     "AuthenticationError": "errors",
     "Batch": "_sync.generated",
     "BatchAbortError": "errors",
@@ -256,8 +311,10 @@ _MODULE_OF = {
     "CoreClawError": "errors",
     "CreatedTask": "models",
     "DownloadError": "errors",
+    "DtypeBackend": "_frames.options",
     "ErrorRow": "models",
     "Export": "models",
+    "ExportFormat": "_operations.exports",
     "InputCheck": "models",
     "InputIssue": "models",
     "InputProperty": "models",
@@ -272,10 +329,15 @@ _MODULE_OF = {
     "LedgerError": "errors",
     "LogEntry": "models",
     "LogLevel": "models",
+    "Nested": "_frames.options",
     "NoReplyError": "errors",
     "NotFoundError": "errors",
     "NotImplementedByServiceError": "errors",
+    "OffsetDialect": "_paging.offsets",
+    "OnAmbiguous": "batch",
+    "OnConflict": "_frames.options",
     "OutcomeUnknownError": "errors",
+    "OutputFormat": "batch",
     "Page": "models",
     "Pager": "_sync.iterators",
     "PaginationError": "errors",
@@ -297,6 +359,7 @@ _MODULE_OF = {
     "Run": "models",
     "RunAbortedError": "errors",
     "RunFailedError": "errors",
+    "RunHook": "_operations.wait",
     "RunLog": "models",
     "RunNotFinishedError": "errors",
     "RunOperationError": "errors",
@@ -314,6 +377,13 @@ _MODULE_OF = {
     "ShardSpec": "distributed.shards",
     "StartedRun": "models",
     "Stream": "_sync.iterators",
+    "SyncAccount": "_sync.generated",
+    "SyncProxies": "_sync.generated",
+    "SyncRunQueue": "_sync.generated",
+    "SyncRuns": "_sync.generated",
+    "SyncStore": "_sync.generated",
+    "SyncTasks": "_sync.generated",
+    "SyncWorkers": "_sync.generated",
     "Task": "models",
     "TaskInput": "models",
     "Verdict": "models",

@@ -165,7 +165,7 @@ MISTAKES: list[tuple[Callable[[Any], Any], list[str]]] = [
     (lambda c: c.run_queue.release("1", reason=" "), ["reason"]),
     (lambda c: c.proxies.list_regions(""), ["language"]),
     (lambda c: c.store.list_page(limit=101), ["limit", "101"]),
-    (lambda c: c.runs.iterate().collect(0), ["limit", "1 or more", "0"]),
+    (lambda c: c.runs.iterate().collect(0), ["max_items", "1 or more", "0"]),
 ]
 
 

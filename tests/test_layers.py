@@ -57,7 +57,7 @@ EXTRAS_ARE_FOR = {
     "pyarrow": FRAMES_ARE_FOR,
     "pytest": {"testing"},
     "rich": {"_progress", "cli"},
-    "typer": {"cli"},
+    "typer": {"_tools", "cli"},
     "uvicorn": {"testing"},
 }
 MEANINGLESS = {"utils", "helpers", "common", "base"}

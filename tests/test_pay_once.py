@@ -416,7 +416,7 @@ async def test_a_date_that_cannot_be_right_hides_no_candidate(service: FakeServi
             await client.workers.start_run(WORKER, INPUT)
         wanted = list(service.runs)
         since = dt.datetime.fromtimestamp(service.clock.time() - 5.0, dt.UTC)
-        found = await client.runs.find_started(WORKER, since=since)
+        found = await client.runs.find_started(worker_id=WORKER, since=since)
         listed = await client.runs.iterate(since=since).collect()
 
     assert list(caught.value.candidates or ()) == [run.run_id for run in found] == wanted

@@ -16,8 +16,14 @@ from coreclaw_async._wire.request import check_bool
 from coreclaw_async.progress import ProgressOption
 
 OnConflict: TypeAlias = Literal["string", "raise"]
+"""What becomes of a column whose values have no common type: strings, or an error."""
+
 Nested: TypeAlias = Literal["struct", "json"]
+"""What objects and arrays become in a table."""
+
 DtypeBackend: TypeAlias = Literal["pyarrow", "numpy_nullable"]
+"""Whose types the columns of a frame of pandas have."""
+
 Extra: TypeAlias = Literal["arrow", "pandas", "polars"]
 
 _MODULES: dict[Extra, tuple[str, ...]] = {

@@ -22,6 +22,7 @@ from coreclaw_async.models import Export, RunRef
 from coreclaw_async.progress import ProgressOption
 
 ExportFormat: TypeAlias = Literal["csv", "json", "jsonl", "xlsx", "xls", "xml", "html", "rss"]
+"""What the service can export rows as."""
 # The export of a run that is named by its id is below its results, those of last runs are not (openapi.json).
 _EXPORT = RunOperation(
     "exportWorkerRunResults",

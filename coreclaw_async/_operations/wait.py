@@ -29,7 +29,8 @@ from coreclaw_async.models import LastRun, LogLevel, Run, RunOutcome, RunRef, St
 from coreclaw_async.progress import ProgressOption
 
 OnCancel = Literal["leave", "abort"]
-UpdateHook: TypeAlias = Callable[[Run], Awaitable[None] | None]
+RunHook: TypeAlias = Callable[[Run], Awaitable[None] | None]
+"""Takes a run whenever its status or number of rows has changed: what ``on_update=`` of a wait is."""
 
 # For one run; many get more, so that they fit through a rate limit of 20 a second.
 _ABORT_SECONDS = 5.0
@@ -57,7 +58,7 @@ class WaitOptions:
 
     timeout: float | None = None
     check: bool = True
-    on_update: UpdateHook | None = None
+    on_update: RunHook | None = None
     on_cancel: OnCancel = "leave"
     progress: ProgressOption = False
     began: float | None = None

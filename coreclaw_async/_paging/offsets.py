@@ -20,6 +20,7 @@ from coreclaw_async._paging.listing import MIN_PROBE_SIZE, Nameless, Reading
 from coreclaw_async.models import Page
 
 OffsetDialect: TypeAlias = Literal["auto", "row", "page"]
+"""What ``offset`` means to the service: found out, or pinned to rows or pages."""
 
 PROBE_OFFSET = 2
 SETTLING_SIZE = 10

@@ -39,17 +39,17 @@ class AsyncRunQueue:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def list_page(self, *, offset: int = 0, limit: int = 20, status: str | None = None) -> Page[QueueItem]:
+    async def list_page(self, *, status: str | None = None, offset: int = 0, limit: int = 20) -> Page[QueueItem]:
         """
         Return one page of the queue.
 
         ``GET /api/v2/run-queue/items``. Reads only: retried after a failure.
 
         Args:
+            status: ``waiting`` or ``inactive``; passed on unchecked.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Items a page, 1 to 100.
-            status: ``waiting`` or ``inactive``; passed on unchecked.
 
         Raises:
             ValueError: *offset* or *limit* is out of range.

@@ -19,7 +19,7 @@ from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.run_streams import Changes, Completions, LogEntries
 from coreclaw_async._operations.runs import abort_run, read_log, read_results, read_run
 from coreclaw_async._operations.start import reading_time, run_members, start, start_members
-from coreclaw_async._operations.wait import UpdateHook, WaitOptions, wait_for_run
+from coreclaw_async._operations.wait import RunHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire.request import Safety, build_body, check_bool, check_hook, check_limit, check_offset
@@ -62,12 +62,12 @@ class AsyncRuns:
     async def list_page(
         self,
         *,
-        offset: int = 0,
-        limit: int = 20,
         worker_id: str | None = None,
         status: RunStatus | str | None = None,
         start_time: dt.datetime | None = None,
         end_time: dt.datetime | None = None,
+        offset: int = 0,
+        limit: int = 20,
     ) -> Page[Run]:
         """
         Return one page of runs; without times only those of the current calendar month in UTC+8.
@@ -75,13 +75,13 @@ class AsyncRuns:
         ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
-                certain to be the first page.
-            limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             start_time: Aware, from 1970 on; together with *end_time*, both in one calendar month of UTC+8.
             end_time: Aware, from 1970 on; a day start, to which the service adds a day (docs, api/worker-runs/list).
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
+            limit: Runs a page, 1 to 100.
 
         Raises:
             InvalidArgumentError: The times lie in two months.
@@ -143,7 +143,7 @@ class AsyncRuns:
         )
 
     async def find_started(
-        self, worker_id: str | None = None, *, since: dt.datetime, until: dt.datetime | None = None
+        self, *, worker_id: str | None = None, since: dt.datetime, until: dt.datetime | None = None
     ) -> list[Run]:
         """
         Return the runs that a start with an unknown outcome may have made: a hint, never a proof.
@@ -226,7 +226,7 @@ class AsyncRuns:
         *,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
     ) -> Run:
@@ -272,7 +272,7 @@ class AsyncRuns:
         *,
         timeout: float | None = None,
         check: bool = False,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
     ) -> AsyncStream[Run]:

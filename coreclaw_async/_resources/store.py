@@ -16,17 +16,17 @@ class AsyncStore:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
+    async def list_page(self, *, keyword: str | None = None, offset: int = 0, limit: int = 20) -> Page[WorkerSummary]:
         """
         Return one page of the store.
 
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
+            keyword: Part of a title, slug or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
-            keyword: Part of a title, slug or path.
 
         Raises:
             ValueError: *offset* or *limit* is out of range.

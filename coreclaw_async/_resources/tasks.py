@@ -12,7 +12,7 @@ from coreclaw_async._operations.candidates import lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import list_pager
 from coreclaw_async._operations.start import create, input_members, once_request, read_created, start, start_members
-from coreclaw_async._operations.wait import UpdateHook, WaitOptions, start_and_wait
+from coreclaw_async._operations.wait import RunHook, WaitOptions, start_and_wait
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.pages import read_page
@@ -44,10 +44,10 @@ class AsyncTasks:
     async def list_page(
         self,
         *,
-        offset: int = 0,
-        limit: int = 20,
         worker_id: str | None = None,
         keyword: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
     ) -> Page[Task]:
         """
         Return one page of tasks.
@@ -55,11 +55,11 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
+            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or slug.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Tasks a page, 1 to 100.
-            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
-            keyword: Part of a title or slug.
 
         Raises:
             ValueError: *offset* or *limit* is out of range, or *worker_id* cannot be one.
@@ -370,12 +370,12 @@ class AsyncTasks:
         task_id: str,
         *,
         callback_url: str | None = None,
+        wait_for_slot: bool = False,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
-        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run of a saved task, which costs money, and wait for its end.

@@ -20,7 +20,7 @@ from coreclaw_async._operations.start import (
     start,
     start_members,
 )
-from coreclaw_async._operations.wait import UpdateHook, WaitOptions, start_and_wait
+from coreclaw_async._operations.wait import RunHook, WaitOptions, start_and_wait
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.input_schema import read_input_schema
@@ -50,17 +50,17 @@ class AsyncWorkers:
         self._context = context
         self._run_once = run_once
 
-    async def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
+    async def list_page(self, *, keyword: str | None = None, offset: int = 0, limit: int = 20) -> Page[WorkerSummary]:
         """
         Return one page of the account's own workers.
 
         ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
+            keyword: Part of a title, slug or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
-            keyword: Part of a title, slug or path.
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
@@ -263,12 +263,12 @@ class AsyncWorkers:
         raw_input: Any = None,
         version: str | None = None,
         callback_url: str | None = None,
+        wait_for_slot: bool = False,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
-        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run, which costs money, and wait for its end.
@@ -302,7 +302,7 @@ class AsyncWorkers:
         wait: bool = True,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
     ) -> Run:

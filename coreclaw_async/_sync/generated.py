@@ -28,7 +28,7 @@ from coreclaw_async._client import (
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.backend import BackendChoice, BackendName
 from coreclaw_async._operations.exports import ExportFormat
-from coreclaw_async._operations.wait import UpdateHook
+from coreclaw_async._operations.wait import RunHook
 from coreclaw_async._paging.offsets import OffsetDialect
 from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async._resources.account import AsyncAccount
@@ -131,22 +131,22 @@ class SyncStore:
         self._inner = inner
         self._bridge = bridge
 
-    def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
+    def list_page(self, *, keyword: str | None = None, offset: int = 0, limit: int = 20) -> Page[WorkerSummary]:
         """
         Return one page of the store.
 
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
+            keyword: Part of a title, slug or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
-            keyword: Part of a title, slug or path.
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
         """
-        return self._bridge.run(self._inner.list_page, offset=offset, limit=limit, keyword=keyword).result()
+        return self._bridge.run(self._inner.list_page, keyword=keyword, offset=offset, limit=limit).result()
 
     def iterate(
         self,
@@ -184,22 +184,22 @@ class SyncWorkers:
         self._inner = inner
         self._bridge = bridge
 
-    def list_page(self, *, offset: int = 0, limit: int = 20, keyword: str | None = None) -> Page[WorkerSummary]:
+    def list_page(self, *, keyword: str | None = None, offset: int = 0, limit: int = 20) -> Page[WorkerSummary]:
         """
         Return one page of the account's own workers.
 
         ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
+            keyword: Part of a title, slug or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
-            keyword: Part of a title, slug or path.
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
         """
-        return self._bridge.run(self._inner.list_page, offset=offset, limit=limit, keyword=keyword).result()
+        return self._bridge.run(self._inner.list_page, keyword=keyword, offset=offset, limit=limit).result()
 
     def iterate(
         self,
@@ -375,12 +375,12 @@ class SyncWorkers:
         raw_input: Any = None,
         version: str | None = None,
         callback_url: str | None = None,
+        wait_for_slot: bool = False,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
-        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run, which costs money, and wait for its end.
@@ -399,12 +399,12 @@ class SyncWorkers:
             raw_input=raw_input,
             version=version,
             callback_url=callback_url,
+            wait_for_slot=wait_for_slot,
             timeout=timeout,
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
             progress=progress,
-            wait_for_slot=wait_for_slot,
         ).result()
 
     def run_once(
@@ -421,7 +421,7 @@ class SyncWorkers:
         wait: bool = True,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
     ) -> Run:
@@ -549,10 +549,10 @@ class SyncTasks:
     def list_page(
         self,
         *,
-        offset: int = 0,
-        limit: int = 20,
         worker_id: str | None = None,
         keyword: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
     ) -> Page[Task]:
         """
         Return one page of tasks.
@@ -560,21 +560,21 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
+            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or slug.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Tasks a page, 1 to 100.
-            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
-            keyword: Part of a title or slug.
 
         Raises:
             ValueError: *offset* or *limit* is out of range, or *worker_id* cannot be one.
         """
         return self._bridge.run(
             self._inner.list_page,
-            offset=offset,
-            limit=limit,
             worker_id=worker_id,
             keyword=keyword,
+            offset=offset,
+            limit=limit,
         ).result()
 
     def iterate(
@@ -855,12 +855,12 @@ class SyncTasks:
         task_id: str,
         *,
         callback_url: str | None = None,
+        wait_for_slot: bool = False,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
-        wait_for_slot: bool = False,
     ) -> Run:
         """
         Start a run of a saved task, which costs money, and wait for its end.
@@ -875,12 +875,12 @@ class SyncTasks:
             self._inner.run,
             task_id,
             callback_url=callback_url,
+            wait_for_slot=wait_for_slot,
             timeout=timeout,
             check=check,
             on_update=on_update,
             on_cancel=on_cancel,
             progress=progress,
-            wait_for_slot=wait_for_slot,
         ).result()
 
 
@@ -899,12 +899,12 @@ class SyncRuns:
     def list_page(
         self,
         *,
-        offset: int = 0,
-        limit: int = 20,
         worker_id: str | None = None,
         status: RunStatus | str | None = None,
         start_time: dt.datetime | None = None,
         end_time: dt.datetime | None = None,
+        offset: int = 0,
+        limit: int = 20,
     ) -> Page[Run]:
         """
         Return one page of runs; without times only those of the current calendar month in UTC+8.
@@ -912,13 +912,13 @@ class SyncRuns:
         ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
-            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
-                certain to be the first page.
-            limit: Runs a page, 1 to 100.
             worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             start_time: Aware, from 1970 on; together with *end_time*, both in one calendar month of UTC+8.
             end_time: Aware, from 1970 on; a day start, to which the service adds a day (docs, api/worker-runs/list).
+            offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
+                certain to be the first page.
+            limit: Runs a page, 1 to 100.
 
         Raises:
             InvalidArgumentError: The times lie in two months.
@@ -927,12 +927,12 @@ class SyncRuns:
         """
         return self._bridge.run(
             self._inner.list_page,
-            offset=offset,
-            limit=limit,
             worker_id=worker_id,
             status=status,
             start_time=start_time,
             end_time=end_time,
+            offset=offset,
+            limit=limit,
         ).result()
 
     def iterate(
@@ -981,8 +981,8 @@ class SyncRuns:
 
     def find_started(
         self,
-        worker_id: str | None = None,
         *,
+        worker_id: str | None = None,
         since: dt.datetime,
         until: dt.datetime | None = None,
     ) -> list[Run]:
@@ -1005,7 +1005,7 @@ class SyncRuns:
             PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
         """
-        return self._bridge.run(self._inner.find_started, worker_id, since=since, until=until).result()
+        return self._bridge.run(self._inner.find_started, worker_id=worker_id, since=since, until=until).result()
 
     def get(self, run: RunRef) -> Run:
         """
@@ -1056,7 +1056,7 @@ class SyncRuns:
         *,
         timeout: float | None = None,
         check: bool = True,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
     ) -> Run:
@@ -1109,7 +1109,7 @@ class SyncRuns:
         *,
         timeout: float | None = None,
         check: bool = False,
-        on_update: UpdateHook | None = None,
+        on_update: RunHook | None = None,
         on_cancel: Literal["leave", "abort"] = "leave",
         progress: ProgressOption = False,
     ) -> Stream[Run]:
@@ -1466,22 +1466,22 @@ class SyncRunQueue:
         self._inner = inner
         self._bridge = bridge
 
-    def list_page(self, *, offset: int = 0, limit: int = 20, status: str | None = None) -> Page[QueueItem]:
+    def list_page(self, *, status: str | None = None, offset: int = 0, limit: int = 20) -> Page[QueueItem]:
         """
         Return one page of the queue.
 
         ``GET /api/v2/run-queue/items``. Reads only: retried after a failure.
 
         Args:
+            status: ``waiting`` or ``inactive``; passed on unchecked.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Items a page, 1 to 100.
-            status: ``waiting`` or ``inactive``; passed on unchecked.
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
         """
-        return self._bridge.run(self._inner.list_page, offset=offset, limit=limit, status=status).result()
+        return self._bridge.run(self._inner.list_page, status=status, offset=offset, limit=limit).result()
 
     def iterate(
         self,
@@ -1568,10 +1568,10 @@ class Batch(BatchBlock):
     def run(
         self,
         *,
-        max_in_flight: int | None = None,
-        max_spend: Decimal | None = None,
         output: str | os.PathLike[str] | None = None,
         output_format: OutputFormat = "jsonl",
+        max_spend: Decimal | None = None,
+        max_in_flight: int | None = None,
         width: int | None = None,
         progress: ProgressOption = False,
     ) -> Stream[BatchOutcome]:
@@ -1588,9 +1588,6 @@ class Batch(BatchBlock):
         as needed. While the service cannot be used, it keeps trying for the batch's ``patience``.
 
         Args:
-            max_in_flight: Most runs at once, 1 or more; None for as many as the plan allows, which is found out.
-            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None to leave it as it
-                is.
             output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, complete before its item is
                 done; items that ended earlier without a file get theirs too. Rows are written only if there are as
                 many as the service counts for the run. ``manifest.jsonl`` beside them lists the file of each item.
@@ -1601,6 +1598,9 @@ class Batch(BatchBlock):
                 columns and types of its own rows; `to_parquet` makes one file of all. A column whose values have no
                 common type is of strings: a `coreclaw_async.events.BatchColumnsChanged` tells of each file with such
                 columns, and a warning in the log of each such column once.
+            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None to leave it as it
+                is.
+            max_in_flight: Most runs at once, 1 or more; None for as many as the plan allows, which is found out.
             width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
                 them apart; None for 8 with a hub, else 1.
             progress: As in `runs.wait`, for all items of the batch, from the ledger, so for all processes; shown
@@ -1621,10 +1621,10 @@ class Batch(BatchBlock):
         return Stream(
             self._bridge,
             self._inner.run(
-                max_in_flight=max_in_flight,
-                max_spend=max_spend,
                 output=output,
                 output_format=output_format,
+                max_spend=max_spend,
+                max_in_flight=max_in_flight,
                 width=width,
                 progress=progress,
             ),

@@ -58,27 +58,27 @@ class Pager(Frames, Iterator[T], Generic[T]):
             page = self._reader.take_rest()
         return page
 
-    def collect(self, limit: int | None = None) -> list[T]:
+    def collect(self, max_items: int | None = None) -> list[T]:
         """
-        Return the remaining items, at most *limit* of them.
+        Return the remaining items, at most *max_items* of them.
 
         Args:
-            limit: Most items to return, 1 or more; None for all, which must fit into memory.
+            max_items: Most items to return, 1 or more; None for all, which must fit into memory.
 
         Raises:
             PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
                 them again.
             RuntimeError: All items were read before, in a loop or by a call without a limit.
         """
-        if limit is not None:
-            check_int("limit", limit, lowest=1)
+        if max_items is not None:
+            check_int("max_items", max_items, lowest=1)
         self._reader.begin()
         items: list[T] = []
         try:
-            while limit is None or len(items) < limit:
+            while max_items is None or len(items) < max_items:
                 items.append(next(self))
         except StopIteration:
-            self._reader.is_over = limit is None
+            self._reader.is_over = max_items is None
             return items
         except BaseException as error:
             # The items would be lost with this list; the next call returns them.

@@ -13,6 +13,7 @@ from coreclaw_async.errors import ConfigurationError
 _KEY_PREFIX = "scraper_api_"
 
 AuthMode: TypeAlias = Literal["bearer", "api-key", "query"]
+"""How the key is sent."""
 
 
 class Credentials:

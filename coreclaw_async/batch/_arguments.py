@@ -15,6 +15,7 @@ from coreclaw_async.batch._items import BatchItemState
 _MOST_WIDTH = 8
 
 OutputFormat: TypeAlias = Literal["jsonl", "parquet"]
+"""What files of rows a batch writes."""
 PARQUET = "output_format='parquet'"  # For messages.
 
 

@@ -226,10 +226,10 @@ class AsyncBatch(AsyncBatchFrames):
     def run(
         self,
         *,
-        max_in_flight: int | None = None,
-        max_spend: Decimal | None = None,
         output: str | os.PathLike[str] | None = None,
         output_format: OutputFormat = "jsonl",
+        max_spend: Decimal | None = None,
+        max_in_flight: int | None = None,
         width: int | None = None,
         progress: ProgressOption = False,
     ) -> AsyncStream[BatchOutcome]:
@@ -246,9 +246,6 @@ class AsyncBatch(AsyncBatchFrames):
         as needed. While the service cannot be used, it keeps trying for the batch's ``patience``.
 
         Args:
-            max_in_flight: Most runs at once, 1 or more; None for as many as the plan allows, which is found out.
-            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None to leave it as it
-                is.
             output: A folder to write the rows to, ``part-<run_id>.jsonl`` for each run, complete before its item is
                 done; items that ended earlier without a file get theirs too. Rows are written only if there are as
                 many as the service counts for the run. ``manifest.jsonl`` beside them lists the file of each item.
@@ -259,6 +256,9 @@ class AsyncBatch(AsyncBatchFrames):
                 columns and types of its own rows; `to_parquet` makes one file of all. A column whose values have no
                 common type is of strings: a `coreclaw_async.events.BatchColumnsChanged` tells of each file with such
                 columns, and a warning in the log of each such column once.
+            max_spend: The budget of the batch from now on, as in ``client.batch(max_spend=)``; None to leave it as it
+                is.
+            max_in_flight: Most runs at once, 1 or more; None for as many as the plan allows, which is found out.
             width: Starts of one worker that may be sent at once, 1 to 8. Above 1 only with a `CallbackHub`, which tells
                 them apart; None for 8 with a hub, else 1.
             progress: As in `runs.wait`, for all items of the batch, from the ledger, so for all processes; shown

@@ -18,6 +18,7 @@ from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
 
 OnAmbiguous: TypeAlias = Literal["hold", "fail", "resubmit"]
+"""What a batch does with an item when nobody can tell whether it has a run."""
 
 
 @attrs.define(kw_only=True)

@@ -65,8 +65,8 @@ class AsyncBatchFrames:
     async def to_pandas(
         self,
         *,
-        dtype_backend: DtypeBackend = "pyarrow",
         with_key: bool = True,
+        dtype_backend: DtypeBackend = "pyarrow",
         on_conflict: OnConflict = "string",
         nested: Nested = "struct",
         labels: bool = False,
@@ -78,9 +78,9 @@ class AsyncBatchFrames:
         As `Pager.to_pandas` of the pager that `rows` returns, which takes other states too.
 
         Args:
-            dtype_backend: ``pyarrow`` or ``numpy_nullable``.
             with_key: Whether the first column, ``key``, has the key of each row's item (``item_key`` where the rows
                 have a column ``key``).
+            dtype_backend: ``pyarrow`` or ``numpy_nullable``.
             on_conflict: What to do about values without a common type: ``string`` or ``raise``.
             nested: What objects and arrays become: ``struct`` or ``json``.
             labels: Whether columns have the labels of the headers as names.

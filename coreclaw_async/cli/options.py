@@ -83,6 +83,10 @@ OnceExclusive: TypeAlias = Annotated[
         "--exclusive", help="With --once: nobody else starts runs of this worker, so lost starts can be settled."
     ),
 ]
+OnceAccount: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --once: your name for the account, so that its other keys find its runs."),
+]
 Fields: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="Only these columns, by their keys, separated by commas.")
 ]

@@ -244,7 +244,7 @@ def test_an_export_is_the_whole_ledger_of_a_batch(served: FakeService, tmp_path:
     batch("run")
     first, second = objects(batch("export"))
     path = tmp_path / "out.jsonl"
-    written = batch("export", "--inputs", "-o", str(path))
+    written = batch("export", "--with-inputs", "-o", str(path))
 
     assert [run["state"] for run in first["runs"]] == ["failed", "done"]
     assert (first["key"], first["runs"][0]["error"], len(second["runs"])) == ("k0", "no luck", 1)

@@ -417,7 +417,7 @@ def test_a_log_that_is_followed_for_too_long_tells_programs(served: FakeService)
 
 @pytest.mark.endurance
 @pytest.mark.parametrize(
-    "command", [("rows", "-o", "/dev/stdout"), ("rows", "--format", "csv"), ("export", "--inputs")]
+    "command", [("rows", "-o", "/dev/stdout"), ("rows", "--format", "csv"), ("export", "--with-inputs")]
 )
 def test_a_terminal_is_not_controlled_by_rows_and_inputs_of_a_batch(
     served: FakeService, ledger: str, tmp_path: Path, command: tuple[str, ...]

@@ -162,21 +162,27 @@ def test_run_that_was_being_started_when_the_wait_ended_is_aborted(
     assert str(served.runs[run_of(served)].status) in {"aborting", "aborted"}
 
 
-async def _hold(service: FakeService, ledger: str, timeout: float | None = None) -> None:
+async def _hold(service: FakeService, ledger: str, timeout: float | None = None, account: str | None = None) -> None:
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
         with pytest.raises(OutcomeUnknownError):
-            await client.workers.run_once("coffee", WORKER, {"keywords": ["coffee"]}, ledger=ledger, timeout=timeout)
+            await client.workers.run_once(
+                "coffee", WORKER, {"keywords": ["coffee"]}, ledger=ledger, timeout=timeout, account=account
+            )
 
 
-def test_held_key_is_told_with_the_command_that_decides(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("account", [None, "acme shop"])
+def test_held_key_is_told_with_the_command_that_decides(
+    ledger: str, account: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = "" if account is None else "--account 'acme shop' "
     service = FakeService()
     service.faults.add(faults.commit_then_drop(), operation="runWorker")
-    anyio.run(_hold, service, ledger)
+    anyio.run(_hold, service, ledger, None, account)
 
     with in_environment(service, monkeypatch):
-        outcome = again("--json")
+        outcome = again("--json", *shlex.split(named))
         assert outcome.exit_code == 4
-        decide = f"coreclaw-async batch resolve once:coffee coffee --adopt {run_of(service)}"
+        decide = f"coreclaw-async batch resolve once:coffee {named}coffee --adopt {run_of(service)}"
         assert f"  to decide:  {decide}\n" in outcome.stderr
         assert json.loads(outcome.stdout)["candidates"] == [run_of(service)]
         assert invoke(*shlex.split(decide)[1:]).exit_code == 0
@@ -193,6 +199,14 @@ def test_lost_start_is_settled_where_nobody_else_starts_runs(ledger: str, monkey
     with in_environment(service, monkeypatch):
         assert again("--exclusive").exit_code == 0
     assert service.runs_created == 1
+
+
+def test_another_key_of_a_named_account_finds_the_run(served: FakeService, ledger: str) -> None:
+    assert again("--account", "acme shop").exit_code == 0
+
+    assert "nothing was started" in again("--account", "acme shop").stderr
+    assert "belongs to account 'acme shop'" in again().stderr
+    assert served.runs_created == 1
 
 
 def test_other_input_is_refused_before_anything_is_sent(served: FakeService, ledger: str) -> None:
@@ -217,8 +231,9 @@ def test_start_that_is_refused_exits_as_run_does(served: FakeService, ledger: st
     [
         (["--once", ""], "key must be printable"),
         (["--once", "coffee", "--ledger", "memory"], "the next call would pay again"),
-        (["--ledger", "runs.db"], "--ledger and --exclusive are for --once KEY"),
-        (["--exclusive"], "--ledger and --exclusive are for --once KEY"),
+        (["--ledger", "runs.db"], "--ledger, --exclusive and --account are for --once KEY"),
+        (["--account", "acme"], "--ledger, --exclusive and --account are for --once KEY"),
+        (["--exclusive"], "--ledger, --exclusive and --account are for --once KEY"),
     ],
 )
 def test_wrong_option_is_a_mistake_and_nothing_is_sent(served: FakeService, options: list[str], message: str) -> None:

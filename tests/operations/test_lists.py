@@ -133,7 +133,7 @@ async def test_runs_of_the_console_are_not_taken_for_a_lost_start(client: AsyncC
     service.clock.advance(60)
     service.add_run(WORKER, age=0.0)
 
-    found = await client.runs.find_started(WORKER, since=since, until=since + dt.timedelta(seconds=1))
+    found = await client.runs.find_started(worker_id=WORKER, since=since, until=since + dt.timedelta(seconds=1))
 
     assert [run.run_id for run in found] == [mine]
     assert isinstance(found[0], Run)
@@ -147,7 +147,7 @@ async def test_a_lost_start_is_found_behind_many_others(client: AsyncCoreClaw, s
         service.clock.advance(1)
         service.add_run(WORKER, age=0.0, origin="web")
 
-    found = await client.runs.find_started(WORKER, since=since)
+    found = await client.runs.find_started(worker_id=WORKER, since=since)
 
     assert [run.run_id for run in found] == [mine]
 
@@ -157,7 +157,7 @@ async def test_the_look_ends_after_five_pages(client: AsyncCoreClaw, service: Fa
     for _ in range(700):
         service.add_run(WORKER, age=0.0)
 
-    found = await client.runs.find_started(WORKER, since=since)
+    found = await client.runs.find_started(worker_id=WORKER, since=since)
 
     assert len(found) == 500
     assert len(service.requests) == 5

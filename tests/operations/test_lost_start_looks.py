@@ -125,7 +125,7 @@ async def test_candidate_of_page_one_is_kept_when_page_two_breaks(service: FakeS
         service.faults.clear()
         service.faults.add(faults.status(503), operation="listWorkerRuns", after=1, times=99)
         with pytest.raises(CoreClawError) as broken:
-            await client.runs.find_started(WORKER, since=since)
+            await client.runs.find_started(worker_id=WORKER, since=since)
 
     assert caught.value.candidates == broken.value.candidates == (lost,)
 
@@ -259,7 +259,7 @@ async def test_named_candidates_are_kept_beside_a_run_that_does_not_say_its_id(s
     service.faults.add(edit_records(hide), operation="listWorkerRuns", times=99)
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=QUICK) as client:
         with pytest.raises(InvalidResponseError, match="1 run without an id may be what was looked for") as caught:
-            await client.runs.find_started(WORKER, since=since)
+            await client.runs.find_started(worker_id=WORKER, since=since)
 
     assert sorted(caught.value.candidates or ()) == sorted(named)
 
@@ -269,7 +269,7 @@ async def test_run_of_the_console_need_not_say_its_id(client: AsyncCoreClaw, ser
     service.add_run(WORKER, age=0.0, origin="web")
     service.faults.add(edit_records(without("slug")), operation="listWorkerRuns")
 
-    assert await client.runs.find_started(WORKER, since=since) == []
+    assert await client.runs.find_started(worker_id=WORKER, since=since) == []
 
 
 async def test_look_that_ends_before_it_went_back_far_enough_cannot_tell(
@@ -280,7 +280,7 @@ async def test_look_that_ends_before_it_went_back_far_enough_cannot_tell(
         service.add_run(WORKER, age=0.0, origin="web")
 
     with pytest.raises(PaginationError, match="gone back far enough") as caught:
-        await client.runs.find_started(WORKER, since=since)
+        await client.runs.find_started(worker_id=WORKER, since=since)
 
     assert caught.value.candidates is None
 

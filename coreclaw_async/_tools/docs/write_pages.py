@@ -78,7 +78,7 @@ def _groups() -> dict[str, str]:
     client = AsyncCoreClaw("no-key")
     kinds: dict[str, type[object]] = {name: type(value) for name, value in vars(client).items()}
     groups = {name: kind for name, kind in kinds.items() if kind.__name__.startswith("Async")}
-    return {name: f"{kind.__module__}.{kind.__qualname__}" for name, kind in groups.items()}
+    return {name: f"coreclaw_async.{kind.__name__}" for name, kind in groups.items()}
 
 
 GROUPS = _groups()
@@ -87,7 +87,7 @@ GROUPS = _groups()
 def pages() -> Iterator[tuple[str, str, str]]:
     """Yield chapter, title and import path of each page of the reference."""
     for name in coreclaw_async.__all__:
-        if name != "__version__":
+        if name != "__version__" and f"coreclaw_async.{name}" not in GROUPS.values():
             yield chapter_of(name), name, f"coreclaw_async.{name}"
     for group, path in GROUPS.items():
         yield "Operations", f"client.{group}", path
@@ -105,6 +105,8 @@ def chapter_of(name: str) -> str:
         return "Errors"
     if name in models.__all__:
         return "Models"
+    if name.startswith("Sync"):
+        return "Operations"
     if name in {*batch.__all__, "Batch"} or name in own_names(shards):
         return "Batches"
     return "Clients"
@@ -128,11 +130,12 @@ def page(title: str, path: str) -> str:
         directive = "autoclass"
     elif inspect.isfunction(value):
         directive = "autofunction"
-    if path in GROUPS.values():
-        module, path = "coreclaw_async", f"{path}()"  # Made by the client: what it takes is nobody's business.
+    is_group = f"{module}.{name.replace('Sync', 'Async')}" in GROUPS.values()
+    if is_group:
+        path = f"{path}()"  # Made by the client: what it takes is nobody's business.
     text = _PAGE.format(title=title, line="=" * len(title), module=module, directive=directive, path=path)
-    if not inspect.isclass(value):
-        return text
+    if not inspect.isclass(value) or (is_group and name.startswith("Sync")):
+        return text  # The methods of a blocking group are those of the async one.
     if issubclass(value, Exception):
         return f"{text}{_OF_A_CLASS}   :show-inheritance:\n"
     # Its docstring describes the groups, and each has a page.

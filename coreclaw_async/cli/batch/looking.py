@@ -160,7 +160,7 @@ def export(
     *,
     ledger: Ledger,
     account: Account = None,
-    inputs: Annotated[bool, typer.Option("--inputs", help="With what was planned for each item.")] = False,
+    with_inputs: Annotated[bool, typer.Option("--with-inputs", help="With what was planned for each item.")] = False,
     output: RowsFile = STDIO,
     json: AsJson = True,  # noqa: ARG001 - it prints nothing else
 ) -> None:
@@ -170,8 +170,8 @@ def export(
     show: Callable[[str], str] = escaped if is_terminal(output) else str
     with open_batch(name, ledger, account) as batch, whole_file(output) as file:
         count = 0
-        for record in batch.export(with_inputs=inputs):
-            file.write(show(json_line(_exported(record, with_input=inputs))) + "\n")
+        for record in batch.export(with_inputs=with_inputs):
+            file.write(show(json_line(_exported(record, with_input=with_inputs))) + "\n")
             count += 1
         file.flush()
     if output != STDIO:

@@ -27,6 +27,7 @@ from coreclaw_async.cli.options import (
     Input,
     Limit,
     Once,
+    OnceAccount,
     OnceExclusive,
     OnceLedger,
     RunName,
@@ -70,6 +71,7 @@ def run(
     once: Once = None,
     ledger: OnceLedger = None,
     exclusive: OnceExclusive = False,
+    account: OnceAccount = None,
     timeout: Seconds = None,
     abort_on_interrupt: AbortOnInterrupt = False,
     assess: Assess = False,
@@ -82,8 +84,8 @@ def run(
     With --once the run belongs to a key: the same command, given again, follows the same run and pays nothing, also
     after a crash.
     """
-    if once is None and (ledger is not None or exclusive):
-        raise typer.BadParameter("--ledger and --exclusive are for --once KEY")
+    if once is None and (ledger is not None or exclusive or account is not None):
+        raise typer.BadParameter("--ledger, --exclusive and --account are for --once KEY")
     starting = Starting.of(
         wait=wait or once is not None,
         output=output,
@@ -102,9 +104,9 @@ def run(
         else:
             where = os.fspath(ledger_of(ledger or None))
             run_once = functools.partial(
-                client.workers.run_once, once, worker, given, ledger=where, exclusive=exclusive
+                client.workers.run_once, once, worker, given, ledger=where, exclusive=exclusive, account=account
             )
-            starting.perform_once(client, once, where, run_once)
+            starting.perform_once(client, once, where, account, run_once)
 
 
 @guarded

@@ -92,7 +92,9 @@ class Starting:
             assesses=assesses,
         )
 
-    def perform_once(self, client: CoreClaw, key: str, ledger: str, run_once: Callable[..., Run]) -> None:
+    def perform_once(
+        self, client: CoreClaw, key: str, ledger: str, account: str | None, run_once: Callable[..., Run]
+    ) -> None:
         """
         Follow the run of a key, which is started if the key has none.
 
@@ -100,6 +102,7 @@ class Starting:
             client: The client.
             key: The key.
             ledger: Where its run is recorded.
+            account: The name of the account, if it has one there.
             run_once: Does what `AsyncWorkers.run_once` does, with the arguments that say how to wait.
         """
         receipts, known = current(), dict[str, None]()
@@ -122,7 +125,8 @@ class Starting:
         except OutcomeUnknownError as error:
             code = tell_failure(self._screen, error, as_json=self.as_json)
             if error.candidates is not None:  # It is held until somebody decides.
-                options = (shlex.quote(key), "--adopt", _only(error.candidates))
+                named = () if account is None else ("--account", shlex.quote(account))
+                options = (*named, shlex.quote(key), "--adopt", _only(error.candidates))
                 self._screen.complain(f"  to decide:  {batch_command('resolve', PREFIX + key, ledger, *options)}")
             raise typer.Exit(code) from None
 
