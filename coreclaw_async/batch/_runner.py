@@ -20,6 +20,7 @@ from coreclaw_async.batch._engine import Engine
 from coreclaw_async.batch._items import BatchItem, BatchItemState
 from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes
 from coreclaw_async.batch._row_files import PartFiles
+from coreclaw_async.errors import LedgerError
 
 # A wait that is longer is told.
 _SHORT = 1.0
@@ -177,7 +178,10 @@ class Runner:
     async def tell_forgotten(self, error: BaseException | None) -> None:
         """Name what goes on, in the log and in *error*, before a ledger in memory is gone."""
         ledger = self._batch_context.ledger
-        items = await ledger.items(BatchItemState.SUBMITTED, BatchItemState.INTENT)
+        try:
+            items = await ledger.items(BatchItemState.SUBMITTED, BatchItemState.INTENT)
+        except LedgerError:  # What ended the batch says more.
+            return
         run_ids = [item.run_id for item in items if item.run_id is not None]
         unknown = [repr(item.key) for item in items if item.run_id is None]
         parts: list[str] = []

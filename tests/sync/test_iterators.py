@@ -86,7 +86,7 @@ def test_first_and_collect_take_from_where_the_iterator_stands(service: FakeServ
     assert first["rank"] == 1
     assert ranks(pager.collect(12)) == list(range(2, 14))
     assert ranks(pager.collect()) == list(range(14, 26))
-    with pytest.raises(ValueError, match="limit"):
+    with pytest.raises(ValueError, match="max_items"):
         pager.collect(0)
 
 
