@@ -18,7 +18,7 @@ from report import Report, Row, at_least, at_most, cost_row, parser, rate_row
 from stub_server import Stub, forget_proxies
 
 from coreclaw_async import AsyncCoreClaw
-from coreclaw_async._http.connections import make_transport
+from coreclaw_async._http.route import Route
 
 _ROUNDS = 30
 _LATENCY = 0.02
@@ -184,7 +184,7 @@ def _client_and_transport(url: httpx.URL) -> tuple[AsyncCoreClaw, httpx.AsyncBas
     """Return a client that has made all that its first request needs, short of connecting."""
     client = AsyncCoreClaw("token", base_url=str(url))
     _ = client._context.transport.connections.client
-    return client, make_transport(url)
+    return client, Route().transport_to(url)
 
 
 async def lost_reply(report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from decimal import Decimal
 from types import MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
@@ -16,16 +17,12 @@ from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._http.backend import BackendChoice, BackendName
 from coreclaw_async._http.base_url import parse_base_url
 from coreclaw_async._http.connections import Connections
-from coreclaw_async._http.rate_gate import RateGate
-from coreclaw_async._http.settings import Settings
-from coreclaw_async._http.transport import Transport
+from coreclaw_async._http.extra_headers import ExtraHeaders, user_agent
+from coreclaw_async._http.route import Route, Verify
 from coreclaw_async._logs import turn_on_where_asked
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.hub_link import HubLink
-from coreclaw_async._operations.known_ids import KnownIds
-from coreclaw_async._operations.slot_queue import SlotLine
-from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
-from coreclaw_async._polling.poller import RunPoller
+from coreclaw_async._operations.options import ClientOptions, check_kind, copied_context, new_context
+from coreclaw_async._paging.offsets import OffsetDialect
 from coreclaw_async._polling.tracked_run import PollSchedule
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.proxies import AsyncProxies
@@ -35,7 +32,7 @@ from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._wire.credentials import AuthMode, Credentials
-from coreclaw_async._wire.request import check_hook, check_int, check_seconds
+from coreclaw_async._wire.request import check_int
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
@@ -91,6 +88,10 @@ class AsyncCoreClaw:
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         backend: BackendChoice = "auto",
+        headers: Mapping[str, str] | None = None,
+        user_agent_suffix: str | None = None,
+        proxy: str | None = None,
+        verify: Verify = True,
         callbacks: CallbackHub | None = None,
         on_event: EventHook | None = None,
         clock: Clock | None = None,
@@ -120,6 +121,17 @@ class AsyncCoreClaw:
                 elsewhere and under trio; ``httpx``; or ``aiohttp``, and an error where it cannot be used. Whatever
                 changes something goes through httpx, and so do downloads, and all requests of an *http_client* or
                 *transport*. Behind a proxy that is not reached by http, aiohttp cannot be used.
+            headers: Headers to add to each request to the API, the three public operations included, in printable
+                ASCII; storage hosts never get them. Not those that the client writes itself, such as
+                ``Authorization`` and ``Content-Type``.
+            user_agent_suffix: What to add to the ``User-Agent`` of requests to the API, such as ``my-backend/1.2``: 1
+                to 200 letters of printable ASCII.
+            proxy: The URL of a proxy for all hosts: ``http://host:8080``, with ``user:password@`` before the host where
+                it asks for them; also ``https``, and ``socks5`` or ``socks5h`` with ``httpx[socks]``. None for the
+                proxy that the environment names.
+            verify: Whose certificates to trust, for the API, storage hosts, and proxies reached by https: the usual
+                ones (True), those in a file or folder of PEM certificates (its path, read now) or of an
+                ``ssl.SSLContext``, and no others; or anybody's (False), who can then read the key.
             callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
                 callback ends a wait sooner and settles a start whose answer was lost.
             on_event: Called with each event (`coreclaw_async.events`); a plain function, which must return soon. Its
@@ -128,22 +140,24 @@ class AsyncCoreClaw:
 
         Raises:
             ConfigurationError: The key, the base URL or the backend cannot be right, or both *http_client* and
-                *transport* were given, or one of them with ``backend="aiohttp"``.
-            ValueError: A number is out of range.
+                *transport* were given, or one of them with ``backend="aiohttp"``, *proxy* or *verify*; *proxy* is no
+                URL of a proxy, or no certificates can be read at *verify*.
+            ValueError: A number is out of range, or a header cannot be sent.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         try:
             credentials = _credentials(api_key, auth)
+            _check_ways(http_client, transport, backend, has_route=proxy is not None or verify is not True)
+            extra_headers = ExtraHeaders.of(headers, credentials)
+            route = Route.of(proxy, verify, credentials)
         finally:
-            api_key = None  # A traceback with local variables would show it.
-        if http_client is not None and transport is not None:
-            raise ConfigurationError("http_client and transport exclude each other, and both were given")
+            api_key = headers = proxy = None  # A traceback with local variables would show them.
         turn_on_where_asked(credentials.shown)
-        _check_kind("http_client", http_client, httpx.AsyncClient)
-        _check_kind("transport", transport, httpx.AsyncBaseTransport)
-        _check_backend(backend, credentials, is_ours=http_client is None and transport is None)
-        _check_kind("callbacks", callbacks, CallbackHub)
-        options = _Options(
+        check_kind("http_client", http_client, httpx.AsyncClient)
+        check_kind("transport", transport, httpx.AsyncBaseTransport)
+        _check_backend(backend, credentials)
+        check_kind("callbacks", callbacks, CallbackHub)
+        options = ClientOptions(
             credentials=credentials,
             timeout=timeout,
             retry=RetryPolicy() if retry is None else retry,
@@ -151,6 +165,8 @@ class AsyncCoreClaw:
             offset_dialect=offset_dialect,
             poll_schedule=PollSchedule() if poll_schedule is None else poll_schedule,
             on_event=on_event,
+            headers=extra_headers,
+            user_agent=user_agent(user_agent_suffix),
         )
         connections = Connections(
             base_url=_find_base_url(base_url, credentials),
@@ -158,11 +174,12 @@ class AsyncCoreClaw:
             http_client=http_client,
             transport=transport,
             backend=backend,
+            route=route,
         )
         self._is_copy = False
         self._options = options
         self._connections = connections
-        self._set_up(_new_context(options, connections, SystemClock() if clock is None else clock, callbacks))
+        self._set_up(new_context(options, connections, SystemClock() if clock is None else clock, callbacks))
 
     def _set_up(self, context: Context) -> None:
         self._context = context
@@ -203,15 +220,17 @@ class AsyncCoreClaw:
         offset_dialect: OffsetDialect | None = None,
         poll_schedule: PollSchedule | None = None,
         on_event: EventHook | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Self:
         """
         Return a light copy on the same connections; what is None stays as it is, and so do attributes of a subclass.
 
-        Closing a copy closes nothing; closing the client it was made from closes the connections of both.
+        Closing a copy closes nothing; closing the client it was made from closes the connections of both. *headers*
+        take the place of those that the client adds; an empty mapping adds none.
 
         Raises:
             ConfigurationError: The key cannot be right.
-            ValueError: A number is out of range.
+            ValueError: A number is out of range, or a header cannot be sent.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         changes: dict[str, Any] = {
@@ -225,14 +244,16 @@ class AsyncCoreClaw:
         try:
             if api_key is not None or auth is not None:
                 changes["credentials"] = self._options.credentials.but_with(api_key, auth)
+            if headers is not None:
+                changes["headers"] = ExtraHeaders.of(headers, changes.get("credentials", self._options.credentials))
         finally:
-            api_key = None  # A traceback with local variables would show it.
+            api_key = headers = None  # A traceback with local variables would show them.
         options = attrs.evolve(self._options, **{name: new for name, new in changes.items() if new is not None})
         copied = copy_of(self)
-        copied._become_copy(options, _copied_context(self._context, options))  # noqa: SLF001 - of the same class
+        copied._become_copy(options, copied_context(self._context, options))  # noqa: SLF001 - of the same class
         return copied
 
-    def _become_copy(self, options: _Options, context: Context) -> None:
+    def _become_copy(self, options: ClientOptions, context: Context) -> None:
         self._is_copy = True
         self._options = options
         self._set_up(context)
@@ -354,97 +375,23 @@ async def _run_once(context: Context, call: OnceCall) -> Run:
     return await run_once(context, call)
 
 
-def _check_kind(name: str, value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+def _check_ways(http_client: object, transport: object, backend: object, *, has_route: bool) -> None:
+    """Raise where two arguments exclude each other that say how requests are sent."""
+    if http_client is not None and transport is not None:
+        raise ConfigurationError("http_client and transport exclude each other, and both were given")
+    if http_client is None and transport is None:
+        return
+    if backend == "aiohttp":
+        raise ConfigurationError("backend='aiohttp' excludes http_client and transport, and one of them was given")
+    if has_route:
+        name = "transport" if http_client is None else "http_client"
+        raise ConfigurationError(f"proxy and verify exclude {name}: set them where you make that {name}")
 
 
-def _check_backend(backend: BackendChoice, credentials: Credentials, *, is_ours: bool) -> None:
+def _check_backend(backend: BackendChoice, credentials: Credentials) -> None:
     if backend not in get_args(BackendChoice):
         shown = credentials.shown(backend)
         raise ConfigurationError(f"backend must be one of {', '.join(get_args(BackendChoice))}, not {shown}")
-    if backend == "aiohttp" and not is_ours:
-        raise ConfigurationError("backend='aiohttp' excludes http_client and transport, and one of them was given")
-
-
-@attrs.frozen(kw_only=True)
-class _Options:
-    """What a light copy may change; checked here, for a client and for each copy of it."""
-
-    credentials: Credentials
-    timeout: float
-    retry: RetryPolicy
-    max_response_bytes: int
-    offset_dialect: OffsetDialect
-    poll_schedule: PollSchedule
-    on_event: EventHook | None
-
-    def __attrs_post_init__(self) -> None:
-        check_seconds("timeout", self.timeout)
-        _check_kind("retry", self.retry, RetryPolicy)
-        check_int("max_response_bytes", self.max_response_bytes, lowest=1)
-        if self.offset_dialect not in get_args(OffsetDialect):
-            shown = self.credentials.shown(self.offset_dialect)
-            raise ConfigurationError(f"offset_dialect must be one of {', '.join(get_args(OffsetDialect))}, not {shown}")
-        _check_kind("poll_schedule", self.poll_schedule, PollSchedule)
-        if self.on_event is not None:
-            check_hook("on_event", self.on_event)
-
-    def settings(self) -> Settings:
-        """Return what the transport has to know of them."""
-        return Settings(
-            credentials=self.credentials,
-            timeout=float(self.timeout),
-            retry=self.retry,
-            max_response_bytes=self.max_response_bytes,
-            on_event=self.on_event,
-        )
-
-
-def _new_context(options: _Options, connections: Connections, clock: Clock, callbacks: CallbackHub | None) -> Context:
-    """Return the context of a new client."""
-    known = KnownIds()
-    poller = RunPoller(clock)
-    hub_link = None if callbacks is None else HubLink(callbacks, known, clock)
-    if hub_link is not None:
-        hub_link.serve(poller)
-    transport = Transport(connections, options.settings(), clock, RateGate(clock))
-    return Context(
-        transport=transport,
-        offsets=OffsetCache(clock),
-        dialect=options.offset_dialect,
-        schedule=options.poll_schedule,
-        known=known,
-        poller=poller,
-        shared_transport=transport,
-        shared_dialect=options.offset_dialect,
-        hub_link=hub_link,
-        slots=SlotLine(clock),
-    )
-
-
-def _copied_context(context: Context, options: _Options) -> Context:
-    """Return the context of a light copy; what many calls share stays shared, unless the key is another one."""
-    is_other_key = options.credentials is not context.settings.credentials
-    copied = attrs.evolve(
-        context,
-        transport=context.transport.with_settings(options.settings()),
-        dialect=options.offset_dialect,
-        schedule=options.poll_schedule,
-    )
-    if not is_other_key:
-        return copied
-    # Another key may be another account, whose lists hold other runs.
-    poller = RunPoller(context.clock)
-    if context.hub_link is not None:
-        context.hub_link.serve(poller)
-    return attrs.evolve(
-        copied,
-        poller=poller,
-        shared_transport=copied.transport,
-        shared_dialect=copied.dialect,
-        slots=SlotLine(context.clock),
-    )
 
 
 def _environment(name: str) -> str | None:

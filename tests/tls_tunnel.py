@@ -13,7 +13,7 @@ import pytest
 import trustme
 from raw_server import RawServer, read_request, serve_sockets
 
-from coreclaw_async._http import connections
+from coreclaw_async._http import route
 
 HOST = "api.coreclaw.test"
 
@@ -29,9 +29,9 @@ def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    connections._tls_context.cache_clear()
+    route._tls_context.cache_clear()
     yield authority
-    connections._tls_context.cache_clear()
+    route._tls_context.cache_clear()
 
 
 def tls_server_context(authority: trustme.CA) -> ssl.SSLContext:

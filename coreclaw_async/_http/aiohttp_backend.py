@@ -136,7 +136,7 @@ class AiohttpBackend:
         self._base_url = str(sessions.base_url).rstrip("/")
         proxy, is_tunnel = sessions.proxy, sessions.base_url.scheme == "https"
         self._headers = PreparedHeaders(
-            _multidict, sessions.base_url.netloc, settings.credentials, () if is_tunnel else proxy.headers
+            _multidict, sessions.base_url.netloc, settings, () if is_tunnel else proxy.headers
         )
         self._options: dict[str, Any] = {
             "allow_redirects": False,

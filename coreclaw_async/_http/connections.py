@@ -3,115 +3,32 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
-import ssl
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary, WeakMethod
 
 import anyio
-import attrs
 import httpx
 
 from coreclaw_async._concurrency.loops import EventLoop, current_loop, is_asyncio, is_task_of_asyncio
-from coreclaw_async._extras import load_library, why_not_imported
+from coreclaw_async._extras import why_not_imported
 from coreclaw_async._http.backend import BackendChoice
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
 from coreclaw_async._http.pool import ConnectionPool
+from coreclaw_async._http.route import Route
 from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
 from coreclaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from coreclaw_async._http.aiohttp_sessions import Sessions
 
-_KEEP_ALIVE_SECONDS = 30.0
 _FIRST_WIDTH = 24
 _SLOW_ANSWER = 0.25
 
 
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    """Return the TLS context of the process, since making one takes longer than a call."""
-    return httpx.create_ssl_context()
-
-
-@functools.cache
-def _no_tls_context() -> ssl.SSLContext:
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@attrs.frozen
-class ProxyChoice:
-    """
-    Which proxy of the environment is used for an address.
-
-    Attributes:
-        name: What the environment calls it, such as ``https_proxy``; None when it names none.
-        url: The proxy; None when the address is reached without it. May hold a password.
-    """
-
-    name: str | None = None
-    url: httpx.URL | None = attrs.field(default=None, repr=False)
-
-
-def choose_proxy(url: httpx.URL) -> ProxyChoice:
-    """
-    Return the proxy that the environment names for *url*; a proxy elsewhere could not reach a loopback address.
-
-    Raises:
-        ConfigurationError: It is no URL that httpx can use.
-    """
-    proxies = getproxies()
-    name = url.scheme if proxies.get(url.scheme) else "all"
-    proxy = proxies.get(name)
-    if proxy is None:
-        return ProxyChoice()
-    name = f"{name}_proxy"
-    if _is_loopback(url.host) or proxy_bypass(url.host):
-        return ProxyChoice(name)
-    try:
-        found = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
-        httpx.Proxy(found)
-        # An unescaped sign in a password may still give a URL, but with the user as its host.
-        is_usable = bool(found.host) and not found.query and not found.fragment and "@" not in found.path
-    except (httpx.InvalidURL, ValueError):
-        is_usable, found = False, url  # The bad URL would stand in a traceback.
-    if not is_usable:
-        del found, proxy, proxies
-        raise ConfigurationError(f"the proxy that the environment names in {name} is no URL that httpx can use")
-    return ProxyChoice(name, found)
-
-
 def _tells_what_leaves(transport: object) -> bool:
     return type(transport) is httpx.AsyncHTTPTransport or getattr(transport, "tells_what_leaves", False) is True
-
-
-def make_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
-    """
-    Return a new one-connection transport for the origin of *url*.
-
-    Raises:
-        ConfigurationError: The environment names a proxy that httpx cannot use.
-    """
-    choice = choose_proxy(url)
-    if choice.url is not None and choice.url.scheme.startswith("socks"):
-        need = f"the SOCKS proxy that the environment names in {choice.name}"
-        load_library("socksio", need=need, requirement="httpx[socks]")
-    return httpx.AsyncHTTPTransport(
-        verify=_tls_context() if url.scheme == "https" else _no_tls_context(),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-        proxy=choice.url,
-    )
 
 
 @functools.cache
@@ -214,8 +131,10 @@ class Connections:
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         backend: BackendChoice = "auto",
+        route: Route | None = None,
     ) -> None:
         self.base_url = base_url
+        self.route = Route() if route is None else route
         self.max_connections = max_connections
         self.is_closed = False
         self.foreign_transport = transport
@@ -261,7 +180,7 @@ class Connections:
             transport = self.foreign_transport
             if transport is None:
                 transport = self._pool = ConnectionPool(
-                    functools.partial(make_transport, self.base_url), self.max_connections, self._make_room
+                    functools.partial(self.route.transport_to, self.base_url), self.max_connections, self._make_room
                 )
             self._client = _ApiClient(transport=transport, trust_env=False)
 
@@ -322,13 +241,13 @@ class Connections:
         kind = _sessions_class()
         if isinstance(kind, str):
             return kind
-        proxy = choose_proxy(self.base_url).url
-        if proxy is not None and proxy.scheme != "http":
-            return f"the environment names a proxy of scheme {proxy.scheme!r}, and aiohttp can use http only"
+        choice = self.route.proxy_to(self.base_url)
+        if choice.url is not None and choice.url.scheme != "http":
+            return f"{choice.shown} is a proxy of scheme {choice.url.scheme!r}, and aiohttp can use http only"
         with self._making:
             if self._sessions is None:  # pragma: no branch - another thread was quicker
-                context = _tls_context() if self.base_url.scheme == "https" else None
-                self._sessions = kind(self.base_url, proxy, context, WeakMethod(self._make_room_for_reads))
+                context = self.route.context_for(self.base_url) if self.base_url.scheme == "https" else None
+                self._sessions = kind(self.base_url, choice.url, context, WeakMethod(self._make_room_for_reads))
         return None
 
     def limiter(self) -> Limiter:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from coreclaw_async._version import __version__
-from coreclaw_async._wire.credentials import Credentials
+from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request
-
-USER_AGENT = f"coreclaw-async/{__version__}"
 
 H = TypeVar("H")
 
@@ -21,7 +18,7 @@ class PreparedHeaders(Generic[H]):
     Args:
         make: Turns raw headers into those of an HTTP library.
         host: The ``Host``.
-        credentials: The key.
+        settings: They hold the key, and what the caller adds.
         more: Headers for a proxy.
 
     Attributes:
@@ -34,18 +31,19 @@ class PreparedHeaders(Generic[H]):
         self,
         make: Callable[[list[tuple[bytes, bytes]]], H],
         host: bytes,
-        credentials: Credentials,
+        settings: Settings,
         more: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         common = [
             (b"Host", host),
             (b"Accept", b"application/json"),
             (b"Accept-Encoding", b"gzip"),
-            (b"User-Agent", USER_AGENT.encode()),
+            (b"User-Agent", settings.user_agent.encode()),
+            *settings.headers.raw,
             *more,
         ]
         self.public = make(common)
-        self._with_key = make([*common, *credentials.headers()])
+        self._with_key = make([*common, *settings.credentials.headers()])
 
     def of(self, request: Request) -> H:
         """Return the headers of *request* but for those of its body; no frame that an error passes may hold them."""

@@ -23,7 +23,7 @@ class RequestBuilder:
     def __init__(self, base_url: httpx.URL, settings: Settings) -> None:
         self.base_url = str(base_url).rstrip("/")
         self._credentials = settings.credentials
-        self._headers = PreparedHeaders(httpx.Headers, base_url.netloc, settings.credentials)
+        self._headers = PreparedHeaders(httpx.Headers, base_url.netloc, settings)
         self._timeout = {"connect": settings.retry.connect_timeout, "read": None, "write": None, "pool": None}
 
     def build(self, request: Request, progress: SendProgress) -> httpx.Request:

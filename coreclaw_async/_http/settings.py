@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
+from coreclaw_async._http.extra_headers import USER_AGENT, ExtraHeaders
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.events import Event
@@ -22,6 +23,8 @@ class Settings:
         retry: How often and for how long a request is retried.
         max_response_bytes: Size of the largest answer that is read, unpacked.
         on_event: Called with each event, or None.
+        headers: What the caller adds to the headers of requests to the API.
+        user_agent: The ``User-Agent`` of these.
     """
 
     credentials: Credentials
@@ -29,3 +32,5 @@ class Settings:
     retry: RetryPolicy
     max_response_bytes: int
     on_event: Callable[[Event], None] | None = None
+    headers: ExtraHeaders = attrs.field(factory=ExtraHeaders)
+    user_agent: str = USER_AGENT

@@ -13,8 +13,9 @@ import httpx
 
 from coreclaw_async._http.body import Chunks
 from coreclaw_async._http.causes import NO_CONNECTION
-from coreclaw_async._http.connections import Connections, MaskedURL, make_transport
-from coreclaw_async._http.headers import USER_AGENT
+from coreclaw_async._http.connections import Connections, MaskedURL
+from coreclaw_async._http.extra_headers import USER_AGENT
+from coreclaw_async._http.route import Route
 from coreclaw_async.errors import DownloadReason, printable
 
 T = TypeVar("T")
@@ -208,13 +209,13 @@ async def open_storage_host(
         client = httpx.AsyncClient(transport=connections.foreign_transport, trust_env=False)
         yield StorageHost(client, url, timeout)
     else:
-        async with httpx.AsyncClient(transport=_transport_to(url), trust_env=False) as client:
+        async with httpx.AsyncClient(transport=_transport_to(url, connections.route), trust_env=False) as client:
             yield StorageHost(client, url, timeout)
 
 
-def _transport_to(url: MaskedURL) -> httpx.AsyncHTTPTransport:
+def _transport_to(url: MaskedURL, route: Route) -> httpx.AsyncHTTPTransport:
     try:
-        return make_transport(url)
+        return route.transport_to(url)
     except Exception as error:  # noqa: BLE001 - whatever the proxy of the environment is
         failure = AttemptError(type(error).__name__, reason="unreachable")
     raise failure

@@ -27,6 +27,7 @@ from coreclaw_async._client import (
 )
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.backend import BackendChoice, BackendName
+from coreclaw_async._http.route import Verify
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._operations.wait import RunHook
 from coreclaw_async._paging.offsets import OffsetDialect
@@ -1896,6 +1897,10 @@ class CoreClaw:
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         backend: BackendChoice = "auto",
+        headers: Mapping[str, str] | None = None,
+        user_agent_suffix: str | None = None,
+        proxy: str | None = None,
+        verify: Verify = True,
         callbacks: CallbackHub | None = None,
         on_event: EventHook | None = None,
         clock: Clock | None = None,
@@ -1925,6 +1930,17 @@ class CoreClaw:
                 elsewhere and under trio; ``httpx``; or ``aiohttp``, and an error where it cannot be used. Whatever
                 changes something goes through httpx, and so do downloads, and all requests of an *http_client* or
                 *transport*. Behind a proxy that is not reached by http, aiohttp cannot be used.
+            headers: Headers to add to each request to the API, the three public operations included, in printable
+                ASCII; storage hosts never get them. Not those that the client writes itself, such as
+                ``Authorization`` and ``Content-Type``.
+            user_agent_suffix: What to add to the ``User-Agent`` of requests to the API, such as ``my-backend/1.2``: 1
+                to 200 letters of printable ASCII.
+            proxy: The URL of a proxy for all hosts: ``http://host:8080``, with ``user:password@`` before the host where
+                it asks for them; also ``https``, and ``socks5`` or ``socks5h`` with ``httpx[socks]``. None for the
+                proxy that the environment names.
+            verify: Whose certificates to trust, for the API, storage hosts, and proxies reached by https: the usual
+                ones (True), those in a file or folder of PEM certificates (its path, read now) or of an
+                ``ssl.SSLContext``, and no others; or anybody's (False), who can then read the key.
             callbacks: The hub that the service's callbacks come to: each start then has a URL of its own, and a
                 callback ends a wait sooner and settles a start whose answer was lost.
             on_event: Called with each event (`coreclaw_async.events`); a plain function, which must return soon. Its
@@ -1933,8 +1949,9 @@ class CoreClaw:
 
         Raises:
             ConfigurationError: The key, the base URL or the backend cannot be right, or both *http_client* and
-                *transport* were given, or one of them with ``backend="aiohttp"``.
-            ValueError: A number is out of range.
+                *transport* were given, or one of them with ``backend="aiohttp"``, *proxy* or *verify*; *proxy* is no
+                URL of a proxy, or no certificates can be read at *verify*.
+            ValueError: A number is out of range, or a header cannot be sent.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         try:
@@ -1951,12 +1968,16 @@ class CoreClaw:
                 http_client=http_client,
                 transport=transport,
                 backend=backend,
+                headers=headers,
+                user_agent_suffix=user_agent_suffix,
+                proxy=proxy,
+                verify=verify,
                 callbacks=callbacks,
                 on_event=on_event,
                 clock=clock,
             )
         finally:
-            api_key = None  # A traceback with local variables would show it.
+            api_key = headers = proxy = None  # A traceback with local variables would show them.
         self._set_up(inner, Bridge(), is_copy=False)
 
     def _set_up(self, inner: AsyncCoreClaw, bridge: Bridge, *, is_copy: bool) -> None:
@@ -2000,15 +2021,17 @@ class CoreClaw:
         offset_dialect: OffsetDialect | None = None,
         poll_schedule: PollSchedule | None = None,
         on_event: EventHook | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Self:
         """
         Return a light copy on the same connections; what is None stays as it is, and so do attributes of a subclass.
 
-        Closing a copy closes nothing; closing the client it was made from closes the connections of both.
+        Closing a copy closes nothing; closing the client it was made from closes the connections of both. *headers*
+        take the place of those that the client adds; an empty mapping adds none.
 
         Raises:
             ConfigurationError: The key cannot be right.
-            ValueError: A number is out of range.
+            ValueError: A number is out of range, or a header cannot be sent.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
         """
         try:
@@ -2021,9 +2044,10 @@ class CoreClaw:
                 offset_dialect=offset_dialect,
                 poll_schedule=poll_schedule,
                 on_event=on_event,
+                headers=headers,
             )
         finally:
-            api_key = None  # A traceback with local variables would show it.
+            api_key = headers = None  # A traceback with local variables would show them.
         copied = copy_of(self)
         copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
         return copied

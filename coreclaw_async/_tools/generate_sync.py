@@ -15,7 +15,7 @@ import functools
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -100,6 +100,8 @@ CLIENT_METHODS = {
     "connections_in_use",
     "with_options",
 }
+# Arguments that no local variable may hold longer than it must.
+SECRETS = ("api_key", "headers", "proxy")
 CLIENT_PROPERTIES = ("connections_in_use", "backend")
 # Where the methods for all rows are, of pagers and of batches.
 BLOCK = "BlockedCaller"  # Around their calls, so that warnings point to the line of the caller.
@@ -320,12 +322,12 @@ class Generator:
         return f"{text}\n\nshow_groups(\n    CoreClaw,\n{shown})\n"
 
     def _client_init(self, source: Source, node: Function) -> str:
-        making = _without_key(_call("inner = AsyncCoreClaw", self._arguments(source, node)))
+        making = _without_secrets("inner = AsyncCoreClaw", self._arguments(source, node))
         end = "        self._set_up(inner, Bridge(), is_copy=False)"
         return "\n".join([self._opening(source, node), *making, end])
 
     def _client_copy(self, source: Source, node: Function) -> str:
-        making = _without_key(_call("inner = self._inner.with_options", self._arguments(source, node)))
+        making = _without_secrets("inner = self._inner.with_options", self._arguments(source, node))
         end = """\
         copied = copy_of(self)
         copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
@@ -479,13 +481,14 @@ def _methods(source: Source, node: ast.ClassDef) -> Iterator[Function]:
         yield statement
 
 
-def _without_key(lines: Iterable[str]) -> Iterator[str]:
-    """Yield *lines*, after which no local variable holds the key, even if they raise."""
+def _without_secrets(function: str, arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a call, after which no local variable holds a secret, even if it raises."""
+    names = [name for name in SECRETS if {name, f"{name}={name}"} & set(arguments)]
     yield "        try:"
-    for line in lines:
+    for line in _call(function, arguments):
         yield textwrap.indent(line, "    ")
     yield "        finally:"
-    yield "            api_key = None  # A traceback with local variables would show it."
+    yield f"            {' = '.join(names)} = None  # A traceback with local variables would show them."
 
 
 def _call(function: str, arguments: Sequence[str], *, after: str = "", indent: int = 8) -> list[str]:

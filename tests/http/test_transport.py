@@ -657,7 +657,7 @@ async def test_a_cancelled_read_is_told_as_such(service: FakeService) -> None:
 def test_the_proxy_of_the_environment_is_used(
     monkeypatch: pytest.MonkeyPatch, names: dict[str, str], bypass: str, expected: str | None
 ) -> None:
-    from coreclaw_async._http.connections import choose_proxy
+    from coreclaw_async._http.route import choose_proxy
 
     for name, value in names.items():
         monkeypatch.setenv(name, value)
@@ -669,7 +669,7 @@ def test_the_proxy_of_the_environment_is_used(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
 def test_a_loopback_address_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    from coreclaw_async._http.connections import choose_proxy
+    from coreclaw_async._http.route import choose_proxy
 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:3128")
 

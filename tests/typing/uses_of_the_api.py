@@ -7,6 +7,7 @@ A line with an ignore is a mistake that both checkers must report: an ignore tha
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -196,6 +197,7 @@ def block_in_the_other_groups(client: CoreClaw) -> None:
     assert_type(client.run_queue.iterate(), Pager[QueueItem])
     assert_type(client.run_queue.release(["1", "2"]), tuple[QueueAction, ...])
     assert_type(client.with_options(timeout=5), CoreClaw)
+    assert_type(CoreClaw(proxy="http://127.0.0.1:8080", verify="ca.pem", headers={"x-team": "a"}), CoreClaw)
     assert_type(client.connections_in_use, int)
     with CoreClaw("key", auth="api-key", timeout=30, on_event=tell) as same:
         assert_type(same, CoreClaw)
@@ -266,6 +268,10 @@ def set_up(clock: Clock) -> AsyncCoreClaw:
     )
     schedule = PollSchedule(delays=(1.0, 5.0))
     assert_type(client.with_options(timeout=5, poll_schedule=schedule), AsyncCoreClaw)
+    assert_type(client.with_options(headers={"x-team": "a"}), AsyncCoreClaw)
+    AsyncCoreClaw(verify=ssl.create_default_context(), user_agent_suffix="me/1")
+    AsyncCoreClaw(verify=Path("ca.pem"), proxy=None)
+    AsyncCoreClaw(headers={"x-team": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     assert_type(client.connections_in_use, int)
     return client
 

@@ -11,7 +11,7 @@ import attrs
 import httpx
 
 from coreclaw_async import errors
-from coreclaw_async._http.connections import choose_proxy
+from coreclaw_async._http.route import choose_proxy
 from coreclaw_async._paging.offsets import SETTLING_SIZE
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.error_codes import is_service_code

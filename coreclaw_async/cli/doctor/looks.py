@@ -12,7 +12,7 @@ import httpx
 
 from coreclaw_async import errors
 from coreclaw_async._http.body import raw_header
-from coreclaw_async._http.connections import make_transport
+from coreclaw_async._http.route import Route
 from coreclaw_async._paging.offsets import Mode
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.error_codes import is_service_code
@@ -60,7 +60,7 @@ class NotingTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send *request* as the client does."""
         if self._transport is None:
-            self._transport = make_transport(request.url)
+            self._transport = Route().transport_to(request.url)
         response = await self._transport.handle_async_request(request)
         self.seen = SeenDate(raw_header(response, b"date"), time.time(), time.monotonic())
         return response
