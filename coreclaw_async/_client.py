@@ -18,6 +18,7 @@ from coreclaw_async._http.backend import BackendChoice, BackendName
 from coreclaw_async._http.base_url import parse_base_url
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.extra_headers import ExtraHeaders, user_agent
+from coreclaw_async._http.libraries import HttpClient, kinds
 from coreclaw_async._http.route import Route, Verify
 from coreclaw_async._logs import turn_on_where_asked
 from coreclaw_async._operations.context import Context
@@ -85,7 +86,7 @@ class AsyncCoreClaw:
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         offset_dialect: OffsetDialect = "auto",
         poll_schedule: PollSchedule | None = None,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: HttpClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         backend: BackendChoice = "auto",
         headers: Mapping[str, str] | None = None,
@@ -113,7 +114,9 @@ class AsyncCoreClaw:
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
                 ``page``.
             poll_schedule: When to look at a run that is waited for.
-            http_client: Your own httpx client, used instead of the built-in connections. You close it.
+            http_client: Your own httpx client, or one of httpx2, used instead of the built-in connections. You close
+                it. Its headers, parameters, cookies and ``User-Agent`` are sent to the API, but not to storage hosts,
+                save those that this client writes itself. Its ``auth`` is not used, and it follows no redirects.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
                 Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.
@@ -153,7 +156,7 @@ class AsyncCoreClaw:
         finally:
             api_key = headers = proxy = None  # A traceback with local variables would show them.
         turn_on_where_asked(credentials.shown)
-        check_kind("http_client", http_client, httpx.AsyncClient)
+        check_kind("http_client", http_client, *kinds("AsyncClient"))
         check_kind("transport", transport, httpx.AsyncBaseTransport)
         _check_backend(backend, credentials)
         check_kind("callbacks", callbacks, CallbackHub)

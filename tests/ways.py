@@ -1,4 +1,4 @@
-"""The ways from a client to a service on a socket: its own connections, a caller's httpx client, an HTTPS proxy."""
+"""The ways from a client to a service on a socket: its own connections, a client of the caller's, an HTTPS proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tls_tunnel import HOST, https_proxy_to
 
 from coreclaw_async.testing import FakeService
 
-WAYS = ["own connections", "a caller's client", "an HTTPS proxy"]
+WAYS = ["own connections", "a caller's client", "a caller's httpx2 client", "an HTTPS proxy"]
 
 
 @contextlib.asynccontextmanager
@@ -29,8 +29,9 @@ async def client_by(
         if way == "an HTTPS proxy":
             stack.enter_context(https_proxy_to(int(server.url.rpartition(":")[2]), authority, monkeypatch))
             options["base_url"] = f"https://{HOST}"
-        if way == "a caller's client":
+        if way.startswith("a caller's"):
             if either_client.IS_BLOCKING:
                 pytest.skip("its connections belong to the private event loop, which a test cannot close them on")
-            options["http_client"] = await stack.enter_async_context(httpx.AsyncClient())
+            library: Any = pytest.importorskip("httpx2") if "httpx2" in way else httpx
+            options["http_client"] = await stack.enter_async_context(library.AsyncClient())
         yield await stack.enter_async_context(AsyncCoreClaw(service.api_key, **options))

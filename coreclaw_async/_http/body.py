@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import AsyncIterator, Callable
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -50,11 +50,10 @@ class Chunks:
     """
 
     def __init__(self, response: httpx.Response) -> None:
-        assert isinstance(response.stream, httpx.AsyncByteStream)
         self._response = response
         # A hook of the caller's client may have read it already.
-        stream = WholeBody(response.content) if response.is_stream_consumed else response.stream
-        self._iterator = aiter(stream)
+        stream: Any = WholeBody(response.content) if response.is_stream_consumed else response.stream
+        self._iterator: Any = aiter(stream)
         self._is_exhausted = False
 
     async def __aenter__(self) -> Self:
@@ -76,7 +75,7 @@ class Chunks:
             with contextlib.suppress(Exception):
                 for _chunk in range(_MAX_DRAINED):
                     await anext(self._iterator)
-                await self._iterator.aclose()  # type: ignore[attr-defined] # The stream ignores that it was closed.
+                await self._iterator.aclose()  # The stream ignores that it was closed.
 
 
 def raw_header(response: httpx.Response, wanted: bytes) -> str:

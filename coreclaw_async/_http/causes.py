@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import httpx
-
+from coreclaw_async._http.libraries import library_of
 from coreclaw_async._wire.credentials import Credentials
 
-NO_CONNECTION = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
+NO_CONNECTION = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 """What httpx raises before a byte of the request has left; other transports may mean something else by it."""
 
 # More causes than this tell nobody anything.
@@ -42,9 +35,10 @@ def _can_be_presented(cause: BaseException, credentials: Credentials, base_url: 
 
 
 def _is_presentable(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
-    if isinstance(cause, httpx.RequestError):
+    library = library_of(cause, "RequestError")
+    if library is not None:
         # A caller's transport may have sent a copy of our request.
-        cause.request = httpx.Request("GET", base_url)
+        cause.request = library.module.Request("GET", base_url)  # type: ignore[attr-defined]
     elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
         return False
     return not credentials.are_in(f"{cause!r} {vars(cause)!r}")

@@ -15,6 +15,7 @@ from coreclaw_async._concurrency.loops import EventLoop, current_loop, is_asynci
 from coreclaw_async._extras import why_not_imported
 from coreclaw_async._http.backend import BackendChoice
 from coreclaw_async._http.leftovers import client_has_leftovers, has_leftovers
+from coreclaw_async._http.libraries import HttpClient, kinds
 from coreclaw_async._http.pool import ConnectionPool
 from coreclaw_async._http.route import Route
 from coreclaw_async._wire.timestamps import ClockSteps, SeenDate
@@ -28,7 +29,7 @@ _SLOW_ANSWER = 0.25
 
 
 def _tells_what_leaves(transport: object) -> bool:
-    return type(transport) is httpx.AsyncHTTPTransport or getattr(transport, "tells_what_leaves", False) is True
+    return type(transport) in kinds("AsyncHTTPTransport") or getattr(transport, "tells_what_leaves", False) is True
 
 
 @functools.cache
@@ -39,16 +40,6 @@ def _sessions_class() -> type[Sessions] | str:
     except Exception as error:  # noqa: BLE001 - a broken library raises anything
         return why_not_imported(error, "aiohttp", need="it", requirement="coreclaw-async[speed]")
     return Sessions
-
-
-class MaskedURL(httpx.URL):
-    """A URL that hides its query when it is shown: the query is secret, and httpx logs URLs."""
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.netloc.decode('ascii')}{self.path}?<hidden>"
-
-    def __repr__(self) -> str:
-        return f"URL({str(self)!r})"
 
 
 class _NoCookies(httpx.Cookies):
@@ -128,7 +119,7 @@ class Connections:
         *,
         base_url: httpx.URL,
         max_connections: int,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: HttpClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         backend: BackendChoice = "auto",
         route: Route | None = None,
@@ -163,7 +154,7 @@ class Connections:
         return sum(each.open for each in (self._pool, self._sessions) if each is not None)
 
     @property
-    def client(self) -> httpx.AsyncClient:
+    def client(self) -> HttpClient:
         """The httpx client that every API request goes through."""
         self.check_open()
         if self._client is None:
@@ -201,7 +192,7 @@ class Connections:
             # A subclass may send requests in its own way.
             transports = [getattr(self.given_client, "_transport", None)]
             transports += getattr(self.given_client, "_mounts", {}).values()
-            is_plain = type(self.given_client) is httpx.AsyncClient
+            is_plain = type(self.given_client) in kinds("AsyncClient")
             return is_plain and all(map(_tells_what_leaves, filter(None, transports)))
         return self.foreign_transport is None or _tells_what_leaves(self.foreign_transport)
 

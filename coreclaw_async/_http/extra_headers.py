@@ -63,9 +63,9 @@ class ExtraHeaders:
 
 def _problem_of(headers: Any, credentials: Credentials) -> Exception | None:
     """Return why headers cannot be sent, or None."""
+    given = headers
     if not isinstance(headers, Mapping):
         return TypeError(f"headers must be a mapping, not {type(headers).__name__}")
-    given: dict[Any, Any] = dict(headers)
     names = [str(name).lower() for name in given]
     for name, value in given.items():
         if not isinstance(name, str):

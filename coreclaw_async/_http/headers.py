@@ -22,10 +22,11 @@ class PreparedHeaders(Generic[H]):
         more: Headers for a proxy.
 
     Attributes:
+        names: Their names, in lower case.
         public: Those without the key.
     """
 
-    __slots__ = ("_with_key", "public")
+    __slots__ = ("_with_key", "names", "public")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class PreparedHeaders(Generic[H]):
             *settings.headers.raw,
             *more,
         ]
+        self.names = frozenset(name.lower() for name, _ in (*common, *settings.credentials.headers()))
         self.public = make(common)
         self._with_key = make([*common, *settings.credentials.headers()])
 

@@ -10,6 +10,7 @@ from coreclaw_async._http.backend import no_reply, unreadable
 from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
 from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
 from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.libraries import kinds
 from coreclaw_async._http.outgoing import RequestBuilder
 from coreclaw_async._http.pool import SendProgress, TimeLimit
 from coreclaw_async._http.settings import Settings
@@ -24,7 +25,7 @@ class HttpxBackend:
         self._connections = connections
         self._settings = settings
         self._clock = clock
-        self._builder = RequestBuilder(connections.base_url, settings)
+        self._builder = RequestBuilder(connections.base_url, settings, connections.given_client)
         self.base_url = self._builder.base_url
 
     def time_limit(self, seconds: float, *, silence: float, connecting: float) -> TimeLimit:
@@ -70,5 +71,5 @@ class HttpxBackend:
         if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
             return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
         # The type of an exception is proof enough where sending again is safe anyhow.
-        is_early = isinstance(error, NO_CONNECTION) and request.safety is not Safety.ONCE
+        is_early = isinstance(error, kinds(*NO_CONNECTION)) and request.safety is not Safety.ONCE
         return no_reply(request, described(error), is_sent=progress.may_have_left and not is_early)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+from coreclaw_async._http.libraries import HttpClient, kinds
 
 # How many transports may wrap the one that has the connections.
 _MAX_WRAPPERS = 4
@@ -21,10 +21,12 @@ def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     if any(_has_leftovers(connection) for connection in connections):
         return True
     parts: dict[str, Any] = getattr(transport, "__dict__", {}) if wrappers else {}
-    return any(has_leftovers(one, wrappers - 1) for one in parts.values() if isinstance(one, httpx.AsyncBaseTransport))
+    return any(
+        has_leftovers(one, wrappers - 1) for one in parts.values() if isinstance(one, kinds("AsyncBaseTransport"))
+    )
 
 
-def client_has_leftovers(client: httpx.AsyncClient) -> bool:
+def client_has_leftovers(client: HttpClient) -> bool:
     """Return the same for all transports of *client*."""
     transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
     return any(has_leftovers(transport) for transport in transports if transport is not None)

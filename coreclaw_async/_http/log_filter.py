@@ -9,11 +9,8 @@ import weakref
 from coreclaw_async._wire.credentials import Credentials
 
 _LIBRARY_LOGGERS = (
-    "httpx",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
+    *("httpx", "httpx2"),
+    *(f"{core}.{part}" for core in ("httpcore", "httpcore2") for part in ("http11", "http2", "proxy", "socks")),
     "hpack.hpack",
     "hpack.table",
     "aiohttp.client",

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 
 from coreclaw_async._http.body import WholeBody
-from coreclaw_async._http.connections import MaskedURL
+from coreclaw_async._http.given_client import GivenClient
 from coreclaw_async._http.headers import PreparedHeaders
+from coreclaw_async._http.libraries import HTTPX, HttpClient
 from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request
@@ -18,42 +19,63 @@ _parse = functools.lru_cache(maxsize=256)(httpx.URL)
 
 
 class RequestBuilder:
-    """Writes requests for one base URL and one key."""
+    """
+    Writes requests for one base URL and one key, with the types of httpx, or of the library of a caller's client.
 
-    def __init__(self, base_url: httpx.URL, settings: Settings) -> None:
+    Args:
+        base_url: Where the service is.
+        settings: They hold the key, and what the caller adds.
+        client: The caller's client that they go through, or None.
+
+    Attributes:
+        base_url: Where the service is.
+    """
+
+    def __init__(self, base_url: httpx.URL, settings: Settings, client: HttpClient | None) -> None:
         self.base_url = str(base_url).rstrip("/")
         self._credentials = settings.credentials
-        self._headers = PreparedHeaders(httpx.Headers, base_url.netloc, settings)
+        self._given = None if client is None else GivenClient(client, settings)
+        self._library = HTTPX if self._given is None else self._given.library
+        make: type[httpx.Headers] = self._library.module.Headers
+        self._headers = PreparedHeaders(make, base_url.netloc, settings)
         self._timeout = {"connect": settings.retry.connect_timeout, "read": None, "write": None, "pool": None}
 
     def build(self, request: Request, progress: SendProgress) -> httpx.Request:
         """Return *request* for httpx, with no timeout but that for connecting; *progress* is told how far it comes."""
-        query = request.query
         key = "" if request.is_public else self._credentials.query()
-        if key:
-            query = f"{query}&{key}" if query else key
+        query = "&".join(filter(None, (request.query, key)))
+        more = "" if self._given is None else self._given.query(query)
+        query = "&".join(filter(None, (query, more)))
         text = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
         extensions: dict[str, Any] = {"timeout": self._timeout, SEND_PROGRESS: progress}
         if progress.is_exclusive:  # Where it matters, httpcore tells how far the request has come.
             extensions["trace"] = progress.trace
-        outgoing = httpx.Request(
+        outgoing: httpx.Request = self._library.module.Request(
             request.method,
-            httpx.URL(text) if key else _parse(text),
+            _parse(text) if self._library is HTTPX and not key and not more else self._library.module.URL(text),
             headers=self._headers_of(request),
-            stream=WholeBody(request.body or b"") if progress.fenced is None else progress.fenced,
+            stream=self._library.stream(WholeBody(request.body or b"") if progress.fenced is None else progress.fenced),
             extensions=extensions,
         )
-        if key:
-            outgoing.url = MaskedURL(outgoing.url)
+        if self._given is not None:
+            self._given.add_cookies(outgoing)
+        if key or more:
+            outgoing.url = self._library.masked_url(outgoing.url)
         return outgoing
 
     def _headers_of(self, request: Request) -> httpx.Headers:
         prepared = self._headers.of(request)
-        if request.body is None:
+        if request.body is None and self._given is None:
             return prepared
-        length = str(len(request.body)).encode()
-        return httpx.Headers([*prepared.raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)])
+        raw = prepared.raw
+        if request.body is not None:
+            length = str(len(request.body)).encode()
+            raw = [*raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)]
+        if self._given is not None:
+            raw = self._given.with_headers(raw, self._headers.names)
+        headers: httpx.Headers = self._library.module.Headers(raw)
+        return headers
 
     def clear(self, outgoing: httpx.Request, request: Request) -> None:
         """Take the key out of a request that an error may show."""
-        outgoing.headers, outgoing.url = self._headers.public, httpx.URL(self.base_url + request.path)
+        outgoing.headers, outgoing.url = self._headers.public, self._library.module.URL(self.base_url + request.path)

@@ -13,8 +13,9 @@ import httpx
 
 from coreclaw_async._http.body import Chunks
 from coreclaw_async._http.causes import NO_CONNECTION
-from coreclaw_async._http.connections import Connections, MaskedURL
+from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.extra_headers import USER_AGENT
+from coreclaw_async._http.libraries import HTTPX, HttpClient, MaskedURL, kinds, library_of
 from coreclaw_async._http.route import Route
 from coreclaw_async.errors import DownloadReason, printable
 
@@ -97,8 +98,9 @@ class StorageHost:
         timeout: Longest silence of the host, in seconds.
     """
 
-    def __init__(self, client: httpx.AsyncClient, url: MaskedURL, timeout: float) -> None:
+    def __init__(self, client: HttpClient, url: MaskedURL, timeout: float) -> None:
         self._client = client
+        self._library = library_of(client, "AsyncClient") or HTTPX
         self._url = url
         self._timeout = timeout
 
@@ -141,13 +143,13 @@ class StorageHost:
 
     async def _send(self, url: MaskedURL, headers: Mapping[str, str]) -> httpx.Response:
         # Built by hand: what a caller's client adds to its requests must not go to a foreign host.
-        request = httpx.Request(
+        request = self._library.module.Request(
             "GET",
-            httpx.URL(url),
+            self._library.module.URL(httpx.URL.__str__(url)),
             headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT, **headers},
             extensions={"timeout": _NO_HTTPX_TIMEOUT},
         )
-        request.url = url
+        request.url = self._library.masked_url(request.url)
         return await self._attempt(self._client.send(request, stream=True, auth=None, follow_redirects=False))
 
     async def _attempt(self, step: Awaitable[T]) -> T:
@@ -167,9 +169,11 @@ class StorageHost:
 
     def _failure(self, error: Exception) -> AttemptError:
         text = str(error)
-        is_told = isinstance(error, httpx.TransportError) and text and not any(map(text.__contains__, self._secrets()))
+        is_told = (
+            isinstance(error, kinds("TransportError")) and text and not any(map(text.__contains__, self._secrets()))
+        )
         what = f"{type(error).__name__}: {printable(text)}" if is_told else type(error).__name__
-        reason: DownloadReason = "unreachable" if isinstance(error, NO_CONNECTION) else "incomplete"
+        reason: DownloadReason = "unreachable" if isinstance(error, kinds(*NO_CONNECTION)) else "incomplete"
         return AttemptError(what, reason=reason)
 
     def _secrets(self) -> set[str]:

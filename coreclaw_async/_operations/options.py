@@ -113,7 +113,7 @@ def copied_context(context: Context, options: ClientOptions) -> Context:
     )
 
 
-def check_kind(name: str, value: object, kind: type) -> None:
-    """Raise a TypeError unless *value* is None or of *kind*."""
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+def check_kind(name: str, value: object, *kinds: type) -> None:
+    """Raise a TypeError unless *value* is None or of one of *kinds*."""
+    if value is not None and not isinstance(value, kinds):
+        raise TypeError(f"{name} must be of type {kinds[0].__name__}, not {type(value).__name__}")

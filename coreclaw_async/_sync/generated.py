@@ -27,6 +27,7 @@ from coreclaw_async._client import (
 )
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.backend import BackendChoice, BackendName
+from coreclaw_async._http.libraries import HttpClient
 from coreclaw_async._http.route import Verify
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._operations.wait import RunHook
@@ -1894,7 +1895,7 @@ class CoreClaw:
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         offset_dialect: OffsetDialect = "auto",
         poll_schedule: PollSchedule | None = None,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: HttpClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         backend: BackendChoice = "auto",
         headers: Mapping[str, str] | None = None,
@@ -1922,7 +1923,9 @@ class CoreClaw:
             offset_dialect: What ``offset`` means to the service: found out (``auto``), or pinned to ``row`` or
                 ``page``.
             poll_schedule: When to look at a run that is waited for.
-            http_client: Your own httpx client, used instead of the built-in connections. You close it.
+            http_client: Your own httpx client, or one of httpx2, used instead of the built-in connections. You close
+                it. Its headers, parameters, cookies and ``User-Agent`` are sent to the API, but not to storage hosts,
+                save those that this client writes itself. Its ``auth`` is not used, and it follows no redirects.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
                 Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.

@@ -115,15 +115,16 @@ def receive(
     connection.sendall(envelope({"run_slug": RUN_IDS[1]}))
 
 
-WAYS = ["own connections", "a caller's client", "a caller's transport"]
+WAYS = ["own connections", "a caller's client", "a caller's httpx2 client", "a caller's transport"]
 
 
 @contextlib.asynccontextmanager
 async def client_by(way: str, url: str, clock: Clock, context: ssl.SSLContext | bool = True) -> AsyncIterator[Any]:
     async with contextlib.AsyncExitStack() as stack:
         options: dict[str, Any] = {}
-        if way == "a caller's client":
-            options["http_client"] = await stack.enter_async_context(httpx.AsyncClient(verify=context))
+        if way.endswith("client"):
+            library: Any = pytest.importorskip("httpx2") if "httpx2" in way else httpx
+            options["http_client"] = await stack.enter_async_context(library.AsyncClient(verify=context))
         if way == "a caller's transport":
             options["transport"] = httpx.AsyncHTTPTransport(verify=context)
         client = AsyncCoreClaw("key", base_url=url, clock=clock, timeout=300.0, **options)

@@ -136,7 +136,7 @@ async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_read(surplus:
 @pytest.mark.async_client_only
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="needs to hold a packet back until it is whole")
 @pytest.mark.parametrize("surplus", [SURPLUS["a refusal for the rate"], SURPLUS["a success with another run"]])
-@pytest.mark.parametrize("way", ["http_client", "transport", "a transport in a transport"])
+@pytest.mark.parametrize("way", ["http_client", "httpx2", "transport", "a transport in a transport"])
 async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_start(
     way: str, surplus: bytes, trusted: trustme.CA
 ) -> None:
@@ -156,11 +156,13 @@ async def test_bytes_that_wait_for_tls_are_not_taken_for_that_of_a_start(
 
     context = ssl.create_default_context()
     trusted.configure_trust(context)
+    library: Any = pytest.importorskip("httpx2") if way == "httpx2" else httpx
     with serve_sockets(over_tls(trusted, answer, surplus)) as server:
-        async with httpx.AsyncClient(verify=context) as http_client:
+        async with library.AsyncClient(verify=context) as http_client:
             plain = httpx.AsyncHTTPTransport(verify=context)
             ways: dict[str, Any] = {
                 "http_client": {"http_client": http_client},
+                "httpx2": {"http_client": http_client},
                 "transport": {"transport": plain},
                 "a transport in a transport": {"transport": Passing(Passing(plain))},
             }

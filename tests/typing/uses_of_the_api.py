@@ -13,6 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
+import httpx
+
 import coreclaw_async
 import coreclaw_async.testing
 from coreclaw_async import (
@@ -271,6 +273,8 @@ def set_up(clock: Clock) -> AsyncCoreClaw:
     assert_type(client.with_options(headers={"x-team": "a"}), AsyncCoreClaw)
     AsyncCoreClaw(verify=ssl.create_default_context(), user_agent_suffix="me/1")
     AsyncCoreClaw(verify=Path("ca.pem"), proxy=None)
+    AsyncCoreClaw(http_client=httpx.AsyncClient())
+    AsyncCoreClaw(http_client=httpx.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncCoreClaw(headers={"x-team": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     assert_type(client.connections_in_use, int)
     return client

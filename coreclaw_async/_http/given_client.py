@@ -1,0 +1,63 @@
+"""What a caller's own client adds to the requests to the API that go through it."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from coreclaw_async._http.extra_headers import USER_AGENT
+from coreclaw_async._http.libraries import HTTPX, HttpClient, library_of
+from coreclaw_async._http.settings import Settings
+
+_DEFAULT_AGENT = "python-httpx"
+# They are about the body of a request, and the client has no bodies of ours.
+_ABOUT_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
+
+
+class GivenClient:
+    """
+    A caller's client, asked for what it adds at each request: the caller may change it.
+
+    Nothing is set on it, least of all the key, which would then go to other hosts.
+
+    Args:
+        client: The client.
+        settings: They hold the end of the ``User-Agent``.
+
+    Attributes:
+        library: The library that it is of.
+    """
+
+    def __init__(self, client: HttpClient, settings: Settings) -> None:
+        self._client = client
+        self.library = library_of(client, "AsyncClient") or HTTPX
+        self._suffix = settings.user_agent.removeprefix(USER_AGENT)
+
+    def with_headers(self, ours: list[tuple[bytes, bytes]], reserved: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+        """
+        Return our headers and its own.
+
+        Args:
+            ours: What we send. Its ``User-Agent`` is replaced if the caller has given the client one.
+            reserved: Names, in lower case, of all that we may send, which are not taken from the client.
+        """
+        found: list[tuple[bytes, bytes]] = []
+        for name, value in self._client.headers.raw:
+            if name.lower() == b"user-agent" and not value.decode("latin-1").startswith(_DEFAULT_AGENT):
+                ours = [each for each in ours if each[0].lower() != b"user-agent"]
+                found.append((name, value + self._suffix.encode()))
+            elif name.lower() not in reserved | _ABOUT_THE_BODY:
+                found.append((name, value))
+        return [*ours, *found]
+
+    def query(self, ours: str) -> str:
+        """Return the encoded parameters of the client, without those that stand in our query."""
+        items = self._client.params.multi_items()
+        if not items:
+            return ""
+        taken = {name for name, _ in parse_qsl(ours, keep_blank_values=True)}
+        return str(self.library.module.QueryParams([item for item in items if item[0] not in taken]))
+
+    def add_cookies(self, request: object) -> None:
+        """Add those of its cookies that are for the host and path of *request*."""
+        if len(self._client.cookies):
+            self.library.module.Cookies(self._client.cookies).set_cookie_header(request)
