@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from coreclaw_async._concurrency.clock import Clock
     from coreclaw_async._concurrency.stream import AsyncStream
     from coreclaw_async._frames.options import DtypeBackend, Nested, OnConflict
+    from coreclaw_async._http.backend import BackendChoice, BackendName
     from coreclaw_async._operations.exports import ExportFormat
     from coreclaw_async._operations.wait import RunHook
     from coreclaw_async._paging.offsets import OffsetDialect
@@ -164,6 +165,8 @@ __all__ = [
     "AsyncWorkers",
     "AuthMode",
     "AuthenticationError",
+    "BackendChoice",
+    "BackendName",
     "Batch",
     "BatchAbortError",
     "BatchConflictError",
@@ -290,6 +293,8 @@ _MODULE_OF = {
     "AsyncWorkers": "_resources.workers",
     "AuthMode": "_wire.credentials",
     "AuthenticationError": "errors",
+    "BackendChoice": "_http.backend",
+    "BackendName": "_http.backend",
     "Batch": "_sync.generated",
     "BatchAbortError": "errors",
     "BatchConflictError": "errors",
