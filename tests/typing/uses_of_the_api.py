@@ -24,7 +24,10 @@ from coreclaw_async import (
     AsyncBatch,
     AsyncCoreClaw,
     AsyncPager,
+    AsyncRuns,
     AsyncStream,
+    AuthMode,
+    BackendChoice,
     Batch,
     BatchItem,
     BatchItemRun,
@@ -38,6 +41,7 @@ from coreclaw_async import (
     CreatedTask,
     ErrorRow,
     Export,
+    ExportFormat,
     InputCheck,
     InputIssue,
     InputProperty,
@@ -46,6 +50,7 @@ from coreclaw_async import (
     LastRun,
     LogEntry,
     LogLevel,
+    OffsetDialect,
     OutcomeUnknownError,
     Page,
     Pager,
@@ -64,6 +69,7 @@ from coreclaw_async import (
     Run,
     RunAbortedError,
     RunFailedError,
+    RunHook,
     RunLog,
     RunOutcome,
     RunRef,
@@ -75,6 +81,7 @@ from coreclaw_async import (
     ShardSpec,
     StartedRun,
     Stream,
+    SyncRuns,
     Task,
     TaskInput,
     Verdict,
@@ -361,6 +368,28 @@ def run_a_batch_blocking(client: CoreClaw) -> None:
         report = run_shard(ShardSpec(batch="b", ledger="x", shard=batch.shards(5, unwritten=True)[0], patience=60))
         assert_type(report, ShardReport)
         assert_type(report.check() + report, ShardReport)
+
+
+class Reports:
+    """What a program names in its own annotations."""
+
+    format: ExportFormat = "csv"
+    auth: AuthMode = "bearer"
+    hook: RunHook | None = None
+
+    def __init__(self, runs: AsyncRuns, blocking: SyncRuns) -> None:
+        self.runs = runs
+        self.blocking = blocking
+
+    async def fetch(self, run: Run) -> Path:
+        await self.runs.wait(run, on_update=self.hook)
+        assert_type(self.blocking.get(run), Run)
+        return await self.runs.download(run, "rows", format=self.format)
+
+
+def make_reports(client: AsyncCoreClaw, blocking: CoreClaw, dialect: OffsetDialect, backend: BackendChoice) -> Reports:
+    AsyncCoreClaw(offset_dialect=dialect, backend=backend)
+    return Reports(client.runs, blocking.runs)
 
 
 async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
