@@ -140,12 +140,12 @@ def unlike_twins() -> list[str]:
 
 def out_of_order() -> list[str]:
     """Return the functions whose arguments are in another order than elsewhere."""
-    order, wrong = _ORDER.split(), list[str]()
-    for name, function, _ in functions():
-        places = [order.index(one) for one in parameters(function) if one in order]
-        if places != sorted(places):
-            wrong.append(name)
-    return wrong
+    return [name for name, function, _ in functions() if _places(function) != sorted(_places(function))]
+
+
+def _places(function: Callable[..., Any]) -> list[int]:
+    order = _ORDER.split()
+    return [order.index(name) for name in parameters(function) if name in order]
 
 
 def table(names: Mapping[str, Mapping[str, list[str]]]) -> Iterator[str]:

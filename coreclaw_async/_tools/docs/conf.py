@@ -29,7 +29,10 @@ nitpicky = True
 # Types of others, whose pages are elsewhere, names with a leading underscore, which have no pages, and names for what
 # the text beside them says, such as a few words or a bool and a function.
 nitpick_ignore_regex = [
-    ("py:.*", r"(_thread|collections\.abc|datetime|decimal|enum|os|pathlib|ssl|typing|httpx|opentelemetry|pa|pd|pl)\..*"),
+    (
+        "py:.*",
+        r"(_thread|collections\.abc|datetime|decimal|enum|os|pathlib|ssl|typing|httpx|opentelemetry|pa|pd|pl)\..*",
+    ),
     ("py:.*", r"coreclaw_async\.(.*\.)?_.*|(.*\.)?T"),
     (
         "py:class",
