@@ -18,7 +18,7 @@ from report import Report, Row, at_most, cost_row, parser
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.pages import read_page, read_result_page
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Answer, Reply, read_answer
+from coreclaw_async._wire.response import Answer, HttpReply, read_answer
 from coreclaw_async.models import Run
 
 _ROUNDS = 60
@@ -33,7 +33,7 @@ _REQUEST = Request(operation="listWorkerRuns", method="GET", path="/api/v2/worke
 
 
 def _answer(body: bytes) -> Answer:
-    return read_answer(_REQUEST, Reply(status_code=200, headers={}, body=body, received_at=0.0), _CREDENTIALS)
+    return read_answer(_REQUEST, HttpReply(status_code=200, headers={}, body=body, received_at=0.0), _CREDENTIALS)
 
 
 def ours(body: bytes) -> object:

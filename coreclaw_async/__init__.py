@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         SyncWorkers,
     )
     from coreclaw_async._sync.iterators import Pager, Stream
+    from coreclaw_async._wire.any_request import RequestSafety
     from coreclaw_async._wire.credentials import AuthMode
     from coreclaw_async._wire.retry import RetryPolicy
     from coreclaw_async.batch import (
@@ -129,6 +130,7 @@ if TYPE_CHECKING:
         QueueAction,
         QueuedRun,
         QueueItem,
+        Reply,
         ResultHeader,
         ResultPage,
         Row,
@@ -226,7 +228,9 @@ __all__ = [
     "QueueItem",
     "QueuedRun",
     "RateLimitedError",
+    "Reply",
     "RequestNotSentError",
+    "RequestSafety",
     "RequestTimeoutError",
     "ResponseTooLargeError",
     "ResultHeader",
@@ -354,7 +358,9 @@ _MODULE_OF = {
     "QueueItem": "models",
     "QueuedRun": "models",
     "RateLimitedError": "errors",
+    "Reply": "models",
     "RequestNotSentError": "errors",
+    "RequestSafety": "_wire.any_request",
     "RequestTimeoutError": "errors",
     "ResponseTooLargeError": "errors",
     "ResultHeader": "models",

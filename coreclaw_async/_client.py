@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
@@ -21,6 +21,7 @@ from coreclaw_async._http.extra_headers import ExtraHeaders, user_agent
 from coreclaw_async._http.libraries import HttpClient, kinds
 from coreclaw_async._http.route import Route, Verify
 from coreclaw_async._logs import turn_on_where_asked
+from coreclaw_async._operations.any_request import AnyRequests
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.options import ClientOptions, check_kind, copied_context, new_context
 from coreclaw_async._paging.offsets import OffsetDialect
@@ -32,13 +33,14 @@ from coreclaw_async._resources.runs import AsyncRuns
 from coreclaw_async._resources.store import AsyncStore
 from coreclaw_async._resources.tasks import AsyncTasks
 from coreclaw_async._resources.workers import AsyncWorkers
+from coreclaw_async._wire.any_request import RequestSafety
 from coreclaw_async._wire.credentials import AuthMode, Credentials
 from coreclaw_async._wire.request import check_int
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.events import EventHook
-from coreclaw_async.models import Run
+from coreclaw_async.models import Reply, Run
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches.
@@ -260,6 +262,41 @@ class AsyncCoreClaw:
         self._is_copy = True
         self._options = options
         self._set_up(context)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | bool | None] | None = None,
+        body: dict[str, Any] | Sequence[Any] | None = None,
+        safety: RequestSafety | None = None,
+    ) -> Reply:
+        """
+        Send a request to an endpoint that has no method here, and return its answer as it came.
+
+        The key, the deadline, the rate limit, retries and errors are those of all other calls, and the answer must be
+        the service's own (JSON with a ``code``). Retried as *safety* says. A request that must be sent once and gets no
+        clear answer raises OutcomeUnknownError, whose candidates are the runs of any worker that it may have started.
+
+        Args:
+            method: GET, POST, PUT, PATCH or DELETE.
+            path: The whole path from the base URL on, percent-encoded and without a query, such as
+                ``/api/v2/worker-runs/01K.../metrics``; it must begin with ``/api/``.
+            query: The members of the query; those that are None are left out, and a bool is ``true`` or ``false``.
+            body: A dict or a list, which is sent as JSON; None for no body.
+            safety: ``safe`` for what reads only, ``repeatable`` for what leads to the same state when it is sent again,
+                ``once`` for what may start, create or pay for something. None is ``safe`` for GET; all other methods
+                need one, and starts need ``once``.
+
+        Raises:
+            OutcomeUnknownError: It was to be sent once, and may have taken effect.
+            ApiError: The service refused or failed.
+            ValueError: An argument cannot be right, or holds the key.
+            TypeError: An argument is of the wrong type, or JSON cannot express *body*.
+        """
+        calls = AnyRequests(self._context)
+        return await calls.request(method, path, query=query, body=body, safety=safety)
 
     def batch(
         self,

@@ -33,7 +33,7 @@ from coreclaw_async._http.headers import PreparedHeaders
 from coreclaw_async._http.pool import SendProgress, TimeLimit
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Reply
+from coreclaw_async._wire.response import HttpReply
 
 # How long a task that should have ended is waited for before it is cancelled once more.
 _AGAIN = 0.05
@@ -154,7 +154,7 @@ class AiohttpBackend:
         """Return what ends an attempt after so many seconds."""
         return TaskTimeLimit(seconds, silence)
 
-    async def send(self, request: Request, progress: SendProgress) -> Reply:
+    async def send(self, request: Request, progress: SendProgress) -> HttpReply:
         """Send *request* once and return its whole answer; see `Backend.send`."""
         sessions = self._sessions
         session = await sessions.here()
@@ -182,7 +182,7 @@ class AiohttpBackend:
             error.__traceback__ = None  # The frames of aiohttp hold the headers.
             raise
         else:
-            return Reply(
+            return HttpReply(
                 status_code=response.status,
                 headers=_with_one_retry_after(response.headers),
                 body=body,

@@ -17,7 +17,7 @@ from coreclaw_async import errors
 from coreclaw_async._http.body import BodyTooLargeError
 from coreclaw_async._http.pool import SendProgress, TimeLimit
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import Reply
+from coreclaw_async._wire.response import HttpReply
 
 BackendName: TypeAlias = Literal["httpx", "aiohttp"]
 """What sends reads."""
@@ -32,7 +32,7 @@ class Backend(Protocol):
         """Return what ends an attempt in this backend, after so many seconds; see `TimeLimit`."""
         ...
 
-    async def send(self, request: Request, progress: SendProgress) -> Reply:
+    async def send(self, request: Request, progress: SendProgress) -> HttpReply:
         """
         Send *request* once, without redirects and cookies, and return its whole answer.
 

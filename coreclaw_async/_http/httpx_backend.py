@@ -15,7 +15,7 @@ from coreclaw_async._http.outgoing import RequestBuilder
 from coreclaw_async._http.pool import SendProgress, TimeLimit
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import Reply
+from coreclaw_async._wire.response import HttpReply
 
 
 class HttpxBackend:
@@ -32,7 +32,7 @@ class HttpxBackend:
         """Return what ends an attempt after so many seconds."""
         return TimeLimit(seconds, silence=silence, connecting=connecting)
 
-    async def send(self, request: Request, progress: SendProgress) -> Reply:
+    async def send(self, request: Request, progress: SendProgress) -> HttpReply:
         """Send *request* once and return its whole answer; see `Backend.send`."""
         outgoing = self._builder.build(request, progress)
         try:
@@ -48,7 +48,7 @@ class HttpxBackend:
                 raise self._no_reply(request, progress, error) from error
             make_presentable(error, self._settings.credentials, self.base_url)
             raise
-        return Reply(
+        return HttpReply(
             status_code=response.status_code,
             headers=response.headers,
             body=body,

@@ -24,7 +24,7 @@ from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._http.fence import FencedBody
 from coreclaw_async._http.leftovers import has_leftovers
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Reply
+from coreclaw_async._wire.response import HttpReply
 
 SEND_PROGRESS = "coreclaw_send_progress"
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
@@ -121,7 +121,7 @@ class SendProgress:
 
     def __init__(
         self,
-        send: Callable[[Request, SendProgress], Awaitable[Reply]],
+        send: Callable[[Request, SendProgress], Awaitable[HttpReply]],
         time_limit: TimeLimit,
         *,
         is_exclusive: bool = False,

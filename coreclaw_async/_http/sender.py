@@ -15,7 +15,7 @@ from coreclaw_async._http.pool import SendProgress
 from coreclaw_async._http.rate_gate import RateGate
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import Reply
+from coreclaw_async._wire.response import HttpReply
 
 if TYPE_CHECKING:
     from coreclaw_async._http.aiohttp_backend import AiohttpBackend
@@ -34,8 +34,8 @@ class Sender:
         self.base_url = self._httpx.base_url
 
     def _backend_for(self, request: Request) -> Backend:
-        """Return what sends *request*: reads may go through aiohttp, and nothing else ever does."""
-        if request.safety is not Safety.SAFE:
+        """Return what sends *request*: reads without a body may go through aiohttp, and nothing else ever does."""
+        if request.safety is not Safety.SAFE or request.body is not None:
             return self._httpx
         sessions = self._connections.sessions()
         if sessions is None:
@@ -70,7 +70,7 @@ class Sender:
             fenced=None if window is None or request.body is None else FencedBody(request.body, window),
         )
 
-    async def exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> Reply:
+    async def exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> HttpReply:
         """Return the complete HTTP answer to one attempt, which ends at *deadline* at the latest."""
         began = self._clock.monotonic()
         limiter = self._connections.limiter()

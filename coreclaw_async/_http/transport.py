@@ -21,7 +21,7 @@ from coreclaw_async._http.settings import Settings
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Answer, Reply, is_open_question, read_answer, redact, unknown_outcome
+from coreclaw_async._wire.response import Answer, HttpReply, is_open_question, read_answer, redact, unknown_outcome
 from coreclaw_async.events import Event, RequestSent, RetryScheduled
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ class Transport:
         variables, with the answer (which may repeat the key) and the request (which carries it) among them.
         """
         started = self.clock.monotonic()
-        reply: Reply | None = None
+        reply: HttpReply | None = None
         answer: Answer | None = None
         failure: errors.CoreClawError | None = None
         result: T | errors.CoreClawError
@@ -191,8 +191,8 @@ class Transport:
             reply = await self._sender.exchange(request, progress, ticket, deadline)
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = reply.seen_date
-            if is_repeat:
-                answer = attrs.evolve(answer, is_repeat=True)
+            if attempt > 1:
+                answer = attrs.evolve(answer, is_repeat=is_repeat, attempt=attempt)
             self._note_taken()
             result = read(request, answer)
         except errors.CoreClawError as error:
@@ -209,7 +209,7 @@ class Transport:
         return result
 
     def _note_failure(
-        self, error: errors.CoreClawError, reply: Reply | None, progress: SendProgress, *, is_answer: bool
+        self, error: errors.CoreClawError, reply: HttpReply | None, progress: SendProgress, *, is_answer: bool
     ) -> None:
         """Record what a failure says about the service's clock and its rate limit."""
         if reply is None:
@@ -244,7 +244,7 @@ class Transport:
         request: Request,
         attempt: int,
         elapsed: float,
-        reply: Reply | None,
+        reply: HttpReply | None,
         answer: Answer | None,
         failure: errors.CoreClawError | None,
     ) -> None:

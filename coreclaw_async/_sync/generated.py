@@ -43,6 +43,7 @@ from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._sync.batches import BatchBlock
 from coreclaw_async._sync.iterators import Pager, Stream
 from coreclaw_async._sync.runtime import Bridge
+from coreclaw_async._wire.any_request import RequestSafety
 from coreclaw_async._wire.credentials import AuthMode
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
@@ -61,6 +62,7 @@ from coreclaw_async.models import (
     QueueAction,
     QueuedRun,
     QueueItem,
+    Reply,
     ResultPage,
     Row,
     Run,
@@ -2054,6 +2056,40 @@ class CoreClaw:
         copied = copy_of(self)
         copied._set_up(inner, self._bridge, is_copy=True)  # noqa: SLF001 - of the same class
         return copied
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | bool | None] | None = None,
+        body: dict[str, Any] | Sequence[Any] | None = None,
+        safety: RequestSafety | None = None,
+    ) -> Reply:
+        """
+        Send a request to an endpoint that has no method here, and return its answer as it came.
+
+        The key, the deadline, the rate limit, retries and errors are those of all other calls, and the answer must be
+        the service's own (JSON with a ``code``). Retried as *safety* says. A request that must be sent once and gets no
+        clear answer raises OutcomeUnknownError, whose candidates are the runs of any worker that it may have started.
+
+        Args:
+            method: GET, POST, PUT, PATCH or DELETE.
+            path: The whole path from the base URL on, percent-encoded and without a query, such as
+                ``/api/v2/worker-runs/01K.../metrics``; it must begin with ``/api/``.
+            query: The members of the query; those that are None are left out, and a bool is ``true`` or ``false``.
+            body: A dict or a list, which is sent as JSON; None for no body.
+            safety: ``safe`` for what reads only, ``repeatable`` for what leads to the same state when it is sent again,
+                ``once`` for what may start, create or pay for something. None is ``safe`` for GET; all other methods
+                need one, and starts need ``once``.
+
+        Raises:
+            OutcomeUnknownError: It was to be sent once, and may have taken effect.
+            ApiError: The service refused or failed.
+            ValueError: An argument cannot be right, or holds the key.
+            TypeError: An argument is of the wrong type, or JSON cannot express *body*.
+        """
+        return self._bridge.run(self._inner.request, method, path, query=query, body=body, safety=safety).result()
 
     def batch(
         self,

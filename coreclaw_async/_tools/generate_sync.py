@@ -98,6 +98,7 @@ CLIENT_METHODS = {
     "backend",
     "batch",
     "connections_in_use",
+    "request",
     "with_options",
 }
 # Arguments that no local variable may hold longer than it must.
@@ -309,6 +310,7 @@ class Generator:
                 for name in CLIENT_PROPERTIES
             ),
             self._client_copy(source, found["with_options"]),
+            self._method(source, found["request"]),
             self._client_batch(source, found["batch"]),
             f"""\
 {self._opening(source, found["aclose"], "close")}

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 
 _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
-_UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s")
+UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s")
 
 
 class Safety(Enum):
@@ -86,10 +86,11 @@ def build_path(*segments: str) -> str:
 
 def build_query(**members: str | int | None) -> str:
     """Return the encoded query; members that are None are left out."""
-    return "&".join(f"{name}={_encode(name, value)}" for name, value in members.items() if value is not None)
+    return "&".join(f"{name}={encode_value(name, value)}" for name, value in members.items() if value is not None)
 
 
-def _encode(name: str, value: str | int) -> str:
+def encode_value(name: str, value: str | int) -> str:
+    """Return a value as a query takes it."""
     try:
         return quote(str(value), safe="~,")
     except UnicodeEncodeError:
@@ -198,7 +199,7 @@ def check_id(name: str, value: str) -> str:
     check_text(name, value)
     if value.lower() == "last":
         raise ValueError(f"{name} must be the id of one thing, not {value!r}; for the newest run give LastRun()")
-    if value in {".", ".."} or "/" in value or _UNSAFE.search(value):
+    if value in {".", ".."} or "/" in value or UNSAFE.search(value):
         raise ValueError(f"{name} must not hold slashes, dots alone, spaces, '?', '#' or control characters: {value!r}")
     return value
 
@@ -211,7 +212,7 @@ def check_worker_id(name: str, value: str) -> str:
     """
     check_text(name, value)
     parts = value.split("/")
-    if len(parts) > 2 or _UNSAFE.search(value) or any(part in {"", ".", ".."} for part in parts):
+    if len(parts) > 2 or UNSAFE.search(value) or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(
             f"{name} must be a slug, 'owner/name' or 'owner~name' without dots alone, spaces, '?', '#' "
             f"or control characters, not {value!r}"
@@ -228,7 +229,7 @@ def check_url(name: str, value: str) -> str:
         _ = parts.port
     except ValueError:
         is_absolute = False
-    if not is_absolute or _UNSAFE.search(value.replace("?", "").replace("#", "")):
+    if not is_absolute or UNSAFE.search(value.replace("?", "").replace("#", "")):
         raise ValueError(f"{name} must be an absolute http or https URL, not {value!r}")
     return value
 

@@ -1,4 +1,4 @@
-"""Answers: from a Reply to its data, or to the error that it means."""
+"""Answers: from a HttpReply to its data, or to the error that it means."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MAX_DEPTH = 50
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class HttpReply:
     """
     One whole HTTP answer.
 
@@ -77,14 +77,18 @@ class Answer:
         request_id: The id that the service gave the request.
         is_repeat: Whether an earlier send of the same request may have taken effect, and have caused a refusal of this
             one.
+        attempt: How often the request has been sent, or tried to be.
+        reply: The whole HTTP answer; None where the service said that the work had been done before.
     """
 
     data: Any
     request_id: str | None = None
     is_repeat: bool = False
+    attempt: int = 1
+    reply: HttpReply | None = attrs.field(default=None, eq=False, repr=False)
 
 
-def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Answer:
+def read_answer(request: Request, reply: HttpReply, credentials: Credentials) -> Answer:
     """
     Return the answer in *reply*; an error that quotes its body does not show the key.
 
@@ -96,7 +100,7 @@ def read_answer(request: Request, reply: Reply, credentials: Credentials) -> Ans
     code = _code_of(envelope)
     is_success_status = HTTPStatus.OK <= reply.status_code < HTTPStatus.MULTIPLE_CHOICES
     if is_success_status and problem is None and code == 0:
-        return Answer(envelope.get("data"), _text_or_none(envelope.get("request_id")))
+        return Answer(envelope.get("data"), _text_or_none(envelope.get("request_id")), reply=reply)
     if code or (not is_success_status and reply.status_code >= HTTPStatus.BAD_REQUEST):
         raise _refusal(request, reply, envelope, code, credentials)
     raise _not_an_answer(request, reply, envelope, problem, credentials)
@@ -133,7 +137,7 @@ def _code_of(envelope: Mapping[str, Any]) -> int | None:
 
 
 def _refusal(
-    request: Request, reply: Reply, envelope: Mapping[str, Any], code: int | None, credentials: Credentials
+    request: Request, reply: HttpReply, envelope: Mapping[str, Any], code: int | None, credentials: Credentials
 ) -> ApiError:
     said = _text_or_none(envelope.get("message"))
     if said is None:
@@ -173,7 +177,7 @@ def _first_id(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
 
 
 def _not_an_answer(
-    request: Request, reply: Reply, envelope: Mapping[str, Any], problem: str | None, credentials: Credentials
+    request: Request, reply: HttpReply, envelope: Mapping[str, Any], problem: str | None, credentials: Credentials
 ) -> InvalidResponseError:
     what = problem or f"HTTP {reply.status_code} is not followed"
     return InvalidResponseError(

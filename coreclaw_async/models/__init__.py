@@ -33,6 +33,7 @@ from coreclaw_async.models.account import Account, ProxyRegion
 from coreclaw_async.models.input_checks import InputCheck, InputIssue, IssueSeverity
 from coreclaw_async.models.pages import Page, ResultHeader, ResultPage, Row
 from coreclaw_async.models.queue import QueueAction, QueuedRun, QueueItem
+from coreclaw_async.models.replies import Reply
 from coreclaw_async.models.runs import (
     AbortedRun,
     Export,
@@ -70,6 +71,7 @@ __all__ = [
     "QueueAction",
     "QueueItem",
     "QueuedRun",
+    "Reply",
     "ResultHeader",
     "ResultPage",
     "Row",

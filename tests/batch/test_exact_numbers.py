@@ -16,7 +16,7 @@ from coreclaw_async import BatchItemState, CoreClawError
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.exact_numbers import json_lines
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Reply, read_answer
+from coreclaw_async._wire.response import HttpReply, read_answer
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 NUMBERS = [
@@ -51,7 +51,7 @@ def envelope(rows: str, *, count: str = "1", code: str = "0") -> bytes:
 
 
 def data_of(body: bytes, request: Request = EXACT) -> Any:
-    reply = Reply(status_code=200, headers={}, body=body, received_at=0.0)
+    reply = HttpReply(status_code=200, headers={}, body=body, received_at=0.0)
     return read_answer(request, reply, Credentials("key")).data
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from coreclaw_async._http.pool import SEND_PROGRESS, ConnectionPool, SendProgress, TimeLimit
 from coreclaw_async._wire.request import Request
-from coreclaw_async._wire.response import Reply
+from coreclaw_async._wire.response import HttpReply
 
 
 class Connection(httpx.AsyncBaseTransport):
@@ -40,7 +40,7 @@ class Connection(httpx.AsyncBaseTransport):
 
 
 def new_progress(**options: Any) -> SendProgress:
-    async def send(request: Request, progress: SendProgress) -> Reply:
+    async def send(request: Request, progress: SendProgress) -> HttpReply:
         raise NotImplementedError("the pool is called directly")
 
     return SendProgress(send, TimeLimit(), **options)

@@ -698,7 +698,7 @@ async def test_no_cookie_is_kept() -> None:
         inner = client._context.transport.connections.client
         assert not inner.cookies
         with pytest.raises(AttributeError, match="no cookies"):
-            inner.cookies = httpx.Cookies()
+            inner.cookies = httpx.Cookies()  # type: ignore[misc]
 
     assert seen == [None, None]
 

@@ -62,6 +62,8 @@ from coreclaw_async import (
     QueuedRun,
     QueueItem,
     RateLimitedError,
+    Reply,
+    RequestSafety,
     ResultHeader,
     ResultPage,
     RetryPolicy,
@@ -107,6 +109,12 @@ async def start_wait_and_read(client: AsyncCoreClaw) -> None:
     assert_type(started.run_id, str)
     assert_type(started.request_id, str | None)
     assert_type(started.results, ResultPage | None)
+    safety: RequestSafety = "once"
+    reply = await client.request("POST", "/api/v2/x", body={"a": [1]}, safety=safety)
+    assert_type(reply, Reply)
+    assert_type((reply.status_code, reply.request_id, reply.attempts), tuple[int, str | None, int])
+    assert_type(reply.headers, Mapping[str, str])
+    assert_type(reply.elapsed, float)
     run = await client.runs.wait(started, timeout=900, check=False, on_cancel="abort")
     assert_type(run, Run)
     assert_type(run.status, RunStatus | str | None)
@@ -206,6 +214,7 @@ def block_in_the_other_groups(client: CoreClaw) -> None:
     assert_type(client.run_queue.iterate(), Pager[QueueItem])
     assert_type(client.run_queue.release(["1", "2"]), tuple[QueueAction, ...])
     assert_type(client.with_options(timeout=5), CoreClaw)
+    assert_type(client.request("GET", "/api/v2/workers", query={"limit": 5, "keyword": None}), Reply)
     assert_type(CoreClaw(proxy="http://127.0.0.1:8080", verify="ca.pem", headers={"x-team": "a"}), CoreClaw)
     assert_type(client.connections_in_use, int)
     with CoreClaw("key", auth="api-key", timeout=30, on_event=tell) as same:
@@ -398,6 +407,7 @@ async def make_mistakes(client: AsyncCoreClaw, run: Run) -> None:
     AsyncCoreClaw("key", "https://example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.runs.iterate("w")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.runs.iterate(since="2026-08-01")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.request("POST", "/api/v2/x", safety="idempotent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.runs.get(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.runs.wait(run, on_cancel="kill")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.runs.export(run, format="parquet")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

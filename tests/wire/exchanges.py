@@ -11,7 +11,7 @@ import pytest
 from coreclaw_async._wire.converter import read_model, read_models
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import Answer, Reply, read_answer
+from coreclaw_async._wire.response import Answer, HttpReply, read_answer
 from coreclaw_async.errors import CoreClawError
 
 T = TypeVar("T")
@@ -24,10 +24,10 @@ def request_of(safety: Safety = Safety.SAFE) -> Request:
     return Request(operation="op", method="GET" if safety is Safety.SAFE else "POST", path=PATH, safety=safety)
 
 
-def reply_of(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+def reply_of(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpReply:
     """Return an answer with *body*: bytes as they are, anything else as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status_code=status, headers=headers or {}, body=content, received_at=1_000.0)
+    return HttpReply(status_code=status, headers=headers or {}, body=content, received_at=1_000.0)
 
 
 def failure_of(

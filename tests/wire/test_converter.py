@@ -20,7 +20,7 @@ from coreclaw_async.errors import InvalidResponseError
 from coreclaw_async.models import LogLevel, RunStatus, ScheduleType
 
 NOT_FROM_THE_WIRE: set[Any] = {models.InputCheck, models.InputIssue, models.InputSchema, models.LastRun, models.Page}
-NOT_FROM_THE_WIRE |= {models.Assessment, models.ErrorRow}
+NOT_FROM_THE_WIRE |= {models.Assessment, models.ErrorRow, models.Reply}
 MODELS = [
     kind
     for kind in (getattr(models, name) for name in models.__all__)

@@ -1,0 +1,320 @@
+"""``client.request``: any endpoint, with the care of all other calls, and to nowhere but the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from documented_operations import OPERATIONS, PAID_ONCE
+from either_client import AsyncCoreClaw
+from raw_server import RawRequest, RawServer, answering, envelope, http, serve_sockets
+
+import coreclaw_async
+from coreclaw_async import (
+    AuthenticationError,
+    ConfigurationError,
+    CoreClaw,
+    CoreClawError,
+    InvalidResponseError,
+    NotFoundError,
+    OutcomeUnknownError,
+    Reply,
+    RetryPolicy,
+    ServiceError,
+)
+from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent
+from coreclaw_async.testing import FakeService, faults
+
+WORKER = "coreclaw/google-maps-scraper"
+AS_PATH = "coreclaw~google-maps-scraper"
+START = f"/api/v2/workers/{AS_PATH}/runs"
+BODY = {"input": {"parameters": {"custom": {"keywords": ["coffee"]}}}, "is_async": True}
+QUICK = RetryPolicy(max_attempts=4, first_delay=0.01, max_delay=0.01)
+MAKERS: list[Callable[..., Any]] = [coreclaw_async.AsyncCoreClaw, CoreClaw]
+
+
+async def test_a_read_returns_what_came(client: AsyncCoreClaw, service: FakeService) -> None:
+    service.faults.add(faults.status(503), operation="listWorkerRuns", times=2)
+    run_id = service.add_run(WORKER)
+
+    reply = await client.request("get", "/api/v2/worker-runs", query={"limit": 5, "offset": 0, "status": None})
+
+    assert isinstance(reply, Reply)
+    assert reply.status_code == 200
+    assert [run["slug"] for run in reply.data["list"]] == [run_id]
+    assert (reply.request_id or "").startswith("req-")
+    assert reply.attempts == 3
+    assert reply.elapsed > 0
+    assert reply.headers["content-type"] == "application/json"
+    assert service.requests[-1].query == {"limit": "5", "offset": "0"}
+    assert Reply.from_dict(json.loads(reply.to_json())) == reply
+    assert "slug" not in repr(reply)
+
+
+@pytest.mark.both_backends
+async def test_names_and_values_are_encoded_and_bodies_are_json() -> None:
+    with serve_sockets(answering(lambda request, server: envelope({"x": 1}))) as server:
+        async with AsyncCoreClaw("key", base_url=f"{server.url}/gate/", retry=QUICK) as client:
+            odd: dict[str, str | int | bool | None] = {
+                "a b&c": "d=e&f#?",
+                "yes": True,
+                "n": -(2**70),
+                "caf\xe9": "\u5496",
+            }
+            await client.request("GET", "/api/v2/a-b_c/~d%C3%A9;v=1", query=odd)
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                await client.request(method, "/api/v3/x", body={"caf\xe9": [None, 1.5]}, safety="repeatable")
+            await client.request("POST", "/api/v2/search", body=[], safety="safe")
+            await client.request("DELETE", "/api/v2/x", safety="once")
+
+    first, *others = server.requests
+    assert first.target == (
+        f"/gate/api/v2/a-b_c/~d%C3%A9;v=1?a%20b%26c=d%3De%26f%23%3F&yes=true&n={-(2**70)}&caf%C3%A9=%E5%92%96"
+    )
+    assert [request.method for request in others] == ["POST", "PUT", "PATCH", "DELETE", "POST", "DELETE"]
+    assert {json.dumps(json.loads(request.body)) for request in others[:4]} == {json.dumps({"caf\xe9": [None, 1.5]})}
+    assert (others[4].body, others[5].body) == (b"[]", b"")
+    for request in server.requests:
+        assert b"authorization: bearer key" in request.head.lower()
+        assert (b"content-type: application/json" in request.head.lower()) == bool(request.body)
+
+
+@pytest.mark.parametrize("safety", ["once", "repeatable", "safe"])
+@pytest.mark.parametrize(
+    "fault",
+    [faults.commit_then_drop(), faults.commit_then_status(502), faults.truncate(keep=5)],
+    ids=["drop", "502", "cut"],
+)
+async def test_what_may_have_worked_is_sent_again_only_as_the_caller_says(safety: Any, fault: Any) -> None:
+    service = FakeService()
+    task = service.add_task(WORKER, title="saved", input={})
+    service.faults.add(fault, operation="updateWorkerTask", times=99)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, retry=QUICK) as client:
+        with pytest.raises(CoreClawError) as caught:
+            await client.request("PUT", f"/api/v2/worker-tasks/{task}", body={"title": "new"}, safety=safety)
+
+    sent = [request for request in service.requests if request.operation == "updateWorkerTask"]
+    assert len(sent) == (1 if safety == "once" else 4)
+    assert isinstance(caught.value, OutcomeUnknownError) == (safety == "once")
+    assert caught.value.may_have_taken_effect == (safety != "safe")
+
+
+async def test_a_lost_start_is_sent_once_and_has_candidates(client: AsyncCoreClaw, service: FakeService) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.request("POST", START, body=BODY, safety="once")
+
+    assert service.runs_created == 1
+    assert list(caught.value.candidates or ()) == list(service.runs)
+
+
+async def test_a_start_that_was_answered_is_no_candidate_of_another(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    reply = await client.request("POST", START, body=BODY, safety="once")
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, {"keywords": ["tea"]})
+
+    assert len(caught.value.candidates or ()) == 1
+    assert reply.data["run_slug"] not in (caught.value.candidates or ())
+    assert service.runs_created == 2
+
+
+async def test_an_answer_about_a_run_that_it_did_not_start_hides_no_candidate(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, {"keywords": ["tea"]})
+    (run_id,) = caught.value.candidates or ()
+    service.faults.add(faults.edit(lambda told: {**told, "data": {"run_slug": run_id}}), operation="abortWorkerRun")
+    await client.request("POST", f"/api/v2/worker-runs/{run_id}/abort", body={}, safety="once")
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.workers.start_run(WORKER, {"keywords": ["tea"]})
+
+    assert run_id in (caught.value.candidates or ())
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in OPERATIONS if each.method == "POST"], ids=lambda each: each.name
+)
+async def test_no_operation_that_pays_each_time_can_be_called_repeatable(operation: Any) -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        return httpx.Response(200, content=envelope({}).partition(b"\r\n\r\n")[2])
+
+    path = f"/api/v2{operation.path}"
+    spelled = path.replace("/run", "/%72%75n").replace("tasks", "TASK%2573").replace("last", "LAST")
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(answer)) as client:
+        for written in (path, spelled):
+            if operation.name in PAID_ONCE:
+                for safety in ("repeatable", "safe"):
+                    with pytest.raises(ValueError, match="safety must be 'once' for POST"):
+                        await client.request("post", written, body={}, safety=safety)
+            else:
+                await client.request("post", written, body={}, safety="repeatable")
+
+    assert len(sent) == (0 if operation.name in PAID_ONCE else 2)
+
+
+async def test_errors_are_those_of_all_calls(client: AsyncCoreClaw, service: FakeService) -> None:
+    with pytest.raises(NotFoundError):
+        await client.request("GET", "/api/v2/worker-runs/01KKDXV2G26BT7NH4ZQR2R4NPZ")
+    service.faults.add(faults.reply(b"<html>"), operation="getAccount", times=99)
+    with pytest.raises(InvalidResponseError):
+        await client.with_options(retry=QUICK).request("GET", "/api/v2/users/account")
+    service.faults.add(faults.error(12001, status=401), operation="listWorkers")
+    with pytest.raises(AuthenticationError):
+        await client.request("GET", "/api/v2/workers")
+    service.faults.add(faults.error(10000, status=500), operation="listWorkerTasks", times=99)
+    with pytest.raises(ServiceError):
+        await client.with_options(retry=QUICK).request("GET", "/api/v2/worker-tasks")
+    async with AsyncCoreClaw(transport=service) as keyless:
+        with pytest.raises(ConfigurationError, match="needs an API key"):
+            await keyless.request("GET", "/api/v2/store")
+
+
+async def test_the_event_hook_is_told(service: FakeService) -> None:
+    events: list[Event] = []
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=events.append) as client:
+        await client.request("GET", "/api/v2/users/account")
+
+    assert [each.name for each in events if isinstance(each, CallStarted | CallEnded)] == ["client.request"] * 2
+    assert [(each.operation, each.path) for each in events if isinstance(each, RequestSent)] == [
+        ("request", "/api/v2/users/account")
+    ]
+
+
+@pytest.mark.both_backends
+async def test_headers_of_the_answer_hold_no_secret() -> None:
+    key = "scraper_api_mine"
+
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        lines = ["Set-Cookie: session=hunter2", "X-Echo: scraper_api_mine", "X-A: 1", "x-a: 2"]
+        lines += ["Link: <https://files.test/next?sig=hunter2>", "X-Odd: caf\xe9"]
+        return http(200, b'{"code":0}', *lines)
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw(key, base_url=server.url) as client:
+            reply = await client.request("GET", "/api/v2/x")
+
+    assert "set-cookie" not in reply.headers
+    assert reply.headers["x-echo"] == "<key>"
+    assert reply.headers["x-a"] == "1, 2"
+    assert reply.headers["link"] == "<https://files.test/next?<hidden>>"
+    assert "hunter2" not in reply.to_json()
+    assert reply.data is None
+
+
+BAD_PATHS: list[Any] = [
+    "",
+    "/",
+    "api/v2/x",
+    "/users/account",
+    "/API/v2/x",
+    "/api/",
+    "//elsewhere.test/api/v2/x",
+    "/api//elsewhere.test",
+    "https://elsewhere.test/api/v2/x",
+    "/api/v2/../../x",
+    "/api/v2/.",
+    "/api/v2/..",
+    "/api/v2/..;/x",
+    "/api/v2/%2e%2e/x",
+    "/api/v2/%2E./x",
+    "/api/v2/%252e%252e/x",
+    "/api/v2/a%2Fb",
+    "/api/v2/a%252fb",
+    "/api/v2/a%5Cb",
+    "/api/v2/a%3Fb",
+    "/api/v2/a%23b",
+    "/api/v2/a%0d%0ab",
+    "/api/v2/a%00",
+    "/api/v2/a%20b",
+    "/api/v2/a%ff",
+    "/api/v2/a%zz",
+    "/api/v2/a%",
+    "/api/v2/a\\b",
+    "/api/v2/a?b=c",
+    "/api/v2/a#b",
+    "/api/v2/a b",
+    "/api/v2/a\r\nEvil: 1",
+    "/api/v2/a\n",
+    "/api/v2/a\0",
+    "/api/v2/caf\xe9",
+    "/api/v2/\u2025/x",
+    "/api/v2/\ud800",
+    "/api/v2/a[b]",
+    "/api/v2/@elsewhere.test:80/..",
+    "/api/v2/x/",
+    "/api/v2/" + "a" * 2_000,
+    "/api/v2/scraper_api_mine",
+    "/api/v2/%" + "25" * 600 + "2e%2e",
+]
+
+
+@pytest.mark.parametrize("path", BAD_PATHS, ids=range(len(BAD_PATHS)))
+async def test_a_path_that_may_lead_elsewhere_is_refused_and_nothing_is_sent(path: str, service: FakeService) -> None:
+    async with AsyncCoreClaw("scraper_api_mine", transport=service, clock=service.clock) as client:
+        for method in ("GET", "POST"):
+            with pytest.raises(ValueError, match="path must ") as caught:
+                await client.request(method, path, safety="once")
+            assert "scraper_api_mine" not in str(caught.value)
+
+    assert service.requests == []
+
+
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
+BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "no method": ({"method": ""}, ValueError, "method must be one of GET, POST"),
+    "HEAD": ({"method": "HEAD"}, ValueError, "method must be one of GET, POST"),
+    "CONNECT": ({"method": "CONNECT"}, ValueError, "method must be"),
+    "a line break": ({"method": "GET /x HTTP/1.1\r\n"}, ValueError, "method must be"),
+    "a long s": ({"method": "PO\u017fT"}, ValueError, "method must be"),
+    "bytes": ({"method": b"GET"}, TypeError, "method must be a str, not bytes"),
+    "a path of bytes": ({"path": b"/api/v2/x"}, TypeError, "path must be a str, not bytes"),
+    "no path": ({"path": None}, TypeError, "path must be a str, not NoneType"),
+    "a body of a read": ({"method": "GET", "body": {}}, ValueError, "body must be None for GET"),
+    "a body of NaN": ({"body": {"a": [float("nan")]}}, ValueError, r"body\.a\[0\] cannot be sent as JSON"),
+    "a body of bytes": ({"body": b"{}"}, TypeError, "body must be a dict or a list, .* not bytes"),
+    "a body of text": ({"body": "{}"}, TypeError, "body must be a dict or a list, .* not str"),
+    "a body of itself": ({"body": ITSELF}, ValueError, "it contains itself"),
+    "a body with a number as key": ({"body": {1: 2}}, TypeError, "body cannot be sent as JSON"),
+    "half a surrogate pair": ({"body": ["\ud800"]}, ValueError, r"body\[0\] cannot be sent as JSON"),
+    "the key in the body": ({"body": {"a": "scraper_api_mine"}}, ValueError, "must not hold the API key"),
+    "the key in the query": ({"query": {"a": "scraper_api_mine"}}, ValueError, "must not hold the API key"),
+    "a token": ({"query": {"Token": "x"}}, ValueError, "query must not hold token"),
+    "a query of text": ({"query": "a=b"}, TypeError, "query must be a mapping"),
+    "a query with a number as key": ({"query": {1: "b"}}, TypeError, "query must have str keys"),
+    "a query without a name": ({"query": {"": "b"}}, ValueError, "query must have names"),
+    "half a name": ({"query": {"\ud800": "b"}}, ValueError, "UTF-8"),
+    "half a value": ({"query": {"a": "\udfff"}}, ValueError, r"query\['a'\] must be a string that UTF-8"),
+    "a float": ({"query": {"a": 1.5}}, TypeError, r"query\['a'\] must be a str, an int, a bool or None, not float"),
+    "a list": ({"query": {"a": ["b"]}}, TypeError, "not list"),
+    "a long query": ({"query": {"a": "b" * 16_000}}, ValueError, "query must have 16,000 letters at most"),
+    "no safety": ({"safety": None}, ValueError, "safety must be said for POST"),
+    "an unknown safety": ({"safety": "idempotent"}, ValueError, "safety must be one of 'safe', 'repeatable', 'once'"),
+    "an empty safety": ({"safety": ""}, ValueError, "safety must be one of"),
+    "a safety of another type": ({"safety": ["once"]}, TypeError, "safety must be a str, not list"),
+}
+
+
+@pytest.mark.parametrize(("changes", "kind", "said"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS.keys())
+async def test_a_wrong_argument_is_refused_and_nothing_is_sent(
+    changes: dict[str, Any], kind: type[Exception], said: str, service: FakeService
+) -> None:
+    arguments: dict[str, Any] = {"method": "POST", "path": "/api/v2/x", "safety": "once", **changes}
+    async with AsyncCoreClaw("scraper_api_mine", transport=service, clock=service.clock) as client:
+        with pytest.raises(kind, match=said) as caught:
+            await client.request(arguments.pop("method"), arguments.pop("path"), **arguments)
+
+    assert "scraper_api_mine" not in str(caught.value)
+    assert service.requests == []
