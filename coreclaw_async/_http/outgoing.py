@@ -18,6 +18,10 @@ from coreclaw_async._wire.request import Request
 _parse = functools.lru_cache(maxsize=256)(httpx.URL)
 
 
+def _joined(query: str, more: str) -> str:
+    return f"{query}&{more}" if query else more
+
+
 class RequestBuilder:
     """
     Writes requests for one base URL and one key, with the types of httpx, or of the library of a caller's client.
@@ -43,9 +47,9 @@ class RequestBuilder:
     def build(self, request: Request, progress: SendProgress) -> httpx.Request:
         """Return *request* for httpx, with no timeout but that for connecting; *progress* is told how far it comes."""
         key = "" if request.is_public else self._credentials.query()
-        query = "&".join(filter(None, (request.query, key)))
+        query = _joined(request.query, key) if key else request.query
         more = "" if self._given is None else self._given.query(query)
-        query = "&".join(filter(None, (query, more)))
+        query = _joined(query, more) if more else query
         text = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
         extensions: dict[str, Any] = {"timeout": self._timeout, SEND_PROGRESS: progress}
         if progress.is_exclusive:  # Where it matters, httpcore tells how far the request has come.

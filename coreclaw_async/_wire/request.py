@@ -25,6 +25,9 @@ P = ParamSpec("P")
 
 _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
+# httpx refuses URLs of more than 65,536 letters.
+_MAX_VALUE = 16_000
+_MAX_ID = 1_000
 UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s")
 
 
@@ -92,9 +95,14 @@ def build_query(**members: str | int | None) -> str:
 def encode_value(name: str, value: str | int) -> str:
     """Return a value as a query takes it."""
     try:
-        return quote(str(value), safe="~,")
+        encoded = quote(str(value), safe="~,")
     except UnicodeEncodeError:
         raise ValueError(f"{name} must be a string that UTF-8 can encode, not {value!r}") from None
+    except ValueError:
+        raise ValueError(f"{name} must be a number that Python writes, not {_shown(value)}") from None
+    if len(encoded) > _MAX_VALUE:
+        raise ValueError(f"{name} must have {_MAX_VALUE:,} letters at most when it is encoded, not {len(encoded):,}")
+    return encoded
 
 
 def build_body(**members: Any) -> bytes:
@@ -189,6 +197,11 @@ def check_hook(name: str, hook: Callable[P, None]) -> Callable[P, None]:
     return hook
 
 
+def _check_length(name: str, value: str) -> None:
+    if len(value) > _MAX_ID:
+        raise ValueError(f"{name} must have {_MAX_ID:,} letters at most, not {len(value):,}")
+
+
 def check_id(name: str, value: str) -> str:
     """
     Return *value* when it can stand in a path as the id of a run, a task or a queue item.
@@ -196,7 +209,7 @@ def check_id(name: str, value: str) -> str:
     ``last`` is refused because ``/worker-runs/last`` is another operation, which acts on whichever run is newest; dots
     and slashes because they lead to another path, also when they are encoded.
     """
-    check_text(name, value)
+    _check_length(name, check_text(name, value))
     if value.lower() == "last":
         raise ValueError(f"{name} must be the id of one thing, not {value!r}; for the newest run give LastRun()")
     if value in {".", ".."} or "/" in value or UNSAFE.search(value):
@@ -210,7 +223,7 @@ def check_worker_id(name: str, value: str) -> str:
 
     An encoded slash is another route and fails (docs, api/index, worker identifiers).
     """
-    check_text(name, value)
+    _check_length(name, check_text(name, value))
     parts = value.split("/")
     if len(parts) > 2 or UNSAFE.search(value) or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(

@@ -164,6 +164,14 @@ async def test_no_operation_that_pays_each_time_can_be_called_repeatable(operati
     assert len(sent) == (0 if operation.name in PAID_ONCE else 2)
 
 
+async def test_an_answer_to_a_start_that_names_no_run_is_returned_as_it_came(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    service.faults.add(faults.edit(lambda told: {**told, "data": {"run_slug": "a/b"}}), operation="runWorker")
+
+    assert (await client.request("POST", START, body=BODY, safety="once")).data == {"run_slug": "a/b"}
+
+
 async def test_errors_are_those_of_all_calls(client: AsyncCoreClaw, service: FakeService) -> None:
     with pytest.raises(NotFoundError):
         await client.request("GET", "/api/v2/worker-runs/01KKDXV2G26BT7NH4ZQR2R4NPZ")
@@ -297,6 +305,8 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a query without a name": ({"query": {"": "b"}}, ValueError, "query must have names"),
     "half a name": ({"query": {"\ud800": "b"}}, ValueError, "UTF-8"),
     "half a value": ({"query": {"a": "\udfff"}}, ValueError, r"query\['a'\] must be a string that UTF-8"),
+    "a number that is not written": ({"query": {"n": 10**5_000}}, ValueError, "a number that Python writes, not a"),
+    "a long value": ({"query": {"a": "b" * 16_001}}, ValueError, r"query\['a'\] must have 16,000 letters at most"),
     "a float": ({"query": {"a": 1.5}}, TypeError, r"query\['a'\] must be a str, an int, a bool or None, not float"),
     "a list": ({"query": {"a": ["b"]}}, TypeError, "not list"),
     "a long query": ({"query": {"a": "b" * 16_000}}, ValueError, "query must have 16,000 letters at most"),
