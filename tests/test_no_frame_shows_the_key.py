@@ -154,6 +154,26 @@ async def test_no_frame_of_a_failed_call_shows_the_key(
 
 
 @EACH_MODE
+@pytest.mark.parametrize("kind", sorted(FAULTS.keys() - {"data that repeats the key"}))  # Any data is an answer.
+async def test_no_frame_of_a_failed_request_that_the_caller_wrote_shows_the_key(
+    kind: str, mode: Literal["bearer", "api-key", "query"]
+) -> None:
+    service = FakeService(api_key=KEY)
+    path = "/api/v2/workers/coreclaw~google-maps-scraper/runs"
+    for operation in ("listWorkers", "runWorker"):
+        service.faults.add(FAULTS[kind], operation=operation, times=99)
+    async with AsyncCoreClaw(
+        KEY, transport=service, clock=service.clock, auth=mode, retry=ONCE, timeout=0.1, max_response_bytes=1_000_000
+    ) as client:
+        with pytest.raises(CoreClawError) as caught:
+            await client.request("GET", "/api/v2/workers", query={"limit": 1})
+        assert leaks_of(caught.value) == []
+        with pytest.raises(CoreClawError) as caught:
+            await client.request("POST", path, body={"input": {"parameters": {"custom": INPUT}}}, safety="once")
+        assert leaks_of(caught.value) == []
+
+
+@EACH_MODE
 @slowly("way", "own connections", "a caller's client")
 @slowly("end", "401", "close", "garbage", "silence")
 @pytest.mark.async_client_only

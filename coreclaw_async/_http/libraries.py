@@ -99,12 +99,13 @@ def _loaded() -> list[Any]:
 
 def kinds(*names: str) -> tuple[Any, ...]:
     """Return the classes of these names, of each library that is imported."""
-    return tuple(getattr(module, name) for module in _loaded() for name in names)
+    found = (getattr(module, name, None) for module in _loaded() for name in names)  # Another thread may import it now.
+    return tuple(kind for kind in found if kind is not None)
 
 
 def library_of(thing: object, name: str) -> Library | None:
     """Return the library whose class *name* a thing is of, or None."""
     for module in _loaded():
-        if isinstance(thing, getattr(module, name)):
+        if isinstance(thing, getattr(module, name, ())):
             return HTTPX if module is httpx else _wrapped(module)
     return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import logging
+import sys
 import traceback
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,18 @@ async def test_a_file_that_cannot_be_fetched_tells_no_signature(library: Any, tm
 
     assert caught.value.reason == "unreachable"
     assert "abc123" not in repr(caught.value)
+
+
+async def test_a_library_that_is_imported_only_in_part_is_none_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may be about to import it."""
+    monkeypatch.setitem(sys.modules, "httpx2", types.ModuleType("httpx2"))
+    with reserved_port() as port:
+        async with httpx.AsyncClient(verify=False) as own:
+            client = AsyncCoreClaw(KEY, base_url=f"http://127.0.0.1:{port}", http_client=own, retry=ONCE)
+            with pytest.raises(RequestNotSentError):
+                await client.account.get()
+            with pytest.raises(TypeError, match="http_client must be of type AsyncClient"):
+                AsyncCoreClaw(KEY, http_client=httpx2.AsyncClient(verify=False))
 
 
 @by_each
