@@ -277,7 +277,8 @@ class AsyncCoreClaw:
 
         The key, the deadline, the rate limit, retries and errors are those of all other calls, and the answer must be
         the service's own (JSON with a ``code``). Retried as *safety* says. A request that must be sent once and gets no
-        clear answer raises OutcomeUnknownError, whose candidates are the runs of any worker that it may have started.
+        clear answer raises OutcomeUnknownError, whose candidates are the runs of any worker that it may have started;
+        so does a start whose answer names no run.
 
         Args:
             method: GET, POST, PUT, PATCH or DELETE.

@@ -55,6 +55,15 @@ CALLS = [
         lambda client, service: client.workers.start_run(WORKER, INPUT),
     ),
     Call(
+        "runWorker",
+        lambda client, service: client.request(
+            "POST",
+            f"/api/v2/workers/{WORKER.replace('/', '~')}/runs",
+            body={"input": {"parameters": {"custom": INPUT}}},
+            safety="once",
+        ),
+    ),
+    Call(
         "runWorkerTask",
         lambda client, service: client.tasks.start_run(_task(service)),
     ),

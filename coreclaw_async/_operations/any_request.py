@@ -15,7 +15,7 @@ from coreclaw_async._wire.any_request import RequestSafety, any_request, starts_
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import Answer, named_run, without_queries
+from coreclaw_async._wire.response import Answer, named_run, without_queries, wrong_shape
 from coreclaw_async.models import Reply
 
 # They may hold what opens a session, or say how to get one.
@@ -47,15 +47,21 @@ class AnyRequests:
             answer = await create(context, request, lost_runs(context, None), _whole)
         else:
             answer = await context.transport.call(request, _whole)
-        if starts_a_run(request) and is_object(answer.data):
-            run_id = named_run(answer.data)
-            if run_id is not None and is_usable_id(run_id):  # No other start is taken for it.
-                context.known.add(run_id)
+        run_id = _started_run(answer) if starts_a_run(request) else None
+        if run_id is not None:  # It is no candidate of another start.
+            context.known.add(run_id)
         return attrs.evolve(_reply_of(answer, credentials), elapsed=context.clock.monotonic() - began)
 
 
-def _whole(_: Request, answer: Answer) -> Answer:
+def _whole(request: Request, answer: Answer) -> Answer:
+    if starts_a_run(request) and _started_run(answer) is None:
+        raise wrong_shape(request, answer, "it names no run")
     return answer
+
+
+def _started_run(answer: Answer) -> str | None:
+    run_id = named_run(answer.data) if is_object(answer.data) else None
+    return run_id if run_id is not None and is_usable_id(run_id) else None
 
 
 def _reply_of(answer: Answer, credentials: Credentials) -> Reply:

@@ -164,12 +164,15 @@ async def test_no_operation_that_pays_each_time_can_be_called_repeatable(operati
     assert len(sent) == (0 if operation.name in PAID_ONCE else 2)
 
 
-async def test_an_answer_to_a_start_that_names_no_run_is_returned_as_it_came(
-    client: AsyncCoreClaw, service: FakeService
+@pytest.mark.parametrize("data", [None, {}, [], "x", {"run_slug": 1.5}, {"run_slug": None}])
+async def test_an_answer_to_a_start_that_names_no_run_loses_none(
+    data: Any, client: AsyncCoreClaw, service: FakeService
 ) -> None:
-    service.faults.add(faults.edit(lambda told: {**told, "data": {"run_slug": "a/b"}}), operation="runWorker")
+    service.faults.add(faults.edit(lambda told: {**told, "data": data}), operation="runWorker")
+    with pytest.raises(OutcomeUnknownError, match="it names no run") as caught:
+        await client.request("POST", START, body=BODY, safety="once")
 
-    assert (await client.request("POST", START, body=BODY, safety="once")).data == {"run_slug": "a/b"}
+    assert list(caught.value.candidates or ()) == list(service.runs)
 
 
 async def test_errors_are_those_of_all_calls(client: AsyncCoreClaw, service: FakeService) -> None:
