@@ -204,7 +204,7 @@ class Route:
         """
         choice = self.proxy_to(url)
         if choice.url is not None and choice.url.scheme.startswith("socks"):
-            _load_socks(choice.shown)
+            _load_socks(f"the SOCKS {choice.shown.removeprefix('the ')}")
         return httpx.AsyncHTTPTransport(
             verify=self.context_for(url),
             trust_env=False,
