@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coreclaw_async.testing import faults
     from coreclaw_async.testing._service import FakeService
-    from coreclaw_async.testing._serving.fault_plan import FaultPlan
+    from coreclaw_async.testing._serving.fault_plan import FaultPlan, PlannedFault
     from coreclaw_async.testing._state.clock import Clock, FakeClock, RealClock
     from coreclaw_async.testing._state.fake_run import FakeRun
     from coreclaw_async.testing._state.records import (
@@ -70,6 +70,7 @@ __all__ = [
     "FakeWorker",
     "Fault",
     "FaultPlan",
+    "PlannedFault",
     "RealClock",
     "RecordedRequest",
     "RunScript",
@@ -88,6 +89,7 @@ _MODULE_OF = {
     "FakeWorker": "_state.records",
     "Fault": "faults",
     "FaultPlan": "_serving.fault_plan",
+    "PlannedFault": "_serving.fault_plan",
     "RealClock": "_state.clock",
     "RecordedRequest": "_state.records",
     "RunScript": "_state.scripts",

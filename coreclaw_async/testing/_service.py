@@ -272,6 +272,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         with self._backend.lock:
             self._world.runs[run_id].end(outcome)
 
+    def stick(self, run_id: str) -> None:
+        """Let a run never end by itself, and make no more rows; it can still be aborted, and ended with `finish`."""
+        with self._backend.lock:
+            self._world.runs[run_id].stick()
+
     @property
     def _world(self) -> World:
         return self._backend.world

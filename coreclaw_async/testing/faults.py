@@ -70,7 +70,7 @@ class Fault:
     Something that goes wrong with a request. Make it with a function of this module.
 
     Attributes:
-        name: The function it was made with.
+        name: The function it was made with; several names, with commas, for combined ones.
         processes: Whether the service does what was asked.
         ending: Whether the answer comes, or how it is lost.
         error: The exception for a lost connection in memory; None takes ``ReadError`` and ``RemoteProtocolError`` in
@@ -111,8 +111,10 @@ class Fault:
 
     def joined_with(self, other: Fault) -> Fault:
         """Return ``other`` with the delays, pieces and new items of this fault."""
+        names = [fault.name for fault in (self, other) if fault is not NO_FAULT]
         return evolve(
             other,
+            name=", ".join(names),
             seconds=self.seconds + other.seconds,
             chunk=self.chunk or other.chunk,
             pause=self.pause or other.pause,
@@ -215,12 +217,12 @@ def refuse_connection() -> Fault:
 
 def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: Mapping[str, str] = _HTML) -> Fault:
     """Process the request, then answer as a gateway that lost the service would."""
-    return reply(body, status=status, headers=headers)
+    return evolve(reply(body, status=status, headers=headers), name="commit_then_status")
 
 
 def status(status: int = 503, body: bytes = _UNAVAILABLE, headers: Mapping[str, str] = _HTML) -> Fault:
     """Answer with an HTTP status and no envelope, without processing the request."""
-    return reply(body, status=status, headers=headers, commit=False)
+    return evolve(reply(body, status=status, headers=headers, commit=False), name="status")
 
 
 def error(
@@ -335,7 +337,7 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
 def redirect(location: str, status: int = 307) -> Fault:
     """Send the client elsewhere, without processing the request."""
     check_type("location", location, str)
-    return reply(b"", status=status, headers={"location": location}, commit=False)
+    return evolve(reply(b"", status=status, headers={"location": location}, commit=False), name="redirect")
 
 
 def insert_front(count: int) -> Fault:
@@ -349,7 +351,7 @@ def gzip_bomb(size: int) -> Fault:
     check_whole("size", size, low=50)
     packer = zlib.compressobj(level=9, wbits=31)
     packed = b"".join(packer.compress(piece) for piece in _padded_envelope(size)) + packer.flush()
-    return reply(packed, headers={"content-encoding": "gzip"})
+    return evolve(reply(packed, headers={"content-encoding": "gzip"}), name="gzip_bomb")
 
 
 def _padded_envelope(size: int) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,13 @@ RUNS = f"/workers/{STORE_WORKER}/runs"
 START = {"input": GOOD_INPUT}
 
 
+async def start(api: ApiSession) -> httpx.Response:
+    return await api.client.post(RUNS, json=START, timeout=30)
+
+
 async def start_with(api: ApiSession, fault: Fault) -> httpx.Response:
     api.service.faults.add(fault, operation="runWorker")
-    return await api.client.post(RUNS, json=START, timeout=30)
+    return await start(api)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +327,60 @@ async def test_a_fault_without_an_operation_does_not_touch_downloads(api: ApiSes
     async with httpx.AsyncClient(transport=api.service) as plain:
         assert (await plain.get(url)).status_code == 200
     assert (await api.client.get("/nothing")).status_code == 503
+
+
+async def test_planned_faults_can_be_looked_at(api: ApiSession) -> None:
+    plan, lost = api.service.faults, faults.commit_then_drop()
+    plan.add(faults.outage(minutes=1), operation="listStore")
+    plan.add(lost, operation="runWorker", times=3, after=2, match=lambda _: True)
+    plan.add(faults.stall(), operation="listWorkers", probability=0.5)
+    api.service.clock.advance(20)
+    await start(api)
+
+    told = [(one.fault.name, one.operation, one.probability, one.after, one.left, one.seconds) for one in plan.planned]
+
+    assert told == [
+        ("outage", "listStore", 1, 0, math.inf, 40),
+        ("commit_then_drop", "runWorker", 1, 1, 3, math.inf),
+        ("stall", "listWorkers", 0.5, 0, math.inf, math.inf),
+    ]
+    assert [one.match is None for one in plan.planned] == [True, False, True]
+    assert plan.planned[1].fault is lost
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        (faults.reply(b""), "reply"),
+        (faults.status(503), "status"),
+        (faults.commit_then_status(502), "commit_then_status"),
+        (faults.redirect("https://elsewhere.test"), "redirect"),
+        (faults.gzip_bomb(50), "gzip_bomb"),
+        (faults.outage(minutes=1, failure=faults.stall()), "outage"),
+    ],
+)
+def test_a_fault_has_the_name_of_the_function_it_was_made_with(fault: Fault, name: str) -> None:
+    assert fault.name == name
+
+
+async def test_a_request_tells_the_faults_it_met_and_when_it_ended(api: ApiSession) -> None:
+    api.service.faults.add(faults.delay(2), times=2)
+    api.service.faults.add(faults.commit_then_status(502))
+
+    for _ in range(3):
+        await api.client.get("/store", timeout=None)
+
+    told = [(one.status, one.fault, one.ended_at and one.ended_at - one.at) for one in api.service.requests]
+    assert told == [(502, "delay, commit_then_status", 2), (200, "delay", 2), (200, None, 0)]
+
+
+async def test_an_answer_that_is_lost_ends_its_request_too(api: ApiSession) -> None:
+    api.service.faults.add(faults.commit_then_drop())
+    with pytest.raises(httpx.TransportError):
+        await start(api)
+    (request,) = api.service.requests
+
+    assert (request.status, request.fault, request.ended_at) == (None, "commit_then_drop", request.at)
 
 
 async def test_cleared_faults_are_forgotten(api: ApiSession) -> None:

@@ -219,6 +219,37 @@ async def test_a_forced_failure_keeps_the_rows_that_are_there(api: ApiSession) -
     assert (run["status"], run["results"], run["duration"]) == ("failed", 2, 20)
 
 
+async def test_a_run_that_sticks_never_ends_by_itself_and_makes_no_more_rows(api: ApiSession) -> None:
+    api.service.next_script = RunScript(rows=10, duration=100, ready_for=10)
+    run_id = await api.start()
+    run = api.service.runs[run_id]
+    api.service.clock.advance(60)
+    api.service.stick(run_id)
+    api.service.clock.advance(100_000)
+
+    assert (run.status, run.result_count, run.is_final, run.duration) == ("running", 5, False, 100_050)
+    await api.post(f"/worker-runs/{run_id}/abort")
+    api.service.clock.advance(2)
+    assert (run.status, run.result_count) == ("aborted", 5)
+
+
+@pytest.mark.parametrize(("passed", "status"), [(5, "ready"), (50, "aborting"), (60, "aborted")])
+async def test_a_run_sticks_in_whatever_status_it_is(api: ApiSession, passed: float, status: str) -> None:
+    api.service.next_script = RunScript(rows=10, duration=100, ready_for=10, abort_after=5)
+    run_id = await api.start()
+    run = api.service.runs[run_id]
+    if passed >= 50:
+        api.service.clock.advance(50)
+        run.abort()
+    api.service.clock.advance(passed - api.service.clock.monotonic())
+    api.service.stick(run_id)
+    api.service.clock.advance(1000)
+
+    assert run.status == status
+    api.service.finish(run_id)
+    assert (run.status, run.result_count) == ("succeeded", 10)
+
+
 @pytest.mark.parametrize("status", ["ready", "running", "aborting"])
 async def test_a_run_of_the_history_that_has_not_ended_stays_so(api: ApiSession, status: str) -> None:
     run_id = api.service.add_run(MAPS, status=status, rows=4)

@@ -19,7 +19,7 @@ from coreclaw_async.testing._serving.fault_plan import DOWNLOAD, FaultPlan
 from coreclaw_async.testing._serving.file_server import answer_download
 from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing._state.world import EMPTY_INPUT, World
-from coreclaw_async.testing.faults import Fault
+from coreclaw_async.testing.faults import NO_FAULT, Fault
 
 _LOOK_AGAIN = 1.0
 """Seconds after which a synchronous start checks whether its run was ended from outside."""
@@ -85,6 +85,7 @@ class Backend:
         if fault.seconds:
             await pause(fault.seconds)
         answer = fault.apply(outcome)
+        record.ended_at = self.world.now()
         if answer is None:
             return Delivery(None, fault)
         record.status = answer.status
@@ -111,6 +112,7 @@ class Backend:
         name = route.operation.name if route.operation is not None else None
         record = self.record(request, name if request.site == "api" else DOWNLOAD)
         fault = self.faults.take(record)
+        record.fault = None if fault is NO_FAULT else fault.name
         if fault.ending != "refuse":
             self.requests.append(record)
         return route, record, fault

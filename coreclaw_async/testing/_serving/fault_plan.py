@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from coreclaw_async.testing._api.routes import OPERATIONS
 from coreclaw_async.testing._serving.fault_arguments import check_callable, check_chance, check_type, check_whole
@@ -23,6 +23,30 @@ _OPTIONS = ("operation", "times", "after", "probability", "seed")
 """The arguments of `FaultPlan.add` that JSON can hold."""
 
 _NAMES = {operation.name for operation in OPERATIONS} | {DOWNLOAD}
+
+
+@frozen(kw_only=True, eq=False)
+class PlannedFault:
+    """
+    A fault that is still to be shown.
+
+    Attributes:
+        fault: The fault.
+        operation: The operation id it is for, or `download`; None for every API request.
+        match: Returns whether a request of that operation fits; None for all.
+        probability: The chance that a request that fits gets it, above 0 and at most 1.
+        after: How many requests that fit pass first, from now on.
+        left: For how many requests it still is; may be infinite.
+        seconds: For how long it still is, by the service's clock; may be infinite, and is where it has no time.
+    """
+
+    fault: Fault
+    operation: str | None
+    match: Callable[[RecordedRequest], bool] | None
+    probability: float
+    after: int
+    left: float
+    seconds: float
 
 
 @define(eq=False)
@@ -41,6 +65,18 @@ class _Planned:
     def is_over(self, now: float) -> bool:
         period = self.fault.period
         return self.left <= 0 or (period is not None and self.passed(now) >= period.end)
+
+    def seen_at(self, now: float) -> PlannedFault:
+        period = self.fault.period
+        return PlannedFault(
+            fault=self.fault,
+            operation=self.operation,
+            match=self.match,
+            probability=self.probability,
+            after=max(self.after - self.seen, 0),
+            left=self.left,
+            seconds=math.inf if period is None else period.end - self.passed(now),
+        )
 
     def passed(self, now: float) -> float:
         # Rounded, so that a minute after 0.3 seconds is a minute and not 59.99999999999999 seconds.
@@ -156,6 +192,13 @@ class FaultPlan:
         with self._lock:
             now = self._now()
             return sum(1 if planned.left == math.inf else int(planned.left) for planned in self._left(now))
+
+    @property
+    def planned(self) -> list[PlannedFault]:
+        """The faults that are still to be shown, in the order in which they were added."""
+        with self._lock:
+            now = self._now()
+            return [planned.seen_at(now) for planned in self._left(now)]
 
     def take(self, request: RecordedRequest) -> Fault:
         """Return the fault for ``request``, combined with others; ``NO_FAULT`` for none."""

@@ -63,10 +63,13 @@ class FakeRun:
     inserted: int = field(default=0, repr=False, init=False)
     _frozen: tuple[float, float] | None = field(default=None, repr=False, init=False)
     """Since when, in seconds after creation, no rows come any more, and the share there is."""
+    _span: tuple[float, float] = field(repr=False, init=False)
+    """When the first and the last row of the script appear, in seconds after creation."""
 
     def __attrs_post_init__(self) -> None:
         """Take the timeline from the script."""
         self.changes = self.script.timeline()
+        self._span = _rows_appear(self.changes)
 
     @property
     def age(self) -> float:
@@ -126,7 +129,7 @@ class FakeRun:
     @property
     def usage(self) -> Decimal:
         """The cost so far."""
-        return self._cost_of(self.result_count)
+        return self.usage_after(self.age)
 
     @property
     def highest_usage(self) -> Decimal:
@@ -147,6 +150,10 @@ class FakeRun:
         scripted = len(self.row_list) - self.inserted
         return self.inserted + int(round(scripted * self._progress(age), 6))
 
+    def usage_after(self, age: float) -> Decimal:
+        """Return what it had cost `age` seconds after the creation."""
+        return self._cost_of(self.results_after(age))
+
     def abort(self) -> None:
         """Begin to abort; what has been produced so far stays."""
         now = self.age
@@ -163,23 +170,29 @@ class FakeRun:
         self._frozen = now, 1.0 if outcome == "succeeded" else self._progress(now)
         self._cut(now, outcome)
 
+    def stick(self) -> None:
+        """Keep the status and the rows of now for good, until it is aborted or ended."""
+        now = self.age
+        self._frozen = now, self._progress(now)
+        self.changes = [change for change in self.changes if change[0] <= now]
+
     def _cost_of(self, rows: int) -> Decimal:
         return self.price_per_row * rows if self.script.usage is None else Decimal(self.script.usage)
 
     def _cut(self, now: float, status: str) -> None:
         self.changes = [*(change for change in self.changes if change[0] <= now), (now, status)]
 
-    def _scripted_span(self) -> tuple[float, float]:
-        """Return when the first and the last row appear; a script without an end shows all at once."""
-        timeline = self.script.timeline()
-        begin = next((after for after, status in timeline if status == "running"), 0.0)
-        last, status = timeline[-1]
-        return begin, begin if status in NOT_FINAL or last == float("inf") else last
-
     def _progress(self, age: float) -> float:
         if self._frozen is not None and self._frozen[0] <= age:
             return self._frozen[1]
-        begin, end = self._scripted_span()
+        begin, end = self._span
         if age >= end:
             return 1.0
         return 0.0 if age <= begin else (age - begin) / (end - begin)
+
+
+def _rows_appear(timeline: list[tuple[float, str]]) -> tuple[float, float]:
+    """Return when the first and the last row appear; a script without an end shows all at once."""
+    begin = next((after for after, status in timeline if status == "running"), 0.0)
+    last, status = timeline[-1]
+    return begin, begin if status in NOT_FINAL or last == float("inf") else last

@@ -108,6 +108,8 @@ class RecordedRequest:
         operation: The operation id, ``download`` for the file server, None for unknown paths.
         at: When it arrived, in monotonic seconds of the service's clock.
         status: The HTTP status of the answer; None when none was sent (yet).
+        fault: The names of the faults it met; None for none.
+        ended_at: When its answer was ready or lost, in monotonic seconds of the service's clock; None until then.
     """
 
     method: str
@@ -119,6 +121,8 @@ class RecordedRequest:
     operation: str | None
     at: float
     status: int | None = None
+    fault: str | None = None
+    ended_at: float | None = None
 
 
 @define(kw_only=True, eq=False)
