@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
+from ipaddress import ip_address
 from types import FrameType
 from typing import Annotated, Literal, TypeAlias
 
@@ -86,6 +87,14 @@ Chaos: TypeAlias = Annotated[
         "`coreclaw_async.testing.faults`.",
     ),
 ]
+Console: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--console/--no-console",
+        help="Show runs and requests on a page, with buttons to end runs, to advance the clock and to plan faults. It "
+        "asks for no key, so it is there by default only where nobody else can reach it: on `localhost` and 127.0.0.1.",
+    ),
+]
 Balance: TypeAlias = Annotated[
     Decimal, typer.Option(parser=amount_of, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
 ]
@@ -105,6 +114,7 @@ def emulate(
     rate_limit: RateLimit = None,
     balance: Balance = Decimal("100.00"),
     chaos: Chaos = None,
+    console: Console = None,
 ) -> None:
     """
     Serve the CoreClaw API from this machine, until Ctrl-C.
@@ -129,10 +139,11 @@ def emulate(
     with ExitStack() as stack:
         signals = stack.enter_context(_noted_signals())
         try:
-            server = stack.enter_context(service.serve(host, port))
+            shows_console = _is_loopback(host) if console is None else console
+            server = stack.enter_context(service.serve(host, port, console=shows_console))
         except (OSError, UnicodeError) as error:
             raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
-        _say_ready(server.url, api_key, service.faults.pending)
+        _say_ready(server.url, api_key, service.faults.pending, shows_console=shows_console)
         while not signals:
             time.sleep(_LOOK_EVERY)
     typer.echo(f"Stopped after {counted(len(service.requests), 'request')} and {counted(service.runs_created, 'run')}.")
@@ -150,7 +161,14 @@ def _plan_faults(service: testing.FakeService, name: str) -> None:
         raise typer.BadParameter(f"--chaos: {where}: {error}") from None
 
 
-def _say_ready(url: str, api_key: str, planned: int) -> None:
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _say_ready(url: str, api_key: str, planned: int, *, shows_console: bool) -> None:
     header = shlex.quote(f"Authorization: Bearer {api_key}")
     typer.echo(
         f"CoreClaw emulator ready at {url}\n"
@@ -160,6 +178,7 @@ def _say_ready(url: str, api_key: str, planned: int) -> None:
         "\n"
         f"  curl -H {header} {url}/api/v2/users/account\n"
         "\n"
+        f"{f'Console, for your browser: {url}/' if shows_console else 'No console; --console shows one.'}\n"
         f"Worker to run: coreclaw/google-maps-scraper.{f' Planned faults: {planned}.' if planned else ''} Ctrl-C stops."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -310,7 +311,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         await self._outbox.send(due, self.callback_transport)
 
     @contextmanager
-    def serve(self, host: str = "127.0.0.1", port: int = 0) -> Generator[RunningServer]:
+    def serve(self, host: str = "127.0.0.1", port: int = 0, *, console: bool = False) -> Generator[RunningServer]:
         """
         Listen on real sockets, in a thread, until the ``with`` block ends.
 
@@ -322,12 +323,16 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Args:
             host: Name or IPv4 address to listen on.
             port: Port of the API; 0 for any. Downloads get another port.
+            console: Whether `/` is a page that shows runs and requests as they come, and has buttons to end runs, to
+                advance the clock and to plan faults. It asks for no key: whoever reaches the port can use it. What it
+                requests is not in `requests`.
 
         Raises:
             ImportError: uvicorn is not installed, or broken.
             OSError: The port is taken.
         """
-        with self._in_real_time(), run_server(self._make_app, host=host, port=port) as server:
+        make_app = partial(self._make_app, console_for=host if console else None)
+        with self._in_real_time(), run_server(make_app, host=host, port=port) as server:
             before, self.files_url = self.files_url, server.files_url
             try:
                 yield server
@@ -344,5 +349,10 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
                 self._world.move_dates(later)
             yield
 
-    def _make_app(self, sites: Mapping[int, str]) -> AsgiApp:
-        return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites)
+    def _make_app(self, sites: Mapping[int, str], *, console_for: str | None = None) -> AsgiApp:
+        if console_for is None:
+            return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites)
+        from coreclaw_async.testing._console.console import Console  # Which tests that nobody watches do not load.
+
+        console = Console(lambda: self._backend, console_for)
+        return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites, console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 import anyio
@@ -23,6 +23,23 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+
+class Console(Protocol):
+    """What answers the paths that are not of the API, as `_console` does."""
+
+    def claims(self, path: str) -> bool:
+        """Return whether it answers a path, still percent-encoded."""
+        ...
+
+    async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request to such a path."""
+        ...
+
+    def stop(self) -> None:
+        """End answers that would go on for ever."""
+        ...
+
+
 _CALLBACK_INTERVAL = 0.02
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for zero seconds: close sends RST.
 
@@ -35,6 +52,7 @@ class AsgiApp:
         backend: Called for each request; returns the backend that answers it.
         deliver_callbacks: Sends the callbacks that are due; called repeatedly while the app runs.
         sites: The role of each listening port, `api` or `files`. For other ports the path decides.
+        console: Answers paths of its own on the port of the API; None for none.
     """
 
     def __init__(
@@ -42,19 +60,28 @@ class AsgiApp:
         backend: Callable[[], Backend],
         deliver_callbacks: Callable[[], Awaitable[None]],
         sites: Mapping[int, str],
+        console: Console | None = None,
     ) -> None:
         self._backend = backend
         self._deliver_callbacks = deliver_callbacks
         self._sites = sites
+        self._console = console
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, or run for as long as the server does."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        else:
+        elif scope["type"] != "http":
             raise RuntimeError(f"the fake service speaks HTTP only, not {scope['type']}")
+        elif self._console is not None and self._site_of(scope) == "api" and self._console.claims(_path_of(scope)):
+            await self._console.answer(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    def stop(self) -> None:
+        """End answers that would go on for ever; the server calls this when it begins to stop."""
+        if self._console is not None:
+            self._console.stop()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Send callbacks in the background from the start of the server to its end."""
@@ -91,19 +118,21 @@ class AsgiApp:
         await receive()
 
     def _read(self, scope: Message, body: bytes) -> IncomingRequest:
-        path = scope["raw_path"].decode("ascii").partition("?")[0]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        by_path = "files" if path.startswith(FILES_PREFIX) else "api"
-        _, port = scope["server"]
         return IncomingRequest(
-            site=self._sites.get(port, by_path),
+            site=self._site_of(scope),
             method=scope["method"],
             host=headers.get("host", ""),
-            path=path,
+            path=_path_of(scope),
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
             headers=headers,
             body=body,
         )
+
+    def _site_of(self, scope: Message) -> str:
+        by_path = "files" if _path_of(scope).startswith(FILES_PREFIX) else "api"
+        _, port = scope["server"]
+        return self._sites.get(port, by_path)
 
     async def _send_answer(self, send: Send, answer: Answer, fault: Fault) -> None:
         """Send `answer`, or the part of it that the fault lets through."""
@@ -119,6 +148,11 @@ class AsgiApp:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if fault.ending != "truncate":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _path_of(scope: Message) -> str:
+    path: str = scope["raw_path"].decode("ascii").partition("?")[0]
+    return path
 
 
 async def _read_body(receive: Receive) -> bytes | None:

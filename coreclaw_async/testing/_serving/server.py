@@ -93,6 +93,7 @@ def _server_class(base: type[Any]) -> type[Any]:
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - closed by `run_server`
             for server in self.servers:
                 server.close()
+            self.config.app.stop()
             for connection in list(self.server_state.connections):
                 connection.shutdown()
             with anyio.move_on_after(_GRACE):

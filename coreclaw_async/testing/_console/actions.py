@@ -1,0 +1,112 @@
+"""What the buttons of the console do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from coreclaw_async.testing._console.fault_menu import plan_fault
+from coreclaw_async.testing._console.guard import RefusedError
+
+if TYPE_CHECKING:
+    from coreclaw_async.testing._serving.backend import Backend
+    from coreclaw_async.testing._state.fake_run import FakeRun
+
+_MOST_SECONDS = 366 * 86_400.0
+
+Body = Mapping[str, Any]
+
+
+def act(backend: Backend, body: bytes) -> str:
+    """
+    Do what `body`, JSON, says, and return a sentence about what was done.
+
+    Raises:
+        RefusedError: 400 when it cannot be understood, 404 for an unknown run, 409 for one that has ended.
+    """
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise RefusedError(400, "The body must be a JSON object.")
+    wanted = cast("Body", read)
+    name = wanted.get("action")
+    action = _ACTIONS.get(name) if isinstance(name, str) else None
+    if action is None:
+        raise RefusedError(400, f"'action' must be one of {', '.join(_ACTIONS)}.")
+    with backend.lock:
+        return action(backend, wanted)
+
+
+def find_run(backend: Backend, run_id: Any) -> FakeRun:
+    """
+    Return the run with this id.
+
+    Raises:
+        RefusedError: 404.
+    """
+    run = backend.world.runs.get(run_id) if isinstance(run_id, str) else None
+    if run is None:
+        raise RefusedError(404, "There is no such run.")
+    return run
+
+
+def _live_run(backend: Backend, wanted: Body) -> FakeRun:
+    run = find_run(backend, wanted.get("run_id"))
+    if run.is_final:
+        raise RefusedError(409, f"Run {run.run_id} has already ended.")
+    return run
+
+
+def _finish(backend: Backend, wanted: Body) -> str:
+    run = _live_run(backend, wanted)
+    run.end("succeeded")
+    return f"Run {run.run_id} has succeeded."
+
+
+def _fail(backend: Backend, wanted: Body) -> str:
+    run = _live_run(backend, wanted)
+    run.end("failed")
+    return f"Run {run.run_id} has failed."
+
+
+def _abort(backend: Backend, wanted: Body) -> str:
+    run = _live_run(backend, wanted)
+    run.abort()
+    return f"Run {run.run_id} is being aborted."
+
+
+def _stick(backend: Backend, wanted: Body) -> str:
+    run = _live_run(backend, wanted)
+    run.stick()
+    return f"Run {run.run_id} stays {run.status} until you end it."
+
+
+def _advance(backend: Backend, wanted: Body) -> str:
+    seconds = wanted.get("seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= _MOST_SECONDS:
+        raise RefusedError(400, "'seconds' must be a number above 0 and up to 366 days.")
+    backend.world.clock.advance(float(seconds))
+    return f"The clock is {seconds:,} seconds ahead of where it was."
+
+
+def _add_fault(backend: Backend, wanted: Body) -> str:
+    return plan_fault(backend.faults, wanted)
+
+
+def _clear_faults(backend: Backend, wanted: Body) -> str:  # noqa: ARG001 - as all actions
+    backend.faults.clear()
+    return "No faults are planned any more."
+
+
+_ACTIONS: Mapping[str, Callable[[Backend, Body], str]] = {
+    "finish": _finish,
+    "fail": _fail,
+    "abort": _abort,
+    "stick": _stick,
+    "advance": _advance,
+    "add_fault": _add_fault,
+    "clear_faults": _clear_faults,
+}

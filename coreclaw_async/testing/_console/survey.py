@@ -1,0 +1,159 @@
+"""What there is among the runs: how many of each status, what they cost, and those that the page shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from anyio.lowlevel import checkpoint
+from attrs import define, field, frozen
+
+from coreclaw_async.testing._console.excerpts import cut, excerpt
+from coreclaw_async.testing._console.guard import RefusedError
+from coreclaw_async.testing._state.fake_run import FakeRun
+from coreclaw_async.testing._state.world import custom_input
+
+if TYPE_CHECKING:
+    from coreclaw_async.testing._serving.backend import Backend
+    from coreclaw_async.testing._state.world import World
+
+WINDOW = 50
+"""How many runs the page shows at a time."""
+
+_SLICE = 200
+"""How many runs are looked at before other requests get their turn."""
+
+_SEARCHED = 2000
+"""How many characters of an input are searched."""
+
+_SHOWN = 160
+_LONGEST_SEARCH = 200
+_MOST_DIGITS = 9
+
+
+@frozen
+class RunWindow:
+    """
+    Which runs a page wants to see, newest first.
+
+    Attributes:
+        offset: How many newer ones that fit are left out.
+        status: Their status; empty for any.
+        text: What their id, Worker, or input contains, in lower case; empty for anything.
+    """
+
+    offset: int
+    status: str
+    text: str
+
+
+def read_window(query: Mapping[str, str]) -> RunWindow:
+    """
+    Return the window that a query asks for.
+
+    Raises:
+        RefusedError: 400, with what is wrong.
+    """
+    offset, text = query.get("offset", "0"), query.get("text", "")
+    if not (offset.isascii() and offset.isdigit() and len(offset) <= _MOST_DIGITS):
+        raise RefusedError(400, f"'offset' must be a number of at most {_MOST_DIGITS} digits.")
+    if len(text) > _LONGEST_SEARCH:
+        raise RefusedError(400, f"'text' must have at most {_LONGEST_SEARCH} characters.")
+    return RunWindow(int(offset), query.get("status", ""), text.strip().lower())
+
+
+@frozen
+class RunWords:
+    """
+    What is written about a run, and does not change.
+
+    Attributes:
+        worker: The path of its Worker.
+        input: The beginning of its input.
+        searched: What a search looks at, in lower case.
+    """
+
+    worker: str
+    input: str
+    searched: str
+
+
+@define
+class Survey:
+    """
+    What was found.
+
+    Attributes:
+        counts: How many runs there are of each status.
+        cost: What those cost that were started through the API.
+        fitting: How many fit the window, also before and after it.
+        runs: Those in it.
+    """
+
+    counts: Counter[str] = field(factory=Counter[str])
+    cost: Decimal = Decimal(0)
+    fitting: int = 0
+    runs: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
+
+
+@define(eq=False)
+class Surveyor:
+    """Looks at the runs of a service, as many as there are, without holding up its event loop."""
+
+    _words: WeakKeyDictionary[FakeRun, RunWords] = field(factory=WeakKeyDictionary[FakeRun, RunWords])
+
+    async def look(self, backend: Backend, window: RunWindow) -> Survey:
+        """Return what there is now; the lock of `backend` is held for a few runs at a time."""
+        found = Survey()
+        with backend.lock:
+            now = backend.world.now()
+            runs = backend.world.runs_by_age[::-1]
+        for first in range(0, len(runs), _SLICE):
+            with backend.lock:
+                for run in runs[first : first + _SLICE]:
+                    self._add(found, backend.world, run, window, now)
+            await checkpoint()
+        return found
+
+    def words_for(self, world: World, run: FakeRun) -> RunWords:
+        """Return what is written about `run`; made only once, as its input may be big."""
+        known = self._words.get(run)
+        if known is None:
+            worker = world.workers[run.worker_id].path
+            given = excerpt(custom_input(run.input) or run.input, _SEARCHED)
+            known = RunWords(worker, cut(given.removeprefix("{").removesuffix("}"), _SHOWN), f"{run.run_id} {worker} {given}".lower())
+            self._words[run] = known
+        return known
+
+    def _add(self, found: Survey, world: World, run: FakeRun, window: RunWindow, now: float) -> None:
+        age = round(now - run.born, 6)
+        status = run.status_after(age)
+        found.counts[status] += 1
+        if run.paid:
+            found.cost += run.usage_after(age)
+        if window.status not in {"", status}:
+            return
+        if window.text and window.text not in self.words_for(world, run).searched:
+            return
+        if window.offset <= found.fitting < window.offset + WINDOW:
+            found.runs.append(self.show(world, run))
+        found.fitting += 1
+
+    def show(self, world: World, run: FakeRun) -> dict[str, Any]:
+        """Return a run as a line of the page."""
+        words = self.words_for(world, run)
+        return {
+            "id": run.run_id,
+            "worker": words.worker,
+            "input": words.input,
+            "status": run.status,
+            "is_final": run.is_final,
+            "is_stuck": run.ended_after is None and run.changes[-1][0] <= run.age,
+            "rows": run.result_count,
+            "cost": f"{run.usage:f}",
+            "created_at": run.created_at,
+            "seconds": int(run.duration),
+        }
