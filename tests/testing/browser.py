@@ -22,7 +22,9 @@ LIMIT = 30.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 # Chromium reads from its descriptor 3 and writes to 4.
-_LAUNCH = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+_LAUNCH = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 _FLAGS = (
     "--headless",
     "--remote-debugging-pipe",
@@ -139,7 +141,9 @@ class Page:
             (one.ariaLabel ?? one.innerText.trim()))"
         self.wait(f"{button} && !{button}.disabled")
         self.run(f"{button}.scrollIntoView({{block: 'center'}})")
-        x, y = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({button}.getBoundingClientRect())")
+        x, y = self.run(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({button}.getBoundingClientRect())"
+        )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -27,7 +27,7 @@ MOST_STREAMS = 5
 """How many pages are told news at a time: a browser opens six connections to a host, and one is for the buttons."""
 
 _BIGGEST_BODY = 10_000
-_PAUSE = 0.25
+_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _SHARE = 10
 """A page is told news so seldom that counting takes at most one part in so many of the time."""

@@ -76,12 +76,13 @@ class Feed:
             requests = self._tail.read(backend.requests, backend.world)
             now = backend.world.clock.time()
         parts: dict[str, Any] = {
-            "menu": show_menu(),
             "counts": {"by_status": dict(found.counts), "cost": f"{found.cost:f}"},
             "runs": {"fitting": found.fitting, "offset": self._window.offset, "limit": WINDOW, "list": found.runs},
             "faults": {"count": len(planned), "list": [show_planned(one) for one in planned[:_MOST_FAULTS]]},
         }
         news = {name: part for name, part in parts.items() if self._told.get(name) != part}
+        if not self._told:
+            news["menu"] = show_menu()
         self._told = parts
         if requests["list"] or requests["is_fresh"]:
             news["requests"] = requests

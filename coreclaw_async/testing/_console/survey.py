@@ -124,7 +124,9 @@ class Surveyor:
         if known is None:
             worker = world.workers[run.worker_id].path
             given = excerpt(custom_input(run.input) or run.input, _SEARCHED)
-            known = RunWords(worker, cut(given.removeprefix("{").removesuffix("}"), _SHOWN), f"{run.run_id} {worker} {given}".lower())
+            known = RunWords(
+                worker, cut(given.removeprefix("{").removesuffix("}"), _SHOWN), f"{run.run_id} {worker} {given}".lower()
+            )
             self._words[run] = known
         return known
 
