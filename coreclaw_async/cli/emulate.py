@@ -87,14 +87,14 @@ Chaos: TypeAlias = Annotated[
         "`coreclaw_async.testing.faults`.",
     ),
 ]
-Console: TypeAlias = Annotated[
-    bool | None,
+AnyConsole: TypeAlias = Annotated[
+    bool,
     typer.Option(
-        "--console/--no-console",
-        help="Show runs and requests on a page, with buttons to end runs, to advance the clock and to plan faults. It "
-        "asks for no key, so it is there by default only where nobody else can reach it: on `localhost` and 127.0.0.1.",
+        "--console",
+        help="Show the console on any `--host`. It asks for no key, so without this it is shown on this machine alone.",
     ),
 ]
+NoConsole: TypeAlias = Annotated[bool, typer.Option("--no-console", help="Show no console.")]
 Balance: TypeAlias = Annotated[
     Decimal, typer.Option(parser=amount_of, metavar="AMOUNT", help="The credit; at 0 a start gets code 30001.")
 ]
@@ -114,14 +114,19 @@ def emulate(
     rate_limit: RateLimit = None,
     balance: Balance = Decimal("100.00"),
     chaos: Chaos = None,
-    console: Console = None,
+    console: AnyConsole = False,
+    no_console: NoConsole = False,
 ) -> None:
     """
     Serve the CoreClaw API from this machine, until Ctrl-C.
 
-    It has all operations and keeps everything in memory: nothing leaves this machine, and nothing costs money. When it
+    It has all operations and keeps everything in memory: nothing leaves this machine, and nothing costs money. Its
+    console is a page that shows runs and requests as they come, ends runs, advances the clock and plans faults. When it
     is stopped, the exit code is 0.
     """
+    if console and no_console:
+        raise typer.BadParameter("--console and --no-console exclude each other")
+    shows_console = console or (not no_console and _is_loopback(host))
     service = testing.FakeService(
         api_key=api_key,
         clock=testing.RealClock(),
@@ -139,11 +144,13 @@ def emulate(
     with ExitStack() as stack:
         signals = stack.enter_context(_noted_signals())
         try:
-            shows_console = _is_loopback(host) if console is None else console
             server = stack.enter_context(service.serve(host, port, console=shows_console))
         except (OSError, UnicodeError) as error:
             raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
-        _say_ready(server.url, api_key, service.faults.pending, shows_console=shows_console)
+        _say_ready(server.url, api_key, service.faults.pending)
+        if shows_console:
+            typer.echo(f"Console: {server.url}/")
+        typer.echo("Ctrl-C stops.")
         while not signals:
             time.sleep(_LOOK_EVERY)
     typer.echo(f"Stopped after {counted(len(service.requests), 'request')} and {counted(service.runs_created, 'run')}.")
@@ -168,7 +175,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _say_ready(url: str, api_key: str, planned: int, *, shows_console: bool) -> None:
+def _say_ready(url: str, api_key: str, planned: int) -> None:
     header = shlex.quote(f"Authorization: Bearer {api_key}")
     typer.echo(
         f"CoreClaw emulator ready at {url}\n"
@@ -178,8 +185,7 @@ def _say_ready(url: str, api_key: str, planned: int, *, shows_console: bool) -> 
         "\n"
         f"  curl -H {header} {url}/api/v2/users/account\n"
         "\n"
-        f"{f'Console, for your browser: {url}/' if shows_console else 'No console; --console shows one.'}\n"
-        f"Worker to run: coreclaw/google-maps-scraper.{f' Planned faults: {planned}.' if planned else ''} Ctrl-C stops."
+        f"Worker to run: coreclaw/google-maps-scraper.{f' Planned faults: {planned}.' if planned else ''}"
     )
 
 

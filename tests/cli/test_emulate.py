@@ -24,7 +24,7 @@ from coreclaw_async.testing._state import switches
 
 RUNS = "/api/v2/workers/coreclaw~google-maps-scraper/runs"
 START = {"input": {"parameters": {"custom": {"keywords": ["coffee"]}}}}
-ADDRESS = re.compile(r"CoreClaw emulator ready at (http://127\.0\.0\.1:\d+)\n")
+ADDRESS = re.compile(r"CoreClaw emulator ready at (http://[\w.]+:\d+)\n")
 
 
 def address_in(text: str) -> str:
@@ -218,6 +218,50 @@ def test_start_is_refused_when_a_limit_is_reached(options: tuple[str, ...], code
     assert codes == [code]
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ((), True),
+        (("--host", "localhost"), True),
+        (("--host", "127.0.0.1", "--no-console"), False),
+        (("--host", "0.0.0.0"), False),
+        (("--host", "0.0.0.0", "--console"), True),
+        (("--host", "0.0.0.0", "--no-console"), False),
+    ],
+)
+def test_console_is_shown_by_default_where_nobody_else_can_reach_it(options: tuple[str, ...], *, shown: bool) -> None:
+    pages: list[httpx.Response] = []
+
+    outcome = emulate(*options, act=lambda client: pages.append(client.get("/")))
+
+    assert (f"\nConsole: {address_in(outcome.stdout)}/\nCtrl-C stops.\n" in outcome.stdout) is shown
+    assert pages[0].headers["content-type"].startswith("text/html" if shown else "application/json")
+    # What the console answers is no request of the API.
+    assert outcome.stdout.endswith(f"Stopped after {0 if shown else 1} requests and 0 runs.\n")
+
+
+def test_exit_code_is_2_when_the_console_is_wanted_and_not_wanted() -> None:
+    outcome = invoke("emulate", "--console", "--no-console")
+
+    assert outcome.exit_code == 2
+    assert "--console and --no-console exclude each other" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("box", False),
+    ],
+)
+def test_only_addresses_of_this_machine_alone_count_as_such(host: str, *, is_loopback: bool) -> None:
+    assert emulate_command._is_loopback(host) is is_loopback
+
+
 @pytest.mark.parametrize("from_stdin", [False, True])
 def test_planned_faults_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, from_stdin: bool) -> None:
     text = """[
@@ -238,7 +282,7 @@ def test_planned_faults_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     outcome = emulate("--chaos", "-" if from_stdin else str(plan), act=ask)
 
     assert seen == [503, 503, 1]
-    assert "Worker to run: coreclaw/google-maps-scraper. Planned faults: 2. Ctrl-C stops.\n" in outcome.stdout
+    assert "Worker to run: coreclaw/google-maps-scraper. Planned faults: 2.\n" in outcome.stdout
 
 
 @pytest.mark.parametrize(

@@ -560,6 +560,7 @@ def test_a_run_that_has_ended_or_is_unknown_stays_what_it_is(console: ConsoleSes
     run_id = console.service.add_run(MAPS, status="succeeded")
 
     assert console.refusal(action=action, run_id=run_id) == (409, f"Run {run_id} has already ended.")
+    unknown: Any
     for unknown in ("none", "", None, 1, [run_id], {}, "\ud800"):
         assert console.refusal(action=action, run_id=unknown) == (404, "There is no such run.")
     assert console.service.runs[run_id].status == "succeeded"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -104,17 +105,21 @@ class Console:
 
     async def _stream(self, receive: Receive, send: Send, window: RunWindow) -> None:
         """Tell the news until the page leaves or the server stops."""
+        async with self._open_stream(send), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell, send, window)
+            tasks.start_soon(_cancel_after, self._stopping.wait, tasks.cancel_scope)
+            await _until_gone(receive)
+            tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _open_stream(self, send: Send) -> AsyncGenerator[None]:
         if self._streams >= MOST_STREAMS:
             reason = f"The console is open {MOST_STREAMS} times already, which is as often as it can be."
             raise RefusedError(503, reason, {"retry-after": "2"})
         self._streams += 1
         try:
             await send(_head(200, {"content-type": "text/event-stream"}))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tell, send, window)
-                tasks.start_soon(_cancel_after, self._stopping.wait, tasks.cancel_scope)
-                await _until_gone(receive)
-                tasks.cancel_scope.cancel()
+            yield
             await send({"type": "http.response.body", "body": b""})
         finally:
             self._streams -= 1
