@@ -111,7 +111,13 @@ class Page:
 
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression."""
-        told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        told = self.call(
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            allowUnsafeEvalBlockedByCSP=False,
+        )
         assert "exceptionDetails" not in told, f"{script}: {told['exceptionDetails']}"
         return told["result"].get("value")
 
@@ -176,6 +182,15 @@ class Page:
         kinds = {"Runtime.exceptionThrown", "Log.entryAdded"}
         mine = [one for one in self._browser.events if one.get("sessionId") == self._session and one["method"] in kinds]
         return [json.dumps(one["params"]) for one in mine]
+
+    def forgive(self) -> None:
+        """Forget what the browser has complained about."""
+        self.run("1")  # So that all of it has been read.
+        self._browser.events.clear()
+
+    def close(self) -> None:
+        """Close the tab."""
+        self.call("Page.close")
 
     def picture(self, path: Path) -> None:
         """Write what the page looks like into a PNG file."""

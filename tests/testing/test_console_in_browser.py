@@ -1,0 +1,269 @@
+"""The page of the console in a real browser: seen, clicked, and used by keyboard."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from ports import reserved_port
+from testing.browser import NAMES, Browser, Page, find_chromium, running_browser
+from testing.console_session import MAPS, ConsoleSession, console_of
+
+from coreclaw_async import CoreClaw, OutcomeUnknownError
+from coreclaw_async.testing import FakeService, RunScript
+
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.skipif(find_chromium() is None, reason=f"none of {', '.join(NAMES)} is on the path"),
+]
+
+HOSTILE = "</script><img src=x onerror='window.stolen = 1'><b>\u202e\u0000"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with running_browser(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture
+def console() -> Iterator[ConsoleSession]:
+    with console_of(FakeService(default_script=RunScript(rows=10, duration=3600))) as session:
+        yield session
+
+
+@pytest.fixture
+def page(browser: Browser, console: ConsoleSession) -> Iterator[Page]:
+    opened = browser.open(f"{console.origin}/")
+    opened.wait_text("#link", "Live")
+    yield opened
+    complaints = opened.complaints()
+    opened.close()
+    assert complaints == []
+
+
+def lines(page: Page) -> list[str]:
+    """Return what the lines of the runs show."""
+    shown: list[str] = page.run("[...document.querySelectorAll('#lines tr')].map((row) => row.innerText)")
+    return shown
+
+
+def test_run_that_a_client_starts_is_seen_to_move(console: ConsoleSession, page: Page) -> None:
+    page.wait_text("#none", f"No runs yet. Start one with any client at {console.origin}.")
+
+    run_id = console.start({"keywords": ["tea"]})
+    page.wait_text("#lines", "running")
+    began = lines(page)[0]
+    page.click("+10 min")
+    page.wait_text("#lines", "10 min")
+    page.click("+1 hour")
+    page.wait_text("#lines", "succeeded")
+
+    assert run_id in began
+    assert '"keywords": ["tea"]' in began
+    assert re.search(r"succeeded\s+(.|\s)*\s10\s+0\.010\s", lines(page)[0])
+    assert "ahead of where it was" in page.text("#said")
+    assert page.text("#cost") == "0.010"
+
+
+def test_switch_that_loses_the_answer_of_the_next_start_makes_its_outcome_unknown(
+    console: ConsoleSession, page: Page
+) -> None:
+    page.click("Lose the answer of the next start")
+    page.wait_text("#planned", "starts: the next one")
+
+    with (
+        CoreClaw("test-key", base_url=console.origin) as client,
+        pytest.raises(OutcomeUnknownError) as raised,
+    ):
+        client.workers.start_run(MAPS, {"keywords": ["coffee"]})
+
+    page.wait_text("#requests", "commit_then_drop")
+    page.wait_text("#planned-title", "Planned: none")
+    (run_id,) = console.service.runs
+    page.wait_text("#lines", run_id)
+    assert list(raised.value.candidates or ()) == [run_id]
+    assert re.search(r"runWorker\s+commit_then_drop\s+no answer", page.text("#requests"))
+    assert "test-key" not in page.text("body")
+
+
+def test_hostile_text_stays_text(console: ConsoleSession, page: Page) -> None:
+    hostile = console.service.add_worker(f"acme/{HOSTILE.replace('/', '')}", title=HOSTILE)
+    script = RunScript(
+        rows=[{HOSTILE: HOSTILE}], log=[("<b>", HOSTILE)], duration=0, outcome=HOSTILE, error_message=HOSTILE
+    )
+    run_id = console.service.add_run(hostile, script=script, input={"parameters": {"custom": {HOSTILE: HOSTILE}}})
+    console.ask(f"/{quote(HOSTILE)}")
+    page.wait_text("#lines", run_id)
+    page.click(run_id)
+    page.wait_text("#rows", "onerror")
+
+    for selector in ("#lines", "#requests", "#filters", "#input", "#log", "#rows", "#facts", "#timeline"):
+        assert "onerror" in page.text(selector), selector
+    assert page.run("document.querySelectorAll('img, b, main script, dialog script').length") == 0
+    assert page.run("window.stolen ?? null") is None
+
+
+def test_page_lets_no_script_in_that_does_not_stand_in_it(page: Page) -> None:
+    told = page.run(
+        """(() => {
+            const tried = [];
+            for (const write of [
+                () => { document.body.innerHTML = "<img src=x>"; },
+                () => { eval("1"); },
+                () => { document.write("<p>"); },
+            ]) { try { write(); tried.push("done"); } catch (error) { tried.push(error.name); } }
+            return tried;
+        })()"""
+    )
+    page.forgive()
+
+    assert "done" not in told
+
+
+def test_everything_can_be_done_by_keyboard(console: ConsoleSession, page: Page) -> None:
+    first, second = console.start(), console.start()
+    page.wait_text("#lines", second)
+
+    page.tab_to(f"Stick run {second}")
+    page.press("Enter")
+    page.wait_text("#said", f"Run {second} stays running until you end it.")
+    page.wait_text("#lines", "running, stuck")
+    stays = page.focused()
+    page.tab_to(f"Finish run {first}")
+    page.press("Enter")
+    page.wait_text("#lines", "succeeded")
+    page.wait(f"document.activeElement.innerText === {json.dumps(first)}")
+    page.press("Enter")
+    page.wait("document.querySelector('dialog').open")
+    page.wait_text("#timeline", "succeeded")
+    in_dialog = page.focused()
+    page.press("Escape")
+    page.wait("!document.querySelector('dialog').open")
+
+    assert stays == f"Stick run {second}"
+    assert in_dialog == "Close"
+    assert page.focused() == first
+    assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_run_is_ended_from_its_details_and_what_happened_is_said_there(console: ConsoleSession, page: Page) -> None:
+    run_id = console.start()
+    page.wait_text("#lines", run_id)
+    page.click(run_id)
+    page.wait("document.querySelectorAll('#details-acts button').length === 4")
+    page.run("document.querySelector('#details-acts button:nth-child(2)').focus()")
+    page.press("Enter")
+    page.wait_text("#details-status", "failed")
+    page.wait("document.querySelectorAll('#details-acts button').length === 0")
+
+    assert page.text("#details-said") == f"Run {run_id} has failed."
+    assert page.focused() == "Close"
+    page.click("Close")
+    assert page.run("document.querySelector('dialog').open") is False
+
+
+def test_fault_is_chosen_planned_and_cleared(console: ConsoleSession, page: Page) -> None:
+    choose = "((one) => { one.value = '%s'; one.dispatchEvent(new Event('change')); })(document.querySelector('%s'))"
+    page.wait("document.querySelectorAll('#what option').length > 10")
+    page.run(choose % ("outage", "#what"))
+    page.wait_text("#unit", "How many minutes")
+    page.run(choose % ("listStore", "#where"))
+    page.run("(document.querySelector('#count').focus(), document.querySelector('#count').select())")
+    page.write("0.5")
+    page.press("Enter")
+    page.wait_text("#planned", "Outage: every answer is 502")
+    status = console.ask("/api/v2/store").status_code
+    page.click("Clear")
+    page.wait_text("#planned-title", "Planned: none")
+
+    assert (status, console.ask("/api/v2/store").status_code) == (502, 200)
+    page.run(choose % ("chance", "#what"))
+    assert page.run("document.querySelector('#count-label').hidden") is True
+
+
+def test_many_runs_are_leafed_through_filtered_and_searched(console: ConsoleSession, page: Page) -> None:
+    service = console.service
+    for number in range(10_000):
+        service.add_run(MAPS, age=20_000 - number, status="failed" if number == 5 else "succeeded", rows=1)
+    page.wait_text("#place", "1\u201350 of 10,000")
+    page.click("Older")
+    page.wait_text("#place", "51\u2013100 of 10,000")
+    page.click("Newer")
+    page.wait_text("#place", "1\u201350 of 10,000")
+    page.click("failed 1")
+    page.wait_text("#place", "1\u20131 of 1")
+    failed = list(service.runs)[5]
+    assert failed in lines(page)[0]
+    page.click("all 10,000")
+    page.run("document.querySelector('#search').focus()")
+    page.write(list(service.runs)[77].lower())
+    page.wait_text("#place", "1\u20131 of 1")
+    page.write("x")
+    page.wait("!document.querySelector('#none').hidden")
+    assert page.text("#none") == "No run fits."
+
+    assert page.run("document.querySelectorAll('#lines tr').length") == 0
+
+
+def test_page_of_an_emulator_that_was_reset_goes_back_to_its_first_runs(console: ConsoleSession, page: Page) -> None:
+    for number in range(60):
+        console.service.add_run(MAPS, age=number)
+    page.wait_text("#place", "1\u201350 of 60")
+    page.click("Older")
+    page.wait_text("#place", "51\u201360 of 60")
+    console.service.reset()
+    run_id = console.start()
+    page.wait_text("#lines", run_id)
+
+    assert page.text("#place") == "1\u20131 of 1"
+
+
+def test_page_comes_back_with_its_emulator(browser: Browser) -> None:
+    with reserved_port() as port:
+        pass
+    with console_of(FakeService(), port=port) as console:
+        page = browser.open(f"{console.origin}/")
+        page.wait_text("#link", "Live")
+    page.wait_text("#link", "The emulator does not answer. Trying again.")
+    with console_of(FakeService(), port=port) as console:
+        page.wait_text("#link", "Live")
+        run_id = console.start()
+        page.wait_text("#lines", run_id)
+    page.close()
+
+
+def test_page_that_is_one_too_many_says_so(browser: Browser, console: ConsoleSession) -> None:
+    pages = [browser.open(f"{console.origin}/") for _ in range(6)]
+    try:
+        shown = [page.wait("/Live|5 times/.exec(document.querySelector('#link').innerText)?.[0]") for page in pages]
+    finally:
+        for page in pages:
+            page.close()
+
+    assert sorted(shown) == ["5 times", *["Live"] * 5]
+
+
+@pytest.mark.parametrize(("width", "is_dark"), [(360, False), (360, True), (768, False), (1280, True), (1920, False)])
+def test_page_fits_its_window_in_dark_and_in_light(
+    browser: Browser, console: ConsoleSession, tmp_path: Path, width: int, *, is_dark: bool
+) -> None:
+    stuck, failed = console.start({"keywords": ["x" * 300]}), console.start()
+    console.service.stick(stuck)
+    console.service.finish(failed, "failed")
+    console.service.add_run(MAPS, age=10**9, rows=10**6, status="aborted")
+    page = browser.open(f"{console.origin}/", width=width, is_dark=is_dark)
+    page.wait_text("#lines", "stuck")
+
+    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+    background = page.run("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background))) < 3 * 100) is is_dark
+    page.click(stuck)
+    page.wait_text("#input", "xxx")
+    assert page.run("document.querySelector('dialog').scrollWidth <= innerWidth")
+    page.picture(tmp_path / "console.png")
+    page.close()
