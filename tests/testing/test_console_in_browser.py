@@ -167,6 +167,18 @@ def test_run_is_ended_from_its_details_and_what_happened_is_said_there(console: 
     assert page.run("document.querySelector('dialog').open") is False
 
 
+def test_details_of_a_run_that_is_gone_close(console: ConsoleSession, page: Page) -> None:
+    run_id = console.start()
+    page.wait_text("#lines", run_id)
+    page.click(run_id)
+    page.wait_text("#input", "coffee")
+    console.service.reset()
+    page.wait("!document.querySelector('dialog').open")
+
+    assert page.text("#said") == "There is no such run."
+    page.forgive()  # The browser notes the 404.
+
+
 def test_fault_is_chosen_planned_and_cleared(console: ConsoleSession, page: Page) -> None:
     choose = "((one) => { one.value = '%s'; one.dispatchEvent(new Event('change')); })(document.querySelector('%s'))"
     page.wait("document.querySelectorAll('#what option').length > 10")
