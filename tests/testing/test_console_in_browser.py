@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from cli.command_line import running
 from ports import reserved_port
 from testing.browser import NAMES, Browser, Page, find_chromium, running_browser
 from testing.console_session import MAPS, ConsoleSession, console_of
@@ -70,25 +71,29 @@ def test_run_that_a_client_starts_is_seen_to_move(console: ConsoleSession, page:
     assert page.text("#cost") == "0.010"
 
 
-def test_switch_that_loses_the_answer_of_the_next_start_makes_its_outcome_unknown(
-    console: ConsoleSession, page: Page
-) -> None:
-    page.click("Lose the answer of the next start")
-    page.wait_text("#planned", "starts: the next one")
+def test_switch_that_loses_the_answer_of_the_next_start_makes_its_outcome_unknown(browser: Browser) -> None:
+    with running("emulate", "--port", "0") as process:
+        assert process.stdout is not None
+        address = next(line for line in process.stdout if line.startswith("Console: ")).split()[1]
+        page = browser.open(address)
+        page.click("Lose the answer of the next start")
+        page.wait_text("#planned", "starts: the next one")
 
-    with (
-        CoreClaw("test-key", base_url=console.origin) as client,
-        pytest.raises(OutcomeUnknownError) as raised,
-    ):
-        client.workers.start_run(MAPS, {"keywords": ["coffee"]})
+        with (
+            CoreClaw("test-key", base_url=address.rstrip("/")) as client,
+            pytest.raises(OutcomeUnknownError) as raised,
+        ):
+            client.workers.start_run(MAPS, {"keywords": ["coffee"]})
 
-    page.wait_text("#requests", "commit_then_drop")
-    page.wait_text("#planned-title", "Planned: none")
-    (run_id,) = console.service.runs
-    page.wait_text("#lines", run_id)
-    assert list(raised.value.candidates or ()) == [run_id]
-    assert re.search(r"runWorker\s+commit_then_drop\s+no answer", page.text("#requests"))
-    assert "test-key" not in page.text("body")
+        (run_id,) = raised.value.candidates or ()
+        page.wait_text("#lines", run_id)
+        page.wait_text("#requests", "commit_then_drop")
+        page.wait_text("#planned-title", "Planned: none")
+        requests, all_of_it = page.text("#requests"), page.text("body")
+        page.close()
+
+    assert re.search(r"runWorker\s+commit_then_drop\s+no answer", requests)
+    assert "test-key" not in all_of_it
 
 
 def test_hostile_text_stays_text(console: ConsoleSession, page: Page) -> None:
