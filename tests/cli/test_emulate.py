@@ -237,7 +237,7 @@ def test_console_is_shown_by_default_where_nobody_else_can_reach_it(options: tup
     assert (f"\nConsole: {address_in(outcome.stdout)}/\nCtrl-C stops.\n" in outcome.stdout) is shown
     assert pages[0].headers["content-type"].startswith("text/html" if shown else "application/json")
     # What the console answers is no request of the API.
-    assert outcome.stdout.endswith(f"Stopped after {0 if shown else 1} requests and 0 runs.\n")
+    assert outcome.stdout.endswith(f"Stopped after {'0 requests' if shown else '1 request'} and 0 runs.\n")
 
 
 def test_exit_code_is_2_when_the_console_is_wanted_and_not_wanted() -> None:

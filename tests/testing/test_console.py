@@ -21,9 +21,10 @@ from testing.api_session import GOOD_INPUT
 from testing.console_session import ACTIONS, EVENTS, MAPS, ConsoleSession, console_of
 
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
+from coreclaw_async.testing._api.routes import OPERATIONS
 from coreclaw_async.testing._console.console import MOST_STREAMS, Console
 from coreclaw_async.testing._console.excerpts import excerpt
-from coreclaw_async.testing._console.fault_menu import MENU
+from coreclaw_async.testing._console.fault_menu import MENU, STARTING
 from coreclaw_async.testing._console.guard import RefusedError, check_host
 from coreclaw_async.testing._console.survey import RunWindow, Surveyor
 from coreclaw_async.testing._serving.backend import Backend
@@ -612,6 +613,12 @@ def test_the_answer_of_the_next_start_is_lost(console: ConsoleSession) -> None:
     assert console.service.runs_created == 1
     assert console.told()["faults"] == {"count": 0, "list": []}
     assert console.start()
+
+
+def test_every_operation_that_starts_a_paid_run_counts_as_a_start() -> None:
+    named = {one.name for one in OPERATIONS if one.method == "POST" and re.match("(re)?run|activate", one.name)}
+
+    assert named == STARTING
 
 
 @pytest.mark.parametrize("name", MENU)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from coreclaw_async.testing.faults import Fault
 
 STARTS = "starts"
-"""What the page names instead of an operation, for all operations that start a run which is paid for."""
+"""What the page names instead of an operation, for all of `STARTING`."""
 
 MOST_REQUESTS = 1000
 MOST_MINUTES = 1440
 
-_STARTING = {
+STARTING = {
     "runWorker",
     "runWorkerTask",
     "rerunWorkerRun",
@@ -33,6 +33,8 @@ _STARTING = {
     "rerunWorkerLastRun",
     "activateRunQueueItems",
 }
+"""The operations that start a run which is paid for."""
+
 _OPERATIONS = [operation.name for operation in OPERATIONS] + [DOWNLOAD]
 
 Unit = Literal["requests", "minutes", "chance"]
@@ -127,7 +129,7 @@ def plan_fault(plan: FaultPlan, wanted: Mapping[str, Any]) -> str:
 
 def is_start(request: RecordedRequest) -> bool:
     """Return whether a request starts a run that is paid for."""
-    return request.operation in _STARTING
+    return request.operation in STARTING
 
 
 def show_planned(planned: PlannedFault) -> dict[str, Any]:
