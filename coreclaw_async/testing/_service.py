@@ -269,12 +269,20 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             self._world.insert_rows(run, rows, at=at)
 
     def finish(self, run_id: str, outcome: str = "succeeded") -> None:
-        """End a run now; with ``succeeded`` it has all its rows, otherwise those produced so far."""
+        """
+        End a run now; with ``succeeded`` it has all its rows, otherwise those produced so far.
+
+        A run that has ended before stays as it is.
+        """
         with self._backend.lock:
             self._world.runs[run_id].end(outcome)
 
     def stick(self, run_id: str) -> None:
-        """Let a run never end by itself, and make no more rows; it can still be aborted, and ended with `finish`."""
+        """
+        Let a run never end by itself, and make no more rows; it can still be aborted, and ended with `finish`.
+
+        A run that has ended before stays as it is.
+        """
         with self._backend.lock:
             self._world.runs[run_id].stick()
 

@@ -247,7 +247,34 @@ async def test_a_run_sticks_in_whatever_status_it_is(api: ApiSession, passed: fl
 
     assert run.status == status
     api.service.finish(run_id)
-    assert (run.status, run.result_count) == ("succeeded", 10)
+    assert (run.status, run.result_count) == (("aborted", 4) if status == "aborted" else ("succeeded", 10))
+
+
+@pytest.mark.parametrize("change", ["end", "abort", "stick"])
+async def test_an_ended_run_stays_as_it_is_also_one_that_ends_meanwhile(api: ApiSession, change: str) -> None:
+    api.service.next_script = RunScript(rows=10, duration=100)
+    run = api.service.runs[await api.start()]
+    before = list(run.changes)
+    looks = iter([99.9, *[100.0] * 20])
+    run.now = lambda: run.born + next(looks)
+    assert not run.is_final
+
+    done = run.end("failed") if change == "end" else getattr(run, change)()
+
+    assert (done, run.changes, run.status, run.result_count) == (False, before, "succeeded", 10)
+
+
+@pytest.mark.parametrize("change", ["end", "abort", "stick"])
+async def test_a_change_of_a_run_is_made_at_one_moment_however_the_clock_goes_on(api: ApiSession, change: str) -> None:
+    api.service.next_script = RunScript(rows=10, duration=100)
+    run = api.service.runs[await api.start()]
+    looks = iter([99.9, *[100.0] * 20])
+    run.now = lambda: run.born + next(looks)
+
+    done = run.end("failed") if change == "end" else getattr(run, change)()
+
+    ends = [status for _, status in run.changes if status not in {"running", "aborting"}]
+    assert (done, ends) == (True, {"end": ["failed"], "abort": ["aborted"], "stick": []}[change])
 
 
 @pytest.mark.parametrize("status", ["ready", "running", "aborting"])

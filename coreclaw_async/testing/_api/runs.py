@@ -49,9 +49,8 @@ def rerun(call: Call) -> Any:
 def abort(call: Call) -> Any:
     """Begin to abort a run; answers without data, or with the run and its rows once it has ended."""
     run = call.run(reading=False)
-    if run.is_final:
+    if not run.abort() and run.is_final:
         raise RefusedError(400, 70002, "the run can no longer be aborted")
-    run.abort()
     if "callback_url" in call.body:
         call.world.call_back(run, call.body["callback_url"])
     if call.body.get("is_async", True):

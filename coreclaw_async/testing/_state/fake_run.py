@@ -85,8 +85,7 @@ class FakeRun:
     @property
     def is_final(self) -> bool:
         """Whether the run has ended."""
-        ended = self.ended_after
-        return ended is not None and ended <= self.age
+        return self._has_ended(self.age)
 
     @property
     def ended_after(self) -> float | None:
@@ -154,27 +153,44 @@ class FakeRun:
         """Return what it had cost `age` seconds after the creation."""
         return self._cost_of(self.results_after(age))
 
-    def abort(self) -> None:
-        """Begin to abort; what has been produced so far stays."""
+    def abort(self) -> bool:
+        """Begin to abort; what has been produced so far stays. Return whether it had neither ended nor begun to."""
         now = self.age
-        if self.status == "aborting":
-            return
+        if self._has_ended(now) or self.status_after(now) == "aborting":
+            return False
         self._frozen = now, self._progress(now)
         self._cut(now, "aborting")
         if self.script.abort != "stuck":
             self.changes.append((now + self.script.abort_after, self.script.abort))
+        return True
 
-    def end(self, outcome: str) -> None:
-        """End at once; with ``succeeded`` it has all rows, otherwise those produced so far."""
+    def end(self, outcome: str) -> bool:
+        """
+        End at once; with ``succeeded`` it has all rows, otherwise those produced so far.
+
+        Returns:
+            Whether it has ended now; False when it had ended before, which nothing changes any more.
+        """
+        # The clock goes on meanwhile: whether it has ended and when it ends are decided by one look at it.
         now = self.age
+        if self._has_ended(now):
+            return False
         self._frozen = now, 1.0 if outcome == "succeeded" else self._progress(now)
         self._cut(now, outcome)
+        return True
 
-    def stick(self) -> None:
-        """Keep the status and the rows of now for good, until it is aborted or ended."""
+    def stick(self) -> bool:
+        """Keep the status and the rows of now until it is aborted or ended. Return whether it had not ended."""
         now = self.age
+        if self._has_ended(now):
+            return False
         self._frozen = now, self._progress(now)
         self.changes = [change for change in self.changes if change[0] <= now]
+        return True
+
+    def _has_ended(self, now: float) -> bool:
+        ended = self.ended_after
+        return ended is not None and ended <= now
 
     def _cost_of(self, rows: int) -> Decimal:
         return self.price_per_row * rows if self.script.usage is None else Decimal(self.script.usage)
