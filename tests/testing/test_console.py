@@ -608,6 +608,7 @@ def test_the_answer_of_the_next_start_is_lost(console: ConsoleSession) -> None:
             "where": "starts",
             "left": 1,
             "seconds": None,
+            "begins_in": 0,
             "after": 0,
             "probability": 1,
         }
@@ -631,7 +632,7 @@ def test_each_fault_of_the_menu_can_be_planned_and_is_told_in_its_words(console:
 
     how_long = {"requests": ", 2 requests", "minutes": ", 2 minutes", "chance": ", until it is cleared"}[entry.unit]
     assert said == f"{entry.words}: planned for listStore{how_long}."
-    assert planned["words"].partition(":")[0] in entry.words
+    assert planned["words"] == entry.words
     assert (planned["where"], planned["left"], planned["seconds"]) == (
         "listStore",
         2 if entry.unit == "requests" else None,
@@ -700,26 +701,63 @@ def test_faults_that_a_test_has_planned_are_told_too(console: ConsoleSession) ->
     plan.add(faults.edit(dict), operation="download", times=3, after=2)
     plan.add(faults.redirect("https://evil.test"), match=lambda _: True, probability=0.25)
     plan.add(faults.outage(minutes=2, failure=faults.refuse_connection()))
-    plan.add(faults.outage(minutes=2, failure=faults.commit_then_drop()))
-    plan.add(faults.outage(minutes=2, failure=faults.stall()))
     plan.add(faults.flap(down_minutes=1, up_minutes=1))
-    plan.add(faults.outage(minutes=2, failure=faults.edit(dict)))
+    plan.add(faults.flap(down_minutes=1, up_minutes=2, failure=faults.insert_front(3)))
+    plan.add(faults.stall(commit=False))
+    plan.add(faults.outage(minutes=5, after_minutes=10))
     told = console.told()["faults"]["list"]
 
     assert [(one["words"], one["where"]) for one in told] == [
-        ("edit", "download"),
-        ("redirect", "every API request, some of them"),
-        ("Outage: every connection is reset", "every API request"),
-        ("Outage: every connection is lost", "every API request"),
-        ("Outage: no answer comes", "every API request"),
-        ("Flapping: every answer is 502", "every API request"),
-        ("Outage: every answer is odd", "every API request"),
+        ("edit: it is done, the answer is changed", "download"),
+        ("redirect: nothing is done, the answer is 307", "every API request, some of them"),
+        ("Outage: nothing is done, the connection is reset", "every API request"),
+        ("Flapping by turns of 60 seconds: nothing is done, the answer is 502", "every API request"),
+        (
+            "Flapping, 60 seconds with and 120 without: new items in front: 3, it is done, the answer comes as it is",
+            "every API request",
+        ),
+        ("stall: nothing is done, no answer comes", "every API request"),
+        ("Outage: nothing is done, the answer is 502", "every API request"),
     ]
+    assert [(one["begins_in"], one["seconds"]) for one in told[-2:]] == [(0, None), (600, 300)]
     assert [(one["left"], one["seconds"], one["after"], one["probability"]) for one in told[:3]] == [
         (3, None, 2, 1),
         (None, None, 0, 0.25),
         (None, 120, 0, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("failure", "effect"),
+    [
+        (faults.status(502), "nothing is done, the answer is 502"),
+        (faults.commit_then_status(502), "it is done, the answer is 502"),
+        (faults.error(13000, 200), "nothing is done, the answer is 200"),
+        (faults.error(13000, 200, commit=True), "it is done, the answer is 200"),
+        (faults.rate_limited(), "nothing is done, the answer is 429"),
+        (faults.stall(), "it is done, no answer comes"),
+        (faults.stall(commit=False), "nothing is done, no answer comes"),
+        (faults.commit_then_drop(), "it is done, the connection is lost"),
+        (faults.drop_before_commit(), "nothing is done, the connection is lost"),
+        (faults.truncate(), "it is done, the answer is cut short"),
+        (faults.edit(dict), "it is done, the answer is changed"),
+        (faults.delay(3), "it is done, the answer comes as it is, 3 seconds late"),
+        (faults.drip(), "it is done, the answer comes as it is, in small pieces"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_words_for_an_outage_tell_whether_what_is_asked_for_is_done(
+    console: ConsoleSession, failure: faults.Fault, effect: str
+) -> None:
+    console.service.faults.add(faults.outage(minutes=2, failure=failure))
+
+    assert [one["words"] for one in console.told()["faults"]["list"]] == [f"Outage: {effect}"]
+
+
+def test_a_chance_takes_no_count(console: ConsoleSession) -> None:
+    count: Any
+    for count in (None, 0, 0.5, "x"):
+        assert "one request in ten" in console.act("add_fault", fault="chance", count=count)
 
 
 def test_of_very_many_planned_faults_the_first_are_told(console: ConsoleSession) -> None:

@@ -193,7 +193,7 @@ def test_fault_is_chosen_planned_and_cleared(console: ConsoleSession, page: Page
     page.run("(document.querySelector('#count').focus(), document.querySelector('#count').select())")
     page.write("0.5")
     page.press("Enter")
-    page.wait_text("#planned", "Outage: every answer is 502")
+    page.wait_text("#planned", "Outage: nothing is done, the answer is 502")
     status = console.ask("/api/v2/store").status_code
     page.click("Clear")
     page.wait_text("#planned-title", "Planned: none")

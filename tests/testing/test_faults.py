@@ -334,18 +334,25 @@ async def test_planned_faults_can_be_looked_at(api: ApiSession) -> None:
     plan.add(faults.outage(minutes=1), operation="listStore")
     plan.add(lost, operation="runWorker", times=3, after=2, match=lambda _: True)
     plan.add(faults.stall(), operation="listWorkers", probability=0.5)
+    plan.add(faults.outage(minutes=5, after_minutes=10), operation="listStore")
     api.service.clock.advance(20)
     await start(api)
 
     told = [(one.fault.name, one.operation, one.probability, one.after, one.left, one.seconds) for one in plan.planned]
+    begins = [one.begins_in for one in plan.planned]
+    api.service.clock.advance(620)
+    begun = plan.planned[-1]
 
     assert told == [
         ("outage", "listStore", 1, 0, math.inf, 40),
         ("commit_then_drop", "runWorker", 1, 1, 3, math.inf),
         ("stall", "listWorkers", 0.5, 0, math.inf, math.inf),
+        ("outage", "listStore", 1, 0, math.inf, 300),
     ]
-    assert [one.match is None for one in plan.planned] == [True, False, True]
-    assert plan.planned[1].fault is lost
+    assert begins == [0, 0, 0, 580]
+    assert (begun.begins_in, begun.seconds) == (0, 260)
+    assert [one.match is None for one in plan.planned] == [False, True, True]
+    assert plan.planned[0].fault is lost
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,11 @@ MENU: Mapping[str, MenuEntry] = {
     "rate_limited": _requests("Answer 429 and do nothing", faults.rate_limited()),
     "retry_after": _requests("Answer 429 with Retry-After: 2 and do nothing", faults.rate_limited(2)),
     "error": _requests("Answer the service's own error 10000 and do nothing", faults.error(10000, 500)),
-    "outage": _minutes("Outage: every answer is 502", faults.status(502)),
-    "outage_reset": _minutes("Outage: every connection is reset", faults.refuse_connection()),
-    "outage_silent": _minutes("Outage: no answer comes", faults.stall(commit=False)),
+    "outage": _minutes("Outage: nothing is done, the answer is 502", faults.status(502)),
+    "outage_reset": _minutes("Outage: nothing is done, the connection is reset", faults.refuse_connection()),
+    "outage_silent": _minutes("Outage: nothing is done, no answer comes", faults.stall(commit=False)),
     "flap": MenuEntry(
-        "Flapping: 502 for 15 seconds, then none for 15 seconds",
+        "Flapping by turns of 15 seconds: nothing is done, the answer is 502",
         "minutes",
         lambda minutes: faults.flap(down_minutes=0.25, up_minutes=0.25, minutes=minutes),
     ),
@@ -140,18 +140,49 @@ def show_planned(planned: PlannedFault) -> dict[str, Any]:
         "where": _where(planned.operation, planned.match),
         "left": None if planned.left == math.inf else planned.left,
         "seconds": None if planned.seconds == math.inf else math.ceil(planned.seconds),
+        "begins_in": math.ceil(planned.begins_in),
         "after": planned.after,
         "probability": planned.probability,
     }
 
 
 def _words_for(fault: Fault) -> str:
-    if fault.period is None:
-        return next((words for known, words in _known() if known == fault), fault.name)
-    kinds = {"refuse": "every connection is reset", "drop": "every connection is lost", "stall": "no answer comes"}
-    status = "odd" if fault.replacement is None else fault.replacement.status
-    how = "Outage" if fault.period.up == 0 else "Flapping"
-    return f"{how}: {kinds.get(fault.ending, f'every answer is {status}')}"
+    known = next((words for known, words in _known() if known == fault), None)
+    return f"{_kind_of(fault)}: {_effect_of(fault)}" if known is None else known
+
+
+def _kind_of(fault: Fault) -> str:
+    period = fault.period
+    if period is None:
+        return fault.name
+    if period.up == 0:
+        return "Outage"
+    if period.up == period.down:
+        return f"Flapping by turns of {period.up:g} seconds"
+    return f"Flapping, {period.down:g} seconds with and {period.up:g} without"
+
+
+def _effect_of(fault: Fault) -> str:
+    """Return whether what is asked for is done, which may be paid for, and what comes back."""
+    answer = {
+        "refuse": "the connection is reset",
+        "drop": "the connection is lost",
+        "stall": "no answer comes",
+        "truncate": "the answer is cut short",
+        "answer": "the answer comes as it is",
+    }[fault.ending]
+    if fault.replacement is not None:
+        answer = f"the answer is {fault.replacement.status}"
+    elif fault.change is not None:
+        answer = "the answer is changed"
+    parts = ["it is done" if fault.processes else "nothing is done", answer]
+    if fault.new_items:
+        parts.insert(0, f"new items in front: {fault.new_items:,}")
+    if fault.seconds:
+        parts.append(f"{fault.seconds:g} seconds late")
+    if fault.chunk:
+        parts.append("in small pieces")
+    return ", ".join(parts)
 
 
 @functools.cache
@@ -173,6 +204,8 @@ def _how_long(entry: MenuEntry, count: float) -> str:
 
 
 def _read_count(given: Any, unit: Unit) -> float:
+    if unit == "chance":
+        return 1.0
     most = MOST_MINUTES if unit == "minutes" else MOST_REQUESTS
     is_number = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= most
     if not is_number or (unit == "requests" and given != int(given)):

@@ -37,7 +37,9 @@ class PlannedFault:
         probability: The chance that a request that fits gets it, above 0 and at most 1.
         after: How many requests that fit pass first, from now on.
         left: For how many requests it still is; may be infinite.
-        seconds: For how long it still is, by the service's clock; may be infinite, and is where it has no time.
+        seconds: For how long it still is, by the service's clock, from when it begins; may be infinite, and is where it
+            has no time.
+        begins_in: Seconds until it begins; 0 when it has begun.
     """
 
     fault: Fault
@@ -47,6 +49,7 @@ class PlannedFault:
     after: int
     left: float
     seconds: float
+    begins_in: float
 
 
 @define(eq=False)
@@ -67,7 +70,7 @@ class _Planned:
         return self.left <= 0 or (period is not None and self.passed(now) >= period.end)
 
     def seen_at(self, now: float) -> PlannedFault:
-        period = self.fault.period
+        period, passed = self.fault.period, self.passed(now)
         return PlannedFault(
             fault=self.fault,
             operation=self.operation,
@@ -75,7 +78,8 @@ class _Planned:
             probability=self.probability,
             after=max(self.after - self.seen, 0),
             left=self.left,
-            seconds=math.inf if period is None else period.end - self.passed(now),
+            seconds=math.inf if period is None else period.end - max(passed, period.begin),
+            begins_in=0.0 if period is None else max(period.begin - passed, 0.0),
         )
 
     def passed(self, now: float) -> float:
