@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from ipaddress import ip_address
+from socket import inet_aton
 from types import FrameType
 from typing import Annotated, Literal, TypeAlias
 
@@ -149,7 +150,10 @@ def emulate(
             raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
         _say_ready(server.url, api_key, service.faults.pending)
         if shows_console:
-            typer.echo(f"Console: {server.url}/")
+            everywhere = "" if _is_loopback(host) else ", and at the IP addresses of this machine"
+            typer.echo(f"Console: {server.url}/{everywhere}")
+        elif not no_console:
+            typer.echo(f"No console, as others may reach {host or 'all addresses'}; --console shows one all the same.")
         typer.echo("Ctrl-C stops.")
         while not signals:
             time.sleep(_LOOK_EVERY)
@@ -170,8 +174,9 @@ def _plan_faults(service: testing.FakeService, name: str) -> None:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
+        # As the system reads it, for which 127.1 is an address too.
+        return host.lower() == "localhost" or ip_address(inet_aton(host)).is_loopback
+    except (OSError, ValueError):
         return False
 
 

@@ -223,6 +223,8 @@ def test_start_is_refused_when_a_limit_is_reached(options: tuple[str, ...], code
     [
         ((), True),
         (("--host", "localhost"), True),
+        (("--host", "LOCALHOST"), True),
+        (("--host", "127.1"), True),
         (("--host", "127.0.0.1", "--no-console"), False),
         (("--host", "0.0.0.0"), False),
         (("--host", "0.0.0.0", "--console"), True),
@@ -234,7 +236,12 @@ def test_console_is_shown_by_default_where_nobody_else_can_reach_it(options: tup
 
     outcome = emulate(*options, act=lambda client: pages.append(client.get("/")))
 
-    assert (f"\nConsole: {address_in(outcome.stdout)}/\nCtrl-C stops.\n" in outcome.stdout) is shown
+    address = re.escape(address_in(outcome.stdout))
+    everywhere = ", and at the IP addresses of this machine" if "0.0.0.0" in options else ""
+    console = re.search(rf"\nConsole: {address}/{everywhere}\nCtrl-C stops.\n", outcome.stdout)
+    assert (console is not None) is shown
+    reason = "No console, as others may reach 0.0.0.0; --console shows one all the same.\n"
+    assert (reason in outcome.stdout) is (not shown and "--no-console" not in options)
     assert pages[0].headers["content-type"].startswith("text/html" if shown else "application/json")
     # What the console answers is no request of the API.
     assert outcome.stdout.endswith(f"Stopped after {'0 requests' if shown else '1 request'} and 0 runs.\n")
@@ -253,6 +260,11 @@ def test_exit_code_is_2_when_the_console_is_wanted_and_not_wanted() -> None:
         ("127.0.0.1", True),
         ("127.1.2.3", True),
         ("localhost", True),
+        ("LocalHost", True),
+        ("127.1", True),
+        ("", False),
+        ("\ud800", False),
+        ("a\0", False),
         ("0.0.0.0", False),
         ("10.1.2.3", False),
         ("box", False),

@@ -17,6 +17,9 @@ _LOOK_EVERY = 0.02
 _GRACE = 1
 """Seconds that running answers get to finish when the server stops."""
 
+_EVERY_ADDRESS = ("", "0.0.0.0")  # noqa: S104 - nothing listens on it unless it is asked for
+"""Names for all addresses of this machine, under which no client finds it."""
+
 _SETTINGS: Mapping[str, Any] = {
     "http": "h11",
     "loop": "asyncio",
@@ -77,7 +80,8 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
         stack.callback(thread.join)
         stack.callback(setattr, server, "should_exit", True)  # noqa: FBT003 - the value, not a flag
         _await_start(server, thread)
-        yield RunningServer(*(f"http://{host}:{number}" for number in ports))
+        name = "127.0.0.1" if host in _EVERY_ADDRESS else host
+        yield RunningServer(*(f"http://{name}:{number}" for number in ports))
 
 
 def _server_class(base: type[Any]) -> type[Any]:
