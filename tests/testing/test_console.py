@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +30,7 @@ from coreclaw_async.testing._console.fault_menu import MENU, STARTING
 from coreclaw_async.testing._console.guard import RefusedError, check_host
 from coreclaw_async.testing._console.survey import RunWindow, Surveyor
 from coreclaw_async.testing._serving.backend import Backend
+from coreclaw_async.testing._state.clock import FAKE_START
 
 PAGES = ("/", "/__console__", "/__console__/")
 
@@ -148,13 +151,33 @@ def test_an_address_localhost_and_the_own_name_are_accepted(host: str) -> None:
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_another_name_is_refused_for_it_may_be_somebody_elses(host: str) -> None:
-    with pytest.raises(RefusedError, match="by the address that the emulator printed"):
+    with pytest.raises(RefusedError, match="by localhost or an IP address of its machine"):
         check_host({"host": host}, "box.local")
 
 
-def test_a_request_without_a_host_is_refused() -> None:
+@pytest.mark.parametrize("own", ["127.0.0.1", ""])
+@pytest.mark.parametrize("headers", [{}, *({"host": host} for host in FOREIGN_HOSTS)])
+def test_without_a_name_of_its_own_it_accepts_addresses_alone(headers: dict[str, str], own: str) -> None:
     with pytest.raises(RefusedError):
-        check_host({}, "127.0.0.1")
+        check_host(headers, own)
+
+
+def test_a_server_that_listens_everywhere_tells_where_it_can_be_reached() -> None:
+    for host in ("", "0.0.0.0"):
+        with console_of(FakeService(), host=host) as console:
+            assert console.origin.startswith("http://127.0.0.1:")
+            assert console.service.files_url.startswith("http://127.0.0.1:")
+            assert console.client.get("/").status_code == 200
+            assert console.client.get("/__console__/runs/x", headers={"host": "a:b:c"}).status_code == 403
+
+
+async def test_a_console_that_is_served_from_an_event_loop_tells_news() -> None:
+    with console_of(FakeService()) as console, console.stream() as stream:
+        stream.next()
+        run_id = console.start()
+        assert stream.until(lambda told: told["runs"]["list"])["runs"]["list"][0]["id"] == run_id
+        console.act("stick", run_id=run_id)
+        assert stream.until(lambda told: told["runs"]["list"][0]["is_stuck"])
 
 
 @pytest.mark.parametrize("path", [*PAGES, EVENTS, "/__console__/runs/x", "/__console__/none", "/favicon.ico", ACTIONS])
@@ -295,7 +318,7 @@ def test_runs_are_told_with_their_counts_cost_and_clock(console: ConsoleSession)
     console.service.clock.advance(50)
     told = console.told()
 
-    assert told["counts"] == {"by_status": {"failed": 1, "running": 1}, "cost": "0.005"}
+    assert told["counts"] == {"by_status": {"failed": 1, "running": 1}, "total": 2, "cost": "0.005"}
     assert told["now"] == console.service.clock.time()
     assert (told["runs"]["fitting"], told["runs"]["offset"], told["runs"]["limit"]) == (2, 0, 50)
     assert told["runs"]["list"][0] == {
@@ -321,7 +344,7 @@ def test_a_started_run_is_seen_to_move_to_its_end(console: ConsoleSession) -> No
         console.service.clock.advance(100)
         told = stream.until(lambda told: [run["status"] for run in told["runs"]["list"]] == ["succeeded"])
 
-    assert told["counts"] == {"by_status": {"succeeded": 1}, "cost": "0.010"}
+    assert told["counts"] == {"by_status": {"succeeded": 1}, "total": 1, "cost": "0.010"}
 
 
 def test_only_what_has_changed_is_told_again(console: ConsoleSession) -> None:
@@ -569,6 +592,16 @@ def test_a_run_that_has_ended_or_is_unknown_stays_what_it_is(console: ConsoleSes
     assert console.service.runs[run_id].status == "succeeded"
 
 
+def test_a_run_that_is_aborting_is_not_said_to_be_aborted_again(console: ConsoleSession) -> None:
+    run_id = console.start()
+    for action in ("abort", "stick"):
+        console.act(action, run_id=run_id)
+
+    told = f"Run {run_id} is aborting already: Finish or Fail ends it."
+    assert console.refusal(action="abort", run_id=run_id) == (409, told)
+    assert console.act("fail", run_id=run_id) == f"Run {run_id} has failed."
+
+
 def test_the_clock_is_advanced(console: ConsoleSession) -> None:
     before = console.service.clock.monotonic()
 
@@ -584,6 +617,18 @@ def test_the_clock_is_not_advanced_by_what_is_no_time(console: ConsoleSession, s
 
     assert console.refusal(action="advance", seconds=seconds)[0] == 400
     assert console.service.clock.monotonic() == before
+
+
+def test_the_clock_is_not_advanced_to_where_dates_end(console: ConsoleSession) -> None:
+    console.service.clock.set_time(datetime(8999, 12, 1, tzinfo=UTC).timestamp())
+
+    console.act("advance", seconds=86_400)
+    refusal = console.refusal(action="advance", seconds=366 * 86_400)
+    answer = console.ask()
+    console.service.clock.set_time(FAKE_START)
+
+    assert refusal == (409, "The clock cannot be advanced beyond the year 9000.")
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("action", [None, "", "reset", "__class__", 1, ["finish"], {}])
@@ -794,6 +839,126 @@ def test_a_run_is_told_in_detail(console: ConsoleSession) -> None:
     assert (running["error"], ended["error"], ended["is_paid"], ended["origin"]) == ("", "boom", True, "openapi")
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (
+            "https://hooks.test:8443/coreclaw/NAME.PROOF?key=PROOF#PROOF",
+            "https://hooks.test:8443/\N{HORIZONTAL ELLIPSIS}",
+        ),
+        ("http://user:PROOF@hooks.test/x", "http://hooks.test/\N{HORIZONTAL ELLIPSIS}"),
+        ("http://hooks.test?PROOF", "http://hooks.test/\N{HORIZONTAL ELLIPSIS}"),
+        ("http://127.0.0.1:9/" + "PROOF" * 600_000, "http://127.0.0.1:9/\N{HORIZONTAL ELLIPSIS}"),
+        ("http://[PROOF", "This cannot be shown: ValueError."),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_of_a_callback_url_only_the_site_is_told_as_the_rest_is_a_secret(
+    console: ConsoleSession, url: str, told: str
+) -> None:
+    run_id = console.start()
+    console.service.runs[run_id].callback_url = url
+    details, stream = console.details(run_id), console.told()
+
+    assert details["callback_to"] == told
+    assert "PROOF" not in json.dumps([details, stream])
+
+
+def test_whatever_a_run_is_made_of_is_told_cut(console: ConsoleSession) -> None:
+    long = "x" * 100_000
+    worker = console.service.add_worker(f"acme/{long}")
+    script = RunScript(statuses=[(number * 0.001, f"{number} {long}") for number in range(200)], error_message=long)
+    run_id = console.service.add_run(worker, script=script, origin=long)
+    run = console.service.runs[run_id]
+    run.version, run.task_id, run.queue_ref, run.callback_url = long, long, long, f"http://{long}/"
+    for _ in range(500):
+        console.service.faults.add(faults.drip())
+    console.ask()
+    details, told = console.details(run_id), console.told(status=f"199 {'x' * 36}\N{HORIZONTAL ELLIPSIS}")
+
+    assert len(json.dumps(details)) < 30_000
+    assert len(json.dumps(told)) < 10_000
+    assert told["runs"]["list"][0]["status"] == f"199 {'x' * 36}\N{HORIZONTAL ELLIPSIS}"
+    assert len(told["requests"]["list"][0]["fault"]) == 201
+
+
+def test_of_very_many_statuses_the_most_common_are_told_and_all_are_counted(console: ConsoleSession) -> None:
+    for number in range(100):
+        console.service.add_run(MAPS, status=f"status {number}")
+    console.service.add_run(MAPS, status="status 99")
+    counts = console.told()["counts"]
+
+    assert (len(counts["by_status"]), counts["by_status"]["status 99"], counts["total"]) == (30, 2, 101)
+
+
+class Unspeakable:
+    """What raises whenever it is looked at."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "usage": {"script": RunScript(usage="abc")},
+    "no usage": {"script": RunScript(usage="sNaN")},
+    "endless usage": {"script": RunScript(usage="Infinity")},
+    "huge usage": {"script": RunScript(usage="1E+99999")},
+    "tiny usage": {"script": RunScript(usage="1E-99999")},
+    "never": {"script": RunScript(statuses=[(-math.inf, "running"), (0, "odd")])},
+    "status": {"script": RunScript(statuses=[(0, None), (1, 2)])},  # type: ignore[list-item]
+    "long ago": {"age": 1e300},
+    "log": {"script": RunScript(log=[1])},  # type: ignore[list-item]
+    "error": {"script": RunScript(error_message=5, duration=0)},  # type: ignore[arg-type]
+    "no error": {"script": RunScript(error_message=None, duration=0)},  # type: ignore[arg-type]
+    "input": {"input": {"a": Unspeakable()}},
+    "whole input": {"input": Unspeakable()},
+    "row": {"script": RunScript(rows=[{"a": Unspeakable()}], duration=0)},
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_run_that_cannot_be_is_told_among_the_others(console: ConsoleSession, name: str) -> None:
+    good = console.start()
+    odd = console.service.add_run(MAPS, **IMPOSSIBLE[name])
+    console.service.runs[odd].paid = True
+    told, found, details = console.told(), console.told(text="none"), console.details(odd)
+
+    assert {run["id"] for run in told["runs"]["list"]} == {good, odd}
+    assert (told["counts"]["total"], found["runs"]["fitting"]) == (2, 0)
+    assert re.fullmatch(r"[\d.]+", told["counts"]["cost"])
+    assert details["id"] == odd
+
+
+def test_what_cannot_be_told_of_a_run_is_said(console: ConsoleSession) -> None:
+    console.service.add_run(MAPS, script=RunScript(usage="abc"), age=0)
+    (line,) = console.told()["runs"]["list"]
+    run_id = console.service.add_run(MAPS, script=RunScript(log=[1]))  # type: ignore[list-item]
+
+    assert (line["input"], line["status"]) == ("This cannot be shown: InvalidOperation.", "running")
+    assert (line["rows"], line["cost"], line["seconds"], line["is_final"]) == (None, None, None, False)
+    assert [one["text"] for one in console.details(run_id)["log"]] == ["This cannot be shown: TypeError."]
+
+
+def test_of_a_log_with_very_many_lines_only_the_shown_ones_are_made(console: ConsoleSession) -> None:
+    class Lines(list[str]):
+        read = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            self.read += 1
+            return super().__getitem__(index)
+
+    log = Lines(f"line {number}" for number in range(100_000))
+    run_id = console.service.add_run(MAPS, script=RunScript(log=log, duration=100), age=0)
+    console.service.clock.advance(50)
+    details = console.details(run_id)
+
+    assert (len(details["log"]), details["log_lines"], log.read) == (100, 50_000, 100)
+    assert details["log"][-1]["text"] == "line 49999"
+
+
 def test_an_end_that_never_comes_is_not_told(console: ConsoleSession) -> None:
     run_id = console.service.add_run(MAPS, script=RunScript(rows=1, duration=math.inf))
 
@@ -841,9 +1006,9 @@ def test_rows_and_logs_of_any_kind_are_told_as_text(console: ConsoleSession) -> 
     told = console.details(run_id)
 
     assert told["first_rows"][0] == '{"a": "Decimal(\'1.50\')"}'
-    assert told["first_rows"][1] == "This cannot be shown as JSON: TypeError."
+    assert told["first_rows"][1] == "This cannot be shown: TypeError."
     assert told["first_rows"][2] == f'{{"a": "{"x" * 1993}\N{HORIZONTAL ELLIPSIS}'
-    assert told["first_rows"][3] == "This cannot be shown as JSON: RecursionError."
+    assert told["first_rows"][3] == "This cannot be shown: RecursionError."
     assert told["first_rows"][4] == '{"<b>": "\ud800"}'
     assert [len(line["text"]) for line in told["log"]] == [2001, 1]
 
@@ -851,10 +1016,32 @@ def test_rows_and_logs_of_any_kind_are_told_as_text(console: ConsoleSession) -> 
 def test_of_a_huge_value_only_the_beginning_is_written() -> None:
     class Endless(dict[str, Any]):
         def items(self) -> Any:
-            while True:
-                yield "a", 1
+            return zip(map(str, itertools.count()), itertools.repeat(1))
 
-    assert excerpt(Endless(a=1), 20) == '{"a": 1, "a": 1, "a"\N{HORIZONTAL ELLIPSIS}'
+    class Long(str):
+        __slots__ = ()
+
+        def __getitem__(self, index: Any) -> str:
+            return super().__getitem__(index)
+
+        def __str__(self) -> str:
+            raise AssertionError
+
+    assert excerpt(Endless(a=1), 20) == '{"0": 1, "1": 1, "2"\N{HORIZONTAL ELLIPSIS}'
+    assert excerpt([[2, 3, 4]] * 1000, 12) == "[[2, 3, 4], \N{HORIZONTAL ELLIPSIS}"
+    assert excerpt({"a": Long("x" * 10_000_000), "b": 1}, 20) == f'{{"a": "{"x" * 13}\N{HORIZONTAL ELLIPSIS}'
+    assert excerpt({Long("x" * 10_000_000): 1}, 20) == f'{{"{"x" * 18}\N{HORIZONTAL ELLIPSIS}'
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": [1, "b", None, 1.5, {"c": ()}]}, [], {}, "", "x", [[], {}], {"a" * 10: "b" * 10}, [""] * 9, [0] * 9]
+)
+def test_an_excerpt_with_room_for_all_is_whole_and_one_with_less_says_so(value: Any) -> None:
+    whole = json.dumps(value)
+
+    for limit in range(1, len(whole) + 2):
+        told = excerpt(value, limit)
+        assert told == (whole if limit >= len(whole) else whole[:limit] + "\N{HORIZONTAL ELLIPSIS}")
 
 
 def test_a_run_that_many_ask_for_is_written_about_once(console: ConsoleSession) -> None:

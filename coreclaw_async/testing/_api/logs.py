@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from coreclaw_async.testing._state.fake_run import FakeRun
 
@@ -33,26 +34,53 @@ class LogLine:
     at: float
 
 
-def log_lines(run: FakeRun) -> list[LogLine]:
-    """Return the lines that `run` has written so far; they appear evenly while it works."""
-    began = run.started_after
-    if began is None or run.age < began:
-        return []
-    script = run.script.log
-    entries: Sequence[str | tuple[str, str]] = (
-        ("Run started", f"Collected {len(run.row_list)} rows", "Run finished") if script is None else script
-    )
-    ended = run.ended_after
-    span = 0.0 if ended is None or ended == float("inf") else ended - began
+def log_lines(run: FakeRun, *, newest: int | None = None) -> list[LogLine]:
+    """
+    Return the lines that `run` has written so far; they appear evenly while it works.
+
+    Args:
+        run: The run.
+        newest: Only so many of the last ones, 1 or more; None for all.
+    """
+    entries, appears = _entries(run), _schedule(run)
+    count = _written(run)
     lines: list[LogLine] = []
-    for index, entry in enumerate(entries):
-        after = began + span * index / max(len(entries) - 1, 1)
+    for index in range(0 if newest is None else max(count - newest, 0), count):
+        entry = entries[index]
         level, text = ("info", entry) if isinstance(entry, str) else entry
-        if after <= run.age:
-            lines.append(LogLine(level, text, run.created_at + after))
-    if run.error_message:
-        lines.append(LogLine("error", run.error_message, run.created_at + (ended or 0.0)))
-    return lines
+        lines.append(LogLine(level, text, run.created_at + appears(index)))
+    if _has_error(run):
+        lines.append(LogLine("error", run.error_message, run.created_at + (run.ended_after or 0.0)))
+    return lines if newest is None else lines[-newest:]
+
+
+def count_lines(run: FakeRun) -> int:
+    """Return how many lines `run` has written so far."""
+    return _written(run) + _has_error(run)
+
+
+def _has_error(run: FakeRun) -> bool:
+    return bool(run.error_message) and run.started_after is not None
+
+
+def _entries(run: FakeRun) -> Sequence[str | tuple[str, str]]:
+    script = run.script.log
+    return ("Run started", f"Collected {len(run.row_list)} rows", "Run finished") if script is None else script
+
+
+def _schedule(run: FakeRun) -> Callable[[int], float]:
+    """Return what tells after how many seconds a line of the script appears."""
+    began, ended, last = run.started_after or 0.0, run.ended_after, max(len(_entries(run)) - 1, 1)
+    span = 0.0 if ended is None or ended == float("inf") else ended - began
+    return lambda index: began + span * index / last
+
+
+def _written(run: FakeRun) -> int:
+    """Return how many lines of the script have appeared, without a look at each: there may be very many."""
+    age = run.age
+    if run.started_after is None or age < run.started_after:
+        return 0
+    return bisect_right(range(len(_entries(run))), age, key=_schedule(run))
 
 
 def show_entries(lines: Sequence[LogLine], shape: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from coreclaw_async.testing._console.fault_menu import plan_fault
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from coreclaw_async.testing._state.fake_run import FakeRun
 
 _MOST_SECONDS = 366 * 86_400.0
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""As far as the clock can be advanced: dates have years of four digits."""
 
 Body = Mapping[str, Any]
 
@@ -23,7 +26,8 @@ def act(backend: Backend, body: bytes) -> str:
     Do what `body`, JSON, says, and return a sentence about what was done.
 
     Raises:
-        RefusedError: 400 when it cannot be understood, 404 for an unknown run, 409 for one that has ended.
+        RefusedError: 400 when it cannot be understood, 404 for an unknown run, 409 where the run or
+            the clock cannot be changed so.
     """
     try:
         read = json.loads(body)
@@ -53,34 +57,39 @@ def find_run(backend: Backend, run_id: Any) -> FakeRun:
     return run
 
 
-def _live_run(backend: Backend, wanted: Body) -> FakeRun:
+def _change(backend: Backend, wanted: Body, change: Callable[[FakeRun], bool]) -> FakeRun:
+    """
+    Return the run, once `change` has changed it.
+
+    Raises:
+        RefusedError: 404 for an unknown run, 409 for one that `change` says cannot be changed.
+    """
     run = find_run(backend, wanted.get("run_id"))
-    if run.is_final:
+    if not change(run):
         raise RefusedError(409, f"Run {run.run_id} has already ended.")
     return run
 
 
 def _finish(backend: Backend, wanted: Body) -> str:
-    run = _live_run(backend, wanted)
-    run.end("succeeded")
+    run = _change(backend, wanted, lambda run: run.end("succeeded"))
     return f"Run {run.run_id} has succeeded."
 
 
 def _fail(backend: Backend, wanted: Body) -> str:
-    run = _live_run(backend, wanted)
-    run.end("failed")
+    run = _change(backend, wanted, lambda run: run.end("failed"))
     return f"Run {run.run_id} has failed."
 
 
 def _abort(backend: Backend, wanted: Body) -> str:
-    run = _live_run(backend, wanted)
-    run.abort()
+    run = find_run(backend, wanted.get("run_id"))
+    if not run.abort():
+        why = "has already ended" if run.is_final else "is aborting already: Finish or Fail ends it"
+        raise RefusedError(409, f"Run {run.run_id} {why}.")
     return f"Run {run.run_id} is being aborted."
 
 
 def _stick(backend: Backend, wanted: Body) -> str:
-    run = _live_run(backend, wanted)
-    run.stick()
+    run = _change(backend, wanted, lambda run: run.stick())
     return f"Run {run.run_id} stays {run.status} until you end it."
 
 
@@ -88,7 +97,10 @@ def _advance(backend: Backend, wanted: Body) -> str:
     seconds = wanted.get("seconds")
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= _MOST_SECONDS:
         raise RefusedError(400, "'seconds' must be a number above 0 and up to 366 days.")
-    backend.world.clock.advance(float(seconds))
+    clock = backend.world.clock
+    if clock.time() + seconds > _LATEST.timestamp():
+        raise RefusedError(409, f"The clock cannot be advanced beyond the year {_LATEST.year}.")
+    clock.advance(float(seconds))
     return f"The clock is {seconds:,} seconds ahead of where it was."
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import anyio
+from attrs import define, field
 
 from coreclaw_async.testing._console.actions import act, find_run
 from coreclaw_async.testing._console.feed import Feed
@@ -41,6 +41,20 @@ _ICON = "/favicon.ico"
 """Browsers ask for it by themselves; it must not look like a request of a client."""
 
 
+@define(eq=False)
+class _OpenStream:
+    """
+    A page that is told news. Made in its own task: what waits belongs to the event loop that it is made in.
+
+    Attributes:
+        scope: Cancelled when the server stops.
+        acted: Set when something was done that the page shows at once.
+    """
+
+    scope: anyio.CancelScope
+    acted: anyio.Event = field(factory=anyio.Event)
+
+
 class Console:
     """
     The console of one server.
@@ -54,9 +68,7 @@ class Console:
         self._backend = backend
         self._host = host
         self._surveyor = Surveyor()
-        self._streams = 0
-        self._stopping = anyio.Event()
-        self._acted = anyio.Event()
+        self._streams: set[_OpenStream] = set()
 
     def claims(self, path: str) -> bool:
         """Return whether a path, still percent-encoded, belongs to the console."""
@@ -64,7 +76,8 @@ class Console:
 
     def stop(self) -> None:
         """End the streams, as the server is about to stop."""
-        self._stopping.set()
+        for stream in self._streams:
+            stream.scope.cancel()
 
     async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request to one of its paths."""
@@ -86,8 +99,8 @@ class Console:
         check_origin(headers, acts=path == _ACTIONS)
         if path == _ACTIONS:
             done = act(self._backend(), await _read_body(headers, receive))
-            self._acted.set()
-            self._acted = anyio.Event()
+            for stream in self._streams:
+                stream.acted.set()
             await _send_json(send, {"done": done})
         elif path == _EVENTS:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
@@ -101,30 +114,27 @@ class Console:
         backend = self._backend()
         with backend.lock:
             run = find_run(backend, run_id)
-            return {**self._surveyor.show(backend.world, run), **show_details(run)}
+            return self._surveyor.show(backend.world, run) | show_details(run)
 
     async def _stream(self, receive: Receive, send: Send, window: RunWindow) -> None:
         """Tell the news until the page leaves or the server stops."""
-        async with self._open_stream(send), anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tell, send, window)
-            tasks.start_soon(_cancel_after, self._stopping.wait, tasks.cancel_scope)
-            await _until_gone(receive)
-            tasks.cancel_scope.cancel()
-
-    @asynccontextmanager
-    async def _open_stream(self, send: Send) -> AsyncGenerator[None]:
-        if self._streams >= MOST_STREAMS:
+        if len(self._streams) >= MOST_STREAMS:
             reason = f"The console is open {MOST_STREAMS} times already, which is as often as it can be."
             raise RefusedError(503, reason, {"retry-after": "2"})
-        self._streams += 1
+        stream = _OpenStream(anyio.CancelScope())
+        self._streams.add(stream)
         try:
             await send(_head(200, {"content-type": "text/event-stream"}))
-            yield
+            with stream.scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._tell, send, window, stream)
+                    await _until_gone(receive)
+                    tasks.cancel_scope.cancel()
             await send({"type": "http.response.body", "body": b""})
         finally:
-            self._streams -= 1
+            self._streams.remove(stream)
 
-    async def _tell(self, send: Send, window: RunWindow) -> None:
+    async def _tell(self, send: Send, window: RunWindow, stream: _OpenStream) -> None:
         feed = Feed(self._backend, self._surveyor, window)
         while True:
             began = time.thread_time()
@@ -133,17 +143,13 @@ class Console:
             body = f"data: {json.dumps(news)}\n\n".encode()
             await send({"type": "http.response.body", "body": body, "more_body": True})
             with anyio.move_on_after(min(max(_PAUSE, _SHARE * took), _LONGEST_PAUSE)):
-                await self._acted.wait()
+                await stream.acted.wait()
+                stream.acted = anyio.Event()
 
 
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _cancel_after(ends: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
-    await ends()
-    scope.cancel()
 
 
 def _check_method(method: str, *allowed: str) -> None:

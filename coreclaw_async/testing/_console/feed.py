@@ -9,7 +9,7 @@ from attrs import define, field
 
 from coreclaw_async.testing._console.excerpts import cut
 from coreclaw_async.testing._console.fault_menu import show_menu, show_planned
-from coreclaw_async.testing._console.survey import WINDOW, RunWindow, Surveyor
+from coreclaw_async.testing._console.survey import WINDOW, RunWindow, Surveyor, write_amount
 
 if TYPE_CHECKING:
     from coreclaw_async.testing._serving.backend import Backend
@@ -20,6 +20,8 @@ MOST_REQUESTS = 100
 """How many requests are told at once, and watched until they end; of more only the newest."""
 
 _MOST_FAULTS = 50
+_MOST_STATUSES = 30
+_LONGEST_FAULT = 200
 _LONGEST_PATH = 200
 
 
@@ -76,7 +78,11 @@ class Feed:
             requests = self._tail.read(backend.requests, backend.world)
             now = backend.world.clock.time()
         parts: dict[str, Any] = {
-            "counts": {"by_status": dict(found.counts), "cost": f"{found.cost:f}"},
+            "counts": {
+                "by_status": dict(found.counts.most_common(_MOST_STATUSES)),
+                "total": found.counts.total(),
+                "cost": write_amount(found.cost),
+            },
             "runs": {"fitting": found.fitting, "offset": self._window.offset, "limit": WINDOW, "list": found.runs},
             "faults": {"count": len(planned), "list": [show_planned(one) for one in planned[:_MOST_FAULTS]]},
         }
@@ -98,5 +104,5 @@ def _show_request(number: int, request: RecordedRequest, ahead: float) -> dict[s
         "what": request.operation or cut(request.path, _LONGEST_PATH),
         "status": request.status,
         "milliseconds": took,
-        "fault": request.fault,
+        "fault": None if request.fault is None else cut(request.fault, _LONGEST_FAULT),
     }

@@ -39,9 +39,9 @@ def check_host(headers: Mapping[str, str], own: str) -> None:
         RefusedError: 403.
     """
     found = _HOST.fullmatch(headers.get("host", ""))
-    name = "" if found is None else (found["six"] or found["name"]).lower()
-    if name not in {"localhost", own.lower()} and not _is_address(name):
-        raise RefusedError(403, "Open the console by the address that the emulator printed, not by another name.")
+    name = None if found is None else (found["six"] or found["name"]).lower()
+    if name is None or (name not in {"localhost", own.lower()} and not _is_address(name)):
+        raise RefusedError(403, "Open the console by localhost or an IP address of its machine, not by another name.")
 
 
 def check_origin(headers: Mapping[str, str], *, acts: bool) -> None:
@@ -59,7 +59,7 @@ def check_origin(headers: Mapping[str, str], *, acts: bool) -> None:
     allowed = {None, "same-origin"} if acts else {None, "same-origin", "none"}
     own = f"http://{headers['host']}".lower()
     if headers.get("sec-fetch-site") not in allowed or headers.get("origin", own).lower() != own:
-        raise RefusedError(403, "Another site must not use the console. Open it by the address that was printed.")
+        raise RefusedError(403, "Another site must not use the console. Open its address by itself.")
 
 
 def _is_address(name: str) -> bool:

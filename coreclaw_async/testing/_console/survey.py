@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from anyio.lowlevel import checkpoint
 from attrs import define, field, frozen
 
-from coreclaw_async.testing._console.excerpts import cut, excerpt
+from coreclaw_async.testing._console.excerpts import cut, excerpt, shown_or
 from coreclaw_async.testing._console.guard import RefusedError
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.world import custom_input
@@ -30,6 +30,9 @@ _SEARCHED = 2000
 """How many characters of an input are searched."""
 
 _SHOWN = 160
+_LONGEST_STATUS = 40
+_LONGEST_PATH = 200
+_LONGEST_NUMBER = 30
 _LONGEST_SEARCH = 200
 _MOST_DIGITS = 9
 
@@ -122,8 +125,8 @@ class Surveyor:
         """Return what is written about `run`; made only once, as its input may be big."""
         known = self._words.get(run)
         if known is None:
-            worker = world.workers[run.worker_id].path
-            given = excerpt(custom_input(run.input) or run.input, _SEARCHED)
+            worker = cut(world.workers[run.worker_id].path, _LONGEST_PATH)
+            given = shown_or(lambda: excerpt(custom_input(run.input) or run.input, _SEARCHED), str)
             known = RunWords(
                 worker, cut(given.removeprefix("{").removesuffix("}"), _SHOWN), f"{run.run_id} {worker} {given}".lower()
             )
@@ -132,10 +135,10 @@ class Surveyor:
 
     def _add(self, found: Survey, world: World, run: FakeRun, window: RunWindow, now: float) -> None:
         age = round(now - run.born, 6)
-        status = run.status_after(age)
+        status = _status_of(run, age)
         found.counts[status] += 1
         if run.paid:
-            found.cost += run.usage_after(age)
+            found.cost += _known_cost(run, age)
         if window.status not in {"", status}:
             return
         if window.text and window.text not in self.words_for(world, run).searched:
@@ -145,17 +148,44 @@ class Surveyor:
         found.fitting += 1
 
     def show(self, world: World, run: FakeRun) -> dict[str, Any]:
-        """Return a run as a line of the page."""
+        """Return a run as a line of the page; a run that a test has given an impossible script is among the others."""
         words = self.words_for(world, run)
-        return {
+        about = {
             "id": run.run_id,
             "worker": words.worker,
             "input": words.input,
-            "status": run.status,
-            "is_final": run.is_final,
-            "is_stuck": run.ended_after is None and run.changes[-1][0] <= run.age,
-            "rows": run.result_count,
-            "cost": f"{run.usage:f}",
+            "status": _status_of(run, run.age),
             "created_at": run.created_at,
-            "seconds": int(run.duration),
         }
+        unknown = {"is_final": False, "is_stuck": False, "rows": None, "cost": None, "seconds": None}
+        return about | shown_or(lambda: _state_of(run), lambda reason: {**unknown, "input": reason})
+
+
+def _status_of(run: FakeRun, age: float) -> str:
+    return cut(run.status_after(age), _LONGEST_STATUS)
+
+
+def _state_of(run: FakeRun) -> dict[str, Any]:
+    return {
+        "is_final": run.is_final,
+        "is_stuck": run.ended_after is None and run.changes[-1][0] <= run.age,
+        "rows": run.result_count,
+        "cost": write_amount(run.usage),
+        "seconds": int(run.duration),
+    }
+
+
+def _known_cost(run: FakeRun, age: float) -> Decimal:
+    """Return what a run has cost; nothing where its script names no amount."""
+    usage = shown_or(lambda: run.usage_after(age), lambda _: Decimal("NaN"))
+    return usage if _is_amount(usage) else Decimal(0)
+
+
+def write_amount(amount: Decimal) -> str:
+    """Return an amount as a decimal number, or as it is where that would be none or a very long one."""
+    return f"{amount:f}" if _is_amount(amount) else cut(amount, _LONGEST_NUMBER)
+
+
+def _is_amount(amount: Decimal) -> bool:
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and abs(exponent) < _LONGEST_NUMBER and amount.adjusted() < _LONGEST_NUMBER
