@@ -71,7 +71,7 @@ class Browser:
             assert "error" not in answer, f"{method}: {answer['error']}"
             return answer["result"]
 
-    def open(self, url: str, *, width: int = 1280, height: int = 900, is_dark: bool = False) -> Page:
+    def open(self, url: str) -> Page:
         """Open a page in a profile of its own."""
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
@@ -79,9 +79,8 @@ class Browser:
         page = Page(self, session)
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
-        page.resize(width, height)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-        page.call("Emulation.setEmulatedMedia", features=[scheme])
+        page.resize(1280, 900)
+        page.choose_scheme(is_dark=False)
         page.call("Page.navigate", url=url)
         return page
 
@@ -110,6 +109,11 @@ class Page:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
+
+    def choose_scheme(self, *, is_dark: bool) -> None:
+        """Be a browser whose person likes dark pages, or light ones."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason=f"none of {', '.join(NAMES)} is on the path"),
 ]
 
+CHOOSE = "((one) => { one.value = '%s'; one.dispatchEvent(new Event('change')); })(document.querySelector('%s'))"
 HOSTILE = "</script><img src=x onerror='window.stolen = 1'><b>\u202e\u0000"
 
 
@@ -185,11 +187,10 @@ def test_details_of_a_run_that_is_gone_close(console: ConsoleSession, page: Page
 
 
 def test_fault_is_chosen_planned_and_cleared(console: ConsoleSession, page: Page) -> None:
-    choose = "((one) => { one.value = '%s'; one.dispatchEvent(new Event('change')); })(document.querySelector('%s'))"
     page.wait("document.querySelectorAll('#what option').length > 10")
-    page.run(choose % ("outage", "#what"))
+    page.run(CHOOSE % ("outage", "#what"))
     page.wait_text("#unit", "How many minutes")
-    page.run(choose % ("listStore", "#where"))
+    page.run(CHOOSE % ("listStore", "#where"))
     page.run("(document.querySelector('#count').focus(), document.querySelector('#count').select())")
     page.write("0.5")
     page.press("Enter")
@@ -199,8 +200,66 @@ def test_fault_is_chosen_planned_and_cleared(console: ConsoleSession, page: Page
     page.wait_text("#planned-title", "Planned: none")
 
     assert (status, console.ask("/api/v2/store").status_code) == (502, 200)
-    page.run(choose % ("chance", "#what"))
+
+
+def test_count_that_a_chance_does_not_need_is_not_checked(console: ConsoleSession, page: Page) -> None:
+    page.wait("document.querySelectorAll('#what option').length > 10")
+    page.run(CHOOSE % ("outage", "#what"))
+    page.run("(document.querySelector('#count').focus(), document.querySelector('#count').select())")
+    page.write("0.5")
+    page.run(CHOOSE % ("chance", "#what"))
     assert page.run("document.querySelector('#count-label').hidden") is True
+    page.click("Plan it")
+    page.wait_text("#planned", "10 % of them")
+
+    assert console.service.faults.planned[0].probability == 0.1
+    page.run(CHOOSE % ("delay", "#what"))
+    assert page.run("document.querySelector('#count').disabled") is False
+
+
+def test_details_that_are_opened_as_others_close_are_shown(console: ConsoleSession, page: Page) -> None:
+    runs = [console.start({"keywords": [word]}) for word in ("tea", "milk")]
+    page.wait_text("#lines", runs[1])
+    page.click(runs[0])
+    page.wait_text("#input", "tea")
+    page.run(f"(document.querySelector('#details').close(), openDetails({json.dumps(runs[1])}))")
+    page.wait_text("#input", "milk")
+    console.service.finish(runs[1])
+    page.wait_text("#details-status", "succeeded")
+
+    assert page.text("#details-id") == runs[1]
+
+
+def test_address_with_a_name_and_a_password_opens_the_page(browser: Browser, console: ConsoleSession) -> None:
+    page = browser.open(f"{console.origin.replace('://', '://user:word@')}/")
+    page.wait_text("#link", "Live")
+    page.click("+1 hour")
+    page.wait_text("#said", "ahead of where it was")
+    page.close()
+
+
+def test_text_of_a_run_does_not_look_like_text_of_the_page(console: ConsoleSession, page: Page) -> None:
+    forged = "\u202ereal\n00:00:00 error forged"
+    script = RunScript(
+        log=[forged, "second"], rows=[{"a": "\u202eb"}, {"c": 1}], statuses=[(0, "running"), (1, "\u202egnp.exe")]
+    )
+    run_id = console.service.add_run(MAPS, script=script)
+    console.service.add_run(MAPS, script=RunScript(usage="abc"))
+    page.wait_text("#lines", run_id)
+    page.click(run_id)
+    page.wait_text("#log", "second")
+
+    left = "((one) => Math.round(one.getBoundingClientRect().left))"
+    texts = page.run(f"[...document.querySelectorAll('#log .line > :last-child')].map({left})")
+    assert page.run("document.querySelectorAll('#log .line').length") == 2
+    assert len(set(texts)) == 1
+    assert texts[0] > page.run(f"{left}(document.querySelector('#log .line'))")
+    isolated = "[...document.querySelectorAll(%s)].every((one) => getComputedStyle(one).unicodeBidi === 'isolate')"
+    for selector in ("#log .line > :last-child", "#rows .row", "#filters button span", "#lines .what span"):
+        assert page.run(isolated % json.dumps(selector)), selector
+    page.press("Escape")
+    assert "This cannot be shown: InvalidOperation." in lines(page)[0]
+    assert re.search(r"unknown\s+unknown\s+unknown", lines(page)[0])
 
 
 def test_many_runs_are_leafed_through_filtered_and_searched(console: ConsoleSession, page: Page) -> None:
@@ -255,32 +314,31 @@ def test_page_comes_back_with_its_emulator(browser: Browser) -> None:
 
 
 def test_page_that_is_one_too_many_says_so(browser: Browser, console: ConsoleSession) -> None:
-    pages = [browser.open(f"{console.origin}/") for _ in range(6)]
-    try:
-        shown = [page.wait("/Live|5 times/.exec(document.querySelector('#link').innerText)?.[0]") for page in pages]
-    finally:
-        for page in pages:
-            page.close()
+    with ExitStack() as others:
+        streams = [others.enter_context(console.stream()) for _ in range(5)]
+        for stream in streams:
+            stream.next()
+        page = browser.open(f"{console.origin}/")
+        page.wait_text("#link", "5 times")
+    page.wait_text("#link", "Live")
+    page.close()
 
-    assert sorted(shown) == ["5 times", *["Live"] * 5]
 
-
-@pytest.mark.parametrize(("width", "is_dark"), [(360, False), (360, True), (768, False), (1280, True), (1920, False)])
-def test_page_fits_its_window_in_dark_and_in_light(
-    browser: Browser, console: ConsoleSession, tmp_path: Path, width: int, *, is_dark: bool
-) -> None:
+def test_page_fits_its_window_in_dark_and_in_light(console: ConsoleSession, page: Page, tmp_path: Path) -> None:
     stuck, failed = console.start({"keywords": ["x" * 300]}), console.start()
     console.service.stick(stuck)
     console.service.finish(failed, "failed")
     console.service.add_run(MAPS, age=10**9, rows=10**6, status="aborted")
-    page = browser.open(f"{console.origin}/", width=width, is_dark=is_dark)
     page.wait_text("#lines", "stuck")
 
-    assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    background = page.run("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", background))) < 3 * 100) is is_dark
-    page.click(stuck)
-    page.wait_text("#input", "xxx")
-    assert page.run("document.querySelector('dialog').scrollWidth <= innerWidth")
-    page.picture(tmp_path / "console.png")
-    page.close()
+    for width, is_dark in ((360, False), (360, True), (768, False), (1280, True), (1920, False)):
+        page.resize(width, 900)
+        page.choose_scheme(is_dark=is_dark)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth"), width
+        background = page.run("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background))) < 3 * 100) is is_dark
+        page.click(stuck)
+        page.wait_text("#input", "xxx")
+        assert page.run("document.querySelector('dialog').scrollWidth <= innerWidth"), width
+        page.picture(tmp_path / "console.png")
+        page.click("Close")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from reprlib import Repr
 from typing import Any, TypeVar, cast
 
@@ -30,9 +30,8 @@ class _Beginning:
             return kept
         self._room -= 1
         if isinstance(value, dict):
-            given: dict[Any, Any] = value
             members: dict[Any, Any] = {}
-            for key, member in given.items():
+            for key, member in cast("Mapping[Any, Any]", value).items():
                 if self._room <= 0:
                     break
                 begin = self.of(key)  # The key first, as it is written first.
