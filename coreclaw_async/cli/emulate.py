@@ -92,8 +92,8 @@ AnyConsole: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--console",
-        help="Show the console on any `--host`. It asks for no key: whoever reaches the port can use it, so without this "
-        "it is shown on addresses of this machine alone.",
+        help="Show the console on any `--host`. It asks for no key, and whoever reaches the port can use it. "
+        "Without this it is shown on addresses of this machine alone.",
     ),
 ]
 NoConsole: TypeAlias = Annotated[bool, typer.Option("--no-console", help="Show no console.")]

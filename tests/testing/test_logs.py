@@ -104,3 +104,18 @@ async def test_an_answer_shows_the_newest_lines_and_the_url_all(api: ApiSession)
     assert [entry["content"] for entry in log["list"]] == [f"line {number}" for number in range(50, 150)]
     assert whole[0] == f"{START_MS} INFO line 0"
     assert len(whole) == 150
+
+
+@pytest.mark.parametrize("stops", ["stick", "abort"])
+async def test_a_run_that_sticks_writes_no_more_lines(api: ApiSession, stops: str) -> None:
+    api.service.next_script = RunScript(duration=100, log=("a", "b", "c"), abort="stuck")
+    run_id = await api.start()
+    api.service.clock.advance(60)
+    if stops == "stick":
+        api.service.stick(run_id)
+    else:
+        await api.post(f"/worker-runs/{run_id}/abort")
+    api.service.clock.advance(1000)
+
+    log = await api.get(f"/worker-runs/{run_id}/log")
+    assert [(line["content"], line["timestamp"] - START_MS) for line in log["list"]] == [("a", 0), ("b", 50_000)]

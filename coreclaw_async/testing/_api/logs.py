@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from coreclaw_async.testing._state.scripts import NOT_FINAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -70,9 +72,16 @@ def _entries(run: FakeRun) -> Sequence[str | tuple[str, str]]:
 
 def _schedule(run: FakeRun) -> Callable[[int], float]:
     """Return what tells after how many seconds a line of the script appears."""
-    began, ended, last = run.started_after or 0.0, run.ended_after, max(len(_entries(run)) - 1, 1)
+    began, last = run.started_after or 0.0, max(len(_entries(run)) - 1, 1)
+    ended = _planned_end(run) if run.ended_after is None else run.ended_after
     span = 0.0 if ended is None or ended == float("inf") else ended - began
     return lambda index: began + span * index / last
+
+
+def _planned_end(run: FakeRun) -> float | None:
+    """Return when the script of a run that does not end would have ended it; None for never."""
+    after, status = run.script.timeline()[-1]
+    return None if status in NOT_FINAL else after
 
 
 def _written(run: FakeRun) -> int:
@@ -80,6 +89,8 @@ def _written(run: FakeRun) -> int:
     age = run.age
     if run.started_after is None or age < run.started_after:
         return 0
+    if run.ended_after is None and run.paused_after is not None:
+        age = min(age, run.paused_after)  # One that sticks writes no more.
     return bisect_right(range(len(_entries(run))), age, key=_schedule(run))
 
 

@@ -99,6 +99,11 @@ class FakeRun:
         return next((after for after, status in self.changes if status == "running"), None)
 
     @property
+    def paused_after(self) -> float | None:
+        """Seconds from the creation until it was made to stick, to abort or to end; None while nobody did."""
+        return None if self._frozen is None else self._frozen[0]
+
+    @property
     def duration(self) -> float:
         """Seconds it has worked so far."""
         if self.started_after is None:
