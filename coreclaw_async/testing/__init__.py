@@ -29,7 +29,9 @@ With pytest and the extra ``testing``, the fixtures ``coreclaw_service``, ``core
 ``coreclaw_sync_client`` give you these; async tests that take one need no mark, and run under anyio or pytest-asyncio
 where you have marked them. Faults come by count, by time (``faults.outage(minutes=20)``, ``faults.flap(...)``) and by
 chance (``probability=0.1``). For programs in any language, ``coreclaw-async emulate`` serves the fake on port 8790,
-and ``--chaos plan.json`` plans faults, such as ``[{"fault": "outage", "minutes": 20}]``.
+and ``--chaos plan.json`` plans faults, such as ``[{"fault": "outage", "minutes": 20}]``. Its console, the page at
+http://127.0.0.1:8790/, shows runs and requests as they come, and has buttons to end runs, to advance the clock and to
+plan faults. Click "Lose the answer of the next start", start a run, and see `OutcomeUnknownError` raised.
 
 Import from here, and faults from ``coreclaw_async.testing.faults``. Names load when they are first used, because
 every run of pytest imports the pytest plugin of this package.
