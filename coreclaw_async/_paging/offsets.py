@@ -50,6 +50,8 @@ class Unclear(Enum):
     """They fit no meaning or several: items came or went between them."""
     ALIKE = "alike"
     """Their items are alike; only the length of the list can tell."""
+    NO_ROWS = "no rows"
+    """They are not the rows that were asked for; only the length of the list can tell whether they are pages."""
 
 
 async def find_mode(
@@ -62,8 +64,10 @@ async def find_mode(
 ) -> Mode | None:
     """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch one more page."""
     found = decide_mode(first, probe, size=size, is_stable=is_stable)
-    if found is not Unclear.ALIKE:
-        return found if isinstance(found, Mode) else None
+    if isinstance(found, Mode):
+        return found
+    if found is Unclear.MOVED:
+        return None
     count = probe.page.count
     if count is None or count - 1 <= math.ceil(count / size):
         return None
@@ -71,7 +75,9 @@ async def find_mode(
     last = await fetch(count - 1, size)
     if last.count != count:
         return None
-    return Mode.ROW if last.items else Mode.PAGE
+    if last.items:
+        return Mode.ROW if found is Unclear.ALIKE else None
+    return Mode.PAGE
 
 
 def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stable: bool = False) -> Mode | Unclear:
@@ -89,7 +95,7 @@ def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stabl
     if not probe.page.items:
         # By rows it would hold all but two rows of page 1; so it is page 2 of a list of one page.
         return Mode.PAGE if count is None or count <= size or is_stable else Unclear.MOVED
-    growth = None if is_stable or count is None or before is None else count - before
+    growth = 0 if is_stable else None if count is None or before is None else count - before
     page_index = probe.page.page_index
     if first.has_names:
         modes = possible_modes(first.keys, probe.keys, size=size, growth=growth, has_identity=True)
@@ -98,17 +104,19 @@ def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stabl
         said = {1: Mode.ROW, 2: Mode.PAGE}.get(page_index or 0)
         if said in modes:
             return said
-        if is_stable and not modes and 2 * len(set(probe.keys).intersection(first.keys)) < len(probe.keys):
-            return Mode.PAGE
+        if is_stable and not modes:
+            is_on_few = 2 * len(set(probe.keys).intersection(first.keys)) < len(probe.keys)
+            # Two replicas that differ can show page 1 shifted by any number of rows, time after time.
+            return Mode.PAGE if is_on_few else Unclear.MOVED
         if first.is_named and probe.is_named:
             return Unclear.MOVED
     if growth:
         return Unclear.MOVED
     modes = possible_modes(first.keys, probe.keys, size=size, growth=0, has_identity=False)
-    if len(modes) == 1 and page_index in {None, 2}:
-        if page_index is None and not is_stable and _is_mostly_shifted(first.keys, probe.keys):
-            return Unclear.MOVED
-        return Mode.PAGE
+    if len(modes) == 1:
+        if page_index == 2 or (page_index is None and not _is_mostly_shifted(first.keys, probe.keys)):
+            return Mode.PAGE
+        return Unclear.NO_ROWS if is_stable else Unclear.MOVED
     if page_index == 1 and Mode.ROW in modes:
         return Mode.ROW
     return Unclear.ALIKE
@@ -147,7 +155,8 @@ def possible_modes(
     places, places_of_probe = _places_of_names(first), _places_of_names(probe)
     shifts = Counter(places[key] - place for key, place in places_of_probe.items() if key in places)
     most_by_chance = len(probe) // _SHARE_BY_CHANCE
-    lowest_of_pages = MIN_PROBE_SIZE if growth is None else size - added
+    # Without a count, it is more likely that a few rows were removed than that most of a page was added.
+    lowest_of_pages = max(MIN_PROBE_SIZE, (size + 1) // 2) if growth is None else size - added
     modes: set[Mode] = set()
     for shift, alike in shifts.items():
         overlap = _overlap(first, places_of_probe, places, shift)

@@ -153,7 +153,33 @@ def test_nameless_items_of_which_one_changed_prove_no_page_number() -> None:
     by_page = rows(*range(10, 20))
 
     assert decide_mode(first, read(2, one_changed), size=10) is Unclear.MOVED
-    assert decide_mode(first, read(2, one_changed), size=10, is_stable=True) is PAGE
+    assert decide_mode(first, read(2, one_changed), size=10, is_stable=True) is Unclear.NO_ROWS
     assert decide_mode(first, read(2, one_changed, page_index=2), size=10) is PAGE
     assert decide_mode(first, read(2, by_page), size=10) is PAGE
     assert decide_mode(first, read(2, shifted), size=10) is Unclear.ALIKE
+
+
+@pytest.mark.parametrize("page_index", [None, 1])
+@pytest.mark.parametrize("count", [200, None])
+@pytest.mark.parametrize("shift", [3, 4, 10, 40])
+@pytest.mark.parametrize("is_stable", [True, False])
+def test_rows_shifted_by_more_than_two_prove_no_page_number(
+    shift: int, count: int | None, page_index: int | None, *, is_stable: bool
+) -> None:
+    """Page 1 came from a replica, and the answer to ``offset=2`` from one that lacks some rows of it."""
+
+    def read(number: int, begin: int) -> Any:
+        items = tuple({"id": place} for place in range(begin, begin + 100))
+        return reading_of(identity, number, Page(items=items, count=count, page_index=page_index))
+
+    assert decide_mode(read(1, 0), read(2, shift), size=100, is_stable=is_stable) is Unclear.MOVED
+
+
+@pytest.mark.parametrize("is_stable", [True, False])
+def test_few_items_that_are_on_both_pages_leave_the_page_number_certain(*, is_stable: bool) -> None:
+    def read(number: int, begin: int) -> Any:
+        items = tuple({"id": place} for place in range(begin, begin + 100))
+        return reading_of(identity, number, Page(items=items, count=200))
+
+    found = decide_mode(read(1, 0), read(2, 60), size=100, is_stable=is_stable)
+    assert found is (PAGE if is_stable else Unclear.MOVED)

@@ -235,6 +235,25 @@ async def test_an_item_that_replicas_have_on_places_that_no_page_can_hold_is_rea
     assert sorted(item["n"] for item in got) == list(range(250))
 
 
+@pytest.mark.parametrize("has_identity", [True, False])
+@pytest.mark.parametrize("echo", [True, False])
+async def test_replicas_by_offset_of_which_one_lacks_a_row_in_front_give_no_short_list(
+    *, echo: bool, has_identity: bool
+) -> None:
+    """Page 1 always comes from one replica, and the other pages from one that has its first row at the end."""
+    ahead = ModelList((numbered if has_identity else nameless)(200), "row", echo=echo)
+    behind = ModelList([*ahead.items[1:], ahead.items[0]], "row", echo=echo)
+
+    async def fetch(offset: int, limit: int) -> Page[dict[str, Any]]:
+        return await (behind if offset else ahead).fetch(offset, limit)
+
+    got, error = await read(pager_of(ahead, page_size=100, fetch=fetch))
+
+    assert len({item["n"] for item in got}) == len(got) == 100
+    assert error is not None
+    assert len(ahead.requests + behind.requests) <= 17
+
+
 @pytest.mark.parametrize("echo", [True, False])
 @pytest.mark.parametrize("second", [20, 50])
 async def test_two_items_with_one_identity_both_come_from_a_service_that_cuts_pages(echo: bool, second: int) -> None:
