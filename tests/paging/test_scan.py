@@ -235,6 +235,17 @@ async def test_an_item_that_replicas_have_on_places_that_no_page_can_hold_is_rea
     assert sorted(item["n"] for item in got) == list(range(250))
 
 
+async def test_pages_of_nearly_equal_items_without_identity_are_told_by_the_length_of_the_list() -> None:
+    """They look like rows of page 1 shifted by two, of which one has changed."""
+    items = [{"n": 5 if place in {7, 25} else 0} for place in range(60)]
+    model = ModelList(items, "page", echo=False)
+
+    got, error = await read(pager_of(model, page_size=20))
+
+    assert error is None
+    assert got == items
+
+
 @pytest.mark.parametrize("has_identity", [True, False])
 @pytest.mark.parametrize("echo", [True, False])
 async def test_replicas_by_offset_of_which_one_lacks_a_row_in_front_give_no_short_list(
