@@ -24,8 +24,8 @@ from coreclaw_async.cli.doctor.looks import Examination, Finding, NotingTranspor
 from coreclaw_async.testing import FakeService, RealClock, faults
 
 CHECKS = [
-    "versions", "address", "proxy", "key", "service", "clock", "paging", "account", "runs", "echo", "ids", "order",
-    "statuses", "rows", "months",
+    "versions", "address", "proxy", "key", "service", "clock", "paging", "schema", "account", "runs", "echo",
+    "members", "ids", "times", "order", "statuses", "aborting", "rows", "log", "empty", "last", "months", "missing",
 ]  # fmt: skip
 ELSEWHERE = "http://service.test"
 NOT_ITS_WORD = "which does not come from the service: a page of a proxy or gateway?"
@@ -77,7 +77,7 @@ def test_nothing_is_started_and_little_is_asked(service: FakeService) -> None:
 
     assert service.runs_created == 0
     assert {request.method for request in service.requests} == {"GET"}
-    assert len(service.requests) == 9
+    assert len(service.requests) == 13
 
 
 def test_nothing_of_the_account_is_in_a_report(service: FakeService, tmp_path: Path) -> None:
@@ -85,13 +85,14 @@ def test_nothing_of_the_account_is_in_a_report(service: FakeService, tmp_path: P
     service.balance = Decimal("1234.56")
     text = invoke("doctor", "--api-key-file", str(tmp_path / "my-key")).stdout
 
-    for private in (*service.runs, "worker", "someone", "Worker", "1234", "my-key", str(tmp_path), KEY):
+    for private in (*service.runs, "worker-", "someone", "Worker", "1234", "my-key", str(tmp_path), KEY):
         assert private not in text
     assert "there is one (from --api-key-file)" in text
 
 
 def test_json_is_an_object_a_finding(service: FakeService) -> None:
-    lines = [json.loads(line) for line in invoke("doctor", "--json").stdout.splitlines()]
+    objects = [json.loads(line) for line in invoke("doctor", "--json").stdout.splitlines()]
+    lines = [line for line in objects if "check" in line]
 
     assert {line["state"] for line in lines} == {"OK"}
     assert all(line.keys() == {"check", "state", "detail"} for line in lines)
@@ -103,7 +104,7 @@ def test_without_a_key_what_is_public_is_checked(service: FakeService, monkeypat
     found = report()
 
     assert only(found["key"]) == ("WARN", "there is none: set CORECLAW_API_KEY, or give --api-key-file FILE")
-    assert list(found) == ["versions", "address", "proxy", "key", "service", "clock", "paging"]
+    assert list(found) == ["versions", "address", "proxy", "key", "service", "clock", "paging", "schema"]
 
 
 def test_a_refused_key_fails_and_ends_the_looks(service: FakeService, tmp_path: Path) -> None:
@@ -380,7 +381,7 @@ def test_a_text_of_the_network_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
             json.loads(line) for line in invoke("doctor", "--json", "--base-url", "https://s.test").stdout.splitlines()
         ]
 
-    assert len(next(line["detail"] for line in lines if line["check"] == "service")) < 250
+    assert len(next(line["detail"] for line in lines if line.get("check") == "service")) < 250
 
 
 def examined(url: str, *, seconds: float, look_seconds: float) -> list[Finding]:
@@ -444,7 +445,7 @@ def test_a_look_that_takes_too_long_fails_and_others_follow() -> None:
         found = examined(server.url, seconds=9.0, look_seconds=0.5)
 
     assert Finding("account", "FAIL", "no whole answer in time") in found
-    assert found[-1].check == "months"
+    assert found[-1].check == "missing"
 
 
 def test_more_data_than_the_client_reads_is_told(service: FakeService) -> None:

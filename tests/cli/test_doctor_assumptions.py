@@ -232,7 +232,7 @@ def test_rows_are_compared_with_their_counts(
 
 def test_rows_are_read_of_a_small_run_that_has_ended_and_has_a_usable_name(service: FakeService) -> None:
     service.add_run(WORKER, rows=101, age=6.0)
-    service.add_run(WORKER, rows=0, age=5.0)
+    without = service.add_run(WORKER, rows=0, age=5.0)
     service.add_run(WORKER, rows=2, age=4.0)
     wanted = service.add_run(WORKER, rows=4, age=3.0)
     service.add_run(WORKER, rows=3, age=2.0, status="running")
@@ -241,7 +241,7 @@ def test_rows_are_read_of_a_small_run_that_has_ended_and_has_a_usable_name(servi
     report()
 
     read = {request.path for request in service.requests if request.operation == "listWorkerRunResults"}
-    assert read == {f"/api/v2/worker-runs/{wanted}/result"}
+    assert read == {f"/api/v2/worker-runs/{run_id}/result" for run_id in (wanted, without)}
 
 
 def test_without_such_a_run_rows_are_not_checked(service: FakeService) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
 import attrs
@@ -12,13 +12,23 @@ import httpx
 
 from coreclaw_async import errors
 from coreclaw_async._http.route import choose_proxy
+from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._paging.offsets import SETTLING_SIZE
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.timestamps import SeenDate, http_date
-from coreclaw_async.cli.doctor.assumptions import check_offset_meaning, check_runs
-from coreclaw_async.cli.doctor.looks import Examination, Finding, OutOfTimeError, looked, trouble, way_trouble
-from coreclaw_async.models import Account, Page, WorkerSummary
+from coreclaw_async.cli.doctor.assumptions import check_offset_meaning
+from coreclaw_async.cli.doctor.looks import (
+    Examination,
+    Finding,
+    OutOfTimeError,
+    looked,
+    trouble,
+    unchecked,
+    way_trouble,
+)
+from coreclaw_async.cli.doctor.single_runs import check_runs
+from coreclaw_async.models import Account, InputSchema, Page, WorkerSummary
 
 _SKEW_TO_MENTION = 30.0
 
@@ -45,6 +55,7 @@ def examine(examination: Examination, settings: DoctorSettings) -> Iterator[Find
     yield _versions()
     yield Finding("address", "OK", f"{settings.url} (from {settings.url_source})")
     proxy = check_proxy(settings.url)
+    examination.host = settings.url.host
     yield proxy
     if has_key:
         yield Finding("key", "OK", f"there is one (from {settings.key_source})")
@@ -101,6 +112,7 @@ def _service(examination: Examination, *, has_key: bool) -> Iterator[Finding]:
         yield check_clock(examination.way.seen)
     if workers is not None:
         yield from looked(examination, "paging", _store(examination, workers))
+        yield from looked(examination, "schema", _schema(examination, workers))
     if has_key:
         yield from _account(examination)
 
@@ -112,7 +124,8 @@ def check_clock(seen: SeenDate) -> Finding:
         return Finding("clock", "OK", "agrees with the service's clock, which is read in whole seconds")
     if ahead is not None:
         way = "behind" if ahead > 0 else "ahead of"
-        return Finding("clock", "WARN", f"{abs(ahead):.0f} s {way} the service's; the client allows for that")
+        detail = f"{abs(ahead):.0f} s {way} the service's; the client allows for that"
+        return Finding("clock", "WARN", detail, verdict="holds")
     if not seen.date:
         what = "the service's answer has no Date"
     elif http_date(seen.date) is None:
@@ -132,6 +145,24 @@ def _store(examination: Examination, first: Page[WorkerSummary]) -> Iterator[Fin
     )
 
 
+def _schema(examination: Examination, first: Page[WorkerSummary]) -> Iterator[Finding]:
+    worker_id = next((worker.worker_id for worker in first.items if is_usable_id(worker.worker_id)), None)
+    if worker_id is None:
+        yield unchecked("schema", "not checked: the store is empty")
+        return
+    yield check_schema(examination.client.workers.get_input_schema(worker_id))
+
+
+def check_schema(schema: InputSchema) -> Finding:
+    """Tell whether the client knows the shape of an input schema."""
+    if schema.properties:
+        shape = "by name" if isinstance(schema.raw.get("properties"), Mapping) else "as a list"
+        return Finding("schema", "OK", f"an input schema has its properties {shape}")
+    if not schema.raw or isinstance(schema.raw.get("properties"), list | Mapping):
+        return unchecked("schema", "not checked: the first worker of the store has an empty input schema")
+    return Finding("schema", "WARN", "an input schema has a shape that the client cannot read: inputs go unchecked")
+
+
 def _account(examination: Examination) -> Iterator[Finding]:
     try:
         yield check_balance(examination.client.account.get())
@@ -147,7 +178,8 @@ def _account(examination: Examination) -> Iterator[Finding]:
 def check_balance(account: Account) -> Finding:
     """Tell whether the balance allows a run, without showing the balance."""
     if account.balance is None:
-        return Finding("account", "WARN", "the key is accepted; the balance cannot be read")
+        return Finding("account", "WARN", "the key is accepted; the balance cannot be read", verdict="holds")
     if account.balance <= 0:
-        return Finding("account", "WARN", "the key is accepted; the balance is used up: no run can be started")
+        detail = "the key is accepted; the balance is used up: no run can be started"
+        return Finding("account", "WARN", detail, verdict="holds")
     return Finding("account", "OK", "the key is accepted; the balance is above 0")

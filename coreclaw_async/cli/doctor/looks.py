@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 import httpx
@@ -27,6 +27,11 @@ _LONGEST_TEXT = 200
 _LONGEST_CODE = 6
 
 
+State: TypeAlias = Literal["OK", "WARN", "FAIL"]
+Verdict: TypeAlias = Literal["holds", "does not hold", "not checked"]
+_VERDICTS: dict[State, Verdict] = {"OK": "holds", "WARN": "does not hold", "FAIL": "not checked"}
+
+
 @attrs.frozen
 class Finding:
     """
@@ -36,11 +41,22 @@ class Finding:
         check: The name of the check.
         state: Whether the result is as it should be.
         detail: What was found, and what to do about it; nothing that belongs to the account.
+        verdict: What it says about the assumption of this name, if there is one; else by the state.
+        on: What was read, where that is not the same each time.
     """
 
     check: str
-    state: Literal["OK", "WARN", "FAIL"]
+    state: State
     detail: str
+    verdict: Verdict = attrs.field(
+        default=attrs.Factory(lambda self: _VERDICTS[self.state], takes_self=True), kw_only=True
+    )
+    on: str = attrs.field(default="", kw_only=True)
+
+
+def unchecked(check: str, detail: str) -> Finding:
+    """Return a finding of *check* that shows nothing, and why."""
+    return Finding(check, "OK", detail, verdict="not checked")
 
 
 class NotingTransport(httpx.AsyncBaseTransport):
@@ -86,6 +102,7 @@ class Examination:
 
     Attributes:
         way: Records the time of answers.
+        host: The host of the service.
         meanings: What ``offset`` counts in the lists so far; the client expects the same for all lists.
         seconds: How long all checks together may take, from the creation of this object on.
         look_seconds: How long one request may take.
@@ -93,6 +110,7 @@ class Examination:
 
     _client: CoreClaw = attrs.field(alias="client")
     way: NotingTransport
+    host: str = attrs.field(default="", init=False)
     meanings: set[Mode] = attrs.field(factory=set[Mode], init=False)
     seconds: float = _TOTAL_SECONDS
     look_seconds: float = _LOOK_SECONDS
