@@ -25,9 +25,8 @@ import copy
 import hmac
 import json
 import logging
-import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
@@ -37,8 +36,15 @@ import attrs
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._data.record import Model
 from coreclaw_async._logs import facts, logger
-from coreclaw_async._wire.callback_urls import UrlSigner, name_and_proof, new_name, new_proof, without_proofs
-from coreclaw_async._wire.member_values import WrongTypeError, read_status
+from coreclaw_async._wire.callback_record import CallbackRecord
+from coreclaw_async._wire.callback_urls import (
+    UrlSigner,
+    is_unsigned,
+    name_and_proof,
+    new_name,
+    new_proof,
+    without_proofs,
+)
 from coreclaw_async._wire.request import check_hook, check_int
 from coreclaw_async.models import RunStatus
 
@@ -48,12 +54,6 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NO_CONTENT, _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _TOO_LARGE = 204, 400, 404, 405, 413
 
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-# Now, until July 2026, and in the first version of the API (docs, api/callbacks).
-_ID_MEMBERS = ("run_slug", "run_id")
-_STATUS_MEMBERS = ("run_status", "status")
-_MAX_STATUSES = 16
-_MAX_STATUS_LETTERS = 16
 _ACCESS_LOGGERS = ("uvicorn.access", "hypercorn.access", "gunicorn.access")
 
 
@@ -65,10 +65,13 @@ class CallbackUpdate(Model):
     Attributes:
         run_id: The run: the one that the start was answered with, else the one that the first callback named.
         status: A `RunStatus`, or the string that the callback has instead; None when it has none.
+        url_name: The last segment of the URL that the start carried, up to its dot, and so no secret. Where the start's
+            answer was lost in another process, this tells there which start the run is of.
     """
 
     run_id: str
     status: RunStatus | str | None = None
+    url_name: str = ""
 
 
 UpdateHook: TypeAlias = Callable[[CallbackUpdate], None]
@@ -123,16 +126,6 @@ class CallbackListener(Protocol):
         ...
 
 
-@attrs.define
-class _Entry:
-    """One URL: what proves it, and what is known about its run."""
-
-    proof: str
-    run_id: str | None = None
-    queue_id: str | None = None
-    statuses: set[str] = attrs.field(factory=set[str])
-
-
 class CallbackHub:
     """
     Receives the service's callbacks for any number of clients.
@@ -145,7 +138,9 @@ class CallbackHub:
     It may be used from any thread and event loop. It remembers its latest URLs only; a callback to a forgotten one is
     answered with 404, and the wait for its run then ends by the poll schedule. With a *secret*, it also knows
     each URL that any hub with the same secret has made within 30 days: so several processes can serve the same
-    *base_url*. A callback wakes the waits of the process that it comes to; those of others end by their schedule.
+    *base_url*. A callback wakes the waits of the process that it comes to; those of others end by their schedule. So
+    too, `run_id_of` tells the run of a start whose answer was lost only in the process that gets its callback; its hook
+    is told run and `CallbackUpdate.url_name`, and may pass them on.
     """
 
     def __init__(
@@ -166,8 +161,9 @@ class CallbackHub:
                 mounted under.
             secret: Signs the URLs, 32 bytes or more, the same in all processes that serve *base_url*. None where one
                 process does.
-            on_update: Called with each `CallbackUpdate` that is news to this process, in whatever thread the callback
-                is handled; must return soon. Its errors are only logged. Other processes may be told the same again.
+            on_update: Called with each `CallbackUpdate` that is news to this process, as soon as its run is known, in
+                whatever thread the callback is handled or the start is answered; must return soon. Its errors are only
+                logged. Other processes may be told the same again.
             capacity: URLs to remember, 1 or more.
             max_body_bytes: Largest callback that is read, 1 or more; a larger one is answered with 413.
             clock: Where time comes from; for tests.
@@ -177,7 +173,7 @@ class CallbackHub:
             ValueError: *base_url* cannot be one, *secret* is too short, or a number is out of range.
         """
         self._base_url = "..."  # Until it is checked: tracebacks print this object.
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, CallbackRecord] = {}
         try:
             self._signer = None if secret is None else UrlSigner(secret)
         finally:
@@ -204,12 +200,14 @@ class CallbackHub:
             name = self._signer.new_name(self._clock.time())
             proof = self._signer.proof_of(name)
         with self._lock:
-            self._keep(name, _Entry(proof))
+            self._keep(name, CallbackRecord(name, proof))
         return self._url(name, proof)
 
     def restore(self, url: str) -> bool:
         """
         Remember a URL that a hub with the same base URL has made, for example in an earlier process.
+
+        A hub with a secret checks what is signed, and only takes URLs from before it had one as they are.
 
         Returns:
             Whether it is one of this hub's.
@@ -217,8 +215,10 @@ class CallbackHub:
         name, proof = name_and_proof(url)
         if not url.startswith(f"{self._base_url}/") or not name or not proof:
             return False
+        if self._signer is not None and not is_unsigned(name, proof) and not _equal(proof, self._signer.proof_of(name)):
+            return False
         with self._lock:
-            self._keep(name, _Entry(proof))
+            self._keep(name, CallbackRecord(name, proof))
         return True
 
     def owns(self, url: str) -> bool:
@@ -252,10 +252,12 @@ class CallbackHub:
             name, _ = name_and_proof(url)
             self._keep(name, entry)
             if run_id is not None:
-                entry.run_id = run_id
+                entry.bind(run_id)
+            news = _news(entry)
             if queue_id is not None:
                 entry.queue_id = queue_id
                 self._queue_items[queue_id] = name
+        self._tell(news)
 
     def join(self, listener: CallbackListener) -> None:
         """Tell *listener* of each callback, through a weak reference; clients do this."""
@@ -294,15 +296,14 @@ class CallbackHub:
         name, _ = name_and_proof(path)
         with self._lock:
             self._keep(name, entry)
-            is_new, update = _take(entry, cast("dict[str, Any]", payload))
-            listeners = list(self._listeners) if is_new else []
+            is_new = entry.take(cast("dict[str, Any]", payload))
+            listeners, news = list(self._listeners) if is_new else [], _news(entry)
         for listener in listeners:
             try:
                 listener.called_back(self._url(name, entry.proof), entry.run_id)
             except Exception:  # noqa: BLE001 - it is logged
                 logger.exception("a listener failed on a callback")
-        if update is not None:
-            self._tell(update)
+        self._tell(news)
         return _NO_CONTENT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -333,17 +334,18 @@ class CallbackHub:
                 break
         return body
 
-    def _tell(self, update: CallbackUpdate) -> None:
+    def _tell(self, news: Sequence[CallbackUpdate]) -> None:
         # In a frame of its own: who logs frames with their variables would log the URL with the hook's error.
         if self._on_update is None:
             return
-        try:
-            self._on_update(update)
-        except Exception:  # noqa: BLE001 - it is logged
-            told = facts(run_id=update.run_id)
-            logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
+        for update in news:
+            try:
+                self._on_update(update)
+            except Exception:  # noqa: BLE001 - it is logged
+                told = facts(run_id=update.run_id)
+                logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
 
-    def _keep(self, name: str, entry: _Entry) -> None:
+    def _keep(self, name: str, entry: CallbackRecord) -> None:
         self._entries.setdefault(name, entry)
         if len(self._entries) > self._capacity:
             forgotten = self._entries.pop(next(iter(self._entries)))
@@ -352,7 +354,7 @@ class CallbackHub:
     def _url(self, name: str, proof: str) -> str:
         return f"{self._base_url}/{name}.{proof}"
 
-    def _find(self, url: str) -> _Entry | None:
+    def _find(self, url: str) -> CallbackRecord | None:
         """Return the entry of a URL or path, or a new one, in a time that tells nothing about the proof."""
         name, proof = name_and_proof(url)
         entry = self._entries.get(name)
@@ -362,11 +364,20 @@ class CallbackHub:
             expected = self._signer.proof_of(name)
         else:
             expected = new_proof()
-        if not hmac.compare_digest(*(text.encode("utf-8", "surrogatepass") for text in (proof, expected))):
+        if not _equal(proof, expected):
             return None
         if entry is None and self._signer is not None and not self._signer.has_expired(name, self._clock.time()):
-            return _Entry(expected)
+            return CallbackRecord(name, expected)
         return entry
+
+
+def _news(entry: CallbackRecord) -> list[CallbackUpdate]:
+    run_id = entry.run_id or ""
+    return [CallbackUpdate(run_id=run_id, status=told, url_name=entry.name) for told in entry.take_untold()]
+
+
+def _equal(proof: str, expected: str) -> bool:
+    return hmac.compare_digest(*(text.encode("utf-8", "surrogatepass") for text in (proof, expected)))
 
 
 def _check_base_url(value: str) -> str:
@@ -382,42 +393,6 @@ def _check_base_url(value: str) -> str:
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("base_url must not hold a user name, a query or a fragment")
     return value.strip().rstrip("/")
-
-
-def _take(entry: _Entry, payload: dict[str, Any]) -> tuple[bool, CallbackUpdate | None]:
-    """Record what a callback says in *entry*; return whether that is new, and the news if they are about its run."""
-    named = next((payload[name] for name in _ID_MEMBERS if isinstance(payload.get(name), str)), "")
-    if not _RUN_ID.fullmatch(named) or named == "last":
-        named = None
-    is_new = False
-    if named is not None and entry.run_id is None:
-        entry.run_id = named
-        is_new = True
-    elif named is not None and named != entry.run_id:
-        logger.warning(
-            "a callback names another run than %s, whose URL it came to; it is not believed",
-            entry.run_id,
-            extra=facts(run_id=entry.run_id),
-        )
-    status = next((payload[name] for name in _STATUS_MEMBERS if payload.get(name) is not None), None)
-    shown = str(status).lower()[:_MAX_STATUS_LETTERS]
-    if status is None:
-        is_new = True
-    elif shown not in entry.statuses and len(entry.statuses) < _MAX_STATUSES:
-        entry.statuses.add(shown)
-        is_new = True
-    if not is_new or entry.run_id is None or named not in {None, entry.run_id}:
-        return is_new, None
-    return True, CallbackUpdate(run_id=entry.run_id, status=_status_of(status))
-
-
-def _status_of(value: Any) -> RunStatus | str | None:
-    """Return the status in a callback, which may hold anything."""
-    try:
-        status = read_status(value)
-    except WrongTypeError:
-        return None
-    return None if status is None or len(status) > _MAX_STATUS_LETTERS else status
 
 
 async def _live(receive: Receive, send: Send) -> None:

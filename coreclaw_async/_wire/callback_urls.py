@@ -12,6 +12,7 @@ _NAME_BYTES, _PROOF_BYTES = 12, 24
 _LEAST_SECRET = 32
 _PURPOSE = b"coreclaw_async callback URL\0"
 _VALID_SECONDS = 30 * 86_400
+_UNSIGNED = re.compile(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{32}")
 # The end of a URL: 16 letters of a name, after the time when a signed one expires, and 32 letters of the proof.
 _PROOF_IN_TEXT = re.compile(r"(/(?:[0-9a-f]{1,16}-)?[A-Za-z0-9_-]{16}\.)[A-Za-z0-9_-]{32,}")
 
@@ -64,6 +65,11 @@ def new_name() -> str:
 def new_proof() -> str:
     """Return a proof that nobody can guess or make again."""
     return secrets.token_urlsafe(_PROOF_BYTES)
+
+
+def is_unsigned(name: str, proof: str) -> bool:
+    """Return whether a URL has the form of one that was made without a secret."""
+    return _UNSIGNED.fullmatch(f"{name}.{proof}") is not None
 
 
 def name_and_proof(url: str) -> tuple[str, str]:

@@ -128,6 +128,17 @@ def test_a_url_from_before_there_was_a_secret_can_be_restored() -> None:
     assert post(hub, url, run_slug=RUN) == 204
 
 
+@pytest.mark.parametrize("proof", ["AAAA", "A" * 32, "\ud800"])
+def test_a_url_that_another_secret_or_nobody_has_signed_is_not_restored(proof: str) -> None:
+    url = CallbackHub(BASE, secret="another secret of 32 bytes or more").new_url()
+    forged = f"{url.partition('.0.0.1')[0]}.0.0.1{url.partition('.0.0.1')[2].partition('.')[0]}.{proof}"
+    hub = CallbackHub(BASE, secret=SECRET)
+
+    for other in (url, forged, f"{BASE}/short.{proof}"):
+        assert not hub.restore(other)
+        assert post(hub, other, run_slug=RUN) == 404
+
+
 def test_a_restored_url_of_any_letters_breaks_nothing() -> None:
     hub = CallbackHub(BASE)
 
