@@ -33,6 +33,7 @@ from weakref import WeakSet
 
 import attrs
 
+from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._data.record import Model
 from coreclaw_async._logs import facts, logger
@@ -340,7 +341,7 @@ class CallbackHub:
             return
         for update in news:
             try:
-                self._on_update(update)
+                call_hook("on_update", self._on_update, update)
             except Exception:  # noqa: BLE001 - it is logged
                 told = facts(run_id=update.run_id)
                 logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)

@@ -226,8 +226,9 @@ class CallEnded(Record):
     """
     A call of a method of the client has ended.
 
-    The call of an iterator that is left before its end ends when nothing refers to the iterator any more, which is told
-    with the next call, or when a client is closed.
+    An iterator that fails ends its call; iterating further is another one. The call of an iterator that is left before
+    its end ends when nothing refers to the iterator any more, which is told with the next call, or when a client is
+    closed.
 
     Attributes:
         call: Its number, as in `CallStarted`.

@@ -4,23 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Hashable
 from contextvars import ContextVar, Token
 from types import TracebackType
+from typing import ParamSpec
 
 from coreclaw_async.events import CallEnded, CallStarted
 
+P = ParamSpec("P")
+
 _current: ContextVar[tuple[Hashable, ...]] = ContextVar("coreclaw_async_call", default=())
 _started: ContextVar[deque[str] | None] = ContextVar("coreclaw_async_started", default=None)
+# While a hook is called, what its event belongs to.
+_told: ContextVar[tuple[Hashable, ...] | None] = ContextVar("coreclaw_async_told_call", default=None)
 _numbers = itertools.count(1)
 _left: deque[Callable[[], None]] = deque()
 
 
 def current_calls() -> tuple[Hashable, ...]:
     """Return what events belong to here, the innermost first: batch and key of an item, and the number of a call."""
-    return _current.get()
+    told = _told.get()
+    return _current.get() if told is None else told
+
+
+@contextlib.contextmanager
+def outside_calls() -> Generator[None]:
+    """Have calls of the block, and of tasks that it begins, be no part of the call around it: a hook's are its own."""
+    token = _current.set(())
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def call_hook(name: str, hook: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """
+    Call a hook of the user's, named *name*; what it calls, or begins a task for, is no part of the call around it.
+
+    Raises:
+        TypeError: It has returned a coroutine, which nobody would await.
+    """
+    told = _told.set(_current.get())
+    try:
+        with outside_calls():
+            returned = hook(*args, **kwargs)
+    finally:
+        _told.reset(told)
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise TypeError(f"{name} must be a plain function: it has returned a coroutine, which nobody awaits")
 
 
 def keep_started(run_ids: deque[str]) -> None:
@@ -49,7 +84,8 @@ class Call:
     """
     A call of the client, in one step or, as an iterator, in several: ``with call:`` around each, and then `end`.
 
-    A call that another one makes is a part of that, and nobody is told.
+    A step that fails is followed by `interrupt` where the caller may go on. A call that another one makes is a part of
+    that, and nobody is told.
 
     Args:
         name: Its name, such as ``workers.run``.
@@ -90,6 +126,10 @@ class Call:
     def end(self) -> None:
         """Tell that the call has ended, as its last step has; a second time does nothing, as do further steps."""
         self._has_ended = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Tell that the call has ended with its last step, which has failed; a further step is another call."""
         if self._number is not None and self._emit is not None:
             self._emit(self._ended(self._number))
 

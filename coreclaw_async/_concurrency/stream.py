@@ -36,6 +36,9 @@ class AsyncStream(Generic[T]):
         try:
             with self.call:
                 item = await self._advance()
+        except BaseException:
+            self.call.interrupt()
+            raise
         finally:
             self._is_advancing = False
         if item is None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.causes import make_presentable
 from coreclaw_async._http.connections import Connections
@@ -70,7 +71,7 @@ class Transport:
         hook = self.settings.on_event
         if hook is not None:
             try:
-                hook(event)
+                call_hook("on_event", hook, event)
             except Exception:  # noqa: BLE001 - it is logged
                 kind = type(event).__name__
                 logger.exception("the on_event hook failed on %s", kind, extra=facts(event=kind))

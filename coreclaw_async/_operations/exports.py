@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 import anyio.to_thread
 
+from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._files.target import FileTarget
 from coreclaw_async._http.download import Download
 from coreclaw_async._operations.context import Context
@@ -78,7 +79,7 @@ async def download_export(
         of_all = "" if total is None else f" of {total:,}"
         reporter.tell(f"{path.name}: {done:,}{of_all} bytes", done=done, total=total, bytes=done)
         if on_progress is not None:
-            on_progress(done, total)
+            call_hook("on_progress", on_progress, done, total)
 
     download = Download(
         transport=context.transport,
@@ -87,7 +88,7 @@ async def download_export(
         target=target,
         format=format,
         expected_rows=state.result_count if state.is_finished else None,
-        on_progress=tell if reporter.is_on else on_progress,
+        on_progress=tell if reporter.is_on or on_progress is not None else None,
     )
     with errors_about(run_id), reporter:
         await download.run()

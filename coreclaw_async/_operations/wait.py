@@ -12,6 +12,7 @@ import anyio
 import attrs
 
 from coreclaw_async import errors
+from coreclaw_async._concurrency.calls import outside_calls
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
@@ -170,9 +171,10 @@ class Wait:
         while tracked.changes:
             run = self.take_change(tracked)
             if self.options.on_update is not None:
-                pending = self.options.on_update(run)
-                if inspect.isawaitable(pending):
-                    await pending
+                with outside_calls():
+                    pending = self.options.on_update(run)
+                    if inspect.isawaitable(pending):
+                        await pending
         if tracked.error is not None:
             raise tracked.error
 

@@ -153,6 +153,9 @@ class PageReader(Generic[T]):
         try:
             with self.call:
                 page = await self._read_next_page()
+        except BaseException:
+            self.call.interrupt()
+            raise
         finally:
             self._is_reading = False
         if page is None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import logger
 from coreclaw_async._wire.request import check_hook
@@ -95,7 +96,7 @@ class Reporter:
             elapsed=self._now() - self._began,
             text="".join(letter if letter.isprintable() else " " for letter in text),
         )
-        self._attempt(lambda: hook(progress))
+        self._attempt(lambda: call_hook("progress", hook, progress))
 
     def tell_wait(self, run_ids: Sequence[str]) -> None:
         """Tell that a wait for runs has begun: their ids are seen, whatever becomes of it."""

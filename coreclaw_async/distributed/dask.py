@@ -15,6 +15,7 @@ import anyio
 import attrs
 
 from coreclaw_async._client import AsyncCoreClaw
+from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._data.counting import counted
 from coreclaw_async._extras import load_library
 from coreclaw_async._logs import logger
@@ -247,7 +248,7 @@ class _Driver:
 
         def hear(event: tuple[float, dict[str, dict[str, Any]]]) -> None:
             try:
-                on_event(BatchItemChanged(**event[1]["item"]))
+                call_hook("on_event", on_event, BatchItemChanged(**event[1]["item"]))
             except Exception:  # noqa: BLE001 - it would end the client's connection to the scheduler
                 logger.exception("the on_event hook failed on BatchItemChanged")
 

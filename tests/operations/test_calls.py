@@ -14,10 +14,10 @@ import pytest
 from either_client import AsyncCoreClaw
 
 from coreclaw_async import AsyncCoreClaw as AsyncClient
-from coreclaw_async import NotFoundError
+from coreclaw_async import CallbackHub, InvalidArgumentError, NotFoundError
 from coreclaw_async._concurrency.calls import Call, belonging_to, current_calls
 from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent
-from coreclaw_async.testing import FakeService, RunScript
+from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -131,6 +131,41 @@ async def test_rows_that_are_handed_over_are_read_by_the_same_call(
     assert told.names == ["runs.iterate_results begins", "runs.iterate_results ends"]
 
 
+async def test_an_iterator_that_fails_has_ended_with_its_error_at_once(service: FakeService, told: Told) -> None:
+    caught: list[NotFoundError] = []  # As long as the errors live, so do the iterators.
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        for steps in (
+            client.runs.watch("nope"),
+            client.runs.follow_log("nope"),
+            client.runs.iterate_results("nope"),
+            client.runs.wait_many(["nope"]),
+        ):
+            with pytest.raises(NotFoundError) as error:
+                async for _ in steps:
+                    pass  # pragma: no cover - there is none
+            caught.append(error.value)
+            ended = told.events[-1]
+            assert isinstance(ended, CallEnded)
+            assert ended.error == "NotFoundError"
+
+    names = ["runs.watch", "runs.follow_log", "runs.iterate_results", "runs.wait_many"]
+    assert told.names == [f"{name} {kind}" for name in names for kind in ("begins", "ends")]
+
+
+async def test_iterating_after_an_error_is_another_call(service: FakeService, told: Told) -> None:
+    run_id = service.add_run(WORKER, rows=250)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=told) as client:
+        service.faults.add(faults.error(11000), operation="listWorkerRunResults", after=1)
+        pager = client.runs.iterate_results(run_id)
+        with pytest.raises(InvalidArgumentError):
+            await pager.collect()
+        rows = await pager.collect()
+
+    assert len(rows) == 250
+    assert told.names == ["runs.iterate_results begins", "runs.iterate_results ends"] * 2
+    assert [event.error for event in told.events if isinstance(event, CallEnded)] == ["InvalidArgumentError", None]
+
+
 @pytest.mark.async_client_only
 async def test_calls_at_the_same_time_are_told_apart(service: FakeService, told: Told) -> None:
     async with (
@@ -207,3 +242,74 @@ def test_a_call_that_has_ended_does_not_begin_again() -> None:
         call.end()
 
     assert [type(event) for event in events] == [CallStarted, CallEnded]
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("hook", ["on_event", "on_update", "awaited on_update", "progress", "on_update of a hub"])
+async def test_what_a_hook_begins_is_no_part_of_the_call_that_it_hears_of(
+    service: FakeService, told: Told, hook: str
+) -> None:
+    """A task takes over what its maker belongs to, and may outlive it."""
+    contexts: list[contextvars.Context] = []
+
+    def make_task(_: object) -> None:
+        contexts.append(contextvars.copy_context())
+
+    async def read(_: object) -> None:
+        make_task(_)
+        await client.account.get()
+
+    def hear(event: Event) -> None:
+        told(event)
+        if hook == "on_event":
+            make_task(event)
+
+    hub = CallbackHub("https://hub.test", on_update=make_task if hook == "on_update of a hub" else None)
+    options: dict[str, Any] = {"on_update": make_task} if hook == "on_update" else {}
+    options |= {"on_update": read} if hook == "awaited on_update" else {}
+    options |= {"progress": make_task} if hook == "progress" else {}
+    async with AsyncClient(
+        service.api_key, transport=service, clock=service.clock, on_event=hear, callbacks=hub
+    ) as client:
+        with Call("around", hear, float):
+            hub.handle(hub.new_url(), b'{"run_slug": "R"}')
+        await client.workers.run(WORKER, INPUT, **options)
+
+    assert contexts
+    for context in contexts:
+        events: list[Any] = []
+        context.run(Call("own", events.append, float).__enter__)
+        assert [type(event) for event in events] == [CallStarted]
+    assert ("account.get begins" in told.names) is (hook == "awaited on_update")
+
+
+def hook_of_a_lambda() -> Any:
+    """Return a hook that nobody can see to be async before it is called."""
+
+    async def hook(*_: object) -> None:
+        raise AssertionError("nobody awaits it")  # pragma: no cover - nobody does
+
+    return lambda *arguments: hook(*arguments, None)
+
+
+async def test_an_event_hook_that_returns_a_coroutine_is_told_in_the_log(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = hook_of_a_lambda()
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=hook) as client:
+        await client.account.get()
+
+    assert "on_event must be a plain function: it has returned a coroutine, which nobody awaits" in caplog.text
+
+
+async def test_other_hooks_that_return_a_coroutine_are_told_in_the_log(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = hook_of_a_lambda()
+    hub = CallbackHub("https://hub.test", on_update=hook)
+    assert hub.handle(hub.new_url(), b'{"run_slug": "R"}') == 204
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        await client.workers.run(WORKER, INPUT, progress=hook)
+
+    assert "on_update must be a plain function" in caplog.text
+    assert "progress must be a plain function" in caplog.text
