@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 try:
     from opentelemetry import metrics, trace
@@ -18,7 +18,7 @@ except Exception as error:  # pragma: no cover - tested in a process of its own
     ) from error
 
 from coreclaw_async import events
-from coreclaw_async._concurrency.calls import current_calls
+from coreclaw_async._concurrency.calls import current_calls, item_here
 from coreclaw_async._version import __version__
 from coreclaw_async.batch import BatchItemState
 from coreclaw_async.models import Run, RunOutcome
@@ -31,6 +31,7 @@ _NANOSECONDS = 10**9
 _MAX_CANDIDATES = 20
 _MAX_ENDED = 10_000
 _UNDER_WAY = {BatchItemState.INTENT, BatchItemState.SUBMITTED}
+_Item: TypeAlias = tuple[str, str, Hashable]
 _BAD = {BatchItemState.AMBIGUOUS, BatchItemState.FAILED, BatchItemState.REJECTED}
 
 
@@ -79,11 +80,13 @@ class OpenTelemetryHook:
         self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Changes of batch items to a state")
         self._ended_ids: dict[str, None] = {}
         self._costed_ids: dict[str, None] = {}
-        # Spans of calls and items under way, by what their events belong to; when the calls began; of each call its
-        # items; of runs what has started them.
+        # Spans of calls and items under way, by what their events belong to; when the calls began; which of them run a
+        # batch; of each call its items; the items by batch and key; of runs what has started them.
         self._spans: dict[Hashable, trace.Span] = {}
         self._began: dict[int, int] = {}
-        self._items_of: dict[tuple[Hashable, ...], dict[tuple[str, str], None]] = {}
+        self._batch_runs: set[Hashable] = set()
+        self._items_of: dict[Hashable, dict[_Item, None]] = {}
+        self._named: dict[tuple[str, str], list[_Item]] = {}
         self._starters: dict[str, trace.Span] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
             events.CallStarted: self._take_call,
@@ -106,11 +109,14 @@ class OpenTelemetryHook:
 
     def _take_call(self, event: events.CallStarted) -> None:
         began = self._began[event.call] = time.time_ns()
+        if event.name == "batch.run":
+            self._batch_runs.add(event.call)
         self._spans[event.call] = self._tracer.start_span(f"coreclaw.{event.name}", start_time=began)
 
     def _take_end_of_call(self, event: events.CallEnded) -> None:
-        for item in self._items_of.pop((event.call,), {}):  # Their runs go on.
-            self._end(item, None)
+        for item in list(self._items_of.pop(event.call, {})):  # Their runs go on.
+            self._end_item(item, None)
+        self._batch_runs.discard(event.call)
         began = self._began.pop(event.call, None)
         # An iterator that was left is told of later than it ended.
         self._end(event.call, event.error, None if began is None else began + round(event.elapsed * _NANOSECONDS))
@@ -124,6 +130,22 @@ class OpenTelemetryHook:
             span.set_attribute("error.type", error)
             span.set_status(trace.StatusCode.ERROR, error)
         span.end(end)
+
+    def _end_item(self, item: _Item, error: str | None) -> None:
+        self._end(item, error)
+        self._items_of.get(item[2], {}).pop(item, None)
+        named = self._named.pop(item[:2], [])
+        left = [other for other in named if other != item]
+        if left:
+            self._named[item[:2]] = left
+
+    def _item_of(self, event: events.BatchItemChanged) -> _Item | None:
+        """Return the item with a span that an event is about; `batch.resolve` and the like are calls of their own."""
+        item = item_here(event.batch, event.key)
+        if item in self._spans:
+            return item
+        others = () if item[2] in self._batch_runs else self._named.get(item[:2], ())
+        return others[0] if len(others) == 1 else None
 
     def _here(self) -> trace.Span:
         """Return the span that an event belongs to: of a call or an item, else the current one."""
@@ -187,8 +209,8 @@ class OpenTelemetryHook:
 
     def _take_item(self, event: events.BatchItemChanged) -> None:
         self._items.add(1, {"coreclaw.state": event.state})
-        item = (event.batch, event.key)
         if event.state == BatchItemState.INTENT:
+            item = item_here(event.batch, event.key)
             context = trace.set_span_in_context(self._here())
             named: dict[str, str | int] = {
                 "coreclaw.batch": event.batch,
@@ -196,15 +218,14 @@ class OpenTelemetryHook:
                 "coreclaw.attempt": event.attempt,
             }
             self._spans[item] = self._tracer.start_span("coreclaw.batch.item", context, attributes=named)
-            self._items_of.setdefault(current_calls()[-1:], {})[item] = None
-        span = self._spans.get(item)
-        if span is None:  # Another process has started it.
+            self._items_of.setdefault(item[2], {})[item] = None
+            self._named.setdefault(item[:2], []).append(item)
+        found = self._item_of(event)
+        if found is None:  # Another process has started it.
             return
-        span.set_attributes(_present({"coreclaw.state": event.state, "coreclaw.run_id": event.run_id}))
+        self._spans[found].set_attributes(_present({"coreclaw.state": event.state, "coreclaw.run_id": event.run_id}))
         if event.state not in _UNDER_WAY:
-            self._end(item, event.state if event.state in _BAD else None)
-            for items in self._items_of.values():
-                items.pop(item, None)
+            self._end_item(found, event.state if event.state in _BAD else None)
 
     def _take_columns(self, event: events.BatchColumnsChanged) -> None:
         columns = list(event.columns)

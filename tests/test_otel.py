@@ -348,6 +348,58 @@ async def test_an_item_of_a_batch_is_a_span_with_its_start_its_run_and_its_rows(
     assert all(line.startswith("caller > coreclaw.batch.run > ") for line in tree)
 
 
+async def test_batches_of_one_name_at_the_same_time_keep_their_items(telemetry: Telemetry) -> None:
+    tracer = telemetry.tracers.get_tracer("test")
+
+    async def work(tenant: str, duration: float) -> None:
+        service = FakeService()
+        service.default_script = RunScript(duration=duration)
+        async with client_of(service, telemetry) as client, client.batch("nightly", ledger="memory") as batch:
+            await batch.plan([RunSpec(key=key, worker_id=WORKER, input=INPUT) for key in "ab"])
+            with tracer.start_as_current_span(tenant):
+                async for _ in batch.run():
+                    pass
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work, "one", 60.0)
+        group.start_soon(work, "two", 90.0)
+
+    starts = [line for line in telemetry.tree() if line.endswith("POST runWorker")]
+    way = "coreclaw.batch.run > coreclaw.batch.item > POST runWorker"
+    assert sorted(starts) == [f"one > {way}"] * 2 + [f"two > {way}"] * 2
+    assert {attributes_of(span)["coreclaw.state"] for span in telemetry.spans("coreclaw.batch.item")} == {"done"}
+    assert len(telemetry.spans("coreclaw.batch.item")) == 4
+
+
+def changed_item(state: str) -> events.BatchItemChanged:
+    return events.BatchItemChanged(batch="b", key="k", state=state, previous="x", attempt=1)
+
+
+def test_an_item_that_another_call_decides_about_ends_and_one_of_a_batch_of_the_same_name_does_not(
+    telemetry: Telemetry,
+) -> None:
+    first, second, resolving = (
+        Call(name, telemetry.hook, float) for name in ("batch.run", "batch.run", "batch.cancel")
+    )
+    with first:
+        telemetry.hook(changed_item("intent"))
+    with second:
+        telemetry.hook(changed_item("done"))
+    assert telemetry.spans("coreclaw.batch.item") == [], "it is of another batch, and was begun in another process"
+    with second:
+        telemetry.hook(changed_item("intent"))
+    with resolving:
+        telemetry.hook(changed_item("cancelled"))
+    assert telemetry.spans("coreclaw.batch.item") == [], "it may be either"
+    second.end()
+    with resolving:
+        telemetry.hook(changed_item("cancelled"))
+    first.end()
+
+    states = [attributes_of(span).get("coreclaw.state") for span in telemetry.spans("coreclaw.batch.item")]
+    assert states == ["intent", "cancelled"]
+
+
 async def test_an_item_whose_run_fails_is_an_error(service: FakeService, telemetry: Telemetry) -> None:
     service.default_script = RunScript(outcome="failed")
     async with client_of(service, telemetry) as client, client.batch("nightly", ledger="memory") as batch:

@@ -25,9 +25,14 @@ _left: deque[Callable[[], None]] = deque()
 
 
 def current_calls() -> tuple[Hashable, ...]:
-    """Return what events belong to here, the innermost first: batch and key of an item, and the number of a call."""
+    """Return what events belong to here, the innermost first: an item as `item_here` names it, a call's number."""
     told = _told.get()
     return _current.get() if told is None else told
+
+
+def item_here(batch: str, key: str) -> tuple[str, str, Hashable]:
+    """Return what names an item of a batch here: other calls may work on another batch of the same name."""
+    return batch, key, next((call for call in current_calls() if not isinstance(call, tuple)), None)
 
 
 @contextlib.contextmanager
@@ -73,7 +78,7 @@ def tell_started(run_id: str) -> None:
 @contextlib.contextmanager
 def belonging_to(item: tuple[str, str]) -> Generator[None]:
     """Have the events of the block belong to an item of a batch, named by its batch and its key."""
-    token = _current.set((item, *_current.get()))
+    token = _current.set((item_here(*item), *_current.get()))
     try:
         yield
     finally:

@@ -222,7 +222,7 @@ def test_what_belongs_to_an_item_is_named_by_it() -> None:
         look()
     look()
 
-    assert seen == [(("batch", "key"),), ()]
+    assert seen == [(("batch", "key", None),), ()]
 
 
 def test_what_belongs_to_an_item_belongs_to_the_call_around_it_too() -> None:
@@ -230,7 +230,7 @@ def test_what_belongs_to_an_item_belongs_to_the_call_around_it_too() -> None:
     with Call("batch.run", events.append, float), belonging_to(("batch", "key")):
         seen = current_calls()
 
-    assert seen == (("batch", "key"), events[0].call)
+    assert seen == (("batch", "key", events[0].call), events[0].call)
 
 
 def test_a_call_that_has_ended_does_not_begin_again() -> None:
