@@ -214,7 +214,8 @@ class CallStarted(Record):
 
     Attributes:
         call: A number that no other call of this process has.
-        name: Group and method, such as ``workers.run``; ``batch.run`` for the work of a batch.
+        name: Group and method, such as ``workers.run``. Of a batch: ``batch.run`` for its work, ``batch.rows`` for the
+            reading of rows, also into files and frames, ``batch.resolve`` and ``batch.cancel``.
     """
 
     call: int

@@ -31,6 +31,7 @@ from coreclaw_async import (
     events,
 )
 from coreclaw_async._concurrency.calls import Call, belonging_to
+from coreclaw_async.batch import BatchOutcome
 from coreclaw_async.otel import OpenTelemetryHook
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -453,6 +454,58 @@ async def test_a_cost_that_a_batch_reads_after_the_end_is_counted(service: FakeS
 
     assert telemetry.total("coreclaw.runs.cost") == 0.5
     assert telemetry.total("coreclaw.runs.ended") == 1
+
+
+async def test_a_cost_that_a_later_call_of_a_batch_reads_is_counted(service: FakeService, telemetry: Telemetry) -> None:
+    service.default_script = RunScript(duration=30, usage="0.5")
+    is_known = False
+
+    def without_cost(envelope: dict[str, Any]) -> dict[str, Any]:
+        if not is_known:
+            envelope["data"].pop("usage", None)
+        return envelope
+
+    service.faults.add(faults.edit(without_cost), operation="getWorkerRun", times=100)
+    async with (
+        client_of(service, telemetry) as client,
+        client.batch("nightly", ledger="memory", max_spend=Decimal(9)) as batch,
+    ):
+        await batch.plan([RunSpec(key="a", worker_id=WORKER, input=INPUT)])
+        assert [outcome.state async for outcome in batch.run()] == ["done"]
+        assert telemetry.total("coreclaw.runs.cost") == 0.0
+        is_known = True
+        await batch.plan([RunSpec(key="b", worker_id=WORKER, input=INPUT)])
+        assert [outcome.state async for outcome in batch.run()] == ["done"]
+
+    assert telemetry.total("coreclaw.runs.cost") == 1.0
+    assert telemetry.total("coreclaw.runs.ended") == 2
+
+
+async def test_what_else_a_batch_sends_is_below_a_span_of_its_own(
+    service: FakeService, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    service.default_script = RunScript(rows=1, duration=1e6)
+    outcomes: list[BatchOutcome] = []
+    async with client_of(service, telemetry) as client, client.batch("nightly", ledger="memory") as batch:
+        await batch.plan(RunSpec(key=key, worker_id=WORKER, input=INPUT) for key in "ab")
+        async with anyio.create_task_group() as group:
+
+            async def abort() -> None:
+                while len(service.runs) < 2:
+                    await anyio.lowlevel.checkpoint()
+                await batch.cancel(abort=True)
+
+            group.start_soon(abort)
+            outcomes.extend([outcome async for outcome in batch.run()])
+        await batch.rows(state=None).collect()
+        await batch.to_jsonl(tmp_path / "rows")
+        await batch.resolve(outcomes[0].key, adopt=outcomes[0].run_id)
+
+    tree = telemetry.tree()
+    assert "coreclaw.batch.cancel > POST abortWorkerRun" in tree
+    assert "coreclaw.batch.resolve > GET getWorkerRun" in tree
+    assert "coreclaw.batch.rows > GET listWorkerRunResults" in tree
+    assert all(line.startswith("coreclaw.") for line in tree)
 
 
 def test_an_item_that_another_process_has_started_has_no_span_here(telemetry: Telemetry) -> None:

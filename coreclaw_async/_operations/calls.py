@@ -16,12 +16,12 @@ Group = TypeVar("Group", bound=type[Any])
 Steps: TypeAlias = AsyncPager[Any] | AsyncStream[Any]
 
 
-def telling_calls(name: str) -> Callable[[Group], Group]:
-    """Return what has the event hook told of each call of the public methods of a class, the group *name*."""
+def telling_calls(name: str, *methods: str) -> Callable[[Group], Group]:
+    """Return what has the event hook told of each call of these public methods of a class, or all, the group *name*."""
 
     def wrap(group: Group) -> Group:
         for method, function in list(vars(group).items()):
-            if inspect.isfunction(function) and not method.startswith("_"):
+            if inspect.isfunction(function) and not method.startswith("_") and method in (methods or {method}):
                 wrapped = _telling if inspect.iscoroutinefunction(function) else _telling_steps
                 setattr(group, method, wrapped(f"{name}.{method}", function))
         return group

@@ -18,6 +18,7 @@ from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.callers import caller_here
 from coreclaw_async._frames.reading import ItemInfo
+from coreclaw_async._operations.calls import call_of, telling_calls
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
@@ -60,6 +61,7 @@ _MOST_SHOWN = 100
 _SPECS_AT_ONCE = 100
 
 
+@telling_calls("batch", "rows", "resolve", "cancel")  # Others send nothing; `run` works in a task of its own.
 class AsyncBatch(AsyncBatchFrames):
     """
     Many runs under one name, recorded in a ledger: ``async with client.batch(...) as batch``.
@@ -97,7 +99,7 @@ class AsyncBatch(AsyncBatchFrames):
         database = database_at(ledger, patience=patience)
         self._shown = shown_ledger(ledger)
         self._requests = RequestCount()
-        context = self._requests.counting(context)
+        context = self._context = self._requests.counting(context)
         self._batch_context = BatchContext(
             context=context,
             starts=sent_once(context),
@@ -381,7 +383,9 @@ class AsyncBatch(AsyncBatchFrames):
         pages = RowPages(batch_context=self._batch_context, items=self.items(state="done"))
         info = self._info(headers=pages.headers, has_keys=check_bool("with_key", with_key))
         read: Callable[[], Awaitable[Page[Any] | None]] = pages.next if with_key else pages.next_rows
-        return AsyncPager(PageReader(read, PagerOptions(), info=info), self._made_at)
+        reader = PageReader(read, PagerOptions(), info=info)
+        reader.call = call_of(self._context, "batch.rows")
+        return AsyncPager(reader, self._made_at)
 
     def _info(self, **known: Any) -> ItemInfo:
         return ItemInfo(now=self._batch_context.clock.monotonic, **known)

@@ -129,6 +129,7 @@ class RunEnds:
             if cost is not None:
                 with contextlib.suppress(IllegalStepError):  # Another process has done so.
                     await self.batch_context.step(item, item.costed(cost))
+                    self.batch_context.emit(RunChanged(run=run, previous=str(run.status)))
 
     async def _read(self, item: BatchItem) -> Run:
         async def read() -> Run:
