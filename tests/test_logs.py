@@ -346,3 +346,17 @@ def test_a_handler_that_takes_no_such_record_is_no_reason_for_silence() -> None:
 @pytest.mark.endurance
 def test_another_value_stops_nothing() -> None:
     assert run_with("verbose") == ["CORECLAW_LOG must be debug or info, not 'verbose'; the log stays as it is"]
+
+
+async def test_info_tells_of_a_run_its_start_its_retries_and_its_end(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.faults.add(faults.status(502), operation="getWorkerRun")
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with caplog.at_level(logging.INFO, "coreclaw_async"):
+            run = await client.workers.run(WORKER, INPUT)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "coreclaw_async"]
+    assert told[0] == f"run {run.run_id} was started (runWorker)"
+    assert told[-1] == f"run {run.run_id} has ended: succeeded"
+    assert len(told) >= 2

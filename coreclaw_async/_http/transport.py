@@ -134,7 +134,7 @@ class Transport:
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
             self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
-            logger.debug(
+            logger.info(
                 "%s is retried in %.2f s after %s",
                 self.settings.credentials.hide(request.label),
                 wait,

@@ -201,6 +201,8 @@ def _read_started(request: Request, answer: Answer) -> StartedRun:
 def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:
     _remember(context, request, started.run_id)
     tell_started(started.run_id)
+    told = facts(operation=request.operation, run_id=started.run_id)
+    logger.info("run %s was started (%s)", started.run_id, request.operation, extra=told)
     try:
         context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
     except BaseException as error:  # A hook may end the program; the run goes on.

@@ -182,8 +182,12 @@ class Wait:
         """Tell the event hook of the next change of a run, and return the run as it is after it."""
         change = tracked.changes.popleft()
         before = None if change.before is None or change.before.status is None else str(change.before.status)
-        self.context.transport.emit(RunChanged(run=change.run, previous=before))
-        return change.run
+        run = change.run
+        if run.is_finished:
+            told = facts(run_id=run.run_id, status=str(run.status))
+            logger.info("run %s has ended: %s", run.run_id, run.status, extra=told)
+        self.context.transport.emit(RunChanged(run=run, previous=before))
+        return run
 
     def _late(self) -> errors.WaitTimeoutError:
         left = list(self.waiter.tracked_runs.values())
