@@ -233,8 +233,8 @@ class AsyncCoreClaw:
         Closing a copy closes nothing; closing the client it was made from closes the connections of both. *headers*
         take the place of those that the client adds; an empty mapping adds none.
 
-        One look at runs serves all waits of a client and its copies, so its requests are told to the client's *on_event*
-        alone; each wait's own events are told to the copy's.
+        One look at runs serves all waits of a client and its copies, so its requests are told to the *on_event* of the
+        client alone; each wait's own events are told to the copy's.
 
         Raises:
             ConfigurationError: The key cannot be right.
