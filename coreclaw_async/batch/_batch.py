@@ -383,7 +383,7 @@ class AsyncBatch(AsyncBatchFrames):
         pages = RowPages(batch_context=self._batch_context, items=self.items(state="done"))
         info = self._info(headers=pages.headers, has_keys=check_bool("with_key", with_key))
         read: Callable[[], Awaitable[Page[Any] | None]] = pages.next if with_key else pages.next_rows
-        reader = PageReader(read, PagerOptions(), info=info)
+        reader: PageReader[Any] = PageReader(read, PagerOptions(), info=info)
         reader.call = call_of(self._context, "batch.rows")
         return AsyncPager(reader, self._made_at)
 

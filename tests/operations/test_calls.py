@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import gc
 import inspect
 from collections.abc import Callable
@@ -283,19 +284,19 @@ async def test_what_a_hook_begins_is_no_part_of_the_call_that_it_hears_of(
     assert ("account.get begins" in told.names) is (hook == "awaited on_update")
 
 
-def hook_of_a_lambda() -> Any:
+def hook_of_unseen_kind() -> Any:
     """Return a hook that nobody can see to be async before it is called."""
 
     async def hook(*_: object) -> None:
         raise AssertionError("nobody awaits it")  # pragma: no cover - nobody does
 
-    return lambda *arguments: hook(*arguments, None)
+    return functools.singledispatch(hook)
 
 
 async def test_an_event_hook_that_returns_a_coroutine_is_told_in_the_log(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hook = hook_of_a_lambda()
+    hook = hook_of_unseen_kind()
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=hook) as client:
         await client.account.get()
 
@@ -305,7 +306,7 @@ async def test_an_event_hook_that_returns_a_coroutine_is_told_in_the_log(
 async def test_other_hooks_that_return_a_coroutine_are_told_in_the_log(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hook = hook_of_a_lambda()
+    hook = hook_of_unseen_kind()
     hub = CallbackHub("https://hub.test", on_update=hook)
     assert hub.handle(hub.new_url(), b'{"run_slug": "R"}') == 204
     async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
