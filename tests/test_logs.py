@@ -169,6 +169,54 @@ async def test_no_call_fails_by_a_log_that_is_broken(service: FakeService, log: 
     assert started.run_id in service.runs
 
 
+@pytest.mark.parametrize("place", ["handler", "filter of a handler", "filter of httpx"])
+async def test_no_call_fails_by_what_happens_to_the_lines_of_httpx(service: FakeService, place: str) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        raise KeyError("user")
+
+    library, root, fine, broken = logging.getLogger("httpx"), logging.getLogger(), JsonLines(), Broken()
+    broken_filter = logging.Filter()
+    broken_filter.filter = refuse  # type: ignore[method-assign, assignment]
+    library.setLevel(logging.INFO)
+    library.addHandler(fine)
+    if place == "handler":
+        root.addHandler(broken)
+    elif place == "filter of a handler":
+        fine.addFilter(broken_filter)
+    else:
+        library.addFilter(broken_filter)
+    try:
+        async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+            run = await client.workers.run(WORKER, INPUT)
+    finally:
+        library.setLevel(logging.NOTSET)
+        library.removeFilter(broken_filter)
+        library.removeHandler(fine)
+        root.removeHandler(broken)
+
+    assert run.run_id in service.runs
+    assert bool(fine.about("/workers/")) == (place == "handler")
+
+
+async def test_filters_of_the_program_see_the_lines_of_httpx(service: FakeService) -> None:
+    library, fine = logging.getLogger("httpx"), JsonLines()
+    without_post = logging.Filter()
+    without_post.filter = lambda record: "POST" not in record.getMessage()  # type: ignore[method-assign]
+    library.setLevel(logging.INFO)
+    library.addHandler(fine)
+    library.addFilter(without_post)
+    try:
+        async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+            await client.workers.run(WORKER, INPUT)
+    finally:
+        library.setLevel(logging.NOTSET)
+        library.removeFilter(without_post)
+        library.removeHandler(fine)
+
+    assert fine.about("GET")
+    assert not fine.about("POST")
+
+
 def test_a_record_is_that_of_the_line_that_logged_it(log: JsonLines) -> None:
     seen: list[logging.LogRecord] = []
     log.emit = seen.append  # type: ignore[method-assign, assignment]

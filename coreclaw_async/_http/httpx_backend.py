@@ -11,6 +11,7 @@ from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_
 from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.libraries import kinds
+from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._http.outgoing import RequestBuilder
 from coreclaw_async._http.pool import SendProgress, TimeLimit
 from coreclaw_async._http.settings import Settings
@@ -38,9 +39,10 @@ class HttpxBackend:
         try:
             client = self._connections.client
             progress.hand_over()
-            response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            progress.time_limit.hear()
-            body = await self._read(request, response, progress)
+            with failing_by_no_log():
+                response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+                progress.time_limit.hear()
+                body = await self._read(request, response, progress)
         except BaseException as error:
             self._builder.clear(outgoing, request)
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):

@@ -16,6 +16,7 @@ from coreclaw_async._http.causes import NO_CONNECTION
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.extra_headers import USER_AGENT
 from coreclaw_async._http.libraries import HTTPX, HttpClient, MaskedURL, kinds, library_of
+from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._http.route import Route
 from coreclaw_async.errors import DownloadReason, printable
 
@@ -154,7 +155,7 @@ class StorageHost:
 
     async def _attempt(self, step: Awaitable[T]) -> T:
         failure: AttemptError | None = None
-        with anyio.move_on_after(self._timeout):
+        with anyio.move_on_after(self._timeout), failing_by_no_log():
             try:
                 return await step
             except Exception as error:  # noqa: BLE001 - httpx, anyio, a caller's own transport
