@@ -23,16 +23,10 @@ from coreclaw_async._http.route import Route, Verify
 from coreclaw_async._logs import turn_on_where_asked
 from coreclaw_async._operations.any_request import AnyRequests
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.lazy_group import LazyGroup
 from coreclaw_async._operations.options import ClientOptions, check_kind, copied_context, new_context
 from coreclaw_async._paging.offsets import OffsetDialect
 from coreclaw_async._polling.tracked_run import PollSchedule
-from coreclaw_async._resources.account import AsyncAccount
-from coreclaw_async._resources.proxies import AsyncProxies
-from coreclaw_async._resources.run_queue import AsyncRunQueue
-from coreclaw_async._resources.runs import AsyncRuns
-from coreclaw_async._resources.store import AsyncStore
-from coreclaw_async._resources.tasks import AsyncTasks
-from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._wire.any_request import RequestSafety
 from coreclaw_async._wire.credentials import AuthMode, Credentials
 from coreclaw_async._wire.request import check_int
@@ -40,15 +34,22 @@ from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
 from coreclaw_async.events import EventHook
-from coreclaw_async.models import Reply, Run
 
 if TYPE_CHECKING:
-    # Imported late elsewhere: not every program has batches.
+    # Imported late elsewhere: not every program has batches, or uses every group.
     from coreclaw_async._operations.once import OnceCall
+    from coreclaw_async._resources.account import AsyncAccount
+    from coreclaw_async._resources.proxies import AsyncProxies
+    from coreclaw_async._resources.run_queue import AsyncRunQueue
+    from coreclaw_async._resources.runs import AsyncRuns
+    from coreclaw_async._resources.store import AsyncStore
+    from coreclaw_async._resources.tasks import AsyncTasks
+    from coreclaw_async._resources.workers import AsyncWorkers
     from coreclaw_async.batch._batch import AsyncBatch
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
     from coreclaw_async.batch._shard import Shard
+    from coreclaw_async.models import Reply, Run
 
 C = TypeVar("C")
 
@@ -56,6 +57,12 @@ DEFAULT_BASE_URL = "https://openapi.coreclaw.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_CONNECTIONS = 100
 DEFAULT_MAX_RESPONSE_BYTES = 100 * 2**20
+
+
+async def _run_once(context: Context, call: OnceCall) -> Run:
+    from coreclaw_async.batch._once import run_once
+
+    return await run_once(context, call)
 
 
 class AsyncCoreClaw:
@@ -75,6 +82,23 @@ class AsyncCoreClaw:
         runs: Runs, their logs and rows.
         run_queue: Runs that wait to be activated.
     """
+
+    if TYPE_CHECKING:
+        account: AsyncAccount
+        proxies: AsyncProxies
+        store: AsyncStore
+        workers: AsyncWorkers
+        tasks: AsyncTasks
+        runs: AsyncRuns
+        run_queue: AsyncRunQueue
+    else:
+        account = LazyGroup("AsyncAccount")
+        proxies = LazyGroup("AsyncProxies")
+        store = LazyGroup("AsyncStore")
+        workers = LazyGroup("AsyncWorkers", _run_once)
+        tasks = LazyGroup("AsyncTasks")
+        runs = LazyGroup("AsyncRuns")
+        run_queue = LazyGroup("AsyncRunQueue")
 
     def __init__(
         self,
@@ -184,17 +208,7 @@ class AsyncCoreClaw:
         self._is_copy = False
         self._options = options
         self._connections = connections
-        self._set_up(new_context(options, connections, SystemClock() if clock is None else clock, callbacks))
-
-    def _set_up(self, context: Context) -> None:
-        self._context = context
-        self.account = AsyncAccount(context)
-        self.proxies = AsyncProxies(context)
-        self.store = AsyncStore(context)
-        self.workers = AsyncWorkers(context, _run_once)
-        self.tasks = AsyncTasks(context)
-        self.runs = AsyncRuns(context)
-        self.run_queue = AsyncRunQueue(context)
+        self._context = new_context(options, connections, SystemClock() if clock is None else clock, callbacks)
 
     def __repr__(self) -> str:
         return f"AsyncCoreClaw(base_url={str(self._connections.base_url)!r}, {self._options.credentials!r})"
@@ -264,7 +278,10 @@ class AsyncCoreClaw:
     def _become_copy(self, options: ClientOptions, context: Context) -> None:
         self._is_copy = True
         self._options = options
-        self._set_up(context)
+        self._context = context
+        for name, member in vars(AsyncCoreClaw).items():
+            if isinstance(member, LazyGroup):  # Copied with the other attributes, and bound to the other context.
+                vars(self).pop(name, None)
 
     async def request(
         self,
@@ -399,24 +416,6 @@ def show_groups(client: type[Any], **groups: type[Any]) -> None:
     """Give the class of a client, for each of its groups, the group's class, in which `create_autospec` looks."""
     for name, group in groups.items():
         setattr(client, name, group)
-
-
-show_groups(
-    AsyncCoreClaw,
-    account=AsyncAccount,
-    proxies=AsyncProxies,
-    store=AsyncStore,
-    workers=AsyncWorkers,
-    tasks=AsyncTasks,
-    runs=AsyncRuns,
-    run_queue=AsyncRunQueue,
-)
-
-
-async def _run_once(context: Context, call: OnceCall) -> Run:
-    from coreclaw_async.batch._once import run_once
-
-    return await run_once(context, call)
 
 
 def _check_ways(http_client: object, transport: object, backend: object, *, has_route: bool) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 from unittest.mock import AsyncMock, create_autospec
 
 import pytest
+from client_groups import GROUPS
 
 from coreclaw_async import AsyncCoreClaw, CallbackHub, CoreClaw, Run
 from coreclaw_async.testing import FakeService
 
 CLIENTS: list[type[Any]] = [AsyncCoreClaw, CoreClaw]
-GROUPS = [name for name in vars(AsyncCoreClaw("key")) if not name.startswith("_")]
 METHODS = [
     (kind, group, method)
     for kind in CLIENTS

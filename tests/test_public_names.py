@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import client_groups
 import pytest
 from documented_operations import OPERATIONS
 
@@ -26,11 +27,11 @@ CLASSES = [
     for kind in [*OFFERED.values(), *(value for value in vars(events).values() if value is not models.Run)]
     if inspect.isclass(kind) and kind.__module__.startswith("coreclaw_async")
 ]
-GROUPS = {name: group for name, group in vars(AsyncCoreClaw("key")).items() if not name.startswith("_")}
+GROUPS = {name: getattr(AsyncCoreClaw, name) for name in client_groups.GROUPS}
 CALLS = {
     f"{group_name}.{name}": call
     for group_name, group in GROUPS.items()
-    for name, call in inspect.getmembers(type(group), inspect.isfunction)
+    for name, call in inspect.getmembers(group, inspect.isfunction)
     if not name.startswith("_")
 }
 # Calls that are made of others; their docstrings name those.
@@ -119,7 +120,7 @@ def test_members_of_a_model_are_described_by_name(kind: Any) -> None:
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_group_is_documented_and_named_by_the_client(group: str) -> None:
-    assert type(GROUPS[group]).__doc__
+    assert GROUPS[group].__doc__
     assert f"    {group}: " in (inspect.getdoc(AsyncCoreClaw) or "")
 
 

@@ -89,7 +89,6 @@ RENAMED = {"AsyncCoreClaw": "CoreClaw", "AsyncPager": "Pager", "AsyncStream": "S
 ITERATORS = ("AsyncPager", "AsyncStream")
 CLIENT_METHODS = {
     "__init__",
-    "_set_up",
     "__repr__",
     "_become_copy",
     "__aenter__",
@@ -254,16 +253,14 @@ class Generator:
 
     def _groups(self, source: Source, node: ast.ClassDef) -> dict[str, str]:
         """Return the attributes of the client that hold groups, each with the name of its class."""
-        set_up = next(method for method in _methods(source, node) if method.name == "_set_up")
+        declared = next((one for one in node.body if isinstance(one, ast.If)), None)
         groups: dict[str, str] = {}
-        for statement in set_up.body:
+        for statement in [] if declared is None else declared.body:
             match statement:
-                case ast.Assign(targets=[ast.Attribute(attr="_context")]):
-                    continue
-                case ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Call(func=ast.Name(id=group))):
+                case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id=group), value=None):
                     groups[name] = group
                 case _:
-                    source.refuse(statement, "_set_up may do nothing but assign groups")
+                    source.refuse(statement, "a condition in the client's class may do nothing but declare groups")
         return groups
 
     def _group(
@@ -473,6 +470,8 @@ def _class_of(source: Source, name: str) -> ast.ClassDef:
 def _methods(source: Source, node: ast.ClassDef) -> Iterator[Function]:
     """Yield the methods of a class, which may hold nothing else."""
     for statement in node.body[1:]:
+        if isinstance(statement, ast.If) and node.name == "AsyncCoreClaw":
+            continue  # Its groups.
         if not isinstance(statement, Function):
             source.refuse(statement, "a class may hold a docstring and methods only")
         decorators = [source.segment(one) for one in statement.decorator_list]

@@ -18,6 +18,7 @@ from typing import Any
 
 import coreclaw_async
 from coreclaw_async import AsyncCoreClaw, batch, callbacks, cli, distributed, errors, events, models, otel, testing
+from coreclaw_async._operations.lazy_group import LazyGroup
 from coreclaw_async.distributed import dask, shards
 from coreclaw_async.testing import faults
 
@@ -75,9 +76,8 @@ _OF_A_CLASS = """\
 
 
 def _groups() -> dict[str, str]:
-    client = AsyncCoreClaw("no-key")
-    kinds: dict[str, type[object]] = {name: type(value) for name, value in vars(client).items()}
-    groups = {name: kind for name, kind in kinds.items() if kind.__name__.startswith("Async")}
+    names = [name for name, member in vars(AsyncCoreClaw).items() if isinstance(member, LazyGroup)]
+    groups: dict[str, type[object]] = {name: getattr(AsyncCoreClaw, name) for name in names}
     return {name: f"coreclaw_async.{kind.__name__}" for name, kind in groups.items()}
 
 
