@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from coreclaw_async._operations.wait import RunHook
     from coreclaw_async._paging.offsets import OffsetDialect
     from coreclaw_async._paging.pager import AsyncPager
-    from coreclaw_async._polling.tracked_run import PollSchedule
+    from coreclaw_async._polling.schedule import PollSchedule
     from coreclaw_async._resources.account import AsyncAccount
     from coreclaw_async._resources.proxies import AsyncProxies
     from coreclaw_async._resources.run_queue import AsyncRunQueue
@@ -350,7 +350,7 @@ _MODULE_OF = {
     "Page": "models",
     "Pager": "_sync.iterators",
     "PaginationError": "errors",
-    "PollSchedule": "_polling.tracked_run",
+    "PollSchedule": "_polling.schedule",
     "Progress": "progress",
     "ProxyRegion": "models",
     "PrunedBatch": "batch",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from types import MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
@@ -21,19 +21,18 @@ from coreclaw_async._http.extra_headers import ExtraHeaders, user_agent
 from coreclaw_async._http.libraries import HttpClient, kinds
 from coreclaw_async._http.route import Route, Verify
 from coreclaw_async._logs import turn_on_where_asked
-from coreclaw_async._operations.any_request import AnyRequests
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lazy_group import LazyGroup
 from coreclaw_async._operations.options import ClientOptions, check_kind, copied_context, new_context
 from coreclaw_async._paging.offsets import OffsetDialect
-from coreclaw_async._polling.tracked_run import PollSchedule
+from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async._wire.any_request import RequestSafety
 from coreclaw_async._wire.credentials import AuthMode, Credentials
 from coreclaw_async._wire.request import check_int
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
-from coreclaw_async.events import EventHook
+from coreclaw_async.models import Reply
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches, or uses every group.
@@ -49,7 +48,10 @@ if TYPE_CHECKING:
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
     from coreclaw_async.batch._shard import Shard
-    from coreclaw_async.models import Reply, Run
+    from coreclaw_async.events import EventHook
+    from coreclaw_async.models import Run
+else:  # What a signature shows when its annotations are evaluated. The events load when somebody listens.
+    EventHook = Callable[[Any], None]
 
 C = TypeVar("C")
 
@@ -316,6 +318,8 @@ class AsyncCoreClaw:
             ValueError: An argument cannot be right, or holds the key.
             TypeError: An argument is of the wrong type, or JSON cannot express *body*.
         """
+        from coreclaw_async._operations.any_request import AnyRequests
+
         calls = AnyRequests(self._context)
         return await calls.request(method, path, query=query, body=body, safety=safety)
 

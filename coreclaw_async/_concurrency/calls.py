@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Hashable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
-from coreclaw_async.events import CallEnded, CallStarted
+if TYPE_CHECKING:
+    from coreclaw_async.events import CallEnded, CallStarted
+
 
 P = ParamSpec("P")
 
@@ -108,6 +110,7 @@ class Call:
         self._began = 0.0
         self._error: str | None = None
         self._has_ended = False
+        self._make_end: Callable[..., CallEnded]
         self._token: Token[tuple[Hashable, ...]] | None = None
 
     def __enter__(self) -> None:
@@ -115,6 +118,9 @@ class Call:
             return
         tell_left()
         if self._number is None:
+            from coreclaw_async.events import CallEnded, CallStarted  # Not every program listens.
+
+            self._make_end = CallEnded  # Needed when nothing can be imported any more.
             self._number, self._began = next(_numbers), self._now()
             self._emit(CallStarted(call=self._number, name=self._name))
         self._token = _current.set((self._number,))
@@ -140,7 +146,7 @@ class Call:
 
     def _ended(self, number: int) -> CallEnded:
         self._number = None
-        return CallEnded(call=number, name=self._name, elapsed=self._now() - self._began, error=self._error)
+        return self._make_end(call=number, name=self._name, elapsed=self._now() - self._began, error=self._error)
 
     def __del__(self) -> None:
         # Not told here: the garbage collector may be at work while the hook holds a lock.

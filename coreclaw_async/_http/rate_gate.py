@@ -38,7 +38,7 @@ class _Line:
     """
 
     is_taken: bool = False
-    waiting: list[tuple[int, anyio.Event]] = attrs.field(factory=list[tuple[int, anyio.Event]])
+    waiting: list[tuple[int, anyio.Event]] = attrs.field(factory=list["tuple[int, anyio.Event]"])
 
     async def come_to_front(self, ticket: int) -> None:
         if not self.is_taken:

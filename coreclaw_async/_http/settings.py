@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from coreclaw_async._http.extra_headers import USER_AGENT, ExtraHeaders
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.events import Event
+
+if TYPE_CHECKING:
+    from coreclaw_async.events import Event
 
 
 @attrs.frozen(kw_only=True)

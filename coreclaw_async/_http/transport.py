@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -23,7 +23,9 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, HttpReply, is_open_question, read_answer, redact, unknown_outcome
-from coreclaw_async.events import Event, RequestSent, RetryScheduled
+
+if TYPE_CHECKING:
+    from coreclaw_async.events import Event
 
 T = TypeVar("T")
 
@@ -133,7 +135,10 @@ class Transport:
                 break
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
-            self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
+            if self.settings.on_event is not None:
+                from coreclaw_async.events import RetryScheduled  # Not every program listens.
+
+                self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
             logger.info(
                 "%s is retried in %.2f s after %s",
                 self.settings.credentials.hide(request.label),
@@ -254,6 +259,8 @@ class Transport:
             return
         hide = self.settings.credentials.hide  # Mixed-up arguments can put the key into a path.
         said = failure or answer
+        from coreclaw_async.events import RequestSent  # Not every program listens.
+
         event = RequestSent(
             operation=request.operation,
             method=request.method,

@@ -12,7 +12,7 @@ from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._polling.poller import RunPoller
-from coreclaw_async._polling.tracked_run import PollSchedule
+from coreclaw_async._polling.schedule import PollSchedule
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import anyio
@@ -11,9 +12,11 @@ import anyio
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.loops import call_soon, current_loop
 from coreclaw_async._operations.known_ids import KnownIds
-from coreclaw_async._polling.poller import RunPoller
-from coreclaw_async.callbacks import CallbackHub
-from coreclaw_async.events import StartReconciled
+
+if TYPE_CHECKING:
+    from coreclaw_async._polling.poller import RunPoller
+    from coreclaw_async.callbacks import CallbackHub
+    from coreclaw_async.events import StartReconciled
 
 _MAX_UNKNOWN = 10_000
 
@@ -57,6 +60,8 @@ class HubLink:
             loop, scope = waiting
             call_soon(loop, scope.cancel)
         if tell is not None:
+            from coreclaw_async.events import StartReconciled
+
             tell(StartReconciled(run_id=run_id))
 
     async def run_started_with(

@@ -33,4 +33,4 @@ class LazyGroup:
         if client is None:
             return kind
         # Found there from now on. Two threads that come at once get the same one.
-        return vars(client).setdefault(self._name, kind(client._context, *self._more))  # noqa: SLF001 - of its client
+        return client.__dict__.setdefault(self._name, kind(client._context, *self._more))  # noqa: SLF001 - of its client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import attrs
 
@@ -18,13 +18,15 @@ from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._operations.slot_queue import SlotLine
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._polling.poller import RunPoller
-from coreclaw_async._polling.tracked_run import PollSchedule
+from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import check_hook, check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
-from coreclaw_async.events import EventHook
+
+if TYPE_CHECKING:
+    from coreclaw_async.events import EventHook
 
 
 @attrs.frozen(kw_only=True)

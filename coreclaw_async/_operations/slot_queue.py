@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -13,8 +14,10 @@ from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
-from coreclaw_async._polling.tracked_run import PollSchedule
-from coreclaw_async.models import StartedRun
+
+if TYPE_CHECKING:
+    from coreclaw_async._polling.schedule import PollSchedule
+    from coreclaw_async.models import StartedRun
 
 _LAST_TRY = 1.0
 

@@ -19,7 +19,8 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_reader import poll_hook, run_reader
 from coreclaw_async._operations.runs import abort_run, read_log
-from coreclaw_async._polling.tracked_run import PollSchedule, TrackedRun
+from coreclaw_async._polling.schedule import PollSchedule
+from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async._progress.reporter import Reporter, check_progress
 from coreclaw_async._tracebacks import hide_own_frames

@@ -13,11 +13,14 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from coreclaw_async._concurrency.clock import Clock
-from coreclaw_async._paging.listing import MIN_PROBE_SIZE, Nameless, Reading
-from coreclaw_async.models import Page
+
+if TYPE_CHECKING:
+    # Imported late elsewhere: each client has an `OffsetCache`, and not every program reads lists to their end.
+    from coreclaw_async._paging.listing import Reading
+    from coreclaw_async.models import Page
 
 OffsetDialect: TypeAlias = Literal["auto", "row", "page"]
 """What ``offset`` means to the service: found out, or pinned to rows or pages."""
@@ -143,6 +146,8 @@ def possible_modes(
             same number, since two items may share one. Otherwise equal items prove nothing, and only an answer that
             cannot be the shifted page 1 excludes a mode.
     """
+    from coreclaw_async._paging.listing import MIN_PROBE_SIZE
+
     added = max(growth or 0, 0)
     removed = max(-(growth or 0), 0)
     shifts_of_rows = range(-added, PROBE_OFFSET + removed + 1)
@@ -184,6 +189,8 @@ def _overlap(
 
 def _places_of_names(keys: Sequence[Hashable]) -> dict[Hashable, int]:
     """Return the place of each key that only one item has."""
+    from coreclaw_async._paging.listing import Nameless
+
     times = Counter(keys)
     return {key: place for place, key in enumerate(keys) if times[key] == 1 and not isinstance(key, Nameless)}
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
-from coreclaw_async._polling.estimate import ListCache
-from coreclaw_async._polling.leader_turn import LeaderTurn
-from coreclaw_async._polling.tracked_run import TrackedRun
-from coreclaw_async._polling.waiters import LoopWaiters, Waiter
+
+if TYPE_CHECKING:
+    # Imported late elsewhere: each client has a poller, and not every program waits for runs.
+    from coreclaw_async._polling.estimate import ListCache
+    from coreclaw_async._polling.tracked_run import TrackedRun
+    from coreclaw_async._polling.waiters import LoopWaiters, Waiter
 
 
 class RunPoller:
@@ -20,9 +24,14 @@ class RunPoller:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._cache = ListCache()
         self._loops: WeakKeyDictionary[EventLoop, LoopWaiters] = WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _cache(self) -> ListCache:
+        from coreclaw_async._polling.estimate import ListCache
+
+        return ListCache()
 
     async def news(self, waiter: Waiter) -> TrackedRun | None:
         """
@@ -62,6 +71,8 @@ class RunPoller:
             call_soon(loop, waiters.note_wake, run_id, self._clock.monotonic())
 
     def _waiters(self) -> LoopWaiters:
+        from coreclaw_async._polling.waiters import LoopWaiters
+
         loop = current_loop()
         with self._lock:
             waiters = self._loops.get(loop)
@@ -92,6 +103,8 @@ class RunPoller:
         if begin > now:
             await waiters.sleep(self._clock, begin)
         else:
+            from coreclaw_async._polling.leader_turn import LeaderTurn
+
             await LeaderTurn(waiters, leader, self._clock, self._cache).take()
             waiters.not_before = self._clock.monotonic()
         waiters.warn(self._clock.monotonic())

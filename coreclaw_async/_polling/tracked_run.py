@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import attrs
 
 from coreclaw_async import errors
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
+from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async._wire.error_codes import is_service_code
-from coreclaw_async._wire.request import check_seconds
 from coreclaw_async.models import Run, RunOutcome
 
 LAST_LOOK = 1.0
@@ -23,61 +22,6 @@ LAST_LOOK = 1.0
 _MIN_SAMPLES = 3
 # Runs that are due within this share of their delay are looked at too, so that jitter does not separate them.
 _TOGETHER = 0.2
-
-
-def _as_tuple(delays: Iterable[float]) -> tuple[float, ...]:
-    return tuple(delays)
-
-
-def _delays(_: object, attribute: attrs.Attribute[tuple[float, ...]], value: tuple[float, ...]) -> None:
-    if not value:
-        raise ValueError(f"{attribute.name} must hold at least one number of seconds, not {value!r}")
-    for delay in value:
-        check_seconds(attribute.name, delay)
-
-
-def _share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{attribute.name} must be a number, not {value!r}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{attribute.name} must be from 0 to below 1, not {value!r}")
-
-
-def _grace(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    check_seconds(attribute.name, value, allow_zero=True)
-
-
-@attrs.frozen(kw_only=True)
-class PollSchedule:
-    """
-    How often a run is looked at while somebody waits for it.
-
-    Runs that are due together are looked at together, so a run may be looked at up to a fifth of its delay early.
-
-    Attributes:
-        delays: Seconds between the looks; the last one is repeated (docs, api/run-lifecycle: 2, 5, 10, 15).
-        jitter: Share by which each delay is made shorter or longer at random, from 0 to below 1.
-        abort_grace: Seconds that a run may be ``aborting`` before the wait gives up on a confirmation: from the first
-            look in a row that shows it, and for at least three looks.
-        not_found_grace: Seconds that the service may say that there is no such run: from the first such answer in a
-            row, and for at least three of them. The 404 of a gateway does not count. A look that fails in another way
-            ends both rows.
-    """
-
-    delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
-    jitter: float = attrs.field(default=0.1, validator=_share)
-    abort_grace: float = attrs.field(default=60.0, validator=_grace)
-    not_found_grace: float = attrs.field(default=60.0, validator=_grace)
-
-    def jittered_delays(self) -> Iterator[float]:
-        """Yield the seconds between one look and the next, for ever."""
-        for delay in self.delays:
-            yield self._spread(delay)
-        while True:
-            yield self._spread(self.delays[-1])
-
-    def _spread(self, delay: float) -> float:
-        return delay * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - it spreads load
 
 
 @attrs.frozen

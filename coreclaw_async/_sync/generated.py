@@ -32,7 +32,7 @@ from coreclaw_async._http.route import Verify
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._operations.wait import RunHook
 from coreclaw_async._paging.offsets import OffsetDialect
-from coreclaw_async._polling.tracked_run import PollSchedule
+from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async._resources.account import AsyncAccount
 from coreclaw_async._resources.proxies import AsyncProxies
 from coreclaw_async._resources.run_queue import AsyncRunQueue

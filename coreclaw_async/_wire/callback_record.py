@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 
 from coreclaw_async._logs import facts, logger
-from coreclaw_async._wire.member_values import WrongTypeError, read_status
 from coreclaw_async.models import RunStatus
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -87,6 +86,8 @@ def _named_run(payload: dict[str, Any]) -> str | None:
 
 def _status_of(value: Any) -> RunStatus | str | None:
     """Return the status in a callback, which may hold anything."""
+    from coreclaw_async._wire.member_values import WrongTypeError, read_status  # Not every client has a hub.
+
     try:
         status = read_status(value)
     except WrongTypeError:

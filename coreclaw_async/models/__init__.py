@@ -29,27 +29,19 @@ and ``extra``. Leave them out where others read the answer: ``@app.get("/tasks",
 changes nothing.
 """
 
-from coreclaw_async.models.account import Account, ProxyRegion
-from coreclaw_async.models.input_checks import InputCheck, InputIssue, IssueSeverity
-from coreclaw_async.models.pages import Page, ResultHeader, ResultPage, Row
-from coreclaw_async.models.queue import QueueAction, QueuedRun, QueueItem
-from coreclaw_async.models.replies import Reply
-from coreclaw_async.models.runs import (
-    AbortedRun,
-    Export,
-    LastRun,
-    LogEntry,
-    LogLevel,
-    Run,
-    RunLog,
-    RunOutcome,
-    RunRef,
-    RunStatus,
-    StartedRun,
-)
-from coreclaw_async.models.tasks import CreatedTask, ScheduleType, Task, TaskInput
-from coreclaw_async.models.verdicts import Assessment, ErrorRow, Verdict
-from coreclaw_async.models.workers import InputProperty, InputSchema, Worker, WorkerSummary
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coreclaw_async.models.account import Account, ProxyRegion
+    from coreclaw_async.models.input_checks import InputCheck, InputIssue, IssueSeverity
+    from coreclaw_async.models.pages import Page, ResultHeader, ResultPage, Row
+    from coreclaw_async.models.queue import QueueAction, QueuedRun, QueueItem
+    from coreclaw_async.models.replies import Reply
+    from coreclaw_async.models.runs import AbortedRun, Export, LastRun, LogEntry, Run, RunLog, RunRef, StartedRun
+    from coreclaw_async.models.statuses import LogLevel, RunOutcome, RunStatus
+    from coreclaw_async.models.tasks import CreatedTask, ScheduleType, Task, TaskInput
+    from coreclaw_async.models.verdicts import Assessment, ErrorRow, Verdict
+    from coreclaw_async.models.workers import InputProperty, InputSchema, Worker, WorkerSummary
 
 __all__ = [
     "AbortedRun",
@@ -88,3 +80,57 @@ __all__ = [
     "Worker",
     "WorkerSummary",
 ]
+
+# Names load when they are first used: few programs need all models.
+_MODULE_OF = {
+    "AbortedRun": "runs",
+    "Account": "account",
+    "Assessment": "verdicts",
+    "CreatedTask": "tasks",
+    "ErrorRow": "verdicts",
+    "Export": "runs",
+    "InputCheck": "input_checks",
+    "InputIssue": "input_checks",
+    "InputProperty": "workers",
+    "InputSchema": "workers",
+    "IssueSeverity": "input_checks",
+    "LastRun": "runs",
+    "LogEntry": "runs",
+    "LogLevel": "statuses",
+    "Page": "pages",
+    "ProxyRegion": "account",
+    "QueueAction": "queue",
+    "QueueItem": "queue",
+    "QueuedRun": "queue",
+    "Reply": "replies",
+    "ResultHeader": "pages",
+    "ResultPage": "pages",
+    "Row": "pages",
+    "Run": "runs",
+    "RunLog": "runs",
+    "RunOutcome": "statuses",
+    "RunRef": "runs",
+    "RunStatus": "statuses",
+    "ScheduleType": "tasks",
+    "StartedRun": "runs",
+    "Task": "tasks",
+    "TaskInput": "tasks",
+    "Verdict": "verdicts",
+    "Worker": "workers",
+    "WorkerSummary": "workers",
+}
+
+
+if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
+
+    def __getattr__(name: str) -> Any:
+        import importlib
+
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
-from enum import Enum, StrEnum
 from typing import Any, TypeAlias
 
 import attrs
@@ -14,56 +13,7 @@ from coreclaw_async._data.record import Model
 from coreclaw_async.models._html import facts_table
 from coreclaw_async.models.fields import extra_field, without_query
 from coreclaw_async.models.pages import ResultPage
-
-
-class RunStatus(StrEnum):
-    """The five statuses of the contract; others that the service sends stay plain strings."""
-
-    READY = "ready"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ABORTING = "aborting"
-
-
-class RunOutcome(Enum):
-    """What a status means to somebody who waits."""
-
-    GOING = "going"
-    ABORTING = "aborting"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-    @property
-    def is_end(self) -> bool:
-        """Whether nothing more can be expected."""
-        return self not in (RunOutcome.GOING, RunOutcome.ABORTING)
-
-
-# The statuses beyond the contract are those that other clients of the service wait for or have seen in callbacks (docs,
-# api/run-lifecycle; coreclaw-mcp-server poll_run; n8n-nodes-coreclaw constants).
-_OUTCOMES = {
-    "aborting": RunOutcome.ABORTING,
-    "succeeded": RunOutcome.SUCCEEDED,
-    "success": RunOutcome.SUCCEEDED,
-    "finished": RunOutcome.SUCCEEDED,
-    "completed": RunOutcome.SUCCEEDED,
-    "failed": RunOutcome.FAILED,
-    "error": RunOutcome.FAILED,
-    "timeout": RunOutcome.FAILED,
-    "timed_out": RunOutcome.FAILED,
-    "submit_fail": RunOutcome.FAILED,
-    "aborted": RunOutcome.ABORTED,
-    "abort": RunOutcome.ABORTED,
-    "cancelled": RunOutcome.ABORTED,
-    "canceled": RunOutcome.ABORTED,
-}
-
-
-def outcome_of(status: str | None) -> RunOutcome:
-    """Return what *status* means, whatever its case; an unknown status means that the run goes on."""
-    return RunOutcome.GOING if status is None else _OUTCOMES.get(status.lower(), RunOutcome.GOING)
+from coreclaw_async.models.statuses import LogLevel, RunOutcome, RunStatus, outcome_of
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -218,15 +168,6 @@ class LastRun(Model):
 
 RunRef: TypeAlias = str | Run | StartedRun | LastRun
 """The ways to name a run."""
-
-
-class LogLevel(StrEnum):
-    """The level of a log entry; the wire sends 1 to 4 or its name."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
 
 
 @attrs.frozen(kw_only=True, repr=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async.models import Run, RunOutcome, RunStatus, StartedRun
-from coreclaw_async.models.runs import outcome_of
+from coreclaw_async.models.statuses import outcome_of
 
 WORDS = {
     "ready": RunOutcome.GOING,

@@ -9,7 +9,7 @@ from typing import Any
 
 from coreclaw_async import testing
 from coreclaw_async._client import DEFAULT_BASE_URL, AsyncCoreClaw
-from coreclaw_async._polling.tracked_run import PollSchedule
+from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async.cli.demo.tour import Scene
 
 _RUN_SECONDS = 3.0

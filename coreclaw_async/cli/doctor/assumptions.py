@@ -20,7 +20,7 @@ from coreclaw_async._wire.timestamps import (
 )
 from coreclaw_async.cli.doctor.looks import Examination, Finding, looked, unchecked
 from coreclaw_async.models import Page, Run, RunOutcome, RunStatus
-from coreclaw_async.models.runs import outcome_of
+from coreclaw_async.models.statuses import outcome_of
 
 T = TypeVar("T")
 

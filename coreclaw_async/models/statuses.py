@@ -1,0 +1,64 @@
+"""Statuses: what the service calls the states of runs, what they mean, and the levels of log lines."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+
+
+class RunStatus(StrEnum):
+    """The five statuses of the contract; others that the service sends stay plain strings."""
+
+    READY = "ready"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTING = "aborting"
+
+
+class RunOutcome(Enum):
+    """What a status means to somebody who waits."""
+
+    GOING = "going"
+    ABORTING = "aborting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more can be expected."""
+        return self not in (RunOutcome.GOING, RunOutcome.ABORTING)
+
+
+class LogLevel(StrEnum):
+    """The level of a log entry; the wire sends 1 to 4 or its name."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+# The statuses beyond the contract are those that other clients of the service wait for or have seen in callbacks (docs,
+# api/run-lifecycle; coreclaw-mcp-server poll_run; n8n-nodes-coreclaw constants).
+_OUTCOMES = {
+    "aborting": RunOutcome.ABORTING,
+    "succeeded": RunOutcome.SUCCEEDED,
+    "success": RunOutcome.SUCCEEDED,
+    "finished": RunOutcome.SUCCEEDED,
+    "completed": RunOutcome.SUCCEEDED,
+    "failed": RunOutcome.FAILED,
+    "error": RunOutcome.FAILED,
+    "timeout": RunOutcome.FAILED,
+    "timed_out": RunOutcome.FAILED,
+    "submit_fail": RunOutcome.FAILED,
+    "aborted": RunOutcome.ABORTED,
+    "abort": RunOutcome.ABORTED,
+    "cancelled": RunOutcome.ABORTED,
+    "canceled": RunOutcome.ABORTED,
+}
+
+
+def outcome_of(status: str | None) -> RunOutcome:
+    """Return what *status* means, whatever its case; an unknown status means that the run goes on."""
+    return RunOutcome.GOING if status is None else _OUTCOMES.get(status.lower(), RunOutcome.GOING)
