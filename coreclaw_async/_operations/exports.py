@@ -10,8 +10,6 @@ from typing import Literal, TypeAlias, get_args
 import anyio.to_thread
 
 from coreclaw_async._concurrency.calls import call_hook
-from coreclaw_async._files.target import FileTarget
-from coreclaw_async._http.download import Download
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_rows import finished_run
 from coreclaw_async._operations.runs import errors_about
@@ -69,6 +67,9 @@ async def download_export(
     partial: bool,
 ) -> Path:
     """Write the run's rows to *path*; see `AsyncRuns.download`."""
+    from coreclaw_async._files.target import FileTarget  # Few programs write files.
+    from coreclaw_async._http.download import Download
+
     _export_query(format, fields)
     target = await anyio.to_thread.run_sync(FileTarget, path)
     state = await finished_run(context, run, partial=partial)

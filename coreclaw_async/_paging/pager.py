@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 import attrs
 
@@ -17,10 +17,13 @@ from coreclaw_async._frames.methods import AsyncFrames
 from coreclaw_async._frames.reading import ItemInfo, PageSource
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.offsets import SETTLING_SIZE, OffsetCache, OffsetDialect
-from coreclaw_async._paging.scan import PageScan
 from coreclaw_async._wire.request import check_int, check_limit
 from coreclaw_async.errors import PaginationError
 from coreclaw_async.models import Page
+
+if TYPE_CHECKING:
+    # Imported late elsewhere: each group knows pagers, and few programs read pages.
+    from coreclaw_async._paging.scan import PageScan
 
 T = TypeVar("T")
 
@@ -81,6 +84,8 @@ class ListPages(Generic[T]):
             self._sources = deque(await self._open_sources())
         while True:
             if self._scan is None:
+                from coreclaw_async._paging.scan import PageScan
+
                 if not self._sources:
                     return None
                 source = self._sources.popleft()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -62,4 +61,6 @@ class PollSchedule:
             yield self._spread(self.delays[-1])
 
     def _spread(self, delay: float) -> float:
+        import random  # It takes long to load, and few programs wait at once.
+
         return delay * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - it spreads load

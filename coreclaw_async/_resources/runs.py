@@ -16,7 +16,6 @@ from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.exports import ExportFormat, download_export, read_export
 from coreclaw_async._operations.lists import RunFilter, pager_over, read_runs, runs_pager
 from coreclaw_async._operations.run_rows import RunRows
-from coreclaw_async._operations.run_streams import Changes, Completions, LogEntries
 from coreclaw_async._operations.runs import abort_run, read_log, read_results, read_run
 from coreclaw_async._operations.start import reading_time, run_members, start, start_members
 from coreclaw_async._operations.wait import RunHook, WaitOptions, wait_for_run
@@ -305,6 +304,8 @@ class AsyncRuns:
             ValueError: *timeout* is out of range, *on_cancel* unknown, or an id cannot be one.
         """
         options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
+        from coreclaw_async._operations.run_streams import Completions
+
         return AsyncStream(Completions.of(self._context, runs, options).next)
 
     def watch(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[Run]:
@@ -328,6 +329,8 @@ class AsyncRuns:
         """
         options = WaitOptions(timeout=timeout)
         run_id_of(run)
+        from coreclaw_async._operations.run_streams import Changes
+
         return AsyncStream(Changes(self._context, run, options).next)
 
     def follow_log(self, run: RunRef, *, timeout: float | None = None) -> AsyncStream[LogEntry]:
@@ -352,6 +355,8 @@ class AsyncRuns:
         """
         options = WaitOptions(timeout=timeout)
         run_id_of(run)
+        from coreclaw_async._operations.run_streams import LogEntries
+
         return AsyncStream(LogEntries(self._context, run, options).next)
 
     async def abort(

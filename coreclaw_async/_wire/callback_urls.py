@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import secrets
 from base64 import urlsafe_b64encode
 
 _NAME_BYTES, _PROOF_BYTES = 12, 24
@@ -59,11 +58,15 @@ class UrlSigner:
 
 def new_name() -> str:
     """Return a name that no other URL has."""
+    import secrets
+
     return secrets.token_urlsafe(_NAME_BYTES)
 
 
 def new_proof() -> str:
     """Return a proof that nobody can guess or make again."""
+    import secrets
+
     return secrets.token_urlsafe(_PROOF_BYTES)
 
 

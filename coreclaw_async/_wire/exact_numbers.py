@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -90,6 +89,8 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
         TypeError: A row holds something that JSON cannot express.
         ValueError: A row holds a `float` that JSON cannot express.
     """
+    import secrets  # Few programs write rows.
+
     # Random, so that no string in a row can contain it.
     mark = secrets.token_hex(16)
 
