@@ -176,7 +176,7 @@ async def test_no_call_fails_by_what_happens_to_the_lines_of_httpx(service: Fake
 
     library, root, fine, broken = logging.getLogger("httpx"), logging.getLogger(), JsonLines(), Broken()
     broken_filter = logging.Filter()
-    broken_filter.filter = refuse  # type: ignore[method-assign, assignment]
+    broken_filter.filter = refuse  # type: ignore[method-assign]
     library.setLevel(logging.INFO)
     library.addHandler(fine)
     if place == "handler":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from batch.batches import WORKER, finish, opened, specs, take_until
 
@@ -92,6 +93,21 @@ async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes
         item = await batch.get("k0")
 
     assert (item.state, item.run_id) == (BatchItemState.SUBMITTED, next(iter(service.runs)))
+
+
+@pytest.mark.every_backend
+async def test_cancellation_that_comes_while_a_batch_is_closed_goes_on(service: FakeService, tmp_path: Path) -> None:
+    went_on = False
+    service.default_script = RunScript(duration=10_000)
+    with anyio.CancelScope() as scope:
+        async with opened(service, str(tmp_path / "runs.db"), count=2) as batch:
+            await begin(batch, service)
+            scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        went_on = True
+
+    assert scope.cancelled_caught
+    assert not went_on
 
 
 async def test_runs_of_a_ledger_in_memory_are_named_when_its_batch_is_left(

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import coreclaw_async
@@ -14,8 +15,9 @@ from coreclaw_async._concurrency.groups import task_group
 PACKAGE = Path(coreclaw_async.__file__).parent
 
 
+@pytest.mark.parametrize("steps", [0, 5], ids=["tasks end at once", "a task takes its time to end"])
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_cancellation_by_asyncio_is_kept_when_scopes_are_cancelled_in_the_same_step() -> None:
+async def test_a_cancellation_by_asyncio_is_kept_when_scopes_are_cancelled_in_the_same_step(steps: int) -> None:
     scopes: list[anyio.CancelScope] = []
     went_on = False
 
@@ -24,10 +26,19 @@ async def test_a_cancellation_by_asyncio_is_kept_when_scopes_are_cancelled_in_th
             scopes.append(scope)
             await anyio.sleep_forever()
 
+    async def end_slowly() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+
     async def caller() -> None:
         nonlocal went_on
         async with task_group() as group:
             group.start_soon(sleep_in_a_scope)
+            group.start_soon(end_slowly)
             await sleep_in_a_scope()
             group.cancel_scope.cancel()
         went_on = True

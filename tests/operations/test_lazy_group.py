@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from client_groups import GROUPS
 
-from coreclaw_async import AsyncCoreClaw
+from coreclaw_async import AsyncCoreClaw, AsyncRuns
 
 THREADS = 8
 # In a new process: what is loaded at first use is loaded once in each.
@@ -21,7 +21,7 @@ FIRST_USE_IN_THREADS = f"""
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import coreclaw_async
-from coreclaw_async import AsyncCoreClaw
+from coreclaw_async import AsyncCoreClaw, AsyncRuns
 groups = {GROUPS!r}
 client, gate = AsyncCoreClaw("key"), threading.Barrier({THREADS})
 sys.setswitchinterval(1e-5)
@@ -88,7 +88,7 @@ def test_a_group_can_be_replaced_and_a_copy_has_the_real_one() -> None:
     client.runs = replacement = object()  # type: ignore[assignment]
 
     assert client.runs is replacement
-    assert type(client.with_options(timeout=7).runs) is AsyncCoreClaw.runs
+    assert type(client.with_options(timeout=7).runs) is AsyncRuns
 
 
 def test_a_subclass_has_the_same_groups() -> None:
@@ -96,7 +96,7 @@ def test_a_subclass_has_the_same_groups() -> None:
         pass
 
     assert Own.runs is AsyncCoreClaw.runs
-    assert type(Own("key").runs) is AsyncCoreClaw.runs
+    assert type(Own("key").runs) is AsyncRuns
 
 
 def test_what_users_ask_of_a_client_class_is_not_lost() -> None:
