@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus, urljoin, urlsplit
 
 import anyio
@@ -57,6 +57,10 @@ class AttemptError(Exception):
         self.reason: DownloadReason = reason
         self.status_code = status_code
         self.is_final = is_final
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As the cause of an error that goes from one process to another, for example with Dask.
+        return type(self).__new__, (type(self), *self.args), self.__dict__.copy()
 
 
 def parse_url(text: str, *, allow_http: bool) -> MaskedURL:

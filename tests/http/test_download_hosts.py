@@ -377,6 +377,8 @@ async def test_an_error_says_why(
     assert words in str(error.__cause__)
     twin = pickle.loads(pickle.dumps(error))
     assert (twin.reason, twin.bytes_received, twin.run_id, str(twin)) == (reason, received, RUN_ID, str(error))
+    cause = pickle.loads(pickle.dumps(error.__cause__))
+    assert (str(cause), vars(cause)) == (str(error.__cause__), vars(error.__cause__))
 
 
 def copy_of(answer: Answer) -> Answer:

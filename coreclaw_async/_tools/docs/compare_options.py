@@ -16,6 +16,7 @@ import typer.main
 from typer.core import TyperGroup, TyperOption
 
 from coreclaw_async import AsyncBatch, AsyncCoreClaw, AsyncPager, Batch, CoreClaw, Pager, RunSpec, ShardSpec
+from coreclaw_async._operations.lazy_group import LazyGroup
 from coreclaw_async.cli.app import app
 from coreclaw_async.distributed import dask, shards
 
@@ -70,14 +71,14 @@ class Option(NamedTuple):
 
 def functions() -> Iterator[tuple[str, Callable[..., Any], Callable[..., Any] | None]]:
     """Yield the name of each public function, the async one, and its blocking twin if it has one."""
-    client, blocking = AsyncCoreClaw("no-key"), CoreClaw("no-key")
+    blocking = CoreClaw("no-key")
     kinds: dict[str, tuple[Any, Any]] = {
         "client": (AsyncCoreClaw, CoreClaw),
         "batch": (AsyncBatch, Batch),
         "pager": (AsyncPager, Pager),
     }
-    groups = {name: group for name, group in vars(client).items() if not name.startswith("_")}
-    kinds |= {name: (type(group), type(getattr(blocking, name))) for name, group in groups.items()}
+    names = [name for name, member in vars(AsyncCoreClaw).items() if isinstance(member, LazyGroup)]
+    kinds |= {name: (getattr(AsyncCoreClaw, name), type(getattr(blocking, name))) for name in names}
     blocking.close()
     for name, (kind, twin) in kinds.items():
         for method, function in inspect.getmembers(kind, inspect.isfunction):
