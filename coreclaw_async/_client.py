@@ -197,7 +197,7 @@ class AsyncCoreClaw:
             poll_schedule=PollSchedule() if poll_schedule is None else poll_schedule,
             on_event=on_event,
             headers=extra_headers,
-            user_agent=user_agent(user_agent_suffix),
+            user_agent=user_agent(user_agent_suffix, credentials),
         )
         connections = Connections(
             base_url=_find_base_url(base_url, credentials),

@@ -29,7 +29,7 @@ from coreclaw_async.testing.faults import Fault
 
 KEY = "scraper_api_S3cr3t+/=%41~key"
 WORKER = "coreclaw/google-maps-scraper"
-LIBRARIES = ("httpx", "httpcore.http11", "httpcore.socks", "hpack.hpack", "hpack.table")
+LIBRARIES = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.socks", "hpack.hpack", "hpack.table")
 INPUT = {"keywords": ["coffee"]}
 Auth = Literal["bearer", "api-key", "query"]
 EACH_MODE = slowly("mode", "query", "bearer", "api-key")
@@ -319,6 +319,7 @@ async def test_the_filter_hides_addresses_and_passwords_and_breaks_no_record(log
     client = AsyncCoreClaw(KEY)
     logging.getLogger("hpack.hpack").debug("Adding %s", (b":path", b"/rows?signature=abc123"))
     logging.getLogger("httpcore.socks").debug("setup %s", "auth=(b'user', b'abc123')")
+    logging.getLogger("httpcore.socks").debug("setup %s", """auth=(b"us'er", b'in)abc123')""")
     monkey = logging.LogRecord("httpx", logging.INFO, "f.py", 1, "%d of mine", ("many",), None)
     (found,) = [f for f in logging.getLogger("httpx").filters if type(f).__name__ == "_KeyFilter"]
 

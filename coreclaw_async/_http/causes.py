@@ -56,6 +56,8 @@ def described(error: Exception) -> str:
 
 
 def _text_of(error: BaseException) -> str:
+    if type(error).__name__ == "LocalProtocolError":  # It quotes a header that cannot be sent.
+        return "the request cannot be sent as it is"
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - the text of a caller's error may raise

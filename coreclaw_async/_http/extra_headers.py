@@ -17,11 +17,11 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
 # Tabs and printable ASCII, without space at either end: more would be sent in different ways by httpx and aiohttp.
 _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 _SUFFIX = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
-# Those that the SDK writes itself; those that say where a message ends; those of a proxy, which would go to the API;
-# and those that make a read of a gateway something else.
-_RESERVED = frozenset(
+_OURS = {"authorization", "api-key", "accept", "accept-encoding", "content-type", "user-agent", "host"}
+# Those that say where a message ends; those of a proxy, which would go to the API; and those that make a read of a
+# gateway something else.
+NEVER_SENT = frozenset(
     {
-        *("authorization", "api-key", "accept", "accept-encoding", "content-type", "user-agent", "host"),
         *("content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "te", "trailer"),
         *("upgrade", "expect", "http2-settings", "proxy-authorization", "proxy-connection"),
         *("x-http-method", "x-http-method-override", "x-method-override"),
@@ -70,10 +70,10 @@ def _problem_of(headers: Any, credentials: Credentials) -> Exception | None:
     for name, value in given.items():
         if not isinstance(name, str):
             return TypeError(f"headers must have str keys, not {type(name).__name__}")
-        shown = credentials.shown(name[:200])
+        shown = credentials.shown(name)[:200]
         if not _NAME.fullmatch(name):
             return ValueError(f"headers must have names of 1 to 200 letters, digits and signs such as -, not {shown}")
-        if name.lower() in _RESERVED:
+        if name.lower() in _OURS | NEVER_SENT:
             hint = "; see user_agent_suffix" if name.lower() == "user-agent" else ""
             return ValueError(f"headers must not hold {name}, which the client writes itself or never sends{hint}")
         if names.count(name.lower()) > 1:
@@ -87,12 +87,12 @@ def _problem_of(headers: Any, credentials: Credentials) -> Exception | None:
     return None
 
 
-def user_agent(suffix: str | None) -> str:
+def user_agent(suffix: str | None, credentials: Credentials) -> str:
     """
     Return the ``User-Agent``, with what the caller adds to it.
 
     Raises:
-        ValueError: *suffix* cannot be sent.
+        ValueError: *suffix* cannot be sent, or holds the key.
         TypeError: It is no string.
     """
     if suffix is None:
@@ -102,6 +102,8 @@ def user_agent(suffix: str | None) -> str:
     if not _SUFFIX.fullmatch(suffix):
         raise ValueError(
             "user_agent_suffix must be 1 to 200 printable ASCII letters on one line, without spaces around them, "
-            f"not {suffix!r:.200}"
+            f"not {credentials.shown(suffix)[:200]}"
         )
+    if credentials.are_in(suffix):
+        raise ValueError("user_agent_suffix must not hold the API key")
     return f"{USER_AGENT} {suffix}"

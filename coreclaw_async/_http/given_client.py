@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from coreclaw_async._http.extra_headers import USER_AGENT
+from coreclaw_async._http.extra_headers import NEVER_SENT, USER_AGENT
 from coreclaw_async._http.libraries import HTTPX, HttpClient, library_of
 from coreclaw_async._http.settings import Settings
 
 _DEFAULT_AGENT = "python-httpx"
-# They are about the body of a request, and the client has no bodies of ours.
-_ABOUT_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
+# A content type is about a body, and the client has no bodies of ours.
+_LEFT = frozenset(name.encode() for name in {"content-type", *NEVER_SENT})
 
 
 class GivenClient:
@@ -45,7 +45,7 @@ class GivenClient:
             if name.lower() == b"user-agent" and not value.decode("latin-1").startswith(_DEFAULT_AGENT):
                 ours = [each for each in ours if each[0].lower() != b"user-agent"]
                 found.append((name, value + self._suffix.encode()))
-            elif name.lower() not in reserved | _ABOUT_THE_BODY:
+            elif name.lower() not in reserved | _LEFT:
                 found.append((name, value))
         return [*ours, *found]
 

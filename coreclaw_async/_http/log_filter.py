@@ -13,7 +13,11 @@ from coreclaw_async._wire.credentials import Credentials
 
 _LIBRARY_LOGGERS = (
     *("httpx", "httpx2"),
-    *(f"{core}.{part}" for core in ("httpcore", "httpcore2") for part in ("http11", "http2", "proxy", "socks")),
+    *(
+        f"{core}.{part}"
+        for core in ("httpcore", "httpcore2")
+        for part in ("connection", "http11", "http2", "proxy", "socks")
+    ),
     "hpack.hpack",
     "hpack.table",
     "aiohttp.client",
@@ -24,7 +28,8 @@ _ADDRESS = re.compile(
     r"""(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?(['"])(?:(?!\2)[^?])*\?)(?:\\.|(?!\2).)*""",
     re.IGNORECASE,
 )
-_PROXY_PASSWORD = re.compile(r"auth=\([^)]*\)")
+# A user and a password as a tuple shows them: a bracket may stand in either.
+_PROXY_PASSWORD = re.compile(r"""auth=\((?:b?'(?:\\.|[^'\\])*'|b?"(?:\\.|[^"\\])*"|[^)'"])*\)""")
 
 
 _is_sending: ContextVar[bool] = ContextVar("coreclaw_async_sending", default=False)

@@ -280,7 +280,7 @@ async def leave(context: Context, error: BaseException, run_ids: Sequence[str], 
 
 def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     """Name the runs of a cancelled wait in its note and in the log, as a cancellation carries no ids."""
-    if isinstance(error, errors.CoreClawError):
+    if _names_one_of(error, run_ids):
         return
     named = f"{'run' if len(run_ids) == 1 else 'runs'} {', '.join(run_ids)}"
     if not isinstance(error, Exception):  # A cancellation or an interrupt: where it came is of no interest.
@@ -290,9 +290,17 @@ def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
     logger.info("the wait for %s was left by %s", named, type(error).__name__, extra=told)
 
 
+def _names_one_of(error: BaseException, run_ids: Sequence[str]) -> bool:
+    """Return whether *error* names one of these runs; a hook may raise an error of the package about something else."""
+    if not isinstance(error, errors.CoreClawError):
+        return False
+    named = {error.run_id, *(error.pending if isinstance(error, errors.WaitTimeoutError) else ())}
+    return not named.isdisjoint(run_ids)
+
+
 def tell_ended(error: BaseException, run_id: str) -> None:
     """Name a run in a note and in the log that was paid for, has ended, and is not returned because of *error*."""
-    if isinstance(error, errors.CoreClawError):
+    if _names_one_of(error, [run_id]):
         return
     if not isinstance(error, Exception):
         hide_own_frames(error)

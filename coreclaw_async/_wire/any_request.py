@@ -44,14 +44,14 @@ def any_request(
         ValueError: An argument cannot be right, which nobody may retry, or holds the key.
         TypeError: An argument is of the wrong type, or *body* holds something that JSON cannot express.
     """
-    method = _check_method(method)
+    method = _check_method(method, credentials)
     _check_path(path, credentials)
     if body is not None and method == "GET":
         raise ValueError("body must be None for GET, which has none")
     if not isinstance(body, dict | list | tuple | None):
         raise TypeError(f"body must be a dict or a list, which is sent as JSON, not {type(body).__name__}")
     encoded = None if body is None else to_json(body, {"body": body})
-    asked = _encode_query(query)
+    asked = _encode_query(query, credentials)
     if credentials.are_in(asked) or credentials.are_in(encoded or ""):
         raise ValueError("query and body must not hold the API key, which is sent as auth says")
     return Request(
@@ -60,20 +60,20 @@ def any_request(
         path=path,
         query=asked,
         body=None if encoded is None else encoded.encode(),
-        safety=_check_safety(method, path, safety),
+        safety=_check_safety(method, path, safety, credentials),
     )
 
 
 def starts_a_run(request: Request) -> bool:
     """Return whether it is known that what *request* is answered with is a new run."""
-    return request.method == "POST" and _segments(request.path)[-1] in _STARTING_ENDS
+    return request.method == "POST" and _names(request.path)[-1] in _STARTING_ENDS
 
 
-def _check_method(method: str) -> str:
+def _check_method(method: str, credentials: Credentials) -> str:
     if not isinstance(method, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"method must be a str, not {type(method).__name__}")
     if method.upper() not in _METHODS or not method.isascii():
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}, not {method!r:.40}")
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, not {credentials.shown(method)[:40]}")
     return method.upper()
 
 
@@ -81,7 +81,7 @@ def _check_path(path: str, credentials: Credentials) -> None:
     """Raise unless *path* can lead nowhere but below the base URL, however often a gateway decodes it."""
     if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"path must be a str, not {type(path).__name__}")
-    shown = credentials.shown(path[:100])
+    shown = credentials.shown(path)[:100]
     if not path.startswith(_BEGINNING) or len(path) > _MAX_PATH:
         raise ValueError(
             f"path must be a path of the API, of {_MAX_PATH:,} letters at most, such as /api/v2/users/account, "
@@ -107,35 +107,42 @@ def _segments(path: str) -> list[str]:
     return path[1:].lower().split("/")
 
 
-def _encode_query(query: Mapping[str, str | int | bool | None] | None) -> str:
+def _names(path: str) -> list[str]:
+    """Return the parts of a path without the parameters and endings that some servers leave out of account."""
+    return [segment.partition(";")[0].partition(".")[0] for segment in _segments(path)]
+
+
+def _encode_query(query: Mapping[str, str | int | bool | None] | None, credentials: Credentials) -> str:
     if query is None:
         return ""
     parts: list[str] = []
     for name, value in check_mapping("query", query).items():
         if name.lower() == "token":
             raise ValueError("query must not hold token, which is the key; see auth")
+        if name.lower() == "_method":
+            raise ValueError("query must not hold _method, which makes a read of a gateway something else")
         if value is None:
             continue
-        parts.append(f"{quote(encode_name(name), safe='')}={_encoded(name, value)}")
+        parts.append(f"{quote(encode_name(name, credentials), safe='')}={_encoded(name, value, credentials)}")
     encoded = "&".join(parts)
     if len(encoded) > _MAX_QUERY:
         raise ValueError(f"query must have {_MAX_QUERY:,} letters at most when it is encoded, not {len(encoded):,}")
     return encoded
 
 
-def encode_name(name: str) -> str:
+def encode_name(name: str, credentials: Credentials) -> str:
     """Return the name of a member of the query when it can be one."""
     if not name:
         raise ValueError("query must have names that are not empty")
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"query must have names that UTF-8 can encode, not {name!r:.80}") from None
+        raise ValueError(f"query must have names that UTF-8 can encode, not {credentials.shown(name)[:80]}") from None
     return name
 
 
-def _encoded(name: str, value: object) -> str:
-    shown = f"query[{name!r:.80}]"
+def _encoded(name: str, value: object, credentials: Credentials) -> str:
+    shown = f"query[{credentials.shown(name)[:80]}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str | int):
@@ -143,7 +150,7 @@ def _encoded(name: str, value: object) -> str:
     return encode_value(shown, value)
 
 
-def _check_safety(method: str, path: str, safety: RequestSafety | None) -> Safety:
+def _check_safety(method: str, path: str, safety: RequestSafety | None, credentials: Credentials) -> Safety:
     """Return what a second send would do: for a read nothing, and for all else what the caller says."""
     if not isinstance(safety, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"safety must be a str, not {type(safety).__name__}")
@@ -154,9 +161,11 @@ def _check_safety(method: str, path: str, safety: RequestSafety | None) -> Safet
         )
     found = _SAFETIES.get("safe" if safety is None else safety)
     if found is None:
-        raise ValueError(f"safety must be one of {', '.join(map(repr, _SAFETIES))}, not {safety!r:.40}")
-    segments = _segments(path)
-    is_paid = segments[-1] in _PAID_ENDS or segments[-2:] == ["last", "abort"]
+        raise ValueError(
+            f"safety must be one of {', '.join(map(repr, _SAFETIES))}, not {credentials.shown(safety)[:40]}"
+        )
+    names = _names(path)
+    is_paid = names[-1] in _PAID_ENDS or names[-2:] == ["last", "abort"]
     if method == "POST" and is_paid and found is not Safety.ONCE:
         raise ValueError(f"safety must be 'once' for POST {path}, which does something again each time, not {safety!r}")
     return found

@@ -22,6 +22,7 @@ from coreclaw_async.batch._outcomes import BatchOutcome, Outcomes
 from coreclaw_async.batch._row_files import PartFiles
 from coreclaw_async.errors import LedgerError
 
+_TOLD_WHEN_FORGOTTEN = (BatchItemState.SUBMITTED, BatchItemState.INTENT, BatchItemState.AMBIGUOUS)
 # A wait that is longer is told.
 _SHORT = 1.0
 
@@ -179,11 +180,15 @@ class Runner:
         """Name what goes on, in the log and in *error*, before a ledger in memory is gone."""
         ledger = self._batch_context.ledger
         try:
-            items = await ledger.items(BatchItemState.SUBMITTED, BatchItemState.INTENT)
+            items = await ledger.items(*_TOLD_WHEN_FORGOTTEN)
         except LedgerError:  # What ended the batch says more.
             return
         run_ids = [item.run_id for item in items if item.run_id is not None]
-        unknown = [repr(item.key) for item in items if item.run_id is None]
+        unknown = [
+            f"{item.key!r}" + (f" (perhaps {', '.join(item.candidates)})" if item.candidates else "")
+            for item in items
+            if item.run_id is None
+        ]
         parts: list[str] = []
         if run_ids:
             parts.append(f"{counted(len(run_ids), 'run that goes on', 'runs that go on')}: {', '.join(run_ids)}")

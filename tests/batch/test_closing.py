@@ -136,6 +136,16 @@ async def test_start_without_an_answer_of_a_ledger_in_memory_is_told_of_when_its
     assert "1 start without an answer: 'k0'" in caplog.text
 
 
+async def test_held_start_of_a_ledger_in_memory_is_told_with_its_candidates(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with opened(service, "memory", count=1) as batch:
+        await finish(batch)
+
+    assert f"1 start without an answer: 'k0' (perhaps {next(iter(service.runs))})" in caplog.text
+
+
 async def test_a_batch_that_is_over_leaves_nothing_to_tell(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -158,6 +158,15 @@ def test_what_cannot_end_a_user_agent_is_refused_at_once(make: Callable[..., Any
         make("key", user_agent_suffix=1)
 
 
+@pytest.mark.parametrize("suffix", ["scraper_api_mine", "by scraper_api_mine", "scraper_api_mine\n"])
+@pytest.mark.parametrize("make", MAKERS)
+def test_no_user_agent_holds_the_key_and_no_error_shows_it(make: Callable[..., Any], suffix: str) -> None:
+    with pytest.raises(ValueError, match="user_agent_suffix must") as caught:
+        make("scraper_api_mine", user_agent_suffix=suffix)
+
+    assert "scraper_api_mine" not in str(caught.value)
+
+
 def test_no_repr_shows_a_value() -> None:
     client = coreclaw_async.AsyncCoreClaw("key", headers={"x-secret": "hunter2"})
 

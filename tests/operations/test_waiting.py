@@ -442,6 +442,24 @@ async def test_error_of_the_last_update_names_the_run(client: AsyncCoreClaw, ser
     assert caught.value.__notes__ == [f"run {next(iter(service.runs))} has ended"]
 
 
+@pytest.mark.parametrize("at", ["first", "last"])
+async def test_error_of_the_package_about_something_else_names_the_run(
+    client: AsyncCoreClaw, service: FakeService, at: str
+) -> None:
+    async def on_update(run: Run) -> None:
+        if run.is_finished or at == "first":
+            await client.tasks.get("nothing")
+
+    with pytest.raises(NotFoundError) as caught:
+        await client.workers.run(WORKER, INPUT, on_update=on_update)
+
+    (run_id,) = service.runs
+    assert caught.value.run_id is None
+    assert caught.value.__notes__ == [
+        f"the wait for run {run_id} was left" if at == "first" else f"run {run_id} has ended"
+    ]
+
+
 @pytest.mark.parametrize("times", [1, 100])
 async def test_a_last_run_without_a_usable_id_is_a_broken_answer_and_asked_for_again(
     client: AsyncCoreClaw, service: FakeService, times: int
