@@ -10,7 +10,7 @@ import attrs
 from coreclaw_async._operations.calls import telling_calls
 from coreclaw_async._operations.candidates import lost_runs
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.start import create, is_usable_id
+from coreclaw_async._operations.start import create, is_usable_id, note_started, reading_time
 from coreclaw_async._wire.any_request import RequestSafety, any_request, starts_a_run
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.json_types import is_object
@@ -42,14 +42,16 @@ class AnyRequests:
         context = self._context
         credentials = context.settings.credentials
         request = any_request(method, path, query=query, body=body, safety=safety, credentials=credentials)
+        if starts_a_run(request) and is_object(body):
+            request = attrs.evolve(request, min_timeout=reading_time(body))
         began = context.clock.monotonic()
         if request.safety is Safety.ONCE:
             answer = await create(context, request, lost_runs(context, None), _whole)
         else:
             answer = await context.transport.call(request, _whole)
         run_id = _started_run(answer) if starts_a_run(request) else None
-        if run_id is not None:  # It is no candidate of another start.
-            context.known.add(run_id)
+        if run_id is not None:
+            note_started(context, request, run_id)
         return attrs.evolve(_reply_of(answer, credentials), elapsed=context.clock.monotonic() - began)
 
 

@@ -111,7 +111,9 @@ async def start(context: Context, request: Request, find_candidates: FindCandida
     Raises:
         OutcomeUnknownError: A run may have been started; its candidates are what *find_candidates* finds.
     """
-    return _accepted(context, request, await create(context, request, find_candidates, _read_started))
+    started = await create(context, request, find_candidates, _read_started)
+    note_started(context, request, started.run_id)
+    return started
 
 
 async def send_start(context: Context, request: Request, *, deadline: float, window: SendWindow) -> StartedRun:
@@ -125,7 +127,8 @@ async def send_start(context: Context, request: Request, *, deadline: float, win
     except errors.CoreClawError as error:
         _remember(context, request, error.run_id)
         raise
-    return _accepted(context, request, started)
+    note_started(context, request, started.run_id)
+    return started
 
 
 async def create(
@@ -198,17 +201,17 @@ def _read_started(request: Request, answer: Answer) -> StartedRun:
     raise wrong_shape(request, answer, problem, run_id=run_id)
 
 
-def _accepted(context: Context, request: Request, started: StartedRun) -> StartedRun:
-    _remember(context, request, started.run_id)
-    tell_started(started.run_id)
-    told = facts(operation=request.operation, run_id=started.run_id)
-    logger.info("run %s was started (%s)", started.run_id, request.operation, extra=told)
+def note_started(context: Context, request: Request, run_id: str) -> None:
+    """Record a run that *request* has started, and tell the log, the event hook, and whoever may be interrupted."""
+    _remember(context, request, run_id)
+    tell_started(run_id)
+    told = facts(operation=request.operation, run_id=run_id)
+    logger.info("run %s was started (%s)", run_id, request.operation, extra=told)
     try:
-        context.transport.emit(RunStarted(operation=request.operation, run_id=started.run_id))
+        context.transport.emit(RunStarted(operation=request.operation, run_id=run_id))
     except BaseException as error:  # A hook may end the program; the run goes on.
-        error.add_note(f"run {started.run_id} was started")
+        error.add_note(f"run {run_id} was started")
         raise
-    return started
 
 
 def _remember(context: Context, request: Request, run_id: str | None) -> None:

@@ -67,6 +67,11 @@ class HttpReply:
         return SeenDate(self.date, self.received_at, self.monotonic)
 
 
+def _shown_data(data: Any) -> str:
+    """Return of data that may hold signed URLs and echo the key only which run they are about."""
+    return repr({"run_slug": run_id}) if is_object(data) and (run_id := named_run(data)) is not None else "..."
+
+
 @attrs.frozen
 class Answer:
     """
@@ -81,7 +86,7 @@ class Answer:
         reply: The whole HTTP answer; None where the service said that the work had been done before.
     """
 
-    data: Any
+    data: Any = attrs.field(repr=_shown_data)
     request_id: str | None = None
     is_repeat: bool = False
     attempt: int = 1

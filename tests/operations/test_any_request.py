@@ -25,8 +25,8 @@ from coreclaw_async import (
     RetryPolicy,
     ServiceError,
 )
-from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent
-from coreclaw_async.testing import FakeService, faults
+from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent, RunStarted
+from coreclaw_async.testing import FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 AS_PATH = "coreclaw~google-maps-scraper"
@@ -190,6 +190,44 @@ async def test_errors_are_those_of_all_calls(client: AsyncCoreClaw, service: Fak
     async with AsyncCoreClaw(transport=service) as keyless:
         with pytest.raises(ConfigurationError, match="needs an API key"):
             await keyless.request("GET", "/api/v2/store")
+
+
+async def test_a_start_is_told_like_any_other(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="coreclaw_async")
+    events: list[Event] = []
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=events.append) as client:
+        await client.request("POST", START, body=BODY, safety="once")
+
+    (run_id,) = service.runs
+    assert [each.run_id for each in events if isinstance(each, RunStarted)] == [run_id]
+    assert f"run {run_id} was started" in caplog.text
+
+
+async def test_a_start_that_waits_gets_the_time_that_it_may_take(service: FakeService) -> None:
+    service.default_script = RunScript(duration=200.0)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, timeout=5.0) as client:
+        reply = await client.request("POST", START, body={**BODY, "is_async": False}, safety="once")
+
+    assert reply.data["run_slug"] in service.runs
+    assert service.clock.monotonic() >= 200.0
+
+
+async def test_hook_that_ends_the_program_is_told_of_the_run_and_of_nothing_else(service: FakeService) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, RequestSent):
+            raise SystemExit
+
+    service.faults.add(
+        faults.edit(lambda envelope: {**envelope, "data": {**envelope["data"], "url": "https://f.test/x?sig=hunter2"}}),
+        operation="runWorker",
+    )
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=stop) as client:
+        with pytest.raises(SystemExit) as caught:
+            await client.request("POST", START, body=BODY, safety="once")
+
+    notes = " ".join(caught.value.__notes__)
+    assert next(iter(service.runs)) in notes
+    assert "hunter2" not in notes
 
 
 async def test_the_event_hook_is_told(service: FakeService) -> None:
