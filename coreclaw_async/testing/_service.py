@@ -331,7 +331,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Args:
             host: Name or IPv4 address to listen on.
             port: Port of the API; 0 for any. Downloads get another port.
-            console: Whether `/` is a page that shows runs and requests as they come, and has buttons to end runs, to
+            console: Whether ``/`` is a page that shows runs and requests as they come, and has buttons to end runs, to
                 advance the clock and to plan faults. It asks for no key: whoever reaches the port can use it. What it
                 requests is not in `requests`.
 

@@ -32,7 +32,7 @@ class PlannedFault:
 
     Attributes:
         fault: The fault.
-        operation: The operation id it is for, or `download`; None for every API request.
+        operation: The operation id it is for, or ``download``; None for every API request.
         match: Returns whether a request of that operation fits; None for all.
         probability: The chance that a request that fits gets it, above 0 and at most 1.
         after: How many requests that fit pass first, from now on.
