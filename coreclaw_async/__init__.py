@@ -12,15 +12,17 @@ How the package is laid out; imports point down the list and never up:
 * ``_http``, ``_frames``: sending and receiving, the modules that know httpx; rows as tables and files
 * ``_concurrency``, ``_files``, ``_progress``: event loops and time; files that are whole or not there; progress
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
-* `models`, `events`, `errors`, `progress`, ``_logs``, ``_tracebacks``, ``_extras``: what callers get
+* `models`, `events`, `errors`, `progress`, ``_logs``, ``_tracebacks``, ``_extras``, ``_late_names``: what callers
+  get
 * ``_data``: what those have in common: dictionaries, JSON and pydantic
 
 Above them stand ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel`` (tracing) and
 ``testing`` (`coreclaw_async.testing.FakeService`); ``_tools`` writes ``_sync/generated.py``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from coreclaw_async._late_names import late_names
 from coreclaw_async._version import __version__
 
 if TYPE_CHECKING:
@@ -402,23 +404,18 @@ _MODULE_OF = {
     "Worker": "models",
     "WorkerSummary": "models",
     "WorkerUnavailableError": "errors",
+    "callbacks": "callbacks",
+    "errors": "errors",
+    "events": "events",
+    "models": "models",
+    "progress": "progress",
     "run_shard": "distributed.shards",
     "run_shard_async": "distributed.shards",
 }
-_MODULES = {"callbacks", "errors", "events", "models", "progress"}
 
 
 if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
-
-    def __getattr__(name: str) -> Any:
-        import importlib
-
-        if name in _MODULES:
-            return importlib.import_module(f"{__name__}.{name}")
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        return found
+    __getattr__ = late_names(globals(), _MODULE_OF)
 
 
 def __dir__() -> list[str]:

@@ -21,7 +21,7 @@ MODULES = {
 # From the lowest to the highest; modules of one layer may know each other, but not in a circle.
 LAYERS = [
     {"_data"},
-    {"_extras", "_logs", "_tracebacks", "_version", "errors", "events", "models", "progress"},
+    {"_extras", "_late_names", "_logs", "_tracebacks", "_version", "errors", "events", "models", "progress"},
     {"_wire"},
     {"_concurrency", "_files", "_progress"},
     {"_http", "_frames"},

@@ -76,7 +76,9 @@ Belongs here: the ledger and its databases (``_store``), starts, settling of los
 Does not belong here: what a single run needs too (``_operations``), and dividing a batch among machines.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from coreclaw_async._late_names import late_names
 
 if TYPE_CHECKING:
     from coreclaw_async.batch._arguments import OutputFormat
@@ -112,7 +114,7 @@ __all__ = [
 ]
 
 # Each is loaded when it is asked for: the states of items, for example, need nothing of the machinery.
-_MODULES = {
+_MODULE_OF = {
     "AsyncBatch": "_batch",
     "BatchItem": "_items",
     "BatchItemRun": "_items",
@@ -133,13 +135,7 @@ _MODULES = {
 
 
 if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import importlib
-
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    __getattr__ = late_names(globals(), _MODULE_OF)
 
 
 def __dir__() -> list[str]:

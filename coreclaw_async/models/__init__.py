@@ -29,7 +29,9 @@ and ``extra``. Leave them out where others read the answer: ``@app.get("/tasks",
 changes nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from coreclaw_async._late_names import late_names
 
 if TYPE_CHECKING:
     from coreclaw_async.models.account import Account, ProxyRegion
@@ -122,14 +124,7 @@ _MODULE_OF = {
 
 
 if not TYPE_CHECKING:  # pragma: no branch - to type checkers any name would be one of these.
-
-    def __getattr__(name: str) -> Any:
-        import importlib
-
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        return found
+    __getattr__ = late_names(globals(), _MODULE_OF)
 
 
 def __dir__() -> list[str]:
