@@ -22,7 +22,9 @@ class Log:
 
     def is_on(self, level: int) -> bool:
         """Return whether records of *level* are wanted."""
-        return _logger.isEnabledFor(level)
+        with contextlib.suppress(Exception):  # The program may have set the class of loggers.
+            return _logger.isEnabledFor(level)
+        return False
 
     def debug(self, message: str, *args: Any, extra: dict[str, Any] | None = None) -> None:
         """Log for developers."""
@@ -51,8 +53,8 @@ class Log:
     def _log(
         self, level: int, message: str, *args: Any, extra: dict[str, Any] | None, exc_info: bool | None = None
     ) -> None:
-        if _logger.isEnabledFor(level):
-            with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            if _logger.isEnabledFor(level):
                 _logger.log(level, message, *args, extra=extra, exc_info=exc_info, stacklevel=3)
 
 

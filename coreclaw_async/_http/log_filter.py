@@ -6,8 +6,9 @@ import contextlib
 import logging
 import re
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
+from typing import Any
 
 from coreclaw_async._wire.credentials import Credentials
 
@@ -38,9 +39,9 @@ _is_sending: ContextVar[bool] = ContextVar("coreclaw_async_sending", default=Fal
 @contextlib.contextmanager
 def failing_by_no_log() -> Generator[None]:
     """
-    Have nothing in the block fail by the program's set-up of logging.
+    Have nothing in the block fail by the program's set-up of logging: handlers, filters, record factory, loggers.
 
-    httpx logs an answer before anybody has it, so a handler that raises would lose it, and the id of a run with it.
+    httpx logs an answer before anybody has it, so what raises there would lose it, and the id of a run with it.
     """
     token = _is_sending.set(True)
     try:
@@ -61,20 +62,7 @@ class _KeyFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         self._hide(record)
-        if not _is_sending.get():
-            return True
-        with contextlib.suppress(Exception):
-            self._hand_on(record)
-        return False
-
-    def _hand_on(self, record: logging.LogRecord) -> None:
-        """Do what the record's logger does after this filter."""
-        logger = logging.getLogger(record.name)
-        rest = logging.Filterer()
-        rest.filters = logger.filters[logger.filters.index(self) + 1 :]
-        taken: bool | logging.LogRecord = rest.filter(record)
-        if taken:  # Since Python 3.12 a filter may return another record.
-            logger.callHandlers(taken if isinstance(taken, logging.LogRecord) else record)
+        return True
 
     def _hide(self, record: logging.LogRecord) -> None:
         try:
@@ -91,11 +79,44 @@ class _KeyFilter(logging.Filter):
 
 _filter = _KeyFilter()
 
+# What libraries call. Only a class of loggers that the program has set raises there.
+_CALLS = ("isEnabledFor", "debug", "info", "warning", "error", "exception", "log")
+
+
+def _guard(logger: logging.Logger) -> None:
+    """Have *logger* raise nothing while `failing_by_no_log` holds: it then loses the record."""
+    members = vars(logger)
+    if "_log" in members:
+        return
+    for name in _CALLS:
+        if getattr(type(logger), name) is not getattr(logging.Logger, name):
+            members[name] = _guarded(getattr(logger, name))
+    log = logger._log  # noqa: SLF001 - all else that logs a record calls it
+
+    def log_for_caller(*args: Any, **options: Any) -> None:
+        options["stacklevel"] = options.get("stacklevel", 1) + 2  # The two frames of this module are not who logs.
+        log(*args, **options)
+
+    members["_log"] = _guarded(log_for_caller)
+
+
+def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(*args: Any, **options: Any) -> Any:
+        try:
+            return call(*args, **options)
+        except Exception:
+            if not _is_sending.get():
+                raise
+            return None
+
+    return guarded
+
 
 def hide_in_logs(credentials: Credentials) -> None:
     """Have the logs of the HTTP libraries show ``<key>`` in place of the key, for as long as *credentials* exist."""
     _filter.add(credentials)
     for name in _LIBRARY_LOGGERS:
-        filters = logging.getLogger(name).filters
-        if _filter not in filters:
-            filters.insert(0, _filter)  # The first one, so that no other filter fails a request either.
+        logger = logging.getLogger(name)
+        _guard(logger)
+        if _filter not in logger.filters:
+            logger.filters.insert(0, _filter)  # The first one: no other filter sees the key.

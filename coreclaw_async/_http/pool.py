@@ -23,6 +23,7 @@ import httpx
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._http.fence import FencedBody
 from coreclaw_async._http.leftovers import has_leftovers
+from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import HttpReply
 
@@ -195,7 +196,7 @@ class _LoopPool:
 
     async def discard(self, connection: _PooledConnection) -> None:
         self.all.discard(connection)
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), failing_by_no_log():
             await connection.transport.aclose()
             if self.is_closed and connection.network_stream is not None:
                 # The transport was closed before, while it connected, and knows nothing of this connection any more.
