@@ -589,16 +589,15 @@ async def test_the_name_of_an_exception_is_no_proof_that_nothing_was_sent() -> N
     assert transport.sent == 1
 
 
-async def test_a_hook_that_fails_after_the_answer_does_not_start_a_second_run(service: FakeService) -> None:
+async def test_a_hook_that_fails_after_the_answer_loses_no_run_and_starts_no_second_one(service: FakeService) -> None:
     async def report(_: httpx.Response) -> None:
         raise httpx.ConnectError("telemetry is down")
 
     async with httpx.AsyncClient(transport=service, event_hooks={"response": [report]}) as http:
         client = AsyncCoreClaw(service.api_key, http_client=http, clock=service.clock)
-        with pytest.raises(OutcomeUnknownError):
-            await client.workers.start_run(WORKER, INPUT)
+        started = await client.workers.start_run(WORKER, INPUT)
 
-    assert service.runs_created == 1
+    assert list(service.runs) == [started.run_id]
 
 
 async def test_a_hook_that_reads_the_answer_leaves_it_readable(service: FakeService) -> None:

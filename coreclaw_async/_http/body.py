@@ -153,11 +153,13 @@ class Unpacker:
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
-async def read_body(response: httpx.Response, limit: int, parts: list[bytes], on_chunk: Callable[[], None]) -> bytes:
+async def read_body(
+    response: httpx.Response, limit: int, parts: list[bytes], on_chunk: Callable[[bytes], object]
+) -> bytes:
     """
     Return the unpacked body of *response*, at most *limit* bytes, and close the response.
 
-    What came is left in *parts*, also after an error. *on_chunk* is called after each chunk.
+    What came is left in *parts*, also after an error. *on_chunk* is called with each chunk, as it came.
     """
     if response.is_stream_consumed:
         # A hook of the caller's client has read and unpacked it, and given the connection back.
@@ -168,6 +170,6 @@ async def read_body(response: httpx.Response, limit: int, parts: list[bytes], on
     async with Chunks(response) as chunks:
         unpacker = Unpacker(raw_header(response, b"content-encoding"), limit, parts)
         async for chunk in chunks:
-            on_chunk()
+            on_chunk(chunk)
             unpacker.feed(chunk)
     return unpacker.finish()

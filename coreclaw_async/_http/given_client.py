@@ -1,23 +1,38 @@
-"""What a caller's own client adds to the requests to the API that go through it."""
+"""What a caller's own client adds to the requests to the API that go through it, and what its hooks may not lose."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qsl
 
+from coreclaw_async._http.body import WholeBody
 from coreclaw_async._http.extra_headers import NEVER_SENT, USER_AGENT
 from coreclaw_async._http.libraries import HTTPX, HttpClient, library_of
 from coreclaw_async._http.settings import Settings
 
+_TAKE_FIRST = "coreclaw_take_first"
 _DEFAULT_AGENT = "python-httpx"
 # A content type is about a body, and the client has no bodies of ours.
 _LEFT = frozenset(name.encode() for name in {"content-type", *NEVER_SENT})
+
+
+TakeAnswer = Callable[[Any], Awaitable[None]]
+"""Takes the response to a request before the caller's hooks do."""
+
+
+async def _take_first(response: Any) -> None:
+    """Give a response to whom its request says: a hook, which does nothing about requests of others."""
+    take: TakeAnswer | None = response.request.extensions.get(_TAKE_FIRST)
+    if take is not None:
+        await take(response)
 
 
 class GivenClient:
     """
     A caller's client, asked for what it adds at each request: the caller may change it.
 
-    Nothing is set on it, least of all the key, which would then go to other hosts.
+    Nothing is set on it but one more hook, least of all the key, which would then go to other hosts.
 
     Args:
         client: The client.
@@ -61,3 +76,15 @@ class GivenClient:
         """Add those of its cookies that are for the host and path of *request*."""
         if len(self._client.cookies):
             self.library.module.Cookies(self._client.cookies).set_cookie_header(request)
+
+    def take_first(self, request: Any, take: TakeAnswer) -> None:
+        """Have *take* called with the response to *request* before the caller's response hooks, which may raise."""
+        request.extensions[_TAKE_FIRST] = take
+        hooks = self._client.event_hooks
+        if _take_first not in hooks["response"]:
+            hooks["response"] = [_take_first, *hooks["response"]]  # Another request may be going through the list.
+
+    def give_back(self, response: Any, packed: list[bytes]) -> None:
+        """Have a response whose body was read, and came as *packed*, be read once more, by the caller's hooks."""
+        response.stream = self.library.stream(WholeBody(b"".join(packed)))
+        response.is_closed = False

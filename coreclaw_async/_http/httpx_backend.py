@@ -10,11 +10,12 @@ from coreclaw_async._http.backend import no_reply, unreadable
 from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
 from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
 from coreclaw_async._http.connections import Connections
-from coreclaw_async._http.libraries import kinds
+from coreclaw_async._http.libraries import HttpClient, kinds
 from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._http.outgoing import RequestBuilder
 from coreclaw_async._http.pool import SendProgress, TimeLimit
 from coreclaw_async._http.settings import Settings
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import HttpReply
 
@@ -40,9 +41,7 @@ class HttpxBackend:
             client = self._connections.client
             progress.hand_over()
             with failing_by_no_log():
-                response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
-                progress.time_limit.hear()
-                body = await self._read(request, response, progress)
+                response, body = await self._exchange(client, outgoing, request, progress)
         except BaseException as error:
             self._builder.clear(outgoing, request)
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
@@ -59,11 +58,56 @@ class HttpxBackend:
             date=raw_header(response, b"date"),
         )
 
-    async def _read(self, request: Request, response: httpx.Response, progress: SendProgress) -> bytes:
+    async def _exchange(
+        self, client: HttpClient, outgoing: httpx.Request, request: Request, progress: SendProgress
+    ) -> tuple[httpx.Response, bytes]:
+        """Return the answer and its body, whatever a hook of a caller's client raises once it has come."""
+        given = self._builder.given
+        taken: tuple[httpx.Response, bytes] | None = None
+
+        async def take(response: httpx.Response) -> None:
+            nonlocal taken
+            packed: list[bytes] = []
+            taken = response, await self._read(request, response, progress, packed)
+            assert given is not None
+            given.give_back(response, packed)
+
+        if given is not None:
+            given.take_first(outgoing, take)
         try:
-            return await read_body(
-                response, self._settings.max_response_bytes, progress.parts, progress.time_limit.hear
+            response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+        except Exception as error:
+            if taken is None:
+                raise
+            logger.warning(
+                "%s was raised when the answer to %s had come, and changes nothing; does a hook of http_client?",
+                type(error).__name__,
+                self._settings.credentials.hide(request.label),
+                extra=facts(error, operation=request.operation),
             )
+            return taken
+        if taken is not None and taken[0] is response:
+            return taken
+        return response, await self._read(request, response, progress)
+
+    async def _read(
+        self,
+        request: Request,
+        response: httpx.Response,
+        progress: SendProgress,
+        packed: list[bytes] | None = None,
+    ) -> bytes:
+        """Return the body of a response, which came as it is put into *packed*."""
+
+        def hear(chunk: bytes) -> None:
+            progress.time_limit.hear()
+            if packed is not None:
+                packed.append(chunk)
+
+        progress.time_limit.hear()
+        progress.parts.clear()
+        try:
+            return await read_body(response, self._settings.max_response_bytes, progress.parts, hear)
         except (BodyTooLargeError, BodyEncodingError) as error:
             if response.is_error:  # The status says more than an unreadable body.
                 return b"".join(progress.parts)

@@ -34,6 +34,11 @@ class HttpClient(Protocol):
         """Its cookies."""
         ...
 
+    @property
+    def event_hooks(self) -> dict[str, list[Any]]:
+        """What it calls with each request, and with each response before that is returned."""
+        ...
+
     async def aclose(self) -> None:
         """Close its connections."""
         ...

@@ -33,13 +33,14 @@ class RequestBuilder:
 
     Attributes:
         base_url: Where the service is.
+        given: The caller's client, or None.
     """
 
     def __init__(self, base_url: httpx.URL, settings: Settings, client: HttpClient | None) -> None:
         self.base_url = str(base_url).rstrip("/")
         self._credentials = settings.credentials
-        self._given = None if client is None else GivenClient(client, settings)
-        self._library = HTTPX if self._given is None else self._given.library
+        self.given = None if client is None else GivenClient(client, settings)
+        self._library = HTTPX if self.given is None else self.given.library
         make: type[httpx.Headers] = self._library.module.Headers
         self._headers = PreparedHeaders(make, base_url.netloc, settings)
         self._timeout = {"connect": settings.retry.connect_timeout, "read": None, "write": None, "pool": None}
@@ -48,7 +49,7 @@ class RequestBuilder:
         """Return *request* for httpx, with no timeout but that for connecting; *progress* is told how far it comes."""
         key = "" if request.is_public else self._credentials.query()
         query = _joined(request.query, key) if key else request.query
-        more = "" if self._given is None else self._given.query(query)
+        more = "" if self.given is None else self.given.query(query)
         query = _joined(query, more) if more else query
         text = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
         extensions: dict[str, Any] = {"timeout": self._timeout, SEND_PROGRESS: progress}
@@ -61,22 +62,22 @@ class RequestBuilder:
             stream=self._library.stream(WholeBody(request.body or b"") if progress.fenced is None else progress.fenced),
             extensions=extensions,
         )
-        if self._given is not None:
-            self._given.add_cookies(outgoing)
+        if self.given is not None:
+            self.given.add_cookies(outgoing)
         if key or more:
             outgoing.url = self._library.masked_url(outgoing.url)
         return outgoing
 
     def _headers_of(self, request: Request) -> httpx.Headers:
         prepared = self._headers.of(request)
-        if request.body is None and self._given is None:
+        if request.body is None and self.given is None:
             return prepared
         raw = prepared.raw
         if request.body is not None:
             length = str(len(request.body)).encode()
             raw = [*raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)]
-        if self._given is not None:
-            raw = self._given.with_headers(raw, self._headers.names)
+        if self.given is not None:
+            raw = self.given.with_headers(raw, self._headers.names)
         headers: httpx.Headers = self._library.module.Headers(raw)
         return headers
 

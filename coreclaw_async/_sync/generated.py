@@ -1928,7 +1928,7 @@ class CoreClaw:
             http_client: Your own httpx client, or one of httpx2, used instead of the built-in connections. You close
                 it. Its headers, parameters, cookies and ``User-Agent`` are sent to the API, but not to storage hosts,
                 save those that this client writes itself. Its ``auth`` is not used, and it follows no redirects.
-                A response hook of it that raises, such as one with ``raise_for_status``, loses the answer: have none.
+                Answers of the API are read before its response hooks are called, and what these raise is only logged.
             transport: An httpx transport, for example a `coreclaw_async.testing.FakeService`; closed with this client.
                 Only two kinds are trusted to say that a start has not left: httpx's own, and those whose attribute
                 ``tells_what_leaves`` is True because they tell httpcore's ``trace`` extension of all that they send.

@@ -1,0 +1,184 @@
+"""Response hooks of a caller's own client that raise: no answer is lost to them, least of all that to a start."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from either_client import AsyncCoreClaw
+from raw_server import RawServer, answering, envelope, http, serve_sockets
+
+from coreclaw_async import (
+    ConcurrencyLimitError,
+    NoReplyError,
+    OutcomeUnknownError,
+    ResponseTooLargeError,
+    RetryPolicy,
+)
+
+httpx2: Any = pytest.importorskip("httpx2")
+
+WORKER = "coreclaw/google-maps-scraper"
+RUN_ID = "01KZAZ2B7T3Q0R8C784NCRW001"
+ONCE = RetryPolicy(max_attempts=1)
+ANSWER = envelope({"run_slug": RUN_ID, "balance": "1.00", "count": 0, "list": []})
+
+pytestmark = pytest.mark.async_client_only
+by_each = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+
+Hook = Callable[[Any], Awaitable[None]]
+
+
+async def fail(response: Any) -> None:
+    raise LookupError("no metric for s3cr3t")
+
+
+async def raise_for_status(response: Any) -> None:
+    response.raise_for_status()
+
+
+async def read_and_fail(response: Any) -> None:
+    assert (await response.aread()).startswith(b"{")
+    raise LookupError("odd")
+
+
+async def read_a_piece_and_fail(response: Any) -> None:
+    async with aclosing(response.aiter_raw()) as pieces:
+        await anext(pieces)
+    raise LookupError("odd")
+
+
+def client_of(own: Any, server: RawServer, **options: Any) -> AsyncCoreClaw:
+    return AsyncCoreClaw("key", base_url=server.url, http_client=own, retry=ONCE, timeout=10, **options)
+
+
+@by_each
+@pytest.mark.parametrize("hook", [fail, read_and_fail, read_a_piece_and_fail])
+@pytest.mark.parametrize("packing", ["plain", "gzip"])
+async def test_a_hook_that_raises_changes_nothing(
+    library: Any, hook: Hook, packing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = ANSWER.partition(b"\r\n\r\n")[2]
+    packed = http(200, gzip.compress(body), "Content-Encoding: gzip")
+    with serve_sockets(answering(lambda request, server: packed if packing == "gzip" else ANSWER)) as server:
+        async with library.AsyncClient(event_hooks={"response": [hook]}, verify=False) as own:
+            client = client_of(own, server)
+            with caplog.at_level(logging.WARNING, "coreclaw_async"):
+                assert (await client.workers.start_run(WORKER, {})).run_id == RUN_ID
+                assert (await client.account.get()).balance == 1
+
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"LookupError was raised when the answer to {what} had come, and changes nothing; does a hook of http_client?"
+        for what in ("POST /api/v2/workers/coreclaw~google-maps-scraper/runs", "GET /api/v2/users/account")
+    ]
+
+
+@by_each
+async def test_a_refusal_is_the_services_word_and_not_that_of_a_hook(library: Any) -> None:
+    with serve_sockets(answering(lambda request, server: envelope(None, 30003, 402))) as server:
+        async with library.AsyncClient(event_hooks={"response": [raise_for_status]}, verify=False) as own:
+            with pytest.raises(ConcurrencyLimitError) as caught:
+                await client_of(own, server).workers.start_run(WORKER, {})
+
+    assert not caught.value.may_have_taken_effect
+
+
+@by_each
+async def test_hooks_that_are_given_later_count_too_and_see_the_answer(library: Any) -> None:
+    seen: list[tuple[int, bytes]] = []
+
+    async def look(response: Any) -> None:
+        seen.append((response.status_code, await response.aread()))
+
+    with serve_sockets(answering(lambda request, server: ANSWER)) as server:
+        async with library.AsyncClient(verify=False) as own:
+            client = client_of(own, server)
+            await client.account.get()
+            own.event_hooks = {"response": [look, fail]}
+            await client.account.get()
+            own.event_hooks["response"].append(fail)
+            await client.account.get()
+            assert len(own.event_hooks["response"]) == 4, "one more than those of the caller"
+            own.event_hooks["response"].remove(fail)
+            own.event_hooks["response"].remove(fail)
+            assert (await own.get(server.url)).status_code == 200, "his own requests have them as ever"
+
+    assert seen == [(200, ANSWER.partition(b"\r\n\r\n")[2])] * 3
+
+
+@by_each
+async def test_a_hook_that_ends_the_program_leaves_the_run_in_the_error(library: Any) -> None:
+    async def leave(response: Any) -> None:
+        raise SystemExit(3)
+
+    with serve_sockets(answering(lambda request, server: ANSWER)) as server:
+        async with library.AsyncClient(event_hooks={"response": [leave]}, verify=False) as own:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await client_of(own, server).workers.start_run(WORKER, {})
+
+    assert (caught.value.run_id, caught.value.candidates) == (RUN_ID, (RUN_ID,))
+
+
+@by_each
+async def test_a_call_that_is_cancelled_in_a_hook_names_the_run(library: Any) -> None:
+    async def wait(response: Any) -> None:
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    with serve_sockets(answering(lambda request, server: ANSWER)) as server:
+        async with library.AsyncClient(event_hooks={"response": [wait]}, verify=False) as own:
+            with anyio.CancelScope() as scope, pytest.raises(OutcomeUnknownError) as caught:
+                await client_of(own, server).workers.start_run(WORKER, {})
+
+    assert caught.value.run_id == RUN_ID
+
+
+@by_each
+async def test_an_answer_that_breaks_off_or_is_too_large_is_none(library: Any) -> None:
+    cut = ANSWER.replace(b"Content-Length: ", b"Content-Length: 9")
+    for answer, limit, kind in ((cut, 10**6, NoReplyError), (ANSWER, 10, ResponseTooLargeError)):
+
+        def handle(connection: Any, number: int, server: RawServer, answer: bytes = answer) -> None:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+        with serve_sockets(handle) as server:
+            async with library.AsyncClient(event_hooks={"response": [fail]}, verify=False) as own:
+                with pytest.raises(kind):
+                    await client_of(own, server, max_response_bytes=limit).account.get()
+
+
+async def test_a_client_that_sends_in_its_own_way_returns_what_it_returns() -> None:
+    class Retrying(httpx.AsyncClient):
+        async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+            await super().send(request, **options)
+            return await super().send(request, **options)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        answers.append(f'{{"code": 0, "data": {{"balance": "{len(answers)}"}}}}')
+        return httpx.Response(200, text=answers[-1])
+
+    answers: list[str] = []
+    async with Retrying(transport=httpx.MockTransport(answer)) as own:
+        client = AsyncCoreClaw("key", http_client=own, retry=ONCE)
+        assert (await client.account.get()).balance == 1
+
+
+async def test_a_client_that_returns_another_answer_is_believed() -> None:
+    class Caching(httpx.AsyncClient):
+        async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+            await super().send(request, **options)
+            return httpx.Response(200, text='{"code": 0, "data": {"balance": "7"}}', request=request)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text='{"code": 0, "data": {"balance": "1"}}')
+
+    async with Caching(transport=httpx.MockTransport(answer)) as own:
+        assert (await AsyncCoreClaw("key", http_client=own, retry=ONCE).account.get()).balance == 7
