@@ -165,6 +165,49 @@ def test_the_line_for_cron_does_its_work_without_a_path_and_variables(tmp_path: 
     assert len((places / "rows.csv").read_text(encoding="utf-8").splitlines()) == 31
 
 
+def _in_ci(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": f"{folder.parent / 'bin'}:{os.environ['PATH']}", "GITHUB_ENV": "variables"}
+    return subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.endurance(5)
+@pytest.mark.skipif(os.name != "posix", reason="it needs bash")
+def test_two_lines_start_the_emulator_in_ci_wait_for_it_and_export_its_variables(tmp_path: Path) -> None:
+    (recipe,) = snippets_of(testing, "bash")
+    (in_steps,) = re.findall(r"``(grep -o [^`]*)``", testing.__doc__ or "")
+    _make_command(tmp_path / "bin")
+    (tmp_path / "empty").mkdir()
+
+    script = f"{recipe}{in_steps}\ncoreclaw-async account\nenv | grep ^CORECLAW_\nkill $!\nwait $!"
+    ended = _in_ci(script, tmp_path / "empty")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    account, _, exported = ended.stdout.partition("CORECLAW_")
+    assert account.startswith("balance ")
+    variables = (tmp_path / "empty" / "variables").read_text(encoding="utf-8").splitlines()
+    assert sorted(variables) == sorted(f"CORECLAW_{exported}".splitlines())
+    assert {line.partition("=")[0] for line in variables} == {"CORECLAW_BASE_URL", "CORECLAW_API_KEY"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it needs bash")
+def test_the_lines_for_ci_end_with_an_error_when_the_emulator_cannot_start(tmp_path: Path) -> None:
+    (recipe,) = snippets_of(testing, "bash")
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "coreclaw-async"
+    command.write_text("#!/bin/sh\necho 'cannot listen' >&2\nexit 2\n")
+    command.chmod(0o755)
+    (tmp_path / "empty").mkdir()
+
+    ended = _in_ci(f"{recipe}echo tests", tmp_path / "empty")
+
+    assert ended.returncode != 0
+    assert "cannot listen" in ended.stderr
+    assert "tests" not in ended.stdout
+
+
 def test_the_layout_names_what_is_there() -> None:
     paths = [path for line in layout() for path in re.findall(r"(?<!\S)[\w/]+(?:\.py|/)(?![\w/])", line)]
 

@@ -33,6 +33,23 @@ and ``--chaos plan.json`` plans faults, such as ``[{"fault": "outage", "minutes"
 http://127.0.0.1:8790/, shows runs and requests as they come, and has buttons to end runs, to advance the clock and to
 plan faults. Click "Lose the answer of the next start", start a run, and see `OutcomeUnknownError` raised.
 
+In the CI of such a program, two lines of shell start the emulator in the background, wait until it answers or has
+failed, and set the two variables (extras ``cli`` and ``emulator``):
+
+.. code-block:: bash
+
+    coreclaw-async emulate --port 0 >emulator.log & until grep -qs '^Ctrl-C' emulator.log; do kill -0 $!; sleep 1; done
+    eval "$(grep export emulator.log)"
+
+They are for ``bash -e``. Where each step has a shell of its own, as in GitHub Actions, the second line is
+``grep -o 'CORECLAW_.*' emulator.log >>"$GITHUB_ENV"``. In a container (this line is not tested here), with
+``CORECLAW_BASE_URL=http://127.0.0.1:8790`` and ``CORECLAW_API_KEY=test-key``:
+
+.. code-block:: sh
+
+    docker run --rm -p 127.0.0.1:8790:8790 python:3.13-slim sh -c "
+        pip install -q 'coreclaw-async[cli,emulator]' && exec coreclaw-async emulate --host 0.0.0.0"
+
 Import from here, and faults from ``coreclaw_async.testing.faults``. Names load when they are first used, because
 every run of pytest imports the pytest plugin of this package.
 
