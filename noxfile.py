@@ -134,13 +134,17 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
-    """Measure against the peers; takes some minutes and wants a quiet machine."""
+    """Measure against the peers, on a quiet machine; with `-- --readme` what README tells of, and write it there."""
     session.install(EXTRAS, *group("bench"))
+    if "--readme" in session.posargs:
+        session.run("python", "benchmarks/readme.py", *(each for each in session.posargs if each != "--readme"))
+        return
     for name in (
         "bench_imports",
         "bench_decoding",
         "bench_calls",
         "bench_starts",
+        "bench_lost_reply",
         "bench_pagination",
         "bench_waiting",
         "bench_outage",

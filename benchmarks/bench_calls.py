@@ -1,17 +1,13 @@
-"""Getting one run: the CPU of a call, many calls at once, a second client, and what the lost reply of a start costs."""
+"""Getting one run: the CPU of a call, many calls at once, and a second client."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
-import apify_client
 import callers
 import httpx
-import openai
 from load import AtOnce, behind_semaphore, one_at_a_time
 from paired import Measure, compare, measure
 from report import Report, Row, at_least, at_most, cost_row, parser, rate_row
@@ -187,49 +183,11 @@ def _client_and_transport(url: httpx.URL) -> tuple[AsyncCoreClaw, httpx.AsyncBas
     return client, Route().transport_to(url)
 
 
-async def lost_reply(report: Report) -> None:
-    """Count what arrives at a service that does the work of a POST and drops the connection."""
-    with Stub() as stub:
-
-        async def ours() -> None:
-            async with AsyncCoreClaw("token", base_url=stub.url) as client:
-                await client.workers.start_run("demo", {})
-
-        async def apify() -> None:
-            pause = timedelta(milliseconds=10)
-            client = apify_client.ApifyClientAsync("token", api_url=stub.url, min_delay_between_retries=pause)
-            await client.actor("demo").start(run_input={})
-
-        async def sdk() -> None:
-            async with openai.AsyncOpenAI(api_key="token", base_url=f"{stub.url}/v1") as client:
-                await client.chat.completions.create(model="demo", messages=[])
-
-        starts = []
-        for start in (ours, apify, sdk):
-            before = stub.counts()["POST"]
-            with contextlib.suppress(Exception):  # Each has an error of its own for it.
-                await start()
-            starts.append(stub.counts()["POST"] - before)
-        assert all(starts), "not every client has sent its start"
-        for name, count in zip(("apify-client", "openai"), starts[1:], strict=True):
-            report.add(
-                Row(
-                    what="paid starts when a reply is lost",
-                    ours=starts[0],
-                    peer=count,
-                    value=starts[0],
-                    budget=at_most(1),
-                    note=f"peer: {name}",
-                )
-            )
-
-
 async def _main(report: Report, rounds: int) -> None:
     await calls_in_turn(report, rounds)
     await hundred_at_once(report, rounds)
     await thousand_at_once(report, rounds)
     await second_client(report, rounds)
-    await lost_reply(report)
     await with_speed(report, rounds)
 
 

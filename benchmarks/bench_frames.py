@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _MANY_PAGES = _MANY_ROWS // _PAGE_SIZE
 _FRAMES = ("to_arrow", "to_pandas", "to_polars")
 _FILES = ("to_parquet", "to_jsonl", "to_csv")
 _PEER = "DataFrame"
+_IN_README = ("to_parquet", "to_pandas", "to_polars")
 
 
 def row(number: int) -> dict[str, Any]:
@@ -109,10 +111,10 @@ def grown(method: str, folder: str) -> tuple[float, float]:
     return _memory("VmHWM") - before, time.perf_counter() - started
 
 
-def growth(report: Report, folder: str) -> None:
+def growth(report: Report, folder: str, methods: Sequence[str]) -> None:
     """Measure the memory of each, in a process that has done nothing else."""
     peer = 0.0
-    for method in (_PEER, *_FRAMES, *_FILES):
+    for method in (_PEER, *methods):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             megabytes, seconds = pool.submit(grown, method, folder).result()
         peer = peer or megabytes
@@ -124,6 +126,7 @@ def growth(report: Report, folder: str) -> None:
                 peer=peer,
                 value=megabytes / peer,
                 note=f"peer: pd.DataFrame(list); {seconds:.0f} s",
+                key=f"memory/{method}",
             )
         )
 
@@ -140,6 +143,7 @@ if __name__ == "__main__":
     options = parser(__doc__, _ROUNDS).parse_args()
     table = Report("bench_frames", options.rounds)
     with tempfile.TemporaryDirectory() as place:
-        asyncio.run(_main(table, options.rounds, place))
-        growth(table, place)
+        if not options.readme:
+            asyncio.run(_main(table, options.rounds, place))
+        growth(table, place, _IN_README if options.readme else (*_FRAMES, *_FILES))
     table.finish(options.json)

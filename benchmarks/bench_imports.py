@@ -96,6 +96,7 @@ def measure_starts(report: Report, starts: Starts, where: str, rounds: int) -> N
             value=ours / peer,
             budget=at_most(1.6),
             note="peer: httpx",
+            key="import/httpx",
         )
     )
     with Stub() as stub:
@@ -113,7 +114,8 @@ def measure_others(report: Report, starts: Starts, rounds: int) -> None:
         ours, peer = best["ours"] - best["nothing"], best[name] - best["nothing"]
         what = "import, beyond the bare interpreter"
         note = f"peer: {name}; in the current environment"
-        report.add(Row(what=what, unit="ms", ours=ours, peer=peer, value=ours / peer, note=note))
+        key = f"import/{name}"
+        report.add(Row(what=what, unit="ms", ours=ours, peer=peer, value=ours / peer, note=note, key=key))
 
 
 if __name__ == "__main__":

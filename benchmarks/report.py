@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import importlib.metadata
 import json
 import os
 import platform
+import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ _PACKAGES = (
     "pandas",
     "polars",
     "pyarrow",
+    "uvloop",
 )
 _RESULTS = Path(__file__).parent / "results"
 
@@ -72,6 +76,7 @@ class Row:
         interval: Where *value* lies with 95 %, or None.
         budget: What was to be reached, or None for a row that only informs.
         note: What else is to be known.
+        key: The name under which `readme.py` finds the row, or nothing.
     """
 
     what: str
@@ -82,6 +87,7 @@ class Row:
     interval: tuple[float, float] | None = None
     budget: Budget | None = None
     note: str = ""
+    key: str = ""
 
     @property
     def verdict(self) -> str:
@@ -133,7 +139,9 @@ class Report:
         self._name = name
         self._rounds = rounds
         self._rows: list[Row] = []
-        self._heading = ""
+        self._began = time.perf_counter()
+        self._busy = _busy_seconds()
+        self._date = dt.datetime.now(dt.UTC).date().isoformat()
 
     def add(self, row: Row) -> None:
         """Keep *row*, and say that it is there: some take a while."""
@@ -142,28 +150,62 @@ class Report:
 
     def finish(self, path: Path | None) -> None:
         """Print the table and write it to *path*, or to where results are kept."""
-        place = _place()
-        print(f"\n{self._name}, {self._rounds} rounds: " + ", ".join(f"{key} {value}" for key, value in place.items()))
+        facts = {
+            "date": self._date,
+            "rounds": self._rounds,
+            "seconds": round(time.perf_counter() - self._began),
+            "other_cores": self._other_cores(),
+        }
+        machine, versions = _machine(), _versions()
+        listed = ", ".join(f"{name} {value}" for name, value in (facts | machine | versions).items())
+        print(f"\n{self._name}: {listed}")
         print(_table([("what", "ours", "peer", "unit", "value", "95 %", "budget", "", "note")], self._rows))
         rows = [attrs.asdict(row) | {"verdict": row.verdict} for row in self._rows]
+        made = {"benchmark": self._name, **facts, "machine": machine, "versions": versions, "rows": rows}
         path = _RESULTS / f"{self._name}.json" if path is None else path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"benchmark": self._name, "rounds": self._rounds, **place, "rows": rows}, indent=1))
+        path.write_text(json.dumps(made, indent=1), encoding="utf-8")
+
+    def _other_cores(self) -> float | None:
+        """Return how many cores other programs kept busy meanwhile, on average; None where nothing tells."""
+        busy = _busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        return round(max(0.0, busy - self._busy) / (time.perf_counter() - self._began), 2)
 
 
-def _place() -> dict[str, Any]:
-    place: dict[str, Any] = {
-        "coreclaw_async": coreclaw_async.__version__,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-    }
+def _busy_seconds() -> float | None:
+    """Return how long the cores were busy with other processes than this one and those that it has waited for."""
+    try:
+        columns = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, _idle, _wait, *others = map(int, columns)
+    usages = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK") - own
+
+
+def _machine() -> dict[str, Any]:
+    """Return what kind of machine this is, and nothing that only this one has."""
+    processor, system = platform.machine(), platform.system()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        pass
+    return {"processor": processor, "cores": os.cpu_count(), "system": system}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"coreclaw_async": coreclaw_async.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            place[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return place
+    return versions
 
 
 def _table(heading: list[tuple[str, ...]], rows: list[Row]) -> str:
@@ -183,5 +225,6 @@ def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
     """Return the command line of a benchmark that measures *rounds* times when nothing is said."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--rounds", type=int, default=rounds, help="how often a pair is measured (default %(default)s)")
+    made.add_argument("--readme", action="store_true", help="measure only what README tells of")
     made.add_argument("--json", type=Path, help="where the figures are written (default benchmarks/results/)")
     return made
