@@ -44,6 +44,7 @@ In IPython and in pytest, tracebacks of these errors leave out the frames of thi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -58,6 +59,10 @@ if TYPE_CHECKING:
 def printable(text: str) -> str:
     """Return *text* without line breaks, control characters and lone surrogates, so that it can be logged."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _names(message: str, run_id: str | None) -> bool:
+    return run_id is not None and re.search(rf"(?<![\w-]){re.escape(run_id)}(?![\w-])", message) is not None
 
 
 def _rebuild(kind: type[CoreClawError], state: dict[str, Any]) -> CoreClawError:
@@ -118,7 +123,7 @@ class CoreClawError(Exception):
                 ("HTTP", self.status_code),
                 ("code", self.code),
                 ("request_id", self.request_id),
-                ("run_id", self.run_id),
+                ("run_id", None if _names(self.message, self.run_id) else self.run_id),
             )
             if value is not None
         ]

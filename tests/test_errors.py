@@ -195,6 +195,12 @@ def test_text_names_each_fact() -> None:
     assert repr(error) == "OutcomeUnknownError('it may have worked')"
 
 
+def test_a_run_that_the_message_names_is_not_named_again() -> None:
+    assert str(CoreClawError("run A has not ended", run_id="A", code=1)) == "run A has not ended (code 1)"
+    assert str(CoreClawError("run A-2 has not ended", run_id="A")) == "run A-2 has not ended (run_id A)"
+    assert str(CoreClawError("run A.B has not ended", run_id="A.B")) == "run A.B has not ended"
+
+
 def test_candidates_are_a_tuple_and_none_differs_from_empty() -> None:
     assert CoreClawError("x", candidates=["A"]).candidates == ("A",)
     assert CoreClawError("x", candidates=[]).candidates == ()

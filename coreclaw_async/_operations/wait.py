@@ -194,9 +194,9 @@ class Wait:
         left = list(self.waiter.tracked_runs.values())
         unseen = [tracked for tracked in left if tracked.unseen_since is not None]
         pending = self.pending
-        goes_on = "it goes on" if len(left) == 1 else "they go on"
         error = errors.WaitTimeoutError(
-            f"{_named(left)} not ended within {self.options.timeout:g} s; {goes_on}{self._last_seen(left, unseen)}",
+            f"{_named(left)} not ended within {self.options.timeout:g} s; {_going_on(left)}"
+            f"{self._last_seen(left, unseen)}",
             run_id=pending[0] if pending else None,
             run=next((tracked.run for tracked in left if not tracked.is_name), None),
             pending=pending,
@@ -221,6 +221,15 @@ def _named(left: Sequence[TrackedRun]) -> str:
     if len(left) > 1:
         return counted(len(left), "run has", "runs have")
     return "the last run has" if left[0].is_name else f"run {left[0].run_id} has"
+
+
+def _going_on(left: Sequence[TrackedRun]) -> str:
+    """Say which of the runs go on: none that the service does not know, which is wrong or was just started."""
+    unknown = sum(tracked.is_unknown for tracked in left)
+    if unknown == len(left):
+        return f"the service knows {'no such run' if unknown == 1 else 'none of them'} so far"
+    goes_on = "it goes on" if len(left) == 1 else "they go on"
+    return f"{goes_on}, but {unknown} that the service does not know so far" if unknown else goes_on
 
 
 async def start_and_wait(

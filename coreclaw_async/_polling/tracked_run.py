@@ -122,6 +122,11 @@ class TrackedRun:
         """Return for how many seconds looks have failed; 0 when the last one did not."""
         return 0.0 if self.unseen_since is None else now - self.unseen_since
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it was never seen, and the service itself says that there is no such run."""
+        return self.run is None and _is_not_found(self.failure)
+
     def wake(self, at: float) -> None:
         """Make the run due since something happened to it, and restart the schedule: it may not show at once."""
         self.next_look = at
@@ -167,7 +172,7 @@ class TrackedRun:
         if self.unseen_since is None:
             self.unseen_since = now
         self._aborting = _Streak()
-        if isinstance(error, errors.NotFoundError) and is_service_code(error.code):
+        if _is_not_found(error):
             # The service does not promise that a new run can be read at once (contract, read-after-write).
             is_lost = self._unknown.is_proof_with(now, self.schedule.not_found_grace)
         else:
@@ -185,6 +190,10 @@ class TrackedRun:
         """Return *wanted* or, if that is too late, the time for a last look: the run may just have ended."""
         last = self.deadline - LAST_LOOK
         return last if now < last < wanted else wanted
+
+
+def _is_not_found(error: errors.CoreClawError | None) -> bool:
+    return isinstance(error, errors.NotFoundError) and is_service_code(error.code)
 
 
 def ends_every_wait(error: errors.CoreClawError) -> bool:

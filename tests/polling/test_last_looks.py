@@ -21,6 +21,7 @@ from coreclaw_async import (
     NotFoundError,
     PollSchedule,
     RetryPolicy,
+    RunRef,
     ServiceError,
     WaitTimeoutError,
 )
@@ -28,6 +29,7 @@ from coreclaw_async.events import RequestSent, RunsPolled
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 OTHER = "someone/another-worker"
+UNKNOWN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 
 
 def add_run(service: FakeService, seconds: float, **members: Any) -> str:
@@ -233,6 +235,33 @@ async def test_a_last_run_that_cannot_be_asked_for_is_named_in_the_timeout(servi
     assert caught.value.run_id is None
     assert caught.value.run is None
     assert aborts(service) == []
+
+
+@pytest.mark.parametrize("reference", [UNKNOWN, LastRun()])
+async def test_a_timeout_does_not_say_that_a_run_goes_on_which_the_service_does_not_know(
+    service: FakeService, reference: RunRef
+) -> None:
+    async with client_of(service) as client:
+        with pytest.raises(WaitTimeoutError, match="20 s; the service knows no such run so far; nothing was") as caught:
+            await client.runs.wait(reference, timeout=20)
+
+    assert isinstance(caught.value.__cause__, NotFoundError)
+
+
+async def test_a_timeout_of_many_says_how_many_the_service_does_not_know(service: FakeService) -> None:
+    known = add_run(service, 200)
+    async with client_of(service) as client:
+        with pytest.raises(WaitTimeoutError, match="20 s; they go on, but 1 that the service does not know so far"):
+            await anext(client.runs.wait_many([known, UNKNOWN], timeout=20))
+        with pytest.raises(WaitTimeoutError, match="20 s; the service knows none of them so far"):
+            await anext(client.runs.wait_many([UNKNOWN, UNKNOWN[:-1] + "5"], timeout=20))
+
+
+async def test_a_gateway_that_says_404_does_not_say_that_there_is_no_run(service: FakeService) -> None:
+    break_between(service, faults.reply(b"not here", status=404), 0, 10**6)
+    async with client_of(service) as client:
+        with pytest.raises(WaitTimeoutError, match="not ended within 20 s; it goes on"):
+            await client.runs.wait(UNKNOWN, timeout=20)
 
 
 async def test_there_being_no_last_run_is_an_error_after_the_grace(service: FakeService) -> None:
