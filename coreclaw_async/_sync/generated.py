@@ -441,7 +441,9 @@ class SyncWorkers:
 
         ``POST /api/v2/workers/{workerId}/runs`` once, never retried when it may have had an effect; reads as in a batch
         and in `runs.wait`. While the plan has no room, or the service cannot be used for up to half an hour, the start
-        waits.
+        waits. The starts of one worker through one ledger are sent one after another: one that is not answered holds up
+        those of other keys, too, for about 80 s, until it is found out what became of it; with a `CallbackHub`, until
+        its callback comes. Where somebody waits for the answer, as in a web request, give a *timeout*.
 
         Args:
             key: What you call the run: printable, 1 to 495 letters.
@@ -449,14 +451,16 @@ class SyncWorkers:
             input: The worker's own input; sent as ``input.parameters.custom``.
             ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``.
                 None for the variable ``CORECLAW_LEDGER``, else ``runs.db``, as on the command line. A relative path
-                counts from the working directory: from another one, the key is another key.
+                counts from the working directory: from another one, the key is another key. Beside a file there are
+                its locks, in the folder ``runs.db-lanes``.
             system: Settings of the platform such as ``{"proxy_region": "US"}``.
             version: A concrete version such as ``v1.2.6``; None for the newest.
             exclusive: Whether nobody else starts runs of this worker. A run whose start was not answered, because the
                 process was killed, is then found in the list of runs; otherwise somebody must decide whose it is.
             account: Your name for the account, as for `client.batch`, so that a new key of it finds its runs.
-            wait: False to return the run as it is as soon as it is known; *check* and *on_update* do nothing then. A
-                run that cannot be seen within ten seconds is returned with its id alone: its status is None.
+            wait: False to return the run as it is as soon as it is known, which a *timeout* limits; *check* and
+                *on_update* do nothing then. A run that cannot be seen within ten seconds is returned with its id alone:
+                its status is None.
             timeout: Seconds for the start and the run together, above 0; None for no limit. The run goes on after that,
                 and another call continues to wait for it. A start that was sent is still given a minute to be answered.
                 A ledger that another process locks after it was opened is waited for up to half a minute longer.

@@ -24,6 +24,7 @@ from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepEr
 from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._shard import Shard
 from coreclaw_async.batch._specs import PlannedSpec, RunSpec
+from coreclaw_async.batch._store.address import shown_ledger
 from coreclaw_async.models import Run
 
 _NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
@@ -242,8 +243,10 @@ class OnceBatch(AsyncBatch):
             case BatchItemState.AMBIGUOUS | BatchItemState.FAILED:
                 raise errors.OutcomeUnknownError(
                     f"a start for key {item.key!r} was never answered, and it cannot be told which run came of it; "
-                    f"nothing is started for this key until you decide: batch {self.name!r}, "
-                    f"resolve({item.key!r}, adopt=...) or resolve({item.key!r}, resubmit=True)",
+                    f"nothing is started for this key until you decide: in the block of "
+                    f"client.batch({self.name!r}, ledger={shown_ledger(self._call.ledger)!r}), call "
+                    f"resolve({item.key!r}, adopt=RUN_ID), or resolve({item.key!r}, resubmit=True) if it has no run; "
+                    f"coreclaw-async batch resolve does the same",
                     candidates=item.candidates,
                 )
             case _:  # pragma: no cover - others have a run

@@ -107,8 +107,9 @@ class StartQueue:
             if now - told_at >= WARN_SECONDS:
                 told_at = now
                 logger.warning(
-                    "waiting for another process, which has been starting runs of worker %s through this ledger for "
-                    "%.0f s, or stands still; only one may do so at a time",
+                    "waiting for another call, batch or process that starts runs of worker %s through this ledger, for "
+                    "%.0f s now: it finds out what became of a start that was not answered, has many runs to start, or "
+                    "stands still; only one may start them at a time",
                     self.slug,
                     now - began,
                     extra=facts(batch=self.batch_context.ledger.batch, worker_id=self.slug),

@@ -19,7 +19,8 @@ leave out ``callback_url``. Events and errors can be written and not read back; 
 
 Models are answers of FastAPI, request bodies (``run: Annotated[Run, Body()]``) and members of pydantic models, as
 they are. Annotate routes with what they return: then the OpenAPI page has the members, their types and descriptions,
-and an answer of another type is an error. A route without an annotation sends the same members.
+and an answer of another type is an error. A route without an annotation sends the same members. Rows are mappings: a
+route that returns those of ``iterate_results(...).collect()`` is annotated ``list[Row]``.
 
 These dictionaries hold members that reprs hide, and a route that returns such a model publishes them: the ``input``
 of a `Task`, `TaskInput`, `RunSpec` or `BatchRecord`, the signed ``Export.download_url`` and ``RunLog.all_logs_url``,

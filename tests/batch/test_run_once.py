@@ -211,7 +211,8 @@ async def test_lost_answer_is_held_and_never_paid_again(
         with pytest.raises(OutcomeUnknownError) as caught:
             await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
         assert caught.value.candidates == tuple(service.runs)
-        assert "once:coffee" in str(caught.value)
+        assert f"client.batch('once:coffee', ledger={str(ledger)!r})" in caught.value.message
+        assert "resolve('coffee', adopt=RUN_ID)" in caught.value.message
     assert paid(service) == 1
 
     async with batch_of(service, ledger) as batch:

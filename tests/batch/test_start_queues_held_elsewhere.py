@@ -1,4 +1,4 @@
-"""A batch waits for a start queue that another process has, and says so."""
+"""A batch waits for a start queue that another call or process has, and says so."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ async def test_a_start_queue_that_another_process_has_is_waited_for_with_a_warni
     assert [outcome.state for outcome in outcomes] == ["done"]
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == warnings
-    assert all(slug in message and "another process" in message for message in told)
+    assert all(slug in message and "another call, batch or process" in message for message in told)

@@ -17,7 +17,7 @@ import pytest
 from ports import reserved_port
 from uvicorn_process import backend_in
 
-from coreclaw_async.testing import FakeService, RealClock, RunScript
+from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
 EXAMPLES = Path(__file__).parent
 LIMIT = 120.0
@@ -176,6 +176,17 @@ def test_the_backend_answers_with_runs_as_json(backend: httpx.Client, service: F
     assert (run["run_id"], run["status"], run["result_count"]) == (run_id, "succeeded", 250)
     assert len(rows.json()) == 7
     assert missing.status_code == 404
+
+
+def test_the_backend_says_why_an_order_has_no_run(backend: httpx.Client, service: FakeService) -> None:
+    empty = backend.post("/orders/8/run", params={"keyword": ""})
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    lost = backend.post("/orders/9/run", params={"keyword": "coffee", "seconds": 2})
+    behind_it = backend.post("/orders/10/run", params={"keyword": "tea", "seconds": 0.5})
+
+    assert (empty.status_code, lost.status_code, behind_it.status_code) == (422, 502, 503)
+    assert "no non-empty fields" in empty.json()["detail"]
+    assert service.runs_created == 1
 
 
 def test_the_backend_describes_runs_in_its_openapi_page(backend: httpx.Client) -> None:
