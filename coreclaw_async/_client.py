@@ -300,8 +300,9 @@ class AsyncCoreClaw:
 
         The key, the deadline, the rate limit, retries and errors are those of all other calls, and the answer must be
         the service's own (JSON with a ``code``). Retried as *safety* says. A request that must be sent once and gets no
-        clear answer raises OutcomeUnknownError, whose candidates are the runs of any worker that it may have started;
-        so does a start whose answer names no run.
+        clear answer raises OutcomeUnknownError; so does a start whose answer names no run. Its candidates are what the
+        request may have made: runs of the worker that its path names, tasks, or items of the run queue; runs of any
+        worker where the path does not tell; and none for an abort.
 
         Args:
             method: GET, POST, PUT, PATCH or DELETE.

@@ -8,18 +8,28 @@ from typing import Any
 import attrs
 
 from coreclaw_async._operations.calls import telling_calls
-from coreclaw_async._operations.candidates import lost_runs
+from coreclaw_async._operations.candidates import lost_queue_items, lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.start import create, is_usable_id, note_started, reading_time
-from coreclaw_async._wire.any_request import RequestSafety, any_request, starts_a_run
+from coreclaw_async._operations.start import (
+    FindCandidates,
+    bind_callbacks,
+    create,
+    is_usable_id,
+    note_started,
+    reading_time,
+)
+from coreclaw_async._wire.any_request import RequestSafety, any_request, made_by, only_aborts, worker_of
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.request import Request, Safety
-from coreclaw_async._wire.response import Answer, named_run, without_queries, wrong_shape
+from coreclaw_async._wire.response import Answer, first_id, named_run, without_queries, wrong_shape
 from coreclaw_async.models import Reply
 
 # They may hold what opens a session, or say how to get one.
 _NOT_SHOWN = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "api-key"})
+
+_OF_A_TASK = ("worker_id", "title")
+_ID_MEMBERS = {"queue item": ("queue_ref",), "task": ("slug",)}
 
 
 @telling_calls("client")
@@ -42,21 +52,49 @@ class AnyRequests:
         context = self._context
         credentials = context.settings.credentials
         request = any_request(method, path, query=query, body=body, safety=safety, credentials=credentials)
-        if starts_a_run(request) and is_object(body):
-            request = attrs.evolve(request, min_timeout=reading_time(body))
+        members = body if is_object(body) else {}
+        if made_by(request) is not None:
+            url = members.get("callback_url")
+            request = attrs.evolve(
+                request, min_timeout=reading_time(members), callback_url=url if isinstance(url, str) else None
+            )
         began = context.clock.monotonic()
-        if request.safety is Safety.ONCE:
-            answer = await create(context, request, lost_runs(context, None), _whole)
+        if request.safety is Safety.ONCE and not only_aborts(request):
+            answer = await create(context, request, _look_for(context, request, members), _whole)
         else:
             answer = await context.transport.call(request, _whole)
-        run_id = _started_run(answer) if starts_a_run(request) else None
-        if run_id is not None:
-            note_started(context, request, run_id)
+        _note_made(context, request, answer)
         return attrs.evolve(_reply_of(answer, credentials), elapsed=context.clock.monotonic() - began)
 
 
+def _look_for(context: Context, request: Request, members: Mapping[str, Any]) -> FindCandidates:
+    """Return a look for what *request* may have made, if its answer is lost."""
+    made = made_by(request)
+    if made == "queue item":
+        return lost_queue_items(context)
+    if made == "task":
+        worker_id, title = (value if isinstance(value := members.get(name), str) else "" for name in _OF_A_TASK)
+        return lost_tasks(context, worker_id, title)
+    return lost_runs(context, worker_of(request))
+
+
+def _note_made(context: Context, request: Request, answer: Answer) -> None:
+    """Record what *request* has made, so that it is no candidate of another call."""
+    made = made_by(request)
+    if made == "run":
+        run_id = _started_run(answer)
+        assert run_id is not None  # See `_whole`.
+        note_started(context, request, run_id)
+    elif made is not None and is_object(answer.data):
+        name = first_id(answer.data, _ID_MEMBERS[made])
+        if name is not None:
+            context.known.add(name)
+            if made == "queue item":
+                bind_callbacks(context, request, queue_id=name)
+
+
 def _whole(request: Request, answer: Answer) -> Answer:
-    if starts_a_run(request) and _started_run(answer) is None:
+    if made_by(request) == "run" and _started_run(answer) is None:
         raise wrong_shape(request, answer, "it names no run")
     return answer
 

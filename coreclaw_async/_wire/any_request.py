@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
+from unicodedata import normalize
 from urllib.parse import quote, unquote
 
 from coreclaw_async._wire.credentials import Credentials
@@ -23,9 +24,19 @@ _BEGINNING = "/api/"
 _MAX_PATH = 2_000
 _MAX_QUERY = 16_000
 _SEGMENT = re.compile(r"(?:[\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+", re.ASCII)
-# What starts, queues or creates, by the end of its path (docs, openapi.json); and what hits whichever run is the last.
-_PAID_ENDS = frozenset({"runs", "rerun", "queued-runs", "worker-tasks"})
-_STARTING_ENDS = frozenset({"runs", "rerun"})
+_RUNS_OF_A_WORKER = re.compile(r"/api/v2/workers/([\w.~-]+)/runs(?:/last/rerun)?", re.ASCII)
+
+Made: TypeAlias = Literal["run", "queue item", "task"]
+"""What a request makes anew each time."""
+
+# By the end of the path (docs, openapi.json); "run" is the start of API v1.
+_MAKES: dict[str, Made] = {
+    "runs": "run",
+    "run": "run",
+    "rerun": "run",
+    "queued-runs": "queue item",
+    "worker-tasks": "task",
+}
 
 
 def any_request(
@@ -64,9 +75,20 @@ def any_request(
     )
 
 
-def starts_a_run(request: Request) -> bool:
-    """Return whether it is known that what *request* is answered with is a new run."""
-    return request.method == "POST" and _names(request.path)[-1] in _STARTING_ENDS
+def made_by(request: Request) -> Made | None:
+    """Return what *request* is known to make, or None."""
+    return _MAKES.get(_names(request.path)[-1]) if request.method == "POST" else None
+
+
+def only_aborts(request: Request) -> bool:
+    """Return whether *request* is known to abort a run, which makes nothing."""
+    return _names(request.path)[-1] == "abort"
+
+
+def worker_of(request: Request) -> str | None:
+    """Return the worker whose run *request* starts, where its path names one."""
+    found = _RUNS_OF_A_WORKER.fullmatch(request.path)
+    return None if found is None else found[1]
 
 
 def _check_method(method: str, credentials: Credentials) -> str:
@@ -99,10 +121,10 @@ def _check_path(path: str, credentials: Credentials) -> None:
 
 
 def _segments(path: str) -> list[str]:
-    """Return the parts of a path, decoded until nothing is left to decode, in lower case."""
-    while (decoded := unquote(path, errors="surrogateescape")) != path:
+    """Return the parts of a path, decoded until nothing is left to decode, in plain letters and lower case."""
+    while (decoded := normalize("NFKC", unquote(path, errors="surrogateescape"))) != path:
         if decoded.count("/") != path.count("/"):
-            return ["/"]  # It holds one that is encoded.
+            return ["/"]  # It holds one that is encoded, or a letter that some servers take for one.
         path = decoded
     return path[1:].lower().split("/")
 
@@ -165,7 +187,8 @@ def _check_safety(method: str, path: str, safety: RequestSafety | None, credenti
             f"safety must be one of {', '.join(map(repr, _SAFETIES))}, not {credentials.shown(safety)[:40]}"
         )
     names = _names(path)
-    is_paid = names[-1] in _PAID_ENDS or names[-2:] == ["last", "abort"]
+    # Whichever run is the last one is another one each time.
+    is_paid = names[-1] in _MAKES or names[-2:] == ["last", "abort"]
     if method == "POST" and is_paid and found is not Safety.ONCE:
         raise ValueError(f"safety must be 'once' for POST {path}, which does something again each time, not {safety!r}")
     return found

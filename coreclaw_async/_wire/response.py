@@ -164,16 +164,17 @@ def _refusal(
 def _names_what_was_made(envelope: Mapping[str, Any], body: bytes) -> bool:
     """Return whether a refusal contradicts itself by naming a run or a queue item."""
     data = envelope.get("data")
-    is_named = is_object(data) and _first_id(data, _MADE_MEMBERS) is not None
+    is_named = is_object(data) and first_id(data, _MADE_MEMBERS) is not None
     return is_named or _RUN_SLUG.search(body) is not None
 
 
 def named_run(data: Mapping[str, Any]) -> str | None:
     """Return the id of the run that the data of an answer names, unchanged, or None."""
-    return _first_id(data, _RUN_MEMBERS)
+    return first_id(data, _RUN_MEMBERS)
 
 
-def _first_id(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def first_id(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    """Return the first of the members *names* that can be an id, unchanged, or None."""
     for name in names:
         value = data.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value:
@@ -234,7 +235,7 @@ def _run_in(body: bytes) -> str | None:
     """Return the id of the run that *body*, whole or cut, names; None without one."""
     envelope, _ = _parse(body)
     data = envelope.get("data")
-    if is_object(data) and (run_id := _first_id(data, ("run_slug", "run_id"))) is not None:
+    if is_object(data) and (run_id := first_id(data, ("run_slug", "run_id"))) is not None:
         return run_id
     named = _RUN_SLUG.search(body)
     return None if named is None else named[1].decode("utf-8", "replace")

@@ -15,6 +15,7 @@ from raw_server import RawRequest, RawServer, answering, envelope, http, serve_s
 import coreclaw_async
 from coreclaw_async import (
     AuthenticationError,
+    CallbackHub,
     ConfigurationError,
     CoreClaw,
     CoreClawError,
@@ -25,8 +26,8 @@ from coreclaw_async import (
     RetryPolicy,
     ServiceError,
 )
-from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent, RunStarted
-from coreclaw_async.testing import FakeService, RunScript, faults
+from coreclaw_async.events import CallEnded, CallStarted, Event, RequestSent, RunStarted, StartUnknown
+from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 AS_PATH = "coreclaw~google-maps-scraper"
@@ -109,6 +110,99 @@ async def test_a_lost_start_is_sent_once_and_has_candidates(client: AsyncCoreCla
 
     assert service.runs_created == 1
     assert list(caught.value.candidates or ()) == list(service.runs)
+
+
+async def test_a_lost_start_of_a_worker_has_no_candidates_of_other_workers(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    other = service.add_worker("coreclaw/other")
+    for start, operation in ((START, "runWorker"), (f"{START}/last/rerun", "rerunWorkerLastRun")):
+        service.faults.add(faults.commit_then_drop(), operation=operation)
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("POST", start, body=BODY if start == START else {}, safety="once")
+        assert [service.runs[run_id].worker_id for run_id in caught.value.candidates or ()]
+        asked = [request.query.get("worker_id") for request in service.requests if request.method == "GET"]
+        assert asked[-1] == AS_PATH
+    assert other
+
+
+async def test_a_lost_request_for_a_task_has_tasks_as_candidates(client: AsyncCoreClaw, service: FakeService) -> None:
+    body = {"worker_id": AS_PATH, "title": "nightly", "input": BODY["input"]}
+    known = (await client.request("POST", "/api/v2/worker-tasks", body=body, safety="once")).data["slug"]
+    service.faults.add(faults.commit_then_drop(), operation="createWorkerTask")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.request("POST", "/api/v2/worker-tasks", body=body, safety="once")
+    service.add_run(WORKER)
+
+    assert list(caught.value.candidates or ()) == [task for task in service.tasks if task != known]
+
+
+@pytest.mark.parametrize("body", [[], {}, {"title": 1, "worker_id": None}])
+async def test_a_lost_request_for_a_task_that_cannot_be_has_no_candidates(body: Any, service: FakeService) -> None:
+    service.faults.add(faults.drop_before_commit(), operation="createWorkerTask")
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("POST", "/api/v2/worker-tasks", body=body, safety="once")
+
+    assert not caught.value.candidates
+
+
+async def test_a_lost_request_for_the_queue_has_its_items_as_candidates(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    path = f"/api/v2/workers/{AS_PATH}/queued-runs"
+    body = {"input": BODY["input"]}
+    known = (await client.request("POST", path, body=body, safety="once")).data["queue_ref"]
+    service.faults.add(faults.commit_then_drop(), operation="queuedRunWorker")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.request("POST", path, body=body, safety="once")
+    items = (await client.run_queue.list_page()).items
+
+    assert list(caught.value.candidates or ()) == [item.queue_id for item in items if item.queue_id != known]
+    assert len(items) == 2
+
+
+@pytest.mark.parametrize("data", [None, {}, {"queue_ref": None}])
+async def test_an_answer_that_names_no_queue_item_is_returned_as_it_came(
+    data: Any, client: AsyncCoreClaw, service: FakeService
+) -> None:
+    service.faults.add(faults.edit(lambda told: {**told, "data": data}), operation="queuedRunWorker")
+    path = f"/api/v2/workers/{AS_PATH}/queued-runs"
+    reply = await client.request("POST", path, body={"input": BODY["input"]}, safety="once")
+
+    assert reply.data == data
+
+
+async def test_a_lost_abort_of_the_last_run_has_no_candidates_as_it_makes_none(service: FakeService) -> None:
+    run_id = service.add_run(WORKER, script=RunScript(duration=1000.0))
+    service.faults.add(faults.commit_then_drop(), operation="abortLastWorkerRun")
+    events: list[Event] = []
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=events.append) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("POST", "/api/v2/worker-runs/last/abort", body={}, safety="once")
+
+    assert caught.value.candidates is None
+    assert not [event for event in events if isinstance(event, StartUnknown)]
+    assert service.runs[run_id].status == "aborting"
+
+
+async def test_a_callback_settles_a_lost_start_whose_body_holds_a_url_of_the_hub() -> None:
+    hub = CallbackHub("http://app.test/callbacks")
+    service = FakeService(callback_transport=httpx.ASGITransport(app=hub))
+    service.callback_plan = CallbackPlan()
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, callbacks=hub) as client:
+        url = hub.new_url()
+        reply = await client.request("POST", START, body={**BODY, "callback_url": url}, safety="once")
+        assert hub.run_id_of(url) == reply.data["run_slug"]
+        url = hub.new_url()
+        path = f"/api/v2/workers/{AS_PATH}/queued-runs"
+        queued = await client.request("POST", path, body={"input": BODY["input"], "callback_url": url}, safety="once")
+        assert queued.data["queue_ref"]
+        service.faults.add(faults.commit_then_drop(), operation="runWorker")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("POST", START, body={**BODY, "callback_url": (lost := hub.new_url())}, safety="once")
+
+    assert caught.value.callback_url == lost
 
 
 async def test_a_start_that_was_answered_is_no_candidate_of_another(
@@ -305,6 +399,10 @@ BAD_PATHS: list[Any] = [
     "/api/v2/x/",
     "/api/v2/" + "a" * 2_000,
     "/api/v2/scraper_api_mine",
+    "/api/v2/%EF%BC%8E%EF%BC%8E/x",
+    "/api/v2/%E2%80%A5/x",
+    "/api/v2/a%EF%BC%8Fb",
+    "/api/v2/%EF%BC%85%EF%BC%92e%EF%BC%85%EF%BC%92e/x",
     "/api/v2/%" + "25" * 600 + "2e%2e",
     "/api/v2/" + "a " * 42 + "scraper_api_mine",
 ]
@@ -323,7 +421,18 @@ async def test_a_path_that_may_lead_elsewhere_is_refused_and_nothing_is_sent(pat
 
 @pytest.mark.parametrize(
     "end",
-    ["workers/x/runs;v=1", "workers/x/runs%3Bjsessionid=1", "workers/x/runs.json", "workers/x/runs.", "worker-tasks;a"],
+    [
+        "workers/x/runs;v=1",
+        "workers/x/runs%3Bjsessionid=1",
+        "workers/x/runs.json",
+        "workers/x/runs.",
+        "worker-tasks;a",
+        "workers/x/%EF%BD%92%EF%BD%95ns",  # Full-width letters.
+        "workers/x/run%C5%BF",  # A long s.
+        "scraper/run",  # Of the version before, as are the next two.
+        "task/run",
+        "task/rerun",
+    ],
 )
 async def test_a_start_in_another_spelling_of_some_servers_is_one(client: AsyncCoreClaw, end: str) -> None:
     for safety in ("repeatable", "safe"):
