@@ -298,7 +298,7 @@ class CallbackHub:
             return _BAD_REQUEST
         name, _ = name_and_proof(path)
         with self._lock:
-            self._keep(name, entry)
+            entry = self._keep(name, entry)
             is_new = entry.take(cast("dict[str, Any]", payload))
             listeners, news = list(self._listeners) if is_new else [], _news(entry)
         for listener in listeners:
@@ -348,11 +348,13 @@ class CallbackHub:
                 told = facts(run_id=update.run_id)
                 logger.exception("the on_update hook failed on a callback about run %s", update.run_id, extra=told)
 
-    def _keep(self, name: str, entry: CallbackRecord) -> None:
-        self._entries.setdefault(name, entry)
+    def _keep(self, name: str, entry: CallbackRecord) -> CallbackRecord:
+        """Remember *entry*, and return it, or the one that another thread has made for the same URL before."""
+        kept = self._entries.setdefault(name, entry)
         if len(self._entries) > self._capacity:
             forgotten = self._entries.pop(next(iter(self._entries)))
             self._queue_items.pop(forgotten.queue_id or "", None)
+        return kept
 
     def _url(self, name: str, proof: str) -> str:
         return f"{self._base_url}/{name}.{proof}"

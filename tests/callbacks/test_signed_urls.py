@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,6 +45,30 @@ def test_another_hub_with_the_secret_knows_the_url_and_tells_its_listeners(secre
 
     assert hub.run_id_of(url) == RUN
     assert listener.told == [(url, RUN)]
+
+
+class OvertakenBody(bytes):
+    """The body of a callback during whose reading another callback to the same URL is handled, as in another thread."""
+
+    overtaken_by: Callable[[], object]
+
+    def decode(self, *args: Any, **kwargs: Any) -> str:
+        self.overtaken_by()
+        return super().decode(*args, **kwargs)
+
+
+def test_two_first_callbacks_at_the_same_time_lose_neither_the_run_nor_a_status() -> None:
+    url, told = CallbackHub(BASE, secret=SECRET).new_url(), list[Any]()
+    hub = CallbackHub(BASE, secret=SECRET, on_update=told.append)
+    body = OvertakenBody(json.dumps({"run_slug": RUN, "run_status": "succeeded"}).encode())
+    body.overtaken_by = lambda: hub.handle(url, b'{"run_status": "running"}')
+
+    assert hub.handle(url, body) == 204
+
+    assert hub.run_id_of(url) == RUN
+    assert [(update.run_id, update.status) for update in told] == [(RUN, "running"), (RUN, "succeeded")]
+    assert hub.handle(url, body) == 204
+    assert len(told) == 2
 
 
 def test_text_and_its_bytes_are_the_same_secret() -> None:
