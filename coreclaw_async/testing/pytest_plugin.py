@@ -40,7 +40,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     import anyio
 
-    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters}
+    # As pytest itself does: other parameters have a default, or are given by a decorator such as mock.patch.
+    names = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
     anyio.run(functools.partial(test, **arguments))
     return True
 

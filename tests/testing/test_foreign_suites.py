@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 SUITE = """
+import string
+from unittest import mock
+
 import pytest
 from coreclaw_async import OutcomeUnknownError
 from coreclaw_async.testing import RunScript, faults
@@ -45,6 +48,12 @@ class TestGroup:
         assert coreclaw_service.runs_created == number
 
 @marked
+@mock.patch("string.capwords")
+async def test_arguments_that_are_no_fixtures(capwords, coreclaw_client, number=3):
+    assert (number, string.capwords) == (3, capwords)
+    await coreclaw_client.account.get()
+
+@marked
 async def test_both(coreclaw_client, coreclaw_sync_client):
     run = await coreclaw_client.workers.run(WORKER, INPUT)
     assert coreclaw_sync_client.runs.get(run).status == "succeeded"
@@ -69,15 +78,15 @@ NEEDS_ASYNCIO = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("marked", "options", "passed", "failed"),
     [
-        pytest.param(UNMARKED, ("-p", "no:anyio", *WITHOUT_ASYNCIO), 6, 1, id="pytest alone"),
-        pytest.param(UNMARKED, WITHOUT_ASYNCIO, 6, 1, id="anyio, unmarked"),
-        pytest.param(ONE_BACKEND, WITHOUT_ASYNCIO, 6, 1, id="anyio, marked"),
-        pytest.param(BOTH_BACKENDS, WITHOUT_ASYNCIO, 10, 2, id="anyio, marked, with trio"),
-        pytest.param(UNMARKED, (*WITHOUT_ASYNCIO, "-o", "anyio_mode=auto"), 10, 2, id="anyio, auto"),
-        pytest.param(UNMARKED, STRICT, 6, 1, id="asyncio, strict, unmarked", marks=NEEDS_ASYNCIO),
-        pytest.param("marked = pytest.mark.asyncio", STRICT, 6, 1, id="asyncio, strict", marks=NEEDS_ASYNCIO),
-        pytest.param(UNMARKED, AUTO, 6, 1, id="asyncio, auto", marks=NEEDS_ASYNCIO),
-        pytest.param(UNMARKED, ("-p", "no:anyio", *AUTO), 6, 1, id="asyncio alone", marks=NEEDS_ASYNCIO),
+        pytest.param(UNMARKED, ("-p", "no:anyio", *WITHOUT_ASYNCIO), 7, 1, id="pytest alone"),
+        pytest.param(UNMARKED, WITHOUT_ASYNCIO, 7, 1, id="anyio, unmarked"),
+        pytest.param(ONE_BACKEND, WITHOUT_ASYNCIO, 7, 1, id="anyio, marked"),
+        pytest.param(BOTH_BACKENDS, WITHOUT_ASYNCIO, 12, 2, id="anyio, marked, with trio"),
+        pytest.param(UNMARKED, (*WITHOUT_ASYNCIO, "-o", "anyio_mode=auto"), 12, 2, id="anyio, auto"),
+        pytest.param(UNMARKED, STRICT, 7, 1, id="asyncio, strict, unmarked", marks=NEEDS_ASYNCIO),
+        pytest.param("marked = pytest.mark.asyncio", STRICT, 7, 1, id="asyncio, strict", marks=NEEDS_ASYNCIO),
+        pytest.param(UNMARKED, AUTO, 7, 1, id="asyncio, auto", marks=NEEDS_ASYNCIO),
+        pytest.param(UNMARKED, ("-p", "no:anyio", *AUTO), 7, 1, id="asyncio alone", marks=NEEDS_ASYNCIO),
     ],
 )
 def test_fixtures_work_in_a_foreign_suite(

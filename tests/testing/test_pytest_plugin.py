@@ -46,7 +46,12 @@ class Item(SimpleNamespace):
     """What the plugin asks of a test."""
 
     def __init__(self, test: Any, **arguments: Any) -> None:
-        super().__init__(obj=test, funcargs=arguments | {"unused": 1}, fixturenames=[*arguments, "unused"])
+        super().__init__(
+            obj=test,
+            funcargs=arguments | {"unused": 1},
+            fixturenames=[*arguments, "unused"],
+            _fixtureinfo=SimpleNamespace(argnames=tuple(arguments)),
+        )
 
 
 def run(item: Item) -> bool | None:
