@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import math
+import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,6 +31,8 @@ _NAME = "coreclaw_async"
 _NANOSECONDS = 10**9
 _MAX_CANDIDATES = 20
 _MAX_ENDED = 10_000
+_LAST_SECOND = 9_223_372_036
+"""Seconds since 1970, in the year 2262. Exporters cannot write all later nanoseconds."""
 _UNDER_WAY = {BatchItemState.INTENT, BatchItemState.SUBMITTED}
 _Item: TypeAlias = tuple[str, str, Hashable]
 _BAD = {BatchItemState.AMBIGUOUS, BatchItemState.FAILED, BatchItemState.REJECTED}
@@ -79,6 +82,7 @@ class OpenTelemetryHook:
         self._cost = meter.create_counter("coreclaw.runs.cost", "USD", "Costs of runs that have ended")
         self._rows = meter.create_counter("coreclaw.rows.read", "{row}", "Rows of results read")
         self._items = meter.create_counter("coreclaw.batch.items", "{item}", "Changes of batch items to a state")
+        self._lock = threading.Lock()  # For what is remembered of runs: clients in several threads may share a hook.
         self._ended_ids: dict[str, None] = {}
         self._costed_ids: dict[str, None] = {}
         # Spans of calls and items under way, by what their events belong to; when the calls began; which of them run a
@@ -188,8 +192,9 @@ class OpenTelemetryHook:
     def _take_start(self, event: events.RunStarted) -> None:
         self._started.add(1, {"coreclaw.operation": event.operation})
         self._note("coreclaw.run.started", {"coreclaw.run_id": event.run_id})
-        self._starters[event.run_id] = self._here()
-        _limit(self._starters)
+        with self._lock:
+            self._starters[event.run_id] = self._here()
+            _limit(self._starters)
 
     def _take_unknown(self, event: events.StartUnknown) -> None:
         self._unknown.add(1, {"coreclaw.operation": event.operation})
@@ -238,10 +243,10 @@ class OpenTelemetryHook:
             return
         status = str(run.status).lower()
         cost = _cost_of(run)
-        if cost is not None and _is_new(run.run_id, self._costed_ids):  # The service may tell it after the end.
+        if cost is not None and self._is_new(run.run_id, self._costed_ids):  # The service may tell it after the end.
             labels = {"coreclaw.status": status, "coreclaw.worker_id": run.worker_id}
             self._cost.add(cost, _present(labels))
-        if _is_new(run.run_id, self._ended_ids):  # Several may have waited for it.
+        if self._is_new(run.run_id, self._ended_ids):  # Several may have waited for it.
             self._take_end_of_run(run, status)
 
     def _take_end_of_run(self, run: Run, status: str) -> None:
@@ -262,17 +267,17 @@ class OpenTelemetryHook:
         self._ended.add(1, {"coreclaw.status": status})
         self._run_duration.record((end - start) / _NANOSECONDS, {"coreclaw.status": status})
 
+    def _is_new(self, run_id: str, known: dict[str, None]) -> bool:
+        """Return whether *run_id* is not among those known, and remember it."""
+        with self._lock:
+            if run_id in known:
+                return False
+            known[run_id] = None
+            _limit(known)
+            return True
+
     def _note(self, name: str, attributes: Attributes) -> None:
         self._here().add_event(name, attributes)
-
-
-def _is_new(run_id: str, known: dict[str, None]) -> bool:
-    """Return whether *run_id* is not among those known, and remember it."""
-    if run_id in known:
-        return False
-    known[run_id] = None
-    _limit(known)
-    return True
 
 
 def _limit(known: dict[str, Any]) -> None:
@@ -287,16 +292,22 @@ def _present(given: Mapping[str, str | int | float | None]) -> dict[str, str | i
 
 def _cost_of(run: Run) -> float | None:
     """Return what a run has cost, or None where that is not known or cannot be added up."""
-    return float(run.usage) if run.usage is not None and run.usage.is_finite() and run.usage >= 0 else None
+    if run.usage is None or not run.usage.is_finite() or run.usage < 0:
+        return None
+    cost = float(run.usage)
+    return cost if math.isfinite(cost) else None
 
 
-def _nanoseconds(at: dt.datetime) -> int:
-    return round(at.timestamp() * _NANOSECONDS)
+def _nanoseconds(seconds: float) -> int:
+    """Return seconds since 1970, moved into the range that exporters can write; NaN is 0."""
+    return round(min(max(0.0, seconds), _LAST_SECOND) * _NANOSECONDS)
 
 
 def _times(run: Run) -> tuple[int, int]:
     """Return begin and end of an ended run in nanoseconds; the service's times may be missing or contradictory."""
-    end = time.time_ns() if run.finished_at is None else _nanoseconds(run.finished_at)
-    lasted = round((run.duration or 0.0) * _NANOSECONDS)
-    start = end - lasted if run.started_at is None else _nanoseconds(run.started_at)
+    end = time.time_ns() if run.finished_at is None else _nanoseconds(run.finished_at.timestamp())
+    if run.started_at is None:
+        start = max(end - _nanoseconds(run.duration or 0.0), 0)
+    else:
+        start = _nanoseconds(run.started_at.timestamp())
     return min(start, end), end

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
@@ -220,12 +221,16 @@ async def test_costs_are_summed_once_for_each_run(service: FakeService, telemetr
     assert telemetry.total("coreclaw.runs.ended") == 2
 
 
-@pytest.mark.parametrize("usage", [None, Decimal("NaN"), Decimal("sNaN"), Decimal(-1), Decimal("Infinity")])
+@pytest.mark.parametrize(
+    "usage", [None, Decimal("NaN"), Decimal("sNaN"), Decimal(-1), Decimal("Infinity"), Decimal("1E400")]
+)
 def test_a_cost_that_is_none_is_not_counted(telemetry: Telemetry, usage: Decimal | None) -> None:
     telemetry.hook(events.RunChanged(run=Run(run_id="run", status="succeeded", usage=usage)))
 
     assert telemetry.points("coreclaw.runs.cost") == []
     assert telemetry.total("coreclaw.runs.ended") == 1
+    (span,) = telemetry.spans("coreclaw.run")
+    assert "coreclaw.cost" not in attributes_of(span)
 
 
 def test_a_cost_that_is_told_after_the_end_is_counted(telemetry: Telemetry) -> None:
@@ -279,6 +284,72 @@ def test_odd_times_of_a_run_break_nothing(
 
     (span,) = telemetry.spans("coreclaw.run")
     assert ((span.end_time or 0) - (span.start_time or 0)) / 1e9 == seconds
+
+
+FAR = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+LONG_AGO = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("started", "finished", "duration"),
+    [
+        (None, None, 1e12),  # Seconds, as a service may say that counts something else.
+        (None, None, 1e300),
+        (None, None, float("inf")),
+        (None, None, float("nan")),
+        (None, None, -5.0),
+        (LONG_AGO, None, None),
+        (LONG_AGO, LONG_AGO, None),
+        (None, FAR, 5.0),
+        (FAR, FAR, None),
+    ],
+)
+def test_times_that_no_exporter_can_write_are_moved_to_those_that_it_can(
+    telemetry: Telemetry, started: dt.datetime | None, finished: dt.datetime | None, duration: float | None
+) -> None:
+    run = Run(run_id="run", status="succeeded", started_at=started, finished_at=finished, duration=duration)
+
+    telemetry.hook(events.RunChanged(run=run))
+
+    (span,) = telemetry.spans("coreclaw.run")
+    # The protocol has unsigned integers of 64 bits for them, and an exporter that fails loses all that it was to send.
+    assert span.start_time is not None
+    assert span.end_time is not None
+    assert 0 <= span.start_time <= span.end_time < 2**64
+    assert telemetry.total("coreclaw.runs.ended") == 1
+
+
+class SeenTwice(str):
+    """The id of a run that another thread tells of while it is remembered."""
+
+    __slots__ = ("looks", "tell")
+    tell: Callable[[], None]
+    looks: int
+
+    def __hash__(self) -> int:
+        self.looks += 1
+        if self.looks == 2:
+            self.tell()
+        return super().__hash__()
+
+
+def test_a_hook_of_clients_in_several_threads_counts_a_run_once(telemetry: Telemetry) -> None:
+    def tell() -> None:
+        other.start()
+        other.join(0.05)
+
+    def end(run_id: str) -> None:
+        telemetry.hook(events.RunChanged(run=Run(run_id=run_id, status="succeeded", usage=Decimal(1))))
+
+    other = threading.Thread(target=end, args=("run",))
+    run_id = SeenTwice("run")
+    run_id.looks, run_id.tell = 0, tell
+
+    end(run_id)
+    other.join()
+
+    assert telemetry.total("coreclaw.runs.cost") == 1
+    assert telemetry.total("coreclaw.runs.ended") == 1
 
 
 def test_ended_runs_are_remembered_only_so_far(telemetry: Telemetry) -> None:
