@@ -95,7 +95,8 @@ def build_query(**members: str | int | None) -> str:
 def encode_value(name: str, value: str | int) -> str:
     """Return a value as a query takes it."""
     try:
-        encoded = quote(str(value), safe="~,")
+        # Of a member of an enum, `str` is its name.
+        encoded = quote(str.__str__(value) if isinstance(value, str) else int.__repr__(value), safe="~,")
     except UnicodeEncodeError:
         raise ValueError(f"{name} must be a string that UTF-8 can encode, not {value!r}") from None
     except ValueError:

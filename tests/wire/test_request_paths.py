@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from urllib.parse import parse_qsl, unquote
 
 import httpx
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coreclaw_async._wire.request import build_path, build_query, check_id, check_worker_id
+from coreclaw_async.models import RunStatus
 
 ORIGIN = "https://openapi.coreclaw.com"
 RISKY = st.text(st.sampled_from("./\\~%25eElLaAsStT?#; \x00\t\u2028:@&=+"), max_size=8)
@@ -147,6 +149,19 @@ def test_query_leaves_commas_and_tildes_as_they_are() -> None:
 def test_query_is_refused_by_name_when_a_text_has_no_encoding() -> None:
     with pytest.raises(ValueError, match=r"^keyword must be a string that UTF-8 can encode"):
         build_query(offset=0, keyword="\ud800")
+
+
+class Word(str, Enum):  # noqa: UP042 - what is meant is one whose `str` is its name
+    SPOKEN = "said"
+
+
+class Number(int, Enum):
+    THREE = 3
+
+
+def test_query_has_the_value_of_a_member_of_an_enum_and_not_its_name() -> None:
+    assert build_query(keyword=Word.SPOKEN, limit=Number.THREE) == "keyword=said&limit=3"
+    assert build_query(keyword=RunStatus.RUNNING) == "keyword=running"
 
 
 def test_query_keeps_a_zero() -> None:
