@@ -15,6 +15,9 @@ from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._wire.request import Request
 
+# Servers may ask for the length of what they have, also where that is nothing (RFC 9110, 8.6).
+_WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
+
 _parse = functools.lru_cache(maxsize=256)(httpx.URL)
 
 
@@ -70,12 +73,14 @@ class RequestBuilder:
 
     def _headers_of(self, request: Request) -> httpx.Headers:
         prepared = self._headers.of(request)
-        if request.body is None and self.given is None:
+        if request.body is None and self.given is None and request.method not in _WITH_BODIES:
             return prepared
         raw = prepared.raw
         if request.body is not None:
             length = str(len(request.body)).encode()
             raw = [*raw, (b"Content-Type", b"application/json"), (b"Content-Length", length)]
+        elif request.method in _WITH_BODIES:
+            raw = [*raw, (b"Content-Length", b"0")]
         if self.given is not None:
             raw = self.given.with_headers(raw, self._headers.names)
         headers: httpx.Headers = self._library.module.Headers(raw)

@@ -34,8 +34,8 @@ class Sender:
         self.base_url = self._httpx.base_url
 
     def _backend_for(self, request: Request) -> Backend:
-        """Return what sends *request*: reads without a body may go through aiohttp, and nothing else ever does."""
-        if request.safety is not Safety.SAFE or request.body is not None:
+        """Return what sends *request*: reads by GET may go through aiohttp, and nothing else ever does."""
+        if request.safety is not Safety.SAFE or request.method != "GET":
             return self._httpx
         sessions = self._connections.sessions()
         if sessions is None:

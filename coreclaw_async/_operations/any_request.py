@@ -109,7 +109,7 @@ def _reply_of(answer: Answer, credentials: Credentials) -> Reply:
     assert reply is not None  # An answer that was read is one that came.
     headers: dict[str, str] = {}
     for name, value in reply.headers.items():
-        key, text = name.lower(), without_queries(credentials.hide(value))
+        key, text = credentials.hide(name.lower()), without_queries(credentials.hide(value))
         if key not in _NOT_SHOWN:
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return Reply(

@@ -114,7 +114,10 @@ def _check_path(path: str, credentials: Credentials) -> None:
             "path must be without ?, # and empty parts, and with all else than letters, digits and the signs of URLs "
             f"percent-encoded, not {shown}"
         )
-    for segment in _segments(path):
+    segments = _segments(path)
+    if credentials.are_in("/".join(segments)):
+        raise ValueError("path must not hold the API key, which is sent as auth says")
+    for segment in segments:
         # What stands behind a semicolon is a parameter to some servers, and the rest is the segment.
         if segment.partition(";")[0] in {"", ".", ".."} or "/" in segment or UNSAFE.search(segment):
             raise ValueError(f"path must not hold dots alone, spaces, or encoded signs such as / and ?, not {shown}")

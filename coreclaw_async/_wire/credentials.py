@@ -106,5 +106,6 @@ class Credentials:
 
 def _forms_of(key: str) -> tuple[str, ...]:
     """Return the forms of *key* that no string may show, the longest first; none of an empty key."""
-    forms = {key, quote(key, safe=""), ascii(key)[1:-1], json.dumps(key)[1:-1]} if key else set[str]()
+    # In lower case it stands in hosts of URLs and in names of headers.
+    forms = {key, key.lower(), quote(key, safe=""), ascii(key)[1:-1], json.dumps(key)[1:-1]} if key else set[str]()
     return tuple(sorted(forms, key=len, reverse=True))

@@ -105,7 +105,8 @@ def read_answer(request: Request, reply: HttpReply, credentials: Credentials) ->
     code = _code_of(envelope)
     is_success_status = HTTPStatus.OK <= reply.status_code < HTTPStatus.MULTIPLE_CHOICES
     if is_success_status and problem is None and code == 0:
-        return Answer(envelope.get("data"), _text_or_none(envelope.get("request_id")), reply=reply)
+        request_id = _text_or_none(envelope.get("request_id"))
+        return Answer(envelope.get("data"), request_id and credentials.hide(request_id), reply=reply)
     if code or (not is_success_status and reply.status_code >= HTTPStatus.BAD_REQUEST):
         raise _refusal(request, reply, envelope, code, credentials)
     raise _not_an_answer(request, reply, envelope, problem, credentials)

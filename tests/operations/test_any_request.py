@@ -79,8 +79,23 @@ async def test_names_and_values_are_encoded_and_bodies_are_json() -> None:
     assert {json.dumps(json.loads(request.body)) for request in others[:4]} == {json.dumps({"caf\xe9": [None, 1.5]})}
     assert (others[4].body, others[5].body) == (b"[]", b"")
     for request in server.requests:
-        assert b"authorization: bearer key" in request.head.lower()
-        assert (b"content-type: application/json" in request.head.lower()) == bool(request.body)
+        head = request.head.lower()
+        assert b"authorization: bearer key" in head
+        assert (b"content-type:" in head) == (b"content-type: application/json" in head) == bool(request.body)
+
+
+@pytest.mark.both_backends
+@pytest.mark.parametrize("safety", ["once", "repeatable", "safe"])
+async def test_a_request_without_a_body_says_so_where_its_method_may_have_one(safety: Any) -> None:
+    with serve_sockets(answering(lambda request, server: envelope({}))) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK) as client:
+            for method in ("POST", "PUT", "PATCH"):
+                await client.request(method, "/api/v2/x", safety=safety)
+            await client.request("GET", "/api/v2/x")
+
+    heads = [request.head.lower().split(b"\r\n") for request in server.requests]
+    assert [head.count(b"content-length: 0") for head in heads] == [1, 1, 1, 0]
+    assert not [line for head in heads for line in head if line.startswith((b"content-type:", b"transfer-encoding:"))]
 
 
 @pytest.mark.parametrize("safety", ["once", "repeatable", "safe"])
@@ -337,12 +352,12 @@ async def test_the_event_hook_is_told(service: FakeService) -> None:
 
 @pytest.mark.both_backends
 async def test_headers_of_the_answer_hold_no_secret() -> None:
-    key = "scraper_api_mine"
+    key = "scraper_api_Mine"
 
     def answer(request: RawRequest, server: RawServer) -> bytes:
-        lines = ["Set-Cookie: session=hunter2", "X-Echo: scraper_api_mine", "X-A: 1", "x-a: 2"]
-        lines += ["Link: <https://files.test/next?sig=hunter2>", "X-Odd: caf\xe9"]
-        return http(200, b'{"code":0}', *lines)
+        lines = ["Set-Cookie: session=hunter2", f"X-Echo: {key}", "X-A: 1", "x-a: 2"]
+        lines += ["Link: <https://files.test/next?sig=hunter2>", "X-Odd: caf\xe9", f"X-{key}: 3"]
+        return http(200, b'{"code":0,"request_id":"about scraper_api_Mine"}', *lines)
 
     with serve_sockets(answering(answer)) as server:
         async with AsyncCoreClaw(key, base_url=server.url) as client:
@@ -352,7 +367,10 @@ async def test_headers_of_the_answer_hold_no_secret() -> None:
     assert reply.headers["x-echo"] == "<key>"
     assert reply.headers["x-a"] == "1, 2"
     assert reply.headers["link"] == "<https://files.test/next?<hidden>>"
+    assert reply.headers["x-<key>"] == "3"
+    assert reply.request_id == "about <key>"
     assert "hunter2" not in reply.to_json()
+    assert key.lower() not in reply.to_json().lower()
     assert reply.data is None
 
 
@@ -399,6 +417,7 @@ BAD_PATHS: list[Any] = [
     "/api/v2/x/",
     "/api/v2/" + "a" * 2_000,
     "/api/v2/scraper_api_mine",
+    "/api/v2/%73craper_api_mine",
     "/api/v2/%EF%BC%8E%EF%BC%8E/x",
     "/api/v2/%E2%80%A5/x",
     "/api/v2/a%EF%BC%8Fb",

@@ -69,6 +69,13 @@ def test_every_form_in_which_a_text_can_show_the_key_is_hidden(form: str) -> Non
     assert credentials.longest == len("k%5C%27%22%2B")
 
 
+def test_key_is_hidden_where_it_is_in_lower_case_as_in_the_host_of_a_url() -> None:
+    credentials = Credentials("Scraper_Api_S3cr3T")
+
+    assert credentials.hide("http://scraper_api_s3cr3t/") == "http://<key>/"
+    assert credentials.are_in("scraper_api_s3cr3t")
+
+
 @given(KEYS.filter(lambda key: len(key) > 7))
 def test_key_is_in_no_repr(key: str) -> None:
     assert repr(Credentials(key)) == str(Credentials(key)) == "Credentials(mode='bearer', key=<hidden>)"
