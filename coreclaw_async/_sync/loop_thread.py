@@ -96,10 +96,13 @@ class LoopThread:
     def __init__(self) -> None:
         import asyncio
 
+        from coreclaw_async._sync.daemon_threads import DaemonThreads
+
         self.leases = 0
         self.is_over = False
         self._calls: set[Call[Any]] = set()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(DaemonThreads())
         self._stop: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._serve, name="coreclaw_async", daemon=True)
         try:

@@ -125,6 +125,27 @@ def test_a_client_that_nobody_closed_does_not_hold_the_interpreter_up(machine: M
     assert outcome.seconds < SOON
 
 
+@pytest.mark.parametrize("backend", ["httpx", "aiohttp"])
+def test_a_name_server_that_is_silent_does_not_hold_the_interpreter_up(machine: Machine, backend: str) -> None:
+    program = machine.start(
+        f"""
+        import socket, time
+        socket.getaddrinfo = lambda *_, **__: time.sleep(60)
+        with CoreClaw(base_url="http://slow.test", timeout=1, backend="{backend}") as lost:
+            try:
+                lost.account.get()
+            except CoreClawError as error:
+                say(type(error).__name__)
+        """
+    )
+
+    outcome = program.end()
+
+    assert program.first == "RequestTimeoutError"
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert outcome.seconds < SOON
+
+
 def test_closing_in_an_exit_handler_works_before_the_loop_has_ended_and_after(machine: Machine) -> None:
     program = machine.start(
         """
