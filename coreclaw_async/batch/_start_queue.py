@@ -297,6 +297,14 @@ class StartQueue:
             await self._accepted(intent, error.run_id)
         else:
             self.batch_context.emit(StartUnknown(operation="runWorker", candidates=None))
+            logger.warning(
+                "a start of item %r was not answered: whether it made a run is found out within %.0f s, and until then "
+                "no other run of this worker is started: %s",
+                intent.key,
+                self.batch_context.times.settled_at(0.0),
+                error,
+                extra=facts(error, batch=intent.batch, key=intent.key, worker_id=self.slug),
+            )
             self.admission.limits.not_started()
             self._is_unsettled = True
 

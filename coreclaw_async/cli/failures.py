@@ -59,7 +59,8 @@ def tell_error(screen: Screen, error: errors.CoreClawError) -> ExitCode:
         _tell_candidates(screen, error)
     else:
         screen.complain(str(error))
-        if error.may_have_taken_effect:
+        # This one says that something could not be done to a run; only a start may have made one all the same.
+        if error.may_have_taken_effect and not isinstance(error, errors.RunOperationError):
             screen.complain("The service may have done it anyway.")
         _hint_next(screen, error)
     if isinstance(error, errors.RunFailedError):

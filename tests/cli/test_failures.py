@@ -83,6 +83,12 @@ def test_a_call_that_starts_nothing_and_is_uncertain_is_not_told_as_a_start() ->
     assert text == "abortWorkerRun: busy\nThe service may have done it anyway.\n"
 
 
+def test_a_run_that_cannot_be_aborted_is_not_told_as_perhaps_aborted() -> None:
+    refused = RunOperationError("it has ended", code=70002, may_have_taken_effect=True)
+
+    assert told(refused) == (3, "it has ended (code 70002)\n")
+
+
 def test_reader_is_told_when_no_look_for_candidates_was_made() -> None:
     assert "the list of runs was not read" in told(OutcomeUnknownError("lost"))[1]
 
