@@ -55,8 +55,8 @@ if TYPE_CHECKING:
         SyncWorkers,
     )
     from coreclaw_async._sync.iterators import Pager, Stream
-    from coreclaw_async._wire.any_request import RequestSafety
     from coreclaw_async._wire.credentials import AuthMode
+    from coreclaw_async._wire.request import RequestSafety
     from coreclaw_async._wire.retry import RetryPolicy
     from coreclaw_async.batch import (
         AsyncBatch,
@@ -362,7 +362,7 @@ _MODULE_OF = {
     "RateLimitedError": "errors",
     "Reply": "models",
     "RequestNotSentError": "errors",
-    "RequestSafety": "_wire.any_request",
+    "RequestSafety": "_wire.request",
     "RequestTimeoutError": "errors",
     "ResponseTooLargeError": "errors",
     "ResultHeader": "models",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 import attrs
 import httpx
 
+from coreclaw_async import models
 from coreclaw_async._concurrency.calls import tell_left
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._http.backend import BackendChoice, BackendName
@@ -26,13 +27,10 @@ from coreclaw_async._operations.lazy_group import LazyGroup
 from coreclaw_async._operations.options import ClientOptions, check_kind, copied_context, new_context
 from coreclaw_async._paging.offsets import OffsetDialect
 from coreclaw_async._polling.schedule import PollSchedule
-from coreclaw_async._wire.any_request import RequestSafety
 from coreclaw_async._wire.credentials import AuthMode, Credentials
-from coreclaw_async._wire.request import check_int
+from coreclaw_async._wire.request import RequestSafety, check_int
 from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
-from coreclaw_async.models import Reply
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches, or uses every group.
@@ -48,9 +46,11 @@ if TYPE_CHECKING:
     from coreclaw_async.batch._context import OnAmbiguous
     from coreclaw_async.batch._evidence import SettleTimes
     from coreclaw_async.batch._shard import Shard
+    from coreclaw_async.callbacks import CallbackHub
     from coreclaw_async.events import EventHook
     from coreclaw_async.models import Run
-else:  # What a signature shows when its annotations are evaluated. The events load when somebody listens.
+else:  # What a signature shows when its annotations are evaluated. They load when somebody listens, or has a hub.
+    CallbackHub = Any
     EventHook = Callable[[Any], None]
 
 C = TypeVar("C")
@@ -188,7 +188,7 @@ class AsyncCoreClaw:
         check_kind("http_client", http_client, *kinds("AsyncClient"))
         check_kind("transport", transport, httpx.AsyncBaseTransport)
         _check_backend(backend, credentials)
-        check_kind("callbacks", callbacks, CallbackHub)
+        _check_callbacks(callbacks)
         options = ClientOptions(
             credentials=credentials,
             timeout=timeout,
@@ -294,7 +294,7 @@ class AsyncCoreClaw:
         query: Mapping[str, str | int | bool | None] | None = None,
         body: dict[str, Any] | Sequence[Any] | None = None,
         safety: RequestSafety | None = None,
-    ) -> Reply:
+    ) -> models.Reply:
         """
         Send a request to an endpoint that has no method here, and return its answer as it came.
 
@@ -441,6 +441,13 @@ def _check_backend(backend: BackendChoice, credentials: Credentials) -> None:
     if backend not in get_args(BackendChoice):
         shown = credentials.shown(backend)
         raise ConfigurationError(f"backend must be one of {', '.join(get_args(BackendChoice))}, not {shown}")
+
+
+def _check_callbacks(callbacks: object) -> None:
+    if callbacks is not None:
+        from coreclaw_async.callbacks import CallbackHub as Hub
+
+        check_kind("callbacks", callbacks, Hub)
 
 
 def _environment(name: str) -> str | None:

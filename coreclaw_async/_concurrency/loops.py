@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import anyio.lowlevel
+import anyio
 
 EventLoop: TypeAlias = object
 """What an async backend calls its loop: asyncio's event loop, or trio's token."""

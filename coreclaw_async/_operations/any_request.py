@@ -18,10 +18,10 @@ from coreclaw_async._operations.start import (
     note_started,
     reading_time,
 )
-from coreclaw_async._wire.any_request import RequestSafety, any_request, made_by, only_aborts, worker_of
+from coreclaw_async._wire.any_request import any_request, made_by, only_aborts, worker_of
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.json_types import is_object
-from coreclaw_async._wire.request import Request, Safety
+from coreclaw_async._wire.request import Request, RequestSafety, Safety
 from coreclaw_async._wire.response import Answer, first_id, named_run, without_queries, wrong_shape
 from coreclaw_async.models import Reply
 

@@ -22,10 +22,10 @@ from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.request import check_hook, check_int, check_seconds
 from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from coreclaw_async.callbacks import CallbackHub
     from coreclaw_async.events import EventHook
 
 

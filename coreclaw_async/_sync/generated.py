@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 
+from coreclaw_async import models
 from coreclaw_async._client import (
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_RESPONSE_BYTES,
@@ -43,8 +44,8 @@ from coreclaw_async._resources.workers import AsyncWorkers
 from coreclaw_async._sync.batches import BatchBlock
 from coreclaw_async._sync.iterators import Pager, Stream
 from coreclaw_async._sync.runtime import Bridge
-from coreclaw_async._wire.any_request import RequestSafety
 from coreclaw_async._wire.credentials import AuthMode
+from coreclaw_async._wire.request import RequestSafety
 from coreclaw_async._wire.retry import RetryPolicy
 from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.events import EventHook
@@ -62,7 +63,6 @@ from coreclaw_async.models import (
     QueueAction,
     QueuedRun,
     QueueItem,
-    Reply,
     ResultPage,
     Row,
     Run,
@@ -2073,7 +2073,7 @@ class CoreClaw:
         query: Mapping[str, str | int | bool | None] | None = None,
         body: dict[str, Any] | Sequence[Any] | None = None,
         safety: RequestSafety | None = None,
-    ) -> Reply:
+    ) -> models.Reply:
         """
         Send a request to an endpoint that has no method here, and return its answer as it came.
 

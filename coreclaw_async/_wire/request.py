@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, ParamSpec, cast
+from typing import Any, Literal, ParamSpec, TypeAlias, cast
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -20,6 +20,9 @@ MAX_LIMIT = 100
 
 MAX_OFFSET = 2**63 - 1
 """Largest offset that the service can read: an int64 (docs, openapi.json)."""
+
+RequestSafety: TypeAlias = Literal["safe", "repeatable", "once"]
+"""What a second send of a request would do: nothing, the same again, or something once more."""
 
 P = ParamSpec("P")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 import attrs
@@ -13,9 +13,11 @@ from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._items import BatchItem
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._patience import Patience
-from coreclaw_async.callbacks import CallbackHub
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
+
+if TYPE_CHECKING:
+    from coreclaw_async.callbacks import CallbackHub
 
 OnAmbiguous: TypeAlias = Literal["hold", "fail", "resubmit"]
 """What a batch does with an item when nobody can tell whether it has a run."""

@@ -7,13 +7,14 @@ import pickle
 import subprocess
 import sys
 import threading
+import typing
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from client_groups import GROUPS
 
-from coreclaw_async import AsyncCoreClaw, AsyncRuns
+from coreclaw_async import AsyncCoreClaw, AsyncRuns, Reply
 
 THREADS = 8
 # In a new process: what is loaded at first use is loaded once in each.
@@ -103,4 +104,6 @@ def test_what_users_ask_of_a_client_class_is_not_lost() -> None:
     signature = inspect.signature(AsyncCoreClaw, eval_str=True)
 
     assert "api_key" in signature.parameters
+    assert typing.get_type_hints(AsyncCoreClaw.__init__).keys() == {*signature.parameters, "return"}
+    assert typing.get_type_hints(AsyncCoreClaw.request)["return"] is Reply
     assert pickle.loads(pickle.dumps(AsyncCoreClaw.runs)) is AsyncCoreClaw.runs
