@@ -169,3 +169,15 @@ def test_import_needs_no_extra_and_loads_nothing_that_can_wait() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert (done.stdout.split(), done.stderr) == (["[]", "[]"], "")
+
+
+def test_import_compiles_no_pattern() -> None:
+    program = (
+        "import re, sys; from coreclaw_async import AsyncCoreClaw; AsyncCoreClaw('key'); "
+        "print([f'{module}.{name}' for module, loaded in sorted(sys.modules.items()) "
+        "if module.startswith('coreclaw_async') "
+        "for name, value in vars(loaded).items() if isinstance(value, re.Pattern)])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert (done.stdout.strip(), done.stderr) == ("[]", ""), "`re` compiles a string at its first use"

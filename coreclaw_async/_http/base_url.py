@@ -10,8 +10,8 @@ import httpx
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import ConfigurationError
 
-_NOT_IN_A_BASE = re.compile(r"[\s?#]")
-_VERSIONED = re.compile(r"/+api/+v[0-9]+$", re.IGNORECASE)
+_NOT_IN_A_BASE = r"[\s?#]"
+_VERSIONED = r"(?i)/+api/+v[0-9]+$"
 
 
 def parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.URL:
@@ -28,11 +28,11 @@ def parse_base_url(name: str, value: str, credentials: Credentials) -> httpx.URL
         ) from None
     if url.userinfo:
         raise ConfigurationError(f"{name} must not hold a user name or password")
-    if url.scheme not in {"http", "https"} or not url.host or _NOT_IN_A_BASE.search(text):
+    if url.scheme not in {"http", "https"} or not url.host or re.search(_NOT_IN_A_BASE, text):
         raise ConfigurationError(
             f"{name} must be an absolute http(s) URL without query or spaces, not {credentials.shown(value)}"
         )
-    versioned = _VERSIONED.search(str(url))
+    versioned = re.search(_VERSIONED, str(url))
     if versioned is not None:
         wanted = credentials.shown(str(url)[: versioned.start()])
         raise ConfigurationError(

@@ -13,10 +13,10 @@ from coreclaw_async._wire.credentials import Credentials
 
 USER_AGENT = f"coreclaw-async/{__version__}"
 
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
+_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}"
 # Tabs and printable ASCII, without space at either end: more would be sent in different ways by httpx and aiohttp.
-_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-_SUFFIX = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
+_VALUE = r"(?:[!-~](?:[\t -~]*[!-~])?)?"
+_SUFFIX = r"[!-~](?:[ -~]{0,198}[!-~])?"
 _OURS = {"authorization", "api-key", "accept", "accept-encoding", "content-type", "user-agent", "host"}
 # Those that say where a message ends; those of a proxy, which would go to the API; and those that make a read of a
 # gateway something else.
@@ -71,7 +71,7 @@ def _problem_of(headers: Any, credentials: Credentials) -> Exception | None:
         if not isinstance(name, str):
             return TypeError(f"headers must have str keys, not {type(name).__name__}")
         shown = credentials.shown(name)[:200]
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             return ValueError(f"headers must have names of 1 to 200 letters, digits and signs such as -, not {shown}")
         if name.lower() in _OURS | NEVER_SENT:
             hint = "; see user_agent_suffix" if name.lower() == "user-agent" else ""
@@ -80,7 +80,7 @@ def _problem_of(headers: Any, credentials: Credentials) -> Exception | None:
             return ValueError(f"headers must not hold {shown} twice, whatever the capitals")
         if not isinstance(value, str):
             return TypeError(f"headers[{shown}] must be a str, not {type(value).__name__}")
-        if not _VALUE.fullmatch(value):
+        if not re.fullmatch(_VALUE, value):
             return ValueError(f"headers[{shown}] must be printable ASCII on one line, without spaces around it")
         if credentials.are_in(value) or credentials.are_in(name):
             return ValueError("headers must not hold the API key")
@@ -99,7 +99,7 @@ def user_agent(suffix: str | None, credentials: Credentials) -> str:
         return USER_AGENT
     if not isinstance(suffix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"user_agent_suffix must be a str, not {type(suffix).__name__}")
-    if not _SUFFIX.fullmatch(suffix):
+    if not re.fullmatch(_SUFFIX, suffix):
         raise ValueError(
             "user_agent_suffix must be 1 to 200 printable ASCII letters on one line, without spaces around them, "
             f"not {credentials.shown(suffix)[:200]}"

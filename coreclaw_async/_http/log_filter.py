@@ -25,12 +25,12 @@ _LIBRARY_LOGGERS = (
     "aiohttp.internal",
 )
 # The libraries log headers, and the URLs in these are usually signed.
-_ADDRESS = re.compile(
-    r"""(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?(['"])(?:(?!\2)[^?])*\?)(?:\\.|(?!\2).)*""",
-    re.IGNORECASE,
+_ADDRESS = (
+    r"""(?i)(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?(['"])(?:(?!\2)[^?])*\?)"""
+    r"""(?:\\.|(?!\2).)*"""
 )
 # A user and a password as a tuple shows them: a bracket may stand in either.
-_PROXY_PASSWORD = re.compile(r"""auth=\((?:b?'(?:\\.|[^'\\])*'|b?"(?:\\.|[^"\\])*"|[^)'"])*\)""")
+_PROXY_AUTH = r"""auth=\((?:b?'(?:\\.|[^'\\])*'|b?"(?:\\.|[^"\\])*"|[^)'"])*\)"""
 
 
 _is_sending: ContextVar[bool] = ContextVar("coreclaw_async_sending", default=False)
@@ -69,7 +69,7 @@ class _KeyFilter(logging.Filter):
             said = record.getMessage()
         except Exception:  # noqa: BLE001 - logging itself tells whoever wrote a record that cannot be formatted
             return
-        text = _PROXY_PASSWORD.sub("auth=<hidden>", _ADDRESS.sub(r"\1<hidden>", said))
+        text = re.sub(_PROXY_AUTH, "auth=<hidden>", re.sub(_ADDRESS, r"\1<hidden>", said))
         for known in self._known.valuerefs():  # It returns a list, so other threads do not disturb the loop.
             credentials = known()
             text = text if credentials is None else credentials.hide(text)

@@ -10,10 +10,7 @@ from urllib.parse import quote, unquote
 
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.json_body import to_json
-from coreclaw_async._wire.request import UNSAFE, Request, Safety, check_mapping, encode_value
-
-RequestSafety: TypeAlias = Literal["safe", "repeatable", "once"]
-"""What a second send of a request would do: nothing, the same again, or something once more."""
+from coreclaw_async._wire.request import Request, RequestSafety, Safety, check_mapping, encode_value, is_unsafe
 
 OPERATION = "request"
 """What events call such a request."""
@@ -119,7 +116,7 @@ def _check_path(path: str, credentials: Credentials) -> None:
         raise ValueError("path must not hold the API key, which is sent as auth says")
     for segment in segments:
         # What stands behind a semicolon is a parameter to some servers, and the rest is the segment.
-        if segment.partition(";")[0] in {"", ".", ".."} or "/" in segment or UNSAFE.search(segment):
+        if segment.partition(";")[0] in {"", ".", ".."} or "/" in segment or is_unsafe(segment):
             raise ValueError(f"path must not hold dots alone, spaces, or encoded signs such as / and ?, not {shown}")
 
 

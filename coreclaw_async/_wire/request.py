@@ -31,7 +31,7 @@ _MOST_SECONDS = sys.float_info.max
 # httpx refuses URLs of more than 65,536 letters.
 _MAX_VALUE = 16_000
 _MAX_ID = 1_000
-UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s")
+_UNSAFE = r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s"
 
 
 class Safety(Enum):
@@ -206,6 +206,11 @@ def _check_length(name: str, value: str) -> None:
         raise ValueError(f"{name} must have {_MAX_ID:,} letters at most, not {len(value):,}")
 
 
+def is_unsafe(text: str) -> bool:
+    """Return whether *text* holds something that cannot stand in a path as it is, save slashes."""
+    return re.search(_UNSAFE, text) is not None
+
+
 def check_id(name: str, value: str) -> str:
     """
     Return *value* when it can stand in a path as the id of a run, a task or a queue item.
@@ -216,7 +221,7 @@ def check_id(name: str, value: str) -> str:
     _check_length(name, check_text(name, value))
     if value.lower() == "last":
         raise ValueError(f"{name} must be the id of one thing, not {value!r}; for the newest run give LastRun()")
-    if value in {".", ".."} or "/" in value or UNSAFE.search(value):
+    if value in {".", ".."} or "/" in value or is_unsafe(value):
         raise ValueError(f"{name} must not hold slashes, dots alone, spaces, '?', '#' or control characters: {value!r}")
     return value
 
@@ -229,7 +234,7 @@ def check_worker_id(name: str, value: str) -> str:
     """
     _check_length(name, check_text(name, value))
     parts = value.split("/")
-    if len(parts) > 2 or UNSAFE.search(value) or any(part in {"", ".", ".."} for part in parts):
+    if len(parts) > 2 or is_unsafe(value) or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(
             f"{name} must be a slug, 'owner/name' or 'owner~name' without dots alone, spaces, '?', '#' "
             f"or control characters, not {value!r}"
@@ -246,7 +251,7 @@ def check_url(name: str, value: str) -> str:
         _ = parts.port
     except ValueError:
         is_absolute = False
-    if not is_absolute or UNSAFE.search(value.replace("?", "").replace("#", "")):
+    if not is_absolute or is_unsafe(value.replace("?", "").replace("#", "")):
         raise ValueError(f"{name} must be an absolute http or https URL, not {value!r}")
     return value
 

@@ -26,13 +26,13 @@ from coreclaw_async.errors import (
 )
 
 _SNIPPET_BYTES = 200
-_QUERY = re.compile(r"""((?:https?:)?(?:\\?/){2}[^\s"'?<>]*\?)[^\s"'<>]+""")
+_QUERY = r"""((?:https?:)?(?:\\?/){2}[^\s"'?<>]*\?)[^\s"'<>]+"""
 # One of several values; a date may have a comma behind its day.
-_RETRY_AFTER = re.compile(r"\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,[^,]*|[^,]+", re.IGNORECASE)
+_RETRY_AFTER = r"(?i)\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,[^,]*|[^,]+"
 # A longer value is a mistake: a client that obeyed it might sleep for years.
 _MOST_RETRY_AFTER = 86_400.0
 _JSON_START = (b"{", b"[")
-_RUN_SLUG = re.compile(rb'"run_slug"\s*:\s*"([^"\\]{1,128})"')
+_RUN_SLUG = rb'"run_slug"\s*:\s*"([^"\\]{1,128})"'
 # Names under which the id of a run has been seen (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
 _RUN_MEMBERS = ("run_slug", "slug", "run_id", "id")
 _MADE_MEMBERS = (*_RUN_MEMBERS, "queue_ref")
@@ -166,7 +166,7 @@ def _names_what_was_made(envelope: Mapping[str, Any], body: bytes) -> bool:
     """Return whether a refusal contradicts itself by naming a run or a queue item."""
     data = envelope.get("data")
     is_named = is_object(data) and first_id(data, _MADE_MEMBERS) is not None
-    return is_named or _RUN_SLUG.search(body) is not None
+    return is_named or re.search(_RUN_SLUG, body) is not None
 
 
 def named_run(data: Mapping[str, Any]) -> str | None:
@@ -238,7 +238,7 @@ def _run_in(body: bytes) -> str | None:
     data = envelope.get("data")
     if is_object(data) and (run_id := first_id(data, ("run_slug", "run_id"))) is not None:
         return run_id
-    named = _RUN_SLUG.search(body)
+    named = re.search(_RUN_SLUG, body)
     return None if named is None else named[1].decode("utf-8", "replace")
 
 
@@ -264,7 +264,7 @@ def snippet(body: bytes, credentials: Credentials) -> str:
 
 def without_queries(text: str) -> str:
     """Return *text* without the queries of its URLs: those of files hold signatures, which are as good as passwords."""
-    return _QUERY.sub(r"\1<hidden>", text)
+    return re.sub(_QUERY, r"\1<hidden>", text)
 
 
 def redact(error: CoreClawError, credentials: Credentials) -> None:
@@ -299,7 +299,8 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     Both forms of RFC 9110 (10.2.3): seconds, and a date. The service documents neither; a gateway may send either, and
     may add its own header to that of the service: several stand here with commas between them, and the longest counts.
     """
-    asked = [_seconds_of(value.strip(), now) for value in _RETRY_AFTER.findall(headers.get("retry-after", ""))]
+    values = re.findall(_RETRY_AFTER, headers.get("retry-after", ""))
+    asked = [_seconds_of(value.strip(), now) for value in values]
     return max((seconds for seconds in asked if seconds is not None), default=None)
 
 
