@@ -26,9 +26,9 @@ def one_at_a_time(call: Call) -> Measure:
 
 class AtOnce:
     """
-    A block of *total* calls, *width* of them under way at a time; it measures the seconds that pass for each.
+    A block of *total* calls, *width* of them under way at a time; it measures the seconds that pass for each answer.
 
-    A call that fails ends the benchmark, as it would be a fast one; unless failures are what is counted.
+    A call that fails ends the benchmark, unless failures are what is counted.
 
     Attributes:
         failures: How many calls have failed, in all blocks.
@@ -45,9 +45,11 @@ class AtOnce:
 
     async def __call__(self) -> float:
         numbers = iter(range(self._total))
+        failed_before = self.failures
         started = time.perf_counter()
         await asyncio.gather(*(self._work(numbers) for _ in range(self._width)))
-        return (time.perf_counter() - started) / self._total
+        answers = self._total - (self.failures - failed_before)
+        return (time.perf_counter() - started) / max(1, answers)
 
     async def _work(self, numbers: Iterator[int]) -> None:
         for _ in numbers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import random
 import statistics
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -73,6 +73,23 @@ async def compare(first: Measure, second: Measure, pairs: int) -> Comparison:
             comparison[1].append(await measure(second))
             comparison[0].append(await measure(first))
     return Comparison(*comparison)
+
+
+def turns(names: Sequence[str], rounds: int) -> list[list[str]]:
+    """Return the order of each round: every name begins in its turn, and every other round goes backwards."""
+    orders = [[*names[number % len(names) :], *names[: number % len(names)]] for number in range(rounds)]
+    return [order if number % 2 == 0 else order[::-1] for number, order in enumerate(orders)]
+
+
+async def take_turns(ways: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
+    """Return the costs of a block of each way in each round, after a first block that does not count."""
+    costs: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        await measure(way)
+    for order in turns(list(ways), rounds):
+        for name in order:
+            costs[name].append(await measure(ways[name]))
+    return costs
 
 
 async def measure(way: Measure) -> float:

@@ -4,8 +4,9 @@ A service of canned answers, in a process of its own, so that only the clients a
 It speaks just enough HTTP/1.1 for the clients here, in one `asyncio.Protocol`. A POST is counted and the connection
 dropped without an answer, as when a reply is lost on its way, or answered as a start where that is asked for.
 
-``python stub_server.py SECONDS [lost | started] [CERTIFICATE]`` serves with that latency until its standard input is
-closed, over TLS when it is given a file with a key and a certificate; `Stub` starts it.
+``python stub_server.py SECONDS [lost | started] [keep | close] [CERTIFICATE]`` serves with that latency until its
+standard input is closed, keeps connections or closes each after one answer, and serves over TLS when it is given a file
+with a key and a certificate; `Stub` starts it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ COUNTS_PATH = "/stub/counts"
 class Stub:
     """A running stub, as a context."""
 
-    def __init__(self, latency: float = 0.0, *, posts: str = "lost", certificate: str | None = None) -> None:
-        self._arguments = [str(latency), posts, *([] if certificate is None else [certificate])]
+    def __init__(
+        self, latency: float = 0.0, *, posts: str = "lost", connections: str = "keep", certificate: str | None = None
+    ) -> None:
+        self._arguments = [str(latency), posts, connections, *([] if certificate is None else [certificate])]
         self._scheme = "http" if certificate is None else "https"
 
     def __enter__(self) -> Self:
@@ -123,8 +126,9 @@ def _apify_items(dataset_id: str, query: str) -> bytes:
 class _Connection(asyncio.Protocol):
     """One connection; requests on it are answered in turn."""
 
-    def __init__(self, latency: float, counts: Counter[str], *, loses_posts: bool) -> None:
+    def __init__(self, latency: float, counts: Counter[str], *, loses_posts: bool, closes: bool) -> None:
         self._latency = latency
+        self._closes = closes
         self._loses_posts = loses_posts
         self._counts = counts
         self._received = b""
@@ -158,6 +162,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         elif method == b"POST":
             self._transport.write(_STARTED)
+        elif self._closes:
+            self._transport.write(_answer(path, query).replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            self._transport.close()
         elif self._latency:
             asyncio.get_running_loop().call_later(self._latency, self._transport.write, _answer(path, query))
         else:
@@ -169,16 +176,17 @@ def _body_length(head: bytes) -> int:
     return int(value.split(b"\r\n", 1)[0]) if found else 0
 
 
-async def _serve(latency: float, posts: str, certificate: str | None = None) -> None:
+async def _serve(latency: float, posts: str, connections: str, certificate: str | None = None) -> None:
     loop = asyncio.get_running_loop()
     counts = Counter(connections=0, GET=0, POST=0)
     tls = None
     if certificate is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate)
-    server = await loop.create_server(
-        lambda: _Connection(latency, counts, loses_posts=posts == "lost"), "127.0.0.1", 0, backlog=4096, ssl=tls
+    connect = functools.partial(
+        _Connection, latency, counts, loses_posts=posts == "lost", closes=connections == "close"
     )
+    server = await loop.create_server(connect, "127.0.0.1", 0, backlog=4096, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     is_over = asyncio.Event()
     loop.add_reader(sys.stdin, is_over.set)

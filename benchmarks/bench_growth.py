@@ -1,0 +1,230 @@
+"""
+How the costs of a batch grow: requests, processor time and memory of 10 to 100,000 items on a virtual clock.
+
+The fake service and its clock run in the same process. Their processor time is measured and left out, and so is the
+memory that as many runs take in another service. The ledger is a file.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import multiprocessing
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Coroutine, Generator
+from concurrent.futures import ProcessPoolExecutor
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import anyio
+import attrs
+import httpx
+from report import Report, Row, at_most, parser
+
+from coreclaw_async import AsyncCoreClaw, RunSpec
+from coreclaw_async.testing import FakeService, RunScript
+
+_ROUNDS = 1
+_SIZES = (10, 1_000, 100_000)
+_IN_FLIGHT = 1_000
+_REPEATED = {10: 20, 1_000: 3, 100_000: 1}
+_WORKER = "coreclaw/google-maps-scraper"
+_MEAN_SECONDS = 107.0
+_SPREAD = 0.8
+_SEED = 7
+_MEGABYTE = 1e6
+_PAGE = 4_096 / _MEGABYTE
+_MEASURES = (
+    ("requests", "requests", at_most(1.8)),
+    ("seconds", "s of processor time", at_most(2)),
+    ("megabytes", "MB", None),
+)
+_LINEAR = at_most(1.05)
+_Result = TypeVar("_Result")
+
+
+@attrs.frozen
+class Cost:
+    """
+    What a batch took.
+
+    Attributes:
+        requests: How many.
+        seconds: Of processor time, without the service's.
+        megabytes: The most memory on top of what was there before, without the service's.
+    """
+
+    requests: float
+    seconds: float
+    megabytes: float
+
+
+class Metered(Generic[_Result]):
+    """Awaits a coroutine, and adds the processor time of its steps to *meter*."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _Result], meter: list[float]) -> None:
+        self._coroutine = coroutine
+        self._meter = meter
+
+    def __await__(self) -> Generator[Any, Any, _Result]:
+        """Do it step by step."""
+        step, value = self._coroutine.send, None
+        while True:
+            began = time.thread_time()
+            try:
+                wanted = step(value)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+            finally:
+                self._meter[0] += time.thread_time() - began
+            try:
+                step, value = self._coroutine.send, (yield wanted)
+            except BaseException as error:
+                step, value = self._coroutine.throw, error
+
+
+class Scene(httpx.AsyncBaseTransport):
+    """
+    A service whose runs last as real ones do (log-normal, 107 s on average), and its clock; both are metered.
+
+    Attributes:
+        service: The service.
+        requests: How many have come.
+        meter: One number: the seconds of processor time so far.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self.service = FakeService(balance=Decimal(10**9))
+        self.requests = 0
+        self.meter = [0.0]
+        dice = random.Random(_SEED)
+        centre = math.log(_MEAN_SECONDS) - _SPREAD**2 / 2
+        for _ in range(runs):
+            self.service.script_next(RunScript(rows=0, duration=dice.lognormvariate(centre, _SPREAD)))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer, and keep no record."""
+        self.requests += 1
+        answer = await Metered(self.service.handle_async_request(request), self.meter)
+        self.service.requests.clear()
+        return answer
+
+    def monotonic(self) -> float:
+        """Return the virtual seconds."""
+        return self.service.clock.monotonic()
+
+    def time(self) -> float:
+        """Return the virtual wall clock."""
+        return self.service.clock.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on the virtual clock."""
+        await Metered(self.service.clock.sleep(seconds), self.meter)
+
+
+async def run_batch(scene: Scene, items: int, ledger: Path) -> None:
+    """Run a batch of so many items to their ends."""
+    async with (
+        AsyncCoreClaw(scene.service.api_key, transport=scene, clock=scene) as client,
+        client.batch("bench", ledger=ledger) as batch,
+    ):
+        await batch.plan(
+            RunSpec(key=f"place-{n}", worker_id=_WORKER, input={"keywords": [f"{n}"]}) for n in range(items)
+        )
+        ended = 0
+        async for outcome in batch.run(max_in_flight=_IN_FLIGHT):
+            ended += outcome.state == "done"
+        assert ended == items
+
+
+def _megabytes(name: str) -> float:
+    """Return a figure of this process that Linux gives in kB, in MB."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024 / _MEGABYTE
+
+
+def _batch(items: int) -> Cost:
+    """Run a batch once, where the memory of the service counts too."""
+    scene = Scene(items)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before, began = _megabytes("VmRSS"), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        anyio.run(run_batch, scene, items, Path(folder) / "runs.db")
+    return Cost(scene.requests, time.process_time() - began - scene.meter[0], _megabytes("VmHWM") - before)
+
+
+def batches(items: int) -> Cost:
+    """Return what a batch of so many items takes: the first one's memory, and the usual time of some."""
+    _batch(_SIZES[0])  # What is loaded late is loaded now.
+    costs = [_batch(items) for _ in range(_REPEATED[items])]
+    return attrs.evolve(
+        costs[0],
+        requests=statistics.median(cost.requests for cost in costs),
+        seconds=statistics.median(cost.seconds for cost in costs),
+    )
+
+
+def memory_of_service(items: int) -> float:
+    """Return the MB that so many runs take in a service."""
+    service = Scene(0).service
+    scripts = [RunScript(duration=float(number)) for number in range(items)]
+    gc.collect()
+    before = _megabytes("VmRSS")
+    for number, script in enumerate(scripts):
+        service.add_run(_WORKER, script=script, input={"keywords": [f"{number}"]}, age=0.0)
+    return _megabytes("VmRSS") - before
+
+
+def measure(items: int) -> Cost:
+    """Return what a batch of so many items takes, in processes that have done nothing else."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
+        cost, service = pool.submit(batches, items), pool.submit(memory_of_service, items)
+        return attrs.evolve(cost.result(), megabytes=max(cost.result().megabytes - service.result(), _PAGE))
+
+
+def exponent(few: int, many: int, cost_of_few: float, cost_of_many: float) -> float:
+    """Return the slope between two sizes, both logarithmic: 1 for a cost that grows as the number of items does."""
+    return math.log(cost_of_many / cost_of_few) / math.log(many / few)
+
+
+def _main(report: Report) -> None:
+    costs = {items: measure(items) for items in _SIZES}
+    for name, unit, budget in _MEASURES:
+        for items, cost in costs.items():
+            total = getattr(cost, name)
+            report.add(
+                Row(
+                    what=f"{items:,} items, {unit}",
+                    unit=unit,
+                    ours=total,
+                    value=total / items * (1_000 if name == "seconds" else 1),
+                    budget=budget if items == _SIZES[-1] else None,
+                    note="value: ms an item" if name == "seconds" else "value: an item",
+                    key=f"growth/{items}/{name}",
+                )
+            )
+        for few, many in pairwise(_SIZES):
+            slope = exponent(few, many, getattr(costs[few], name), getattr(costs[many], name))
+            report.add(
+                Row(
+                    what=f"{few:,} to {many:,} items, exponent of {unit}",
+                    value=slope,
+                    budget=_LINEAR if many == _SIZES[-1] else None,
+                    key=f"growth/{few}-{many}/{name}",
+                )
+            )
+
+
+if __name__ == "__main__":
+    options = parser(__doc__, _ROUNDS).parse_args()
+    table = Report("bench_growth", options.rounds)
+    _main(table)
+    table.finish(options.json)
