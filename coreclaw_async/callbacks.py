@@ -23,6 +23,7 @@ when it is asked for again.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hmac
 import json
@@ -57,6 +58,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NO_CONTENT, _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _TOO_LARGE = 204, 400, 404, 405, 413
 
+_MOST_ENCODINGS = 4
 _ACCESS_LOGGERS = ("uvicorn.access", "hypercorn.access", "gunicorn.access")
 
 
@@ -91,34 +93,51 @@ class AccessLogFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change *record*, and keep it."""
-        record.msg = _hidden_in(record.msg)
-        if isinstance(record.args, Mapping):
-            # A copy is of the same class, which formats its values.
-            args = copy.copy(record.args) if isinstance(record.args, dict) else dict(record.args)
-            args.update({name: _hidden_in(value) for name, value in args.items()})
-            record.args = args
-        else:  # Formatters of servers take it to pieces, so it keeps its members.
-            record.args = _hidden_in(record.args)
+        members: dict[str, Any] = vars(record)
+        for name, value in list(members.items()):
+            if isinstance(value, str) and name != "msg":
+                members[name] = _hidden_in(value)
+        # To decode a format would change its directives.
+        record.msg = _hidden_in(record.msg, is_encoded=not record.args)
+        with contextlib.suppress(Exception):  # A mapping that cannot be read shows nothing.
+            record.args = _hidden_in_each(record.args)
+        with contextlib.suppress(Exception):  # Logging itself tells of a record that cannot be formatted.
+            said = record.getMessage()
+            if without_proofs(said) != said:  # Its parts have made a URL of it, or the repr of one of them.
+                record.msg, record.args = without_proofs(said), None
         return True
 
 
 _access_log_filter = AccessLogFilter()
-_SEVERAL: Any = (list, tuple)
 
 
-def _hidden_in(value: Any) -> Any:
-    """Return *value*, or its text where that shows a proof, percent-encoded or not."""
+def _hidden_in_each(args: Any) -> Any:
+    """Return what a format is filled with, hidden; of the same class, as formatters of servers take it to pieces."""
+    parts: Any = args
+    if isinstance(args, tuple):
+        return tuple(map(_hidden_in, parts))
+    if not isinstance(args, Mapping):
+        return _hidden_in(args)
+    # A copy is of the same class, which formats its values.
+    copied: dict[Any, Any] = copy.copy(parts) if isinstance(args, dict) else dict(parts)
+    copied.update({name: _hidden_in(value) for name, value in parts.items()})
+    return copied
+
+
+def _hidden_in(value: Any, *, is_encoded: bool = True) -> Any:
+    """Return *value*, or its text where that shows a proof: as it is, or percent-encoded a few times."""
     if value is None or isinstance(value, int | float):
         return value
-    if isinstance(value, _SEVERAL):
-        parts = [_hidden_in(part) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
     try:
-        plain = unquote(value.decode("latin-1") if isinstance(value, bytes) else str(value))
+        plain = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     except Exception:  # noqa: BLE001 - what has no text shows nothing, and a filter must not raise
         return value
-    hidden = without_proofs(plain)
-    return value if hidden == plain else hidden
+    for _ in range(_MOST_ENCODINGS if is_encoded else 1):
+        hidden = without_proofs(plain)
+        if hidden != plain:
+            value = hidden
+        plain = unquote(hidden)
+    return value
 
 
 class CallbackListener(Protocol):

@@ -157,3 +157,97 @@ def test_a_url_in_a_message_is_hidden_wherever_it_stands(path: str) -> None:
 
     assert path.rpartition(".")[2][:8] not in record.getMessage()
     assert record.getMessage().count("<hidden>") == 2
+
+
+def text_of(record: logging.LogRecord) -> str:
+    return logging.Formatter().format(record)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("form", "args", "shown"),
+    [
+        ("%20s took %5.1f ms: {}", ("GET", 7.25), "                 GET took   7.2 ms: {}"),
+        ("%25d of 100%% at {}", (5,), "                        5 of 100% at {}"),
+        ("{} %(a)20s", {"a": "x"}, "{}                    x"),
+        ("{}?q=100%25", (), "{}?q=100%25"),
+        ("{} and %s", (5,), "{} and 5"),
+    ],
+)
+def test_no_line_with_a_url_in_its_format_is_lost(form: str, args: Any, shown: str, times: int, path: str) -> None:
+    record = logging.makeLogRecord({"msg": form.format(path), "args": args})
+
+    for _ in range(times):
+        assert AccessLogFilter().filter(record)
+
+    assert text_of(record) == shown.format(hidden(path))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda path: path,
+        lambda path: f"{path}?q=100%25",
+        lambda path: quote(path.replace(".", "%2E"), safe=""),
+        lambda path: f"{path} {quote(quote(quote(path, safe=''), safe=''), safe='')}",
+    ],
+)
+def test_a_filter_that_is_there_twice_loses_no_line(form: Callable[[str], Any], times: int, path: str) -> None:
+    for msg, args in (("%s - %s", ("1.2.3.4", form(path))), (form(path), None), ("%(a)s", {"a": form(path)})):
+        record = logging.makeLogRecord({"msg": msg, "args": args})
+        for _ in range(times):
+            assert AccessLogFilter().filter(record)
+
+        assert "<hidden>" in text_of(record)
+        assert path[-12:-4] not in text_of(record)
+
+
+def test_what_contains_itself_is_taken(path: str) -> None:
+    own: list[Any] = [path]
+    own.append(own)
+    named: dict[str, Any] = {"path": path}
+    named["named"] = named
+    for msg, args in (("%s", (own,)), ("%(own)s %(named)s", {"own": own, "named": named}), ("%s", (named, "x")[:1])):
+        record = logging.makeLogRecord({"msg": msg, "args": args})
+
+        assert AccessLogFilter().filter(record)
+        assert "<hidden>" in text_of(record)
+        assert path[-8:] not in text_of(record)
+
+
+def test_a_url_that_only_the_line_shows_is_hidden(path: str) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            return path
+
+        def __str__(self) -> str:
+            return "odd"
+
+    name, _, proof = path.partition(".")
+    for msg, args in (("%s.%s", (name, proof)), ("%r", (Odd(),))):
+        record = logging.makeLogRecord({"msg": msg, "args": args})
+
+        assert AccessLogFilter().filter(record)
+        assert text_of(record) == hidden(path)
+
+
+def test_what_a_record_has_beside_its_message_is_hidden(path: str) -> None:
+    record = logging.makeLogRecord({"msg": "told", "path": path, "exc_text": f"at {path}", "status": 204})
+
+    assert AccessLogFilter().filter(record)
+    assert (record.path, record.exc_text, record.status) == (hidden(path), f"at {hidden(path)}", 204)  # type: ignore[attr-defined]
+
+
+def test_values_that_cannot_be_read_or_formatted_stop_no_line(path: str) -> None:
+    class Broken(dict[str, Any]):
+        def items(self) -> Any:
+            raise LookupError("no items")
+
+    record = logging.makeLogRecord({"msg": "%(a)s", "args": Broken(a=1)})
+    assert AccessLogFilter().filter(record)
+    assert text_of(record) == "1"
+
+    too_few = logging.makeLogRecord({"msg": "%s %s", "args": (path,)})
+    assert AccessLogFilter().filter(too_few)
+    assert too_few.args == (hidden(path),), "logging shows it where it says why the line cannot be written"
