@@ -57,6 +57,13 @@ class _Handler(ResponseHandler):
         self._body = data[1]
         super().feed_data(data, size)
 
+    def close(self) -> None:
+        """Close the connection, and tell whoever reads a body from it, whom aiohttp would leave waiting."""
+        body, self._body = self._body, None
+        super().close()
+        if body is not None and not body.is_eof():
+            body.set_exception(aiohttp.ServerDisconnectedError())
+
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
         super().data_received(data)

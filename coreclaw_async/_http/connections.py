@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FIRST_WIDTH = 24
 _SLOW_ANSWER = 0.25
+_CLOSED = "the client is closed; make a new one"
 
 
 def _tells_what_leaves(transport: object) -> bool:
@@ -160,8 +161,8 @@ class Connections:
         if self._client is None:
             self._make_client()
         client = self._client
-        if client is None or (client is self.given_client and client.is_closed):
-            raise ConfigurationError("the httpx client that was given as http_client is closed")
+        if client is None:  # pragma: no cover - another thread has closed it just now
+            raise ConfigurationError(_CLOSED)
         return client
 
     def _make_client(self) -> None:
@@ -256,10 +257,20 @@ class Connections:
         if self._sessions is not None and is_task_of_asyncio():
             self._sessions.close_idle()
 
-    def check_open(self) -> None:
-        """Raise when the client was closed."""
+    @property
+    def why_closed(self) -> str | None:
+        """Why nothing can be sent any more, or None."""
         if self.is_closed:
-            raise ConfigurationError("the client is closed; make a new one")
+            return _CLOSED
+        if self.given_client is not None and self.given_client.is_closed:
+            return "the httpx client that was given as http_client is closed"
+        return None
+
+    def check_open(self) -> None:
+        """Raise when nothing can be sent any more."""
+        why = self.why_closed
+        if why is not None:
+            raise ConfigurationError(why)
 
     async def aclose(self) -> None:
         """Close what this client opened, but not the caller's httpx client. A second call does nothing."""

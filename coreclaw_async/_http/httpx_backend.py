@@ -118,4 +118,6 @@ class HttpxBackend:
             return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
         # The type of an exception is proof enough where sending again is safe anyhow.
         is_early = isinstance(error, kinds(*NO_CONNECTION)) and request.safety is not Safety.ONCE
-        return no_reply(request, described(error), is_sent=progress.may_have_left and not is_early)
+        # A library tells of something else when its connection is closed under it.
+        why = self._connections.why_closed or described(error)
+        return no_reply(request, why, is_sent=progress.may_have_left and not is_early)

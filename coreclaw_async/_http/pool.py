@@ -103,6 +103,7 @@ class SendProgress:
         is_admitted: Whether it got past the gate and the limiter.
         admitted_at: When it did, on the client's clock.
         parts: What has come of the body of the answer, unpacked.
+        network_stream: The connection, once a transport that tells `trace` of it has made it.
     """
 
     __slots__ = (
@@ -114,6 +115,7 @@ class SendProgress:
         "is_exclusive",
         "is_spoiled",
         "is_traced",
+        "network_stream",
         "parts",
         "pool",
         "send",
@@ -139,6 +141,7 @@ class SendProgress:
         self.is_admitted = False
         self.admitted_at = 0.0
         self.parts: list[bytes] = []
+        self.network_stream: Any = None
         self.pool: _LoopPool | None = None
         self._is_handed_over = False
         self._has_left = False
@@ -160,6 +163,8 @@ class SendProgress:
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Record what httpcore tells its ``trace`` extension, and stop a request that must not leave."""
+        if event.endswith("connect_tcp.complete"):
+            self.network_stream = info.get("return_value")
         if self._has_left or not event.endswith(".started") or event.startswith(_CLOSING):
             return
         # CONNECT asks a proxy for a tunnel; the request itself comes after it.
@@ -198,8 +203,9 @@ class _LoopPool:
         self.all.discard(connection)
         with anyio.CancelScope(shield=True), failing_by_no_log():
             await connection.transport.aclose()
-            if self.is_closed and connection.network_stream is not None:
-                # The transport was closed before, while it connected, and knows nothing of this connection any more.
+            if connection.network_stream is not None:
+                # The transport knows nothing of a connection that was being made when its request was cancelled, or
+                # when the transport was closed.
                 await connection.network_stream.aclose()
 
 
@@ -246,6 +252,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         try:
             response = await connection.transport.handle_async_request(request)
         except BaseException:
+            connection.network_stream = progress.network_stream
             await pool.discard(connection)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
