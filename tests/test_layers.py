@@ -40,6 +40,7 @@ HTTPX_IS_FOR = {"_http", "testing", "cli"}
 HTTPX_IS_FOR |= {"_client", "_sync"}  # Their callers may bring their own httpx client.
 ASYNCIO_IS_FOR = {
     "coreclaw_async._http.aiohttp_backend",
+    "coreclaw_async._http.aiohttp_connector",
     "coreclaw_async._http.aiohttp_sessions",
     "coreclaw_async._sync.batches",
     "coreclaw_async._sync.loop_thread",
@@ -125,7 +126,7 @@ def test_imports_make_no_circle() -> None:
 
 @pytest.mark.parametrize(
     ("library", "places"),
-    [("trio", set()), ("requests", set()), ("httpcore", set()), ("httpx", HTTPX_IS_FOR), *EXTRAS_ARE_FOR.items()],
+    [("trio", set()), ("requests", set()), ("httpcore", {"_http"}), ("httpx", HTTPX_IS_FOR), *EXTRAS_ARE_FOR.items()],
 )
 def test_library_is_known_only_where_it_belongs(library: str, places: set[str]) -> None:
     knowing = {module for module in MODULES if library in foreign_imports(module)}

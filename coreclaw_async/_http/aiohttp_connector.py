@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import re
-import select
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+from coreclaw_async._http.leftovers import is_readable
 from coreclaw_async.errors import printable
 
 # It may be there for something else. Before, nothing limited the number of headers.
@@ -90,6 +91,7 @@ class Connector(aiohttp.TCPConnector):
         self._room_maker = make_room
         self._process = os.getpid()
         self._made = 0
+        self._making: set[asyncio.Timeout] = set()
 
     @property
     def closed(self) -> bool:
@@ -106,7 +108,8 @@ class Connector(aiohttp.TCPConnector):
             try:
                 connection = await super().connect(req, traces, timeout)
             except TimeoutError:
-                raise NoConnectionError(f"no connection within {timeout.connect:.3g} s") from None
+                why = "the client was closed" if self._closed else f"no connection within {timeout.connect:.3g} s"
+                raise NoConnectionError(why) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:  # The last one of a name that is none.
                 raise NoConnectionError(described(error)) from None
             if made != self._made or _is_clean(connection):
@@ -118,7 +121,18 @@ class Connector(aiohttp.TCPConnector):
         make_room = self._room_maker()
         if make_room is not None:  # pragma: no branch - the client is gone
             await make_room(self.open)
-        return await super()._create_connection(*args, **kwargs)
+        async with asyncio.timeout(None) as limit:
+            self._making.add(limit)
+            try:
+                return await super()._create_connection(*args, **kwargs)
+            finally:
+                self._making.discard(limit)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        """Close all connections, also those that are being made: aiohttp would wait for these."""
+        while self._making:
+            self._making.pop().reschedule(0)
+        await super().close(abort_ssl=abort_ssl)
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         if should_close or protocol.should_close:
@@ -149,7 +163,7 @@ def _is_clean(connection: Connection) -> bool:
     protocol = connection.protocol
     if protocol is None or protocol.should_close or protocol.transport is None or _has_half_an_answer(protocol):
         return False
-    return not _is_readable(protocol.transport.get_extra_info("socket").fileno())
+    return not is_readable(protocol.transport.get_extra_info("socket").fileno())
 
 
 def _has_half_an_answer(protocol: ResponseHandler) -> bool:
@@ -160,14 +174,6 @@ def _has_half_an_answer(protocol: ResponseHandler) -> bool:
         return parser is not None and (parser.feed_eof() is not None or bool(getattr(parser, "_lines", None)))
     except Exception:  # noqa: BLE001 - half a header that is none
         return True
-
-
-def _is_readable(descriptor: int) -> bool:
-    if not hasattr(select, "poll"):  # pragma: no cover - Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def described(error: BaseException) -> str:

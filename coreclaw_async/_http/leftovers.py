@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from coreclaw_async._http.libraries import HttpClient, kinds
@@ -18,7 +19,7 @@ def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     public attribute shows these; should httpcore's private ones be renamed, none are found.
     """
     connections = getattr(getattr(transport, "_pool", None), "connections", ())
-    if any(_has_leftovers(connection) for connection in connections):
+    if any(connection_has_leftovers(connection) for connection in connections):
         return True
     parts: dict[str, Any] = getattr(transport, "__dict__", {}) if wrappers else {}
     return any(
@@ -32,7 +33,8 @@ def client_has_leftovers(client: HttpClient) -> bool:
     return any(has_leftovers(transport) for transport in transports if transport is not None)
 
 
-def _has_leftovers(connection: Any) -> bool:
+def connection_has_leftovers(connection: Any) -> bool:
+    """Return the same for one connection of httpcore."""
     # A connection through a proxy holds a plain one, which holds that of HTTP/1.1.
     while (inner := getattr(connection, "_connection", None)) is not None:
         connection = inner
@@ -48,3 +50,14 @@ def _waits_for_tls(connection: Any) -> bool:
     arrived = getattr(inner, "_read_bio", None) or getattr(inner, "_incoming", None)
     unread = getattr(inner, "_ssl_object", None)
     return bool(getattr(arrived, "pending", 0)) or (unread is not None and bool(unread.pending()))
+
+
+def is_readable(descriptor: int) -> bool:
+    """Return whether something has come over a socket, or the end of its connection; True for one that is closed."""
+    if descriptor < 0:
+        return True
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import attrs
@@ -22,10 +22,12 @@ import httpx
 
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
 from coreclaw_async._http.fence import FencedBody
-from coreclaw_async._http.leftovers import has_leftovers
 from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import HttpReply
+
+if TYPE_CHECKING:
+    from coreclaw_async._http.single_connection import SingleConnection
 
 SEND_PROGRESS = "coreclaw_send_progress"
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
@@ -103,7 +105,6 @@ class SendProgress:
         is_admitted: Whether it got past the gate and the limiter.
         admitted_at: When it did, on the client's clock.
         parts: What has come of the body of the answer, unpacked.
-        network_stream: The connection, once a transport that tells `trace` of it has made it.
     """
 
     __slots__ = (
@@ -115,7 +116,6 @@ class SendProgress:
         "is_exclusive",
         "is_spoiled",
         "is_traced",
-        "network_stream",
         "parts",
         "pool",
         "send",
@@ -141,7 +141,6 @@ class SendProgress:
         self.is_admitted = False
         self.admitted_at = 0.0
         self.parts: list[bytes] = []
-        self.network_stream: Any = None
         self.pool: _LoopPool | None = None
         self._is_handed_over = False
         self._has_left = False
@@ -163,8 +162,6 @@ class SendProgress:
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Record what httpcore tells its ``trace`` extension, and stop a request that must not leave."""
-        if event.endswith("connect_tcp.complete"):
-            self.network_stream = info.get("return_value")
         if self._has_left or not event.endswith(".started") or event.startswith(_CLOSING):
             return
         # CONNECT asks a proxy for a tunnel; the request itself comes after it.
@@ -185,9 +182,8 @@ class SendProgress:
 
 @attrs.define(eq=False)
 class _PooledConnection:
-    transport: httpx.AsyncBaseTransport
+    transport: SingleConnection
     is_exclusive: bool
-    network_stream: Any = None
 
 
 @attrs.define(eq=False)
@@ -203,10 +199,6 @@ class _LoopPool:
         self.all.discard(connection)
         with anyio.CancelScope(shield=True), failing_by_no_log():
             await connection.transport.aclose()
-            if connection.network_stream is not None:
-                # The transport knows nothing of a connection that was being made when its request was cancelled, or
-                # when the transport was closed.
-                await connection.network_stream.aclose()
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
@@ -214,7 +206,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        make_transport: Callable[[], httpx.AsyncBaseTransport],
+        make_transport: Callable[[], SingleConnection],
         max_connections: int,
         make_room: Callable[[int], None] | None = None,
     ) -> None:
@@ -252,11 +244,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         try:
             response = await connection.transport.handle_async_request(request)
         except BaseException:
-            connection.network_stream = progress.network_stream
             await pool.discard(connection)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        connection.network_stream = response.extensions.get("network_stream")
         response.stream = _PooledStream(response.stream, pool, connection)
         return response
 
@@ -344,7 +334,7 @@ class _PooledStream(httpx.AsyncByteStream):
                 self._is_whole
                 and not self._pool.is_closed
                 and not connection.is_exclusive
-                and not has_leftovers(connection.transport)
+                and not connection.transport.has_leftovers
             )
         finally:
             if is_reusable:

@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,10 +19,12 @@ from coreclaw_async._extras import load_library
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from coreclaw_async._http.single_connection import SingleConnection
+
 Verify: TypeAlias = bool | ssl.SSLContext | str | os.PathLike[str]
 """Which certificates are trusted: the usual ones (True), any (False), those of a context, a file or a folder."""
 
-_KEEP_ALIVE_SECONDS = 30.0
 _PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 
@@ -195,22 +197,20 @@ class Route:
             return _no_tls_context()
         return _tls_context() if self.context is None else self.context
 
-    def transport_to(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    def transport_to(self, url: httpx.URL) -> SingleConnection:
         """
-        Return a new one-connection transport for the origin of *url*.
+        Return a new connection to the host of *url*.
 
         Raises:
             ConfigurationError: The environment names a proxy that httpx cannot use.
         """
+        from coreclaw_async._http.single_connection import SingleConnection  # It imports httpcore, which takes a while.
+
         choice = self.proxy_to(url)
         if choice.url is not None and choice.url.scheme.startswith("socks"):
             _load_socks(f"the SOCKS {choice.shown.removeprefix('the ')}")
-        return httpx.AsyncHTTPTransport(
-            verify=self.context_for(url),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-            proxy=None if choice.url is None else self._as_httpx_takes_it(choice.url),
-        )
+        proxy = None if choice.url is None else self._as_httpx_takes_it(choice.url)
+        return SingleConnection(url, self.context_for(url), proxy)
 
     def _as_httpx_takes_it(self, proxy: httpx.URL) -> httpx.Proxy:
         # The usual certificates are httpcore's own, for a proxy.

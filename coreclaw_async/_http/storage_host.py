@@ -222,7 +222,7 @@ async def open_storage_host(
             yield StorageHost(client, url, timeout)
 
 
-def _transport_to(url: MaskedURL, route: Route) -> httpx.AsyncHTTPTransport:
+def _transport_to(url: MaskedURL, route: Route) -> httpx.AsyncBaseTransport:
     try:
         return route.transport_to(url)
     except Exception as error:  # noqa: BLE001 - whatever the proxy of the environment is

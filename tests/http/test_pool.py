@@ -16,7 +16,9 @@ from coreclaw_async._wire.response import HttpReply
 
 
 class Connection(httpx.AsyncBaseTransport):
-    """A transport whose connecting can be held up."""
+    """A connection whose connecting can be held up."""
+
+    has_leftovers = False
 
     def __init__(self, connected: anyio.Event | None = None) -> None:
         self.connected = connected
@@ -51,14 +53,12 @@ def request_with(progress: SendProgress) -> httpx.Request:
     return httpx.Request("POST", "https://service.test/", extensions=extensions)
 
 
-def pool_of(
-    make: Callable[[], httpx.AsyncBaseTransport], max_connections: int = 100
-) -> tuple[ConnectionPool, list[Any]]:
+def pool_of(make: Callable[[], Connection], max_connections: int = 100) -> tuple[ConnectionPool, list[Any]]:
     made: list[Any] = []
 
-    def keep() -> httpx.AsyncBaseTransport:
+    def keep() -> Any:
         made.append(make())
-        return made[-1]  # type: ignore[no-any-return]
+        return made[-1]
 
     return ConnectionPool(keep, max_connections), made
 
