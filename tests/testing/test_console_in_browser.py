@@ -286,6 +286,44 @@ def test_many_runs_are_leafed_through_filtered_and_searched(console: ConsoleSess
     assert page.run("document.querySelectorAll('#lines tr').length") == 0
 
 
+def test_focus_stays_among_the_pages_of_the_runs_where_they_end(console: ConsoleSession, page: Page) -> None:
+    for number in range(60):
+        console.service.add_run(MAPS, age=number)
+    page.wait_text("#place", "1\u201350 of 60")
+    page.tab_to("Older")
+    page.press("Enter")
+    page.wait_text("#place", "51\u201360 of 60")
+    at_the_end = page.focused()
+    page.press("Enter")
+    page.wait_text("#place", "1\u201350 of 60")
+
+    assert at_the_end == "Newer"
+    assert page.focused() == "Older"
+    page.run("document.querySelector('#search').focus()")
+    page.write("nothing")
+    page.wait_text("#none", "No run fits.")
+    assert page.focused() == "Search id, Worker or input"
+    page.run("(document.querySelector('#search').value = '', wanted.text = '', wanted.offset = 0, follow(), 1)")
+    page.wait_text("#place", "1\u201350 of 60")
+    page.tab_to("Older")
+    console.service.reset()
+    page.wait("document.activeElement === document.querySelector('#search')")
+
+
+def test_focus_stays_among_the_faults_when_the_last_one_is_used_up_or_cleared(
+    console: ConsoleSession, page: Page
+) -> None:
+    for times, use_up in ((5, console.ask), (1, lambda: page.press("Enter"))):
+        page.click("Answer 429 to the next 5 requests")
+        page.wait("!document.querySelector('#clear').disabled")
+        page.tab_to("Clear")
+        for _ in range(times):
+            use_up()
+        page.wait_text("#planned-title", "Planned: none")
+
+        assert page.run("document.activeElement.id") == "what"
+
+
 def test_page_of_an_emulator_that_was_reset_goes_back_to_its_first_runs(console: ConsoleSession, page: Page) -> None:
     for number in range(60):
         console.service.add_run(MAPS, age=number)
