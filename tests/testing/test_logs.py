@@ -54,6 +54,18 @@ async def test_entries_can_be_texts(api: ApiSession) -> None:
     assert log["list"] == ["Run started", "Collected 3 rows", "Run finished"]
 
 
+@pytest.mark.parametrize(("seconds", "rows"), [(0, 0), (5, 5)])
+async def test_a_run_that_ends_early_says_how_many_rows_it_has(api: ApiSession, seconds: float, rows: int) -> None:
+    api.service.log_entries = "strings"
+    api.service.next_script = RunScript(rows=10, duration=10)
+    run_id = await api.start()
+    api.service.clock.advance(seconds)
+    api.service.finish(run_id, "failed")
+
+    assert f"Collected {rows} rows" in (await api.get(f"/worker-runs/{run_id}/log"))["list"]
+    assert (await api.get(f"/worker-runs/{run_id}"))["results"] == rows
+
+
 async def test_entries_can_be_of_all_shapes(api: ApiSession) -> None:
     api.service.log_entries = "mixed"
     run_id = await api.start()

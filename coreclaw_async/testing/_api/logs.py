@@ -67,7 +67,10 @@ def _has_error(run: FakeRun) -> bool:
 
 def _entries(run: FakeRun) -> Sequence[str | tuple[str, str]]:
     script = run.script.log
-    return ("Run started", f"Collected {len(run.row_list)} rows", "Run finished") if script is None else script
+    if script is not None:
+        return script
+    rows = len(run.row_list) if run.paused_after is None else run.result_count
+    return "Run started", f"Collected {rows} rows", "Run finished"
 
 
 def _schedule(run: FakeRun) -> Callable[[int], float]:
