@@ -25,7 +25,8 @@ from coreclaw_async.testing import FakeService, RealClock, faults
 
 CHECKS = [
     "versions", "address", "proxy", "key", "service", "clock", "paging", "schema", "account", "runs", "echo",
-    "members", "ids", "times", "order", "statuses", "aborting", "rows", "log", "empty", "last", "months", "missing",
+    "members", "ids", "times", "order", "statuses", "aborting", "rows", "sequence", "log", "empty", "last",
+    "months", "missing",
 ]  # fmt: skip
 ELSEWHERE = "http://service.test"
 NOT_ITS_WORD = "which does not come from the service: a page of a proxy or gateway?"
@@ -77,7 +78,7 @@ def test_nothing_is_started_and_little_is_asked(service: FakeService) -> None:
 
     assert service.runs_created == 0
     assert {request.method for request in service.requests} == {"GET"}
-    assert len(service.requests) == 13
+    assert len(service.requests) == 14
 
 
 def test_nothing_of_the_account_is_in_a_report(service: FakeService, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ SECTIONS = {
     "5.4": {"paging", "rows"},
     "5.5": {"echo"},
     "5.6": {"months"},
-    "5.7": {"order"},
+    "5.7": {"order", "sequence"},
     "6.1": {"statuses", "aborting"},
     "6.6": {"late", "rows", "missing"},
     "6.7": {"aborting"},
@@ -114,8 +114,8 @@ def test_what_reads_can_show_holds_at_the_service_in_memory(service: FakeService
 
     assert {name for name, verdict in found.items() if verdict == "does not hold"} <= {"log", "clock"}
     assert {name for name, verdict in found.items() if verdict == "holds"} >= {
-        "public", "bearer", "paging", "schema", "echo", "members", "ids", "times", "order", "statuses", "rows", "empty",
-        "last", "missing",
+        "public", "bearer", "paging", "schema", "echo", "members", "ids", "times", "order", "statuses", "rows",
+        "sequence", "empty", "last", "missing",
     }  # fmt: skip
     assert service.runs_created == 0
     assert {request.method for request in service.requests} == {"GET"}
@@ -225,6 +225,23 @@ def test_the_host_of_the_text_of_a_log_is_looked_at(service: FakeService, url: s
 
     assert result.verdict == verdict
     assert "signature" not in result.why
+
+
+def test_rows_that_come_in_another_order_the_next_time_are_told(service: FakeService) -> None:
+    with_runs(service)
+    service.faults.add(
+        faults.edit(lambda answer: (answer["data"]["list"].reverse(), answer)[1]), operation="listWorkerRunResults"
+    )
+    result = of_service(service)["sequence"]
+
+    assert (result.verdict, result.on) == ("does not hold", "a small ended run")
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_rows_of_which_there_is_one_at_most_have_no_order(service: FakeService, rows: int) -> None:
+    service.add_run(WORKER, rows=rows)
+
+    assert of_service(service)["sequence"].verdict == "not checked"
 
 
 def test_rows_of_a_run_that_says_that_it_has_none_are_told(service: FakeService) -> None:

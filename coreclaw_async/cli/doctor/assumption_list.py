@@ -136,6 +136,12 @@ ASSUMPTIONS = (
         "a small ended run",
     ),
     Assumption(
+        "sequence",
+        "the rows of an ended run come in the same order each time",
+        "the rows are read twice",
+        "a small ended run",
+    ),
+    Assumption(
         "empty", "a run without rows has an empty list, or none", "the rows are read", "an ended run without rows"
     ),
     Assumption(

@@ -43,6 +43,7 @@ def _one_run(examination: Examination, runs: Sequence[Run]) -> Iterator[Finding]
     if run is None:
         why = f"not checked: no run of the newest has ended with 1 to {_ROWS} rows"
         yield unchecked("rows", why)
+        yield unchecked("sequence", why)
         yield unchecked("log", why)
     else:
         yield from looked(examination, "rows", _rows(examination, run))
@@ -69,6 +70,12 @@ def _rows(examination: Examination, run: Run) -> Iterator[Finding]:
         lambda offset: examination.client.runs.list_results_page(run, offset=offset, limit=_ROWS),
         row_identity,
     )
+    if came <= 1:
+        yield unchecked("sequence", "not checked: a single row has no order")
+    elif examination.client.runs.list_results_page(run, limit=_ROWS).items == first.items:
+        yield Finding("sequence", "OK", "the rows of a run come in the same order each time")
+    else:
+        yield Finding("sequence", "WARN", "the rows of a run come in another order, or others come, the next time")
 
 
 def _has_few_rows(run: Run) -> bool:
