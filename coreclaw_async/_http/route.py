@@ -94,6 +94,7 @@ def _usable_proxy(text: str) -> httpx.URL | None:
     try:
         url = httpx.URL(text)
         httpx.Proxy(url)
+        _ = urlsplit(text).port  # httpx takes any number.
     except (httpx.InvalidURL, ValueError):
         return None
     # An unescaped sign in a password may still give a URL, but with the user as its host.
@@ -108,7 +109,7 @@ def _given_proxy(proxy: str) -> httpx.URL:
         del proxy
         raise TypeError(f"proxy must be a str, not {kind}")
     text = proxy.strip()
-    found = None if re.search(r"\s", text) or not _has_port_or_none(text) else _usable_proxy(text)
+    found = None if re.search(r"\s", text) else _usable_proxy(text)
     if found is None or found.scheme not in _PROXY_SCHEMES or found.path not in {"", "/"}:
         del proxy, text, found
         raise ConfigurationError(
@@ -116,15 +117,6 @@ def _given_proxy(proxy: str) -> httpx.URL:
             "without path and query; signs such as / ? # @ : in its user or password are written as %2F and so on"
         )
     return found
-
-
-def _has_port_or_none(text: str) -> bool:
-    """Return whether the port of a URL, if it has one, is a port; httpx takes any number."""
-    try:
-        _ = urlsplit(text).port
-    except ValueError:
-        return False
-    return True
 
 
 def _given_context(verify: Verify, credentials: Credentials) -> ssl.SSLContext:

@@ -280,7 +280,7 @@ def test_a_proxy_is_told_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> No
     "proxy",
     [
         "ftp://127.0.0.1:9", "http://", f"http://me:12#{PASSWORD}@127.0.0.1:9", f"http://me:12/{PASSWORD}@127.0.0.1:9",
-        f"http://me:12?{PASSWORD}@127.0.0.1:9", f"http://me:#{PASSWORD}@127.0.0.1:9", "http://127.0.0.1:x",
+        f"http://me:12?{PASSWORD}@127.0.0.1:9", f"http://me:#{PASSWORD}@127.0.0.1:9", "http://127.0.0.1:x", "http://127.0.0.1:65536",
     ],
 )  # fmt: skip
 def test_a_proxy_that_cannot_be_one_fails_and_nothing_is_sent(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
