@@ -16,9 +16,10 @@ from coreclaw_async.testing._serving.backend import Backend
 from coreclaw_async.testing._serving.callback_outbox import CallbackOutbox
 from coreclaw_async.testing._serving.memory_transport import MemoryTransport
 from coreclaw_async.testing._serving.server import RunningServer, run_server
+from coreclaw_async.testing._state.arguments import check_mappings, check_number, check_rows, check_type, check_whole
 from coreclaw_async.testing._state.clock import DefaultClock
 from coreclaw_async.testing._state.identifiers import IdentifierMaker
-from coreclaw_async.testing._state.scripts import history_script
+from coreclaw_async.testing._state.scripts import RunScript, history_script
 from coreclaw_async.testing._state.switches import Switches
 from coreclaw_async.testing._state.world import EMPTY_INPUT, World
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from coreclaw_async.testing._state.fake_run import FakeRun
     from coreclaw_async.testing._state.records import FakeQueueItem, FakeTask, FakeWorker, RecordedRequest, SentCallback
     from coreclaw_async.testing._state.rows import Row
-    from coreclaw_async.testing._state.scripts import RunScript
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -145,16 +145,21 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Raises:
             ValueError: The path has another form.
+            TypeError: An argument has another type.
         """
+        check_type("path", path, str)
         if len(list(filter(None, path.split("/")))) != 2:
             raise ValueError(f"path must be 'owner/name', not {path!r}")
-        whole = schema if isinstance(schema, Mapping) else {"properties": schema or ()}
+        check_type("script", script, RunScript, or_none=True)
+        whole = schema if isinstance(schema, Mapping) else {"properties": () if schema is None else schema}
+        properties = whole.get("properties", ())
+        check_mappings("schema", properties, kinds="a mapping or a sequence of properties")
         with self._backend.lock:
             worker = self._world.add_worker(
                 path,
                 title=path.partition("/")[2] if title is None else title,
                 description=description,
-                properties=whole["properties"],
+                properties=properties,
                 extra_schema={name: part for name, part in whole.items() if name != "properties"},
                 script=script,
                 in_store=in_store,
@@ -190,7 +195,15 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Returns:
             The id of the run.
+
+        Raises:
+            KeyError: There is no such Worker.
+            ValueError: A number is out of range.
+            TypeError: An argument has another type.
         """
+        check_type("status", status, str)
+        check_number("age", age, unit="seconds")
+        check_type("script", script, RunScript, or_none=True)
         with self._backend.lock:
             told = history_script(status, rows=rows, age=age, error_message=error_message)
             run = self._world.create_run(self._worker(worker), input, script=script or told, age=age, origin=origin)
@@ -252,6 +265,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     @next_script.setter
     def next_script(self, script: RunScript | None) -> None:
+        check_type("next_script", script, RunScript, or_none=True)
         with self._backend.lock:
             self._world.next_scripts.clear()
             if script is not None:
@@ -259,14 +273,16 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     def script_next(self, script: RunScript) -> None:
         """Queue ``script`` for a start: the first start takes the first queued script, and so on."""
+        check_type("script", script, RunScript)
         with self._backend.lock:
             self._world.next_scripts.append(script)
 
     def insert_rows(self, run_id: str, rows: int | Sequence[Row], *, at: int = 0) -> None:
-        """Insert rows, or a number of generated ones, into the results of a run before row ``at``."""
+        """Insert rows, or a number of generated ones, into the results of a run before row ``at``, from 0."""
+        check_rows("rows", rows)
+        check_whole("at", at, low=0)
         with self._backend.lock:
-            run = self._world.runs[run_id]
-            self._world.insert_rows(run, rows, at=at)
+            self._world.insert_rows(self._run(run_id), rows, at=at)
 
     def finish(self, run_id: str, outcome: str = "succeeded") -> None:
         """
@@ -274,8 +290,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         A run that has ended before stays as it is.
         """
+        check_type("outcome", outcome, str)
         with self._backend.lock:
-            self._world.runs[run_id].end(outcome)
+            self._run(run_id).end(outcome)
 
     def stick(self, run_id: str) -> None:
         """
@@ -284,7 +301,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         A run that has ended before stays as it is.
         """
         with self._backend.lock:
-            self._world.runs[run_id].stick()
+            self._run(run_id).stick()
 
     @property
     def _world(self) -> World:
@@ -293,7 +310,13 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
     def _worker(self, name: str) -> FakeWorker:
         found = self._world.find_worker(name.replace("/", "~"))
         if found is None:
-            raise KeyError(name)
+            raise KeyError(f"no Worker has the slug or path {name!r}")
+        return found
+
+    def _run(self, run_id: str) -> FakeRun:
+        found = self._world.runs.get(run_id)
+        if found is None:
+            raise KeyError(f"no run has the id {run_id!r}")
         return found
 
     @property
@@ -337,8 +360,12 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Raises:
             ImportError: uvicorn is not installed, or broken.
-            OSError: The port is taken.
+            OSError: The port is taken, or the host cannot be listened on.
+            ValueError: The port is out of range.
+            TypeError: An argument has another type.
         """
+        check_type("host", host, str)
+        check_whole("port", port, low=0, high=65_535)
         make_app = partial(self._make_app, console_for=host if console else None)
         with self._in_real_time(), run_server(make_app, host=host, port=port) as server:
             before, self.files_url = self.files_url, server.files_url

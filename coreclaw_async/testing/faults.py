@@ -23,7 +23,7 @@ from coreclaw_async.testing._api.answers import (
     answer_json,
     error_envelope,
 )
-from coreclaw_async.testing._serving.fault_arguments import (
+from coreclaw_async.testing._state.arguments import (
     check_callable,
     check_class,
     check_headers,

@@ -11,8 +11,8 @@ from typing import Any
 from attrs import define, field, frozen
 
 from coreclaw_async.testing._api.routes import OPERATIONS
-from coreclaw_async.testing._serving.fault_arguments import check_callable, check_chance, check_type, check_whole
 from coreclaw_async.testing._serving.written_faults import entries_of, read_entry
+from coreclaw_async.testing._state.arguments import check_callable, check_chance, check_type, check_whole
 from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing.faults import NO_FAULT, Fault
 

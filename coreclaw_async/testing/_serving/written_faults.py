@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from coreclaw_async.testing import faults
-from coreclaw_async.testing._serving.fault_arguments import check_text
+from coreclaw_async.testing._state.arguments import check_text
 from coreclaw_async.testing.faults import Fault
 
 Makers = Mapping[str, Callable[..., Fault]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen, validators
 
+from coreclaw_async.testing._state.arguments import check_rows, check_whole, checked, one_of
 from coreclaw_async.testing._state.rows import Row
 
 NOT_FINAL = frozenset({"ready", "running", "aborting"})
@@ -14,6 +15,11 @@ NOT_FINAL = frozenset({"ready", "running", "aborting"})
 
 RowSource = int | Sequence[Row] | Callable[[Mapping[str, Any]], int | Sequence[Row]]
 """How many generated rows, or the rows, or a function of the Worker's input that returns either."""
+
+
+AbortOutcome: TypeAlias = Literal["aborted", "failed", "stuck"]
+Generation: TypeAlias = Literal["run_slug", "run_id", "v1"]
+ReportedStatuses: TypeAlias = Literal["all", "final"]
 
 
 def _not_negative(*, default: float) -> Any:
@@ -47,7 +53,7 @@ class RunScript:
             status. Before the first pair the run is ``ready``.
     """
 
-    rows: RowSource = 3
+    rows: RowSource = field(default=3, validator=checked(check_rows, or_function=True))
     duration: float = _not_negative(default=10.0)
     ready_for: float = _not_negative(default=0.0)
     outcome: str = "succeeded"
@@ -55,11 +61,9 @@ class RunScript:
     log: Sequence[str | tuple[str, str]] | None = None
     usage: str | None = None
     hidden_for: float = _not_negative(default=0.0)
-    abort: Literal["aborted", "failed", "stuck"] = field(
-        default="aborted", validator=validators.in_(("aborted", "failed", "stuck"))
-    )
+    abort: AbortOutcome = field(default="aborted", validator=one_of(AbortOutcome))
     abort_after: float = _not_negative(default=2.0)
-    rows_late: int = field(default=0, validator=validators.ge(0))
+    rows_late: int = field(default=0, validator=checked(check_whole, low=0))
     rows_late_for: float = _not_negative(default=0.0)
     row_ids: bool = True
     statuses: Sequence[tuple[float, str]] = ()
@@ -96,11 +100,9 @@ class CallbackPlan:
         lost: Whether nothing is sent at all.
     """
 
-    copies: int = field(default=1, validator=validators.ge(1))
+    copies: int = field(default=1, validator=checked(check_whole, low=1))
     delay: float = _not_negative(default=0.0)
     shuffle: bool = False
-    generation: Literal["run_slug", "run_id", "v1"] = field(
-        default="run_slug", validator=validators.in_(("run_slug", "run_id", "v1"))
-    )
-    statuses: Literal["all", "final"] = field(default="all", validator=validators.in_(("all", "final")))
+    generation: Generation = field(default="run_slug", validator=one_of(Generation))
+    statuses: ReportedStatuses = field(default="all", validator=one_of(ReportedStatuses))
     lost: bool = False
