@@ -188,6 +188,18 @@ async def test_a_url_that_is_none_harms_nobody(service: FakeService, api: ApiSes
     assert [(sent.url, sent.response_status) for sent in service.callbacks_sent] == [(url, None)]
 
 
+@pytest.mark.parametrize("host", [f"xn--{'a' * 80}.test", f"{'a' * 300}.test"])
+async def test_a_host_that_cannot_be_one_keeps_no_other_callback_back(api: ApiSession, host: str) -> None:
+    api.service.callback_plan = CallbackPlan(statuses="final")
+    lost, good = [await api.start(callback_url=url) for url in (f"http://{host}/hook", "http://127.0.0.1:1/")]
+    api.service.clock.advance(100)
+
+    await api.service.deliver_callbacks()
+
+    sent = [(callback.run_id, callback.response_status) for callback in api.service.callbacks_sent]
+    assert sent == [(lost, None), (good, None)]
+
+
 async def test_an_aborted_run_tells_its_end(api: ApiSession, receiver: Receiver) -> None:
     run_id = await api.start(callback_url=URL)
     await api.service.deliver_callbacks()

@@ -55,7 +55,7 @@ class CallbackOutbox:
                 self.sent.append(callback)
                 try:
                     response = await client.post(callback.url, json=callback.payload)
-                except (httpx.HTTPError, httpx.InvalidURL):
+                except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):  # The last for a host that no name can be.
                     continue
                 callback.response_status = response.status_code
 
