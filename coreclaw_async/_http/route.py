@@ -95,10 +95,11 @@ def _usable_proxy(text: str) -> httpx.URL | None:
         url = httpx.URL(text)
         httpx.Proxy(url)
         _ = urlsplit(text).port  # httpx takes any number.
+        host = url.host  # Some that are no names are found out when they are asked for.
     except (httpx.InvalidURL, ValueError):
         return None
     # An unescaped sign in a password may still give a URL, but with the user as its host.
-    is_usable = bool(url.host) and not url.query and not url.fragment and "@" not in url.path
+    is_usable = bool(host) and not url.query and not url.fragment and "@" not in url.path
     return url if is_usable else None
 
 

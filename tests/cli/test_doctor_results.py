@@ -215,6 +215,7 @@ def test_ids_without_a_time_do_not_tell_the_newest_run(service: FakeService) -> 
         ("log.txt", "does not hold"),
         ("http://files.test:x/", "does not hold"),
         ("ftp://files.test/x", "does not hold"),
+        ("https://xn--0.test/x", "does not hold"),
     ],
 )
 def test_the_host_of_the_text_of_a_log_is_looked_at(service: FakeService, url: str | None, verdict: str) -> None:

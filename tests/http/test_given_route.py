@@ -229,6 +229,7 @@ BAD_PROXIES = [
     "http://me:pa55\r\nEvil: 1@127.0.0.1:9",
     "http://me:pa55\ud800@127.0.0.1:9",
     "http://" + "pa55" * 20_000,
+    "http://me:pa55@xn--0.test",
 ]
 
 

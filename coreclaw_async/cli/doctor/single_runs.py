@@ -111,11 +111,12 @@ def _log(examination: Examination, run: Run) -> Iterator[Finding]:
         return
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL:
-        parts = httpx.URL()
-    if not parts.host or parts.scheme not in {"http", "https"}:
+        host = parts.host if parts.scheme in {"http", "https"} else ""
+    except (httpx.InvalidURL, ValueError):  # The latter for a host that no name can be.
+        host = ""
+    if not host:
         yield Finding("log", "WARN", "the address of the whole text of a log is none")
-    elif parts.host == examination.host:
+    elif host == examination.host:
         detail = "a log can be read; its whole text is on the host of the service, and is read without the key"
         yield Finding("log", "OK", detail, verdict="does not hold")
     else:
