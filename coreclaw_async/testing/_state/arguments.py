@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, cast, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from attrs import Attribute
@@ -158,10 +158,14 @@ def check_mappings(name: str, value: Any, *, kinds: str) -> None:
     Raises:
         TypeError: It is none; it must be *kinds*.
     """
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+    if not _is_sequence(value):
         raise TypeError(f"{name} must be {kinds}, not {value!r}")
-    for place, each in enumerate(cast("Sequence[Any]", value)):
+    for place, each in enumerate(value):
         check_type(f"{name}[{place}]", each, Mapping)
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def check_key(name: str, value: Any) -> None:
