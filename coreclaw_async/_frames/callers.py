@@ -20,7 +20,7 @@ _RUNNERS = _LOOPS | {"concurrent", "threading"}
 _AWAITING = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE | inspect.CO_GENERATOR
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Caller:
     """
     A line outside of the package.

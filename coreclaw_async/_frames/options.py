@@ -40,7 +40,7 @@ def check_choice(name: str, value: str, choices: object) -> None:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FrameOptions:
     """
     How rows become columns.

@@ -29,7 +29,7 @@ class NoRowsError(Exception):
     """A file holds something else than rows, or is damaged; the message goes on where the file was named."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ItemInfo:
     """
     What is known of the items of pages without reading them.
@@ -47,7 +47,7 @@ class ItemInfo:
     now: Callable[[], float] = time.monotonic
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RowSource:
     """
     Where rows come from.
@@ -61,7 +61,7 @@ class RowSource:
     info: ItemInfo
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PageSource(RowSource):
     """
     The rest of a pager.
@@ -77,7 +77,7 @@ HandOver: TypeAlias = Callable[[str], PageSource]
 """Returns what a method, which it is given the name of, reads the pages from; nobody else can read them then."""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Reading:
     """
     The reading of rows for one call: a block around all that the call does.

@@ -43,7 +43,7 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _PAGES = {"text/html": ("html", "xls"), "application/xml": ("xml", "rss"), "text/xml": ("xml", "rss")}
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class Download:
     """
     One file on its way.

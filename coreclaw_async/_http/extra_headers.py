@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self
 
-import attrs
-
 from coreclaw_async._version import __version__
 from coreclaw_async._wire.credentials import Credentials
 
@@ -29,7 +27,6 @@ NEVER_SENT = frozenset(
 )
 
 
-@attrs.frozen(repr=False)
 class ExtraHeaders:
     """
     What the caller adds to the headers of each API request; its repr shows no value, which may be a secret.
@@ -38,7 +35,8 @@ class ExtraHeaders:
         raw: Names and values.
     """
 
-    raw: tuple[tuple[bytes, bytes], ...] = ()
+    def __init__(self, raw: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.raw = raw
 
     def __repr__(self) -> str:
         return f"ExtraHeaders({', '.join(name.decode() for name, _ in self.raw)})"

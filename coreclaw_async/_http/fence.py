@@ -17,7 +17,7 @@ class TooLateError(Exception):
     """The window was over before the request had left whole."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SendWindow:
     """
     How many seconds after its opening the first and the last byte of a request may still leave.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import attrs
 import httpx
 
 
@@ -60,8 +59,7 @@ class MaskedURL(_Masked, httpx.URL):
     """A URL that hides its query when it is shown: the query is secret, and httpx logs URLs."""
 
 
-@attrs.frozen(eq=False)
-class Library:
+class Library(NamedTuple):
     """
     One of the libraries.
 

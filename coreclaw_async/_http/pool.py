@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
-import attrs
 import httpx
 
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
@@ -180,20 +179,20 @@ class SendProgress:
         self._has_left = True
 
 
-@attrs.define(eq=False)
 class _PooledConnection:
-    transport: SingleConnection
-    is_exclusive: bool
+    def __init__(self, transport: SingleConnection, *, is_exclusive: bool) -> None:
+        self.transport = transport
+        self.is_exclusive = is_exclusive
 
 
-@attrs.define(eq=False)
 class _LoopPool:
     """The connections of one event loop."""
 
-    free: list[_PooledConnection] = attrs.field(factory=list[_PooledConnection])
-    all: set[_PooledConnection] = attrs.field(factory=set[_PooledConnection])
-    keeper: AsyncGenerator[None, None] | None = None
-    is_closed: bool = False
+    def __init__(self) -> None:
+        self.free: list[_PooledConnection] = []
+        self.all: set[_PooledConnection] = set()
+        self.keeper: AsyncGenerator[None, None] | None = None
+        self.is_closed = False
 
     async def discard(self, connection: _PooledConnection) -> None:
         self.all.discard(connection)
@@ -274,7 +273,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             await pool.discard(pool.free.pop(0))
         if self._make_room is not None:
             self._make_room(len(pool.all))
-        connection = _PooledConnection(self._make_transport(), is_exclusive)
+        connection = _PooledConnection(self._make_transport(), is_exclusive=is_exclusive)
         pool.all.add(connection)
         return connection
 

@@ -7,7 +7,6 @@ import itertools
 from weakref import WeakKeyDictionary
 
 import anyio
-import attrs
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.loops import EventLoop, current_loop
@@ -27,7 +26,6 @@ _MEMORY = 600.0
 _URGENT = 2**62
 
 
-@attrs.define(eq=False)
 class _Line:
     """
     The queue at the gate of one event loop, first come, first served.
@@ -37,8 +35,9 @@ class _Line:
         waiting: The others, by ticket.
     """
 
-    is_taken: bool = False
-    waiting: list[tuple[int, anyio.Event]] = attrs.field(factory=list["tuple[int, anyio.Event]"])
+    def __init__(self) -> None:
+        self.is_taken = False
+        self.waiting: list[tuple[int, anyio.Event]] = []
 
     async def come_to_front(self, ticket: int) -> None:
         if not self.is_taken:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import attrs
 import httpx
 
 from coreclaw_async._extras import load_library
@@ -46,7 +45,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@attrs.frozen
 class ProxyChoice:
     """
     Which proxy is used for an address.
@@ -56,8 +54,9 @@ class ProxyChoice:
         url: The proxy; None when the address is reached without it. May hold a password.
     """
 
-    name: str | None = None
-    url: httpx.URL | None = attrs.field(default=None, repr=False)
+    def __init__(self, name: str | None = None, url: httpx.URL | None = None) -> None:
+        self.name = name
+        self.url = url
 
     @property
     def shown(self) -> str:
@@ -144,7 +143,6 @@ def _given_context(verify: Verify, credentials: Credentials) -> ssl.SSLContext:
     raise ConfigurationError(f"verify={credentials.shown(path)}: no certificates can be read there: {why}")
 
 
-@attrs.frozen(eq=False)
 class Route:
     """
     How a client reaches hosts, that of the API and storage hosts alike.
@@ -154,8 +152,9 @@ class Route:
         context: Which certificates are trusted, as the caller said; None for the usual ones.
     """
 
-    proxy: httpx.URL | None = attrs.field(default=None, repr=False)
-    context: ssl.SSLContext | None = None
+    def __init__(self, proxy: httpx.URL | None = None, context: ssl.SSLContext | None = None) -> None:
+        self.proxy = proxy
+        self.context = context
 
     @classmethod
     def of(cls, proxy: str | None, verify: Verify, credentials: Credentials) -> Self:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple
 
 from coreclaw_async._http.extra_headers import USER_AGENT, ExtraHeaders
 from coreclaw_async._wire.credentials import Credentials
@@ -15,8 +13,7 @@ if TYPE_CHECKING:
     from coreclaw_async.events import Event
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """
     The settings of one client or light copy.
 
@@ -35,5 +32,5 @@ class Settings:
     retry: RetryPolicy
     max_response_bytes: int
     on_event: Callable[[Event], None] | None = None
-    headers: ExtraHeaders = attrs.field(factory=ExtraHeaders)
+    headers: ExtraHeaders = ExtraHeaders()
     user_agent: str = USER_AGENT

@@ -55,8 +55,8 @@ class AnyRequests:
         members = body if is_object(body) else {}
         if made_by(request) is not None:
             url = members.get("callback_url")
-            request = attrs.evolve(
-                request, min_timeout=reading_time(members), callback_url=url if isinstance(url, str) else None
+            request = request._replace(
+                min_timeout=reading_time(members), callback_url=url if isinstance(url, str) else None
             )
         began = context.clock.monotonic()
         if request.safety is Safety.ONCE and not only_aborts(request):

@@ -104,7 +104,7 @@ async def _assess_rows(context: Context, run: Run, options: PagerOptions) -> Ass
     )
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class RowsRead:
     """
     The rows of a run that were looked at.

@@ -84,7 +84,7 @@ async def report_started(
     look.check_whole()
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _StartedLook:
     """
     A look for runs of unknown starts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.settings import Settings
@@ -15,8 +15,7 @@ from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async._polling.schedule import PollSchedule
 
 
-@attrs.frozen(kw_only=True)
-class Context:
+class Context(NamedTuple):
     """
     What the operations of one client work with, or of one light copy of it.
 

@@ -35,7 +35,7 @@ def _checked_status(status: str | None) -> str | None:
     return status
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunFilter:
     """
     Which runs a list holds; each member is checked here, and sent in the query under its name here.

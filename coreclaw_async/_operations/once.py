@@ -22,7 +22,7 @@ _MOST_LETTERS = 495
 """Letters of a key, which is part of the name of its batch."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OnceCall:
     """
     What a caller of `AsyncWorkers.run_once` asks for; checked before anything is opened or sent.

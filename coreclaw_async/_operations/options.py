@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from coreclaw_async.events import EventHook
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ClientOptions:
     """What a light copy may change; checked here, for a client and for each copy of it."""
 
@@ -94,8 +94,7 @@ def new_context(
 def copied_context(context: Context, options: ClientOptions) -> Context:
     """Return the context of a light copy; what many calls share stays shared, unless the key is another one."""
     is_other_key = options.credentials is not context.settings.credentials
-    copied = attrs.evolve(
-        context,
+    copied = context._replace(
         transport=context.transport.with_settings(options.settings()),
         dialect=options.offset_dialect,
         schedule=options.poll_schedule,
@@ -106,8 +105,7 @@ def copied_context(context: Context, options: ClientOptions) -> Context:
     poller = RunPoller(context.clock)
     if context.hub_link is not None:
         context.hub_link.serve(poller)
-    return attrs.evolve(
-        copied,
+    return copied._replace(
         poller=poller,
         shared_transport=copied.transport,
         shared_dialect=copied.dialect,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import attrs
-
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import RunFilter, TimeWindow, pager_over, read_runs, run_source
 from coreclaw_async._operations.runs import id_of_last, read_run
@@ -25,7 +23,7 @@ _LOOK_SECONDS = 20.0
 def run_reader(context: Context) -> RunReader:
     """Return where a poller looks, with the settings of the client that it was made for."""
     transport = context.shared_transport
-    shared = attrs.evolve(context, transport=transport, dialect=context.shared_dialect)
+    shared = context._replace(transport=transport, dialect=context.shared_dialect)
     seconds = min(shared.settings.timeout, _LOOK_SECONDS)
 
     async def look(name: str) -> Run:

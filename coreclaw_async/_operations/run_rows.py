@@ -60,7 +60,7 @@ def row_identity(row: Row) -> Hashable | None:
     return identity if isinstance(identity, str | int) and identity != "" else None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class RunRows:
     """
     The list of the rows of one run, for a pager.

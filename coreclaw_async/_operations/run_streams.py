@@ -33,7 +33,7 @@ from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
 _LONGEST_DELAY = 5.0
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Completions:
     """Many runs, each returned when it ends."""
 
@@ -112,7 +112,7 @@ class Completions:
             self._reporter.tell(text, done=done, total=self._total, rows=rows)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Changes:
     """Each change of one run, and then its end."""
 
@@ -138,7 +138,7 @@ class Changes:
         return None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class LogEntries:
     """The entries of one run's log as they arrive, and then its end."""
 

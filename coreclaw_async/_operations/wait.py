@@ -44,7 +44,7 @@ _LOG_LINES = 10
 _LEAST_TIMEOUT = 0.001
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class WaitOptions:
     """
     What a caller asks of a wait; checked here, for a start and a wait in one before anything is paid for.
@@ -75,7 +75,7 @@ class WaitOptions:
             raise ValueError(f"on_cancel must be 'leave' or 'abort', not {self.on_cancel!r}")
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Wait:
     """
     A wait under way, for one run or for many.

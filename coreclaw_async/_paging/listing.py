@@ -16,7 +16,7 @@ MIN_PROBE_SIZE = 3
 """Pages of one or two rows look alike in all meanings of ``offset=2``."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Nameless:
     """
     The key of an item without an identity. Two such items may be equal, so equal keys prove nothing.
@@ -28,7 +28,7 @@ class Nameless:
     content: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Reading(Generic[T]):
     """
     A page that was read.
@@ -59,7 +59,7 @@ class Reading(Generic[T]):
         return self.is_named or not all(isinstance(key, Nameless) for key in self.keys)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ListSource(Generic[T]):
     """
     A list of the service.

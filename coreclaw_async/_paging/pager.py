@@ -30,7 +30,7 @@ T = TypeVar("T")
 _MAX_PREFETCH = 100
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PagerOptions:
     """
     How a pager reads.

@@ -40,7 +40,7 @@ def page_over(first: int, last: int) -> tuple[int, int] | None:
     return None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class PageFetcher(Generic[T]):
     """
     Reads the pages of one list by their numbers.

@@ -89,7 +89,7 @@ class SeenKeys:
         return self._times[key]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Spare(Generic[T]):
     """
     An item with an identity that came before: it has moved here from another page, or is a second such item.

@@ -38,7 +38,7 @@ class PollMethod(Enum):
     """The lists of running and of ready runs; a run in neither is asked for."""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class ListEstimate:
     """
     The list of runs of one month.
@@ -138,7 +138,7 @@ class ListEstimate:
         return running + (waiting > 0) + self.leaving * going + alone
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class ListCache:
     """The lists of runs as one client knows them."""
 

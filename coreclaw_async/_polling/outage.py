@@ -23,7 +23,7 @@ _MIN_GAP = 5.0
 MAX_RETRY_AFTER = 600.0
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Outage:
     """
     What failures in a row say about the service as a whole.

@@ -38,7 +38,7 @@ class RunPages(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunReader:
     """
     Reads runs for one client; each request is sent once, since it is repeated on a schedule.

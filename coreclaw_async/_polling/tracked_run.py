@@ -24,7 +24,7 @@ _MIN_SAMPLES = 3
 _TOGETHER = 0.2
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Change:
     """
     A change of a run.
@@ -38,7 +38,7 @@ class Change:
     before: Run | None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Streak:
     """
     The same answer several times in succession; a look that failed ends the streak.
@@ -58,7 +58,7 @@ class _Streak:
         return self.samples >= _MIN_SAMPLES and now - self.since >= grace
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, repr=False)
 class TrackedRun:
     """
     A run that somebody waits for.

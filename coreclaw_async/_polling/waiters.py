@@ -28,7 +28,7 @@ WARN_SECONDS = 60.0
 _MAX_WAKES = 10_000
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Waiter:
     """
     Somebody who waits for one run or for many.
@@ -112,7 +112,7 @@ class Waiter:
         return tracked
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class LoopWaiters:
     """
     The waiters of one event loop.

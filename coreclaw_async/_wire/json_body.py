@@ -10,8 +10,6 @@ from itertools import chain
 from types import NoneType
 from typing import Any
 
-import attrs
-
 _SCALARS = frozenset({str, int, float, bool, NoneType})
 _ARRAYS = frozenset({list, tuple})
 # As Any: type checkers then take the members of a part that passed `isinstance` for Any, not for unknown.
@@ -20,7 +18,6 @@ _ARRAY: Any = (list, tuple)
 _MOST_KEY_LETTERS = 60
 
 
-@attrs.frozen
 class WorkerInput:
     """
     The ``input`` member of a start, a task or a spec.
@@ -30,8 +27,9 @@ class WorkerInput:
         parts: What the caller gave, by the names of the arguments, which errors mention.
     """
 
-    value: Any = attrs.field(repr=False)
-    parts: Mapping[str, Any] = attrs.field(repr=False)
+    def __init__(self, value: Any, parts: Mapping[str, Any]) -> None:
+        self.value = value
+        self.parts = parts
 
     def to_json(self) -> str:
         """

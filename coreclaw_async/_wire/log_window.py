@@ -14,7 +14,7 @@ def _key(entry: LogEntry) -> tuple[object, ...]:
     return entry.timestamp, entry.group, entry.level, entry.content
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LogWindow:
     """
     The recent part of a log.

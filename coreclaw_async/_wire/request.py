@@ -8,10 +8,8 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Literal, ParamSpec, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, cast
 from urllib.parse import quote, urlsplit
-
-import attrs
 
 from coreclaw_async._wire.json_body import WorkerInput, to_json
 
@@ -42,8 +40,7 @@ class Safety(Enum):
     ONCE = "would start, create or hit something a second time"
 
 
-@attrs.frozen(kw_only=True)
-class Request:
+class Request(NamedTuple):
     """
     One API request, ready to be sent as often as its safety allows.
 
@@ -67,14 +64,18 @@ class Request:
     method: str
     path: str
     query: str = ""
-    body: bytes | None = attrs.field(default=None, repr=False)  # An input may be anything, and hold a callback URL.
+    body: bytes | None = None
     safety: Safety = Safety.SAFE
     is_urgent: bool = False
     is_public: bool = False
     min_timeout: float = 0.0
     already_done_error: type[Exception] | tuple[type[Exception], ...] | None = None
-    callback_url: str | None = attrs.field(default=None, repr=False)
+    callback_url: str | None = None
     keeps_numbers: bool = False
+
+    def __repr__(self) -> str:
+        # Not the body: an input may be anything, and hold a callback URL.
+        return f"Request({self.operation!r}, {self.label!r}, {self.query!r}, {self.safety})"
 
     @property
     def label(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -40,8 +40,7 @@ _MADE_MEMBERS = (*_RUN_MEMBERS, "queue_ref")
 _MAX_DEPTH = 50
 
 
-@attrs.frozen(kw_only=True)
-class HttpReply:
+class HttpReply(NamedTuple):
     """
     One whole HTTP answer.
 
@@ -60,6 +59,9 @@ class HttpReply:
     received_at: float
     monotonic: float = 0.0
     date: str = ""
+
+    def __repr__(self) -> str:
+        return f"HttpReply({self.status_code}, {len(self.body)} bytes)"  # The body may hold signed URLs.
 
     @property
     def seen_date(self) -> SeenDate:

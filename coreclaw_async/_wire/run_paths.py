@@ -10,7 +10,7 @@ from coreclaw_async._wire.request import Request, build_path, check_id, check_wo
 from coreclaw_async.models import LastRun, Run, RunRef, StartedRun
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RunOperation:
     """
     An operation on one run.

@@ -6,8 +6,7 @@ import datetime as dt
 import functools
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-
-import attrs
+from typing import NamedTuple
 
 SERVICE_ZONE = dt.timezone(dt.timedelta(hours=8))
 """The list of runs is cut into calendar months of this zone (docs, api/worker-runs/list)."""
@@ -127,8 +126,7 @@ def date_of(headers: Mapping[str, str]) -> float | None:
     return _service_date(headers.get("date", ""))
 
 
-@attrs.frozen
-class SeenDate:
+class SeenDate(NamedTuple):
     """
     The ``Date`` of an answer, and when it came by both clocks of this machine.
 
@@ -162,13 +160,13 @@ class SeenDate:
         return self.difference is not None and abs(now - self.received_at - passed) <= _MOST_DRIFT
 
 
-@attrs.define
 class ClockSteps:
     """How far the clock of this machine was set between the times it was read; its datetimes may be wrong by that."""
 
-    _now: float = 0.0
-    _least: float = float("inf")
-    _most: float = float("-inf")
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._least = float("inf")
+        self._most = float("-inf")
 
     def note(self, now: float, monotonic: float) -> None:
         """Record what both clocks of this machine show."""

@@ -59,8 +59,8 @@ class BatchContext:
     def __attrs_post_init__(self) -> None:
         transport = self.context.transport
         once = attrs.evolve(transport.settings.retry, max_attempts=1)
-        settings = attrs.evolve(transport.settings, retry=once)
-        self.probes = attrs.evolve(self.context, transport=transport.with_settings(settings))
+        settings = transport.settings._replace(retry=once)
+        self.probes = self.context._replace(transport=transport.with_settings(settings))
 
     @property
     def clock(self) -> Clock:

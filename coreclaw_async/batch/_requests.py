@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._wire.retry import RetryPolicy
@@ -37,8 +35,8 @@ class RequestCount:
             if hook is not None:
                 hook(event)
 
-        settings = attrs.evolve(transport.settings, on_event=count)
-        return attrs.evolve(context, transport=transport.with_settings(settings))
+        settings = transport.settings._replace(on_event=count)
+        return context._replace(transport=transport.with_settings(settings))
 
 
 def sent_once(context: Context) -> Context:
@@ -48,5 +46,5 @@ def sent_once(context: Context) -> Context:
     It remembers no ids: a run that an answer has named and that the ledger does not know must stay a candidate.
     """
     transport = context.transport
-    settings = attrs.evolve(transport.settings, retry=RetryPolicy(max_attempts=1))
-    return attrs.evolve(context, transport=transport.with_settings(settings), known=KnownIds())
+    settings = transport.settings._replace(retry=RetryPolicy(max_attempts=1))
+    return context._replace(transport=transport.with_settings(settings), known=KnownIds())

@@ -58,8 +58,8 @@ class RunAborts:
         transport = self.batch_context.context.transport
         # Once more at once when an answer is lost: then the service says whether the run was aborted by it.
         retry = attrs.evolve(transport.settings.retry, max_attempts=_ATTEMPTS)
-        settings = attrs.evolve(transport.settings, retry=retry)
-        self._context = attrs.evolve(self.batch_context.context, transport=transport.with_settings(settings))
+        settings = transport.settings._replace(retry=retry)
+        self._context = self.batch_context.context._replace(transport=transport.with_settings(settings))
         # Of its own: whether runs can be aborted says nothing of whether others of the batch's calls succeed.
         self._patience = Patience(self.batch_context.clock, float("inf"))
 
