@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -241,15 +242,21 @@ async def start_and_wait(
     with reporter:
         reporter.tell("starting a run", done=0, total=1)
         if not wait_for_slot:
-            return await wait_for_run(context, (await start()).run_id, options, reporter)
+            return await wait_for_run(context, (await start()).run_id, options, reporter, is_new=True)
         began = context.clock.monotonic()
         deadline = math.inf if options.timeout is None else began + options.timeout
         started = await context.slots.start(start, context.schedule, deadline)
-        return await wait_for_run(context, started.run_id, attrs.evolve(options, began=began), reporter)
+        return await wait_for_run(context, started.run_id, attrs.evolve(options, began=began), reporter, is_new=True)
 
 
-async def wait_for_run(context: Context, run: RunRef, options: WaitOptions, reporter: Reporter | None = None) -> Run:
-    """Wait for the end of *run*, and tell *reporter* how far that is; see `AsyncRuns.wait`."""
+async def wait_for_run(
+    context: Context, run: RunRef, options: WaitOptions, reporter: Reporter | None = None, *, is_new: bool = False
+) -> Run:
+    """
+    Wait for the end of *run*, and tell *reporter* how far that is; see `AsyncRuns.wait`.
+
+    With *is_new* the caller has not seen its id yet.
+    """
     reporter = reporter or Reporter(options.progress, "wait", context.clock.monotonic)
     wait = Wait.begin(context, [run], options, tells_all=reporter.is_on)
     tracked: TrackedRun | None = None
@@ -270,24 +277,37 @@ async def wait_for_run(context: Context, run: RunRef, options: WaitOptions, repo
         left = wait.pending
         if tracked is not None and tracked.is_over and not tracked.is_name:
             if tracked.run is not None and tracked.run.is_finished:
-                tell_ended(error, tracked.run_id)
+                tell_ended(error, tracked.run_id, is_new=is_new)
             else:  # A run that the service refuses to show, or never aborts, may still be running.
                 left.append(tracked.run_id)
-        await leave(context, error, left, options.on_cancel)
+        await leave(context, error, left, options.on_cancel, is_new=is_new)
         raise
     finally:
         reporter.end()
 
 
-async def leave(context: Context, error: BaseException, run_ids: Sequence[str], on_cancel: OnCancel) -> None:
-    """Leave or abort the runs of a wait that *error* has ended."""
+async def leave(
+    context: Context, error: BaseException, run_ids: Sequence[str], on_cancel: OnCancel, *, is_new: bool = False
+) -> None:
+    """Leave or abort the runs of a wait that *error* has ended; with *is_new* nobody has seen their ids yet."""
     if run_ids:
-        _tell_left(error, run_ids)
+        _tell_left(error, run_ids, _level_of(error, is_new=is_new and on_cancel != "abort"))
         if on_cancel == "abort":
             await abort_all(context, error, run_ids)
 
 
-def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
+def _level_of(error: BaseException, *, is_new: bool) -> int:
+    """
+    Return the level at which the log tells of runs that *error* keeps from the caller.
+
+    A cancellation ends in whoever asked for it, and with it the note that names the run: ``move_on_after`` swallows
+    both. Where the caller was never told the id, the log then is all there is. Whoever waits for a run has its id, and
+    servers cancel waits all the time.
+    """
+    return logging.WARNING if is_new and isinstance(error, anyio.get_cancelled_exc_class()) else logging.INFO
+
+
+def _tell_left(error: BaseException, run_ids: Sequence[str], level: int) -> None:
     """Name the runs of a cancelled wait in its note and in the log, as a cancellation carries no ids."""
     if _names_one_of(error, run_ids):
         return
@@ -296,7 +316,7 @@ def _tell_left(error: BaseException, run_ids: Sequence[str]) -> None:
         hide_own_frames(error)
     error.add_note(f"the wait for {named} was left")
     told = facts(error, run_ids=list(run_ids))
-    logger.info("the wait for %s was left by %s", named, type(error).__name__, extra=told)
+    logger.log(level, "the wait for %s was left by %s", named, type(error).__name__, extra=told)
 
 
 def _names_one_of(error: BaseException, run_ids: Sequence[str]) -> bool:
@@ -307,15 +327,19 @@ def _names_one_of(error: BaseException, run_ids: Sequence[str]) -> bool:
     return not named.isdisjoint(run_ids)
 
 
-def tell_ended(error: BaseException, run_id: str) -> None:
-    """Name a run in a note and in the log that was paid for, has ended, and is not returned because of *error*."""
+def tell_ended(error: BaseException, run_id: str, *, is_new: bool = False) -> None:
+    """
+    Name a run in a note and in the log that was paid for, has ended, and is not returned because of *error*.
+
+    With *is_new* nobody has seen its id yet.
+    """
     if _names_one_of(error, [run_id]):
         return
     if not isinstance(error, Exception):
         hide_own_frames(error)
     error.add_note(f"run {run_id} has ended")
-    told = facts(error, run_id=run_id)
-    logger.info("run %s has ended and is not returned because of %s", run_id, type(error).__name__, extra=told)
+    told, level = facts(error, run_id=run_id), _level_of(error, is_new=is_new)
+    logger.log(level, "run %s has ended and is not returned because of %s", run_id, type(error).__name__, extra=told)
 
 
 async def abort_all(context: Context, error: BaseException, run_ids: Sequence[str]) -> None:

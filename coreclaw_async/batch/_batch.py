@@ -161,7 +161,7 @@ class AsyncBatch(AsyncBatchFrames):
 
         This waits for a start for at most `SettleTimes.send_window` plus `SettleTimes.post_timeout`. Its answer is
         recorded, however the block ends. The runs keep running; those of a ledger in memory, which is gone then, are
-        named in the log and in a note of the error.
+        named in the log and in a note of the error, and so are runs that have ended and whose outcome nobody took.
         """
         stack, self._stack = self._stack, None
         group, self._runner.group = self._runner.group, None

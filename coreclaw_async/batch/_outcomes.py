@@ -51,6 +51,12 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def ended_runs(self) -> list[str]:
+        """The runs that have ended, of the outcomes that wait."""
+        ends = (BatchItemState.DONE, BatchItemState.FAILED)
+        return [each.run_id for each in self._waiting if each.state in ends and each.run_id is not None]
+
     def tell(self, item: BatchItem, *, run: Run | None = None, error: str | None = None) -> None:
         """Add the outcome of *item*."""
         self._waiting.append(

@@ -177,7 +177,7 @@ class Runner:
             await clock.sleep(max(min(longest - passed, 0.05), 0.001))
 
     async def tell_forgotten(self, error: BaseException | None) -> None:
-        """Name what goes on, in the log and in *error*, before a ledger in memory is gone."""
+        """Name what goes on or was not delivered, in the log and in *error*, before a ledger in memory is gone."""
         ledger = self._batch_context.ledger
         try:
             items = await ledger.items(*_TOLD_WHEN_FORGOTTEN)
@@ -192,6 +192,10 @@ class Runner:
         parts: list[str] = []
         if run_ids:
             parts.append(f"{counted(len(run_ids), 'run that goes on', 'runs that go on')}: {', '.join(run_ids)}")
+        ended = self._outcomes.ended_runs
+        if ended:
+            number = counted(len(ended), "run that has ended", "runs that have ended")
+            parts.append(f"{number} and whose outcome nobody took: {', '.join(ended)}")
         if unknown:
             parts.append(f"{counted(len(unknown), 'start')} without an answer: {', '.join(unknown)}")
         if not parts:
@@ -199,4 +203,4 @@ class Runner:
         what = f"batch {ledger.batch!r} is left with {'; '.join(parts)}; its ledger was in memory"
         if error is not None:
             error.add_note(what)
-        logger.warning("%s", what, extra=facts(error, run_ids=run_ids, batch=ledger.batch))
+        logger.warning("%s", what, extra=facts(error, run_ids=[*run_ids, *ended], batch=ledger.batch))

@@ -127,6 +127,23 @@ async def test_runs_of_a_ledger_in_memory_are_named_when_its_batch_is_left(
     assert vars(record)["run_ids"] == list(service.runs)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_ended_runs_that_nobody_took_are_named_when_a_batch_in_memory_is_left(
+    service: FakeService, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    async with opened(service, "memory", count=count + 1) as batch:
+        outcomes = batch.run()
+        taken = await anext(outcomes)
+        while (await batch.report()).counts[BatchItemState.DONE] <= count:
+            await anyio.sleep(0.01)
+    left = [run_id for run_id in service.runs if run_id != taken.run_id]
+
+    (record,) = (record for record in caplog.records if "its ledger was in memory" in record.getMessage())
+    whose = "1 run that has ended" if count == 1 else "3 runs that have ended"
+    assert f"is left with {whose} and whose outcome nobody took: " in record.getMessage()
+    assert sorted(vars(record)["run_ids"]) == sorted(left)
+
+
 async def test_start_without_an_answer_of_a_ledger_in_memory_is_told_of_when_its_batch_is_left(
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -409,8 +409,39 @@ async def test_cancelled_while_the_log_of_a_failed_run_is_read_it_is_named(caplo
 
     (run_id,) = service.runs
     assert error.__notes__ == [f"run {run_id} has ended"]
-    assert f"run {run_id} has ended and is not returned because of" in caplog.text
+    (line,) = (record for record in caplog.records if "is not returned because of" in record.getMessage())
+    assert (line.levelname, line.getMessage()[: len(run_id) + 4]) == ("WARNING", f"run {run_id}")
     assert aborts(service) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "on_cancel", "level"),
+    [
+        ("a new run", "leave", "WARNING"),
+        ("a new run", "abort", "INFO"),  # What cannot be aborted is told in a warning of its own.
+        ("a run whose id the caller has", "leave", "INFO"),
+    ],
+)
+async def test_a_cancellation_that_is_swallowed_leaves_a_warning_about_a_run_whose_id_nobody_was_told(
+    service: FakeService, caplog: pytest.LogCaptureFixture, what: str, on_cancel: Any, level: str
+) -> None:
+    caplog.set_level("INFO", logger="coreclaw_async")
+    service.default_script = RunScript(duration=1e6)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+
+        def leave(_: Run) -> None:
+            scope.cancel()
+
+        with anyio.CancelScope() as scope:
+            if what == "a new run":
+                await client.workers.run(WORKER, INPUT, on_update=leave, on_cancel=on_cancel)
+            else:
+                run_id = (await client.workers.start_run(WORKER, INPUT)).run_id
+                await client.runs.wait(run_id, on_update=leave, on_cancel=on_cancel)
+
+    (line,) = (record for record in caplog.records if record.getMessage().startswith("the wait for run"))
+    assert line.levelname == level
+    assert vars(line)["run_ids"] == list(service.runs)
 
 
 @pytest.mark.parametrize("on_cancel", ["leave", "abort"])
