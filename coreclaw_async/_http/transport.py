@@ -151,6 +151,10 @@ class Transport:
             if self.clock.monotonic() >= gives_up_at:  # The sleep took longer than asked.
                 break
             attempt += 1
+        if may_have_worked and not failure.may_have_taken_effect:
+            failure.may_have_taken_effect = True
+            failure.message += "; an earlier attempt, whose answer did not come, may have taken effect"
+            failure.args = (failure.message,)
         try:
             raise failure
         finally:

@@ -12,6 +12,7 @@ from coreclaw_async._operations.candidates import lost_queue_items, lost_runs, l
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.start import (
     FindCandidates,
+    Found,
     bind_callbacks,
     create,
     is_usable_id,
@@ -75,7 +76,15 @@ def _look_for(context: Context, request: Request, members: Mapping[str, Any]) ->
     if made == "task":
         worker_id, title = (value if isinstance(value := members.get(name), str) else "" for name in _OF_A_TASK)
         return lost_tasks(context, worker_id, title)
-    return lost_runs(context, worker_of(request))
+    find_runs = lost_runs(context, worker_of(request))
+    if made == "run":
+        return find_runs
+
+    async def find_candidates(found: Found) -> None:
+        await find_runs(found)
+        raise LookupError("it may have made something else, which cannot be looked for")
+
+    return find_candidates
 
 
 def _note_made(context: Context, request: Request, answer: Answer) -> None:

@@ -220,6 +220,83 @@ async def test_a_callback_settles_a_lost_start_whose_body_holds_a_url_of_the_hub
     assert caught.value.callback_url == lost
 
 
+class LosesAnswers:
+    """Answers reads, and loses the answers to all else."""
+
+    def __init__(self, *listed: str) -> None:
+        self.listed = listed
+        self.read: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method != "GET":
+            raise httpx.ReadError("lost")
+        self.read.append(request.url.path)
+        name = "queue_ref" if "run-queue" in request.url.path else "slug"
+        items = [{name: each} for each in self.listed]
+        return httpx.Response(200, json={"code": 0, "data": {"count": len(items), "list": items}})
+
+
+@pytest.mark.parametrize(
+    ("path", "listed", "candidates", "looks_at"),
+    [
+        ("/api/v2/worker-tasks", [], (), ["/api/v2/worker-tasks"]),
+        ("/api/v2/worker-tasks/T1/copies", [], None, ["/api/v2/worker-runs"]),
+        ("/api/v2/worker-tasks/T1/copies", ["R1"], ("R1",), ["/api/v2/worker-runs"]),
+        (START, [], (), ["/api/v2/worker-runs"]),
+        (START, ["R1"], ("R1",), ["/api/v2/worker-runs"]),
+        (f"/api/v2/workers/{AS_PATH}/queued-runs", [], (), ["/api/v2/run-queue/items"]),
+        (f"/api/v2/workers/{AS_PATH}/queued-runs", ["Q1"], ("Q1",), ["/api/v2/run-queue/items"]),
+    ],
+)
+async def test_only_what_was_looked_for_is_said_not_to_be_there(
+    path: str, listed: list[str], candidates: Any, looks_at: list[str]
+) -> None:
+    service = LosesAnswers(*listed)
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(service), retry=QUICK) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("POST", path, body={}, safety="once")
+
+    assert caught.value.candidates == candidates
+    assert service.read == looks_at
+
+
+REFUSALS: dict[str, tuple[type[CoreClawError], Any]] = {
+    "it is not there": (NotFoundError, lambda: httpx.Response(404, json={"code": 60001, "message": "no task"})),
+    "it cannot be reached": (CoreClawError, None),
+    "the key is refused": (AuthenticationError, lambda: httpx.Response(401, json={"code": 12001, "message": "no"})),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("method", ["DELETE", "PUT"])
+async def test_a_refusal_after_a_lost_answer_says_that_the_first_attempt_may_have_worked(
+    method: str, name: str
+) -> None:
+    kind, refuse = REFUSALS[name]
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        if len(sent) == 1:
+            raise httpx.ReadError("lost")
+        if refuse is None:
+            raise httpx.ConnectError("refused")
+        return refuse()  # type: ignore[no-any-return]
+
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(answer), retry=QUICK) as client:
+        with pytest.raises(kind, match="an earlier attempt, whose answer did not come, may have taken effect") as first:
+            await client.request(method, "/api/v2/worker-tasks/T1", safety="repeatable")
+        if name == "it cannot be reached":
+            return
+        with pytest.raises(kind) as second:
+            await client.request(method, "/api/v2/worker-tasks/T1", safety="repeatable")
+
+    assert first.value.may_have_taken_effect
+    assert first.value.args == (first.value.message,)
+    assert not second.value.may_have_taken_effect
+    assert "earlier attempt" not in str(second.value)
+
+
 async def test_a_start_that_was_answered_is_no_candidate_of_another(
     client: AsyncCoreClaw, service: FakeService
 ) -> None:
