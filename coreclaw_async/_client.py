@@ -214,6 +214,8 @@ class AsyncCoreClaw:
         self._context = new_context(options, connections, SystemClock() if clock is None else clock, callbacks)
 
     def __repr__(self) -> str:
+        if "_connections" not in vars(self):  # A traceback with local variables shows it when `__init__` has failed.
+            return "AsyncCoreClaw(...)"
         return f"AsyncCoreClaw(base_url={str(self._connections.base_url)!r}, {self._options.credentials!r})"
 
     @property

@@ -194,7 +194,6 @@ class CallbackHub:
             TypeError: *base_url* is no str, *secret* neither str nor bytes, or *on_update* no plain function.
             ValueError: *base_url* cannot be one, *secret* is too short, or a number is out of range.
         """
-        self._base_url = "..."  # Until it is checked: tracebacks print this object.
         self._entries: dict[str, CallbackRecord] = {}
         try:
             self._signer = None if secret is None else UrlSigner(secret)
@@ -212,6 +211,8 @@ class CallbackHub:
             logging.getLogger(name).addFilter(_access_log_filter)  # A second call does nothing.
 
     def __repr__(self) -> str:
+        if "_listeners" not in vars(self):  # A traceback with local variables shows it when `__init__` has failed.
+            return "CallbackHub(...)"
         return f"CallbackHub({self._base_url!r}, urls={len(self._entries)})"
 
     def new_url(self) -> str:

@@ -117,6 +117,8 @@ class CoreClawError(Exception):
         self.may_have_taken_effect = may_have_taken_effect
 
     def __str__(self) -> str:
+        if "may_have_taken_effect" not in vars(self):  # A program prints it while it is being made.
+            return super().__str__()
         facts = [
             f"{name} {printable(str(value))}"
             for name, value in (

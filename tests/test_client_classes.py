@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import AsyncMock, create_autospec
+from unittest.mock import AsyncMock, create_autospec, patch
 
 import pytest
 from client_groups import GROUPS
@@ -180,3 +180,27 @@ def test_a_mock_answers_what_a_test_has_set() -> None:
         client.runs.get()
     with pytest.raises(AttributeError):
         client.runs.gett  # noqa: B018 - it is looked up
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_that_is_patched_with_its_spec_is_that_group(group: str) -> None:
+    kind = getattr(AsyncCoreClaw, group)
+    names = [name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")]
+    with patch.object(AsyncCoreClaw, group, autospec=True) as mock:
+        assert getattr(AsyncCoreClaw("key"), group) is mock
+        assert [name for name in names if not hasattr(mock, name)] == []
+        with pytest.raises(AttributeError):
+            _ = mock.misspelt
+
+    assert type(getattr(AsyncCoreClaw("key"), group)) is kind
+
+
+async def test_a_patched_group_is_called_as_the_group_is() -> None:
+    with patch.object(AsyncCoreClaw, "runs", autospec=True) as mock:
+        mock.get.return_value = "a run"
+        runs: Any = AsyncCoreClaw("key").runs
+
+        assert await runs.get("R1") == "a run"
+        with pytest.raises(TypeError):
+            runs.get("R1", misspelt=True)
+    mock.get.assert_awaited_once_with("R1")

@@ -44,7 +44,7 @@ def shown(record: Any, *, most: int = _MOST_LETTERS) -> str:
 
 def _members(record: Any) -> Iterator[tuple[str, str]]:
     for field in attrs.fields(cast("Any", type(record))):
-        value = getattr(record, field.name)
+        value = getattr(record, field.name, None)  # It is not there where making the record has failed.
         if value is None or field.repr is False:
             continue
         if field.name == "candidates" and value:

@@ -10,10 +10,13 @@ from coreclaw_async._wire.request import check_seconds
 
 
 def _as_tuple(delays: Iterable[float]) -> tuple[float, ...]:
-    return tuple(delays)
+    # What cannot be one is refused later, when the object that a traceback may show has its other members too.
+    return tuple(delays) if isinstance(delays, Iterable) else delays  # type: ignore[redundant-expr]
 
 
 def _delays(_: object, attribute: attrs.Attribute[tuple[float, ...]], value: tuple[float, ...]) -> None:
+    if not isinstance(value, tuple):
+        raise TypeError(f"{attribute.name} must be numbers of seconds, not {value!r}")
     if not value:
         raise ValueError(f"{attribute.name} must hold at least one number of seconds, not {value!r}")
     for delay in value:

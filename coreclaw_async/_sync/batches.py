@@ -28,7 +28,7 @@ class BatchBlock(BatchFrames):
         self._host: Hosted | None = None
 
     def __repr__(self) -> str:
-        return repr(self._inner).removeprefix("Async")
+        return repr(self._inner).removeprefix("Async") if "_inner" in vars(self) else "Batch(...)"
 
     @property
     def name(self) -> str:

@@ -2003,6 +2003,8 @@ class CoreClaw:
         self.run_queue = SyncRunQueue(inner.run_queue, bridge)
 
     def __repr__(self) -> str:
+        if "_inner" not in vars(self):  # A traceback with local variables shows it when `__init__` has failed.
+            return "CoreClaw(...)"
         return repr(self._inner).removeprefix("Async")
 
     @property

@@ -102,6 +102,11 @@ CLIENT_METHODS = {
 }
 # Arguments that no local variable may hold longer than it must.
 SECRETS = ("api_key", "headers", "proxy")
+_CLIENT_REPR = """\
+    def __repr__(self) -> str:
+        if "_inner" not in vars(self):  # A traceback with local variables shows it when `__init__` has failed.
+            return "CoreClaw(...)"
+        return repr(self._inner).removeprefix("Async")"""
 CLIENT_PROPERTIES = ("connections_in_use", "backend")
 # Where the methods for all rows are, of pagers and of batches.
 BLOCK = "BlockedCaller"  # Around their calls, so that warnings point to the line of the caller.
@@ -301,7 +306,7 @@ class Generator:
         methods = [
             self._client_init(source, found["__init__"]),
             _client_set_up(groups),
-            '    def __repr__(self) -> str:\n        return repr(self._inner).removeprefix("Async")',
+            _CLIENT_REPR,
             *(
                 f"    @property\n{self._opening(source, found[name])}\n        return self._inner.{name}"
                 for name in CLIENT_PROPERTIES

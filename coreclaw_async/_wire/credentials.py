@@ -49,6 +49,8 @@ class Credentials:
             raise ConfigurationError("api_key must hold printable ASCII without spaces or line breaks")
 
     def __repr__(self) -> str:
+        if not hasattr(self, "mode"):  # A traceback with local variables shows it when `__init__` has failed.
+            return "Credentials(...)"
         return f"Credentials(mode={self.mode!r}, key={'<none>' if self._key is None else '<hidden>'})"
 
     def __reduce__(self) -> str:

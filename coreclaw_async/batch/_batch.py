@@ -115,6 +115,8 @@ class AsyncBatch(AsyncBatchFrames):
         self._late = LateCallbacks(self._batch_context, self._runner.take_up)
 
     def __repr__(self) -> str:
+        if "_shown" not in vars(self):  # A traceback with local variables shows it when `__init__` has failed.
+            return "AsyncBatch(...)"
         return f"AsyncBatch({self._name!r}, ledger={self._shown!r})"
 
     @property

@@ -61,6 +61,8 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     def __repr__(self) -> str:
         """Show what it holds, without the key."""
+        if not hasattr(self, "_backend"):  # A traceback with local variables shows it when `__init__` has failed.
+            return "FakeService(...)"
         return f"FakeService(runs={len(self.runs)}, requests={len(self.requests)}, clock={self.clock!r})"
 
     def reset(self) -> None:

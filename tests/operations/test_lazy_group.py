@@ -41,6 +41,50 @@ print("alike")
 """
 
 
+# The module of the group takes a while to load, and the process is forked meanwhile.
+FORKED = """
+import os, pathlib, sys, tempfile, threading
+import coreclaw_async._resources
+from coreclaw_async import AsyncCoreClaw
+from coreclaw_async._operations.lazy_group import LazyGroup
+
+folder = tempfile.mkdtemp()
+pathlib.Path(folder, "slow.py").write_text('''
+import builtins, time
+builtins.is_loading.set()
+time.sleep(0.5)
+class Slow:
+    def __init__(self, context):
+        self.context = context
+''')
+coreclaw_async._resources.__path__.append(folder)
+
+class Own(AsyncCoreClaw):
+    slow = LazyGroup("Slow")
+
+import builtins
+builtins.is_loading = threading.Event()
+client = Own("key")
+thread = threading.Thread(target=lambda: client.slow)
+thread.start()
+builtins.is_loading.wait()
+child = os.fork()
+if not child:
+    os._exit(7 if client.slow.context is client._context else 1)
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no forks")
+def test_a_child_that_is_forked_while_a_group_is_loaded_can_use_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED], check=False, capture_output=True, text=True, timeout=20
+    )
+
+    assert (done.stdout, done.stderr) == ("7\n", "")
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_group_is_made_once_and_then_stays(group: str) -> None:
     client = AsyncCoreClaw("key")

@@ -106,6 +106,8 @@ class FakeClock:
 
     def __repr__(self) -> str:
         """Show the virtual seconds that have passed and how many sleep."""
+        if not hasattr(self, "_queues"):  # A traceback with local variables shows it when `__init__` has failed.
+            return "FakeClock(...)"
         return f"FakeClock(monotonic={self._now}, sleepers={sum(map(len, self._queues.values()))})"
 
     def monotonic(self) -> float:
