@@ -304,7 +304,7 @@ class AsyncCoreClaw:
         the service's own (JSON with a ``code``). Retried as *safety* says. A request that must be sent once and gets no
         clear answer raises OutcomeUnknownError; so does a start whose answer names no run. Its candidates are what the
         request may have made: runs of the worker that its path names, tasks, or items of the run queue; runs of any
-        worker where the path does not tell. They are None where nothing was found but something else may have been made,
+        worker where the path does not tell. They are None where nothing was found but something else may be made,
         and for an abort.
 
         A request that was repeated may be refused because its first attempt took effect and the answer was lost: a

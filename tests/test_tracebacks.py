@@ -159,7 +159,7 @@ async def test_cancelled_wait_hides_its_frames_and_names_its_run(client: AsyncCo
                 await anyio.sleep(0)
             scope.cancel()
     step = seen[0].__traceback__
-    assert f"the wait for run {run_id} was left" in seen[0].__notes__
+    assert f"the wait for run {run_id} was left; it may go on and cost money" in seen[0].__notes__
     assert {"wait_for_run", "next_tracked", "news"} <= set(functions_of(step))
     assert not {"wait_for_run", "next_tracked", "news"} & set(functions_of(step, hides=True))
 

@@ -291,7 +291,8 @@ async def leave(
 ) -> None:
     """Leave or abort the runs of a wait that *error* has ended; with *is_new* nobody has seen their ids yet."""
     if run_ids:
-        _tell_left(error, run_ids, _level_of(error, is_new=is_new and on_cancel != "abort"))
+        level = _level_of(error, is_new=is_new and on_cancel != "abort")
+        _tell_left(error, run_ids, level, may_go_on=on_cancel == "leave")
         if on_cancel == "abort":
             await abort_all(context, error, run_ids)
 
@@ -307,14 +308,15 @@ def _level_of(error: BaseException, *, is_new: bool) -> int:
     return logging.WARNING if is_new and isinstance(error, anyio.get_cancelled_exc_class()) else logging.INFO
 
 
-def _tell_left(error: BaseException, run_ids: Sequence[str], level: int) -> None:
+def _tell_left(error: BaseException, run_ids: Sequence[str], level: int, *, may_go_on: bool) -> None:
     """Name the runs of a cancelled wait in its note and in the log, as a cancellation carries no ids."""
     if _names_one_of(error, run_ids):
         return
     named = f"{'run' if len(run_ids) == 1 else 'runs'} {', '.join(run_ids)}"
     if not isinstance(error, Exception):  # A cancellation or an interrupt: where it came is of no interest.
         hide_own_frames(error)
-    error.add_note(f"the wait for {named} was left")
+    hint = f"; {'it' if len(run_ids) == 1 else 'they'} may go on and cost money" if may_go_on else ""
+    error.add_note(f"the wait for {named} was left{hint}")
     told = facts(error, run_ids=list(run_ids))
     logger.log(level, "the wait for %s was left by %s", named, type(error).__name__, extra=told)
 

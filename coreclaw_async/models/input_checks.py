@@ -7,7 +7,9 @@ from enum import StrEnum
 
 import attrs
 
+from coreclaw_async._data.counting import counted
 from coreclaw_async._data.record import Model
+from coreclaw_async.models._html import items_table
 
 
 class IssueSeverity(StrEnum):
@@ -45,7 +47,7 @@ class InputIssue(Model):
 @attrs.frozen(kw_only=True, repr=False)
 class InputCheck(Model):
     """
-    An input compared with the schema of its worker.
+    An input compared with the schema of its worker; ``print`` shows an issue a line, and a notebook a table of them.
 
     Attributes:
         worker_id: The worker, as a path takes it.
@@ -66,3 +68,10 @@ class InputCheck(Model):
     def errors(self) -> Sequence[InputIssue]:
         """The issues that block."""
         return tuple(issue for issue in self.issues if issue.severity is IssueSeverity.ERROR)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{issue.severity}: {issue}" for issue in self.issues) or "no issues"
+
+    def _repr_html_(self) -> str:
+        tasks = "" if self.task_count is None else f", {counted(self.task_count, 'task')}"
+        return items_table(f"Input of {self.worker_id}: {counted(len(self.issues), 'issue')}{tasks}", self.issues)

@@ -356,7 +356,7 @@ async def test_cancelled_wait_is_told_of_by_the_note_that_reaches_the_caller(
             except BaseException as error:
                 seen.append(error)
                 raise
-    assert seen[0].__notes__ == [f"the wait for run {next(iter(service.runs))} was left"]
+    assert seen[0].__notes__ == [f"the wait for run {next(iter(service.runs))} was left; it may go on and cost money"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -382,7 +382,7 @@ async def test_note_reaches_the_caller_however_often_the_task_is_cancelled(
         task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert seen[0].__notes__ == [f"the wait for run {next(iter(service.runs))} was left"]
+    assert seen[0].__notes__ == [f"the wait for run {next(iter(service.runs))} was left; it may go on and cost money"]
 
 
 async def test_timeout_before_anything_was_sent_names_no_run(

@@ -15,6 +15,9 @@ from coreclaw_async import (
     BatchItemState,
     BatchReport,
     Export,
+    InputCheck,
+    InputIssue,
+    IssueSeverity,
     Page,
     ResultHeader,
     ResultPage,
@@ -69,6 +72,17 @@ def report(name: str = "nightly", **members: Any) -> BatchReport:
         wasted=0,
         in_flight_limit=None,
     )
+
+
+def test_check_of_an_input_is_shown_with_its_issues() -> None:
+    issue = InputIssue(path="input.keywords", severity=IssueSeverity.ERROR, message="is required", suggestion="give it")
+    check = InputCheck(worker_id="a~b", issues=[issue], task_count=2)
+
+    assert "Input of a~b: 1 issue, 2 tasks" in text_of(check)
+    assert "input.keywords||error||is required||give it" in text_of(check)
+    assert str(check) == "error: input.keywords is required: give it"
+    assert "Input of a~b: 0 issues|" in text_of(InputCheck(worker_id="a~b"))
+    assert str(InputCheck(worker_id="a~b")) == "no issues"
 
 
 def test_run_is_shown_with_what_is_known() -> None:

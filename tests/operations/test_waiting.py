@@ -487,7 +487,9 @@ async def test_error_of_the_package_about_something_else_names_the_run(
     (run_id,) = service.runs
     assert caught.value.run_id is None
     assert caught.value.__notes__ == [
-        f"the wait for run {run_id} was left" if at == "first" else f"run {run_id} has ended"
+        f"the wait for run {run_id} was left; it may go on and cost money"
+        if at == "first"
+        else f"run {run_id} has ended"
     ]
 
 

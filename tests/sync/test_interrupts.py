@@ -56,7 +56,7 @@ def test_an_interrupted_wait_names_its_run_which_goes_on(client: CoreClaw, servi
     with interrupt_once(lambda: requests_of(service, "getWorkerRun")), pytest.raises(KeyboardInterrupt) as raised:
         client.runs.wait(run)
 
-    assert raised.value.__notes__ == [f"the wait for run {run.run_id} was left"]
+    assert raised.value.__notes__ == [f"the wait for run {run.run_id} was left; it may go on and cost money"]
     assert requests_of(service, "abortWorkerRun") == 0
     assert client.runs.get(run).status == "running"
 
@@ -70,7 +70,7 @@ def test_an_interrupt_just_before_the_wait_for_a_call_is_noticed(client: CoreCla
     ):
         client.runs.wait(run, timeout=20)
 
-    assert raised.value.__notes__ == [f"the wait for run {run.run_id} was left"]
+    assert raised.value.__notes__ == [f"the wait for run {run.run_id} was left; it may go on and cost money"]
 
 
 def test_an_interrupted_wait_can_abort_its_run(client: CoreClaw, service: FakeService) -> None:
