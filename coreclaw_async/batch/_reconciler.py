@@ -40,7 +40,7 @@ class Reconciler:
         Raises:
             CoreClawError: The list could not be read for as long as the batch has patience; the starts stay open.
         """
-        was_empty = False
+        was_empty = is_told = False
         next_look = float("-inf")
         while items := await self._bind(await self._start_queues.open_intents(self._slug)):
             times = self._batch_context.times
@@ -48,6 +48,9 @@ class Reconciler:
             settled = max(times.settled_at(item.intent_at or 0.0) for item in items)
             due = max(settled, next_look)
             if now < due:
+                if not is_told:
+                    is_told = True
+                    self._tell_open(items, due - now)
                 await self._batch_context.clock.sleep(min(due - now, self._longest_nap(items, due - now)))
                 continue
             found = await self._look(items)
@@ -70,6 +73,18 @@ class Reconciler:
             next_look = max(next_look, rivals_settled)
             # A callback may have come while the list was read.
             await self._settle(await self._bind(items), evidence, verdict)
+
+    def _tell_open(self, items: Sequence[BatchItem], seconds: float) -> None:
+        others = f" and {counted(len(items) - 1, 'other item')}" if len(items) > 1 else ""
+        logger.warning(
+            "a start of item %r%s was not answered, or its process ended: whether it made a run is found out in about "
+            "%.0f s, and until then no other run of worker %s is started",
+            items[0].key,
+            others,
+            seconds,
+            self._slug,
+            extra=facts(batch=items[0].batch, key=items[0].key, worker_id=self._slug),
+        )
 
     def _has_callbacks(self, items: Sequence[BatchItem]) -> bool:
         return self._batch_context.hub is not None and any(item.callback_url for item in items)

@@ -297,14 +297,8 @@ class StartQueue:
             await self._accepted(intent, error.run_id)
         else:
             self.batch_context.emit(StartUnknown(operation="runWorker", candidates=None))
-            logger.warning(
-                "a start of item %r was not answered: whether it made a run is found out within %.0f s, and until then "
-                "no other run of this worker is started: %s",
-                intent.key,
-                self.batch_context.times.settled_at(0.0),
-                error,
-                extra=facts(error, batch=intent.batch, key=intent.key, worker_id=self.slug),
-            )
+            told = facts(error, batch=intent.batch, key=intent.key, worker_id=self.slug)
+            logger.info("the answer to a start of item %r was lost: %s", intent.key, error, extra=told)
             self.admission.limits.not_started()
             self._is_unsettled = True
 
