@@ -112,9 +112,22 @@ def _reports(
         raise TypeError(
             "run_batch takes a blocking Dask client outside of its event loop, and arun_batch an asynchronous one"
         )
+    _check_names(options)
     spec = _everywhere(ShardSpec(batch=batch, **options))
     driver = _Driver(distributed, dask_client, spec, check_int("shard_size", shard_size, lowest=1), on_event)
     return driver.reports()
+
+
+def _check_names(options: ShardOptions) -> None:
+    """Refuse what is no option in the name of the function that was called, not in that of `ShardSpec`."""
+    names = ShardOptions.__annotations__
+    for name in options:
+        if name not in names:
+            raise TypeError(
+                f"run_batch has no option {name!r}; it has on_event, shard_size, {', '.join(sorted(names))}"
+            )
+    if "ledger" not in options:
+        raise TypeError("run_batch needs ledger=, the ledger in which the batch was planned")
 
 
 async def _sum(reports: AsyncGenerator[ShardReport]) -> ShardReport | None:
@@ -160,7 +173,7 @@ class _Driver:
     async def _next_shards(self) -> list[Shard]:
         """Return shards of the open items that were not in the shards returned before."""
         async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
-            await report_of(batch)
+            await report_of(batch, self._spec)
             found = await batch.shards(self._size, unwritten=self._spec.output is not None)
         # The budget is in the ledger now, and may be changed there while shards go on.
         self._spec = attrs.evolve(self._spec, max_spend=None)
@@ -212,7 +225,7 @@ class _Driver:
     async def _check(self) -> None:
         """Raise unless the batch is finished according to its ledger: a failed shard reports nothing."""
         async with AsyncCoreClaw(base_url=self._spec.base_url) as client, self._spec.batch_of(client) as batch:
-            now = await report_of(batch)
+            now = await report_of(batch, self._spec)
             await self._write_manifest(batch)
         if self._total is not None:
             now = attrs.evolve(now, stopped=self._total.stopped, reasons=self._total.reasons, error=self._total.error)

@@ -18,6 +18,7 @@ from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, OutputFormat, SettleTimes, Shard
 from coreclaw_async.batch._arguments import check_format
 from coreclaw_async.batch._ledger.spending import cost_as_told, exact_sum
+from coreclaw_async.batch._store.address import shown_ledger
 from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
 from coreclaw_async.events import EventHook
 
@@ -275,24 +276,25 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
         except (CoreClawError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
         report = attrs.evolve(
-            await report_of(batch), seconds=time.monotonic() - began, stopped=stopped, reasons=dict(reasons)
+            await report_of(batch, spec), seconds=time.monotonic() - began, stopped=stopped, reasons=dict(reasons)
         )
     # An error that left no open item and no missing row, such as a plan that broke off, must not look finished.
     return report if is_incomplete and not report.is_finished else attrs.evolve(report, error=failure)
 
 
-async def report_of(batch: AsyncBatch) -> ShardReport:
+async def report_of(batch: AsyncBatch, spec: ShardSpec) -> ShardReport:
     """
-    Return the report of *batch*, or of its part, from its ledger.
+    Return the report of *batch*, which *spec* names, or of its part, from its ledger.
 
     Raises:
         LedgerError: The ledger has no such items: the name or the address is wrong.
     """
     report = await batch.report()
     if not report.total:
+        part = "" if spec.shard == Shard() else f" in {spec.shard}"
         raise LedgerError(
-            f"the ledger has no items of {batch!r}, so nothing was run: "
-            "use the name and the ledger that it was planned with"
+            f"ledger {shown_ledger(spec.ledger)} has no items of batch {spec.batch!r}{part}, so nothing was run: "
+            "use the name, the ledger and the account that it was planned with"
         )
     return ShardReport(
         batch=batch.name,

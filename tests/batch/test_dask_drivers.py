@@ -412,20 +412,20 @@ async def test_what_cannot_be_run_is_refused_before_anything_is_sent(
         (ConfigurationError, "a ledger in memory cannot be shared", {"ledger": "memory"}),
         (ValueError, "ledger must be 'sqlite:///file.db'", {"ledger": "mysql://db/x"}),
         (LedgerError, "Postgres cannot be used", {"ledger": "postgresql://127.0.0.1:9/x", "patience": 0.0}),
-        (LedgerError, r"the ledger has no items of AsyncBatch\('nightly'", {"ledger": tmp_path / "new.db"}),
+        (LedgerError, r"new\.db has no items of batch 'nightly', so nothing was run", {"ledger": tmp_path / "new.db"}),
         (ValueError, "shard_size must be 1 or more, not 0", {"shard_size": 0}),
         (ValueError, "max_in_flight must be 1 or more, not 0", {"max_in_flight": 0}),
         (ValueError, "on_ambiguous must be one of hold, fail, resubmit", {"on_ambiguous": "guess"}),
         (ValueError, "patience must be a finite number of seconds", {"patience": -1.0}),
         (TypeError, "max_spend must be a Decimal", {"max_spend": 1.5}),
-        (TypeError, "width", {"width": 8}),
+        (TypeError, "run_batch has no option 'width'; it has on_event, shard_size, account, base_url", {"width": 8}),
     ]
     await plan(service, ledger)
     before = len(service.requests)
     for kind, words, options in wrong:
         with pytest.raises(kind, match=words):
             await run(dask_client, **{"ledger": ledger, **options})
-    with pytest.raises(TypeError, match="ledger"):
+    with pytest.raises(TypeError, match="run_batch needs ledger=, the ledger in which"):
         dask.run_batch(dask_client, "nightly")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="on_event must be a plain function"):
         dask.run_batch(dask_client, "nightly", ledger=ledger, on_event=anyio.sleep)  # type: ignore[arg-type]
