@@ -28,6 +28,8 @@ _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
 # httpx refuses URLs of more than 65,536 letters.
 _MAX_VALUE = 16_000
+_MOST_SHOWN = 200
+"""Letters of a wrong value that its error shows: it may be a long list that was meant for another parameter."""
 _MAX_ID = 1_000
 _UNSAFE = r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s"
 
@@ -141,7 +143,8 @@ def check_int(name: str, value: int, *, lowest: int, highest: int | None = None)
 
 def _shown(value: object) -> str:
     try:
-        return repr(value)
+        text = repr(value)
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
     except ValueError:  # Python does not write numbers with more digits.
         return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
@@ -167,10 +170,10 @@ def check_seconds(name: str, value: float, *, allow_zero: bool = False) -> float
     return float(value)
 
 
-def check_text(name: str, value: str) -> str:
-    """Return *value* when it is a string that is not blank."""
+def check_text(name: str, value: str, kind: str = "a str") -> str:
+    """Return *value* when it is a string that is not blank; *kind* says what a caller may give."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {_shown(value)}")
+        raise TypeError(f"{name} must be {kind}, not {_shown(value)}")
     if not value.strip():
         raise ValueError(f"{name} must not be empty, not {value!r}")
     return value
@@ -212,14 +215,14 @@ def is_unsafe(text: str) -> bool:
     return re.search(_UNSAFE, text) is not None
 
 
-def check_id(name: str, value: str) -> str:
+def check_id(name: str, value: str, kind: str = "a str") -> str:
     """
-    Return *value* when it can stand in a path as the id of a run, a task or a queue item.
+    Return *value* when it can stand in a path as the id of a run, a task or a queue item; *kind* as in `check_text`.
 
     ``last`` is refused because ``/worker-runs/last`` is another operation, which acts on whichever run is newest; dots
     and slashes because they lead to another path, also when they are encoded.
     """
-    _check_length(name, check_text(name, value))
+    _check_length(name, check_text(name, value, kind))
     if value.lower() == "last":
         raise ValueError(f"{name} must be the id of one thing, not {value!r}; for the newest run give LastRun()")
     if value in {".", ".."} or "/" in value or is_unsafe(value):

@@ -64,7 +64,8 @@ def run_request(operation: RunOperation, run: RunRef, **members: Any) -> Request
 
 
 def _id(run: str | Run | StartedRun) -> str:
-    return check_id("run", run.run_id if isinstance(run, Run | StartedRun) else run)
+    run_id = run.run_id if isinstance(run, Run | StartedRun) else run
+    return check_id("run", run_id, "its id (a str), a Run, a StartedRun or a LastRun")
 
 
 def _last(operation: RunOperation, run: LastRun) -> tuple[str, str]:

@@ -579,7 +579,7 @@ class AsyncBatch(AsyncBatchFrames):
 
     def _opened(self) -> BatchLedger:
         if self._stack is None:
-            raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
+            raise RuntimeError("the batch is not open: use it in the block of (async) with client.batch(...) as batch")
         return self._batch_context.ledger
 
 

@@ -89,7 +89,7 @@ class Runner:
 
     def _opened(self) -> anyio.abc.TaskGroup:
         if self.group is None:
-            raise RuntimeError("the batch is not open: async with client.batch(...) as batch")
+            raise RuntimeError("the batch is not open: use it in the block of (async) with client.batch(...) as batch")
         return self.group
 
     async def _has_planned(self) -> bool:

@@ -573,13 +573,13 @@ async def test_a_batch_needs_a_key(service: FakeService) -> None:
 async def test_a_batch_is_used_within_its_block(service: FakeService) -> None:
     async with AsyncCoreClaw("key", transport=service) as client:
         batch = client.batch("x", ledger="memory")
-        with pytest.raises(RuntimeError, match="the batch is not open"):
+        with pytest.raises(RuntimeError, match=r"the batch is not open: use it in the block of \(async\) with client"):
             await batch.report()
         async with batch:
             with pytest.raises(RuntimeError, match="open already"):
                 await batch.__aenter__()
             stream = batch.run()
-        with pytest.raises(RuntimeError, match="the batch is not open"):
+        with pytest.raises(RuntimeError, match=r"the batch is not open: use it in the block of \(async\) with client"):
             await anext(stream)
 
     assert repr(batch) == "AsyncBatch('x', ledger='memory')"

@@ -245,7 +245,7 @@ async def test_a_batch_that_could_not_be_opened_again_is_not_open_to_earlier_ite
             other.execute("ALTER TABLE item RENAME TO gone")
         with pytest.raises(LedgerError):
             await batch.__aenter__()
-        with pytest.raises(RuntimeError, match="the batch is not open"):
+        with pytest.raises(RuntimeError, match=r"the batch is not open: use it in the block of \(async\) with client"):
             await anext(outcomes)
 
 

@@ -189,3 +189,8 @@ def test_any_text_is_an_absolute_url_or_is_refused_by_name(url: str) -> None:
     assert problem.startswith("callback_url must ") or (
         problem == "" and urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname
     )
+
+
+def test_a_long_value_is_cut_in_its_error() -> None:
+    with pytest.raises(TypeError, match=r"^limit must be an int, not \['row', .{192}\.\.\.$"):
+        check_limit(["row"] * 10_000)  # type: ignore[arg-type]

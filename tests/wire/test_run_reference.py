@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -52,7 +53,8 @@ def test_last_run_is_refused_when_its_worker_cannot_be_one() -> None:
         run_request(GET, LastRun("a/b/c"))
 
 
-@pytest.mark.parametrize("run", [None, 7, LastRun])
-def test_run_is_refused_when_it_is_no_reference(run: Any) -> None:
-    with pytest.raises(TypeError, match="run must be a str"):
-        run_request(GET, run)
+@pytest.mark.parametrize("run", [None, 7, b"R", ["R"], LastRun])
+def test_run_is_refused_when_it_is_no_reference_and_all_kinds_are_named(run: Any) -> None:
+    for refuse in (run_id_of, functools.partial(run_request, GET)):
+        with pytest.raises(TypeError, match=r"run must be its id \(a str\), a Run, a StartedRun or a LastRun, not "):
+            refuse(run)
