@@ -68,7 +68,7 @@ def test_long_text_fails_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> No
     raw = full("stdout", monkeypatch)
 
     with pytest.raises(OSError, match="No space left"):
-        sys.stdout.write("x" * 100_000)
+        sys.stdout.write("x" * 2 * io.DEFAULT_BUFFER_SIZE)
     assert streams.failure_of("stdout") is not None
     streams.give_up("stdout")
     raw.close()
