@@ -83,6 +83,12 @@ class AsyncCoreClaw:
         tasks: Saved tasks.
         runs: Runs, their logs and rows.
         run_queue: Runs that wait to be activated.
+
+    Example::
+
+        async with AsyncCoreClaw() as client:
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            rows = await client.runs.iterate_results(run).collect()
     """
 
     if TYPE_CHECKING:
@@ -259,6 +265,11 @@ class AsyncCoreClaw:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range, or a header cannot be sent.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
+
+        Example::
+
+            patient = client.with_options(timeout=300)  # On the same connections.
+            account = await patient.account.get()
         """
         changes: dict[str, Any] = {
             "timeout": timeout,
@@ -325,6 +336,11 @@ class AsyncCoreClaw:
             ApiError: The service refused or failed.
             ValueError: An argument cannot be right, or holds the key.
             TypeError: An argument is of the wrong type, or JSON cannot express *body*.
+
+        Example::
+
+            reply = await client.request("GET", "/api/v2/users/account")
+            print(reply.status_code, reply.data)
         """
         from coreclaw_async._operations.any_request import AnyRequests
 
@@ -376,6 +392,15 @@ class AsyncCoreClaw:
 
         Raises:
             ValueError: An argument is out of range.
+
+        Example::
+
+            async with client.batch("weekly", ledger="sqlite:///runs.db") as batch:
+                await batch.plan(
+                    [RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]})]
+                )
+                async for outcome in batch.run():
+                    print(outcome.key, outcome.state)
         """
         from coreclaw_async.batch._batch import AsyncBatch
 
@@ -393,7 +418,17 @@ class AsyncCoreClaw:
         )
 
     async def aclose(self) -> None:
-        """Close the connections, but not an httpx client of yours. A second call does nothing."""
+        """
+        Close the connections, but not an httpx client of yours. A second call does nothing.
+
+        Example::
+
+            client = AsyncCoreClaw()
+            try:
+                print(await client.account.get())
+            finally:
+                await client.aclose()
+        """
         if not self._is_copy:
             if self._context.hub_link is not None:
                 self._context.hub_link.leave()

@@ -72,6 +72,14 @@ class CallbackUpdate(Model):
         status: A `RunStatus`, or the string that the callback has instead; None when it has none.
         url_name: The last segment of the URL that the start carried, up to its dot, and so no secret. Where the start's
             answer was lost in another process, this tells there which start the run is of.
+
+    Example::
+
+        def on_update(update: CallbackUpdate) -> None:
+            print(update.run_id, update.status)
+
+
+        hub = CallbackHub("https://backend.example.com/callbacks", on_update=on_update)
     """
 
     run_id: str
@@ -163,6 +171,12 @@ class CallbackHub:
     *base_url*. A callback wakes the waits of the process that it comes to; those of others end by their schedule. So
     too, `run_id_of` tells the run of a start whose answer was lost only in the process that gets its callback; its hook
     is told run and `CallbackUpdate.url_name`, and may pass them on.
+
+    Example::
+
+        hub = CallbackHub("https://backend.example.com/callbacks")
+        async with AsyncCoreClaw(callbacks=hub) as client:  # And: app.mount("/callbacks", hub)
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
     """
 
     def __init__(
@@ -216,7 +230,15 @@ class CallbackHub:
         return f"CallbackHub({self._base_url!r}, urls={len(self._entries)})"
 
     def new_url(self) -> str:
-        """Return a new URL to give to the service as ``callback_url``: as good as a password, for one start only."""
+        """
+        Return a new URL to give to the service as ``callback_url``: as good as a password, for one start only.
+
+        Example::
+
+            hub = CallbackHub("https://backend.example.com/callbacks")
+            url = hub.new_url()
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, callback_url=url)
+        """
         if self._signer is None:
             name, proof = new_name(), new_proof()
         else:
@@ -234,6 +256,13 @@ class CallbackHub:
 
         Returns:
             Whether it is one of this hub's.
+
+        Example::
+
+            hub = CallbackHub("https://backend.example.com/callbacks")
+            url = hub.new_url()  # Kept in a database, beside the order.
+            hub = CallbackHub("https://backend.example.com/callbacks")  # The next process.
+            assert hub.restore(url)
         """
         name, proof = name_and_proof(url)
         if not url.startswith(f"{self._base_url}/") or not name or not proof:
@@ -256,6 +285,13 @@ class CallbackHub:
         Args:
             reference: The URL that the start carried, for example `OutcomeUnknownError.callback_url`; or the id of a
                 queue item that a joined client was answered with.
+
+        Example::
+
+            hub = CallbackHub("https://backend.example.com/callbacks")
+            url = hub.new_url()
+            hub.bind(url, run_id=run.run_id)
+            assert hub.run_id_of(url) == run.run_id
         """
         with self._lock:
             name = self._queue_items.get(reference)

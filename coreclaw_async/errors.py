@@ -90,6 +90,13 @@ class CoreClawError(Exception):
             nothing and did not see everything.
         may_have_taken_effect: Whether the service may have done what was asked. If it is true, look at the runs,
             tasks or queue items before you call again; a second start is paid for too.
+
+    Example::
+
+        try:
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["tea"]})
+        except CoreClawError as error:
+            print(error.message, error.run_id, error.may_have_taken_effect)
     """
 
     def __init__(
@@ -145,6 +152,13 @@ class CoreClawError(Exception):
 
         Raises:
             ValueError: ``details`` or ``items`` contain themselves, which nothing that the service sends does.
+
+        Example::
+
+            try:
+                await client.runs.get("01JEXAMPLE0000000000000000")
+            except CoreClawError as error:
+                print(error.to_dict(json=True))
         """
         return self._as_plain(UTF8_JSON_OR_TEXT if json else PYTHON)
 
@@ -160,6 +174,13 @@ class CoreClawError(Exception):
         Raises:
             ValueError: As `to_dict`, or a member is nested too deeply for Python's ``json``, or is a whole number of
                 more digits than Python writes.
+
+        Example::
+
+            try:
+                await client.runs.get("01JEXAMPLE0000000000000000")
+            except CoreClawError as error:
+                print(error.to_json())
         """
         return to_text(self._as_plain(JSON_OR_TEXT))
 
@@ -172,23 +193,68 @@ class CoreClawError(Exception):
 
 
 class ConfigurationError(CoreClawError, ValueError):
-    """The client cannot work as it was set up: no key, a base URL without scheme, a missing extra."""
+    """
+    The client cannot work as it was set up: no key, a base URL without scheme, a missing extra.
+
+    Example::
+
+        try:
+            CoreClaw("a-key", base_url="openapi.coreclaw.com")
+        except ConfigurationError as error:
+            print(error)
+    """
 
 
 class RequestNotSentError(CoreClawError):
-    """The request did not leave this machine, or not whole (name look-up, connection, TLS): nothing was done."""
+    """
+    The request did not leave this machine, or not whole (name look-up, connection, TLS): nothing was done.
+
+    Example::
+
+        try:
+            await client.account.get()
+        except RequestNotSentError as error:
+            print("nothing was done:", error.message)
+    """
 
 
 class SendTimeoutError(RequestNotSentError, TimeoutError):
-    """The deadline of the call passed before the request had left this machine whole: nothing was done."""
+    """
+    The deadline of the call passed before the request had left this machine whole: nothing was done.
+
+    Example::
+
+        try:
+            await client.with_options(timeout=0.5).account.get()
+        except TimeoutError as error:
+            print("nothing was done" if isinstance(error, SendTimeoutError) else "nobody knows", error)
+    """
 
 
 class NoReplyError(CoreClawError):
-    """The request left and no whole answer came back."""
+    """
+    The request left and no whole answer came back.
+
+    Example::
+
+        try:
+            await client.account.get()
+        except NoReplyError as error:
+            print(error.may_have_taken_effect, error.message)
+    """
 
 
 class RequestTimeoutError(NoReplyError, TimeoutError):
-    """The deadline of the call passed before a whole answer came."""
+    """
+    The deadline of the call passed before a whole answer came.
+
+    Example::
+
+        try:
+            await client.with_options(timeout=0.5).account.get()
+        except RequestTimeoutError as error:
+            print("no answer in half a second:", error.message)
+    """
 
 
 class OutcomeUnknownError(NoReplyError):
@@ -204,6 +270,14 @@ class OutcomeUnknownError(NoReplyError):
         callback_url: The URL of the client's `coreclaw_async.CallbackHub` that the request carried, or None. If its
             callback came in time, ``run_id`` is the exact run; otherwise the hub's ``run_id_of`` tells it later. It is
             as good as a password, so the message does not show it.
+
+    Example::
+
+        try:
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["tea"]})
+        except OutcomeUnknownError as error:
+            for run_id in error.candidates or ():
+                print("perhaps", run_id)
     """
 
     def __init__(self, message: str, **facts: Any) -> None:
@@ -217,43 +291,131 @@ class InvalidResponseError(CoreClawError):
     The answer is not what the service promises: no JSON, no envelope, no data where there must be some.
 
     A read that is answered like this is retried, for a gateway may have broken this one answer.
+
+    Example::
+
+        try:
+            await client.account.get()
+        except InvalidResponseError as error:
+            print(error.status_code, error.message)
     """
 
 
 class ResponseTooLargeError(InvalidResponseError):
-    """The answer holds more bytes, unpacked, than the client's ``max_response_bytes``; the request is not retried."""
+    """
+    The answer holds more bytes, unpacked, than the client's ``max_response_bytes``; the request is not retried.
+
+    Example::
+
+        try:
+            await client.with_options(max_response_bytes=1_000).runs.list_results_page(run, limit=100)
+        except ResponseTooLargeError as error:
+            print(error.message)
+    """
 
 
 class ApiError(CoreClawError):
-    """The service refused or failed; ``code`` first, ``status_code`` second decide which subclass."""
+    """
+    The service refused or failed; ``code`` first, ``status_code`` second decide which subclass.
+
+    Example::
+
+        try:
+            await client.runs.get("01JEXAMPLE0000000000000000")
+        except ApiError as error:
+            print(error.code, error.status_code, error.request_id)
+    """
 
 
 class InvalidArgumentError(ApiError):
-    """A field, range or shape was refused: code 11000."""
+    """
+    A field, range or shape was refused: code 11000.
+
+    Example::
+
+        try:
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": "coffee"})
+        except InvalidArgumentError as error:
+            print(error.message, error.details)
+    """
 
 
 class AuthenticationError(ApiError):
-    """The key is missing, unknown or not allowed here: codes 12001 and 12002, HTTP 401 and 403."""
+    """
+    The key is missing, unknown or not allowed here: codes 12001 and 12002, HTTP 401 and 403.
+
+    Example::
+
+        try:
+            await client.with_options(api_key="another-key").account.get()
+        except AuthenticationError as error:
+            print(error.code)
+    """
 
 
 class NotFoundError(ApiError):
-    """There is no such thing: codes 11004, 50001 (worker), 60001 (task), 70001 (run), HTTP 404."""
+    """
+    There is no such thing: codes 11004, 50001 (worker), 60001 (task), 70001 (run), HTTP 404.
+
+    Example::
+
+        try:
+            await client.runs.get("01JEXAMPLE0000000000000000")
+        except NotFoundError as error:
+            print(error.run_id, error.code)
+    """
 
 
 class RateLimitedError(ApiError):
-    """Refused for its rate before any work was done: code 13000, HTTP 429."""
+    """
+    Refused for its rate before any work was done: code 13000, HTTP 429.
+
+    Example::
+
+        try:
+            await client.with_options(retry=RetryPolicy(max_attempts=1)).account.get()
+        except RateLimitedError as error:
+            print(error.retry_after)
+    """
 
 
 class InsufficientBalanceError(ApiError):
-    """The balance does not cover the run, which was not started: code 30001."""
+    """
+    The balance does not cover the run, which was not started: code 30001.
+
+    Example::
+
+        try:
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        except InsufficientBalanceError:
+            print("certainly not started")
+    """
 
 
 class ConcurrencyLimitError(ApiError):
-    """The plan's number of running runs is reached: no run, no charge; wait for a slot: code 30003."""
+    """
+    The plan's number of running runs is reached: no run, no charge; wait for a slot: code 30003.
+
+    Example::
+
+        try:
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        except ConcurrencyLimitError:  # Or workers.run(..., wait_for_slot=True).
+            print("certainly not started")
+    """
 
 
 class WorkerUnavailableError(ApiError):
-    """This version of the worker cannot be started; leave ``version`` out: code 50003."""
+    """
+    This version of the worker cannot be started; leave ``version`` out: code 50003.
+
+    Example::
+
+        try:
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["tea"]}, version="v0.0.1")
+        except WorkerUnavailableError as error:
+            print(error.message)
+    """
 
 
 class RunOperationError(ApiError):
@@ -262,15 +424,40 @@ class RunOperationError(ApiError):
 
     After a start, ``may_have_taken_effect`` is true: a run may exist all the same (api/error-codes does not say), so
     look at ``candidates`` first.
+
+    Example::
+
+        try:
+            await client.runs.abort(run)
+        except RunOperationError as error:
+            print("has ended before:", error.run_id)
     """
 
 
 class NotImplementedByServiceError(ApiError):
-    """The service does not offer this: code 16000."""
+    """
+    The service does not offer this: code 16000.
+
+    Example::
+
+        try:
+            await client.runs.abort(run)
+        except NotImplementedByServiceError as error:
+            print(error.message)
+    """
 
 
 class ServiceError(ApiError):
-    """The service failed: codes 10000 and 14000, any HTTP 5xx."""
+    """
+    The service failed: codes 10000 and 14000, any HTTP 5xx.
+
+    Example::
+
+        try:
+            await client.account.get()
+        except ServiceError as error:
+            print(error.status_code, error.code)
+    """
 
 
 class PaginationError(CoreClawError):
@@ -285,6 +472,13 @@ class PaginationError(CoreClawError):
         items: The items that the failed call had read and could not return: for ``collect()`` all that it had
             collected, which the next call on the same iterator returns again. Empty when items are returned one by one
             or by page, as the caller has them already.
+
+    Example::
+
+        try:
+            rows = await client.runs.iterate_results(run).collect()
+        except PaginationError as error:
+            print(error.collected, "of", error.expected, len(error.items))
     """
 
     def __init__(
@@ -308,6 +502,14 @@ class RunNotFinishedError(PaginationError):
 
     Attributes:
         run: The run as it was seen, or None.
+
+    Example::
+
+        started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        try:
+            rows = await client.runs.iterate_results(started).collect()
+        except RunNotFinishedError:
+            rows = await client.runs.iterate_results(started, partial=True).collect()
     """
 
     def __init__(self, message: str, *, run_id: str, run: Run | None = None) -> None:
@@ -335,6 +537,13 @@ class WaitTimeoutError(_RunError, TimeoutError):
         pending: Ids of the runs that had not ended; ``run_id`` is the first of them. A `LastRun` whose id could not be
             read is not among them, and ``run_id`` is None when there are no others.
         not_aborted: Ids of those runs that ``on_cancel="abort"`` could not abort.
+
+    Example::
+
+        try:
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, timeout=1)
+        except WaitTimeoutError as error:
+            print("goes on:", error.pending)
     """
 
     def __init__(
@@ -359,6 +568,13 @@ class RunFailedError(_RunError):
         run: The run as it ended.
         log: The last error lines of its log, or its last lines when it has none, oldest first; empty when the log could
             not be read.
+
+    Example::
+
+        try:
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        except RunFailedError as error:
+            print(error.run_id, error.log)
     """
 
     def __init__(self, message: str, *, run_id: str, run: Run | None = None, log: Sequence[str] = ()) -> None:
@@ -374,6 +590,15 @@ class RunAbortedError(_RunError):
         run: The run as it was last seen.
         confirmed: False when the run was still ``aborting`` at the end of the grace time: the service may never report
             more (api/run-lifecycle names no later status).
+
+    Example::
+
+        started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        await client.runs.abort(started)
+        try:
+            await client.runs.wait(started)
+        except RunAbortedError as error:
+            print(error.run_id, error.confirmed)
     """
 
     def __init__(self, message: str, *, run_id: str, run: Run | None = None, confirmed: bool = True) -> None:
@@ -382,7 +607,20 @@ class RunAbortedError(_RunError):
 
 
 class InputRejectedError(CoreClawError):
-    """The input is certain to fail or to be wasted, so nothing was sent."""
+    """
+    The input is certain to fail or to be wasted, so nothing was sent: for programs that check inputs first.
+
+    No call of this package raises it: `workers.check_input` returns what it finds.
+
+    Example::
+
+        checked = await client.workers.check_input("coreclaw/google-maps-scraper", {"keywords": []})
+        try:
+            if not checked.ok:
+                raise InputRejectedError(f"{checked.errors[0].path}: {checked.errors[0].message}")
+        except InputRejectedError as error:
+            print(error.message)
+    """
 
 
 DownloadReason: TypeAlias = Literal[
@@ -414,6 +652,13 @@ class DownloadError(CoreClawError):
             gave is not a URL, or a URL without TLS.
         status_code: HTTP status of the host's last answer, if that was the problem; else None.
         bytes_received: Bytes of the file that had been received, and were removed.
+
+    Example::
+
+        try:
+            await client.runs.download(run, "rows.csv")
+        except DownloadError as error:
+            print(error.reason, error.bytes_received)
     """
 
     def __init__(
@@ -437,6 +682,15 @@ class LedgerError(CoreClawError):
     It is not a ledger, another account's or one of a newer version; the disk is full or the folder read-only; the file
     was deleted or replaced while it was open; or the database could not be reached for longer than the batch's
     ``patience``, or is behind a pooler in transaction mode.
+
+    Example::
+
+        try:
+            run = await client.workers.run_once(
+                "tea", "coreclaw/google-maps-scraper", {"keywords": ["tea"]}, ledger="/no/such/folder/runs.db"
+            )
+        except LedgerError as error:
+            print(error.message)
     """
 
 
@@ -448,6 +702,13 @@ class ColumnConflictError(CoreClawError):
 
     Attributes:
         columns: The names of the columns.
+
+    Example::
+
+        try:
+            await client.runs.iterate_results(run).to_parquet("rows.parquet", on_conflict="raise")
+        except ColumnConflictError as error:
+            print(error.columns)
     """
 
     def __init__(self, message: str, *, columns: Sequence[str]) -> None:
@@ -463,6 +724,14 @@ class BatchConflictError(CoreClawError, ValueError):
         key: The key.
         planned: SHA-256 of what was planned, in hex.
         given: SHA-256 of what was given now, in hex.
+
+    Example::
+
+        other = RunSpec(key="coffee", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mocha"]})
+        try:
+            await batch.plan([other])
+        except BatchConflictError as error:
+            print(error.key, error.message)
     """
 
     def __init__(self, message: str, *, key: str, planned: str, given: str) -> None:
@@ -479,6 +748,13 @@ class BatchIncompleteError(CoreClawError):
     Attributes:
         counts: Open items in each state: ``planned``, ``intent``, ``submitted``.
         reasons: Why they are open, by key, for the first 100 of which that is known.
+
+    Example::
+
+        try:
+            outcomes = [outcome async for outcome in batch.run()]
+        except BatchIncompleteError as error:
+            print(error.counts, error.reasons)
     """
 
     def __init__(self, message: str, *, counts: Mapping[str, int], reasons: Mapping[str, str]) -> None:
@@ -496,6 +772,13 @@ class BatchStoppedError(BatchIncompleteError):
         left: Items that are still planned.
         spent: What the runs of the batch have cost so far, in US dollars.
         balance: The account's balance in US dollars, or None when it could not be read.
+
+    Example::
+
+        try:
+            outcomes = [outcome async for outcome in batch.run(max_spend=Decimal("0.01"))]
+        except BatchStoppedError as error:
+            print(error.reason, error.left, error.spent)
     """
 
     def __init__(
@@ -525,6 +808,13 @@ class BatchAbortError(CoreClawError):
         not_aborted: Ids of the runs that could not be aborted.
         keys: The keys of their items, in the same order.
         reasons: Why each could not be aborted, in the same order.
+
+    Example::
+
+        try:
+            await batch.cancel(abort=True)
+        except BatchAbortError as error:
+            print(error.not_aborted, error.reasons)
     """
 
     def __init__(

@@ -42,6 +42,15 @@ class RequestSent(Record):
         error: Name of the error class, or None for a success.
         server_address: Host of the service.
         server_port: Port of the service.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, RequestSent) and event.error:
+                print(event.operation, event.attempt, event.error)
+
+
+        await client.with_options(on_event=on_event).account.get()
     """
 
     operation: str
@@ -67,6 +76,15 @@ class RetryScheduled(Record):
         attempt: Number of the attempt that failed, from 1.
         wait: Seconds until the next one.
         error: Name of the error class.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, RetryScheduled):
+                print(event.operation, "again in", event.wait, "s")
+
+
+        await client.with_options(on_event=on_event).account.get()
     """
 
     operation: str
@@ -77,7 +95,16 @@ class RetryScheduled(Record):
 
 @attrs.frozen(kw_only=True, repr=False)
 class RunStarted(Record):
-    """A start was answered with a run id."""
+    """
+    A start was answered with a run id.
+
+    Example::
+
+        paid = []
+        seen = client.with_options(on_event=lambda event: paid.append(event) if isinstance(event, RunStarted) else None)
+        started = await seen.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        assert [event.run_id for event in paid] == [started.run_id]
+    """
 
     operation: str
     run_id: str
@@ -92,6 +119,18 @@ class StartUnknown(Record):
         operation: operationId of the published specification.
         candidates: Ids of what it may have made; None when no look could be made.
         run_id: The run itself, when the broken answer still named it.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, StartUnknown):
+                print("look at", event.candidates)
+
+
+        with contextlib.suppress(OutcomeUnknownError):
+            await client.with_options(on_event=on_event).workers.start_run(
+                "coreclaw/google-maps-scraper", {"keywords": ["a"]}
+            )
     """
 
     operation: str
@@ -106,6 +145,16 @@ class StartReconciled(Record):
 
     Attributes:
         run_id: The run.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, StartReconciled):
+                print("it was", event.run_id)
+
+
+        hub = CallbackHub("https://backend.example.com/callbacks")
+        client = AsyncCoreClaw(callbacks=hub, on_event=on_event)
     """
 
     run_id: str
@@ -122,6 +171,16 @@ class RunsPolled(Record):
         details: Requests for one run each.
         pages: Pages of lists of runs.
         failures: Requests of both kinds that failed.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, RunsPolled):
+                print(event.due, "runs in", event.details + event.pages, "requests")
+
+
+        seen = client.with_options(on_event=on_event)
+        run = await seen.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
     """
 
     due: int
@@ -139,6 +198,16 @@ class RunChanged(Record):
     Attributes:
         run: The run as it is now.
         previous: Its status before, or None at the first look.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, RunChanged):
+                print(event.run.run_id, event.previous, event.run.status)
+
+
+        seen = client.with_options(on_event=on_event)
+        run = await seen.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
     """
 
     run: Run
@@ -155,6 +224,15 @@ class PageRead(Record):
         offset: The offset that was asked for.
         items: Items on the page.
         count: Items in the whole listing, or None when the service does not say.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, PageRead):
+                print(event.operation, event.offset, event.items, event.count)
+
+
+        rows = await client.with_options(on_event=on_event).runs.iterate_results(run).collect()
     """
 
     operation: str
@@ -175,6 +253,21 @@ class BatchItemChanged(Record):
         previous: The state before.
         attempt: Number of the attempt, from 1; 0 before the first.
         run_id: Its run, or None.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, BatchItemChanged):
+                print(event.key, event.previous, event.state, event.run_id)
+
+
+        seen = client.with_options(on_event=on_event)
+        async with seen.batch("weekly", ledger="sqlite:///runs.db") as batch:
+            await batch.plan(
+                [RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]})]
+            )
+            async for outcome in batch.run():
+                print(outcome.key)
     """
 
     batch: str
@@ -196,6 +289,15 @@ class BatchColumnsChanged(Record):
         run_id: Its run.
         path: The file.
         columns: The columns, each with the reason, such as ``integer, then text``.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, BatchColumnsChanged):
+                print(event.path, dict(event.columns))
+
+
+        seen = client.with_options(on_event=on_event)
     """
 
     batch: str
@@ -216,6 +318,15 @@ class CallStarted(Record):
         call: A number that no other call of this process has.
         name: Group and method, such as ``workers.run``. Of a batch: ``batch.run`` for its work, ``batch.rows`` for the
             reading of rows, also into files and frames, ``batch.resolve`` and ``batch.cancel``.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, CallStarted):
+                print(event.call, event.name)
+
+
+        await client.with_options(on_event=on_event).account.get()
     """
 
     call: int
@@ -236,6 +347,15 @@ class CallEnded(Record):
         name: Its name, as in `CallStarted`.
         elapsed: Seconds since it began.
         error: Name of the class of the error that it ended with, or None for a success.
+
+    Example::
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, CallEnded):
+                print(event.name, event.elapsed, event.error)
+
+
+        await client.with_options(on_event=on_event).account.get()
     """
 
     call: int

@@ -54,6 +54,13 @@ class OpenTelemetryHook:
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
     ``coreclaw.run.duration``, ``coreclaw.runs.cost`` (US dollars, once for each run that this hook sees end),
     ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. None of them holds a key, a query or a callback URL.
+
+    Example::
+
+        from coreclaw_async.otel import OpenTelemetryHook
+
+        async with AsyncCoreClaw(on_event=OpenTelemetryHook()) as client:
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
     """
 
     def __init__(

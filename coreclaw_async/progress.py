@@ -26,6 +26,14 @@ class Progress(Model):
         bytes: Bytes that have been written, or None where none are.
         elapsed: Seconds since the call began.
         text: One printable line for people, without the time.
+
+    Example::
+
+        def show(progress: Progress) -> None:
+            print(progress.done, "of", progress.total, progress.text)
+
+
+        run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, progress=show)
     """
 
     kind: ProgressKind

@@ -53,6 +53,22 @@ def test_names_of_the_fake_its_faults_and_the_groups_have_pages(written: Path, t
     assert "AsyncRuns()\n" in (written / f"{tool['GROUPS']['runs']}.rst").read_text("utf-8")
 
 
+def test_what_most_readers_want_comes_first_in_its_chapter(written: Path) -> None:
+    def listed(chapter: str) -> list[str]:
+        return re.findall(r"^   (coreclaw_async\.\S+)$", (written / f"{chapter}.rst").read_text("utf-8"), re.MULTILINE)
+
+    assert listed("operations")[0] == "coreclaw_async.AsyncAccount"
+    assert [".Sync" in path for path in listed("operations")] == [False] * 7 + [True] * 7
+    assert [".faults." in path for path in listed("testing")] == sorted(
+        ".faults." in path for path in listed("testing")
+    )
+
+
+def test_chapters_say_what_the_examples_take_for_granted(written: Path) -> None:
+    assert "``client`` is an open ``AsyncCoreClaw``" in (written / "operations.rst").read_text("utf-8")
+    assert "``service`` is a ``FakeService``" in (written / "testing.rst").read_text("utf-8")
+
+
 def test_groups_are_not_shown_again_within_the_clients(written: Path) -> None:
     for name in ("AsyncCoreClaw", "CoreClaw"):
         shown = (written / f"coreclaw_async.{name}.rst").read_text("utf-8")

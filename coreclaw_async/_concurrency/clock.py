@@ -10,7 +10,15 @@ import anyio
 
 @runtime_checkable
 class Clock(Protocol):
-    """What the client needs of a clock, as `coreclaw_async.testing.FakeClock` has it too."""
+    """
+    What the client needs of a clock, as `coreclaw_async.testing.FakeClock` has it too.
+
+    Example::
+
+        clock = FakeClock(start=1_800_000_000)
+        async with AsyncCoreClaw(clock=clock) as client:
+            assert clock.time() == 1_800_000_000
+    """
 
     def monotonic(self) -> float:
         """Return seconds that never go back, from an unknown start."""

@@ -19,6 +19,11 @@ class AsyncStream(Generic[T]):
 
     Attributes:
         call: What the event hook is told of the iteration; set by the method that returns this.
+
+    Example::
+
+        async for run in client.runs.wait_many([run], timeout=900):
+            print(run.status)
     """
 
     def __init__(self, advance: Callable[[], Awaitable[T | None]]) -> None:

@@ -88,6 +88,11 @@ class AsyncFrames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            table = await client.runs.iterate_results(run).to_arrow()
+            print(table.schema)
         """
         options = FrameOptions(
             method="to_arrow", on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
@@ -124,6 +129,11 @@ class AsyncFrames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = await client.runs.iterate_results(run).to_pandas()
+            print(frame.dtypes)
         """
         check_choice("dtype_backend", dtype_backend, DtypeBackend)
         options = FrameOptions(
@@ -159,6 +169,11 @@ class AsyncFrames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = await client.runs.iterate_results(run).to_polars()
+            print(frame.schema)
         """
         options = FrameOptions(
             method="to_polars", on_conflict=on_conflict, nested=nested, labels=labels, progress=progress
@@ -202,6 +217,10 @@ class AsyncFrames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = await client.runs.iterate_results(run).to_parquet("rows.parquet")
         """
         target = target_path(path)
         options = FrameOptions(
@@ -236,6 +255,10 @@ class AsyncFrames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: *path* cannot be the name of a file.
+
+        Example::
+
+            path = await client.runs.iterate_results(run).to_jsonl("rows.jsonl")
         """
         target = target_path(path)
         options = FrameOptions(method="to_jsonl", progress=progress)
@@ -272,6 +295,10 @@ class AsyncFrames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = await client.runs.iterate_results(run).to_csv("rows.csv")
         """
         target = target_path(path)
         options = FrameOptions(method="to_csv", labels=labels, progress=progress)

@@ -259,6 +259,12 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
     Nothing is read before the first item is asked for, and nothing runs in the background: with ``prefetch`` several
     pages are read at the same time while the next item is awaited. After an error, iterating again continues where it
     stopped. Once all was read, iterating again is a RuntimeError.
+
+    Example::
+
+        rows = client.runs.iterate_results(run, page_size=100)
+        async for row in rows:
+            print(row)
     """
 
     # Not an async generator: an abandoned one is cleaned up at an unknown time, and trio warns about it.
@@ -281,7 +287,14 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
                 raise StopAsyncIteration
 
     def pages(self) -> AsyncIterator[Page[T]]:
-        """Return an iterator over pages, starting with what is left of the current one; not after the end."""
+        """
+        Return an iterator over pages, starting with what is left of the current one; not after the end.
+
+        Example::
+
+            async for page in client.runs.iterate_results(run).pages():
+                print(len(page), "of", page.count)
+        """
         self._reader.begin()
         return AsyncStream(self._next_of_all_pages)
 
@@ -291,7 +304,15 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
         return page
 
     async def next_page(self) -> Page[T] | None:
-        """Return the rest of the current page or, if there is none, the next page; None after the last."""
+        """
+        Return the rest of the current page or, if there is none, the next page; None after the last.
+
+        Example::
+
+            rows = client.runs.iterate_results(run)
+            while (page := await rows.next_page()) is not None:
+                print(len(page))
+        """
         page = self._reader.take_rest()
         if page is None and await self._reader.turn():
             page = self._reader.take_rest()
@@ -308,6 +329,10 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
             PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
                 them again.
             RuntimeError: All items were read before, in a loop or by a call without a limit.
+
+        Example::
+
+            rows = await client.runs.iterate_results(run).collect(10)
         """
         if max_items is not None:
             check_int("max_items", max_items, lowest=1)
@@ -328,7 +353,13 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
         return items
 
     async def first(self) -> T | None:
-        """Return the next item, or None when there is none; a RuntimeError when all were read before."""
+        """
+        Return the next item, or None when there is none; a RuntimeError when all were read before.
+
+        Example::
+
+            row = await client.runs.iterate_results(run).first()
+        """
         self._reader.begin()
         item = await anext(self, None)
         self._reader.is_over = False  # One was asked for, and not all.

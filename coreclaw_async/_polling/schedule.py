@@ -49,6 +49,11 @@ class PollSchedule:
         not_found_grace: Seconds that the service may say that there is no such run: from the first such answer in a
             row, and for at least three of them. The 404 of a gateway does not count. A look that fails in another way
             ends both rows.
+
+    Example::
+
+        calm = client.with_options(poll_schedule=PollSchedule(delays=(5, 15, 60)))
+        run = await calm.runs.wait(run)
     """
 
     delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
@@ -57,7 +62,14 @@ class PollSchedule:
     not_found_grace: float = attrs.field(default=60.0, validator=_grace)
 
     def jittered_delays(self) -> Iterator[float]:
-        """Yield the seconds between one look and the next, for ever."""
+        """
+        Yield the seconds between one look and the next, for ever.
+
+        Example::
+
+            first, second, *_ = itertools.islice(PollSchedule().jittered_delays(), 10)
+            assert 1.8 <= first <= 2.2
+        """
         for delay in self.delays:
             yield self._spread(delay)
         while True:

@@ -26,6 +26,11 @@ class AsyncAccount:
 
         Raises:
             AuthenticationError: The key is missing or refused.
+
+        Example::
+
+            account = await client.account.get()
+            print(account.balance, "US dollars until", account.balance_expires_at)
         """
         request = Request(operation="getAccount", method="GET", path=build_path("users", "account"))
         return await self._context.transport.call(request, functools.partial(read_model, model=Account))

@@ -27,6 +27,10 @@ class AsyncProxies:
         Args:
             language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on
                 unchecked.
+
+        Example::
+
+            codes = {region.code for region in await client.proxies.list_regions()}
         """
         request = Request(
             operation="listProxyRegions",

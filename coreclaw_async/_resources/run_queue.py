@@ -53,6 +53,11 @@ class AsyncRunQueue:
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
+
+        Example::
+
+            page = await client.run_queue.list_page(status="waiting")
+            print([item.queue_id for item in page])
         """
         request = Request(
             operation="listRunQueueItems",
@@ -86,6 +91,11 @@ class AsyncRunQueue:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range.
+
+        Example::
+
+            async for item in client.run_queue.iterate():
+                print(item.queue_id, item.status)
         """
 
         def fetch(offset: int, limit: int) -> Awaitable[Page[QueueItem]]:
@@ -113,6 +123,11 @@ class AsyncRunQueue:
 
         Raises:
             ValueError: No item was given, or an id cannot be one.
+
+        Example::
+
+            for action in await client.run_queue.activate([queue_id]):
+                print(action.queue_id, action.success, action.error)
         """
         return await self._act("activateRunQueueItems", "activate", _ids(queue_ids), None)
 
@@ -134,6 +149,11 @@ class AsyncRunQueue:
 
         Raises:
             ValueError: No item was given, or an id cannot be one.
+
+        Example::
+
+            (action,) = await client.run_queue.release(queue_id, reason="not needed")
+            print(action.success)
         """
         if not isinstance(queue_ids, str):
             return await self._act("releaseRunQueueItems", "release", _ids(queue_ids), reason)

@@ -86,6 +86,11 @@ class AsyncRuns:
             InvalidArgumentError: The times lie in two months.
             ValueError: A number or a time is out of range, a time is naive or alone, *end_time* comes a day before
                 *start_time*, *status* or *worker_id* cannot be one.
+
+        Example::
+
+            page = await client.runs.list_page(status=RunStatus.SUCCEEDED)
+            print(page.count, [run.run_id for run in page])
         """
         if (start_time is None) != (end_time is None):
             raise ValueError("start_time and end_time must be given together")
@@ -129,6 +134,12 @@ class AsyncRuns:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range, a time is naive, *until* is not after *since* or alone.
+
+        Example::
+
+            since = datetime.now(UTC) - timedelta(days=7)
+            async for run in client.runs.iterate(since=since):
+                print(run.run_id, run.status, run.usage)
         """
         if since is not None:
             since = check_aware("since", since)
@@ -162,6 +173,12 @@ class AsyncRuns:
                 What it had found is in the error's ``candidates``.
             PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
+
+        Example::
+
+            since = datetime.now(UTC) - timedelta(minutes=5)
+            found = await client.runs.find_started(worker_id="coreclaw/google-maps-scraper", since=since)
+            print([run.run_id for run in found])
         """
         found: dict[str, Run] = {}
         runs = RunFilter(worker_id=worker_id)
@@ -187,6 +204,11 @@ class AsyncRuns:
         Raises:
             NotFoundError: There is no such run, or it has only just been started.
             ValueError: The id is empty, ``last``, or cannot stand in a path.
+
+        Example::
+
+            run = await client.runs.get(LastRun())
+            print(run.run_id, run.status)
         """
         return await read_run(self._context, run)
 
@@ -214,6 +236,11 @@ class AsyncRuns:
             RunNotFinishedError: The run has not ended.
             NotFoundError: There is no such run.
             ValueError: *max_rows* is less than 1, or the id cannot be one.
+
+        Example::
+
+            assessment = await client.runs.assess(run)
+            print(assessment.verdict, assessment.reason)
         """
         from coreclaw_async._operations.assess import assess_run
 
@@ -261,6 +288,12 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range or *on_cancel* unknown.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            run = await client.runs.wait(started, timeout=900)
+            print(run.status, run.result_count)
         """
         options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         return await wait_for_run(self._context, run, options)
@@ -302,6 +335,13 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, *on_cancel* unknown, or an id cannot be one.
+
+        Example::
+
+            inputs = [{"keywords": [word]} for word in ("coffee", "tea")]
+            started = [await client.workers.start_run("coreclaw/google-maps-scraper", given) for given in inputs]
+            async for run in client.runs.wait_many(started, timeout=900):
+                print(run.run_id, run.status)
         """
         options = WaitOptions(timeout=timeout, check=check, on_update=on_update, on_cancel=on_cancel, progress=progress)
         from coreclaw_async._operations.run_streams import Completions
@@ -326,6 +366,12 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, or the id cannot be one.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            async for run in client.runs.watch(started):
+                print(run.status, run.result_count)
         """
         options = WaitOptions(timeout=timeout)
         run_id_of(run)
@@ -352,6 +398,12 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, or the id cannot be one.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            async for entry in client.runs.follow_log(started):
+                print(entry.timestamp, entry.content)
         """
         options = WaitOptions(timeout=timeout)
         run_id_of(run)
@@ -393,6 +445,12 @@ class AsyncRuns:
             OutcomeUnknownError: `LastRun` only: it may have been aborted.
             NotFoundError: There is no such run.
             ValueError: An argument is out of range.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            await client.runs.abort(started)
+            run = await client.runs.wait(started, check=False)
         """
         members = run_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
         return await abort_run(self._context, run, **members)
@@ -431,6 +489,11 @@ class AsyncRuns:
             RunOperationError: The service could not repeat the run; a new one may exist all the same.
             NotFoundError: There is no such run.
             ValueError: An argument is out of range.
+
+        Example::
+
+            started = await client.runs.rerun(run)  # Costs money, as the first run did.
+            run = await client.runs.wait(started)
         """
         members = start_members(self._context, callback_url=callback_url, is_async=is_async, offset=offset, limit=limit)
         request = run_request(
@@ -458,6 +521,11 @@ class AsyncRuns:
         Raises:
             NotFoundError: There is no such run.
             ValueError: The id is empty, ``last``, or cannot stand in a path.
+
+        Example::
+
+            log = await client.runs.get_log(run)
+            print([entry.content for entry in log.entries])
         """
         return await read_log(self._context, run)
 
@@ -478,6 +546,11 @@ class AsyncRuns:
         Raises:
             NotFoundError: There is no such run.
             ValueError: An argument is out of range, or the id cannot be one.
+
+        Example::
+
+            page = await client.runs.list_results_page(run, limit=10)
+            print(page.count, [header.key for header in page.headers], list(page))
         """
         return await read_results(self._context, run, offset=check_offset(offset), limit=check_limit(limit))
 
@@ -521,6 +594,11 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             ValueError: A number is out of range, the id cannot be one, *partial* and *follow* are both true, or
                 *timeout* is given without *follow*.
+
+        Example::
+
+            async for row in client.runs.iterate_results(run):
+                print(row["title"])
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         run_id_of(run)
@@ -550,6 +628,11 @@ class AsyncRuns:
             NotFoundError: There is no such run.
             InvalidArgumentError: There is no such column.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
+
+        Example::
+
+            export = await client.runs.export(run, format="csv", fields=["title"])
+            print(len(export.download_url))  # As good as a password.
         """
         return await read_export(self._context, run, format=format, fields=fields)
 
@@ -599,6 +682,11 @@ class AsyncRuns:
             OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
                 nothing was requested; later errors name the run.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
+
+        Example::
+
+            path = await client.runs.download(run, "rows.csv", format="csv", fields=["title"])
+            print(path.stat().st_size)
         """
         check_bool("partial", partial)
         check_progress(progress)

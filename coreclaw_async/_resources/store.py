@@ -30,6 +30,11 @@ class AsyncStore:
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
+
+        Example::
+
+            page = await client.store.list_page(keyword="maps", limit=10)
+            print([worker.path for worker in page])
         """
         return await read_workers(self._context, "listStore", offset=offset, limit=limit, keyword=keyword)
 
@@ -55,6 +60,11 @@ class AsyncStore:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range.
+
+        Example::
+
+            async for worker in client.store.iterate(keyword="maps"):
+                print(worker.path, worker.title)
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         return workers_pager(self._context, "listStore", options, keyword=keyword)

@@ -63,6 +63,11 @@ class AsyncTasks:
 
         Raises:
             ValueError: *offset* or *limit* is out of range, or *worker_id* cannot be one.
+
+        Example::
+
+            page = await client.tasks.list_page(limit=10)
+            print(page.count, [task.title for task in page])
         """
         request = Request(
             operation="listWorkerTasks",
@@ -103,6 +108,11 @@ class AsyncTasks:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range, or *worker_id* cannot be one.
+
+        Example::
+
+            async for task in client.tasks.iterate():
+                print(task.task_id, task.title)
         """
         if worker_id is not None:
             check_worker_id("worker_id", worker_id)
@@ -161,6 +171,13 @@ class AsyncTasks:
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
                 number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            created = await client.tasks.create(
+                worker_id="coreclaw/google-maps-scraper", title="Coffee", input={"keywords": ["coffee"]}
+            )
+            print(created.task_id)
         """
         worker_id = check_worker_id("worker_id", worker_id)
         request = once_request(
@@ -197,6 +214,11 @@ class AsyncTasks:
         Raises:
             NotFoundError: There is no such task.
             ValueError: *task_id* is empty or cannot stand in a path.
+
+        Example::
+
+            task = await client.tasks.get(task_id)
+            print(task.title, task.schedule_enabled)
         """
         request = Request(operation="getWorkerTask", method="GET", path=_task_path(task_id))
         read = functools.partial(read_named, model=Task, name="task_id", asked=task_id)
@@ -236,6 +258,10 @@ class AsyncTasks:
             NotFoundError: There is no such task.
             InvalidArgumentError: The service refused a member.
             ValueError: An argument is out of range, or nothing was given to change.
+
+        Example::
+
+            await client.tasks.update(task_id, title="Coffee and tea")
         """
         members = {
             "title": None if title is None else check_text("title", title),
@@ -266,6 +292,10 @@ class AsyncTasks:
         Raises:
             NotFoundError: There was no such task.
             ValueError: *task_id* is empty or cannot stand in a path.
+
+        Example::
+
+            await client.tasks.delete(task_id)
         """
         request = Request(
             operation="deleteWorkerTask",
@@ -288,6 +318,11 @@ class AsyncTasks:
         Raises:
             NotFoundError: There is no such task.
             ValueError: *task_id* is empty or cannot stand in a path.
+
+        Example::
+
+            saved = await client.tasks.get_input(task_id)
+            print(saved.input, saved.version)
         """
         request = Request(operation="getWorkerTaskInput", method="GET", path=_task_path(task_id, "input"))
         return await self._context.transport.call(request, functools.partial(read_model, model=TaskInput))
@@ -319,6 +354,10 @@ class AsyncTasks:
             ValueError: Both *input* and *raw_input* were given, or the input holds a number or a string that JSON
                 cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            await client.tasks.update_input(task_id, {"keywords": ["coffee", "tea"]})
         """
         members = input_members(input, system=system, raw_input=raw_input, version=version)
         await self._put("updateWorkerTaskInput", _task_path(task_id, "input"), members)
@@ -355,6 +394,11 @@ class AsyncTasks:
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
             NotFoundError: There is no such task.
             ValueError: An argument is out of range.
+
+        Example::
+
+            started = await client.tasks.start_run(task_id)
+            print(started.run_id)
         """
         request = once_request(
             "runWorkerTask",
@@ -385,6 +429,11 @@ class AsyncTasks:
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+
+        Example::
+
+            run = await client.tasks.run(task_id, timeout=900)
+            print(run.status, run.result_count)
         """
         return await start_and_wait(
             self._context,

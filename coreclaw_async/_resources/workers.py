@@ -64,6 +64,11 @@ class AsyncWorkers:
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
+
+        Example::
+
+            page = await client.workers.list_page(limit=10)
+            print([worker.path for worker in page])
         """
         return await read_workers(self._context, "listWorkers", offset=offset, limit=limit, keyword=keyword)
 
@@ -89,6 +94,11 @@ class AsyncWorkers:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range.
+
+        Example::
+
+            async for worker in client.workers.iterate():
+                print(worker.path, worker.title)
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
         return workers_pager(self._context, "listWorkers", options, keyword=keyword)
@@ -105,6 +115,11 @@ class AsyncWorkers:
         Raises:
             NotFoundError: There is no such worker.
             ValueError: *worker_id* is empty or cannot stand in a path.
+
+        Example::
+
+            worker = await client.workers.get("coreclaw/google-maps-scraper")
+            print(worker.version, worker.readme)
         """
         request = Request(
             operation="getWorker",
@@ -126,6 +141,11 @@ class AsyncWorkers:
         Raises:
             NotFoundError: There is no such worker.
             ValueError: *worker_id* is empty or cannot stand in a path.
+
+        Example::
+
+            schema = await client.workers.get_input_schema("coreclaw/google-maps-scraper")
+            print([member.name for member in schema.properties if member.required])
         """
         request = Request(
             operation="getWorkerInputSchema",
@@ -164,6 +184,11 @@ class AsyncWorkers:
         Raises:
             ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
             TypeError: The same.
+
+        Example::
+
+            checked = await client.workers.check_input("coreclaw/google-maps-scraper", {"keywords": []})
+            print(checked.ok, [issue.message for issue in checked.issues])
         """
         from coreclaw_async._wire import input_check
 
@@ -192,6 +217,11 @@ class AsyncWorkers:
             NotFoundError: There is no such worker.
             InvalidResponseError: The service sent no schema that can be read.
             ValueError: *worker_id* is empty or cannot stand in a path.
+
+        Example::
+
+            module = await client.workers.input_type("coreclaw/google-maps-scraper")
+            Path("places_input.py").write_text(module, encoding="utf-8")
         """
         from coreclaw_async._wire.input_type import write_input_type
 
@@ -242,6 +272,11 @@ class AsyncWorkers:
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
                 number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            print(started.run_id)
         """
         worker_id = check_worker_id("worker_id", worker_id)
         request = once_request(
@@ -278,6 +313,11 @@ class AsyncWorkers:
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+
+        Example::
+
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, timeout=900)
+            print(run.status, run.result_count, run.usage)
         """
         return await start_and_wait(
             self._context,
@@ -362,6 +402,12 @@ class AsyncWorkers:
             ValueError: An argument is out of range, *ledger* is ``memory``, or the input holds a number or a string
                 that JSON cannot hold.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            what = ("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            run = await client.workers.run_once("coffee in May", *what)
+            assert run.run_id == (await client.workers.run_once("coffee in May", *what)).run_id  # Paid for once.
         """
         from coreclaw_async._operations.once import OnceCall, ledger_of
 
@@ -411,6 +457,11 @@ class AsyncWorkers:
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
                 number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            queued = await client.workers.queue_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            print(queued.queue_id)
         """
         request = once_request(
             "queuedRunWorker",

@@ -90,6 +90,14 @@ class BatchBlock(BatchFrames):
             LedgerError: The ledger cannot be written to.
             TypeError: Something is not a `RunSpec`, or an input holds a value that JSON cannot express.
             ValueError: A member of a spec is out of range.
+
+        Example::
+
+            words = ("coffee", "tea", "mate")
+            new = batch.plan(
+                RunSpec(key=word, worker_id="coreclaw/google-maps-scraper", input={"keywords": [word]})
+                for word in words
+            )
         """
         begin = self._inner._begin_plan  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no part of what callers see
         planning = self._bridge.run(begin).result()

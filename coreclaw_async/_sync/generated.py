@@ -104,6 +104,11 @@ class SyncAccount:
 
         Raises:
             AuthenticationError: The key is missing or refused.
+
+        Example::
+
+            account = client.account.get()
+            print(account.balance, "US dollars until", account.balance_expires_at)
         """
         return self._bridge.run(self._inner.get).result()
 
@@ -124,6 +129,10 @@ class SyncProxies:
         Args:
             language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on
                 unchecked.
+
+        Example::
+
+            codes = {region.code for region in client.proxies.list_regions()}
         """
         return self._bridge.run(self._inner.list_regions, language).result()
 
@@ -149,6 +158,11 @@ class SyncStore:
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
+
+        Example::
+
+            page = client.store.list_page(keyword="maps", limit=10)
+            print([worker.path for worker in page])
         """
         return self._bridge.run(self._inner.list_page, keyword=keyword, offset=offset, limit=limit).result()
 
@@ -174,6 +188,11 @@ class SyncStore:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range.
+
+        Example::
+
+            for worker in client.store.iterate(keyword="maps"):
+                print(worker.path, worker.title)
         """
         return Pager(
             self._bridge,
@@ -202,6 +221,11 @@ class SyncWorkers:
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
+
+        Example::
+
+            page = client.workers.list_page(limit=10)
+            print([worker.path for worker in page])
         """
         return self._bridge.run(self._inner.list_page, keyword=keyword, offset=offset, limit=limit).result()
 
@@ -227,6 +251,11 @@ class SyncWorkers:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range.
+
+        Example::
+
+            for worker in client.workers.iterate():
+                print(worker.path, worker.title)
         """
         return Pager(
             self._bridge,
@@ -245,6 +274,11 @@ class SyncWorkers:
         Raises:
             NotFoundError: There is no such worker.
             ValueError: *worker_id* is empty or cannot stand in a path.
+
+        Example::
+
+            worker = client.workers.get("coreclaw/google-maps-scraper")
+            print(worker.version, worker.readme)
         """
         return self._bridge.run(self._inner.get, worker_id).result()
 
@@ -261,6 +295,11 @@ class SyncWorkers:
         Raises:
             NotFoundError: There is no such worker.
             ValueError: *worker_id* is empty or cannot stand in a path.
+
+        Example::
+
+            schema = client.workers.get_input_schema("coreclaw/google-maps-scraper")
+            print([member.name for member in schema.properties if member.required])
         """
         return self._bridge.run(self._inner.get_input_schema, worker_id).result()
 
@@ -291,6 +330,11 @@ class SyncWorkers:
         Raises:
             ValueError: *worker_id*, *version* or *input* is what `start_run` refuses before it sends anything.
             TypeError: The same.
+
+        Example::
+
+            checked = client.workers.check_input("coreclaw/google-maps-scraper", {"keywords": []})
+            print(checked.ok, [issue.message for issue in checked.issues])
         """
         return self._bridge.run(self._inner.check_input, worker_id, input, version=version).result()
 
@@ -309,6 +353,11 @@ class SyncWorkers:
             NotFoundError: There is no such worker.
             InvalidResponseError: The service sent no schema that can be read.
             ValueError: *worker_id* is empty or cannot stand in a path.
+
+        Example::
+
+            module = client.workers.input_type("coreclaw/google-maps-scraper")
+            Path("places_input.py").write_text(module, encoding="utf-8")
         """
         return self._bridge.run(self._inner.input_type, worker_id).result()
 
@@ -356,6 +405,11 @@ class SyncWorkers:
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
                 number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            started = client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            print(started.run_id)
         """
         return self._bridge.run(
             self._inner.start_run,
@@ -394,6 +448,11 @@ class SyncWorkers:
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+
+        Example::
+
+            run = client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, timeout=900)
+            print(run.status, run.result_count, run.usage)
         """
         return self._bridge.run(
             self._inner.run,
@@ -485,6 +544,12 @@ class SyncWorkers:
             ValueError: An argument is out of range, *ledger* is ``memory``, or the input holds a number or a string
                 that JSON cannot hold.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            what = ("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            run = client.workers.run_once("coffee in May", *what)
+            assert run.run_id == (client.workers.run_once("coffee in May", *what)).run_id  # Paid for once.
         """
         return self._bridge.run(
             self._inner.run_once,
@@ -535,6 +600,11 @@ class SyncWorkers:
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
                 number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            queued = client.workers.queue_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            print(queued.queue_id)
         """
         return self._bridge.run(
             self._inner.queue_run,
@@ -576,6 +646,11 @@ class SyncTasks:
 
         Raises:
             ValueError: *offset* or *limit* is out of range, or *worker_id* cannot be one.
+
+        Example::
+
+            page = client.tasks.list_page(limit=10)
+            print(page.count, [task.title for task in page])
         """
         return self._bridge.run(
             self._inner.list_page,
@@ -609,6 +684,11 @@ class SyncTasks:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range, or *worker_id* cannot be one.
+
+        Example::
+
+            for task in client.tasks.iterate():
+                print(task.task_id, task.title)
         """
         return Pager(
             self._bridge,
@@ -667,6 +747,13 @@ class SyncTasks:
             ValueError: An argument is out of range, both *input* and *raw_input* were given, or the input holds a
                 number or a string that JSON cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            created = client.tasks.create(
+                worker_id="coreclaw/google-maps-scraper", title="Coffee", input={"keywords": ["coffee"]}
+            )
+            print(created.task_id)
         """
         return self._bridge.run(
             self._inner.create,
@@ -697,6 +784,11 @@ class SyncTasks:
         Raises:
             NotFoundError: There is no such task.
             ValueError: *task_id* is empty or cannot stand in a path.
+
+        Example::
+
+            task = client.tasks.get(task_id)
+            print(task.title, task.schedule_enabled)
         """
         return self._bridge.run(self._inner.get, task_id).result()
 
@@ -734,6 +826,10 @@ class SyncTasks:
             NotFoundError: There is no such task.
             InvalidArgumentError: The service refused a member.
             ValueError: An argument is out of range, or nothing was given to change.
+
+        Example::
+
+            client.tasks.update(task_id, title="Coffee and tea")
         """
         return self._bridge.run(
             self._inner.update,
@@ -761,6 +857,10 @@ class SyncTasks:
         Raises:
             NotFoundError: There was no such task.
             ValueError: *task_id* is empty or cannot stand in a path.
+
+        Example::
+
+            client.tasks.delete(task_id)
         """
         return self._bridge.run(self._inner.delete, task_id).result()
 
@@ -776,6 +876,11 @@ class SyncTasks:
         Raises:
             NotFoundError: There is no such task.
             ValueError: *task_id* is empty or cannot stand in a path.
+
+        Example::
+
+            saved = client.tasks.get_input(task_id)
+            print(saved.input, saved.version)
         """
         return self._bridge.run(self._inner.get_input, task_id).result()
 
@@ -806,6 +911,10 @@ class SyncTasks:
             ValueError: Both *input* and *raw_input* were given, or the input holds a number or a string that JSON
                 cannot hold; the message names it, as in ``input.keywords[3]``.
             TypeError: The input holds a key that is not a str, or an object that JSON cannot hold.
+
+        Example::
+
+            client.tasks.update_input(task_id, {"keywords": ["coffee", "tea"]})
         """
         return self._bridge.run(
             self._inner.update_input,
@@ -848,6 +957,11 @@ class SyncTasks:
             RunOperationError: The service could not run the worker; a run may exist all the same, see its candidates.
             NotFoundError: There is no such task.
             ValueError: An argument is out of range.
+
+        Example::
+
+            started = client.tasks.start_run(task_id)
+            print(started.run_id)
         """
         return self._bridge.run(
             self._inner.start_run,
@@ -878,6 +992,11 @@ class SyncTasks:
 
         With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
         of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+
+        Example::
+
+            run = client.tasks.run(task_id, timeout=900)
+            print(run.status, run.result_count)
         """
         return self._bridge.run(
             self._inner.run,
@@ -932,6 +1051,11 @@ class SyncRuns:
             InvalidArgumentError: The times lie in two months.
             ValueError: A number or a time is out of range, a time is naive or alone, *end_time* comes a day before
                 *start_time*, *status* or *worker_id* cannot be one.
+
+        Example::
+
+            page = client.runs.list_page(status=RunStatus.SUCCEEDED)
+            print(page.count, [run.run_id for run in page])
         """
         return self._bridge.run(
             self._inner.list_page,
@@ -973,6 +1097,12 @@ class SyncRuns:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range, a time is naive, *until* is not after *since* or alone.
+
+        Example::
+
+            since = datetime.now(UTC) - timedelta(days=7)
+            for run in client.runs.iterate(since=since):
+                print(run.run_id, run.status, run.usage)
         """
         return Pager(
             self._bridge,
@@ -1012,6 +1142,12 @@ class SyncRuns:
                 What it had found is in the error's ``candidates``.
             PaginationError: The pages did not add up, or did not go back far enough and held no such run.
             ValueError: A time is naive, or *worker_id* cannot be one.
+
+        Example::
+
+            since = datetime.now(UTC) - timedelta(minutes=5)
+            found = client.runs.find_started(worker_id="coreclaw/google-maps-scraper", since=since)
+            print([run.run_id for run in found])
         """
         return self._bridge.run(self._inner.find_started, worker_id=worker_id, since=since, until=until).result()
 
@@ -1028,6 +1164,11 @@ class SyncRuns:
         Raises:
             NotFoundError: There is no such run, or it has only just been started.
             ValueError: The id is empty, ``last``, or cannot stand in a path.
+
+        Example::
+
+            run = client.runs.get(LastRun())
+            print(run.run_id, run.status)
         """
         return self._bridge.run(self._inner.get, run).result()
 
@@ -1055,6 +1196,11 @@ class SyncRuns:
             RunNotFinishedError: The run has not ended.
             NotFoundError: There is no such run.
             ValueError: *max_rows* is less than 1, or the id cannot be one.
+
+        Example::
+
+            assessment = client.runs.assess(run)
+            print(assessment.verdict, assessment.reason)
         """
         return self._bridge.run(self._inner.assess, run, max_rows=max_rows).result()
 
@@ -1100,6 +1246,12 @@ class SyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range or *on_cancel* unknown.
+
+        Example::
+
+            started = client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            run = client.runs.wait(started, timeout=900)
+            print(run.status, run.result_count)
         """
         return self._bridge.run(
             self._inner.wait,
@@ -1148,6 +1300,13 @@ class SyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, *on_cancel* unknown, or an id cannot be one.
+
+        Example::
+
+            inputs = [{"keywords": [word]} for word in ("coffee", "tea")]
+            started = [client.workers.start_run("coreclaw/google-maps-scraper", given) for given in inputs]
+            for run in client.runs.wait_many(started, timeout=900):
+                print(run.run_id, run.status)
         """
         return Stream(
             self._bridge,
@@ -1179,6 +1338,12 @@ class SyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, or the id cannot be one.
+
+        Example::
+
+            started = client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            for run in client.runs.watch(started):
+                print(run.status, run.result_count)
         """
         return Stream(
             self._bridge,
@@ -1204,6 +1369,12 @@ class SyncRuns:
             NotFoundError: There is no such run.
             AuthenticationError: The key was refused.
             ValueError: *timeout* is out of range, or the id cannot be one.
+
+        Example::
+
+            started = client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            for entry in client.runs.follow_log(started):
+                print(entry.timestamp, entry.content)
         """
         return Stream(
             self._bridge,
@@ -1244,6 +1415,12 @@ class SyncRuns:
             OutcomeUnknownError: `LastRun` only: it may have been aborted.
             NotFoundError: There is no such run.
             ValueError: An argument is out of range.
+
+        Example::
+
+            started = client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            client.runs.abort(started)
+            run = client.runs.wait(started, check=False)
         """
         return self._bridge.run(
             self._inner.abort,
@@ -1288,6 +1465,11 @@ class SyncRuns:
             RunOperationError: The service could not repeat the run; a new one may exist all the same.
             NotFoundError: There is no such run.
             ValueError: An argument is out of range.
+
+        Example::
+
+            started = client.runs.rerun(run)  # Costs money, as the first run did.
+            run = client.runs.wait(started)
         """
         return self._bridge.run(
             self._inner.rerun,
@@ -1311,6 +1493,11 @@ class SyncRuns:
         Raises:
             NotFoundError: There is no such run.
             ValueError: The id is empty, ``last``, or cannot stand in a path.
+
+        Example::
+
+            log = client.runs.get_log(run)
+            print([entry.content for entry in log.entries])
         """
         return self._bridge.run(self._inner.get_log, run).result()
 
@@ -1331,6 +1518,11 @@ class SyncRuns:
         Raises:
             NotFoundError: There is no such run.
             ValueError: An argument is out of range, or the id cannot be one.
+
+        Example::
+
+            page = client.runs.list_results_page(run, limit=10)
+            print(page.count, [header.key for header in page.headers], list(page))
         """
         return self._bridge.run(self._inner.list_results_page, run, offset=offset, limit=limit).result()
 
@@ -1374,6 +1566,11 @@ class SyncRuns:
             NotFoundError: There is no such run.
             ValueError: A number is out of range, the id cannot be one, *partial* and *follow* are both true, or
                 *timeout* is given without *follow*.
+
+        Example::
+
+            for row in client.runs.iterate_results(run):
+                print(row["title"])
         """
         return Pager(
             self._bridge,
@@ -1405,6 +1602,11 @@ class SyncRuns:
             NotFoundError: There is no such run.
             InvalidArgumentError: There is no such column.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
+
+        Example::
+
+            export = client.runs.export(run, format="csv", fields=["title"])
+            print(len(export.download_url))  # As good as a password.
         """
         return self._bridge.run(self._inner.export, run, format=format, fields=fields).result()
 
@@ -1454,6 +1656,11 @@ class SyncRuns:
             OSError: The file cannot be written. When *path* is a folder or a socket, or its folder does not exist,
                 nothing was requested; later errors name the run.
             ValueError: *format* is unknown, or a field is empty or holds a comma.
+
+        Example::
+
+            path = client.runs.download(run, "rows.csv", format="csv", fields=["title"])
+            print(path.stat().st_size)
         """
         return self._bridge.run(
             self._inner.download,
@@ -1488,6 +1695,11 @@ class SyncRunQueue:
 
         Raises:
             ValueError: *offset* or *limit* is out of range.
+
+        Example::
+
+            page = client.run_queue.list_page(status="waiting")
+            print([item.queue_id for item in page])
         """
         return self._bridge.run(self._inner.list_page, status=status, offset=offset, limit=limit).result()
 
@@ -1513,6 +1725,11 @@ class SyncRunQueue:
         Raises:
             PaginationError: The pages that came do not add up to one list.
             ValueError: A number is out of range.
+
+        Example::
+
+            for item in client.run_queue.iterate():
+                print(item.queue_id, item.status)
         """
         return Pager(
             self._bridge,
@@ -1536,6 +1753,11 @@ class SyncRunQueue:
 
         Raises:
             ValueError: No item was given, or an id cannot be one.
+
+        Example::
+
+            for action in client.run_queue.activate([queue_id]):
+                print(action.queue_id, action.success, action.error)
         """
         return self._bridge.run(self._inner.activate, queue_ids).result()
 
@@ -1557,6 +1779,11 @@ class SyncRunQueue:
 
         Raises:
             ValueError: No item was given, or an id cannot be one.
+
+        Example::
+
+            (action,) = client.run_queue.release(queue_id, reason="not needed")
+            print(action.success)
         """
         return self._bridge.run(self._inner.release, queue_ids, reason=reason).result()
 
@@ -1571,6 +1798,13 @@ class Batch(BatchBlock):
 
     Its work continues in the loop's thread until its block ends, also between two outcomes. Ctrl-C leaves the block,
     and the runs keep running.
+
+    Example::
+
+        with client.batch("weekly", ledger="sqlite:///runs.db") as batch:
+            batch.plan([RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]})])
+            for outcome in batch.run():
+                print(outcome.key, outcome.state)
     """
 
     def run(
@@ -1625,6 +1859,11 @@ class Batch(BatchBlock):
             OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
             ValueError: An argument is out of range, or a format is given without a folder.
             RuntimeError: It is running already, with other arguments.
+
+        Example::
+
+            for outcome in batch.run(output="rows", max_spend=Decimal(20)):
+                print(outcome.key, outcome.state, outcome.path)
         """
         return Stream(
             self._bridge,
@@ -1644,6 +1883,11 @@ class Batch(BatchBlock):
 
         Raises:
             LedgerError: The ledger cannot be read.
+
+        Example::
+
+            report = batch.report()
+            print(report.counts, report.cost, report.is_finished)
         """
         return self._bridge.run(self._inner.report).result()
 
@@ -1665,6 +1909,11 @@ class Batch(BatchBlock):
         Raises:
             LedgerError: The ledger cannot be read; raised while iterating.
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
+
+        Example::
+
+            for item in batch.items(state=BatchItemState.DONE):
+                print(item.key, item.run_id, item.cost)
         """
         return Pager(
             self._bridge,
@@ -1695,6 +1944,11 @@ class Batch(BatchBlock):
             OSError: A file cannot be read; raised while iterating.
             PaginationError: A file is damaged, or has other rows than were written; raised while iterating.
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
+
+        Example::
+
+            for key, row in batch.rows():
+                print(key, row["title"])
         """
         return Pager(
             self._bridge,
@@ -1712,6 +1966,11 @@ class Batch(BatchBlock):
 
         Raises:
             LedgerError: The ledger cannot be read; raised while iterating.
+
+        Example::
+
+            for record in batch.export():
+                print(record.item.key, [run.run_id for run in record.runs])
         """
         return Pager(
             self._bridge,
@@ -1733,6 +1992,11 @@ class Batch(BatchBlock):
         Raises:
             LedgerError: The ledger cannot be written to.
             ValueError: *older_than* is out of range.
+
+        Example::
+
+            pruned = batch.prune(older_than=30)
+            print("kept" if pruned is None else pruned.items)
         """
         return self._bridge.run(self._inner.prune, older_than=older_than).result()
 
@@ -1749,6 +2013,10 @@ class Batch(BatchBlock):
             KeyError: The ledger has no such worker.
             LedgerError: The ledger cannot be written to.
             ValueError: *worker_id* cannot be the name of a worker.
+
+        Example::
+
+            batch.reset_foreign("coreclaw/google-maps-scraper")
         """
         return self._bridge.run(self._inner.reset_foreign, worker_id).result()
 
@@ -1758,6 +2026,10 @@ class Batch(BatchBlock):
 
         Raises:
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            batch.pause()
         """
         return self._bridge.run(self._inner.pause).result()
 
@@ -1767,6 +2039,10 @@ class Batch(BatchBlock):
 
         Raises:
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            batch.resume()
         """
         return self._bridge.run(self._inner.resume).result()
 
@@ -1782,6 +2058,11 @@ class Batch(BatchBlock):
         Raises:
             LedgerError: The ledger cannot be read.
             ValueError: *size* is out of range.
+
+        Example::
+
+            for shard in batch.shards(200):
+                print(shard.worker_id, shard.first, shard.last)
         """
         return self._bridge.run(self._inner.shards, size, unwritten=unwritten).result()
 
@@ -1792,6 +2073,11 @@ class Batch(BatchBlock):
         Raises:
             KeyError: There is no such item.
             LedgerError: The ledger cannot be read.
+
+        Example::
+
+            item = batch.get("coffee")
+            print(item.state, item.run_id)
         """
         return self._bridge.run(self._inner.get, key).result()
 
@@ -1801,6 +2087,11 @@ class Batch(BatchBlock):
 
         Raises:
             LedgerError: The ledger cannot be read.
+
+        Example::
+
+            for earlier in batch.history("coffee"):
+                print(earlier.attempt, earlier.run_id, earlier.state)
         """
         return self._bridge.run(self._inner.history, key).result()
 
@@ -1823,6 +2114,12 @@ class Batch(BatchBlock):
             NotFoundError: There is no such run.
             CoreClawError: The run cannot be read.
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            for item in batch.items(state="ambiguous"):
+                if item.candidates:
+                    batch.resolve(item.key, adopt=item.candidates[0])
         """
         return self._bridge.run(self._inner.resolve, key, adopt=adopt, resubmit=resubmit).result()
 
@@ -1838,6 +2135,10 @@ class Batch(BatchBlock):
             KeyError: There is no such item.
             ValueError: An item is in another state.
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            planned = batch.rerun()  # All that failed, were refused or were cancelled.
         """
         return self._bridge.run(self._inner.rerun, keys).result()
 
@@ -1857,6 +2158,10 @@ class Batch(BatchBlock):
             BatchAbortError: Some runs could not be aborted. All others were, and the planned items are taken out. Call
                 it again to retry these runs.
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            cancelled = batch.cancel(abort=True)
         """
         return self._bridge.run(self._inner.cancel, abort=abort).result()
 
@@ -1887,6 +2192,12 @@ class CoreClaw:
         tasks: Saved tasks.
         runs: Runs, their logs and rows.
         run_queue: Runs that wait to be activated.
+
+    Example::
+
+        with CoreClaw() as client:
+            run = client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            rows = client.runs.iterate_results(run).collect()
     """
 
     def __init__(
@@ -2048,6 +2359,11 @@ class CoreClaw:
             ConfigurationError: The key cannot be right.
             ValueError: A number is out of range, or a header cannot be sent.
             TypeError: An argument is of the wrong type, or *on_event* is a coroutine function.
+
+        Example::
+
+            patient = client.with_options(timeout=300)  # On the same connections.
+            account = patient.account.get()
         """
         try:
             inner = self._inner.with_options(
@@ -2104,6 +2420,11 @@ class CoreClaw:
             ApiError: The service refused or failed.
             ValueError: An argument cannot be right, or holds the key.
             TypeError: An argument is of the wrong type, or JSON cannot express *body*.
+
+        Example::
+
+            reply = client.request("GET", "/api/v2/users/account")
+            print(reply.status_code, reply.data)
         """
         return self._bridge.run(self._inner.request, method, path, query=query, body=body, safety=safety).result()
 
@@ -2152,6 +2473,15 @@ class CoreClaw:
 
         Raises:
             ValueError: An argument is out of range.
+
+        Example::
+
+            with client.batch("weekly", ledger="sqlite:///runs.db") as batch:
+                batch.plan(
+                    [RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]})]
+                )
+                for outcome in batch.run():
+                    print(outcome.key, outcome.state)
         """
         return Batch(
             self._inner.batch(
@@ -2169,7 +2499,17 @@ class CoreClaw:
         )
 
     def close(self) -> None:
-        """Close the connections, but not an httpx client of yours. A second call does nothing."""
+        """
+        Close the connections, but not an httpx client of yours. A second call does nothing.
+
+        Example::
+
+            client = CoreClaw()
+            try:
+                print(client.account.get())
+            finally:
+                client.close()
+        """
         if not self._is_copy:
             self._bridge.close(self._inner.aclose)
 

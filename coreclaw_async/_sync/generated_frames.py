@@ -84,6 +84,11 @@ class Frames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            table = client.runs.iterate_results(run).to_arrow()
+            print(table.schema)
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -124,6 +129,11 @@ class Frames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = client.runs.iterate_results(run).to_pandas()
+            print(frame.dtypes)
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -162,6 +172,11 @@ class Frames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = client.runs.iterate_results(run).to_polars()
+            print(frame.schema)
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -208,6 +223,10 @@ class Frames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = client.runs.iterate_results(run).to_parquet("rows.parquet")
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -242,6 +261,10 @@ class Frames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: *path* cannot be the name of a file.
+
+        Example::
+
+            path = client.runs.iterate_results(run).to_jsonl("rows.jsonl")
         """
         with BlockedCaller():
             return self._bridge.run(self._inner.to_jsonl, path, progress=progress).result()
@@ -272,6 +295,10 @@ class Frames:
             RuntimeError: The pager was read before by such a method, or to its end.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = client.runs.iterate_results(run).to_csv("rows.csv")
         """
         with BlockedCaller():
             return self._bridge.run(self._inner.to_csv, path, labels=labels, progress=progress).result()
@@ -314,6 +341,11 @@ class BatchFrames:
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            table = batch.to_arrow()
+            print(table.schema)
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -357,6 +389,11 @@ class BatchFrames:
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = batch.to_pandas()
+            print(frame.dtypes)
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -399,6 +436,11 @@ class BatchFrames:
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = batch.to_polars()
+            print(frame.schema)
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -442,6 +484,10 @@ class BatchFrames:
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = batch.to_parquet("rows.parquet")
         """
         with BlockedCaller():
             return self._bridge.run(
@@ -477,6 +523,10 @@ class BatchFrames:
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = batch.to_jsonl("rows.jsonl")
         """
         with BlockedCaller():
             return self._bridge.run(self._inner.to_jsonl, path, with_key=with_key, progress=progress).result()
@@ -507,6 +557,10 @@ class BatchFrames:
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = batch.to_csv("rows.csv")
         """
         with BlockedCaller():
             return self._bridge.run(

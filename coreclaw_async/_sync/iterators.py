@@ -26,6 +26,12 @@ class Pager(Frames, Iterator[T], Generic[T]):
 
     Nothing is read before the first item is requested, and nothing runs in the background. After an error or Ctrl-C it
     keeps its place, so iterating again continues there. Once all was read, iterating again is a RuntimeError.
+
+    Example::
+
+        rows = client.runs.iterate_results(run, page_size=100)
+        for row in rows:
+            print(row)
     """
 
     def __init__(self, bridge: Bridge, pager: AsyncPager[T]) -> None:
@@ -47,12 +53,27 @@ class Pager(Frames, Iterator[T], Generic[T]):
                 raise StopIteration
 
     def pages(self) -> Iterator[Page[T]]:
-        """Return an iterator over pages, starting with what is left of the current one; not after the end."""
+        """
+        Return an iterator over pages, starting with what is left of the current one; not after the end.
+
+        Example::
+
+            for page in client.runs.iterate_results(run).pages():
+                print(len(page), "of", page.count)
+        """
         self._reader.begin()
         return _Pages(self, self._reader)
 
     def next_page(self) -> Page[T] | None:
-        """Return the rest of the current page or, if there is none, the next page; None after the last."""
+        """
+        Return the rest of the current page or, if there is none, the next page; None after the last.
+
+        Example::
+
+            rows = client.runs.iterate_results(run)
+            while (page := rows.next_page()) is not None:
+                print(len(page))
+        """
         page = self._reader.take_rest()
         if page is None and self._bridge.run(self._reader.turn).result():
             page = self._reader.take_rest()
@@ -69,6 +90,10 @@ class Pager(Frames, Iterator[T], Generic[T]):
             PaginationError: The pages do not add up. Its ``items`` are those collected so far; another call returns
                 them again.
             RuntimeError: All items were read before, in a loop or by a call without a limit.
+
+        Example::
+
+            rows = client.runs.iterate_results(run).collect(10)
         """
         if max_items is not None:
             check_int("max_items", max_items, lowest=1)
@@ -89,7 +114,13 @@ class Pager(Frames, Iterator[T], Generic[T]):
         return items
 
     def first(self) -> T | None:
-        """Return the next item, or None when there is none; a RuntimeError when all were read before."""
+        """
+        Return the next item, or None when there is none; a RuntimeError when all were read before.
+
+        Example::
+
+            row = client.runs.iterate_results(run).first()
+        """
         self._reader.begin()
         item = next(self, None)
         self._reader.is_over = False  # One was asked for, and not all.
@@ -117,6 +148,11 @@ class Stream(Iterator[T], Generic[T]):
 
     Nothing runs between two items, so leaving the loop early leaves nothing behind. After an error or Ctrl-C, iterating
     again continues where it stopped. One thread at a time.
+
+    Example::
+
+        for run in client.runs.wait_many([run], timeout=900):
+            print(run.status)
     """
 
     def __init__(self, bridge: Bridge, stream: AsyncStream[T]) -> None:

@@ -3,7 +3,8 @@ Writes ``_sync/generated.py``, the blocking client, and ``_sync/generated_frames
 
 ``python coreclaw_async/_tools/generate_sync.py`` writes, ``--check`` compares; ``nox -s generate`` runs it. It runs by
 path and not as a module: that would import the package, and a broken generated file would stop its own repair.
-Signatures and docstrings are copied as text, so the result does not depend on the Python that runs this.
+Signatures and docstrings are copied as text, examples without ``await`` and ``async``, so the result does not depend on
+the Python that runs this.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ Change the async classes and run ``nox -s generate``. Apart from `_sync.generate
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 '''
 
-# Docstrings of the two classes that are used in another way than their twins. All others are copied word for word.
+# Docstrings of the two classes that are used in another way than their twins. All others are copied, their examples
+# without `await` and `async`.
 CLIENT_DOCSTRING = """
 A blocking client of the CoreClaw API v2, for scripts, notebooks and threads.
 
@@ -72,6 +74,12 @@ Attributes:
     tasks: Saved tasks.
     runs: Runs, their logs and rows.
     run_queue: Runs that wait to be activated.
+
+Example::
+
+    with CoreClaw() as client:
+        run = client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        rows = client.runs.iterate_results(run).collect()
 """
 BATCH_DOCSTRING = """
 Many runs under one name, recorded in a ledger: ``with client.batch(...) as batch``.
@@ -82,6 +90,13 @@ run. An item is held for a person (`resolve`) where it cannot be found out wheth
 
 Its work continues in the loop's thread until its block ends, also between two outcomes. Ctrl-C leaves the block,
 and the runs keep running.
+
+Example::
+
+    with client.batch("weekly", ledger="sqlite:///runs.db") as batch:
+        batch.plan([RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]})])
+        for outcome in batch.run():
+            print(outcome.key, outcome.state)
 """
 # What a docstring must not mention: it is copied, so it has to be right for both clients.
 MISLEADING = re.compile(r"\bawait|\basync (?!def)|\basynchronous|\bAsync[A-Z]", re.IGNORECASE)
@@ -170,11 +185,11 @@ class Source:
         return " ".join(b" ".join(lines).decode().split())
 
     def docstring(self, node: ast.ClassDef | Function) -> str:
-        """Return the lines of the docstring of *node* as written, quotes and indentation included."""
+        """Return the lines of the docstring of *node* as written, with a blocking example, quotes and indentation."""
         if ast.get_docstring(node) is None:
             self.refuse(node, f"{node.name} has no docstring")
         statement = node.body[0]
-        text = b"\n".join(self.lines[statement.lineno - 1 : statement.end_lineno]).decode()
+        text = as_blocking(b"\n".join(self.lines[statement.lineno - 1 : statement.end_lineno]).decode())
         found = MISLEADING.search(text)
         if found is not None:
             self.refuse(node, f"{found.group()!r} in a docstring is not about a blocking client")
@@ -442,6 +457,13 @@ def _import_block(names: dict[str, str]) -> str:
     for module in sorted(modules):
         sections[_section(module)] += _import_from(module, modules[module])
     return "\n\n".join("\n".join(lines) for lines in sections.values() if lines) + "\n"
+
+
+def as_blocking(docstring: str) -> str:
+    """Return *docstring* with the example at its end, where it has one, as it is for a blocking client."""
+    text, marker, example = docstring.partition("Example::")
+    example = re.sub(r"\bawait |\basync (?=for |with |def )|(?<=\.)a(?=close\()", "", example)
+    return text + marker + re.sub(r"\bAsync(?=(CoreClaw|Pager|Stream|Batch)\b)", "", example)
 
 
 def _class_text(head: str, docstring: str, methods: Sequence[str]) -> str:

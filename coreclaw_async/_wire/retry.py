@@ -49,6 +49,11 @@ class RetryPolicy:
             requests that may be sent twice, except those that the contract allows the service to answer late.
         connect_timeout: Seconds that making a connection may take, above 0.
         jitter: Gets the longest wait and returns the wait.
+
+    Example::
+
+        hasty = client.with_options(retry=RetryPolicy(max_attempts=3, max_delay=2))
+        account = await hasty.account.get()
     """
 
     max_attempts: int | None = attrs.field(default=None, validator=attrs.validators.optional(_attempts))
@@ -61,7 +66,14 @@ class RetryPolicy:
     jitter: Callable[[float], float] = attrs.field(default=full_jitter, repr=False)
 
     def delays(self) -> Iterator[float]:
-        """Yield the waits in seconds between the attempts, one fewer than the attempts, or without end."""
+        """
+        Yield the waits in seconds between the attempts, one fewer than the attempts, or without end.
+
+        Example::
+
+            longest = max(itertools.islice(RetryPolicy(max_delay=8).delays(), 20))
+            assert longest <= 8
+        """
         import backoff
 
         ceilings = backoff.expo(base=2, factor=self.first_delay, max_value=self.max_delay)

@@ -69,6 +69,15 @@ class AsyncBatch(AsyncBatchFrames):
     The intent to start a run is on the disk before the request is sent, and its result before the next start of the
     same worker. So a process may be killed at any time: the next one continues, pays for nothing twice and loses no
     run. An item is held for a person (`resolve`) where it cannot be found out whether it has a run.
+
+    Example::
+
+        async with client.batch("weekly", ledger="sqlite:///runs.db") as batch:
+            await batch.plan(
+                [RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]})]
+            )
+            async for outcome in batch.run():
+                print(outcome.key, outcome.state)
     """
 
     def __init__(
@@ -208,6 +217,14 @@ class AsyncBatch(AsyncBatchFrames):
             LedgerError: The ledger cannot be written to.
             TypeError: Something is not a `RunSpec`, or an input holds a value that JSON cannot express.
             ValueError: A member of a spec is out of range.
+
+        Example::
+
+            words = ("coffee", "tea", "mate")
+            new = await batch.plan(
+                RunSpec(key=word, worker_id="coreclaw/google-maps-scraper", input={"keywords": [word]})
+                for word in words
+            )
         """
         with self._runner.planning():
             planning = await self._begin_plan()
@@ -279,6 +296,11 @@ class AsyncBatch(AsyncBatchFrames):
             OSError: A file cannot be written; its item stays ``submitted`` and is written next time.
             ValueError: An argument is out of range, or a format is given without a folder.
             RuntimeError: It is running already, with other arguments.
+
+        Example::
+
+            async for outcome in batch.run(output="rows", max_spend=Decimal(20)):
+                print(outcome.key, outcome.state, outcome.path)
         """
         self._opened()
         options = RunOptions(
@@ -301,6 +323,11 @@ class AsyncBatch(AsyncBatchFrames):
 
         Raises:
             LedgerError: The ledger cannot be read.
+
+        Example::
+
+            report = await batch.report()
+            print(report.counts, report.cost, report.is_finished)
         """
         ledger = self._opened()
         totals, spending = await ledger.totals(), await ledger.spending()
@@ -344,6 +371,11 @@ class AsyncBatch(AsyncBatchFrames):
         Raises:
             LedgerError: The ledger cannot be read; raised while iterating.
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
+
+        Example::
+
+            async for item in batch.items(state=BatchItemState.DONE):
+                print(item.key, item.run_id, item.cost)
         """
         self._opened()
         pages = ItemPages(
@@ -377,6 +409,11 @@ class AsyncBatch(AsyncBatchFrames):
             OSError: A file cannot be read; raised while iterating.
             PaginationError: A file is damaged, or has other rows than were written; raised while iterating.
             ValueError: There is no such state, or *worker_id* cannot be the name of a worker.
+
+        Example::
+
+            async for key, row in batch.rows():
+                print(key, row["title"])
         """
         pages = RowPages(batch_context=self._batch_context, items=self.items(state=state, worker_id=worker_id))
         return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(headers=pages.headers, has_keys=True)))
@@ -403,6 +440,11 @@ class AsyncBatch(AsyncBatchFrames):
 
         Raises:
             LedgerError: The ledger cannot be read; raised while iterating.
+
+        Example::
+
+            async for record in batch.export():
+                print(record.item.key, [run.run_id for run in record.runs])
         """
         pages = RecordPages(ledger=self._opened(), with_inputs=with_inputs)
         return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(model=BatchRecord)))
@@ -422,6 +464,11 @@ class AsyncBatch(AsyncBatchFrames):
         Raises:
             LedgerError: The ledger cannot be written to.
             ValueError: *older_than* is out of range.
+
+        Example::
+
+            pruned = await batch.prune(older_than=30)
+            print("kept" if pruned is None else pruned.items)
         """
         return await prune(self._opened(), older_than, self._batch_context.clock.time())
 
@@ -438,6 +485,10 @@ class AsyncBatch(AsyncBatchFrames):
             KeyError: The ledger has no such worker.
             LedgerError: The ledger cannot be written to.
             ValueError: *worker_id* cannot be the name of a worker.
+
+        Example::
+
+            await batch.reset_foreign("coreclaw/google-maps-scraper")
         """
         start_queues = self._opened().start_queues
         start_queue = await start_queues.find(check_worker_id("worker_id", worker_id))
@@ -451,6 +502,10 @@ class AsyncBatch(AsyncBatchFrames):
 
         Raises:
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            await batch.pause()
         """
         await self._opened().pause(is_paused=True)
 
@@ -460,6 +515,10 @@ class AsyncBatch(AsyncBatchFrames):
 
         Raises:
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            await batch.resume()
         """
         await self._opened().pause(is_paused=False)
         self._runner.resume()
@@ -476,6 +535,11 @@ class AsyncBatch(AsyncBatchFrames):
         Raises:
             LedgerError: The ledger cannot be read.
             ValueError: *size* is out of range.
+
+        Example::
+
+            for shard in await batch.shards(200):
+                print(shard.worker_id, shard.first, shard.last)
         """
         return await self._opened().shards(check_int("size", size, lowest=1), is_unwritten=unwritten)
 
@@ -486,6 +550,11 @@ class AsyncBatch(AsyncBatchFrames):
         Raises:
             KeyError: There is no such item.
             LedgerError: The ledger cannot be read.
+
+        Example::
+
+            item = await batch.get("coffee")
+            print(item.state, item.run_id)
         """
         item = await self._opened().item(check_key(key))
         if item is None:
@@ -498,6 +567,11 @@ class AsyncBatch(AsyncBatchFrames):
 
         Raises:
             LedgerError: The ledger cannot be read.
+
+        Example::
+
+            for earlier in await batch.history("coffee"):
+                print(earlier.attempt, earlier.run_id, earlier.state)
         """
         return await self._opened().history(check_key(key))
 
@@ -520,6 +594,12 @@ class AsyncBatch(AsyncBatchFrames):
             NotFoundError: There is no such run.
             CoreClawError: The run cannot be read.
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            async for item in batch.items(state="ambiguous"):
+                if item.candidates:
+                    await batch.resolve(item.key, adopt=item.candidates[0])
         """
         if (adopt is None) is not resubmit:
             raise ValueError("either adopt or resubmit must be given")
@@ -540,6 +620,10 @@ class AsyncBatch(AsyncBatchFrames):
             KeyError: There is no such item.
             ValueError: An item is in another state.
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            planned = await batch.rerun()  # All that failed, were refused or were cancelled.
         """
         if keys is None:
             return await self._opened().plan_failed_again()
@@ -569,6 +653,10 @@ class AsyncBatch(AsyncBatchFrames):
             BatchAbortError: Some runs could not be aborted. All others were, and the planned items are taken out. Call
                 it again to retry these runs.
             LedgerError: The ledger cannot be written to.
+
+        Example::
+
+            cancelled = await batch.cancel(abort=True)
         """
         ledger = self._opened()
         self._runner.stop("cancelled")

@@ -45,6 +45,12 @@ class SettleTimes:
         skew: How far the clock of the service and the time in a run's id may be apart.
         list_lag: How long a new run may be missing in the list.
         callback_patience: How much longer to wait for callbacks, where starts carry URLs of their own.
+
+    Example::
+
+        batch = client.batch(
+            "careful", ledger="sqlite:///runs.db", settle_times=SettleTimes(post_timeout=120, list_lag=60)
+        )
     """
 
     send_window: float = attrs.field(default=5.0, validator=_seconds)

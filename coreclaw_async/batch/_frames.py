@@ -58,6 +58,11 @@ class AsyncBatchFrames:
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            table = await batch.to_arrow()
+            print(table.schema)
         """
         rows = self._rows_out(with_key)
         return await rows.to_arrow(on_conflict=on_conflict, nested=nested, labels=labels, progress=progress)
@@ -94,6 +99,11 @@ class AsyncBatchFrames:
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = await batch.to_pandas()
+            print(frame.dtypes)
         """
         rows = self._rows_out(with_key)
         return await rows.to_pandas(
@@ -130,6 +140,11 @@ class AsyncBatchFrames:
             OSError: A file of rows cannot be read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            frame = await batch.to_polars()
+            print(frame.schema)
         """
         rows = self._rows_out(with_key)
         return await rows.to_polars(on_conflict=on_conflict, nested=nested, labels=labels, progress=progress)
@@ -166,6 +181,10 @@ class AsyncBatchFrames:
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = await batch.to_parquet("rows.parquet")
         """
         rows = self._rows_out(with_key)
         return await rows.to_parquet(path, on_conflict=on_conflict, nested=nested, labels=labels, progress=progress)
@@ -189,6 +208,10 @@ class AsyncBatchFrames:
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = await batch.to_jsonl("rows.jsonl")
         """
         rows = self._rows_out(with_key)
         return await rows.to_jsonl(path, progress=progress)
@@ -219,6 +242,10 @@ class AsyncBatchFrames:
             OSError: The file cannot be written. As far as that can be told before, nothing was read.
             TypeError: An argument has another type.
             ValueError: An argument is none of those values.
+
+        Example::
+
+            path = await batch.to_csv("rows.csv")
         """
         rows = self._rows_out(with_key)
         return await rows.to_csv(path, labels=labels, progress=progress)

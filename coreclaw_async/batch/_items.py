@@ -36,6 +36,11 @@ class BatchItemState(StrEnum):
         REJECTED: The service refused the start for good; there is no run.
         AMBIGUOUS: A run may have been started, and it cannot be found out which one: a person decides.
         CANCELLED: It was taken out before it was started, or while a start was being sent of which no run came.
+
+    Example::
+
+        async for item in batch.items(state=[BatchItemState.DONE, BatchItemState.FAILED]):
+            print(item.key, item.state)
     """
 
     PLANNED = "planned"
@@ -66,6 +71,11 @@ class ItemOrigin(StrEnum):
         NOT_ACCEPTED: Two looks at the list, made when its run would have been there, showed none.
         POLICY: ``on_ambiguous`` decided.
         RETRY: Its run had failed, and its spec allows another one.
+
+    Example::
+
+        item = await batch.get("coffee")
+        print(item.how is ItemOrigin.ANSWER)
     """
 
     ANSWER = "answer"
@@ -132,6 +142,11 @@ class BatchItem(Model):
         cancel_requested: Whether `AsyncBatch.cancel` was called since its start was about to be sent, so that it is not
             started again: 1, or 2 where its run is to be aborted; else 0.
         error: Why it failed, was refused or is held; or None.
+
+    Example::
+
+        item = await batch.get("coffee")
+        print(item.state, item.run_id, item.result_count, item.cost)
     """
 
     batch: str
@@ -302,6 +317,11 @@ class BatchItemRun(Model):
         submitted_at: When it was known to have started, in Unix seconds of the service's clock; or None.
         ended_at: When its end was recorded, in Unix seconds of the service's clock; or None.
         error: Why it failed, or None.
+
+    Example::
+
+        for earlier in await batch.history("coffee"):
+            print(earlier.run_id, earlier.state, earlier.cost)
     """
 
     run_id: str

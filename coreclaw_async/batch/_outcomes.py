@@ -29,6 +29,11 @@ class BatchOutcome(Model):
         error: Why it is not done, or None.
         candidates: For an ambiguous item, the runs that may be its run.
         path: The file with its rows, or None.
+
+    Example::
+
+        async for outcome in batch.run():
+            print(outcome.key, outcome.state, outcome.run_id, outcome.error)
     """
 
     key: str

@@ -27,6 +27,11 @@ class BatchRecord(Model):
         item: Where it stands.
         runs: The runs that it has had, oldest first.
         input: What its start carries as ``input``, where that was asked for; or None.
+
+    Example::
+
+        async for record in batch.export(with_inputs=True):
+            print(record.item.key, record.input, record.runs)
     """
 
     item: BatchItem

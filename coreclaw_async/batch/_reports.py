@@ -40,6 +40,13 @@ class BatchReport(Model):
         requests: HTTP requests that this object has sent.
         wasted: Starts of those that were refused for the plan or the rate.
         in_flight_limit: Running runs that the account's plan is known to allow, or None.
+
+    Example::
+
+        report = await batch.report()
+        print(report.counts, report.cost, "and", report.unknown_costs, "runs of unknown cost")
+        for item in report.held:
+            print(item.key, item.candidates)
     """
 
     name: str

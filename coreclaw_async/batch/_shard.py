@@ -17,6 +17,11 @@ class Shard:
         first: Position of its first item.
         last: Position of its last item.
         worker_id: The worker whose items it has, as planned, or None for all.
+
+    Example::
+
+        for shard in await batch.shards(1_000):
+            print(shard.worker_id, shard.first, shard.last)
     """
 
     first: int = 0

@@ -31,6 +31,11 @@ class RunSpec(Model):
         retries: How many more runs may follow failed ones, 0 to 100; each is paid for.
         run_timeout: Seconds above 0 after which its run is aborted, which counts as failed; None for no limit.
         priority: Items of a worker with a higher priority are started first; -1,000,000 to 1,000,000.
+
+    Example::
+
+        spec = RunSpec(key="mate", worker_id="coreclaw/google-maps-scraper", input={"keywords": ["mate"]}, retries=2)
+        await batch.plan([spec])
     """
 
     key: str

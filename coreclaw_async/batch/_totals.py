@@ -52,6 +52,12 @@ class RunTotals(Model):
         unknown_rows: Runs that have ended and whose rows the service has not counted.
         cost: What they have cost, in US dollars, as far as that is known; exact.
         unknown_costs: Runs that have ended and whose cost nobody knows.
+
+    Example::
+
+        report = await batch.report()
+        for worker_id, totals in report.by_worker.items():
+            print(worker_id, totals.runs, totals.failed, totals.cost)
     """
 
     runs: int = 0

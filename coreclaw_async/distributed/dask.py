@@ -73,6 +73,16 @@ def run_batch(
         LedgerError: The ledger cannot be used, or has no items of this batch.
         TypeError: An argument is of the wrong type, or the client is asynchronous.
         ValueError: An argument is out of range.
+
+    Example::
+
+        from distributed import Client
+
+
+        def work(cluster: str) -> None:
+            with Client(cluster) as dask_client:
+                report = run_batch(dask_client, "nightly", ledger="postgresql://host/runs", output="/data/rows")
+                print(report)
     """
     reports = _reports(dask_client, batch, shard_size, on_event, options, is_asynchronous=False)
     total: ShardReport | None = dask_client.sync(_sum, reports)
@@ -91,6 +101,16 @@ def arun_batch(
     Run a batch with an asynchronous Dask client, and yield the report of each shard as it ends.
 
     Everything else is as in `run_batch`. Its errors are raised while iterating; those of failed shards at the end.
+
+    Example::
+
+        from distributed import Client
+
+
+        async def work(cluster: str) -> None:
+            async with Client(cluster, asynchronous=True) as dask_client:
+                async for report in arun_batch(dask_client, "nightly", ledger="postgresql://host/runs"):
+                    print(report.counts)
     """
     return _reports(dask_client, batch, shard_size, on_event, options, is_asynchronous=True)
 

@@ -86,6 +86,11 @@ class ShardSpec:
         TypeError: *max_in_flight* is not a whole number.
         ValueError: *max_in_flight* is out of range, or there is no such *output_format*, or no *output* for it; the
             other members are checked when the part is run.
+
+    Example::
+
+        shards = await batch.shards(200)
+        specs = [ShardSpec(batch="nightly", ledger="sqlite:////data/runs.db", shard=shard) for shard in shards]
     """
 
     batch: str
@@ -140,6 +145,12 @@ class ShardReport(Model):
         stopped: Why planned items were left: ``balance`` or ``max_spend`` (`BatchStoppedError`), or None.
         reasons: Why items are open or rows are missing, by key; the first 100.
         error: The error that ended the call early, or None.
+
+    Example::
+
+        def work(spec: ShardSpec) -> dict[str, object]:  # In a worker process.
+            report = run_shard(spec)
+            return report.to_dict()
     """
 
     batch: str
@@ -248,12 +259,25 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
         LedgerError: The ledger cannot be used, or has no items of this part: it is another ledger, batch or account.
         RuntimeError: An event loop is running in this thread: await `run_shard_async` there.
         ValueError: A member of *spec* is out of range.
+
+    Example::
+
+        def work(spec: ShardSpec) -> ShardReport:  # In a worker process, of any engine.
+            return run_shard(spec).check()
     """
     return anyio.run(lambda: run_shard_async(spec, on_event=on_event))
 
 
 async def run_shard_async(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardReport:
-    """Run a part of a batch, and return its report; see `run_shard`."""
+    """
+    Run a part of a batch, and return its report; see `run_shard`.
+
+    Example::
+
+        async def work(spec: ShardSpec) -> ShardReport:
+            report = await run_shard_async(spec)
+            return report.check()
+    """
     async with AsyncCoreClaw(base_url=spec.base_url, on_event=on_event) as client:
         return await run_with(client, spec)
 

@@ -21,6 +21,11 @@ class Account(Model):
         balance: Money left, in US dollars; None when it is not known, which is not the same as 0.
         balance_expires_at: UTC, or None; the wire calls it ``balance_expiration_at``.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        account = await client.account.get()
+        print("unknown" if account.balance is None else f"{account.balance:.2f} USD")
     """
 
     balance: Decimal | None = None
@@ -37,6 +42,11 @@ class ProxyRegion(Model):
         code: ISO country code such as ``"US"``, as ``parameters.system.proxy_region`` takes it.
         name: Its name in the language that was asked for.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        for region in await client.proxies.list_regions():
+            print(region.code, region.name)
     """
 
     code: str = ""

@@ -13,7 +13,14 @@ from coreclaw_async.models._html import items_table
 
 
 class IssueSeverity(StrEnum):
-    """What an issue means for a start: an error fails or wastes it; a note says what was not checked."""
+    """
+    What an issue means for a start: an error fails or wastes it; a note says what was not checked.
+
+    Example::
+
+        checked = await client.workers.check_input("coreclaw/google-maps-scraper", {"keywords": []})
+        print([issue.path for issue in checked.issues if issue.severity is IssueSeverity.ERROR])
+    """
 
     ERROR = "error"
     WARNING = "warning"
@@ -33,6 +40,12 @@ class InputIssue(Model):
             service runs many inputs that contradict their schema. A note says what could not be checked.
         message: What is wrong, without the path.
         suggestion: What to do, or None.
+
+    Example::
+
+        checked = await client.workers.check_input("coreclaw/google-maps-scraper", {"keywords": []})
+        for issue in checked.issues:
+            print(issue.severity, issue.path, issue.message, issue.suggestion)
     """
 
     path: str
@@ -53,6 +66,11 @@ class InputCheck(Model):
         worker_id: The worker, as a path takes it.
         issues: What is wrong or doubtful, errors first; of many about one member only the first ones.
         task_count: Tasks that the input is split into, each of which is paid for; None when that cannot be told.
+
+    Example::
+
+        checked = await client.workers.check_input("coreclaw/google-maps-scraper", {"keywords": ["coffee", "tea"]})
+        print(checked.ok, checked.task_count)
     """
 
     worker_id: str

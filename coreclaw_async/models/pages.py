@@ -30,6 +30,13 @@ class Page(Model, Generic[T]):
         offset: The offset that was asked for; what it counts has changed over time (see `AsyncPager`).
         limit: The page size that was asked for.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        page = await client.runs.list_page(limit=10)
+        print(len(page), "of", page.count)
+        for run in page:
+            print(run.run_id)
     """
 
     items: Sequence[T] = attrs.field(default=(), hash=False)
@@ -67,6 +74,11 @@ class Page(Model, Generic[T]):
         Raises:
             TypeError: *mapping* is not a mapping.
             ValueError: A member, which the message names, is missing, unknown or of the wrong type.
+
+        Example::
+
+            page = await client.runs.list_page(limit=10)
+            assert Page.from_dict(page.to_dict(json=True), item_type=Run) == page
         """
         from coreclaw_async._data.loading import load
 
@@ -83,6 +95,11 @@ class ResultHeader(Model):
         label: Its name for people.
         format: ``text``, ``number``, ``integer``, ``boolean``, ``array`` or ``object``; None when not told.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        page = await client.runs.list_results_page(run, limit=1)
+        print({header.key: header.label for header in page.headers})
     """
 
     key: str = ""
@@ -99,6 +116,12 @@ class ResultPage(Page[Row]):
     Attributes:
         headers: The columns in the service's order; a row may hold keys that none of them names, such as
             ``__coreclaw_data_id__``.
+
+    Example::
+
+        page = await client.runs.list_results_page(run, limit=10)
+        for row in page:
+            print([row.get(header.key) for header in page.headers])
     """
 
     headers: Sequence[ResultHeader] = attrs.field(default=(), hash=False)

@@ -21,6 +21,11 @@ class QueuedRun(Model):
         queue_status: ``waiting``, or another status.
         request_id: The service's name for the request.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        queued = await client.workers.queue_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        await client.run_queue.activate(queued.queue_id)
     """
 
     queue_id: str = ""
@@ -39,6 +44,11 @@ class QueueItem(Model):
         queue_id: Name of the item, digits in a string; the wire calls it ``queue_ref``.
         status: ``waiting``, ``inactive``, another status, or None when not told; the wire calls it ``queue_status``.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        async for item in client.run_queue.iterate(status="waiting"):
+            print(item.queue_id)
     """
 
     queue_id: str = ""
@@ -62,6 +72,11 @@ class QueueAction(Model):
             what the service now refuses: the item may have been activated (and cost money) or released by this call.
             Look at the queue, or at the list of runs.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        for action in await client.run_queue.activate([queue_id]):
+            print(action.queue_id, "started" if action.success else action.error)
     """
 
     queue_id: str = ""

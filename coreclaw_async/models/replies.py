@@ -23,6 +23,11 @@ class Reply(Model):
         request_id: The id that the service gave the request, or None.
         elapsed: Seconds that the call took, with queueing, attempts and waits.
         attempts: How often the request was tried, 1 or more.
+
+    Example::
+
+        reply = await client.request("GET", "/api/v2/users/account")
+        print(reply.status_code, reply.request_id, reply.attempts, reply.data)
     """
 
     status_code: int

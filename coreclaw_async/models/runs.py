@@ -40,6 +40,12 @@ class Run(Model):
         duration: Seconds; None when not known.
         error_message: Diagnostics; may be absent on a failed run and present on another. The wire calls it ``err_msg``.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        run = await client.runs.get(run.run_id)
+        if run.is_finished:
+            print(run.status, run.result_count, "rows for", run.usage, "USD")
     """
 
     run_id: str = ""
@@ -98,6 +104,13 @@ class StartedRun(Model):
         result_message: Text about the results.
         results: The window of rows that ``offset`` and ``limit`` asked for, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        started = await client.workers.start_run(
+            "coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, is_async=False, offset=0, limit=10
+        )
+        print(started.run_id, started.status, started.results)
     """
 
     run_id: str
@@ -137,6 +150,12 @@ class AbortedRun(Model):
         result_message: Text about the results.
         results: The window of rows that ``offset`` and ``limit`` asked for.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        aborted = await client.runs.abort(started)
+        print(aborted.run_id, aborted.status)
     """
 
     run_id: str | None = None
@@ -161,6 +180,11 @@ class LastRun(Model):
 
     Attributes:
         worker_id: Worker slug or ``owner/name``; None for the whole account.
+
+    Example::
+
+        run = await client.runs.get(LastRun("coreclaw/google-maps-scraper"))
+        rows = await client.runs.iterate_results(run).collect()
     """
 
     worker_id: str | None = None
@@ -182,6 +206,12 @@ class LogEntry(Model):
         group: Subtask id, or None.
         timestamp: UTC to the millisecond, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        log = await client.runs.get_log(run)
+        for entry in log.entries:
+            print(entry.timestamp, entry.level, entry.content)
     """
 
     content: str = ""
@@ -202,6 +232,11 @@ class RunLog(Model):
             hides its query.
         result_count: Rows written so far, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        log = await client.runs.get_log(run)
+        print(len(log.entries), log.result_count)
     """
 
     entries: Sequence[LogEntry] = attrs.field(default=(), hash=False)
@@ -219,6 +254,11 @@ class Export(Model):
         download_url: Signed and temporary, on another host. Anybody who has it can read the rows, so the repr hides its
             query. Never send the key there.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        export = await client.runs.export(run)
+        print(export)  # Without the signature in the query.
     """
 
     download_url: str = attrs.field(default="", repr=without_query)

@@ -6,7 +6,14 @@ from enum import Enum, StrEnum
 
 
 class RunStatus(StrEnum):
-    """The five statuses of the contract; others that the service sends stay plain strings."""
+    """
+    The five statuses of the contract; others that the service sends stay plain strings.
+
+    Example::
+
+        if run.status == RunStatus.SUCCEEDED:  # Equal to "succeeded", too.
+            print(run.result_count)
+    """
 
     READY = "ready"
     RUNNING = "running"
@@ -16,7 +23,13 @@ class RunStatus(StrEnum):
 
 
 class RunOutcome(Enum):
-    """What a status means to somebody who waits."""
+    """
+    What a status means to somebody who waits.
+
+    Example::
+
+        print(run.outcome is RunOutcome.SUCCEEDED, run.outcome.is_end)
+    """
 
     GOING = "going"
     ABORTING = "aborting"
@@ -31,7 +44,14 @@ class RunOutcome(Enum):
 
 
 class LogLevel(StrEnum):
-    """The level of a log entry; the wire sends 1 to 4 or its name."""
+    """
+    The level of a log entry; the wire sends 1 to 4 or its name.
+
+    Example::
+
+        log = await client.runs.get_log(run)
+        errors = [entry.content for entry in log.entries if entry.level is LogLevel.ERROR]
+    """
 
     DEBUG = "debug"
     INFO = "info"

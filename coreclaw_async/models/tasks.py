@@ -13,7 +13,15 @@ from coreclaw_async.models.fields import extra_field, masked
 
 
 class ScheduleType(IntEnum):
-    """How often a task runs by itself; 0 on the wire means never."""
+    """
+    How often a task runs by itself; 0 on the wire means never.
+
+    Example::
+
+        await client.tasks.update(
+            task_id, schedule_enabled=True, schedule_type=ScheduleType.DAILY, schedule_time="06:15"
+        )
+    """
 
     NONE = 0
     DAILY = 1
@@ -31,6 +39,13 @@ class CreatedTask(Model):
         task_id: Task slug; the wire calls it ``slug``.
         request_id: The service's name for the request.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        created = await client.tasks.create(
+            worker_id="coreclaw/google-maps-scraper", title="Coffee", input={"keywords": ["coffee"]}
+        )
+        run = await client.tasks.run(created.task_id)
     """
 
     task_id: str = ""
@@ -47,6 +62,11 @@ class TaskInput(Model):
         input: As it is stored, usually ``{"parameters": {"custom": {...}}}``; hidden in the repr.
         version: Worker version it is pinned to, or None.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        saved = await client.tasks.get_input(task_id)
+        print(saved.input["parameters"]["custom"])
     """
 
     input: Any = attrs.field(default=None, repr=masked, hash=False)
@@ -82,6 +102,11 @@ class Task(Model):
         internal_worker_id: Database number of the worker (``worker_id`` on the wire); not usable in any call.
         internal_last_run_id: Database number of the last run (``last_run_id``), 0 for none; not a run id.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        task = await client.tasks.get(task_id)
+        print(task.title, task.worker_id, task.schedule_type)
     """
 
     task_id: str = ""

@@ -20,6 +20,12 @@ class Verdict(StrEnum):
     ``PASS``: it succeeded with rows, and no row that was read is an error row. ``EMPTY``: it succeeded without rows.
     ``ERROR_ROWS``: it succeeded, and rows hold diagnostics such as a captcha or a 403 instead of data. ``UNKNOWN``:
     its rows do not add up or are not told, or its abort is not confirmed.
+
+    Example::
+
+        assessment = await client.runs.assess(run)
+        if assessment.verdict is not Verdict.PASS:
+            print(assessment.reason)
     """
 
     PASS = "pass"  # noqa: S105 - no password
@@ -39,6 +45,12 @@ class ErrorRow(Model):
         number: Its place among the rows, from 1.
         members: The members that it has, apart from empty ones.
         row: The row.
+
+    Example::
+
+        assessment = await client.runs.assess(run)
+        for row in assessment.error_rows:
+            print(row.number, row.members)
     """
 
     number: int
@@ -61,6 +73,11 @@ class Assessment(Model):
         error_rows: The first ten of those.
         error_message: Why the run failed, in the words of the run or of its log; None when neither says.
         error_source: Which of the two said so: ``run`` or ``log``; or None.
+
+    Example::
+
+        assessment = await client.runs.assess(run)
+        print(assessment.ok, assessment.verdict, assessment.error_row_count, "of", assessment.rows_read)
     """
 
     verdict: Verdict

@@ -24,6 +24,11 @@ class WorkerSummary(Model):
         username: Its owner.
         description: What it does.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        async for worker in client.store.iterate():
+            print(worker.worker_id, worker.path, worker.description)
     """
 
     worker_id: str = ""
@@ -47,6 +52,11 @@ class Worker(Model):
         readme: Its manual, Markdown.
         parameters: ``system`` (an object of defaults) and ``custom`` (like a schema), as they came.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
+
+    Example::
+
+        worker = await client.workers.get("coreclaw/google-maps-scraper")
+        print(worker.username, worker.name, worker.version)
     """
 
     name: str = ""
@@ -74,6 +84,12 @@ class InputProperty(Model):
         minimum: Smallest number, or None.
         maximum: Largest number, or None.
         extra: All other members, under their wire names.
+
+    Example::
+
+        schema = await client.workers.get_input_schema("coreclaw/google-maps-scraper")
+        for member in schema.properties:
+            print(member.name, member.type, member.required, member.default)
     """
 
     name: str = ""
@@ -99,6 +115,11 @@ class InputSchema(Model):
         properties: The properties in the schema's order; empty when the shape is unknown.
         concurrency: How an input is split into tasks, as it came; empty when it is not.
         raw: The whole schema as it came.
+
+    Example::
+
+        schema = await client.workers.get_input_schema("coreclaw/google-maps-scraper")
+        defaults = {member.name: member.default for member in schema.properties if member.default is not None}
     """
 
     description: str = ""

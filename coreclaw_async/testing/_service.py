@@ -40,11 +40,13 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     Example::
 
+        import httpx
+
         service = FakeService()
         service.faults.add(faults.commit_then_drop(), operation="runWorker")
         async with httpx.AsyncClient(transport=service, base_url=service.base_url) as client:
-            ...
-        assert service.runs_created == 1
+            ...  # The program under test starts a run, and does not get the answer.
+        assert service.runs_created <= 1
     """
 
     tells_what_leaves: ClassVar[bool] = True
@@ -66,7 +68,14 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         return f"FakeService(runs={len(self.runs)}, requests={len(self.requests)}, clock={self.clock!r})"
 
     def reset(self) -> None:
-        """Forget all that was added and all that happened; switches and clock stay."""
+        """
+        Forget all that was added and all that happened; switches and clock stay.
+
+        Example::
+
+            service.reset()
+            assert not service.runs
+        """
         world = World(self, IdentifierMaker(self.seed))
         world.add_store_worker()
         self._backend = Backend(world)
@@ -147,7 +156,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Raises:
             ValueError: The path has another form.
-            TypeError: An argument has another type.
+
+        Example::
+
+            service.add_worker("me/prices", schema=[{"name": "url", "type": "string", "required": True}])
+            worker = await client.workers.get("me/prices")
         """
         check_type("path", path, str)
         if len(list(filter(None, path.split("/")))) != 2:
@@ -198,10 +211,10 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Returns:
             The id of the run.
 
-        Raises:
-            KeyError: There is no such Worker.
-            ValueError: A number is out of range.
-            TypeError: An argument has another type.
+        Example::
+
+            run_id = service.add_run("coreclaw/google-maps-scraper", rows=[{"title": "Café"}], age=3600)
+            assert await client.runs.iterate_results(run_id).first() is not None
         """
         check_type("status", status, str)
         check_number("age", age, unit="seconds")
@@ -234,6 +247,14 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Returns:
             The id of the task.
+
+        Example::
+
+            task_id = service.add_task(
+                "coreclaw/google-maps-scraper",
+                title="Coffee",
+                input={"parameters": {"custom": {"keywords": ["coffee"]}}},
+            )
         """
         with self._backend.lock:
             found = self._worker(worker)
@@ -248,7 +269,15 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             return task.task_id
 
     def add_queue_item(self, worker: str, input: Any, *, callback_url: str | None = None) -> str:
-        """Add a waiting item to the run queue and return its ``queue_ref``."""
+        """
+        Add a waiting item to the run queue and return its ``queue_ref``.
+
+        Example::
+
+            queue_id = service.add_queue_item(
+                "coreclaw/google-maps-scraper", {"parameters": {"custom": {"keywords": ["coffee"]}}}
+            )
+        """
         with self._backend.lock:
             found = self._worker(worker)
             item = self._world.add_queue_item(
@@ -274,13 +303,27 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
                 self._world.next_scripts.append(script)
 
     def script_next(self, script: RunScript) -> None:
-        """Queue ``script`` for a start: the first start takes the first queued script, and so on."""
+        """
+        Queue ``script`` for a start: the first start takes the first queued script, and so on.
+
+        Example::
+
+            service.script_next(RunScript(outcome="failed", error_message="blocked"))
+            run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, check=False)
+            assert run.status == "failed"
+        """
         check_type("script", script, RunScript)
         with self._backend.lock:
             self._world.next_scripts.append(script)
 
     def insert_rows(self, run_id: str, rows: int | Sequence[Row], *, at: int = 0) -> None:
-        """Insert rows, or a number of generated ones, into the results of a run before row ``at``, from 0."""
+        """
+        Insert rows, or a number of generated ones, into the results of a run before row ``at``.
+
+        Example::
+
+            service.insert_rows(run.run_id, [{"title": "New"}])
+        """
         check_rows("rows", rows)
         check_whole("at", at, low=0)
         with self._backend.lock:
@@ -291,6 +334,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         End a run now; with ``succeeded`` it has all its rows, otherwise those produced so far.
 
         A run that has ended before stays as it is.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            service.finish(started.run_id, "failed")
         """
         check_type("outcome", outcome, str)
         with self._backend.lock:
@@ -301,6 +349,13 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Let a run never end by itself, and make no more rows; it can still be aborted, and ended with `finish`.
 
         A run that has ended before stays as it is.
+
+        Example::
+
+            started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+            service.stick(started.run_id)
+            with contextlib.suppress(WaitTimeoutError):
+                await client.runs.wait(started, timeout=3600)
         """
         with self._backend.lock:
             self._run(run_id).stick()
@@ -338,6 +393,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Send the callbacks that are due.
 
         A served service does so by itself.
+
+        Example::
+
+            await service.deliver_callbacks()
+            print(service.callbacks_sent)
         """
         with self._backend.lock:
             due = self._outbox.take_due(self._world)
@@ -362,9 +422,12 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Raises:
             ImportError: uvicorn is not installed, or broken.
-            OSError: The port is taken, or the host cannot be listened on.
-            ValueError: The port is out of range.
-            TypeError: An argument has another type.
+            OSError: The port is taken.
+
+        Example::
+
+            with FakeService(clock=RealClock()).serve() as server:
+                print(server.url)
         """
         check_type("host", host, str)
         check_whole("port", port, low=0, high=65_535)

@@ -52,6 +52,12 @@ class Period:
         end: When it is over; may be infinite.
         down: For how long it shows at a time; may be infinite.
         up: For how long it then does not show.
+
+    Example::
+
+        fault = faults.flap(down_minutes=1, up_minutes=4)
+        assert fault.period is not None
+        assert fault.period.is_down(30)
     """
 
     begin: float
@@ -83,6 +89,11 @@ class Fault:
         pause: Seconds between the pieces.
         new_items: How many rows or runs are inserted at the front of the requested list.
         period: When it shows; None for at any time.
+
+    Example::
+
+        fault = faults.status(502)
+        print(fault.name, fault.processes)
     """
 
     name: str
@@ -149,6 +160,11 @@ def outage(*, minutes: float, after_minutes: float = 0.0, failure: Fault | None 
     Raises:
         ValueError: A time is out of range, or ``failure`` has times of its own.
         TypeError: An argument has another type.
+
+    Example::
+
+        service.faults.add(faults.outage(minutes=20, failure=faults.refuse_connection()))
+        run = await client.runs.wait(run)  # A wait goes through it.
     """
     lasts = check_number("minutes", minutes, unit="minutes", is_above=True) * 60
     begin = check_number("after_minutes", after_minutes, unit="minutes") * 60
@@ -176,6 +192,11 @@ def flap(
     Raises:
         ValueError: A time is out of range, or ``failure`` has times of its own.
         TypeError: An argument has another type.
+
+    Example::
+
+        service.faults.add(faults.flap(down_minutes=2, up_minutes=5, minutes=60))
+        run = await client.runs.wait(run)
     """
     down = check_number("down_minutes", down_minutes, unit="minutes", is_above=True) * 60
     up = check_number("up_minutes", up_minutes, unit="minutes", is_above=True) * 60
@@ -194,13 +215,31 @@ def _at_times(name: str, period: Period, failure: Fault | None) -> Fault:
 
 
 def commit_then_drop(*, error: type[httpx.TransportError] | None = None) -> Fault:
-    """Process the request, then lose the connection without an answer."""
+    """
+    Process the request, then lose the connection without an answer.
+
+    Example::
+
+        service.faults.add(faults.commit_then_drop(), operation="runWorker")
+        with contextlib.suppress(OutcomeUnknownError):
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        assert service.runs_created == 1
+    """
     check_class("error", error, httpx.TransportError)
     return Fault(name="commit_then_drop", ending="drop", error=error)
 
 
 def drop_before_commit(*, error: type[httpx.TransportError] | None = None) -> Fault:
-    """Read the request, then lose the connection; nothing is processed."""
+    """
+    Read the request, then lose the connection; nothing is processed.
+
+    Example::
+
+        service.faults.add(faults.drop_before_commit(), operation="runWorker")
+        with contextlib.suppress(OutcomeUnknownError):
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        assert service.runs_created == 0
+    """
     check_class("error", error, httpx.TransportError)
     return Fault(name="drop_before_commit", ending="drop", processes=False, error=error)
 
@@ -211,17 +250,39 @@ def refuse_connection() -> Fault:
 
     In memory this is `httpx.ConnectError`. A real socket is already accepted at that point and is reset instead, which
     tells a client less.
+
+    Example::
+
+        service.faults.add(faults.refuse_connection(), operation="runWorker")
+        await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        assert service.runs_created == 1  # It was sent again, as the first had certainly not been.
     """
     return Fault(name="refuse_connection", ending="refuse", processes=False)
 
 
 def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: Mapping[str, str] = _HTML) -> Fault:
-    """Process the request, then answer as a gateway that lost the service would."""
+    """
+    Process the request, then answer as a gateway that lost the service would.
+
+    Example::
+
+        service.faults.add(faults.commit_then_status(504), operation="runWorker")
+        with contextlib.suppress(OutcomeUnknownError):
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        assert service.runs_created == 1
+    """
     return evolve(reply(body, status=status, headers=headers), name="commit_then_status")
 
 
 def status(status: int = 503, body: bytes = _UNAVAILABLE, headers: Mapping[str, str] = _HTML) -> Fault:
-    """Answer with an HTTP status and no envelope, without processing the request."""
+    """
+    Answer with an HTTP status and no envelope, without processing the request.
+
+    Example::
+
+        service.faults.add(faults.status(503), times=2)
+        account = await client.account.get()  # The third attempt.
+    """
     return evolve(reply(body, status=status, headers=headers, commit=False), name="status")
 
 
@@ -242,6 +303,12 @@ def error(
         message: None takes the documented one.
         details: The ``details`` member; None leaves it out.
         commit: Whether the request is processed nevertheless.
+
+    Example::
+
+        service.faults.add(faults.error(30001), operation="runWorker")
+        with contextlib.suppress(InsufficientBalanceError):
+            await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
     """
     check_whole("code", code, low=-(2**63), high=2**63 - 1)
     check_status(status)
@@ -263,6 +330,11 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
     Args:
         retry_after: The ``Retry-After`` header: seconds, or an HTTP date as a string. None for no header.
         in_200: Answer 13000 inside HTTP 200.
+
+    Example::
+
+        service.faults.add(faults.rate_limited(retry_after=5))
+        account = await client.account.get()  # Five seconds later.
     """
     status = 200 if in_200 else 429
     check_type("in_200", in_200, bool)
@@ -274,7 +346,14 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
 
 
 def truncate(keep: int = 20) -> Fault:
-    """Process the request, send ``keep`` bytes of the answer's body, then lose the connection."""
+    """
+    Process the request, send ``keep`` bytes of the answer's body, then lose the connection.
+
+    Example::
+
+        service.faults.add(faults.truncate(keep=20), operation="getAccount")
+        account = await client.account.get()
+    """
     check_whole("keep", keep, low=0)
     return Fault(name="truncate", ending="truncate", keep=keep)
 
@@ -288,6 +367,11 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
         status: The HTTP status.
         headers: Headers; without a content type it is JSON.
         commit: Whether the request is processed before.
+
+    Example::
+
+        service.faults.add(faults.reply(b"<html>Sign in to the Wi-Fi</html>"), operation="getAccount")
+        account = await client.account.get()
     """
     check_type("body", body, bytes)
     check_status(status)
@@ -297,7 +381,19 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 def edit(change: Change) -> Fault:
-    """Process the request, and answer with what ``change`` returns for the envelope."""
+    """
+    Process the request, and answer with what ``change`` returns for the envelope.
+
+    Example::
+
+        def without_balance(envelope: dict[str, Any]) -> dict[str, Any]:
+            del envelope["data"]["balance"]
+            return envelope
+
+
+        service.faults.add(faults.edit(without_balance), operation="getAccount")
+        assert (await client.account.get()).balance is None
+    """
     check_callable("change", change)
     return Fault(name="edit", change=change)
 
@@ -308,6 +404,12 @@ def stall(*, commit: bool = True) -> Fault:
 
     In memory, the read timeout of an httpx client passes by the service's clock. `AsyncCoreClaw` measures silence by
     real time: give it a short ``RetryPolicy(attempt_timeout=...)``, or ``timeout=`` where it starts runs.
+
+    Example::
+
+        service.faults.add(faults.stall(), operation="getAccount")
+        hasty = client.with_options(retry=RetryPolicy(attempt_timeout=0.05))
+        account = await hasty.account.get()
     """
     check_type("commit", commit, bool)
     return Fault(name="stall", ending="stall", processes=commit)
@@ -318,6 +420,11 @@ def delay(seconds: float) -> Fault:
     Process the request, and hold the answer back.
 
     The seconds are those of the service's clock in memory, real ones on a socket. Can be combined with another fault.
+
+    Example::
+
+        service.faults.add(faults.delay(5), operation="getAccount")
+        account = await client.account.get()
     """
     return Fault(name="delay", seconds=check_number("seconds", seconds, unit="seconds"))
 
@@ -329,25 +436,54 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
     Args:
         chunk: Bytes in a piece.
         pause: Seconds between two pieces, by the service's clock in memory and real ones on a socket.
+
+    Example::
+
+        service.faults.add(faults.drip(chunk=64, pause=0.1), operation="getAccount")
+        account = await client.account.get()
     """
     check_whole("chunk", chunk, low=1)
     return Fault(name="drip", chunk=chunk, pause=check_number("pause", pause, unit="seconds"))
 
 
 def redirect(location: str, status: int = 307) -> Fault:
-    """Send the client elsewhere, without processing the request."""
+    """
+    Send the client elsewhere, without processing the request.
+
+    Example::
+
+        service.faults.add(faults.redirect("https://elsewhere.example.com/"), operation="getAccount")
+        with contextlib.suppress(CoreClawError):
+            await client.account.get()
+        assert service.requests[-1].host != "elsewhere.example.com"
+    """
     check_type("location", location, str)
     return evolve(reply(b"", status=status, headers={"location": location}, commit=False), name="redirect")
 
 
 def insert_front(count: int) -> Fault:
-    """Insert ``count`` new rows or runs at the front of a list of results or runs before it is answered."""
+    """
+    Insert ``count`` new rows or runs at the front of a list of results or runs before it is answered.
+
+    Example::
+
+        service.faults.add(faults.insert_front(1), operation="listWorkerRuns", after=1)
+        runs = await client.runs.iterate(page_size=1).collect()
+    """
     check_whole("count", count, low=1)
     return Fault(name="insert_front", new_items=count)
 
 
 def gzip_bomb(size: int) -> Fault:
-    """Process the request, and answer with a small body that unpacks to ``size`` bytes of JSON."""
+    """
+    Process the request, and answer with a small body that unpacks to ``size`` bytes of JSON.
+
+    Example::
+
+        service.faults.add(faults.gzip_bomb(2_000_000), operation="getAccount")
+        with contextlib.suppress(ResponseTooLargeError):
+            await client.with_options(max_response_bytes=1_000_000).account.get()
+    """
     check_whole("size", size, low=50)
     packer = zlib.compressobj(level=9, wbits=31)
     packed = b"".join(packer.compress(piece) for piece in _padded_envelope(size)) + packer.flush()

@@ -26,7 +26,7 @@ PACKAGE = Path(coreclaw_async.__file__).parent
 # No wheel has the script.
 SCRIPT = Path(__file__).parents[2] / "coreclaw_async" / "_tools" / "generate_sync.py"
 _SCRIPT = runpy.run_path(str(SCRIPT))
-Generator, main = _SCRIPT["Generator"], _SCRIPT["main"]
+Generator, main, as_blocking = _SCRIPT["Generator"], _SCRIPT["main"], _SCRIPT["as_blocking"]
 GENERATED = PACKAGE / "_sync" / "generated.py"
 FRAMES = PACKAGE / "_sync" / "generated_frames.py"
 # Names that differ, and why.
@@ -72,11 +72,16 @@ def returned(call: Callable[..., Any]) -> str:
     return str(inspect.signature(call).return_annotation)
 
 
+def blocking_words(call: object) -> str | None:
+    words = inspect.getdoc(call)
+    return None if words is None else as_blocking(words)
+
+
 @pytest.mark.parametrize(("call", "twin"), TWINS)
 def test_each_method_has_a_twin_with_the_same_parameters_defaults_types_and_words(call: Any, twin: Any) -> None:
     assert twin is not None, "there is no twin"
     assert shape(twin) == shape(call)
-    assert inspect.getdoc(twin) == inspect.getdoc(call)
+    assert inspect.getdoc(twin) == blocking_words(call)
     if not isinstance(call, property):
         assert returned(twin) == re.sub(r"\bAsync(Pager|Stream|Batch)\b", r"\1", returned(call))
     assert not inspect.iscoroutinefunction(twin)
@@ -107,7 +112,14 @@ def test_each_twin_of_a_coroutine_function_hands_on_all_its_arguments(call: Any,
 def test_each_method_of_an_iterator_has_a_twin(call: Any, twin: Any) -> None:
     assert twin is not None, "there is no twin"
     assert shape(twin) == shape(call)
-    assert inspect.getdoc(twin) == inspect.getdoc(call)
+    assert inspect.getdoc(twin) == blocking_words(call)
+
+
+def test_an_example_is_written_without_await_and_the_text_above_it_as_it_is() -> None:
+    text = "Await it.\n\nExample::\n\n    async with AsyncCoreClaw() as client:\n        await client.aclose()\n"
+
+    assert as_blocking(text) == "Await it.\n\nExample::\n\n    with CoreClaw() as client:\n        client.close()\n"
+    assert as_blocking("Await it.") == "Await it."
 
 
 def test_both_clients_have_the_same_groups() -> None:
@@ -271,7 +283,11 @@ def test_what_has_no_rule_stops_the_generator_with_file_line_and_reason(
             "        print(context)\n",
             "a condition in the client's class may do nothing but declare groups",
         ),
-        ('        """Close the connections,', '        f"""Close the connections,', "aclose has no docstring"),
+        (
+            '        """\n        Close the connections,',
+            '        f"""\n        Close the connections,',
+            "aclose has no docstring",
+        ),
     ],
 )
 def test_a_client_that_is_not_understood_stops_the_generator(

@@ -16,6 +16,7 @@ html_title = f"coreclaw_async {version}"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
 html_theme = "furo"
 html_copy_source = False
+html_show_copyright = False
 html_extra_path = [str(Path(__file__).parents[3] / ".github" / "pictures")]
 default_role = "py:obj"
 add_module_names = False
@@ -57,5 +58,14 @@ def find(app: Any, env: Any, node: Any, shown: Any) -> Any:
     return None
 
 
+def leave_out_notes(*event: Any) -> None:
+    """Leave out of a guide what its module says to those who change it."""
+    _, what, _, _, _, lines = event
+    starts = [number for number, line in enumerate(lines) if line.startswith("Belongs here:")]
+    if what == "module" and starts:
+        del lines[starts[0] :]
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", leave_out_notes)
     app.connect("missing-reference", find)

@@ -50,11 +50,23 @@ _CHAPTER = """\
 {title}
 {line}
 
+{text}
+
 .. toctree::
    :maxdepth: 1
 
 {pages}
 """
+_IN_EXAMPLES = (
+    "In the examples, names of the package and of the standard library are imported, ``client`` is an open "
+    "``AsyncCoreClaw``, ``run`` a run that has ended, ``batch`` an open batch, and ``task_id`` and ``queue_id`` are "
+    "ids. With ``CoreClaw`` they have no ``await`` and ``async``."
+)
+_TEXTS = {
+    "Guides": "How to use the package, by topic.",
+    "Testing": f"{_IN_EXAMPLES} ``service`` is a ``FakeService``, which the client talks to.",
+    "Examples": "Whole programs. Each of them runs in the tests.",
+}
 _PAGE = """\
 {title}
 {line}
@@ -86,17 +98,17 @@ GROUPS = _groups()
 
 def pages() -> Iterator[tuple[str, str, str]]:
     """Yield chapter, title and import path of each page of the reference."""
+    for group, path in GROUPS.items():
+        yield "Operations", f"client.{group}", path
     for name in coreclaw_async.__all__:
         if name != "__version__" and f"coreclaw_async.{name}" not in GROUPS.values():
             yield chapter_of(name), name, f"coreclaw_async.{name}"
-    for group, path in GROUPS.items():
-        yield "Operations", f"client.{group}", path
-    for module, chapter in ((dask, "Batches"), (events, "Events"), (otel, "Events"), (faults, "Testing")):
-        for name in own_names(module):
-            yield chapter, name, f"{module.__name__}.{name}"
     for name in testing.__all__:
         if not inspect.ismodule(getattr(testing, name)) and name not in own_names(faults):
             yield "Testing", name, f"{testing.__name__}.{name}"
+    for module, chapter in ((dask, "Batches"), (events, "Events"), (otel, "Events"), (faults, "Testing")):
+        for name in own_names(module):
+            yield chapter, name, f"{module.__name__}.{name}"
 
 
 def chapter_of(name: str) -> str:
@@ -164,7 +176,8 @@ def write_chapters(folder: Path, chapters: Mapping[str, Sequence[str]]) -> None:
     """Write a page for each of the *chapters*, which lists its pages."""
     for chapter, paths in chapters.items():
         listed = "\n".join(f"   {path}" for path in paths)
-        text = _CHAPTER.format(title=chapter, line="=" * len(chapter), pages=listed)
+        text = _TEXTS.get(chapter, _IN_EXAMPLES)
+        text = _CHAPTER.format(title=chapter, line="=" * len(chapter), text=text, pages=listed)
         (folder / f"{chapter.lower()}.rst").write_text(text, encoding="utf-8")
 
 

@@ -39,6 +39,11 @@ class PrunedBatch(Model):
         items: Items that it had.
         runs: Runs that they had; their ids stay known for two months, and as long as an older start is open.
         finished_at: When the last of them had ended, or was last about to be started, in Unix seconds.
+
+    Example::
+
+        pruned = await batch.prune(older_than=30)
+        print("nothing" if pruned is None else (pruned.items, pruned.runs))
     """
 
     name: str

@@ -40,6 +40,11 @@ class PlannedFault:
         seconds: For how long it still is, by the service's clock, from when it begins; may be infinite, and is where it
             has no time.
         begins_in: Seconds until it begins; 0 when it has begun.
+
+    Example::
+
+        service.faults.add(faults.status(502), operation="getAccount", times=3)
+        print([(planned.fault.name, planned.operation, planned.left) for planned in service.faults.planned])
     """
 
     fault: Fault
@@ -107,6 +112,12 @@ class FaultPlan:
 
     A request gets the first fault that fits it. ``delay``, ``drip`` and ``insert_front`` are combined with the next one
     that fits.
+
+    Example::
+
+        service.faults.add(faults.status(502), operation="getAccount", times=3)
+        account = await client.account.get()
+        assert service.faults.pending == 0
     """
 
     _now: Callable[[], float]
@@ -142,6 +153,10 @@ class FaultPlan:
         Raises:
             ValueError: The operation is not known, or a number is out of range.
             TypeError: An argument has another type.
+
+        Example::
+
+            service.faults.add(faults.commit_then_drop(), operation="runWorker", probability=0.1, seed=7)
         """
         check_type("fault", fault, Fault)
         check_type("operation", operation, str, or_none=True)
@@ -174,6 +189,10 @@ class FaultPlan:
 
         Raises:
             ValueError: What is wrong, and with which entry, counted from 1.
+
+        Example::
+
+            service.faults.load([{"fault": "outage", "minutes": 20}, {"fault": "status", "status": 502, "times": 3}])
         """
         added = FaultPlan(self._now)
         for number, entry in enumerate(entries_of(plan), start=1):
@@ -186,7 +205,15 @@ class FaultPlan:
             self._planned += added._planned
 
     def clear(self) -> None:
-        """Remove the faults that have not been shown."""
+        """
+        Remove the faults that have not been shown.
+
+        Example::
+
+            service.faults.add(faults.outage(minutes=20))
+            service.faults.clear()
+            account = await client.account.get()
+        """
         with self._lock:
             self._planned.clear()
 

@@ -31,7 +31,17 @@ _LONGEST_ROUND = 0.01
 
 
 class Clock(Protocol):
-    """What the fake service asks of a clock, and what a client under test may share with it."""
+    """
+    What the fake service asks of a clock, and what a client under test may share with it.
+
+    Example::
+
+        def hours_later(clock: Clock, hours: float) -> None:
+            clock.advance(hours * 3600)
+
+
+        hours_later(service.clock, 2)
+    """
 
     def monotonic(self) -> float:
         """Return the seconds since an arbitrary time; they never go back."""
@@ -88,6 +98,12 @@ class FakeClock:
         start: The wall clock at the beginning, in Unix seconds.
         autojump: Whether the clock jumps by itself. Without it only `advance` moves it.
         quiet_cycles: Rounds of the event loop without activity before a jump, 1 or more.
+
+    Example::
+
+        clock = FakeClock(start=1_800_000_000)
+        await clock.sleep(3600)  # Takes no time.
+        assert clock.time() == 1_800_003_600
     """
 
     def __init__(self, start: float = FAKE_START, *, autojump: bool = True, quiet_cycles: int = 25) -> None:
@@ -230,6 +246,11 @@ class RealClock:
     The real time, for a service that others use over a socket.
 
     `advance` and `set_time` shift what the clock shows; a `sleep` that has begun is not shortened.
+
+    Example::
+
+        with FakeService(clock=RealClock()).serve() as server:
+            print(server.url)
     """
 
     def __init__(self) -> None:

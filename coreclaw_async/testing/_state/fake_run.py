@@ -35,6 +35,12 @@ class FakeRun:
         task_id: The task it was started from, or None.
         queue_ref: The queue item it was activated from, or None.
         paid: Whether it was started through the API.
+
+    Example::
+
+        started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
+        fake = service.runs[started.run_id]
+        assert fake.input["parameters"]["custom"] == {"keywords": ["coffee"]}
     """
 
     run_id: str

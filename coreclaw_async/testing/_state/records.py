@@ -20,6 +20,12 @@ class FakeWorker:
         path: ``owner/name``.
         properties: Its input, one description per property, in the developer format.
         extra_schema: Further members of the input schema, such as ``concurrency``.
+
+    Example::
+
+        worker_id = service.add_worker("me/prices")
+        worker = await client.workers.get(worker_id)
+        assert worker.name == "prices"
     """
 
     slug: str
@@ -55,6 +61,12 @@ class FakeTask:
         input: The stored input, as it was sent.
         schedule: The ``schedule_*`` members that were given.
         run_ids: The runs started from it.
+
+    Example::
+
+        task = service.tasks[task_id]
+        await client.tasks.start_run(task_id)
+        assert len(task.run_ids) == 1
     """
 
     task_id: str
@@ -80,6 +92,12 @@ class FakeQueueItem:
         status: ``waiting``, or ``inactive`` once it was activated or released.
         run_id: The run it became, or None.
         release_reason: The reason given for its release.
+
+    Example::
+
+        item = service.queue_items[queue_id]
+        await client.run_queue.activate(queue_id)
+        assert item.status == "inactive"
     """
 
     queue_ref: str
@@ -110,6 +128,12 @@ class RecordedRequest:
         status: The HTTP status of the answer; None when none was sent (yet).
         fault: The names of the faults it met; None for none.
         ended_at: When its answer was ready or lost, in monotonic seconds of the service's clock; None until then.
+
+    Example::
+
+        await client.account.get()
+        assert service.requests[-1].operation == "getAccount"
+        print(service.requests[-1].path, service.requests[-1].status)
     """
 
     method: str
@@ -136,6 +160,14 @@ class SentCallback:
         status: The status that it reports.
         payload: The body.
         response_status: The HTTP status of the receiver; None when it could not be reached.
+
+    Example::
+
+        url = "https://backend.example.com/callbacks"
+        await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, callback_url=url)
+        await service.deliver_callbacks()
+        for callback in service.callbacks_sent:
+            print(callback.run_id, callback.status, callback.response_status)
     """
 
     url: str

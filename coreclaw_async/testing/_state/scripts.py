@@ -51,6 +51,12 @@ class RunScript:
         row_ids: Whether rows carry ``__coreclaw_data_id__``.
         statuses: A timeline instead of `ready_for`, `duration` and `outcome`: pairs of seconds since the start and a
             status. Before the first pair the run is ``ready``.
+
+    Example::
+
+        service.default_script = RunScript(rows=3, duration=3600, outcome="failed", error_message="blocked")
+        run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]}, check=False)
+        assert (run.status, run.duration) == ("failed", 3600)
     """
 
     rows: RowSource = field(default=3, validator=checked(check_rows, or_function=True))
@@ -98,6 +104,10 @@ class CallbackPlan:
         generation: The shape of the payload: ``run_slug`` (now), ``run_id`` (until July 2026) or ``v1``.
         statuses: ``all`` sends ``running`` and the end, `final` the end alone.
         lost: Whether nothing is sent at all.
+
+    Example::
+
+        service = FakeService(callback_plan=CallbackPlan(copies=2, delay=1.5, shuffle=True))
     """
 
     copies: int = field(default=1, validator=checked(check_whole, low=1))
