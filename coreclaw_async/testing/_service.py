@@ -156,6 +156,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Raises:
             ValueError: The path has another form.
+            TypeError: An argument has another type.
 
         Example::
 
@@ -210,6 +211,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Returns:
             The id of the run.
+
+        Raises:
+            KeyError: There is no such Worker.
+            ValueError: A number is out of range.
+            TypeError: An argument has another type.
 
         Example::
 
@@ -422,7 +428,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Raises:
             ImportError: uvicorn is not installed, or broken.
-            OSError: The port is taken.
+            OSError: The port is taken, or the host cannot be listened on.
+            ValueError: The port is out of range.
+            TypeError: An argument has another type.
 
         Example::
 
