@@ -44,38 +44,78 @@ _REST = 60.0
 _parse = functools.lru_cache(maxsize=256)(functools.partial(URL, encoded=True))
 
 
+class TimeWatch:
+    """
+    One timer for all time limits of an event loop.
+
+    It is set to when the first of them may be over, and looks at all of them then. Limits that come later usually end
+    later too, so hardly any of them sets the timer.
+    """
+
+    __slots__ = ("_due", "_limits", "_timer", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._limits: set[TaskTimeLimit] = set()
+        self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, limit: TaskTimeLimit, due: float) -> None:
+        """Look at *limit* when it is *due*, by the clock of the event loop, or earlier."""
+        self._limits.add(limit)
+        if due < self._due:
+            self._set_to(due)
+
+    def remove(self, limit: TaskTimeLimit) -> None:
+        """Look at *limit* no more."""
+        self._limits.discard(limit)
+
+    def _set_to(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._due, self._timer = math.inf, None
+        now = self.loop.time()
+        due = min((limit.look(now) for limit in self._limits), default=math.inf)
+        if due != math.inf:
+            self._set_to(due)
+
+
 class TaskTimeLimit(TimeLimit):
     """
-    The time limit of an attempt, as a timer of the event loop that cancels the task.
+    The time limit of an attempt, which cancels the task when a timer shows that it is over.
 
-    It costs a fifth of a cancel scope. Hearing something does not move the timer, which looks for itself what was heard
-    when it is due.
+    It costs a tenth of a cancel scope. Hearing something does not move the timer: it is found out when that is due.
 
     Attributes:
         ends_at: The deadline, on the clock of the event loop.
     """
 
-    __slots__ = ("_cancelling", "_cancels", "_loop", "_silent_at", "_task", "_timer", "ends_at")
+    __slots__ = ("_cancelling", "_cancels", "_clock", "_silent_at", "_task", "_watch", "ends_at")
 
-    def __init__(self, seconds: float, silence: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.ends_at = self._loop.time() + seconds
+    def __init__(self, seconds: float, silence: float, watch: TimeWatch) -> None:
+        self._watch = watch
+        self._clock = watch.loop.time
+        self.ends_at = self._clock() + seconds
         self._silence = silence
         self._silent_at = math.inf
         self._cancels = 0
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._watch.loop)
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._timer = self._loop.call_at(self._next_look(), self._look)
+        self._watch.add(self, min(self.ends_at, self._clock() + self._silence))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self._timer.cancel()
+        self._watch.remove(self)
         if not self._cancels:
             return False
         for _ in range(self._cancels):
@@ -86,23 +126,21 @@ class TaskTimeLimit(TimeLimit):
     @property
     def is_over(self) -> bool:
         """Whether the deadline itself has passed."""
-        return self._loop.time() >= self.ends_at
+        return self._clock() >= self.ends_at
 
     def hear(self) -> None:
         """Begin to count silence anew: something was sent or received."""
-        self._silent_at = self._loop.time() + self._silence
+        self._silent_at = self._clock() + self._silence
 
-    def _next_look(self) -> float:
-        return min(self.ends_at, self._silent_at, self._loop.time() + self._silence)
-
-    def _look(self) -> None:
-        if self._loop.time() < min(self.ends_at, self._silent_at):
-            self._timer = self._loop.call_at(self._next_look(), self._look)
-            return
+    def look(self, now: float) -> float:
+        """Cancel the task if the time is over, and return when to look again."""
+        over_at = min(self.ends_at, self._silent_at)
+        if now < over_at:
+            return min(over_at, now + self._silence)
         self._cancels += 1
         self._task.cancel()
         # A cancellation can be lost, when a scope within ends in the same moment.
-        self._timer = self._loop.call_later(_AGAIN, self._look)
+        return now + _AGAIN
 
 
 def _multidict(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
@@ -133,6 +171,7 @@ class AiohttpBackend:
         self._settings = settings
         self._clock = clock
         self.rests_until = -math.inf
+        self._watch: TimeWatch | None = None
         self._base_url = str(sessions.base_url).rstrip("/")
         proxy, is_tunnel = sessions.proxy, sessions.base_url.scheme == "https"
         self._headers = PreparedHeaders(
@@ -152,7 +191,10 @@ class AiohttpBackend:
 
     def time_limit(self, seconds: float, *, silence: float, connecting: float) -> TimeLimit:  # noqa: ARG002 - aiohttp's
         """Return what ends an attempt after so many seconds."""
-        return TaskTimeLimit(seconds, silence)
+        loop, watch = asyncio.get_running_loop(), self._watch
+        if watch is None or watch.loop is not loop:  # Each limit keeps its own: another thread may have another loop.
+            watch = self._watch = TimeWatch(loop)
+        return TaskTimeLimit(seconds, silence, watch)
 
     async def send(self, request: Request, progress: SendProgress) -> HttpReply:
         """Send *request* once and return its whole answer; see `Backend.send`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.backend import Backend
-from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.connections import Connections, Limiter
 from coreclaw_async._http.fence import FencedBody, SendWindow
 from coreclaw_async._http.httpx_backend import HttpxBackend
 from coreclaw_async._http.pool import SendProgress
@@ -70,10 +70,11 @@ class Sender:
             fenced=None if window is None or request.body is None else FencedBody(request.body, window),
         )
 
-    async def exchange(self, request: Request, progress: SendProgress, ticket: int, deadline: float) -> HttpReply:
+    async def exchange(
+        self, request: Request, progress: SendProgress, limiter: Limiter, ticket: int, deadline: float
+    ) -> HttpReply:
         """Return the complete HTTP answer to one attempt, which ends at *deadline* at the latest."""
         began = self._clock.monotonic()
-        limiter = self._connections.limiter()
         leaves_by = deadline if progress.fenced is None else min(deadline, progress.fenced.window.first_by)
         try:
             with progress.time_limit:

@@ -12,7 +12,7 @@ from coreclaw_async import errors
 from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.causes import make_presentable
-from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.connections import Connections, Limiter
 from coreclaw_async._http.fence import SendWindow
 from coreclaw_async._http.log_filter import hide_in_logs
 from coreclaw_async._http.pool import SendProgress
@@ -193,20 +193,21 @@ class Transport:
         variables, with the answer (which may repeat the key) and the request (which carries it) among them.
         """
         started = self.clock.monotonic()
+        limiter = self.connections.limiter()
         reply: HttpReply | None = None
         answer: Answer | None = None
         failure: errors.CoreClawError | None = None
         result: T | errors.CoreClawError
         try:
-            reply = await self._sender.exchange(request, progress, ticket, deadline)
+            reply = await self._sender.exchange(request, progress, limiter, ticket, deadline)
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = reply.seen_date
             if attempt > 1:
                 answer = attrs.evolve(answer, is_repeat=is_repeat, attempt=attempt)
-            self._note_taken()
+            self._note_taken(limiter)
             result = read(request, answer)
         except errors.CoreClawError as error:
-            self._note_failure(error, reply, progress, is_answer=answer is not None)
+            self._note_failure(error, reply, progress, limiter, is_answer=answer is not None)
             result = failure = self._presentable(request, error, progress)
         except BaseException:
             self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
@@ -219,7 +220,13 @@ class Transport:
         return result
 
     def _note_failure(
-        self, error: errors.CoreClawError, reply: HttpReply | None, progress: SendProgress, *, is_answer: bool
+        self,
+        error: errors.CoreClawError,
+        reply: HttpReply | None,
+        progress: SendProgress,
+        limiter: Limiter,
+        *,
+        is_answer: bool,
     ) -> None:
         """Record what a failure says about the service's clock and its rate limit."""
         if reply is None:
@@ -229,12 +236,12 @@ class Transport:
         if isinstance(error, errors.RateLimitedError):
             self.gate.note_refused(self.settings.retry, left_at=progress.admitted_at, retry_after=error.retry_after)
         elif not is_answer:
-            self._note_taken()
+            self._note_taken(limiter)
 
-    def _note_taken(self) -> None:
+    def _note_taken(self, limiter: Limiter) -> None:
         """Record that the service did not refuse a request for its rate."""
         self.gate.note_taken()
-        self.connections.limiter().widen()
+        limiter.widen()
 
     def _presentable(
         self, request: Request, error: errors.CoreClawError, progress: SendProgress

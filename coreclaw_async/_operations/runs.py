@@ -39,9 +39,13 @@ def errors_about(run: RunRef) -> Generator[None]:
 async def read_run(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> Run:
     """Return the run as it is now."""
     request = run_request(_GET, run)
-    with errors_about(run):
-        read = functools.partial(read_named, model=Run, name="run_id", asked=run_id_of(run))
+    run_id = run_id_of(run)
+    read = functools.partial(read_named, model=Run, name="run_id", asked=run_id)
+    try:  # `errors_about` costs more, and nothing is called more often.
         return await context.transport.call(request, read, deadline=deadline, is_probe=is_probe)
+    except errors.CoreClawError as error:
+        error.run_id = error.run_id or run_id
+        raise
 
 
 async def concrete_id(context: Context, run: RunRef, *, deadline: float | None = None) -> str:
