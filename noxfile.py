@@ -143,6 +143,7 @@ def bench(session: nox.Session) -> None:
         "bench_imports",
         "bench_decoding",
         "bench_calls",
+        "bench_rates",
         "bench_starts",
         "bench_lost_reply",
         "bench_pagination",
@@ -150,6 +151,7 @@ def bench(session: nox.Session) -> None:
         "bench_outage",
         "bench_sync",
         "bench_batch",
+        "bench_growth",
         "bench_frames",
     ):
         session.run("python", f"benchmarks/{name}.py", *session.posargs)

@@ -116,32 +116,6 @@ async def failures_of_httpx() -> int:
             return block.failures
 
 
-async def with_speed(report: Report, rounds: int) -> None:
-    """Compare requests per second of the extra ``[speed]`` with the default, apify-client and raw aiohttp."""
-    for width, total, least in ((1, 300, 2.2), (10, 600, 2.5), (100, 1000, 2.8)):
-        with Stub() as stub:
-            await speed_at(report, rounds, f"[speed], {width} at once", stub.url, width=width, total=total, least=least)
-    with Stub(_LATENCY) as stub:
-        await speed_at(report, rounds, "[speed], 1,000 at once, 20 ms", stub.url, width=1000, total=2000, least=3)
-
-
-async def speed_at(report: Report, rounds: int, what: str, url: str, *, width: int, total: int, least: float) -> None:
-    """Compare them with *width* calls under way."""
-    peers = {
-        "the default": (callers.ours, at_least(least)),
-        "apify-client": (callers.apify, at_least(0.85) if width == 100 else None),
-        "raw aiohttp": (callers.raw_aiohttp, None),
-        "itself (null test)": (callers.ours_with_speed, None),
-    }
-    async with AsyncExitStack() as stack:
-        call = await stack.enter_async_context(callers.ours_with_speed(url))
-        speed = AtOnce(call, width=width, total=total)
-        for name, (open_client, budget) in peers.items():
-            theirs = await stack.enter_async_context(open_client(url))
-            found = await compare(AtOnce(theirs, width=width, total=total), speed, max(3, rounds // 4))
-            report.add(rate_row(f"{what}, times as fast as {name}", found, budget=budget))
-
-
 async def second_client(report: Report, rounds: int) -> None:
     """Compare how long it takes to make another client, ours with its first connection's transport."""
     url = httpx.URL("https://127.0.0.1")
@@ -188,7 +162,6 @@ async def _main(report: Report, rounds: int) -> None:
     await hundred_at_once(report, rounds)
     await thousand_at_once(report, rounds)
     await second_client(report, rounds)
-    await with_speed(report, rounds)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ from coreclaw_async import AsyncCoreClaw, RunSpec
 from coreclaw_async.testing import FakeService, RunScript
 
 _ROUNDS = 1
-_SIZES = (10, 1_000, 100_000)
+_SMALL, _MIDDLE, _LARGEST = 10, 1_000, 100_000
 _IN_FLIGHT = 1_000
-_REPEATED = {10: 20, 1_000: 3, 100_000: 1}
+_REPEATED = {_SMALL: 20, _MIDDLE: 3}
 _WORKER = "coreclaw/google-maps-scraper"
 _MEAN_SECONDS = 107.0
 _SPREAD = 0.8
@@ -162,8 +162,8 @@ def _batch(items: int) -> Cost:
 
 def batches(items: int) -> Cost:
     """Return what a batch of so many items takes: the first one's memory, and the usual time of some."""
-    _batch(_SIZES[0])  # What is loaded late is loaded now.
-    costs = [_batch(items) for _ in range(_REPEATED[items])]
+    _batch(_SMALL)  # What is loaded late is loaded now.
+    costs = [_batch(items) for _ in range(_REPEATED.get(items, 1))]
     return attrs.evolve(
         costs[0],
         requests=statistics.median(cost.requests for cost in costs),
@@ -195,8 +195,9 @@ def exponent(few: int, many: int, cost_of_few: float, cost_of_many: float) -> fl
     return math.log(cost_of_many / cost_of_few) / math.log(many / few)
 
 
-def _main(report: Report) -> None:
-    costs = {items: measure(items) for items in _SIZES}
+def _main(report: Report, largest: int) -> None:
+    sizes = (_SMALL, _MIDDLE, largest)
+    costs = {items: measure(items) for items in sizes}
     for name, unit, budget in _MEASURES:
         for items, cost in costs.items():
             total = getattr(cost, name)
@@ -206,25 +207,29 @@ def _main(report: Report) -> None:
                     unit=unit,
                     ours=total,
                     value=total / items * (1_000 if name == "seconds" else 1),
-                    budget=budget if items == _SIZES[-1] else None,
+                    budget=budget if items == largest else None,
                     note="value: ms an item" if name == "seconds" else "value: an item",
                     key=f"growth/{items}/{name}",
                 )
             )
-        for few, many in pairwise(_SIZES):
+        for few, many in pairwise(sizes):
             slope = exponent(few, many, getattr(costs[few], name), getattr(costs[many], name))
             report.add(
                 Row(
                     what=f"{few:,} to {many:,} items, exponent of {unit}",
                     value=slope,
-                    budget=_LINEAR if many == _SIZES[-1] else None,
+                    budget=_LINEAR if many == largest else None,
                     key=f"growth/{few}-{many}/{name}",
                 )
             )
 
 
 if __name__ == "__main__":
-    options = parser(__doc__, _ROUNDS).parse_args()
+    command_line = parser(__doc__, _ROUNDS)
+    command_line.add_argument("--largest", type=int, default=_LARGEST, help="items of the largest batch (%(default)s)")
+    options = command_line.parse_args()
+    if options.largest <= _MIDDLE:
+        command_line.error(f"--largest must be above {_MIDDLE:,}, not {options.largest:,}")
     table = Report("bench_growth", options.rounds)
-    _main(table)
+    _main(table, options.largest)
     table.finish(options.json)

@@ -27,7 +27,7 @@ import callers
 import trustme
 from load import AtOnce
 from paired import Comparison, take_turns
-from report import Report, Row, at_least, parser
+from report import Report, Row, at_least, parser, rate_row
 from stub_server import Stub, forget_proxies
 
 _ROUNDS = 9
@@ -67,20 +67,22 @@ class Setting:
         has_tls: Whether it is reached over TLS, with a certificate of a local authority.
         loop: asyncio or uvloop.
         python: The version that is needed, or None for this one.
+        is_in_readme: Whether it is measured for README, which should not take long.
     """
 
     name: str
-    widths: tuple[int, ...] = (1, 100)
+    widths: tuple[int, ...] = (100,)
     latency: float = 0.0
     connections: str = "keep"
     has_tls: bool = False
     loop: str = "asyncio"
     python: str | None = None
+    is_in_readme: bool = True
 
 
 SETTINGS = (
     Setting(name="asyncio", widths=(1, 10, 100, 1_000)),
-    Setting(name="20 ms", widths=(1_000,), latency=0.02),
+    Setting(name="20 ms", widths=(1_000,), latency=0.02, is_in_readme=False),
     Setting(name="uvloop", loop="uvloop"),
     Setting(name="TLS", has_tls=True),
     Setting(name="TLS, new connections", has_tls=True, connections="close"),
@@ -122,10 +124,8 @@ def environment(command: str, folder: Path) -> str:
     python = str(folder / "bin" / "python")
     peers = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["bench"]
     steps = ([command, "-m", "venv", str(folder)], [python, "-m", "pip", "install", "-qq", f"{_ROOT}[speed]", *peers])
-    for step in steps:
-        ended = subprocess.run(step, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            raise SkippedError(f"its environment cannot be made: {ended.stderr.strip().splitlines()[-1]}")
+    if any(subprocess.run(step, check=False).returncode for step in steps):
+        raise SkippedError("its environment could not be made")
     return python
 
 
@@ -183,31 +183,21 @@ def measure_apart(setting: Setting, rounds: int, folder: Path) -> dict[str, Any]
 
 
 def add_rows(report: Report, setting: Setting, found: dict[str, Any]) -> None:
-    """Add a row for each width and peer."""
+    """Add a row for each width and peer: a ratio where nothing has failed, else how much has."""
     for width in setting.widths:
-        clients = found[str(width)]
-        ours = clients[_SPEED]
-        for name, peer in clients.items():
-            if name == _SPEED:
+        ours = found[str(width)].pop(_SPEED)
+        for name, peer in found[str(width)].items():
+            where = f"{setting.name}, {width:,} at once"
+            key = f"{setting.name}/{width}/{name}"
+            if ours["failures"] or peer["failures"]:
+                failed = [100 * each["failures"] / each["made"] for each in (ours, peer)]
+                what = f"{where}, calls that failed, to {name}"
+                report.add(Row(what=what, unit="%", ours=failed[0], peer=failed[1], key=f"failed/{key}"))
                 continue
             compared = Comparison(peer["costs"], ours["costs"])
-            what = f"{setting.name}, {width:,} at once, times as fast as {name}"
-            failed = {client: each["failures"] for client, each in ((_SPEED, ours), (name, peer)) if each["failures"]}
-            report.add(
-                Row(
-                    what=what,
-                    unit="req/s",
-                    ours=1 / compared.second_median,
-                    peer=1 / compared.first_median,
-                    value=compared.ratio,
-                    interval=compared.interval,
-                    budget=_BUDGETS.get((name, width)) if setting.name == "asyncio" else None,
-                    note="; ".join(
-                        f"{many:,} of {peer['made']:,} calls of {who} failed" for who, many in failed.items()
-                    ),
-                    key=f"rates/{setting.name}/{width}/{name}",
-                )
-            )
+            budget = _BUDGETS.get((name, width)) if setting == SETTINGS[0] else None
+            what = f"{where}, times as fast as {name}"
+            report.add(attrs.evolve(rate_row(what, compared, budget=budget), key=f"rates/{key}"))
 
 
 if __name__ == "__main__":
@@ -223,8 +213,10 @@ if __name__ == "__main__":
         table = Report("bench_rates", options.rounds)
         with tempfile.TemporaryDirectory() as place:
             for each in SETTINGS:
+                if options.readme and not each.is_in_readme:
+                    continue
                 try:
                     add_rows(table, each, measure_apart(each, options.rounds, Path(place)))
                 except SkippedError as reason:
-                    table.add(Row(what=f"{each.name}: skipped", note=str(reason)))
+                    table.add(Row(what=f"{each.name}: skipped", note=str(reason), key=f"skipped/{each.name}"))
         table.finish(options.json)

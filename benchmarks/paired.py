@@ -76,9 +76,13 @@ async def compare(first: Measure, second: Measure, pairs: int) -> Comparison:
 
 
 def turns(names: Sequence[str], rounds: int) -> list[list[str]]:
-    """Return the order of each round: every name begins in its turn, and every other round goes backwards."""
-    orders = [[*names[number % len(names) :], *names[: number % len(names)]] for number in range(rounds)]
-    return [order if number % 2 == 0 else order[::-1] for number, order in enumerate(orders)]
+    """Return the order of each round: forwards, the same backwards, then with another name at the beginning."""
+    orders = []
+    for number in range(rounds):
+        begin = number // 2 % len(names)
+        order = [*names[begin:], *names[:begin]]
+        orders.append(order if number % 2 == 0 else order[::-1])
+    return orders
 
 
 async def take_turns(ways: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:

@@ -11,6 +11,8 @@ import attrs
 
 _FONT = "font-family=\"-apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, sans-serif\""
 _LABEL_GAP = 17.0
+_TICKS = 50
+"""The width of the values beside a panel."""
 _SHAPES = (
     "M-4,-4H4V4H-4Z",
     "M0,-5.5L5.5,4.5H-5.5Z",
@@ -152,7 +154,7 @@ def draw(theme: Theme, title: str, panels: Sequence[Panel], *, width: int, heigh
     share = (width - 16) / len(panels)
     for place, panel in enumerate(panels):
         left = 16 + place * share
-        lines += _panel(theme, panel, (left + 40, left + share - margin), (height - 50.0, 62.0))
+        lines += _panel(theme, panel, (left + _TICKS, left + share - margin), (height - 50.0, 62.0))
     return "\n".join([*lines, "</svg>\n"])
 
 
@@ -162,7 +164,7 @@ def _panel(theme: Theme, panel: Panel, across: tuple[float, float], up: tuple[fl
     y_scale = _Scale(min(values) * 0.75, max(values) * 1.35, *up)
     left, right = across
     bottom, top = up
-    yield f'<text x="{left - 40:.1f}" y="{top - 14:.1f}" fill="{theme.faint}">{escape(panel.title)}</text>'
+    yield _text(left - _TICKS, top - 14, panel.title, theme.faint)
     for value in ticks(y_scale.low, y_scale.high):
         y = y_scale(value)
         yield f'<path d="M{left:.1f},{y:.1f}H{right:.1f}" stroke="{theme.grid}"/>'
@@ -171,17 +173,18 @@ def _panel(theme: Theme, panel: Panel, across: tuple[float, float], up: tuple[fl
     for value in panel.x_ticks:
         x = x_scale(value)
         yield f'<path d="M{x:.1f},{bottom:.1f}v5" stroke="{theme.faint}"/>'
-        yield _text(x, bottom + 19, f"{value:,.0f}", theme.faint, anchor="middle", size=12)
+        label = f"{value / 1_000:g}k" if value >= 10_000 else f"{value:,.0f}"
+        yield _text(x, bottom + 19, label, theme.faint, anchor="middle", size=12)
     yield _text((left + right) / 2, bottom + 38, panel.x_title, theme.faint, anchor="middle")
-    ends = spread([y_scale(series.points[-1][1]) for series in panel.series], top, bottom)
+    labels = spread([y_scale(series.points[-1][1]) for series in panel.series], top, bottom)
     # What the plot is about lies on top.
     for place, series in reversed(list(enumerate(panel.series))):
         at = [(x_scale(x), y_scale(y)) for x, y in series.points]
-        yield from _line(series, at, theme.lines[place], _SHAPES[place], ends[place])
+        yield from _line(series, at, theme.lines[place], _SHAPES[place], (right + 12, labels[place]))
 
 
 def _line(
-    series: Series, at: Sequence[tuple[float, float]], colour: str, shape: str, label_place: float
+    series: Series, at: Sequence[tuple[float, float]], colour: str, shape: str, label: tuple[float, float]
 ) -> Iterator[str]:
     """Yield a line with its marks, and its label, which a thin line leads to."""
     path = "L".join(f"{x:.1f},{y:.1f}" for x, y in at)
@@ -189,9 +192,10 @@ def _line(
     yield f'<path d="M{path}" fill="none" stroke="{colour}" {stroke} stroke-linejoin="round"/>'
     for x, y in at:
         yield f'<path d="{shape}" transform="translate({x:.1f},{y:.1f})" fill="{colour}"/>'
-    x, y = at[-1]
-    yield f'<path d="M{x + 7:.1f},{y:.1f}L{x + 20:.1f},{label_place:.1f}" stroke="{colour}" stroke-width="0.75"/>'
-    yield _text(x + 24, label_place + 4, series.label, colour, is_bold=series.is_bold)
+    (x, y), (label_x, label_y) = at[-1], label
+    lead = f"M{x + 7:.1f},{y:.1f}L{label_x - 4:.1f},{label_y:.1f}"
+    yield f'<path d="{lead}" stroke="{colour}" stroke-width="0.75" stroke-dasharray="2 2"/>'
+    yield _text(label_x, label_y + 4, series.label, colour, is_bold=series.is_bold)
 
 
 def _text(

@@ -1,9 +1,10 @@
 """
 Measures what README tells of the benchmarks, and writes it there.
 
-Without arguments it measures all of it, keeps the figures in ``figures.json``, and writes the table of README and the
-figures in its sentences. ``--only bench_waiting`` measures that one anew, and ``--render`` nothing: what is written
-depends on ``figures.json`` alone, so a test can tell when it was edited by hand.
+Without arguments it measures all of it, keeps the figures in ``figures.json``, and writes the table of README, the
+figures in its sentences, the plots, and the tables of this folder's README. ``--only bench_waiting`` measures that one
+anew, and ``--render`` nothing: what is written depends on ``figures.json`` alone, so a test can tell when it was edited
+by hand.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+
+from figures import FIGURES, Figures, load, short
+from plots import THEMES, Panel, Series, Theme, draw, number
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-FIGURES = HERE / "figures.json"
+DETAILS = HERE / "README.md"
+PICTURES = HERE.parent / ".github" / "pictures"
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 ROUNDS = {
     "bench_lost_reply": 1,
@@ -29,81 +34,20 @@ ROUNDS = {
     "bench_outage": 1,
     "bench_imports": 15,
     "bench_frames": 1,
+    "bench_rates": 5,
+    "bench_growth": 1,
 }
 """What is measured for README, and how often."""
 SENTENCES = (
+    "reads through aiohttp, {rates/asyncio/100/default:value} times as many a second with 100 at once",
     "{lost_reply/apify-client:peer} and {lost_reply/openai:peer} runs are paid for, here {lost_reply/openai:ours}.",
     "200 runs takes {waiting/200/0:peer} requests in five minutes; here one for all takes {waiting/200/0:ours}.",
 )
 """What README's prose says with figures: each a key of a row, and a member of it."""
+WIDTHS = (1, 10, 100, 1_000)
+PEERS = ("default", "raw aiohttp", "apify-client", "raw httpx", "openai", "itself (null test)")
 _NAMES = {"python": "Python"}
 _LEFT_OUT = {"coreclaw_async", "attrs", "cattrs", "pydantic", "orjson"}
-
-
-class Figures:
-    """
-    What the benchmarks have found.
-
-    Args:
-        found: The JSON of each, by its name.
-    """
-
-    def __init__(self, found: Mapping[str, Any]) -> None:
-        self._found = found
-        self._rows = {row["key"]: row for each in found.values() for row in each["rows"] if row["key"]}
-
-    def row(self, key: str) -> Mapping[str, Any]:
-        """
-        Return the row with this key.
-
-        Raises:
-            ValueError: There is none.
-        """
-        if key not in self._rows:
-            raise ValueError(f"no row {key!r} in the figures; run the benchmark that has it")
-        row: Mapping[str, Any] = self._rows[key]
-        return row
-
-    def text(self, key: str, member: str) -> str:
-        """Return a member of a row as README shows it."""
-        return short(self.row(key)[member])
-
-    def common(self, member: str) -> Mapping[str, Any]:
-        """
-        Return what all benchmarks say alike.
-
-        Raises:
-            ValueError: They do not.
-        """
-        told: list[Mapping[str, Any]] = [each[member] for each in self._found.values()]
-        if any(other != told[0] for other in told):
-            raise ValueError(f"the figures come from more than one {member}; measure all again")
-        return told[0]
-
-    def days(self) -> str:
-        """Return when they were found."""
-        dates = sorted({each["date"] for each in self._found.values()})
-        return " to ".join(dict.fromkeys((dates[0], dates[-1])))
-
-    def other_cores(self) -> float | None:
-        """Return the most cores that other programs kept busy during one of them, or None where nothing tells."""
-        told = [each["other_cores"] for each in self._found.values()]
-        return None if None in told else max(told)
-
-    def missed(self) -> Iterator[str]:
-        """Yield what has not reached its budget."""
-        for name, each in self._found.items():
-            for row in each["rows"]:
-                if row["verdict"] == "MISS":
-                    sign = ">=" if row["budget"]["is_floor"] else "<="
-                    yield f"{name}: {row['what']}: {short(row['value'])}, to be {sign} {row['budget']['limit']:g}"
-
-
-def short(number: float) -> str:
-    """Return *number* with the digits that mean something: 2,639, 72, 1.7, 0.67, 5."""
-    if abs(number) >= 10 or number == int(number):
-        return f"{number:,.0f}"
-    return f"{number:.2f}" if abs(number) < 1 else f"{number:.1f}"
 
 
 def table(figures: Figures) -> Iterator[str]:
@@ -133,6 +77,21 @@ def table(figures: Figures) -> Iterator[str]:
         text("outage/200/20 minutes of 502", "ours"),
         f"{text('outage/200/20 minutes of 502', 'peer')} without the outage",
     )
+    at_once = "rates/asyncio/100"
+    yield row(
+        "reads a second, 100 at once",
+        "bench_rates",
+        f"{text(f'{at_once}/default', 'peer')}; {text(f'{at_once}/default', 'ours')} with `speed`",
+        ", ".join(f"{peer} {text(f'{at_once}/{peer}', 'peer')}" for peer in PEERS[1:-1]),
+    )
+    size = figures.sizes()[-1]
+    largest = f"growth/{size}"
+    yield row(
+        f"a run of a batch of {size:,}, from its start to its end",
+        "bench_growth",
+        f"{text(f'{largest}/requests', 'value')} requests, {text(f'{largest}/seconds', 'value')} ms of processor time",
+        "",
+    )
     yield row(
         "memory for a million rows of ten columns to Parquet, pandas, polars",
         "bench_frames",
@@ -150,21 +109,125 @@ def table(figures: Figures) -> Iterator[str]:
 
 
 def place(figures: Figures) -> str:
-    """Return where and with what it was measured."""
+    """Return where and with what it was measured, in two lines."""
     machine, versions = figures.common("machine"), figures.common("versions")
     listed = [f"{_NAMES.get(name, name)} {value}" for name, value in versions.items() if name not in _LEFT_OUT]
     others = figures.other_cores()
     load = "" if others is None else f"; other programs kept at most {others:g} cores busy"
+    if others is not None and others > machine["cores"] / 4:
+        load += ", so take requests a second with care"
     return (
         f"Written by `nox -s bench -- --readme` on {figures.days()} ({machine['processor']}, {machine['cores']} cores, "
-        f"{machine['system']}{load}):\n{', '.join(listed)}.\nHow it is measured is in `benchmarks/README.md`."
+        f"{machine['system']}{load}); `benchmarks/README.md` says how.\nWith {', '.join(listed)}."
     )
 
 
 def block(figures: Figures) -> str:
-    """Return the part of README that is about benchmarks, with its marks."""
-    lines = "\n".join(table(figures))
-    return f"{BEGIN}\n\n{lines}\n\n{place(figures)}\n\n{END}"
+    """Return the part of README that is about benchmarks."""
+    pictures = "\n".join(map(picture, ALTERNATIVES))
+    return "\n".join([*table(figures), "", pictures, "", place(figures)])
+
+
+ALTERNATIVES = {
+    "rates": "Requests a second of six clients, 1 to 1,000 at once",
+    "growth": "Requests, processor time and memory of a batch as it grows",
+}
+"""The plots, and what they show for those who do not see them."""
+
+
+def picture(name: str) -> str:
+    """Return the HTML that shows a plot in the colours of the page."""
+    path = f".github/pictures/{name}"
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{path}_dark.svg">'
+        f'<img src="{path}_light.svg" alt="{ALTERNATIVES[name]}" width="700"></picture>'
+    )
+
+
+def plots(figures: Figures) -> dict[str, str]:
+    """Return the plots, by the names of their files."""
+    drawn = {"rates": rates_plot, "growth": growth_plot}
+    return {f"{name}_{theme.name}.svg": drawn[name](theme, figures) for name in ALTERNATIVES for theme in THEMES}
+
+
+def rates_plot(theme: Theme, figures: Figures) -> str:
+    """Return the plot of requests a second."""
+    series = [
+        Series("with speed", rates_of(figures, PEERS[0], "ours")),
+        Series("default", rates_of(figures, PEERS[0], "peer")),
+    ]
+    series += [Series(label_of(figures, peer), rates_of(figures, peer, "peer"), is_bold=False) for peer in PEERS[1:-1]]
+    panel = Panel("requests a second, without latency", "calls at once", series, WIDTHS)
+    return draw(theme, "Reads of one client, 1 to 1,000 at once", [panel], width=700, height=430, margin=225)
+
+
+def label_of(figures: Figures, peer: str) -> str:
+    """Return the label of a peer, with the share of its calls that fail at the first width at which some do."""
+    for width in WIDTHS:
+        if figures.has(key := f"failed/asyncio/{width}/{peer}"):
+            return f"{peer}: {figures.row(key)['peer']:.0f} % fail at {width:,}"
+    return peer
+
+
+def rates_of(figures: Figures, peer: str, member: str) -> list[tuple[float, float]]:
+    """Return the rates at all widths at which nothing has failed."""
+    keys = ((width, f"rates/asyncio/{width}/{peer}") for width in WIDTHS)
+    return [(width, figures.row(key)[member]) for width, key in keys if figures.has(key)]
+
+
+def growth_plot(theme: Theme, figures: Figures) -> str:
+    """Return the plot of how a batch grows."""
+    panels = []
+    sizes = figures.sizes()
+    few, many = sizes[-2:]
+    for name, title in (("requests", "requests"), ("seconds", "processor seconds"), ("megabytes", "MB of memory")):
+        points = [(size, figures.row(f"growth/{size}/{name}")["ours"]) for size in sizes]
+        slope = figures.row(f"growth/{few}-{many}/{name}")["value"]
+        line = Series(number(points[-1][1]), points)
+        panels.append(Panel(f"{title}: n^{slope:.2f}", "runs of the batch (n)", [line], sizes))
+    title = f"A batch as it grows, with its exponents from {few:,} to {many:,} runs"
+    return draw(theme, title, panels, width=700, height=300, margin=58)
+
+
+def details(figures: Figures) -> str:
+    """Return the part of this folder's README with all ratios, and with how a batch grows."""
+    settings, sizes = figures.settings(), figures.sizes()
+    steps = list(pairwise(sizes))
+    lines = [
+        "Requests a second of the extra `speed`, as a multiple of those of others, and where that lies with 95 %:",
+        "",
+        f"| to | at once | {' | '.join(settings)} |",
+        f"| --- | --- | {' | '.join('---' for _ in settings)} |",
+    ]
+    for peer in PEERS:
+        rows = ((width, [ratio(figures, each, width, peer) for each in settings]) for width in WIDTHS)
+        lines += [f"| {peer} | {width:,} | {' | '.join(cells)} |" for width, cells in rows]
+    lines += [f"\n{name}: not measured, {reason}." for name, reason in figures.skipped().items()]
+    columns = [*(f"{size:,} runs" for size in sizes), *(f"{few:,} to {many:,}" for few, many in steps)]
+    lines += [
+        "",
+        "What a batch takes in all, and the exponents with which that grows with the number of its runs:",
+        "",
+        f"| | {' | '.join(columns)} |",
+        f"| --- | {' | '.join('---' for _ in columns)} |",
+    ]
+    for name, unit in (("requests", "requests"), ("seconds", "s of processor time"), ("megabytes", "MB of memory")):
+        totals = [number(figures.row(f"growth/{size}/{name}")["ours"]) for size in sizes]
+        slopes = [f"{figures.row(f'growth/{few}-{many}/{name}')['value']:.2f}" for few, many in steps]
+        lines.append(f"| {unit} | {' | '.join(totals + slopes)} |")
+    return "\n".join([*lines, "", place(figures)])
+
+
+def ratio(figures: Figures, setting: str, width: int, peer: str) -> str:
+    """Return a cell: a ratio with its interval, how many calls have failed, or nothing."""
+    key = f"{setting}/{width}/{peer}"
+    if figures.has(f"failed/{key}"):
+        return f"{figures.row(f'failed/{key}')['peer']:.0f} % fail"
+    if not figures.has(f"rates/{key}"):
+        return ""
+    row = figures.row(f"rates/{key}")
+    low, high = row["interval"]
+    return f"{row['value']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def pattern(sentence: str) -> re.Pattern[str]:
@@ -178,38 +241,54 @@ def filled(sentence: str, figures: Figures) -> str:
     return re.sub(r"\{([^:}]*):(\w+)\}", lambda found: figures.text(found[1], found[2]), sentence)
 
 
-def rendered(text: str, figures: Figures) -> str:
+def with_part(text: str, part: str) -> str:
     """
-    Return the text of README with these figures.
+    Return a page with *part* between the marks.
 
     Raises:
-        ValueError: It lacks the marks, or a sentence, or has one twice.
+        ValueError: It lacks the marks.
     """
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README lacks {BEGIN} or {END}")
-    text = f"{head}{block(figures)}{tail}"
+        raise ValueError(f"the page lacks {BEGIN} or {END}")
+    return f"{head}{BEGIN}\n{part}\n{END}{tail}"
+
+
+def with_sentences(text: str, figures: Figures) -> str:
+    """
+    Return a page with the figures in its sentences.
+
+    Raises:
+        ValueError: It lacks a sentence, or has one twice.
+    """
     for sentence in SENTENCES:
-        text, count = pattern(sentence).subn(filled(sentence, figures).replace("\\", r"\\"), text)
+        text, count = pattern(sentence).subn(filled(sentence, figures), text)
         if count != 1:
             raise ValueError(f"README has {count} times, not once: {sentence}")
     return text
 
 
-def load() -> dict[str, Any]:
-    """Return the figures that are kept, by benchmark."""
-    found: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8"))
-    return found
+def rendered(figures: Figures) -> dict[Path, str]:
+    """
+    Return every file that has figures, as it is with these.
+
+    Raises:
+        ValueError: A row is missing, or a page has no place for its part or for a sentence.
+    """
+    readme = with_sentences(with_part(README.read_text(encoding="utf-8"), block(figures)), figures)
+    pictures = {PICTURES / name: drawn for name, drawn in plots(figures).items()}
+    return {README: readme, DETAILS: with_part(DETAILS.read_text(encoding="utf-8"), details(figures)), **pictures}
 
 
 def render() -> None:
-    """Write README from the figures that are kept."""
-    README.write_text(rendered(README.read_text(encoding="utf-8"), Figures(load())), encoding="utf-8")
+    """Write all of it from the figures that are kept."""
+    for path, text in rendered(Figures(load())).items():
+        path.write_text(text, encoding="utf-8")
 
 
 def measure(names: Sequence[str], rounds: int | None) -> None:
-    """Run these benchmarks, and keep what they find."""
+    """Run these benchmarks, and keep what each has found as soon as it has."""
     found = load() if FIGURES.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -217,8 +296,8 @@ def measure(names: Sequence[str], rounds: int | None) -> None:
             options = ("--readme", "--rounds", str(rounds or ROUNDS[name]), "--json", str(path))
             subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)
             found[name] = json.loads(path.read_text(encoding="utf-8"))
-    ordered = {name: found[name] for name in ROUNDS if name in found}
-    FIGURES.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+            ordered = {name: found[name] for name in ROUNDS if name in found}
+            FIGURES.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
 def _main() -> None:
