@@ -142,7 +142,7 @@ async def measure_widths(setting: Setting, rounds: int, certificate: str | None)
                     )
                     for name, open_client in _CLIENTS.items()
                 }  # fmt: skip
-                costs = await take_turns(blocks, rounds if width < 1_000 else max(2, rounds // 3))
+                costs = await take_turns(blocks, rounds if width < 1_000 else max(3, rounds // 2))
             found[str(width)] = {
                 name: {"costs": costs[name], "failures": block.failures, "made": block.made}
                 for name, block in blocks.items()

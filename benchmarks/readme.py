@@ -284,7 +284,7 @@ def rendered(figures: Figures) -> dict[Path, str]:
 def render() -> None:
     """Write all of it from the figures that are kept."""
     for path, text in rendered(Figures(load())).items():
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def measure(names: Sequence[str], rounds: int | None) -> None:
@@ -297,7 +297,7 @@ def measure(names: Sequence[str], rounds: int | None) -> None:
             subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)
             found[name] = json.loads(path.read_text(encoding="utf-8"))
             ordered = {name: found[name] for name in ROUNDS if name in found}
-            FIGURES.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+            FIGURES.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def _main() -> None:

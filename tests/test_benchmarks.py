@@ -67,6 +67,14 @@ def test_another_figure_changes_the_table_and_the_sentence(kept: dict[str, Any],
     assert "1,005 and 1,003 runs are paid for" in readme.with_sentences(text, Figures(kept))
 
 
+def test_one_process_is_enough_for_a_million_runs_a_day_as_readme_says(kept: dict[str, Any], text: str) -> None:
+    told = Figures(kept)
+    milliseconds = told.row(f"growth/{told.sizes()[-1]}/seconds")["value"]
+
+    assert "One process is enough for about a million runs a day" in text
+    assert milliseconds / 1000 * 1_000_000 < 86_400
+
+
 @pytest.mark.parametrize("cut", [readme.BEGIN, readme.END])
 def test_a_page_without_the_marks_is_refused(text: str, cut: str) -> None:
     with pytest.raises(ValueError, match="lacks"):
