@@ -171,6 +171,17 @@ def test_import_needs_no_extra_and_loads_nothing_that_can_wait() -> None:
     assert (done.stdout.split(), done.stderr) == (["[]", "[]"], "")
 
 
+def test_reading_runs_loads_no_models_of_other_groups() -> None:
+    others = ["account", "input_checks", "queue", "replies", "tasks", "workers"]
+    program = (
+        "import sys; from coreclaw_async import AsyncCoreClaw; AsyncCoreClaw('key').runs; "
+        f"print([name for name in {others} if 'coreclaw_async.models.' + name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
 def test_import_compiles_no_pattern() -> None:
     program = (
         "import re, sys; from coreclaw_async import AsyncCoreClaw; AsyncCoreClaw('key'); "

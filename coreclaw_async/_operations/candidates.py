@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from coreclaw_async import models
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import RunFilter, list_pager, runs_pager
@@ -18,7 +19,7 @@ from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
 from coreclaw_async._wire.timestamps import check_aware, creation_time, moment_of, month_of
 from coreclaw_async.errors import InvalidResponseError, PaginationError
-from coreclaw_async.models import Page, QueueItem, Run, Task
+from coreclaw_async.models import Page, Run
 
 T = TypeVar("T")
 
@@ -164,7 +165,7 @@ def lost_tasks(context: Context, worker_id: str, title: str) -> FindCandidates:
 
     async def find_candidates(found: Found) -> None:
         query = functools.partial(build_query, worker_id=worker_id, keyword=title)
-        tasks = _items(context, "listWorkerTasks", build_path("worker-tasks"), query, Task, _task_id)
+        tasks = _items(context, "listWorkerTasks", build_path("worker-tasks"), query, models.Task, _task_id)
         await _report(context, tasks, found, _task_id, lambda task: task.title.strip() in titles)
 
     return find_candidates
@@ -175,17 +176,17 @@ def lost_queue_items(context: Context) -> FindCandidates:
 
     async def find_candidates(found: Found) -> None:
         path = build_path("run-queue", "items")
-        items = _items(context, "listRunQueueItems", path, build_query, QueueItem, _queue_id)
+        items = _items(context, "listRunQueueItems", path, build_query, models.QueueItem, _queue_id)
         await _report(context, items, found, _queue_id, lambda item: item.status != _INACTIVE)
 
     return find_candidates
 
 
-def _task_id(task: Task) -> str | None:
+def _task_id(task: models.Task) -> str | None:
     return task.task_id or None
 
 
-def _queue_id(item: QueueItem) -> str | None:
+def _queue_id(item: models.QueueItem) -> str | None:
     return item.queue_id or None
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from coreclaw_async import models
 from coreclaw_async._frames.reading import ItemInfo
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource
@@ -18,7 +19,7 @@ from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import Request, build_path, build_query, check_limit, check_offset, check_worker_id
 from coreclaw_async._wire.timestamps import creation_time, moment_of, month_windows
 from coreclaw_async.events import PageRead
-from coreclaw_async.models import Page, Run, RunStatus, WorkerSummary
+from coreclaw_async.models import Page, Run, RunStatus
 
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ def _created_between(since: dt.datetime, until: dt.datetime | None) -> Callable[
 
 async def read_workers(
     context: Context, operation: str, *, offset: int, limit: int, keyword: str | None
-) -> Page[WorkerSummary]:
+) -> Page[models.WorkerSummary]:
     """Return one page of the store (``listStore``, public) or of the account's own workers (``listWorkers``)."""
     request = Request(
         operation=operation,
@@ -140,16 +141,16 @@ async def read_workers(
         query=build_query(offset=check_offset(offset), limit=check_limit(limit), keyword=keyword),
         is_public=operation == "listStore",
     )
-    read = functools.partial(read_page, model=WorkerSummary, offset=offset, limit=limit, member="scraper")
+    read = functools.partial(read_page, model=models.WorkerSummary, offset=offset, limit=limit, member="scraper")
     return await context.transport.call(request, read)
 
 
 def workers_pager(
     context: Context, operation: str, options: PagerOptions, *, keyword: str | None
-) -> AsyncPager[WorkerSummary]:
+) -> AsyncPager[models.WorkerSummary]:
     """Return a pager over one of the two lists; pages below ten items are read ten at a time, as there is no count."""
 
-    def fetch(offset: int, limit: int) -> Awaitable[Page[WorkerSummary]]:
+    def fetch(offset: int, limit: int) -> Awaitable[Page[models.WorkerSummary]]:
         return read_workers(context, operation, offset=offset, limit=limit, keyword=keyword)
 
     return list_pager(
@@ -158,7 +159,7 @@ def workers_pager(
         fetch,
         lambda worker: worker.worker_id or None,
         options,
-        model=WorkerSummary,
+        model=models.WorkerSummary,
         min_probe_size=SETTLING_SIZE,
     )
 

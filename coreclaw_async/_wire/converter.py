@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
-from coreclaw_async import models
 from coreclaw_async._wire.member_values import (
     READERS,
     Reader,
@@ -47,7 +46,7 @@ class ListHead:
 
 
 # Attribute -> wire name, where the two differ. One name may mean different things on the wire: `results` is a number in
-# a run, and a page of rows in the answer to a start that waited.
+# a run, and a page of rows in the answer to a start that waited. All these tables name their models, and so load none.
 _WAITED_FOR = {
     "run_id": "run_slug",
     "status": "run_status",
@@ -55,59 +54,59 @@ _WAITED_FOR = {
     "finished_at": "execution_end_timestamp",
     "duration": "running_duration",
 }
-_WIRE_NAMES: dict[type, dict[str, str]] = {
-    models.AbortedRun: _WAITED_FOR,
-    models.Account: {"balance_expires_at": "balance_expiration_at"},
-    models.CreatedTask: {"task_id": "slug"},
-    models.LogEntry: {"level": "type"},
-    models.QueueAction: {"queue_id": "queue_ref"},
-    models.QueueItem: {"queue_id": "queue_ref", "status": "queue_status"},
-    models.QueuedRun: {"queue_id": "queue_ref"},
-    models.ResultPage: {"items": "list"},
-    models.Run: {
+_WIRE_NAMES: dict[str, dict[str, str]] = {
+    "AbortedRun": _WAITED_FOR,
+    "Account": {"balance_expires_at": "balance_expiration_at"},
+    "CreatedTask": {"task_id": "slug"},
+    "LogEntry": {"level": "type"},
+    "QueueAction": {"queue_id": "queue_ref"},
+    "QueueItem": {"queue_id": "queue_ref", "status": "queue_status"},
+    "QueuedRun": {"queue_id": "queue_ref"},
+    "ResultPage": {"items": "list"},
+    "Run": {
         "run_id": "slug",
         "worker_id": "scraper_slug",
         "worker_title": "scraper_title",
         "result_count": "results",
         "error_message": "err_msg",
     },
-    models.RunLog: {"entries": "list"},
-    models.StartedRun: _WAITED_FOR,
-    models.Task: {
+    "RunLog": {"entries": "list"},
+    "StartedRun": _WAITED_FOR,
+    "Task": {
         "task_id": "slug",
         "worker_id": "worker_slug",
         "internal_id": "id",
         "internal_worker_id": "worker_id",
         "internal_last_run_id": "last_run_id",
     },
-    models.WorkerSummary: {"worker_id": "slug"},
+    "WorkerSummary": {"worker_id": "slug"},
 }
 # What this package adds to an answer; a member of the same name on the wire is something else.
 _OURS = {"extra", "request_id", "offset", "limit", "may_be_ours"}
 
 # Members without which a record is useless wherever it stands: the id of a paid run, rows, the lines of a log.
-_FATAL: dict[type, set[str]] = {models.StartedRun: {"run_id"}, models.ResultPage: {"items"}, models.RunLog: {"entries"}}
+_FATAL: dict[str, set[str]] = {"StartedRun": {"run_id"}, "ResultPage": {"items"}, "RunLog": {"entries"}}
 # What an answer about one thing must say: which thing it is about, and the status of a run.
-_IDENTITY: dict[type, tuple[str, ...]] = {
-    models.CreatedTask: ("task_id",),
-    models.Export: ("download_url",),
-    models.QueuedRun: ("queue_id",),
-    models.Run: ("run_id", "status"),
-    models.StartedRun: ("run_id",),
-    models.Task: ("task_id",),
-    models.Worker: ("name",),
+_IDENTITY: dict[str, tuple[str, ...]] = {
+    "CreatedTask": ("task_id",),
+    "Export": ("download_url",),
+    "QueuedRun": ("queue_id",),
+    "Run": ("run_id", "status"),
+    "StartedRun": ("run_id",),
+    "Task": ("task_id",),
+    "Worker": ("name",),
 }
 # Members that may be null but must be there: an answer without them says nothing.
-_PRESENT: dict[type, str] = {models.RunLog: "list", models.TaskInput: "input"}
+_PRESENT: dict[str, str] = {"RunLog": "list", "TaskInput": "input"}
 
 # The name in `extra` of a list entry that is no object.
 _NAMELESS = ""
 
 _PAGE_READERS: dict[str, Reader] = {"count": read_count, "page_index": read_count, "page_size": read_count}
 # Members that are read more strictly than their type says.
-_MEMBER_READERS: dict[type, dict[str, Reader]] = {
-    ListHead: _PAGE_READERS,
-    models.ResultPage: {**_PAGE_READERS, "items": read_rows},
+_MEMBER_READERS: dict[str, dict[str, Reader]] = {
+    "ListHead": _PAGE_READERS,
+    "ResultPage": {**_PAGE_READERS, "items": read_rows},
 }
 
 
@@ -183,7 +182,7 @@ def _record(structure: Reader, model: type[T], value: Any) -> T:
 
 def _members_of(model: type) -> dict[str, str]:
     """Return the attribute and the wire name of each member that the service sends."""
-    names = _WIRE_NAMES.get(model, {})
+    names = _WIRE_NAMES.get(model.__name__, {})
     fields: list[str] = [field.name for field in attrs.fields(cast(Any, model)) if field.name not in _OURS]
     return {name: names.get(name, name) for name in fields}
 
@@ -192,7 +191,7 @@ def _model_reader(converter: cattrs.Converter, model: type[Any]) -> Reader:
     from cattrs.gen import make_dict_structure_fn, override
 
     members = _members_of(model)
-    readers = _MEMBER_READERS.get(model, {})
+    readers = _MEMBER_READERS.get(model.__name__, {})
     overrides = {field.name: override(omit=True) for field in attrs.fields(cast(Any, model))}
     overrides |= {name: override(rename=wire, struct_hook=readers.get(name)) for name, wire in members.items()}
     structure = make_dict_structure_fn(
@@ -237,7 +236,7 @@ def _structure_around(
         try:
             values[name] = read(came[wire], None)
         except Exception as error:  # noqa: BLE001 - whatever it is, this member caused it
-            if name in _FATAL.get(model, ()):
+            if name in _FATAL.get(model.__name__, ()):
                 raise WrongTypeError(f"{wire}: {error}") from None
             odd.add(wire)
     return model(**values), odd
@@ -245,7 +244,7 @@ def _structure_around(
 
 def _member_readers(converter: cattrs.Converter, model: type) -> dict[str, tuple[str, Reader]]:
     """Return the wire name and the reader of each member that the service sends, by attribute."""
-    own = _MEMBER_READERS.get(model, {})
+    own = _MEMBER_READERS.get(model.__name__, {})
     types = typing.get_type_hints(model)
     return {
         name: (wire, own.get(name) or converter.get_structure_hook(types[name]))
@@ -275,7 +274,7 @@ def read_model(request: Request, answer: Answer, model: type[T], data: Any = ...
 
 def _lacks(model: type, made: object, came: Mapping[str, Any]) -> str | None:
     """Return the wire name of a required member that is missing, or None."""
-    identity, present = _IDENTITY.get(model, ()), _PRESENT.get(model)
+    identity, present = _IDENTITY.get(model.__name__, ()), _PRESENT.get(model.__name__)
     for name in identity:
         if not getattr(made, name):
             return _members_of(model)[name]

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from coreclaw_async.models.queue import QueueAction, QueuedRun, QueueItem
     from coreclaw_async.models.replies import Reply
     from coreclaw_async.models.runs import AbortedRun, Export, LastRun, LogEntry, Run, RunLog, RunRef, StartedRun
-    from coreclaw_async.models.statuses import LogLevel, RunOutcome, RunStatus
-    from coreclaw_async.models.tasks import CreatedTask, ScheduleType, Task, TaskInput
+    from coreclaw_async.models.statuses import LogLevel, RunOutcome, RunStatus, ScheduleType
+    from coreclaw_async.models.tasks import CreatedTask, Task, TaskInput
     from coreclaw_async.models.verdicts import Assessment, ErrorRow, Verdict
     from coreclaw_async.models.workers import InputProperty, InputSchema, Worker, WorkerSummary
 
@@ -114,7 +114,7 @@ _MODULE_OF = {
     "RunOutcome": "statuses",
     "RunRef": "runs",
     "RunStatus": "statuses",
-    "ScheduleType": "tasks",
+    "ScheduleType": "statuses",
     "StartedRun": "runs",
     "Task": "tasks",
     "TaskInput": "tasks",

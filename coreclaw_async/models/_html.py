@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import html
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -79,6 +78,8 @@ def _cell(value: object) -> str:
         text = "?"
     if len(text) > _MOST_LETTERS:
         text = f"{text[: _MOST_LETTERS - 1]}\u2026"
+    import html  # Late: few programs show tables.
+
     # Characters that cannot be encoded, or that turn the text around, are none that people read.
     return html.escape("".join(letter if letter.isprintable() else " " for letter in text))
 

@@ -1,8 +1,8 @@
-"""Statuses: what the service calls the states of runs, what they mean, and the levels of log lines."""
+"""What the service calls the states of runs, what they mean, the levels of log lines, and when tasks run."""
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 
 
 class RunStatus(StrEnum):
@@ -57,6 +57,24 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARN = "warn"
     ERROR = "error"
+
+
+class ScheduleType(IntEnum):
+    """
+    How often a task runs by itself; 0 on the wire means never.
+
+    Example::
+
+        await client.tasks.update(
+            task_id, schedule_enabled=True, schedule_type=ScheduleType.DAILY, schedule_time="06:15"
+        )
+    """
+
+    NONE = 0
+    DAILY = 1
+    WEEKLY = 2
+    MONTHLY = 3
+    ONCE = 4
 
 
 # The statuses beyond the contract are those that other clients of the service wait for or have seen in callbacks (docs,

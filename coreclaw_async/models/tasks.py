@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from enum import IntEnum
 from typing import Any
 
 import attrs
 
 from coreclaw_async._data.record import Model
 from coreclaw_async.models.fields import extra_field, masked
-
-
-class ScheduleType(IntEnum):
-    """
-    How often a task runs by itself; 0 on the wire means never.
-
-    Example::
-
-        await client.tasks.update(
-            task_id, schedule_enabled=True, schedule_type=ScheduleType.DAILY, schedule_time="06:15"
-        )
-    """
-
-    NONE = 0
-    DAILY = 1
-    WEEKLY = 2
-    MONTHLY = 3
-    ONCE = 4
+from coreclaw_async.models.statuses import ScheduleType
 
 
 @attrs.frozen(kw_only=True, repr=False)
