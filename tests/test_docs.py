@@ -79,6 +79,12 @@ def test_a_name_that_is_no_class_is_shown_with_its_value(written: Path) -> None:
     assert "autodata:: coreclaw_async.Row\n" in (written / "coreclaw_async.Row.rst").read_text("utf-8")
 
 
+def test_a_type_is_shown_with_the_text_below_its_definition(written: Path, tool: dict[str, Any]) -> None:
+    assert "\n   How the key is sent" in (written / "coreclaw_async.AuthMode.rst").read_text("utf-8")
+    with pytest.raises(LookupError, match="NoSuchType"):
+        tool["text_of_alias"]("NoSuchType")
+
+
 def test_the_front_page_is_readme_with_links_between_pages(written: Path, tool: dict[str, Any]) -> None:
     front = (written / "index.md").read_text("utf-8")
 

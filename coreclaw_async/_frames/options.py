@@ -19,7 +19,7 @@ OnConflict: TypeAlias = Literal["string", "raise"]
 """What becomes of a column whose values have no common type: strings, or an error."""
 
 Nested: TypeAlias = Literal["struct", "json"]
-"""What objects and arrays become in a table."""
+"""What objects and arrays become in a table: structs and lists, or strings of JSON."""
 
 DtypeBackend: TypeAlias = Literal["pyarrow", "numpy_nullable"]
 """Whose types the columns of a frame of pandas have."""

@@ -22,7 +22,7 @@ from coreclaw_async._wire.response import HttpReply
 BackendName: TypeAlias = Literal["httpx", "aiohttp"]
 """What sends reads."""
 BackendChoice: TypeAlias = Literal["auto", "httpx", "aiohttp"]
-"""What a client is asked to send them through."""
+"""What a client is asked to send reads through; ``auto`` takes aiohttp where it can, see `AsyncCoreClaw`."""
 
 
 class Backend(Protocol):

@@ -13,7 +13,7 @@ from coreclaw_async.errors import ConfigurationError
 _KEY_PREFIX = "scraper_api_"
 
 AuthMode: TypeAlias = Literal["bearer", "api-key", "query"]
-"""How the key is sent."""
+"""How the key is sent: in ``Authorization: Bearer``, in the header ``api-key``, or as ``token`` in the query."""
 
 
 class Credentials:

@@ -26,6 +26,7 @@ autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 myst_heading_anchors = 3
+linkcheck_ignore = [r"http://127\.0\.0\.1[:/]"]  # The emulator of whoever reads it.
 nitpicky = True
 # Types of others, whose pages are elsewhere, names with a leading underscore, which have no pages, and names for what
 # the text beside them says, such as a few words or a bool and a function.

@@ -7,11 +7,13 @@ All text comes from README, its neighbours and the docstrings, so there is no se
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -146,6 +148,8 @@ def page(title: str, path: str) -> str:
     if is_group:
         path = f"{path}()"  # Made by the client: what it takes is nobody's business.
     text = _PAGE.format(title=title, line="=" * len(title), module=module, directive=directive, path=path)
+    if directive == "autodata":
+        text += f"\n   {text_of_alias(name)}\n"
     if not inspect.isclass(value) or (is_group and name.startswith("Sync")):
         return text  # The methods of a blocking group are those of the async one.
     if issubclass(value, Exception):
@@ -153,6 +157,19 @@ def page(title: str, path: str) -> str:
     # Its docstring describes the groups, and each has a page.
     groups = [group for group in GROUPS if group in vars(value)]
     return text + _OF_A_CLASS + (f"   :exclude-members: {', '.join(groups)}\n" if groups else "")
+
+
+def text_of_alias(name: str) -> str:
+    """Return the text below the definition of a type, which Python does not keep."""
+    for path in sorted(Path(coreclaw_async.__file__).parent.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if f"\n{name}: TypeAlias = " not in source:
+            continue
+        for statement, text in pairwise(ast.parse(source).body):
+            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
+                assert isinstance(text, ast.Expr), f"{name} has no text below it in {path}"
+                return inspect.cleandoc(ast.literal_eval(text.value))
+    raise LookupError(name)
 
 
 def write_reference(folder: Path) -> dict[str, list[str]]:
