@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 try:
@@ -52,8 +52,9 @@ class OpenTelemetryHook:
 
     Metrics are ``coreclaw.request.duration``, ``coreclaw.retries``, ``coreclaw.runs.started``,
     ``coreclaw.starts.unknown``, ``coreclaw.starts.reconciled``, ``coreclaw.poll.requests``, ``coreclaw.runs.ended``,
-    ``coreclaw.run.duration``, ``coreclaw.runs.cost`` (US dollars, once for each run that this hook sees end),
-    ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. None of them holds a key, a query or a callback URL.
+    ``coreclaw.run.duration`` (of runs that tell it), ``coreclaw.runs.cost`` (US dollars, once for each run that this
+    hook sees end), ``coreclaw.rows.read`` and ``coreclaw.batch.items`` by state. None of them holds a key, a query or a
+    callback URL.
 
     Example::
 
@@ -205,8 +206,12 @@ class OpenTelemetryHook:
 
     def _take_unknown(self, event: events.StartUnknown) -> None:
         self._unknown.add(1, {"coreclaw.operation": event.operation})
-        candidates = list(event.candidates or ())[:_MAX_CANDIDATES]
-        self._note("coreclaw.start.unknown", {"coreclaw.operation": event.operation, "coreclaw.candidates": candidates})
+        known: dict[str, str | Sequence[str]] = {"coreclaw.operation": event.operation}
+        if event.candidates is not None:  # Else nobody could look, which an empty list would not say.
+            known["coreclaw.candidates"] = event.candidates[:_MAX_CANDIDATES]
+        if event.run_id is not None:
+            known["coreclaw.run_id"] = event.run_id
+        self._note("coreclaw.start.unknown", known)
 
     def _take_reconciled(self, event: events.StartReconciled) -> None:
         self._reconciled.add(1)
@@ -272,7 +277,8 @@ class OpenTelemetryHook:
             span.set_status(trace.StatusCode.ERROR, status)
         span.end(end)
         self._ended.add(1, {"coreclaw.status": status})
-        self._run_duration.record((end - start) / _NANOSECONDS, {"coreclaw.status": status})
+        if run.started_at is not None or run.duration is not None:
+            self._run_duration.record((end - start) / _NANOSECONDS, {"coreclaw.status": status})
 
     def _is_new(self, run_id: str, known: dict[str, None]) -> bool:
         """Return whether *run_id* is not among those known, and remember it."""

@@ -264,6 +264,40 @@ async def test_an_unknown_start_is_counted_with_its_candidates(service: FakeServ
     assert list((noted.attributes or {})["coreclaw.candidates"]) == list(service.runs)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("candidates", "run_id", "told"),
+    [
+        (None, None, {}),  # Nobody could look, which is not the same as that none was found.
+        ((), None, {"coreclaw.candidates": ()}),
+        (("a", "b"), None, {"coreclaw.candidates": ("a", "b")}),
+        (None, "run", {"coreclaw.run_id": "run"}),
+    ],
+)
+def test_an_unknown_start_tells_the_run_that_is_known_and_candidates_only_when_they_were_looked_for(
+    telemetry: Telemetry, candidates: tuple[str, ...] | None, run_id: str | None, told: dict[str, Any]
+) -> None:
+    with telemetry.tracers.get_tracer("test").start_as_current_span("caller"):
+        telemetry.hook(events.StartUnknown(operation="runWorker", candidates=candidates, run_id=run_id))
+
+    (caller,) = telemetry.spans("caller")
+    (noted,) = caller.events
+    assert dict(noted.attributes or {}) == {"coreclaw.operation": "runWorker"} | told
+
+
+@pytest.mark.parametrize(
+    ("started", "duration", "counted"), [(None, None, 0), (None, 20.0, 1), (100, None, 1), (None, 0.0, 1)]
+)
+def test_a_run_whose_duration_is_unknown_is_not_measured_as_one_of_no_time(
+    telemetry: Telemetry, started: int | None, duration: float | None, counted: int
+) -> None:
+    began = None if started is None else dt.datetime.fromtimestamp(started, dt.UTC)
+
+    telemetry.hook(events.RunChanged(run=Run(run_id="run", status="failed", started_at=began, duration=duration)))
+
+    assert sum(point.count for point in telemetry.points("coreclaw.run.duration")) == counted
+    assert telemetry.total("coreclaw.runs.ended") == 1
+
+
 def test_an_unknown_start_that_is_settled_later_is_counted(telemetry: Telemetry) -> None:
     telemetry.hook(events.StartReconciled(run_id="run"))
 
