@@ -59,7 +59,8 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _NO_CONTENT, _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _TOO_LARGE = 204, 400, 404, 405, 413
 
 _MOST_ENCODINGS = 4
-_ACCESS_LOGGERS = ("uvicorn.access", "hypercorn.access", "gunicorn.access")
+# The second one is of uvicorn's ``--log-level trace``.
+_ACCESS_LOGGERS = ("uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -95,8 +96,8 @@ class AccessLogFilter(logging.Filter):
     """
     Hides the secret part of callback URLs in log records: ``POST /coreclaw/NAME.<hidden>``.
 
-    Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``hypercorn.access`` and ``gunicorn.access``. For
-    another log of requests, add one to its logger or handler.
+    Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``uvicorn.asgi``, ``hypercorn.access`` and
+    ``gunicorn.access``. For another log of requests, add one to its logger or handler.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -16,7 +16,7 @@ from coreclaw_async.callbacks import AccessLogFilter
 
 BASE = "http://127.0.0.1:9/hooks"
 SECRET = "A-secret-of-the-backend-which-nobody-knows"
-ACCESS_LOGS = ["uvicorn.access", "hypercorn.access", "gunicorn.access"]
+ACCESS_LOGS = ["uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access"]
 
 
 class Atoms(dict[str, str]):
@@ -64,6 +64,17 @@ def test_values_of_a_record_are_hidden_and_stay_as_many(path: str) -> None:
     (record,) = lines.records
     assert record.args == ("127.0.0.1:5", "POST", hidden(path), "1.1", 204)
     assert hidden(path) in AccessFormatter("%(request_line)s", use_colors=False).format(record)
+
+
+def test_what_uvicorn_traces_of_a_connection_is_hidden(path: str) -> None:
+    CallbackHub(BASE)
+    logger, scope = logging.getLogger("uvicorn.asgi"), {"path": path, "raw_path": path.encode(), "headers": "<...>"}
+    with lines_of(logger) as lines:
+        logger.info("%s [%d] Started scope=%s", "127.0.0.1:5 - ASGI", 1, scope)
+
+    (record,) = lines.records
+    assert path.rpartition(".")[2] not in record.getMessage()
+    assert f"'path': '{hidden(path)}'" in record.getMessage()
 
 
 @pytest.mark.parametrize("name", ["hypercorn.access", "gunicorn.access"])
