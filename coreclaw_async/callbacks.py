@@ -2,12 +2,12 @@
 Callbacks of the service in a web backend: `CallbackHub`, an ASGI app, wakes waits and names the runs of starts.
 
 Mount a hub in your app and give it to the client; ``tests/examples/callback_backend.py`` is a whole program with
-FastAPI. `workers.run_once` and batches gain from it too: where the answer to a start was lost, its callback names the
-run at once, instead of a look at the list of runs 80 s later that may not tell. Each start then has a new unguessable
-URL. A callback only wakes the wait: the run is always read again, and if a callback never comes, the regular schedule
-finds the end. A callback also names the run of a start whose answer was lost (``OutcomeUnknownError.run_id``, or
-later ``hub.run_id_of(error.callback_url)``), and the run of a queue item (``hub.run_id_of(queue_id)``).
-``on_update=`` is a function that is told what callbacks say, which nobody has checked.
+FastAPI. `workers.run_once` and batches gain from it too: where the answer to a start was lost, its callback, where it
+comes to the same process, names the run at once, instead of a look at the list of runs 80 s later that may not tell.
+Each start then has a new unguessable URL. A callback only wakes the wait: the run is always read again, and if a
+callback never comes, the regular schedule finds the end. A callback also names the run of a start whose answer was
+lost (``OutcomeUnknownError.run_id``, or later ``hub.run_id_of(error.callback_url)``), and the run of a queue item
+(``hub.run_id_of(queue_id)``). ``on_update=`` is a function that is told what callbacks say, which nobody has checked.
 
 Where several processes serve one address (``uvicorn --workers 2``), give the hub of each the same ``secret=``, so
 that each knows the URLs of the others. The access logs of uvicorn, hypercorn and gunicorn show these URLs without

@@ -360,7 +360,7 @@ class AsyncWorkers:
         and in `runs.wait`. While the plan has no room, or the service cannot be used for up to half an hour, the start
         waits. The starts of one worker through one ledger are sent one after another: one that is not answered holds up
         those of other keys, too, for about 80 s, until it is found out what became of it; with a `CallbackHub`, until
-        its callback comes. Where somebody waits for the answer, as in a web request, give a *timeout*.
+        its callback comes to this process. Where somebody waits for the answer, as in a web request, give a *timeout*.
 
         Args:
             key: What you call the run: printable, 1 to 495 letters.

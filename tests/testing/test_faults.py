@@ -402,7 +402,7 @@ async def test_cleared_faults_are_forgotten(api: ApiSession) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"operation": "startRun"}, "operation must be an operation id or 'download', not 'startRun'"),
+        ({"operation": "startRun"}, r"operation must be one of abort.*, download, .*, runWorker, .*, not 'startRun'"),
         ({"times": 0}, "times must be a whole number, 1 or more, not 0"),
         ({"after": -1}, "after must be a whole number, 0 or more, not -1"),
     ],

@@ -141,7 +141,7 @@ class FaultPlan:
 
         Args:
             fault: Made by a function of ``coreclaw_async.testing.faults``.
-            operation: The operation id it is for, or ``download``; None for every API request.
+            operation: The operation id it is for, such as ``runWorker``, or ``download``; None for every API request.
             times: For how many requests, 1 or more. None for one; for any number of them where the fault is an
                 ``outage`` or a ``flap``, or where ``probability`` is given.
             after: How many requests that fit pass first.
@@ -161,7 +161,7 @@ class FaultPlan:
         check_type("fault", fault, Fault)
         check_type("operation", operation, str, or_none=True)
         if operation is not None and operation not in _NAMES:
-            raise ValueError(f"operation must be an operation id or 'download', not {operation!r}")
+            raise ValueError(f"operation must be one of {', '.join(sorted(_NAMES))}, not {operation!r}")
         if times is not None:
             check_whole("times", times, low=1)
         check_whole("after", after, low=0)
