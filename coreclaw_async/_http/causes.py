@@ -35,6 +35,8 @@ def _can_be_presented(cause: BaseException, credentials: Credentials, base_url: 
 
 
 def _is_presentable(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
+    if _quotes_a_header(cause):
+        return False
     library = library_of(cause, "RequestError")
     if library is not None:
         # A caller's transport may have sent a copy of our request.
@@ -42,6 +44,11 @@ def _is_presentable(cause: BaseException, credentials: Credentials, base_url: st
     elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
         return False
     return not credentials.are_in(f"{cause!r} {vars(cause)!r}")
+
+
+def _quotes_a_header(error: BaseException) -> bool:
+    """Return whether the text of *error* may hold a header that cannot be sent."""
+    return type(error).__name__ == "LocalProtocolError"
 
 
 def described(error: Exception) -> str:
@@ -56,7 +63,7 @@ def described(error: Exception) -> str:
 
 
 def _text_of(error: BaseException) -> str:
-    if type(error).__name__ == "LocalProtocolError":  # It quotes a header that cannot be sent.
+    if _quotes_a_header(error):
         return "the request cannot be sent as it is"
     try:
         return str(error)

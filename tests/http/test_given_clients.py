@@ -199,14 +199,45 @@ async def test_a_failure_is_the_same_error_and_shows_no_key(library: Any, name: 
 
 
 @by_each
-async def test_a_header_of_it_that_cannot_be_sent_is_not_quoted(library: Any) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"headers": {"X-Gateway-Token": "hunter2\n"}},
+        {"headers": {"X-Gateway-Token": "it's hunter2\n"}},
+        {"cookies": {"session": "hunter2\n"}},
+    ],
+)
+async def test_a_header_of_it_that_cannot_be_sent_is_not_quoted(
+    library: Any, options: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with serve_sockets(answering(lambda request, server: ANSWER)) as server:
-        async with library.AsyncClient(headers={"X-Gateway-Token": "hunter2\n"}, verify=False) as own:
+        async with library.AsyncClient(**options, verify=False) as own:
             client = AsyncCoreClaw(KEY, base_url=server.url, http_client=own, retry=ONCE)
             with pytest.raises(NoReplyError, match="LocalProtocolError: the request cannot be sent as it is") as caught:
                 await client.account.get()
+            with pytest.raises(OutcomeUnknownError) as paid:
+                await client.workers.start_run(WORKER, {})
 
-    assert "hunter2" not in str(caught.value)
+    for error in (caught.value, paid.value):
+        assert "hunter2" not in "".join(traceback.format_exception(error))
+    assert "Illegal header value <hidden>" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@by_each
+async def test_what_opens_a_session_is_in_no_log(library: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answer = envelope({"balance": "1.00"}, 0, 200, "Set-Cookie: session=hunter2", "X-Other: seen")
+    with serve_sockets(answering(lambda request, server: answer)) as server:
+        async with library.AsyncClient(verify=False) as own:
+            await AsyncCoreClaw(KEY, base_url=server.url, http_client=own, retry=ONCE).account.get()
+        async with AsyncCoreClaw(KEY, base_url=server.url, retry=ONCE, backend="httpx") as client:
+            await client.account.get()
+            logging.getLogger("hpack.hpack").debug("Adding %s", (b"cookie", b"session=hunter2"))
+
+    assert "hunter2" not in caplog.text
+    assert "(b'Set-Cookie', <hidden>), (b'X-Other', b'seen')" in caplog.text
 
 
 @by_each
