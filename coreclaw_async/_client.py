@@ -318,6 +318,10 @@ class AsyncCoreClaw:
         worker where the path does not tell. They are None where nothing was found but something else may be made,
         and for an abort.
 
+        *body* is sent as it is, so a start has no URL of the client's hub unless you write one into it: with
+        ``"callback_url": hub.new_url()`` a callback ends waits and settles a lost answer as it does for
+        `workers.start_run`.
+
         A request that was repeated may be refused because its first attempt took effect and the answer was lost: a
         DELETE then ends in NotFoundError, whose ``may_have_taken_effect`` is true.
 

@@ -19,6 +19,7 @@ from coreclaw_async import (
     ConfigurationError,
     CoreClaw,
     CoreClawError,
+    InvalidArgumentError,
     InvalidResponseError,
     NotFoundError,
     OutcomeUnknownError,
@@ -591,3 +592,26 @@ async def test_a_wrong_argument_is_refused_and_nothing_is_sent(
 
     assert "scraper_api_mine" not in str(caught.value)
     assert service.requests == []
+
+
+async def test_a_start_is_sent_as_it_is_written_and_one_with_a_url_of_the_hub_belongs_to_it(
+    service: FakeService,
+) -> None:
+    hub = CallbackHub("http://127.0.0.1:9/hooks")
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, callbacks=hub) as client:
+        await client.request("POST", START, body=BODY, safety="once")
+        assert "callback_url" not in (service.requests[-1].body or {})
+
+        url = hub.new_url()
+        reply = await client.request("POST", START, body={**BODY, "callback_url": url}, safety="once")
+        assert hub.run_id_of(url) == reply.data["run_slug"]
+
+        service.faults.add(faults.commit_then_drop(), operation="runWorker")
+        lost = hub.new_url()
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("POST", START, body={**BODY, "callback_url": lost}, safety="once")
+        with pytest.raises(InvalidArgumentError):
+            await client.request("POST", START, body={**BODY, "callback_url": 5}, safety="once")
+
+    assert caught.value.callback_url == lost
+    assert "callback_url" not in caught.value.to_dict()
