@@ -41,7 +41,8 @@ def _name_extra(error: ImportError) -> NoReturn:
     from coreclaw_async._extras import why_not_imported
 
     requirement = f"coreclaw-async[{_EXTRA_OF[library]}]"
-    sys.stderr.write(f"{why_not_imported(error, library, need='coreclaw-async', requirement=requirement)}\n")
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    sys.stderr.write(f"{why_not_imported(cause, library, need='coreclaw-async', requirement=requirement)}\n")
     sys.exit(2)
 
 

@@ -112,10 +112,18 @@ def test_a_broken_uvicorn_is_not_told_as_missing(
 ) -> None:
     break_library(monkeypatch, tmp_path, "uvicorn", source)
 
-    with pytest.raises(kind, match=words), FakeService().serve():
+    told = f"needs uvicorn, which is installed and cannot be imported ({kind.__name__}: "
+    anew = '; to install it anew: pip install "coreclaw-async[emulator]" --force-reinstall'
+    with pytest.raises(ImportError, match=words) as raised, FakeService().serve():
         pass
-    with pytest.raises(kind, match=words):
-        invoke("emulate")
+    assert str(raised.value).startswith(f"serving {told}")
+    assert str(raised.value).endswith(anew)
+    assert (type(raised.value.__cause__), raised.value.name) == (kind, "uvicorn")
+
+    outcome = invoke("emulate")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith(f"coreclaw-async {told}")
+    assert outcome.stderr.endswith(f"{anew}\n")
 
 
 @pytest.mark.endurance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ from coreclaw_async._wire.request import Request, RequestSafety, Safety
 from coreclaw_async._wire.response import Answer, first_id, named_run, without_queries, wrong_shape
 from coreclaw_async.models import Reply
 
+_ADDRESSES = frozenset({"location", "content-location", "link", "refresh"})
+_QUERY = re.compile(r"""\?(?!<hidden>)[^\s"'>]+""")
 # They may hold what opens a session, or say how to get one.
 _NOT_SHOWN = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "api-key"})
 
@@ -119,6 +122,8 @@ def _reply_of(answer: Answer, credentials: Credentials) -> Reply:
     headers: dict[str, str] = {}
     for name, value in reply.headers.items():
         key, text = credentials.hide(name.lower()), without_queries(credentials.hide(value))
+        if key in _ADDRESSES:  # They may begin with the path.
+            text = _QUERY.sub("?<hidden>", text)
         if key not in _NOT_SHOWN:
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return Reply(

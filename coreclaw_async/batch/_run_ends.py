@@ -175,6 +175,8 @@ class RunEnds:
             if found is not None and found.run_id == item.run_id:  # pragma: no branch - or it has another run by now
                 self.outcomes.tell(found, run=run)
             return
+        told = facts(run_id=run.run_id, status=str(run.status), batch=item.batch, key=item.key)
+        logger.info("run %s has ended: %s", run.run_id, run.status, extra=told)
         if after.state is BatchItemState.PLANNED:
             self.on_retry()
         else:

@@ -878,3 +878,22 @@ async def test_a_ledger_has_its_start_queues_by_whatever_name_it_is_opened(
 
     assert not (tmp_path / "link.db-lanes").exists()
     assert len(list((tmp_path / "elsewhere" / "rows").glob("part-*"))) == 1
+
+
+async def test_info_tells_of_each_run_of_a_batch_its_start_and_its_end(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="coreclaw_async")
+    service.next_script = RunScript(outcome="failed")
+    async with opened(service, "memory", count=2) as batch:
+        outcomes = {outcome.run_id: outcome for outcome in await finish(batch)}
+
+    told = [record for record in caplog.records if record.getMessage().endswith((": succeeded", ": failed"))]
+    assert {vars(record)["run_id"]: (vars(record)["status"], vars(record)["key"]) for record in told} == {
+        run_id: (str(outcome.run.status), outcome.key)
+        for run_id, outcome in outcomes.items()
+        if outcome.run is not None
+    }
+    for run_id in outcomes:
+        assert sum(f"run {run_id} was started" in line for line in caplog.messages) == 1
+        assert sum(f"run {run_id} has ended" in line for line in caplog.messages) == 1

@@ -434,7 +434,10 @@ async def test_headers_of_the_answer_hold_no_secret() -> None:
 
     def answer(request: RawRequest, server: RawServer) -> bytes:
         lines = ["Set-Cookie: session=hunter2", f"X-Echo: {key}", "X-A: 1", "x-a: 2"]
-        lines += ["Link: <https://files.test/next?sig=hunter2>", "X-Odd: caf\xe9", f"X-{key}: 3"]
+        lines += ["Link: <https://files.test/next?sig=hunter2>, </next?sig=hunter2;a,b>; rel=next"]
+        lines += ["X-Odd: caf\xe9", f"X-{key}: 3"]
+        lines += ["Location: /rows.csv?sig=hunter2,hunter2;hunter2", "Content-Location: rows?hunter2"]
+        lines += ["Refresh: 5; url=rows?sig=hunter2"]
         return http(200, b'{"code":0,"request_id":"about scraper_api_Mine"}', *lines)
 
     with serve_sockets(answering(answer)) as server:
@@ -444,7 +447,10 @@ async def test_headers_of_the_answer_hold_no_secret() -> None:
     assert "set-cookie" not in reply.headers
     assert reply.headers["x-echo"] == "<key>"
     assert reply.headers["x-a"] == "1, 2"
-    assert reply.headers["link"] == "<https://files.test/next?<hidden>>"
+    assert reply.headers["link"] == "<https://files.test/next?<hidden>>, </next?<hidden>>; rel=next"
+    assert reply.headers["location"] == "/rows.csv?<hidden>"
+    assert reply.headers["content-location"] == "rows?<hidden>"
+    assert reply.headers["refresh"] == "5; url=rows?<hidden>"
     assert reply.headers["x-<key>"] == "3"
     assert reply.request_id == "about <key>"
     assert "hunter2" not in reply.to_json()

@@ -63,18 +63,11 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
         OSError: The port is taken.
         RuntimeError: The server did not start.
     """
-    try:
-        import uvicorn
-    except ModuleNotFoundError as error:
-        if error.name != "uvicorn":  # It is there, and something that it needs is not.
-            raise
-        raise ModuleNotFoundError(
-            'serving needs uvicorn, which is not installed: pip install "coreclaw-async[emulator]"', name="uvicorn"
-        ) from None
+    make_server, make_config = _uvicorn()
     with ExitStack() as stack:
         api, files = (stack.enter_context(closing(_listen(host, number))) for number in (port, 0))
         ports = {api.getsockname()[1]: "api", files.getsockname()[1]: "files"}
-        server = _server_class(uvicorn.Server)(uvicorn.Config(make_app(ports), **_SETTINGS))
+        server = _server_class(make_server)(make_config(make_app(ports), **_SETTINGS))
         thread = threading.Thread(target=server.run, args=([api, files],), name="fake-coreclaw", daemon=True)
         thread.start()
         stack.callback(thread.join)
@@ -82,6 +75,24 @@ def run_server(make_app: Callable[[Mapping[int, str]], Any], *, host: str, port:
         _await_start(server, thread)
         name = "127.0.0.1" if host in _EVERY_ADDRESS else host
         yield RunningServer(*(f"http://{name}:{number}" for number in ports))
+
+
+def _uvicorn() -> tuple[Any, Any]:
+    """Return the classes of uvicorn for a server and its settings."""
+    try:
+        import uvicorn
+
+        return uvicorn.Server, uvicorn.Config
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "uvicorn":
+            raise ModuleNotFoundError(
+                'serving needs uvicorn, which is not installed: pip install "coreclaw-async[emulator]"', name="uvicorn"
+            ) from None
+        raise ImportError(
+            f"serving needs uvicorn, which is installed and cannot be imported ({type(error).__name__}: {error}); "
+            'to install it anew: pip install "coreclaw-async[emulator]" --force-reinstall',
+            name="uvicorn",
+        ) from error
 
 
 def _server_class(base: type[Any]) -> type[Any]:
