@@ -253,7 +253,10 @@ class CallbackHub:
         """
         Remember a URL that a hub with the same base URL has made, for example in an earlier process.
 
-        A hub with a secret checks what is signed, and only takes URLs from before it had one as they are.
+        A hub with a secret checks what is signed, and only takes URLs from before it had one as they are. URLs that
+        another secret has signed are refused: after a new *secret*, callbacks to the old ones are answered with 404,
+        their waits end by the poll schedule, and a start whose answer was lost is not settled by its callback. So let
+        runs that were started under the old secret end before you change it, where that matters.
 
         Returns:
             Whether it is one of this hub's.
