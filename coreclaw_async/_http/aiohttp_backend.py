@@ -149,8 +149,7 @@ def _multidict(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
 
 def _with_one_retry_after(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
     """Return *headers* with all values of ``Retry-After`` in one, as httpx shows them."""
-    values = headers.getall(hdrs.RETRY_AFTER, [])
-    if len(values) < 2:
+    if hdrs.RETRY_AFTER not in headers or len(values := headers.getall(hdrs.RETRY_AFTER)) < 2:
         return headers
     joined = CIMultiDict(headers)
     joined[hdrs.RETRY_AFTER] = ", ".join(values)
@@ -250,10 +249,12 @@ class AiohttpBackend:
                 response.headers.get(hdrs.CONTENT_ENCODING, ""), self._settings.max_response_bytes, progress.parts
             )
             content = response.content
-            while not content.at_eof():
+            while not content.is_eof():
                 chunk = await content.readany()
                 progress.time_limit.hear()
                 unpacker.feed(chunk)
+            if not content.at_eof():  # The rest has come, with the end.
+                unpacker.feed(content.read_nowait())
             return unpacker.finish()
         except (BodyTooLargeError, BodyEncodingError) as error:
             if response.status >= _FIRST_ERROR:  # The status says more than an unreadable body.

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from coreclaw_async._http.leftovers import is_readable
+from coreclaw_async._http.leftovers import readability
 from coreclaw_async.errors import printable
 
 # It may be there for something else. Before, nothing limited the number of headers.
@@ -48,10 +48,19 @@ class _Handler(ResponseHandler):
     _body: Any = None
     _seen = 0
 
-    def set_response_params(self, **options: Any) -> None:
+    _is_readable: Callable[[], bool] | None = None
+
+    def begin(self) -> None:
         """Expect an answer."""
         self._room, self._body, self._seen = MAX_HEAD, None, 0
-        super().set_response_params(**options)
+
+    def is_clean(self) -> bool:
+        """Return whether nothing has come since the last answer, not even the end of the connection."""
+        if self.should_close or self.transport is None or _has_half_an_answer(self):
+            return False
+        if self._is_readable is None:
+            self._is_readable = readability(self.transport.get_extra_info("socket").fileno())
+        return not self._is_readable()
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take a head, and what its body will be read from."""
@@ -96,7 +105,7 @@ class Connector(aiohttp.TCPConnector):
     @property
     def closed(self) -> bool:
         """Whether nothing can be sent: also in a forked child, whose connections belong to its parent."""
-        return super().closed or self._process != os.getpid() or self._loop.is_closed()
+        return self._closed or self._process != os.getpid() or self._loop.is_closed()
 
     def __del__(self, _warnings: Any = None) -> None:
         """Do nothing: in a forked child, closing would take the parent's connections out of its event loop."""
@@ -112,7 +121,10 @@ class Connector(aiohttp.TCPConnector):
                 raise NoConnectionError(why) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:  # The last one of a name that is none.
                 raise NoConnectionError(described(error)) from None
-            if made != self._made or _is_clean(connection):
+            handler = connection.protocol
+            assert isinstance(handler, _Handler)
+            if made != self._made or handler.is_clean():
+                handler.begin()
                 return connection
             connection.close()
 
@@ -156,14 +168,6 @@ def _abort(protocol: ResponseHandler) -> None:
     """Close a connection now; TLS would wait up to half a minute for the other side to say goodbye."""
     if protocol.transport is not None:
         protocol.transport.abort()
-
-
-def _is_clean(connection: Connection) -> bool:
-    """Return whether nothing has come since the last answer, not even the end of the connection."""
-    protocol = connection.protocol
-    if protocol is None or protocol.should_close or protocol.transport is None or _has_half_an_answer(protocol):
-        return False
-    return not is_readable(protocol.transport.get_extra_info("socket").fileno())
 
 
 def _has_half_an_answer(protocol: ResponseHandler) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from typing import Any
 
 from coreclaw_async._http.libraries import HttpClient, kinds
@@ -52,12 +53,10 @@ def _waits_for_tls(connection: Any) -> bool:
     return bool(getattr(arrived, "pending", 0)) or (unread is not None and bool(unread.pending()))
 
 
-def is_readable(descriptor: int) -> bool:
-    """Return whether something has come over a socket, or the end of its connection; True for one that is closed."""
-    if descriptor < 0:
-        return True
+def readability(descriptor: int) -> Callable[[], bool]:
+    """Return what tells whether something has come over an open socket, or the end of its connection."""
     if not hasattr(select, "poll"):  # pragma: no cover - Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
+        return lambda: bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))

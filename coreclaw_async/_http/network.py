@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -12,7 +12,7 @@ import httpcore
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from coreclaw_async._http.leftovers import is_readable
+from coreclaw_async._http.leftovers import readability
 
 
 class Network(httpcore.AsyncNetworkBackend):
@@ -76,6 +76,8 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: anyio.abc.ByteStream) -> None:
         self._stream = stream
+        self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
+        self._is_readable: Callable[[], bool] | None = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - never given
         """
@@ -137,7 +139,16 @@ class NetworkStream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore asks for by name, or None."""
         if info == "is_readable":
-            return is_readable(self._stream.extra(SocketAttribute.raw_socket).fileno())  # noqa: S610 - anyio's
+            return self._has_more()
         if info == "ssl_object":
             return self._stream.extra(TLSAttribute.ssl_object, None)  # noqa: S610 - anyio's
         return None
+
+    def _has_more(self) -> bool:
+        """Return whether something has come that was not read, or the end of the connection."""
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            return True
+        if self._is_readable is None:
+            self._is_readable = readability(descriptor)
+        return self._is_readable()

@@ -71,10 +71,15 @@ class Sender:
         )
 
     async def exchange(
-        self, request: Request, progress: SendProgress, limiter: Limiter, ticket: int, deadline: float
+        self,
+        request: Request,
+        progress: SendProgress,
+        limiter: Limiter,
+        ticket: int,
+        deadline: float,
+        began: float,
     ) -> HttpReply:
-        """Return the complete HTTP answer to one attempt, which ends at *deadline* at the latest."""
-        began = self._clock.monotonic()
+        """Return the complete HTTP answer to one attempt, which *began* and ends at *deadline* at the latest."""
         leaves_by = deadline if progress.fenced is None else min(deadline, progress.fenced.window.first_by)
         try:
             with progress.time_limit:

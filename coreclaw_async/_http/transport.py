@@ -199,7 +199,7 @@ class Transport:
         failure: errors.CoreClawError | None = None
         result: T | errors.CoreClawError
         try:
-            reply = await self._sender.exchange(request, progress, limiter, ticket, deadline)
+            reply = await self._sender.exchange(request, progress, limiter, ticket, deadline, started)
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = reply.seen_date
             if attempt > 1:
@@ -210,10 +210,10 @@ class Transport:
             self._note_failure(error, reply, progress, limiter, is_answer=answer is not None)
             result = failure = self._presentable(request, error, progress)
         except BaseException:
-            self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
+            self._report(request, attempt, started, reply, answer, failure)
             raise
         try:
-            self._report(request, attempt, self.clock.monotonic() - started, reply, answer, failure)
+            self._report(request, attempt, started, reply, answer, failure)
         except BaseException as error:  # A hook may end the program, but not the run that was started.
             error.add_note(f"{request.label} was answered with {result!r}")
             raise
@@ -260,7 +260,7 @@ class Transport:
         self,
         request: Request,
         attempt: int,
-        elapsed: float,
+        started: float,
         reply: HttpReply | None,
         answer: Answer | None,
         failure: errors.CoreClawError | None,
@@ -268,6 +268,7 @@ class Transport:
         """Log and emit the end of an attempt; a cancelled one has neither answer nor failure."""
         if self.settings.on_event is None and not logger.is_on(logging.DEBUG):
             return
+        elapsed = self.clock.monotonic() - started
         hide = self.settings.credentials.hide  # Mixed-up arguments can put the key into a path.
         said = failure or answer
         from coreclaw_async.events import RequestSent  # Not every program listens.
