@@ -10,13 +10,11 @@ from __future__ import annotations
 import gc
 import math
 import multiprocessing
-import random
 import statistics
 import tempfile
 import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import ProcessPoolExecutor
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,19 +22,16 @@ from typing import Any, Generic, TypeVar
 import anyio
 import attrs
 import httpx
+from bench_batch import scene, specs
 from report import Report, Row, at_most, parser
 
-from coreclaw_async import AsyncCoreClaw, RunSpec
-from coreclaw_async.testing import FakeService, RunScript
+from coreclaw_async import AsyncCoreClaw
+from coreclaw_async.testing import RunScript
 
 _ROUNDS = 1
 _SMALL, _MIDDLE, _LARGEST = 10, 1_000, 100_000
 _IN_FLIGHT = 1_000
 _REPEATED = {_SMALL: 20, _MIDDLE: 3}
-_WORKER = "coreclaw/google-maps-scraper"
-_MEAN_SECONDS = 107.0
-_SPREAD = 0.8
-_SEED = 7
 _MEGABYTE = 1e6
 _PAGE = 4_096 / _MEGABYTE
 _MEASURES = (
@@ -91,7 +86,7 @@ class Metered(Generic[_Result]):
 
 class Scene(httpx.AsyncBaseTransport):
     """
-    A service whose runs last as real ones do (log-normal, 107 s on average), and its clock; both are metered.
+    A service whose runs last as real ones do, and its clock; both are metered.
 
     Attributes:
         service: The service.
@@ -100,13 +95,9 @@ class Scene(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, runs: int) -> None:
-        self.service = FakeService(balance=Decimal(10**9))
+        self.service = scene(runs)
         self.requests = 0
         self.meter = [0.0]
-        dice = random.Random(_SEED)
-        centre = math.log(_MEAN_SECONDS) - _SPREAD**2 / 2
-        for _ in range(runs):
-            self.service.script_next(RunScript(rows=0, duration=dice.lognormvariate(centre, _SPREAD)))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer, and keep no record."""
@@ -134,9 +125,7 @@ async def run_batch(scene: Scene, items: int, ledger: Path) -> None:
         AsyncCoreClaw(scene.service.api_key, transport=scene, clock=scene) as client,
         client.batch("bench", ledger=ledger) as batch,
     ):
-        await batch.plan(
-            RunSpec(key=f"place-{n}", worker_id=_WORKER, input={"keywords": [f"{n}"]}) for n in range(items)
-        )
+        await batch.plan(specs(items))
         ended = 0
         async for outcome in batch.run(max_in_flight=_IN_FLIGHT):
             ended += outcome.state == "done"
@@ -173,12 +162,12 @@ def batches(items: int) -> Cost:
 
 def memory_of_service(items: int) -> float:
     """Return the MB that so many runs take in a service."""
-    service = Scene(0).service
+    service = scene(0)
     scripts = [RunScript(duration=float(number)) for number in range(items)]
     gc.collect()
     before = _megabytes("VmRSS")
-    for number, script in enumerate(scripts):
-        service.add_run(_WORKER, script=script, input={"keywords": [f"{number}"]}, age=0.0)
+    for spec, script in zip(specs(items), scripts, strict=True):
+        service.add_run(spec.worker_id, script=script, input=spec.input, age=0.0)
     return _megabytes("VmRSS") - before
 
 
