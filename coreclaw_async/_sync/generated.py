@@ -1977,7 +1977,7 @@ class Batch(BatchBlock):
             self._inner.export(with_inputs=with_inputs),
         )
 
-    def prune(self, *, older_than: float) -> PrunedBatch | None:
+    def prune(self, *, older_than_days: float) -> PrunedBatch | None:
         """
         Delete the batch from its ledger if it was finished long ago, and return what was deleted; else None.
 
@@ -1987,18 +1987,18 @@ class Batch(BatchBlock):
         Processes that still have the batch open cannot plan anything in it. Files of rows are kept.
 
         Args:
-            older_than: Days, 0 to 36,500, since the last run ended or was about to be started.
+            older_than_days: Days, 0 to 36,500, since the last run ended or was about to be started.
 
         Raises:
             LedgerError: The ledger cannot be written to.
-            ValueError: *older_than* is out of range.
+            ValueError: *older_than_days* is out of range.
 
         Example::
 
-            pruned = batch.prune(older_than=30)
+            pruned = batch.prune(older_than_days=30)
             print("kept" if pruned is None else pruned.items)
         """
-        return self._bridge.run(self._inner.prune, older_than=older_than).result()
+        return self._bridge.run(self._inner.prune, older_than_days=older_than_days).result()
 
     def reset_foreign(self, worker_id: str) -> None:
         """

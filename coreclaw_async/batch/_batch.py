@@ -449,7 +449,7 @@ class AsyncBatch(AsyncBatchFrames):
         pages = RecordPages(ledger=self._opened(), with_inputs=with_inputs)
         return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(model=BatchRecord)))
 
-    async def prune(self, *, older_than: float) -> PrunedBatch | None:
+    async def prune(self, *, older_than_days: float) -> PrunedBatch | None:
         """
         Delete the batch from its ledger if it was finished long ago, and return what was deleted; else None.
 
@@ -459,18 +459,18 @@ class AsyncBatch(AsyncBatchFrames):
         Processes that still have the batch open cannot plan anything in it. Files of rows are kept.
 
         Args:
-            older_than: Days, 0 to 36,500, since the last run ended or was about to be started.
+            older_than_days: Days, 0 to 36,500, since the last run ended or was about to be started.
 
         Raises:
             LedgerError: The ledger cannot be written to.
-            ValueError: *older_than* is out of range.
+            ValueError: *older_than_days* is out of range.
 
         Example::
 
-            pruned = await batch.prune(older_than=30)
+            pruned = await batch.prune(older_than_days=30)
             print("kept" if pruned is None else pruned.items)
         """
-        return await prune(self._opened(), older_than, self._batch_context.clock.time())
+        return await prune(self._opened(), older_than_days, self._batch_context.clock.time())
 
     async def reset_foreign(self, worker_id: str) -> None:
         """

@@ -62,7 +62,7 @@ Batches (`coreclaw_async.batch`) are made, run and looked at with ``coreclaw-asy
     coreclaw-async batch resume nightly
     coreclaw-async batch cancel nightly                        # Planned items; with --abort, running ones too.
     coreclaw-async batch export nightly -o ledger.jsonl        # All items with all their runs.
-    coreclaw-async batch prune --older-than 30                 # Finished batches; never one with open items.
+    coreclaw-async batch prune --older-than-days 30            # Finished batches; never one with open items.
 
 * **CSV**: columns ``key``, ``worker_id``, ``version``, ``retries``, ``run_timeout``, ``priority``, ``input`` and
   ``system`` (both JSON) are members of the spec; every other column is a member of the input: a string, or JSON if

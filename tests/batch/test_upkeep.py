@@ -79,9 +79,9 @@ async def test_an_export_of_many_items_comes_in_pages(service: FakeService, ledg
 async def test_a_batch_that_has_long_been_finished_is_deleted(service: FakeService, kept: str) -> None:
     async with opened(service, kept, count=3) as batch:
         await finish(batch)
-        assert await batch.prune(older_than=30) is None
+        assert await batch.prune(older_than_days=30) is None
         service.clock.advance(31 * DAY)
-        pruned = await batch.prune(older_than=30)
+        pruned = await batch.prune(older_than_days=30)
         items = await batch.items().collect()
 
     assert pruned is not None
@@ -107,7 +107,7 @@ async def test_a_batch_with_open_items_is_never_deleted(service: FakeService, ke
                     await _for_a_moment(stream)
     service.clock.advance(400 * DAY)
     async with opened(service, kept) as batch:
-        assert await batch.prune(older_than=0) is None
+        assert await batch.prune(older_than_days=0) is None
         assert len(await batch.items().collect()) == 2
 
 
@@ -119,16 +119,16 @@ async def _for_a_moment(stream: AsyncIterator[BatchOutcome]) -> None:
 
 async def test_what_has_no_items_counts_from_its_beginning(service: FakeService, kept: str) -> None:
     async with opened(service, kept) as batch:
-        assert await batch.prune(older_than=1) is None
+        assert await batch.prune(older_than_days=1) is None
         service.clock.advance(2 * DAY)
-        assert await batch.prune(older_than=1) is not None
-        assert await batch.prune(older_than=1) is None
+        assert await batch.prune(older_than_days=1) is not None
+        assert await batch.prune(older_than_days=1) is None
 
 
 async def test_runs_of_a_deleted_batch_are_no_candidates_for_lost_starts(service: FakeService, kept: str) -> None:
     async with opened(service, kept, count=2) as batch:
         await finish(batch)
-        assert await batch.prune(older_than=0) is not None
+        assert await batch.prune(older_than_days=0) is not None
     service.faults.add(faults.drop_before_commit(), operation="runWorker")
     async with opened(service, kept, count=1, exclusive=True, settle_times=SettleTimes(skew=600)) as batch:
         (outcome,) = await finish(batch)
@@ -139,7 +139,7 @@ async def test_runs_of_a_deleted_batch_are_no_candidates_for_lost_starts(service
 async def test_control_without_its_ids_a_run_would_be_taken_for_the_lost_start(service: FakeService, kept: str) -> None:
     async with opened(service, kept, count=1) as batch:
         await finish(batch)
-        assert await batch.prune(older_than=0) is not None
+        assert await batch.prune(older_than_days=0) is not None
         await batch._batch_context.ledger.database.write(Statement.of("DELETE FROM run"))
     service.faults.add(faults.drop_before_commit(), operation="runWorker")
     async with opened(service, kept, count=1, exclusive=True, settle_times=SettleTimes(skew=600)) as batch:
@@ -156,7 +156,7 @@ async def test_ids_are_forgotten_after_two_months_unless_an_older_start_is_open(
 
     async with opened(service, kept, count=2) as batch:
         await finish(batch)
-        await batch.prune(older_than=0)
+        await batch.prune(older_than_days=0)
         assert await known(batch) == 2
     async with opened(service, kept, count=1) as batch:  # Begun anew, under the same name.
         assert (await batch.report()).runs == 0
@@ -168,12 +168,12 @@ async def test_ids_are_forgotten_after_two_months_unless_an_older_start_is_open(
         (late,) = await finish(batch)
         assert late.state == "done"
         async with _another(service, kept) as other:
-            assert await other.prune(older_than=0) is not None
+            assert await other.prune(older_than_days=0) is not None
             assert await known(other) == 3
         await batch.resolve("k0", adopt=outcome.candidates[0])
         await finish(batch)
         async with _another(service, kept) as other:
-            assert await other.prune(older_than=0) is not None
+            assert await other.prune(older_than_days=0) is not None
             assert await known(other) == 2
 
 
@@ -186,7 +186,7 @@ async def test_who_still_has_a_deleted_batch_open_plans_nothing_in_it(service: F
     async with opened(service, kept, count=1) as batch:
         await finish(batch)
         async with opened(service, kept) as second:
-            await second.prune(older_than=0)
+            await second.prune(older_than_days=0)
         with pytest.raises(LedgerError, match="'nightly' was pruned while it was open"):
             await batch.plan(specs(1, first=9))
         with pytest.raises(LedgerError, match="was pruned"):
@@ -202,9 +202,9 @@ async def test_an_item_that_may_have_a_run_keeps_its_batch_for_two_months(servic
         (outcome,) = await finish(batch)
         assert (outcome.state, outcome.run_id) == ("failed", None)
         service.clock.advance(61 * DAY)
-        assert await batch.prune(older_than=30) is None
+        assert await batch.prune(older_than_days=30) is None
         service.clock.advance(2 * DAY)
-        assert await batch.prune(older_than=30) is not None
+        assert await batch.prune(older_than_days=30) is not None
 
 
 async def test_a_batch_whose_plan_is_not_whole_is_never_deleted(service: FakeService, kept: str) -> None:
@@ -216,31 +216,31 @@ async def test_a_batch_whose_plan_is_not_whole_is_never_deleted(service: FakeSer
         await finish(batch)
         with pytest.raises(OSError, match="gone"):
             await batch.plan(broken())
-        assert await batch.prune(older_than=0) is None
+        assert await batch.prune(older_than_days=0) is None
         await batch.plan(specs(1))
-        assert await batch.prune(older_than=0) is not None
+        assert await batch.prune(older_than_days=0) is not None
 
 
 async def test_a_budget_goes_with_its_batch(service: FakeService, kept: str) -> None:
     async with opened(service, kept, count=1, max_spend=Decimal(5)) as batch:
         await finish(batch)
-        await batch.prune(older_than=0)
+        await batch.prune(older_than_days=0)
     async with opened(service, kept, count=1) as batch:
         assert (await batch.report()).max_spend is None
 
 
-@pytest.mark.parametrize("older_than", [-1, float("nan"), float("inf"), 40_000])
-async def test_days_out_of_range_are_refused(service: FakeService, ledger: str, older_than: float) -> None:
+@pytest.mark.parametrize("older_than_days", [-1, float("nan"), float("inf"), 40_000])
+async def test_days_out_of_range_are_refused(service: FakeService, ledger: str, older_than_days: float) -> None:
     async with opened(service, ledger) as batch:
-        with pytest.raises(ValueError, match="older_than must be 0 to 36500 days"):
-            await batch.prune(older_than=older_than)
+        with pytest.raises(ValueError, match="older_than_days must be 0 to 36500"):
+            await batch.prune(older_than_days=older_than_days)
 
 
-@pytest.mark.parametrize("older_than", ["30", True, None])
-async def test_days_of_another_type_are_refused(service: FakeService, ledger: str, older_than: object) -> None:
+@pytest.mark.parametrize("older_than_days", ["30", True, None])
+async def test_days_of_another_type_are_refused(service: FakeService, ledger: str, older_than_days: object) -> None:
     async with opened(service, ledger) as batch:
-        with pytest.raises(TypeError, match="older_than must be a number of days"):
-            await batch.prune(older_than=older_than)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="older_than_days must be a number"):
+            await batch.prune(older_than_days=older_than_days)  # type: ignore[arg-type]
 
 
 async def test_a_worker_is_exclusive_again_after_foreign_runs_were_forgotten(service: FakeService, ledger: str) -> None:
@@ -270,7 +270,7 @@ def test_the_blocking_batch_has_the_same(tmp_path: Path) -> None:
         list(batch.run())
         (record,) = batch.export(with_inputs=True)
         batch.reset_foreign(WORKER)
-        pruned = batch.prune(older_than=0)
+        pruned = batch.prune(older_than_days=0)
 
     assert json.loads(json.dumps(record.input)) == {"parameters": {"custom": {"keywords": ["k0"]}}}
     assert pruned is not None

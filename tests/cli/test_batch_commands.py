@@ -345,21 +345,21 @@ def test_finished_batches_are_deleted_and_others_kept(
         weekly.plan([RunSpec(key="k0", worker_id=WORKER, input={})])
     with CoreClaw("another-key") as client, client.batch("theirs", ledger=ledger):
         pass
-    too_young = invoke("batch", "prune", "--older-than", "1")
-    told = invoke("batch", "prune", "--older-than", "0")
+    too_young = invoke("batch", "prune", "--older-than-days", "1")
+    told = invoke("batch", "prune", "--older-than-days", "0")
 
     assert (too_young.exit_code, too_young.stdout) == (0, "")
     assert re.fullmatch(r"Deleted nightly: 2 items with 2 runs, finished on \d{4}-\d\d-\d\d\.\n", told.stdout)
     assert "Kept: weekly, which is not finished" in told.stderr
     assert "Left alone: theirs: " in told.stderr
     assert "has no batch 'nightly'; it has 'weekly', 'theirs'" in complaint(batch("report"))
-    assert "belongs to account" in invoke("batch", "prune", "theirs", "--older-than", "0").stderr
+    assert "belongs to account" in invoke("batch", "prune", "theirs", "--older-than-days", "0").stderr
 
 
 def test_what_was_deleted_is_told_as_json(served: FakeService, tmp_path: Path) -> None:
     plan(tmp_path, 1)
     batch("run")
-    (pruned,) = objects(batch("prune", "--older-than", "0", "--json"))
+    (pruned,) = objects(batch("prune", "--older-than-days", "0", "--json"))
 
     assert (pruned["name"], pruned["items"], pruned["runs"]) == ("nightly", 1, 1)
 

@@ -356,7 +356,7 @@ def test_a_paused_batch_says_so_and_goes_on_when_it_is_resumed(served: FakeServi
         ("resume", "nightly"),
         ("resolve", "nightly", "k0"),
         ("export", "nightly"),
-        ("prune", "nightly", "--older-than", "3"),
+        ("prune", "nightly", "--older-than-days", "3"),
         ("reset-foreign", "nightly", "me/maps"),
     ],
     ids=lambda arguments: arguments[0],

@@ -42,7 +42,7 @@ class PrunedBatch(Model):
 
     Example::
 
-        pruned = await batch.prune(older_than=30)
+        pruned = await batch.prune(older_than_days=30)
         print("nothing" if pruned is None else (pruned.items, pruned.runs))
     """
 
@@ -52,16 +52,16 @@ class PrunedBatch(Model):
     finished_at: float
 
 
-async def prune(ledger: BatchLedger, older_than: float, now: float) -> PrunedBatch | None:
+async def prune(ledger: BatchLedger, older_than_days: float, now: float) -> PrunedBatch | None:
     """
-    Delete the batch if it has been finished for more than *older_than* days, and return what it was, or else None.
+    Delete the batch if it has been finished for more than *older_than_days* days, and return what it was, or else None.
 
     Raises:
         LedgerError: The ledger cannot be written to.
-        TypeError: *older_than* is no number.
+        TypeError: *older_than_days* is no number.
         ValueError: It is out of range.
     """
-    days = _check_days(older_than)
+    days = _check_days(older_than_days)
     pruned: list[PrunedBatch] = []
 
     def follow(rows: list[SqlRow]) -> Sequence[Statement]:
@@ -82,12 +82,12 @@ async def prune(ledger: BatchLedger, older_than: float, now: float) -> PrunedBat
     return pruned[0] if pruned else None
 
 
-def _check_days(older_than: float) -> float:
-    if isinstance(older_than, bool) or not isinstance(older_than, int | float):
-        raise TypeError(f"older_than must be a number of days, not {type(older_than).__name__}")
-    if not 0 <= older_than <= _MOST_DAYS:
-        raise ValueError(f"older_than must be 0 to {_MOST_DAYS} days, not {older_than!r}")
-    return float(older_than)
+def _check_days(older_than_days: float) -> float:
+    if isinstance(older_than_days, bool) or not isinstance(older_than_days, int | float):
+        raise TypeError(f"older_than_days must be a number, not {type(older_than_days).__name__}")
+    if not 0 <= older_than_days <= _MOST_DAYS:
+        raise ValueError(f"older_than_days must be 0 to {_MOST_DAYS}, not {older_than_days!r}")
+    return float(older_than_days)
 
 
 def _forgotten_before(now: float, first_open: float | None, last_run: float | None) -> float:

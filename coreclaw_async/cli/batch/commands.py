@@ -35,7 +35,7 @@ batch_app.command(epilog=epilog(f"batch pause nightly {_LEDGER}"))(pause)
 batch_app.command(epilog=epilog(f"batch resume nightly {_LEDGER}"))(resume)
 batch_app.command(epilog=epilog(f"batch resolve nightly k17 {_LEDGER} --json"))(resolve)
 batch_app.command(epilog=epilog(f"batch export nightly {_LEDGER} --with-inputs"))(export)
-batch_app.command(epilog=epilog(f"batch prune {_LEDGER} --older-than 30"))(prune)
+batch_app.command(epilog=epilog(f"batch prune {_LEDGER} --older-than-days 30"))(prune)
 batch_app.command("reset-foreign", epilog=epilog(f"batch reset-foreign nightly {WORKER} \\\n    {_LEDGER}"))(
     reset_foreign
 )

@@ -135,7 +135,7 @@ def prune(
     *,
     ledger: Ledger,
     account: Account = None,
-    older_than: Annotated[
+    older_than_days: Annotated[
         float, typer.Option(min=0, metavar="DAYS", help="Only batches that have been finished for longer.")
     ],
     json: AsJson = False,
@@ -153,7 +153,7 @@ def prune(
         for name in names or existing(ledger):
             try:
                 with client.batch(name, ledger=ledger, account=account) as batch:
-                    pruned = batch.prune(older_than=older_than)
+                    pruned = batch.prune(older_than_days=older_than_days)
             except LedgerError as error:
                 if names:
                     raise
