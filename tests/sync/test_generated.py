@@ -145,7 +145,7 @@ def test_generated_text_says_who_wrote_it(path: Path) -> None:
 
 
 @pytest.mark.endurance
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
 def test_every_python_writes_the_same_bytes(version: str) -> None:
     command = shutil.which(f"python{version}")
     if command is None or subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode:
