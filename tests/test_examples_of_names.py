@@ -35,6 +35,8 @@ WITH_METHODS = {"AsyncCoreClaw", "AsyncPager", "AsyncBatch", "testing.FakeServic
 BLOCKING = {"CoreClaw", "Pager", "Stream", "Batch"}
 # What others call: httpx, or the clients.
 NOT_FOR_USERS = {"handle_async_request", "aclose", "show_list", "show_path"}
+# They say whose errors they raise.
+ERRORS_ELSEWHERE = {"AsyncWorkers.run", "AsyncTasks.run", "run_shard_async"}
 LIBRARIES = {"to_arrow": "pyarrow", "to_parquet": "pyarrow", "to_pandas": "pandas", "to_polars": "polars"}
 
 
@@ -257,6 +259,16 @@ def test_each_public_class_and_function_has_an_example() -> None:
     assert len(NAMED) > 200
     assert [name for name, value in NAMED.items() if not example_of(value)] == []
     assert set(TWINS) >= BLOCKING
+
+
+def test_each_public_function_that_checks_or_raises_says_what_it_raises() -> None:
+    silent = []
+    for name, function in NAMED.items():
+        if inspect.isfunction(function) and name not in ERRORS_ELSEWHERE:
+            code = inspect.getsource(inspect.unwrap(function)).rpartition('"""')[2]
+            if re.search(r"\braise\b|check_", code) and "Raises:" not in (inspect.getdoc(function) or ""):
+                silent.append(name)
+    assert silent == []
 
 
 @pytest.mark.parametrize("name", NAMED)

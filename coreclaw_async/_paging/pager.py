@@ -307,6 +307,9 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
         """
         Return the rest of the current page or, if there is none, the next page; None after the last.
 
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+
         Example::
 
             rows = client.runs.iterate_results(run)
@@ -355,6 +358,10 @@ class AsyncPager(AsyncFrames, AsyncIterator[T], Generic[T]):
     async def first(self) -> T | None:
         """
         Return the next item, or None when there is none; a RuntimeError when all were read before.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            RuntimeError: All was read before.
 
         Example::
 

@@ -50,6 +50,10 @@ class PollSchedule:
             row, and for at least three of them. The 404 of a gateway does not count. A look that fails in another way
             ends both rows.
 
+    Raises:
+        ValueError: A number is out of range.
+        TypeError: Something is no number.
+
     Example::
 
         calm = client.with_options(poll_schedule=PollSchedule(delays=(5, 15, 60)))

@@ -28,6 +28,10 @@ class AsyncProxies:
             language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on
                 unchecked.
 
+        Raises:
+            ValueError: *language* is empty.
+            TypeError: *language* is no str.
+
         Example::
 
             codes = {region.code for region in await client.proxies.list_regions()}

@@ -130,6 +130,10 @@ class SyncProxies:
             language: Language of the names: ``en``, ``zh``, ``ja``, ``ko``, ``fr``, ``de``, ``es``; passed on
                 unchecked.
 
+        Raises:
+            ValueError: *language* is empty.
+            TypeError: *language* is no str.
+
         Example::
 
             codes = {region.code for region in client.proxies.list_regions()}

@@ -68,6 +68,9 @@ class Pager(Frames, Iterator[T], Generic[T]):
         """
         Return the rest of the current page or, if there is none, the next page; None after the last.
 
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+
         Example::
 
             rows = client.runs.iterate_results(run)
@@ -116,6 +119,10 @@ class Pager(Frames, Iterator[T], Generic[T]):
     def first(self) -> T | None:
         """
         Return the next item, or None when there is none; a RuntimeError when all were read before.
+
+        Raises:
+            PaginationError: The pages that came do not add up to one list.
+            RuntimeError: All was read before.
 
         Example::
 

@@ -50,6 +50,10 @@ class RetryPolicy:
         connect_timeout: Seconds that making a connection may take, above 0.
         jitter: Gets the longest wait and returns the wait.
 
+    Raises:
+        ValueError: A number is out of range.
+        TypeError: Something is no number.
+
     Example::
 
         hasty = client.with_options(retry=RetryPolicy(max_attempts=3, max_delay=2))

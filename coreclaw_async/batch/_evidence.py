@@ -46,6 +46,10 @@ class SettleTimes:
         list_lag: How long a new run may be missing in the list.
         callback_patience: How much longer to wait for callbacks, where starts carry URLs of their own.
 
+    Raises:
+        ValueError: A number is out of range.
+        TypeError: Something is no number.
+
     Example::
 
         batch = client.batch(

@@ -218,6 +218,9 @@ def commit_then_drop(*, error: type[httpx.TransportError] | None = None) -> Faul
     """
     Process the request, then lose the connection without an answer.
 
+    Raises:
+        TypeError: *error* is no class of ``httpx.TransportError``.
+
     Example::
 
         service.faults.add(faults.commit_then_drop(), operation="runWorker")
@@ -232,6 +235,9 @@ def commit_then_drop(*, error: type[httpx.TransportError] | None = None) -> Faul
 def drop_before_commit(*, error: type[httpx.TransportError] | None = None) -> Fault:
     """
     Read the request, then lose the connection; nothing is processed.
+
+    Raises:
+        TypeError: *error* is no class of ``httpx.TransportError``.
 
     Example::
 
@@ -264,6 +270,10 @@ def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: M
     """
     Process the request, then answer as a gateway that lost the service would.
 
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
+
     Example::
 
         service.faults.add(faults.commit_then_status(504), operation="runWorker")
@@ -277,6 +287,10 @@ def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: M
 def status(status: int = 503, body: bytes = _UNAVAILABLE, headers: Mapping[str, str] = _HTML) -> Fault:
     """
     Answer with an HTTP status and no envelope, without processing the request.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
 
     Example::
 
@@ -303,6 +317,10 @@ def error(
         message: None takes the documented one.
         details: The ``details`` member; None leaves it out.
         commit: Whether the request is processed nevertheless.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
 
     Example::
 
@@ -331,6 +349,10 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
         retry_after: The ``Retry-After`` header: seconds, or an HTTP date as a string. None for no header.
         in_200: Answer 13000 inside HTTP 200.
 
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
+
     Example::
 
         service.faults.add(faults.rate_limited(retry_after=5))
@@ -348,6 +370,10 @@ def rate_limited(retry_after: float | str | None = None, *, in_200: bool = False
 def truncate(keep: int = 20) -> Fault:
     """
     Process the request, send ``keep`` bytes of the answer's body, then lose the connection.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
 
     Example::
 
@@ -368,6 +394,10 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
         headers: Headers; without a content type it is JSON.
         commit: Whether the request is processed before.
 
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
+
     Example::
 
         service.faults.add(faults.reply(b"<html>Sign in to the Wi-Fi</html>"), operation="getAccount")
@@ -383,6 +413,9 @@ def reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
 def edit(change: Change) -> Fault:
     """
     Process the request, and answer with what ``change`` returns for the envelope.
+
+    Raises:
+        TypeError: *change* cannot be called.
 
     Example::
 
@@ -405,6 +438,9 @@ def stall(*, commit: bool = True) -> Fault:
     In memory, the read timeout of an httpx client passes by the service's clock. `AsyncCoreClaw` measures silence by
     real time: give it a short ``RetryPolicy(attempt_timeout=...)``, or ``timeout=`` where it starts runs.
 
+    Raises:
+        TypeError: *commit* is no bool.
+
     Example::
 
         service.faults.add(faults.stall(), operation="getAccount")
@@ -420,6 +456,10 @@ def delay(seconds: float) -> Fault:
     Process the request, and hold the answer back.
 
     The seconds are those of the service's clock in memory, real ones on a socket. Can be combined with another fault.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
 
     Example::
 
@@ -437,6 +477,10 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
         chunk: Bytes in a piece.
         pause: Seconds between two pieces, by the service's clock in memory and real ones on a socket.
 
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
+
     Example::
 
         service.faults.add(faults.drip(chunk=64, pause=0.1), operation="getAccount")
@@ -449,6 +493,10 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
 def redirect(location: str, status: int = 307) -> Fault:
     """
     Send the client elsewhere, without processing the request.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
 
     Example::
 
@@ -465,6 +513,10 @@ def insert_front(count: int) -> Fault:
     """
     Insert ``count`` new rows or runs at the front of a list of results or runs before it is answered.
 
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
+
     Example::
 
         service.faults.add(faults.insert_front(1), operation="listWorkerRuns", after=1)
@@ -477,6 +529,10 @@ def insert_front(count: int) -> Fault:
 def gzip_bomb(size: int) -> Fault:
     """
     Process the request, and answer with a small body that unpacks to ``size`` bytes of JSON.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has another type.
 
     Example::
 
