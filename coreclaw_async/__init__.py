@@ -8,12 +8,11 @@ How the package is laid out; imports point down the list and never up:
 * `batch`: many runs, one payment each
 * ``_resources``: one module per group of endpoints, one method per operation
 * ``_operations``: what several groups share: starting, waiting, lists, rows, exports
-* ``_paging``, ``_polling``, `callbacks`: lists to their end, and runs to theirs
+* ``_paging``, ``_polling``, `callbacks`, ``_access_logs``: lists to their end, and runs to theirs
 * ``_http``, ``_frames``: sending and receiving, the modules that know httpx; rows as tables and files
 * ``_concurrency``, ``_files``, ``_progress``: event loops and time; files that are whole or not there; progress
 * ``_wire``: requests, answers, retry decisions and conversion, without I/O
-* `models`, `events`, `errors`, `progress`, ``_logs``, ``_tracebacks``, ``_extras``, ``_late_names``: what callers
-  get
+* `models`, `events`, `errors`, `progress`, ``_logs``, ``_tracebacks``, ``_extras``, ``_late_names``: what callers get
 * ``_data``: what those have in common: dictionaries, JSON and pydantic
 
 Above them stand ``distributed`` (batches on several machines), ``cli`` (the command line), ``otel`` (tracing) and

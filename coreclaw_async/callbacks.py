@@ -23,19 +23,18 @@ when it is asked for again.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import hmac
 import json
-import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import attrs
 
+from coreclaw_async._access_logs import AccessLogFilter as AccessLogFilter  # noqa: PLC0414 - offered here
+from coreclaw_async._access_logs import hide_in_access_logs
 from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._concurrency.clock import Clock, SystemClock
 from coreclaw_async._data.record import Model
@@ -47,7 +46,6 @@ from coreclaw_async._wire.callback_urls import (
     name_and_proof,
     new_name,
     new_proof,
-    without_proofs,
 )
 from coreclaw_async._wire.request import check_hook, check_int
 from coreclaw_async.models import RunStatus
@@ -57,10 +55,6 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NO_CONTENT, _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _TOO_LARGE = 204, 400, 404, 405, 413
-
-_MOST_ENCODINGS = 4
-# The second one is of uvicorn's ``--log-level trace``.
-_ACCESS_LOGGERS = ("uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -90,63 +84,6 @@ class CallbackUpdate(Model):
 
 UpdateHook: TypeAlias = Callable[[CallbackUpdate], None]
 """Takes each `CallbackUpdate`."""
-
-
-class AccessLogFilter(logging.Filter):
-    """
-    Hides the secret part of callback URLs in log records: ``POST /coreclaw/NAME.<hidden>``.
-
-    Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``uvicorn.asgi``, ``hypercorn.access`` and
-    ``gunicorn.access``. For another log of requests, add one to its logger or handler.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Change *record*, and keep it."""
-        members: dict[str, Any] = vars(record)
-        for name, value in list(members.items()):
-            if isinstance(value, str) and name != "msg":
-                members[name] = _hidden_in(value)
-        # To decode a format would change its directives.
-        record.msg = _hidden_in(record.msg, is_encoded=not record.args)
-        with contextlib.suppress(Exception):  # A mapping that cannot be read shows nothing.
-            record.args = _hidden_in_each(record.args)
-        with contextlib.suppress(Exception):  # Logging itself tells of a record that cannot be formatted.
-            said = record.getMessage()
-            if without_proofs(said) != said:  # Its parts have made a URL of it, or the repr of one of them.
-                record.msg, record.args = without_proofs(said), None
-        return True
-
-
-_access_log_filter = AccessLogFilter()
-
-
-def _hidden_in_each(args: Any) -> Any:
-    """Return what a format is filled with, hidden; of the same class, as formatters of servers take it to pieces."""
-    parts: Any = args
-    if isinstance(args, tuple):
-        return tuple(map(_hidden_in, parts))
-    if not isinstance(args, Mapping):
-        return _hidden_in(args)
-    # A copy is of the same class, which formats its values.
-    copied: dict[Any, Any] = copy.copy(parts) if isinstance(args, dict) else dict(parts)
-    copied.update({name: _hidden_in(value) for name, value in parts.items()})
-    return copied
-
-
-def _hidden_in(value: Any, *, is_encoded: bool = True) -> Any:
-    """Return *value*, or its text where that shows a proof: as it is, or percent-encoded a few times."""
-    if value is None or isinstance(value, int | float):
-        return value
-    try:
-        plain = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    except Exception:  # noqa: BLE001 - what has no text shows nothing, and a filter must not raise
-        return value
-    for _ in range(_MOST_ENCODINGS if is_encoded else 1):
-        hidden = without_proofs(plain)
-        if hidden != plain:
-            value = hidden
-        plain = unquote(hidden)
-    return value
 
 
 class CallbackListener(Protocol):
@@ -222,8 +159,7 @@ class CallbackHub:
         self._queue_items: dict[str, str] = {}
         self._listeners: WeakSet[CallbackListener] = WeakSet()
         self._lock = threading.Lock()
-        for name in _ACCESS_LOGGERS:
-            logging.getLogger(name).addFilter(_access_log_filter)  # A second call does nothing.
+        hide_in_access_logs()
 
     def __repr__(self) -> str:
         if "_listeners" not in vars(self):  # A traceback with local variables shows it when `__init__` has failed.

@@ -25,7 +25,7 @@ LAYERS = [
     {"_wire"},
     {"_concurrency", "_files", "_progress"},
     {"_http", "_frames"},
-    {"_paging", "_polling", "callbacks"},
+    {"_access_logs", "_paging", "_polling", "callbacks"},
     {"_operations"},
     {"_resources"},
     {"batch"},
