@@ -30,10 +30,9 @@ _ADDRESS = (
     r"""(?:\\.|(?!\2).)*"""
 )
 # What opens a session, or may; and a header that cannot be sent, which h11 quotes.
-_HEADER_VALUE = re.compile(
-    r"""(b?['"](?:set-cookie2?|cookie|(?:proxy-)?authorization|api-key)['"],\s*|Illegal header (?:name|value) )"""
-    r"""b?(['"])(?!(?:Bearer )?<key>\2)(?:\\.|(?!\2).)*\2""",
-    re.IGNORECASE,
+_HEADER_VALUE = (
+    r"""(?i)(b?['"](?:set-cookie2?|cookie|(?:proxy-)?authorization|api-key)['"],\s*|Illegal header (?:name|value) )"""
+    r"""b?(['"])(?!(?:Bearer )?<key>\2)(?:\\.|(?!\2).)*\2"""
 )
 # A user and a password as a tuple shows them: a bracket may stand in either.
 _PROXY_AUTH = r"""auth=\((?:b?'(?:\\.|[^'\\])*'|b?"(?:\\.|[^"\\])*"|[^)'"])*\)"""
@@ -79,7 +78,7 @@ class _KeyFilter(logging.Filter):
         for known in self._known.valuerefs():  # It returns a list, so other threads do not disturb the loop.
             credentials = known()
             text = text if credentials is None else credentials.hide(text)
-        text = _HEADER_VALUE.sub(r"\1<hidden>", text)
+        text = re.sub(_HEADER_VALUE, r"\1<hidden>", text)
         if text != said:
             record.msg, record.args = text, None
 
