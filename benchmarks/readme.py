@@ -101,7 +101,7 @@ def table(figures: Figures) -> Iterator[str]:
     ours = figures.row("import/httpx")["value"]
     peers = ((name, ours / figures.row(f"import/{name}")["value"]) for name in ("apify_client", "openai"))
     yield row(
-        "`import`, beyond the bare interpreter",
+        "processor time of an import, beyond the bare interpreter",
         "bench_imports",
         f"{short(ours)} times that of httpx",
         ", ".join(f"{name.replace('_', '-')} {short(value)} times" for name, value in peers),

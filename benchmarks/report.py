@@ -109,11 +109,18 @@ def _short(number: float | None) -> str:
 
 
 def cost_row(
-    what: str, comparison: Comparison, unit: str, scale: float, *, budget: Budget | None = None, note: str = ""
+    what: str,
+    comparison: Comparison,
+    unit: str,
+    scale: float,
+    *,
+    budget: Budget | None = None,
+    note: str = "",
+    key: str = "",
 ) -> Row:
     """Return the row of ours (first) to a peer (second): seconds times *scale*, and by which factor ours costs more."""
     ours, peer = comparison.first_median * scale, comparison.second_median * scale
-    return _paired_row(what, comparison, unit=unit, ours=ours, peer=peer, budget=budget, note=note)
+    return _paired_row(what, comparison, unit=unit, ours=ours, peer=peer, budget=budget, note=note, key=key)
 
 
 def rate_row(what: str, comparison: Comparison, *, budget: Budget | None = None, note: str = "") -> Row:
