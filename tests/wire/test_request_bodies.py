@@ -360,6 +360,13 @@ def test_mapping_is_returned_as_it_is() -> None:
     assert check_mapping("input", value) is value
 
 
+def test_repr_of_a_request_shows_neither_its_body_nor_its_callback_url() -> None:
+    url = "https://example.org/hooks/secret"
+    request = Request(operation="run", method="POST", path="/api/v2/x", body=b'{"password": 1}', callback_url=url)
+
+    assert repr(request) == "Request('run', 'POST /api/v2/x', '', Safety.SAFE)"
+
+
 def test_request_is_called_by_method_and_path() -> None:
     request = Request(operation="getRun", method="GET", path="/api/v2/worker-runs/R", query="token=secret")
 

@@ -54,6 +54,10 @@ def test_request_id_is_none_when_it_is_no_text(request_id: Any) -> None:
     assert read_answer(request_of(), reply, NO_KEY).request_id is None
 
 
+def test_repr_of_a_reply_shows_no_body() -> None:
+    assert repr(reply_of({"download_url": "https://example.org/?sig=1"})) == "HttpReply(200, 46 bytes)"
+
+
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_any_2xx_is_a_success_when_the_code_is_0(status: int) -> None:
     assert read_answer(request_of(), reply_of({"code": 0, "data": 1}, status), NO_KEY) == Answer(1)
