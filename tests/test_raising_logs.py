@@ -14,7 +14,7 @@ import pytest
 from either_client import AsyncCoreClaw
 from raw_server import answering, envelope, serve_sockets
 
-from coreclaw_async._http.log_filter import failing_by_no_log
+from coreclaw_async._http.log_filter import _guard, failing_by_no_log
 from coreclaw_async._logs import logger
 from coreclaw_async.testing import FakeService
 
@@ -159,3 +159,30 @@ def test_our_own_log_never_raises() -> None:
         logger.error("told %s", "twice")
         logger.exception("told")
         assert logger.is_on(logging.DEBUG)
+
+
+def test_calls_that_a_class_of_the_program_has_made_its_own_raise_only_to_the_program() -> None:
+    class Raising(logging.Logger):
+        def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
+            raise LookupError("tenant")
+
+        def info(self, msg: object, *args: object, **options: Any) -> None:
+            raise LookupError("tenant")
+
+    library = Raising("a library")
+    _guard(library)
+    for call in (lambda: library.isEnabledFor(logging.DEBUG), lambda: library.info("told")):
+        with failing_by_no_log():
+            assert not call()
+        with pytest.raises(LookupError):
+            call()
+
+
+def test_our_own_log_is_off_where_nobody_can_say_whether_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(level: int) -> bool:
+        raise LookupError("tenant")
+
+    monkeypatch.setattr(logging.getLogger("coreclaw_async"), "isEnabledFor", fail)
+
+    logger.error("told")
+    assert not logger.is_on(logging.ERROR)
