@@ -75,13 +75,12 @@ class Reconciler:
             await self._settle(await self._bind(items), evidence, verdict)
 
     def _tell_open(self, items: Sequence[BatchItem], seconds: float) -> None:
-        others = f" and {counted(len(items) - 1, 'other item')}" if len(items) > 1 else ""
         logger.warning(
-            "a start of item %r%s was not answered, or its process ended: whether it made a run is found out in about "
-            "%.0f s, and until then no other run of worker %s is started",
+            "the start of item %r has had no answer: whether a run came of it is found out in about %.0f s%s; "
+            "until then no other run of worker %s is started",
             items[0].key,
-            others,
             seconds,
+            " or by its callback" if self._has_callbacks(items) else "",
             self._slug,
             extra=facts(batch=items[0].batch, key=items[0].key, worker_id=self._slug),
         )

@@ -119,8 +119,10 @@ async def test_without_a_promise_of_exclusiveness_a_lost_start_is_held_and_told(
     assert list(outcomes["k0"].candidates) == list(held.candidates) == [lost]
     assert [outcomes[key].state for key in ("k1", "k2")] == ["done", "done"]
     lost_at, held_at, *_ = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert lost_at.startswith("a start of item 'k0' was not answered, or its process ended: whether it made a run is")
-    assert "found out in about 80 s, and until then no other run of worker" in lost_at
+    assert lost_at.startswith(
+        "the start of item 'k0' has had no answer: whether a run came of it is found out in about"
+    )
+    assert "about 80 s; until then no other run of worker" in lost_at
     assert held_at == "item 'k0' is held: a start of it was not answered, and 1 run may be its own"
     assert report.is_finished
     assert service.runs_created == 3
@@ -350,6 +352,19 @@ async def test_a_callback_names_the_run_exactly_also_beside_foreign_ones(hub: Ca
     assert set(runs_by_key(service).values()) == {1}
     assert hows == {ItemOrigin.ANSWER, ItemOrigin.CALLBACK}
     assert service.clock.monotonic() < 60, "nobody has waited for the list"
+
+
+async def test_a_lost_start_that_a_callback_can_name_is_told_so(
+    hub: CallbackHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with with_hub(hub, count=1) as (service, batch):
+        service.callback_plan = CallbackPlan(delay=30.0)
+        service.faults.add(faults.commit_then_drop(), operation="runWorker")
+        (outcome,) = await finish(batch)
+
+    assert outcome.state is BatchItemState.DONE
+    (told,) = [record.getMessage() for record in caplog.records if "has had no answer" in record.getMessage()]
+    assert "in about 80 s or by its callback; until then no other run of worker" in told
 
 
 @pytest.mark.endurance

@@ -137,7 +137,7 @@ def test_id_is_told_although_the_run_cannot_be_seen(served: FakeService, ledger:
 def test_start_that_is_not_answered_in_time_may_have_started_a_run(served: FakeService, ledger: str) -> None:
     served.faults.add(faults.commit_then_drop(), operation="runWorker")
 
-    outcome = again("--timeout", "1", "--json")
+    outcome = again("--timeout", "3", "--json")
     assert outcome.exit_code == 4
     assert "A run may have been started, and may cost money" in outcome.stderr
     assert "no run" not in outcome.stderr
