@@ -115,7 +115,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
     "progress of many": lambda hook: AsyncCoreClaw("key").runs.wait_many(["run"], progress=hook),
     "progress of a start": lambda hook: CoreClaw("key").workers.run("w", {}, progress=hook),
     "progress of rows": lambda hook: CoreClaw("key").runs.iterate_results("run").to_jsonl("rows", progress=hook),
-    "on_progress": lambda hook: CoreClaw("key").runs.download("run", "rows.csv", on_progress=hook),
+    "progress of a download": lambda hook: CoreClaw("key").runs.download("run", "rows.csv", progress=hook),
 }
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import anyio.to_thread
 
-from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.run_rows import finished_run
 from coreclaw_async._operations.runs import errors_about
@@ -62,7 +61,6 @@ async def download_export(
     *,
     format: str,
     fields: Sequence[str] | None,
-    on_progress: Callable[[int, int | None], None] | None,
     progress: ProgressOption,
     partial: bool,
 ) -> Path:
@@ -79,8 +77,6 @@ async def download_export(
     def tell(done: int, total: int | None) -> None:
         of_all = "" if total is None else f" of {total:,}"
         reporter.tell(f"{path.name}: {done:,}{of_all} bytes", done=done, total=total, bytes=done)
-        if on_progress is not None:
-            call_hook("on_progress", on_progress, done, total)
 
     download = Download(
         transport=context.transport,
@@ -89,7 +85,7 @@ async def download_export(
         target=target,
         format=format,
         expected_rows=state.result_count if state.is_finished else None,
-        on_progress=tell if reporter.is_on or on_progress is not None else None,
+        on_progress=tell if reporter.is_on else None,
     )
     with errors_about(run_id), reporter:
         await download.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from coreclaw_async._operations.start import reading_time, run_members, start, s
 from coreclaw_async._operations.wait import RunHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
-from coreclaw_async._wire.request import Safety, build_body, check_bool, check_hook, check_limit, check_offset
+from coreclaw_async._wire.request import Safety, build_body, check_bool, check_limit, check_offset
 from coreclaw_async._wire.run_paths import RunOperation, run_id_of, run_request
 from coreclaw_async._wire.timestamps import check_aware, check_unix
 from coreclaw_async.errors import CoreClawError
@@ -644,7 +644,6 @@ class AsyncRuns:
         format: ExportFormat = "csv",
         fields: Sequence[str] | None = None,
         partial: bool = False,
-        on_progress: Callable[[int, int | None], None] | None = None,
         progress: ProgressOption = False,
     ) -> Path:
         """
@@ -668,8 +667,6 @@ class AsyncRuns:
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
             partial: True to take the rows so far of a run that has not ended.
-            on_progress: Called with the bytes written and the bytes in all (None when the host does not say). What it
-                raises ends the download and reaches the caller.
             progress: As in `wait`, for the bytes of the file.
 
         Returns:
@@ -690,15 +687,12 @@ class AsyncRuns:
         """
         check_bool("partial", partial)
         check_progress(progress)
-        if on_progress is not None:
-            check_hook("on_progress", on_progress)
         return await download_export(
             self._context,
             run,
             Path(path),
             format=format,
             fields=fields,
-            on_progress=on_progress,
             progress=progress,
             partial=partial,
         )

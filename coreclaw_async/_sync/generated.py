@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -1622,7 +1622,6 @@ class SyncRuns:
         format: ExportFormat = "csv",
         fields: Sequence[str] | None = None,
         partial: bool = False,
-        on_progress: Callable[[int, int | None], None] | None = None,
         progress: ProgressOption = False,
     ) -> Path:
         """
@@ -1646,8 +1645,6 @@ class SyncRuns:
             format: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``xls``, ``xml``, ``html`` or ``rss``.
             fields: Keys of the columns to write; None for all.
             partial: True to take the rows so far of a run that has not ended.
-            on_progress: Called with the bytes written and the bytes in all (None when the host does not say). What it
-                raises ends the download and reaches the caller.
             progress: As in `wait`, for the bytes of the file.
 
         Returns:
@@ -1673,7 +1670,6 @@ class SyncRuns:
             format=format,
             fields=fields,
             partial=partial,
-            on_progress=on_progress,
             progress=progress,
         ).result()
 
@@ -2180,7 +2176,7 @@ class CoreClaw:
 
     Ctrl-C cancels the current request, gives it six seconds at most to clean up, and then raises `KeyboardInterrupt`.
     If that interrupted a start, its ``__cause__`` says what came of it: an `OutcomeUnknownError` with its candidates.
-    Functions given to the client (``on_event``, ``on_update``, ``on_progress``, ``progress``) are called in the loop's
+    Functions given to the client (``on_event``, ``on_update``, ``progress``) are called in the loop's
     thread, where a blocking call is a `RuntimeError`. ``http_client`` takes an ``httpx.AsyncClient``, whose connections
     close with that loop.
 

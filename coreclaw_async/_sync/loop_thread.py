@@ -120,7 +120,7 @@ class LoopThread:
         """Raise when the caller runs in the loop's thread: the call would wait for itself."""
         if self.is_here:
             raise RuntimeError(
-                "a blocking call in a callback (on_event, on_update, on_progress, progress) would wait for itself: "
+                "a blocking call in a callback (on_event, on_update, progress) would wait for itself: "
                 "hand it to another thread, or use AsyncCoreClaw"
             )
 

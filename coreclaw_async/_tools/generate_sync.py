@@ -58,7 +58,7 @@ Nothing is opened before the first request; `close` or ``with`` closes.
 
 Ctrl-C cancels the current request, gives it six seconds at most to clean up, and then raises `KeyboardInterrupt`.
 If that interrupted a start, its ``__cause__`` says what came of it: an `OutcomeUnknownError` with its candidates.
-Functions given to the client (``on_event``, ``on_update``, ``on_progress``, ``progress``) are called in the loop's
+Functions given to the client (``on_event``, ``on_update``, ``progress``) are called in the loop's
 thread, where a blocking call is a `RuntimeError`. ``http_client`` takes an ``httpx.AsyncClient``, whose connections
 close with that loop.
 

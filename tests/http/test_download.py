@@ -19,6 +19,7 @@ from coreclaw_async import (
     InvalidResponseError,
     LastRun,
     NotFoundError,
+    Progress,
     RetryPolicy,
     RunNotFinishedError,
 )
@@ -84,7 +85,7 @@ async def test_progress_is_told(client: AsyncCoreClaw, service: FakeService, tar
     seen: list[tuple[int, int | None]] = []
 
     await client.runs.download(
-        service.add_run(WORKER, rows=3), target, on_progress=lambda done, total: seen.append((done, total))
+        service.add_run(WORKER, rows=3), target, progress=lambda told: seen.append((told.done, told.total))
     )
 
     assert seen[-1] == (target.stat().st_size, target.stat().st_size)
@@ -260,18 +261,18 @@ async def test_a_download_that_is_cancelled_leaves_nothing(target: Path) -> None
     assert_nothing_is_left(target)
 
 
-async def test_an_exception_of_on_progress_leaves_nothing(target: Path) -> None:
-    def broken(done: int, total: int | None) -> None:
+async def test_an_exception_of_progress_leaves_the_whole_file(target: Path) -> None:
+    def broken(_: Progress) -> None:
         raise ZeroDivisionError
 
     service = FakeService(clock=RealClock())
     run_id = service.add_run(WORKER, rows=5000)
     with service.serve() as server:
         async with AsyncCoreClaw(service.api_key, base_url=server.url) as client:
-            with pytest.raises(ZeroDivisionError):
-                await client.runs.download(run_id, target, on_progress=broken)
+            await client.runs.download(run_id, target, progress=broken)
 
-    assert_nothing_is_left(target)
+    assert "Result 5000" in target.read_text()
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 async def test_a_folder_that_is_not_there_is_an_os_error(

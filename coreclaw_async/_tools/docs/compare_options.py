@@ -56,7 +56,7 @@ _ORDER = """
     system raw_input version keyword status callback_url
     exclusive on_ambiguous settle_times max_spend patience account max_in_flight
     start_time end_time since until format fields partial follow is_async offset limit
-    wait_for_slot wait timeout check on_update on_progress on_cancel
+    wait_for_slot wait timeout check on_update on_cancel
     page_size max_items prefetch on_conflict nested labels progress
 """
 

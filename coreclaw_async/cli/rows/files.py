@@ -49,7 +49,14 @@ def write_export(
     """
     screen = Screen()
     with TransferProgress(screen, path.name) as bar:
-        client.runs.download(run, path, format=format, fields=fields, partial=partial, on_progress=bar.show)
+        client.runs.download(
+            run,
+            path,
+            format=format,
+            fields=fields,
+            partial=partial,
+            progress=lambda told: bar.show(told.done, told.total),
+        )
     size = f" ({counted(path.stat().st_size, 'byte')})" if path.is_file() else ""
     screen.complain(f"{path}{size}")
 
