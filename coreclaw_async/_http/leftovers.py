@@ -16,7 +16,7 @@ def has_leftovers(transport: Any, wrappers: int = _MAX_WRAPPERS) -> bool:
     """
     Return whether an idle connection of *transport*, or of one that it wraps, holds bytes.
 
-    httpcore looks for such bytes in the socket, but not among those that it or its TLS layer has already read. No
+    httpcore looks for such bytes in the socket, but not among those that it or a layer below has already read. No
     public attribute shows these; should httpcore's private ones be renamed, none are found.
     """
     connections = getattr(getattr(transport, "_pool", None), "connections", ())
@@ -42,15 +42,21 @@ def connection_has_leftovers(connection: Any) -> bool:
     state = getattr(connection, "_h11_state", None)
     if state is None or str(state.our_state) != "IDLE":  # Its answer is on the way.
         return False
-    return bool(state.trailing_data[0]) or _waits_for_tls(connection)
+    return bool(state.trailing_data[0]) or _has_unread(connection)
 
 
-def _waits_for_tls(connection: Any) -> bool:
-    stream = getattr(connection, "_network_stream", None)
-    inner = getattr(stream, "_stream", None)  # That of anyio, or of trio.
-    arrived = getattr(inner, "_read_bio", None) or getattr(inner, "_incoming", None)
-    unread = getattr(inner, "_ssl_object", None)
-    return bool(getattr(arrived, "pending", 0)) or (unread is not None and bool(unread.pending()))
+def _has_unread(connection: Any) -> bool:
+    """Return whether bytes have left the socket, and wait in a stream of anyio or trio, or in one that is below it."""
+    stream = getattr(getattr(connection, "_network_stream", None), "_stream", None)
+    while stream is not None:
+        arrived = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)
+        unpacked = getattr(stream, "_ssl_object", None)
+        # anyio reads as much as asyncio gives it at once, and keeps what is more than 64 KiB.
+        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
+        if getattr(arrived, "pending", 0) or (unpacked is not None and unpacked.pending()) or queue:
+            return True
+        stream = getattr(stream, "transport_stream", None)
+    return False
 
 
 def readability(descriptor: int) -> Callable[[], bool]:

@@ -99,6 +99,43 @@ async def test_bytes_beyond_an_answer_are_not_taken_for_that_of_a_read(surplus: 
     assert [request.connection for request in server.requests] == [1, 2, 3, 4]
 
 
+def filling(size: int) -> bytes:
+    """Return an answer of exactly so many bytes."""
+    short = envelope({"balance": "1.00"}, 0, 200, "X-Filler: ")
+    return short.replace(b"X-Filler: ", b"X-Filler: " + b"x" * (size - len(short)))
+
+
+@pytest.mark.both_backends
+async def test_bytes_that_an_event_loop_has_read_too_are_not_taken_for_the_answer_to_a_read() -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return filling(65_536) + envelope({"balance": "999.00"})
+
+    with serve_sockets(answering(answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=QUICK, timeout=20.0) as client:
+            balances = [str((await client.account.get()).balance) for _ in range(4)]
+
+    assert balances == ["1.00"] * 4
+    assert [request.connection for request in server.requests] == [1, 2, 3, 4]
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+async def test_bytes_that_an_event_loop_has_read_too_are_not_taken_for_the_answer_to_a_start(library: str) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        if request.method == "GET":
+            return filling(65_536) + envelope({"run_slug": RUN_IDS[99]})
+        return start_answer(request, server)
+
+    with serve_sockets(answering(answer)) as server:
+        async with pytest.importorskip(library).AsyncClient() as http:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=http, retry=QUICK, timeout=20.0)
+            await client.account.get()
+            started = await client.workers.start_run(WORKER, INPUT)
+
+    assert started.run_id == RUN_IDS[1]
+    assert len(server.of("POST")) == 1
+
+
 def over_tls(
     authority: trustme.CA, answer: Callable[[RawRequest, RawServer], bytes], surplus: bytes
 ) -> Callable[[socket.socket, int, RawServer], None]:
