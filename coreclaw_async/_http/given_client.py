@@ -81,8 +81,9 @@ class GivenClient:
         """Have *take* called with the response to *request* before the caller's response hooks, which may raise."""
         request.extensions[_TAKE_FIRST] = take
         hooks = self._client.event_hooks
-        if _take_first not in hooks["response"]:
-            hooks["response"] = [_take_first, *hooks["response"]]  # Another request may be going through the list.
+        if hooks["response"][:1] != [_take_first]:
+            theirs = [hook for hook in hooks["response"] if hook is not _take_first]
+            hooks["response"] = [_take_first, *theirs]  # Another request may be going through the list.
 
     def give_back(self, response: Any, packed: list[bytes]) -> None:
         """Have a response whose body was read, and came as *packed*, be read once more, by the caller's hooks."""

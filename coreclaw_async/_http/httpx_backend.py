@@ -41,7 +41,7 @@ class HttpxBackend:
             client = self._connections.client
             progress.hand_over()
             with failing_by_no_log():
-                response, body = await self._exchange(client, outgoing, request, progress)
+                return await self._exchange(client, outgoing, request, progress)
         except BaseException as error:
             self._builder.clear(outgoing, request)
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
@@ -49,26 +49,19 @@ class HttpxBackend:
                 raise self._no_reply(request, progress, error) from error
             make_presentable(error, self._settings.credentials, self.base_url)
             raise
-        return HttpReply(
-            status_code=response.status_code,
-            headers=response.headers,
-            body=body,
-            received_at=self._clock.time(),
-            monotonic=self._clock.monotonic(),
-            date=raw_header(response, b"date"),
-        )
 
     async def _exchange(
         self, client: HttpClient, outgoing: httpx.Request, request: Request, progress: SendProgress
-    ) -> tuple[httpx.Response, bytes]:
-        """Return the answer and its body, whatever a hook of a caller's client raises once it has come."""
+    ) -> HttpReply:
+        """Return the answer, whatever a hook of a caller's client raises, or changes, once it has come."""
         given = self._builder.given
-        taken: tuple[httpx.Response, bytes] | None = None
+        taken: tuple[httpx.Response, HttpReply] | None = None
 
         async def take(response: httpx.Response) -> None:
             nonlocal taken
             packed: list[bytes] = []
-            taken = response, await self._read(request, response, progress, packed)
+            headers = response.headers.copy()
+            taken = response, self._reply(response, headers, await self._read(request, response, progress, packed))
             assert given is not None
             given.give_back(response, packed)
 
@@ -85,10 +78,20 @@ class HttpxBackend:
                 self._settings.credentials.hide(request.label),
                 extra=facts(error, operation=request.operation),
             )
-            return taken
+            return taken[1]
         if taken is not None and taken[0] is response:
-            return taken
-        return response, await self._read(request, response, progress)
+            return taken[1]
+        return self._reply(response, response.headers, await self._read(request, response, progress))
+
+    def _reply(self, response: httpx.Response, headers: httpx.Headers, body: bytes) -> HttpReply:
+        return HttpReply(
+            status_code=response.status_code,
+            headers=headers,
+            body=body,
+            received_at=self._clock.time(),
+            monotonic=self._clock.monotonic(),
+            date=raw_header(response, b"date"),
+        )
 
     async def _read(
         self,

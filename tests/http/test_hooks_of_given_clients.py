@@ -12,12 +12,13 @@ import anyio
 import httpx
 import pytest
 from either_client import AsyncCoreClaw
-from raw_server import RawServer, answering, envelope, http, serve_sockets
+from raw_server import RawRequest, RawServer, answering, envelope, http, serve_sockets
 
 from coreclaw_async import (
     ConcurrencyLimitError,
     NoReplyError,
     OutcomeUnknownError,
+    RateLimitedError,
     ResponseTooLargeError,
     RetryPolicy,
 )
@@ -111,6 +112,54 @@ async def test_hooks_that_are_given_later_count_too_and_see_the_answer(library: 
             assert (await own.get(server.url)).status_code == 200, "his own requests have them as ever"
 
     assert seen == [(200, ANSWER.partition(b"\r\n\r\n")[2])] * 3
+
+
+@by_each
+async def test_a_hook_that_is_put_first_later_loses_no_run(library: Any) -> None:
+    with serve_sockets(answering(lambda request, server: ANSWER)) as server:
+        async with library.AsyncClient(verify=False) as own:
+            client = client_of(own, server)
+            await client.account.get()
+            own.event_hooks["response"].insert(0, fail)
+            assert (await client.workers.start_run(WORKER, {})).run_id == RUN_ID
+            own.event_hooks["response"] = (fail,)
+            assert (await client.workers.start_run(WORKER, {})).run_id == RUN_ID
+            assert len(own.event_hooks["response"]) == 2, "one more than those of the caller"
+
+
+async def set_another_status(response: Any) -> None:
+    response.status_code = 500
+
+
+async def change_the_headers(response: Any) -> None:
+    response.headers.clear()
+    response.headers["Retry-After"] = "60"
+
+
+async def remove_the_headers(response: Any) -> None:
+    del response.headers
+
+
+async def remove_the_body(response: Any) -> None:
+    response.stream = None
+
+
+@by_each
+@pytest.mark.parametrize("hook", [set_another_status, change_the_headers, remove_the_headers, remove_the_body])
+async def test_a_hook_that_changes_the_answer_changes_nothing(library: Any, hook: Hook) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        if request.method == "POST":
+            return ANSWER
+        return envelope({"balance": "1"}, 13000, 429, "Retry-After: 1")
+
+    with serve_sockets(answering(answer)) as server:
+        async with library.AsyncClient(event_hooks={"response": [hook]}, verify=False) as own:
+            client = client_of(own, server)
+            assert (await client.workers.start_run(WORKER, {})).run_id == RUN_ID
+            with pytest.raises(RateLimitedError) as caught:
+                await client.account.get()
+
+    assert (caught.value.status_code, caught.value.retry_after) == (429, 1)
 
 
 @by_each
