@@ -61,7 +61,10 @@ def read_request(connection: socket.socket, number: int, rest: bytes = b"") -> R
     head, _, body = rest.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
     while len(body) < length:
-        body += connection.recv(65_536)
+        chunk = connection.recv(65_536)
+        if not chunk:
+            return None
+        body += chunk
     method, target, _ = head.split(b"\r\n")[0].decode().split(" ", 2)
     return RawRequest(number, method, target, head, body)
 
