@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 
 import pytest
 from either_client import AsyncCoreClaw
+from raw_server import answering, serve_sockets
 
 from coreclaw_async import (
     CoreClawError,
@@ -19,6 +21,7 @@ from coreclaw_async import (
 from coreclaw_async.testing import FakeService, faults
 from coreclaw_async.testing.faults import Fault
 
+ONCE = RetryPolicy(max_attempts=1)
 WORKER = "coreclaw/google-maps-scraper"
 PACKED = gzip.compress(b'{"code":0,"message":"success","data":{}}')
 ACCOUNT = json.dumps({"code": 0, "message": "success", "data": {"balance": "1.00"}}).encode()
@@ -105,3 +108,15 @@ async def test_an_answer_that_is_too_large_is_not_asked_for_again(service: FakeS
             await client.account.get()
 
     assert len(service.requests) == 1
+
+
+@pytest.mark.both_backends
+async def test_what_is_left_of_an_answer_in_tiny_chunks_is_thrown_away_without_a_warning() -> None:
+    tiny = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n"
+    with serve_sockets(answering(lambda request, server: tiny)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=ONCE, max_response_bytes=1_000) as client:
+            with pytest.raises(ResponseTooLargeError):
+                await client.account.get()
+            with pytest.raises(OutcomeUnknownError):
+                await client.workers.start_run(WORKER, {})
+            gc.collect()  # trio warns of a generator that was abandoned, when it is collected.
