@@ -14,6 +14,8 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 
 from coreclaw_async._http.leftovers import readability
 
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
+
 
 class Network(httpcore.AsyncNetworkBackend):
     """
@@ -90,7 +92,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
             return await self._stream.receive(max_bytes)
         except anyio.EndOfStream:
             return b""
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError) as error:
+        except _BROKEN as error:
             raise httpcore.ReadError(str(error)) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - never given
@@ -104,7 +106,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
             return
         try:
             await self._stream.send(buffer)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError) as error:
+        except (*_BROKEN, anyio.EndOfStream) as error:  # TLS tells of the end when it is written to.
             raise httpcore.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
@@ -132,7 +134,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
                         standard_compatible=False,
                     )
                 )
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, ssl.SSLError) as error:
+        except (*_BROKEN, anyio.EndOfStream) as error:
             raise httpcore.ConnectError(str(error)) from error
         raise httpcore.ConnectTimeout(f"no TLS handshake within {timeout} s")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
+import httpcore
 import httpx
 import pytest
+import trustme
 from raw_server import RawServer, answering, http, reset, serve_sockets
+from tls_tunnel import tls_server_context
 
 from coreclaw_async._http.body import WholeBody
 from coreclaw_async._http.network import Network
@@ -169,6 +174,32 @@ async def test_a_body_that_cannot_be_given_out_closes_the_connection() -> None:
         with anyio.fail_after(20):
             while not server.closed:
                 await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_polite", [True, False])
+async def test_a_connection_that_was_closed_below_tls_raises_no_error_but_those_of_httpcore(
+    is_polite: bool, authority: trustme.CA
+) -> None:
+    context = tls_server_context(authority)
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            if is_polite:
+                tls.unwrap()
+
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with serve_sockets(handle) as server:
+        network = Network()
+        plain = await network.connect_tcp("127.0.0.1", server.port)
+        with anyio.fail_after(20):
+            stream = await plain.start_tls(trusting, "localhost")
+            assert await stream.read(100) == b""
+            with contextlib.suppress(httpcore.WriteError):
+                await stream.write(b"too late")
+            await network.aclose()
+            with pytest.raises(httpcore.WriteError):
+                await stream.write(b"too late")
 
 
 async def test_a_stream_tells_httpcore_what_it_asks_for_and_nothing_else() -> None:
