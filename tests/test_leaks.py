@@ -309,7 +309,7 @@ async def test_what_a_callers_own_client_logs_holds_no_key(name: str, log: pytes
         logging.getLogger(name).debug("Adding %s to the header table", "another")
 
     assert_is_clean(log.text, f"a line of {name}")
-    assert "<key>" in log.text
+    assert "<key>" in log.text or "<hidden>" in log.text  # The latter where another client's key is in "<key>".
     assert "another" in log.text
     assert len(clients) == 2
 

@@ -312,6 +312,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         """
         Queue ``script`` for a start: the first start takes the first queued script, and so on.
 
+        Raises:
+            TypeError: It is no `RunScript`.
+
         Example::
 
             service.script_next(RunScript(outcome="failed", error_message="blocked"))
@@ -325,6 +328,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
     def insert_rows(self, run_id: str, rows: int | Sequence[Row], *, at: int = 0) -> None:
         """
         Insert rows, or a number of generated ones, into the results of a run before row ``at``.
+
+        Raises:
+            KeyError: No run has this id.
+            ValueError: A number is out of range.
+            TypeError: An argument has another type.
 
         Example::
 
@@ -341,6 +349,10 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         A run that has ended before stays as it is.
 
+        Raises:
+            KeyError: No run has this id.
+            TypeError: *outcome* is no str.
+
         Example::
 
             started = await client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
@@ -355,6 +367,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         Let a run never end by itself, and make no more rows; it can still be aborted, and ended with `finish`.
 
         A run that has ended before stays as it is.
+
+        Raises:
+            KeyError: No run has this id.
 
         Example::
 

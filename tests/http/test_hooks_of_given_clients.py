@@ -227,7 +227,10 @@ async def test_a_client_that_returns_another_answer_is_believed() -> None:
             return httpx.Response(200, text='{"code": 0, "data": {"balance": "7"}}', request=request)
 
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, text='{"code": 0, "data": {"balance": "1"}}')
+        return httpx.Response(200, text='{"code": 0}')
 
     async with Caching(transport=httpx.MockTransport(answer)) as own:
         assert (await AsyncCoreClaw("key", http_client=own, retry=ONCE).account.get()).balance == 7
+        limited = AsyncCoreClaw("key", http_client=own, retry=ONCE, max_response_bytes=36)
+        with pytest.raises(ResponseTooLargeError, match="more than 36 bytes"):
+            await limited.account.get()

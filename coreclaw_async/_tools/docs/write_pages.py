@@ -165,10 +165,13 @@ def text_of_alias(name: str) -> str:
         source = path.read_text(encoding="utf-8")
         if f"\n{name}: TypeAlias = " not in source:
             continue
-        for statement, text in pairwise(ast.parse(source).body):
-            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
-                assert isinstance(text, ast.Expr), f"{name} has no text below it in {path}"
-                return inspect.cleandoc(ast.literal_eval(text.value))
+        text = next(
+            text
+            for statement, text in pairwise(ast.parse(source).body)
+            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name
+        )
+        assert isinstance(text, ast.Expr), f"{name} has no text below it in {path}"
+        return inspect.cleandoc(ast.literal_eval(text.value))
     raise LookupError(name)
 
 
