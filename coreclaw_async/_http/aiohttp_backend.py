@@ -2,8 +2,8 @@
 The backend for reads on asyncio and uvloop: aiohttp, called directly.
 
 The modules whose names begin with ``aiohttp`` are all that imports it, and the first read that may use it imports them.
-A read costs a fraction of what it costs through httpx. Requests that change something never come here, as aiohttp's errors
-do not prove well enough that a request was not sent.
+A read costs a fraction of what it costs through httpx. Requests that change something never come here: the errors of
+aiohttp do not prove well enough that a request was not sent.
 
 aiohttp repeats a GET by itself when a connection that it kept was closed. That is turned off, so that each attempt is
 counted, logged, and let through the rate gate.
