@@ -10,9 +10,7 @@ from typing import Any, Self
 import httpx
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-# Most bytes that were read of an answer and not given out: 256 KiB by asyncio, 64 KiB on the way, 100 KiB by h11.
-_MAX_DRAINED = 524_288
-_CHUNK_FRAME = 5
+_MAX_DRAINED = 16
 
 
 class BodyTooLargeError(Exception):
@@ -75,9 +73,8 @@ class Chunks:
         await self._response.aclose()
         if not self._is_exhausted:
             with contextlib.suppress(Exception):
-                left = _MAX_DRAINED
-                while left > 0:
-                    left -= len(await anext(self._iterator)) + _CHUNK_FRAME
+                for _chunk in range(_MAX_DRAINED):
+                    await anext(self._iterator)
                 await self._iterator.aclose()  # The stream ignores that it was closed.
 
 

@@ -7,6 +7,7 @@ and does not close one that is cancelled before it is ready.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -141,3 +142,6 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+        with contextlib.suppress(Exception):  # trio warns of a generator that is abandoned.
+            while True:  # What was read before the connection was closed, in thousands of chunks perhaps.
+                await anext(self._parts)
