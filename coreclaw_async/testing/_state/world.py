@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
@@ -66,6 +66,7 @@ class World:
     runs: dict[str, FakeRun] = field(factory=dict[str, FakeRun])
     runs_by_age: list[FakeRun] = field(factory=list[FakeRun])
     """Oldest first, also when a run was added with an age."""
+    _of_worker: defaultdict[str, list[FakeRun]] = field(factory=lambda: defaultdict[str, list[FakeRun]](list))
     tasks: dict[str, FakeTask] = field(factory=dict[str, FakeTask])
     queue_items: dict[str, FakeQueueItem] = field(factory=dict[str, FakeQueueItem])
     files: dict[str, StoredFile] = field(factory=dict[str, StoredFile])
@@ -146,7 +147,8 @@ class World:
             **members,
         )
         self.runs[run_id] = run
-        insort(self.runs_by_age, run, key=_created)
+        for runs in (self.runs_by_age, self._of_worker[worker.slug]):
+            insort(runs, run, key=_created)
         self._live.append(run)
         if run.task_id in self.tasks:
             self.tasks[run.task_id].run_ids.append(run_id)
@@ -206,14 +208,16 @@ class World:
 
     def last_run(self, worker: FakeWorker | None = None) -> FakeRun | None:
         """Return the newest run, of `worker` when one is given."""
-        newest_first = reversed(self.runs_by_age)
-        return next((run for run in newest_first if worker is None or run.worker_id == worker.slug), None)
+        runs = self._runs_of(None if worker is None else worker.slug)
+        return runs[-1] if runs else None
 
-    def runs_created_between(self, since: float, until: float) -> list[FakeRun]:
-        """Return the runs created from `since` up to and without `until`, newest first."""
-        first = bisect_left(self.runs_by_age, since, key=_created)
-        behind = bisect_left(self.runs_by_age, until, key=_created)
-        return self.runs_by_age[first:behind][::-1]
+    def runs_created_between(self, since: float, until: float, worker_id: str | None) -> list[FakeRun]:
+        """Return the runs of a worker, or of all, created from `since` up to and without `until`, newest first."""
+        runs = self._runs_of(worker_id)
+        return runs[bisect_left(runs, since, key=_created) : bisect_left(runs, until, key=_created)][::-1]
+
+    def _runs_of(self, worker_id: str | None) -> list[FakeRun]:
+        return self.runs_by_age if worker_id is None else self._of_worker[worker_id]
 
     def call_back(self, run: FakeRun, url: str) -> None:
         """Send the callbacks of `run` to `url` from now on."""
