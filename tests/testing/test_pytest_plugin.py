@@ -95,5 +95,5 @@ def test_loading_the_plugin_loads_nothing_else() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    package = ["coreclaw_async", "coreclaw_async._version", "coreclaw_async.testing"]
+    package = ["coreclaw_async", "coreclaw_async._late_names", "coreclaw_async._version", "coreclaw_async.testing"]
     assert result.stdout.strip() == str([*package, "coreclaw_async.testing.pytest_plugin"])
