@@ -485,8 +485,10 @@ async def test_calls_at_the_same_time_are_refused_alike(
     async with anyio.create_task_group() as group:
         for one in (client, other_client):
             group.start_soon(call, one)
-    assert sorted(ends) in (["InvalidArgumentError", "succeeded"], ["InvalidArgumentError"] * 2)
-    assert paid(service) <= 1
+    # The other one may start the key again, even before the one that was refused looks at what became of it.
+    possible = (["InvalidArgumentError"] * 2, ["InvalidArgumentError", "succeeded"], ["succeeded"] * 2)
+    assert sorted(ends) in possible
+    assert paid(service) == ("succeeded" in ends)
 
 
 @pytest.mark.async_client_only
