@@ -92,7 +92,7 @@ def silent_server(way: Way, authority: trustme.CA) -> Iterator[tuple[RawServer, 
 
 
 async def no_connection_is_open(server: RawServer) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while server.closed < server.connections:
             await anyio.sleep(0.01)
     assert server.connections
