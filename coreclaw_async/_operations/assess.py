@@ -11,9 +11,9 @@ import attrs
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.end_errors import last_log_lines
 from coreclaw_async._operations.lists import pager_over
 from coreclaw_async._operations.run_rows import RunRows, finished_run
-from coreclaw_async._operations.wait import last_log_lines
 from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._wire.error_rows import RowKind, filled_members, has_data_columns, kind_of_row
 from coreclaw_async._wire.request import MAX_LIMIT, check_int

@@ -10,9 +10,10 @@ import attrs
 from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.end_errors import raise_without_end
 from coreclaw_async._operations.lists import pager_over, telling
 from coreclaw_async._operations.runs import concrete_id, id_of_last, read_results, read_run
-from coreclaw_async._operations.wait import Wait, WaitOptions, raise_without_end
+from coreclaw_async._operations.wait import Wait, WaitOptions
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._polling.tracked_run import TrackedRun

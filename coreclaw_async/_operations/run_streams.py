@@ -12,15 +12,10 @@ from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.end_errors import raise_unless_succeeded, raise_without_end
+from coreclaw_async._operations.leaving import abort_all, leave
 from coreclaw_async._operations.runs import read_log
-from coreclaw_async._operations.wait import (
-    Wait,
-    WaitOptions,
-    abort_all,
-    leave,
-    raise_unless_succeeded,
-    raise_without_end,
-)
+from coreclaw_async._operations.wait import Wait, WaitOptions
 from coreclaw_async._polling.outage import MAX_RETRY_AFTER
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait, is_service_speaking
 from coreclaw_async._polling.waiters import WARN_SECONDS

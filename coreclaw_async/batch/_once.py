@@ -14,9 +14,10 @@ from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
+from coreclaw_async._operations.leaving import leave, tell_ended
 from coreclaw_async._operations.once import PREFIX, OnceCall
 from coreclaw_async._operations.run_streams import Changes
-from coreclaw_async._operations.wait import leave, tell_ended, wait_for_run
+from coreclaw_async._operations.wait import wait_for_run
 from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async.batch._batch import AsyncBatch
