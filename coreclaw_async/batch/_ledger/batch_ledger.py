@@ -57,11 +57,13 @@ class BatchLedger:
         """Work on, report and change *shard* of the batch alone from now on."""
         self.is_whole = shard == Shard()
         self._shard = shard
-        self._where, self._values = shard.condition()
+        self._where, self._values = _condition(shard)
 
     def owns(self, item: BatchItem) -> bool:
         """Return whether *item* is one of those that are worked on: of the batch, and of its shard."""
-        return item.batch == self.batch and self._shard.includes(item)
+        shard = self._shard
+        is_in_shard = shard.first <= item.position <= shard.last and shard.worker_id in {None, item.worker_id}
+        return item.batch == self.batch and is_in_shard
 
     async def open(self, clock: Clock, seconds: float = math.inf) -> None:
         """
@@ -311,3 +313,12 @@ class BatchLedger:
             sql = f"SELECT key, input FROM item WHERE batch = ? AND key IN ({marks(chunk)})"
             found.update((key, text) for key, text in await self.database.read(sql, self.batch, *chunk))
         return found
+
+
+def _condition(shard: Shard) -> tuple[str, SqlRow]:
+    """Return what a query for the items of *shard* must ask for, and its values."""
+    if shard == Shard():
+        return "1 = 1", ()
+    if shard.worker_id is None:
+        return "position BETWEEN ? AND ?", (shard.first, shard.last)
+    return "position BETWEEN ? AND ? AND worker_id = ?", (shard.first, shard.last, shard.worker_id)
