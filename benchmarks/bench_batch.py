@@ -20,6 +20,7 @@ from coreclaw_async import AsyncCoreClaw, RunSpec
 from coreclaw_async.batch import BatchItem, ItemOrigin
 from coreclaw_async.batch._admission import Limits
 from coreclaw_async.batch._engine import Engine
+from coreclaw_async.batch._item_steps import to_intent, to_submitted
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._row_files import PartFiles
 from coreclaw_async.batch._specs import PlannedSpec
@@ -133,8 +134,8 @@ async def in_flight(report: Report) -> None:
             planned = BatchItem(
                 batch="bench", key=f"k{number}", position=number, worker_id=_WORKER, input_sha256="0" * 64
             )
-            intent = planned.intended(at=float(number), callback_url=None)
-            engine.follow(intent.submitted(f"01M01S76G0JCMAKQ36SB{number:06d}", ItemOrigin.ANSWER))
+            intent = to_intent(planned, at=float(number), callback_url=None)
+            engine.follow(to_submitted(intent, f"01M01S76G0JCMAKQ36SB{number:06d}", ItemOrigin.ANSWER))
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     value = grown / count
@@ -175,8 +176,8 @@ async def ledger(report: Report) -> None:
 
 async def _write(book: BatchLedger, items: list[BatchItem]) -> None:
     for item in items:
-        intent = await book.steps.write(item, item.intended(at=1.0, callback_url=None))
-        await book.steps.write(intent, intent.submitted(f"run-{item.key}", ItemOrigin.ANSWER))
+        intent = await book.steps.write(item, to_intent(item, at=1.0, callback_url=None))
+        await book.steps.write(intent, to_submitted(intent, f"run-{item.key}", ItemOrigin.ANSWER))
 
 
 def _begin_peak() -> float:

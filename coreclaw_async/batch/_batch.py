@@ -37,6 +37,7 @@ from coreclaw_async.batch._context import BatchContext, OnAmbiguous
 from coreclaw_async.batch._evidence import SettleTimes
 from coreclaw_async.batch._frames import AsyncBatchFrames
 from coreclaw_async.batch._item_pages import ItemPages, RowPages
+from coreclaw_async.batch._item_steps import to_planned
 from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 from coreclaw_async.batch._late_callbacks import LateCallbacks
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
@@ -634,7 +635,7 @@ class AsyncBatch(AsyncBatchFrames):
                     f"item {item.key!r} is {item.state}, and only failed, rejected or cancelled items can be run again"
                 )
         for item in items:
-            await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
+            await self._batch_context.step(item, to_planned(item, ItemOrigin.PERSON))
         return len(items)
 
     async def cancel(self, *, abort: bool = False) -> int:

@@ -1,8 +1,7 @@
-"""Items of a batch: their states, and which state may follow which. No I/O."""
+"""Items of a batch, their states, and the runs that they have had."""
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -88,23 +87,6 @@ class ItemOrigin(StrEnum):
     RETRY = "retry"
 
 
-# What an item says that has no run, or is to have another one.
-_WITHOUT_RUN: dict[str, object] = {
-    "run_id": None,
-    "how": None,
-    "candidates": (),
-    "result_count": None,
-    "cost": None,
-    "submitted_at": None,
-    "ended_at": None,
-    "path": None,
-    "row_count": None,
-    "verdict": None,
-    "cancel_requested": 0,
-    "error": None,
-}
-
-
 class IllegalStepError(ValueError):
     """An item cannot change from one state to another: a bug, or a decision that came too late."""
 
@@ -174,132 +156,6 @@ class BatchItem(Model):
     verdict: Verdict | None = None
     cancel_requested: int = 0
     error: str | None = None
-
-    def intended(self, *, at: float, callback_url: str | None) -> BatchItem:
-        """Return the item with its next start about to be sent."""
-        return self._step(
-            {BatchItemState.PLANNED},
-            BatchItemState.INTENT,
-            attempt=self.attempt + 1,
-            intent_at=at,
-            callback_url=callback_url,
-            **_WITHOUT_RUN,
-        )
-
-    def submitted(self, run_id: str, how: ItemOrigin, *, at: float | None = None) -> BatchItem:
-        """Return the item with its run, which was started at *at*, or when its start was about to be sent."""
-        return self._step(
-            {BatchItemState.INTENT, BatchItemState.AMBIGUOUS, BatchItemState.FAILED},
-            BatchItemState.SUBMITTED,
-            run_id=run_id,
-            how=how,
-            candidates=(),
-            result_count=None,
-            cost=None,
-            submitted_at=self.intent_at if at is None else at,
-            ended_at=None,
-            verdict=None,
-            error=None,
-        )
-
-    def planned_again(self, how: ItemOrigin, error: str | None = None) -> BatchItem:
-        """
-        Return the item waiting to be started again: it has no run, or will have another one.
-
-        An item that was cancelled while its start was being sent is taken out instead.
-        """
-        is_cancelled = self.state is BatchItemState.INTENT and self.cancel_requested
-        return self._step(
-            {
-                BatchItemState.INTENT,
-                BatchItemState.AMBIGUOUS,
-                BatchItemState.FAILED,
-                BatchItemState.REJECTED,
-                BatchItemState.CANCELLED,
-            },
-            BatchItemState.CANCELLED if is_cancelled else BatchItemState.PLANNED,
-            intent_at=None,
-            callback_url=None,
-            **_WITHOUT_RUN | {"how": how, "error": "cancelled" if is_cancelled else error},
-        )
-
-    def held(self, candidates: tuple[str, ...]) -> BatchItem:
-        """Return the item that a person must decide on."""
-        why = "one of the candidates may be its run, or none"
-        return self._step({BatchItemState.INTENT}, BatchItemState.AMBIGUOUS, candidates=candidates, error=why)
-
-    def ended(
-        self,
-        *,
-        is_success: bool,
-        result_count: int | None,
-        cost: Decimal | None,
-        error: str | None,
-        at: float | None = None,
-        path: Path | None = None,
-        row_count: int | None = None,
-        verdict: Verdict | None = None,
-    ) -> BatchItem:
-        """Return the item after the end of its run, with its rows in the file at *path* if one was asked for."""
-        return self._step(
-            {BatchItemState.SUBMITTED},
-            BatchItemState.DONE if is_success else BatchItemState.FAILED,
-            result_count=result_count,
-            cost=cost,
-            ended_at=at,
-            path=path,
-            row_count=row_count,
-            verdict=verdict,
-            error=error,
-        )
-
-    def written(self, path: Path, row_count: int, verdict: Verdict | None) -> BatchItem:
-        """Return the ended item with its rows in a file, after a look at them."""
-        states = {BatchItemState.DONE, BatchItemState.FAILED}
-        return self._step(states, self.state, path=path, row_count=row_count, verdict=verdict)
-
-    def costed(self, cost: Decimal) -> BatchItem:
-        """Return the ended item with the cost of its run, which the service told later."""
-        return self._step({BatchItemState.DONE, BatchItemState.FAILED}, self.state, cost=cost)
-
-    def retried(self, error: str) -> BatchItem:
-        """Return the item after a failed run, waiting for another one."""
-        self._step({BatchItemState.SUBMITTED}, BatchItemState.FAILED)
-        return attrs.evolve(self, state=BatchItemState.FAILED).planned_again(ItemOrigin.RETRY, error)
-
-    def rejected(self, error: str) -> BatchItem:
-        """Return the item that the service refused for good."""
-        return self._step({BatchItemState.INTENT}, BatchItemState.REJECTED, how=ItemOrigin.ANSWER, error=error)
-
-    def given_up(self, candidates: tuple[str, ...]) -> BatchItem:
-        """Return the item as failed, because it cannot be found out which run it has."""
-        return self._step(
-            {BatchItemState.INTENT},
-            BatchItemState.FAILED,
-            how=ItemOrigin.POLICY,
-            candidates=candidates,
-            error="a run may have been started; it cannot be found out which one",
-        )
-
-    def cancelled_meanwhile(self, requested: int, before: BatchItem, ended: BatchItem | None) -> BatchItem:
-        """
-        Return what the item is when it was cancelled since it was read as *before*.
-
-        Args:
-            requested: The request, 1 or 2.
-            before: What it was read as.
-            ended: How its run has ended, where it was to wait for another one, which it does not get.
-        """
-        if ended is not None:
-            return attrs.evolve(ended, cancel_requested=requested)
-        if self.state is BatchItemState.PLANNED and self.how is not None:
-            return attrs.evolve(before, cancel_requested=requested).planned_again(self.how, self.error)
-        return attrs.evolve(self, cancel_requested=requested)
-
-    def _step(self, before: AbstractSet[BatchItemState], state: BatchItemState, **changes: object) -> BatchItem:
-        if self.state not in before:
-            raise IllegalStepError(f"item {self.key!r} is {self.state} and cannot become {state}")
-        return attrs.evolve(self, state=state, **changes)  # type: ignore[arg-type]
 
 
 @attrs.frozen(kw_only=True, repr=False)

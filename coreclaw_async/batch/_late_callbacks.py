@@ -10,6 +10,7 @@ import anyio
 from coreclaw_async._concurrency.loops import EventLoop, call_soon, current_loop
 from coreclaw_async._logs import facts, logger
 from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._item_steps import to_submitted
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.errors import LedgerError
 from coreclaw_async.events import StartReconciled
@@ -72,7 +73,7 @@ class LateCallbacks:
             held = await self._batch_context.ledger.items(BatchItemState.AMBIGUOUS)
             for item in held:
                 if item.callback_url == url:
-                    after = await self._batch_context.step(item, item.submitted(run_id, ItemOrigin.CALLBACK))
+                    after = await self._batch_context.step(item, to_submitted(item, run_id, ItemOrigin.CALLBACK))
                     self._batch_context.emit(StartReconciled(run_id=run_id))
                     self._on_settled(after)
         except IllegalStepError:  # A person was quicker.

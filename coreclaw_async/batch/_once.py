@@ -21,6 +21,7 @@ from coreclaw_async._operations.wait import wait_for_run
 from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async.batch._batch import AsyncBatch
+from coreclaw_async.batch._item_steps import to_planned
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._shard import Shard
@@ -265,7 +266,7 @@ class OnceBatch(AsyncBatch):
         ledger.work_on(Shard(first=item.position, last=item.position))  # Others may have planned items beside it.
         while item.state in _NO_RUN:
             try:
-                return await self._batch_context.step(item, item.planned_again(ItemOrigin.PERSON))
+                return await self._batch_context.step(item, to_planned(item, ItemOrigin.PERSON))
             except IllegalStepError:  # pragma: no cover - another process was quicker, at one moment only
                 item = await self.get(self._spec.key)
         return item

@@ -9,6 +9,7 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge
+from coreclaw_async.batch._item_steps import to_given_up, to_held, to_planned, to_submitted
 from coreclaw_async.batch._items import BatchItem, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._start_queue_runs import read_start_queue
 from coreclaw_async.events import StartReconciled
@@ -99,7 +100,7 @@ class Reconciler:
             run_id, how = self._batch_context.unrecorded.get((item.batch, item.key, item.attempt)), ItemOrigin.ANSWER
             if run_id is None and hub is not None and item.callback_url is not None:
                 run_id, how = hub.run_id_of(item.callback_url), ItemOrigin.CALLBACK
-            if run_id is None or not await self._step(item, item.submitted(run_id, how)):
+            if run_id is None or not await self._step(item, to_submitted(item, run_id, how)):
                 left.append(item)
         return left
 
@@ -144,9 +145,9 @@ class Reconciler:
             return
         for item in items:
             if verdict is Verdict.NOT_ACCEPTED:
-                await self._step(item, item.planned_again(ItemOrigin.NOT_ACCEPTED))
+                await self._step(item, to_planned(item, ItemOrigin.NOT_ACCEPTED))
             elif verdict is Verdict.ADOPT:
-                await self._step(item, item.submitted(evidence.candidates[0], ItemOrigin.LIST))
+                await self._step(item, to_submitted(item, evidence.candidates[0], ItemOrigin.LIST))
             elif self._batch_context.on_ambiguous == "hold":
                 logger.warning(
                     "item %r is held: a start of it was not answered, and %s may be its own",
@@ -154,11 +155,11 @@ class Reconciler:
                     counted(len(evidence.candidates), "run"),
                     extra=facts(batch=item.batch, key=item.key, candidates=list(evidence.candidates)),
                 )
-                await self._step(item, item.held(evidence.candidates))
+                await self._step(item, to_held(item, evidence.candidates))
             elif self._batch_context.on_ambiguous == "fail":
-                await self._step(item, item.given_up(evidence.candidates))
+                await self._step(item, to_given_up(item, evidence.candidates))
             else:
-                await self._step(item, item.planned_again(ItemOrigin.POLICY))
+                await self._step(item, to_planned(item, ItemOrigin.POLICY))
 
     async def _step(self, item: BatchItem, after: BatchItem) -> bool:
         """Return whether that was written down; if not, another item has the run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._wire.request import check_id
 from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._item_steps import to_planned, to_submitted
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.start_queues import is_path
 from coreclaw_async.batch._start_queue_names import find_slug
@@ -21,12 +22,12 @@ async def resolve(batch_context: BatchContext, item: BatchItem, adopt: str | Non
     """
     _check_state(item, adopt)
     if adopt is None:
-        after = item.planned_again(ItemOrigin.PERSON)
+        after = to_planned(item, ItemOrigin.PERSON)
     else:
         run = await read_run(batch_context.context, check_id("adopt", adopt))
         if adopt != item.run_id:
             await _check_worker(batch_context, item, adopt, run)
-        after = item.submitted(adopt, ItemOrigin.PERSON, at=batch_context.service_time())
+        after = to_submitted(item, adopt, ItemOrigin.PERSON, at=batch_context.service_time())
     try:
         return await batch_context.step(item, after)
     except IllegalStepError:

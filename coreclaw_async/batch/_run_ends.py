@@ -20,6 +20,7 @@ from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.runs import read_run
 from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._item_steps import to_ended, to_retry, with_cost, with_file
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError
 from coreclaw_async.batch._ledger.spending import known_cost
 from coreclaw_async.batch._outcomes import Outcomes
@@ -128,7 +129,7 @@ class RunEnds:
             cost = known_cost(run.usage) if run.is_finished else None
             if cost is not None:
                 with contextlib.suppress(IllegalStepError):  # Another process has done so.
-                    await self.batch_context.step(item, item.costed(cost))
+                    await self.batch_context.step(item, with_cost(item, cost))
                     self.batch_context.emit(RunChanged(run=run, previous=str(run.status)))
 
     async def _read(self, item: BatchItem) -> Run:
@@ -148,13 +149,14 @@ class RunEnds:
             self.left[item.key] = _why_unwritten(error)
             return
         if written is not None:  # pragma: no branch - it has rows, or its run has succeeded
-            after = item.written(written.path, written.rows.count, verdict_of(run, written.rows))
+            after = with_file(item, written.path, written.rows.count, verdict_of(run, written.rows))
             with contextlib.suppress(IllegalStepError):  # Another process has done so, or it is to have another run.
                 await self.batch_context.step(item, after)
 
     async def _record(self, item: BatchItem, run: Run, written: WrittenRows | None) -> None:
         is_success = run.outcome is RunOutcome.SUCCEEDED
-        ended = item.ended(
+        ended = to_ended(
+            item,
             is_success=is_success,
             result_count=None if run.result_count is None or run.result_count < 0 else run.result_count,
             cost=known_cost(run.usage),
@@ -167,7 +169,7 @@ class RunEnds:
         is_retried = not is_success and await self._is_retried(item, run)
         try:
             if is_retried:
-                after = await self.batch_context.step(item, item.retried(ended.error or ""), ended=ended)
+                after = await self.batch_context.step(item, to_retry(item, ended.error or ""), ended=ended)
             else:
                 after = await self.batch_context.step(item, ended)
         except IllegalStepError:  # Another process works on this batch too, and was quicker.

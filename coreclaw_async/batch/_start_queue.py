@@ -23,6 +23,7 @@ from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async.batch._aborting import ABORT, abort_patiently
 from coreclaw_async.batch._admission import Admission
 from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._item_steps import to_intent, to_planned, to_rejected, to_submitted
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.ownership import start_queue_lock
 from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending
@@ -181,7 +182,7 @@ class StartQueue:
             return
         if window.passed() > window.first:  # The ledger was slow, or the process stood still: no failure.
             limits.not_started()
-            await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, "it was too late to send"))
+            await self._step(intent, to_planned(intent, ItemOrigin.NOT_SENT, "it was too late to send"))
             self._pause = _TAKE_AGAIN
             return
         deadline = clock.monotonic() + batch_context.times.post_timeout
@@ -197,7 +198,7 @@ class StartQueue:
         """Write down that the start of an item is about to leave; return None where it may not."""
         limits = self.admission.limits
         try:
-            intended = item.intended(at=self.batch_context.service_time(), callback_url=callback_url)
+            intended = to_intent(item, at=self.batch_context.service_time(), callback_url=callback_url)
             return await self.batch_context.step(item, intended, start_queue=self._lock_name)
         except PausedError:
             limits.paused(self.batch_context.clock.monotonic())
@@ -233,7 +234,7 @@ class StartQueue:
         self._was_answered()
         self.admission.limits.accepted(self.batch_context.clock.monotonic())
         try:
-            accepted = intent.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
+            accepted = to_submitted(intent, run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
             item = await self.batch_context.step(intent, accepted)
         except IllegalStepError:
             item = await self._settled_elsewhere(intent, run_id)
@@ -278,7 +279,7 @@ class StartQueue:
             return item
         if item is not None and item.state is BatchItemState.AMBIGUOUS and item.attempt == intent.attempt:
             # It was held because its run was unknown: the answer names it.
-            accepted = item.submitted(run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
+            accepted = to_submitted(item, run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
             with contextlib.suppress(IllegalStepError):
                 return await self.batch_context.step(item, accepted)
         raise errors.LedgerError(
@@ -322,9 +323,9 @@ class StartQueue:
             case _:
                 limits.not_started()
                 self.batch_context.refusal = error
-                await self._step(intent, intent.rejected(str(error)))
+                await self._step(intent, to_rejected(intent, str(error)))
                 return
-        await self._step(intent, intent.planned_again(ItemOrigin.NOT_SENT, error.message))
+        await self._step(intent, to_planned(intent, ItemOrigin.NOT_SENT, error.message))
         self._ahead.clear()  # It comes first again.
         if is_fatal:
             raise error

@@ -10,6 +10,7 @@ import httpx
 from batch.batches import specs
 
 from coreclaw_async import AsyncBatch, AsyncCoreClaw
+from coreclaw_async.batch._item_steps import to_intent
 from coreclaw_async.testing import FakeService
 
 
@@ -42,7 +43,7 @@ async def batch_of(
 async def lose(batch: AsyncBatch, service: FakeService, key: str, *, is_accepted: bool = True) -> None:
     """Leave an item as a process does that is killed while it sends the start."""
     item = await batch.get(key)
-    intent = item.intended(at=service.clock.time(), callback_url=None)
+    intent = to_intent(item, at=service.clock.time(), callback_url=None)
     await batch._batch_context.ledger.steps.write(item, intent)
     if is_accepted:
         async with AsyncCoreClaw("killed", transport=AnyKey(service), clock=service.clock) as client:

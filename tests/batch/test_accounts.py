@@ -19,6 +19,7 @@ from coreclaw_async import (
     RunSpec,
     SettleTimes,
 )
+from coreclaw_async.batch._item_steps import to_intent
 from coreclaw_async.testing import FakeService, faults
 
 OLD, NEW = "scraper_api_old_key", "scraper_api_new_key"
@@ -243,7 +244,7 @@ async def test_what_was_held_for_one_item_is_not_adopted_for_another(service: Fa
     async with batch_of(service, NEW, "b", shared, count=1, first=1, exclusive=True) as batch:
         item = await batch.get("k1")
         ledger = batch._batch_context.ledger
-        await ledger.steps.write(item, item.intended(at=intent, callback_url=None))
+        await ledger.steps.write(item, to_intent(item, at=intent, callback_url=None))
         (outcome,) = await finish(batch)
 
     assert outcome.state == "ambiguous"

@@ -26,6 +26,7 @@ from coreclaw_async import (
     events,
 )
 from coreclaw_async.batch import IllegalStepError, ItemOrigin
+from coreclaw_async.batch._item_steps import to_ended, to_intent, to_planned, to_retry, to_submitted
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.testing import FakeService, RunScript, faults
 from coreclaw_async.testing.faults import Fault
@@ -418,21 +419,21 @@ async def test_a_step_keeps_a_request_that_came_meanwhile(service: FakeService, 
     async with opened_ledger(service, ledger) as book:
         item = await book.item("k0")
         assert item is not None
-        intent = await book.steps.write(item, item.intended(at=1.0, callback_url=None))
+        intent = await book.steps.write(item, to_intent(item, at=1.0, callback_url=None))
         assert await book.cancel(abort=abort) == 0
-        submitted = await book.steps.write(intent, intent.submitted("R1", ItemOrigin.ANSWER, at=2.0))
+        submitted = await book.steps.write(intent, to_submitted(intent, "R1", ItemOrigin.ANSWER, at=2.0))
         assert (submitted.state, submitted.cancel_requested) == (BatchItemState.SUBMITTED, requested)
         assert submitted == await book.item("k0")
         # A process that knows nothing of the cancellation wants to retry a failed run.
         stale = attrs.evolve(submitted, cancel_requested=0)
-        ended = stale.ended(is_success=False, result_count=0, cost=None, error="blocked", at=3.0)
-        failed = await book.steps.write(stale, stale.retried("blocked"), ended=ended)
+        ended = to_ended(stale, is_success=False, result_count=0, cost=None, error="blocked", at=3.0)
+        failed = await book.steps.write(stale, to_retry(stale, "blocked"), ended=ended)
         assert (failed.state, failed.error, failed.run_id) == (BatchItemState.FAILED, "blocked", "R1")
         assert failed == await book.item("k0")
         (run,) = await book.history("k0")
         assert (run.state, run.error) == (BatchItemState.FAILED, "blocked")
         with pytest.raises(IllegalStepError):
-            await book.steps.write(intent, intent.planned_again(ItemOrigin.NOT_SENT))
+            await book.steps.write(intent, to_planned(intent, ItemOrigin.NOT_SENT))
 
 
 async def test_a_cancel_with_abort_outdoes_one_without_and_not_the_other_way_round(
@@ -441,7 +442,7 @@ async def test_a_cancel_with_abort_outdoes_one_without_and_not_the_other_way_rou
     async with opened_ledger(service, ledger) as book:
         item = await book.item("k0")
         assert item is not None
-        await book.steps.write(item, item.intended(at=1.0, callback_url=None))
+        await book.steps.write(item, to_intent(item, at=1.0, callback_url=None))
         found = []
         for abort in (False, True, False):
             await book.cancel(abort=abort)

@@ -10,16 +10,25 @@ from hypothesis import strategies as st
 
 from coreclaw_async import BatchItem, BatchItemState, ItemOrigin
 from coreclaw_async.batch import IllegalStepError
+from coreclaw_async.batch._item_steps import (
+    to_ended,
+    to_given_up,
+    to_held,
+    to_intent,
+    to_planned,
+    to_rejected,
+    to_submitted,
+)
 
 STEPS = {
-    "intended": lambda item: item.intended(at=5.0, callback_url="https://hub/x"),
-    "submitted": lambda item: item.submitted("R1", ItemOrigin.ANSWER),
-    "planned_again": lambda item: item.planned_again(ItemOrigin.NOT_SENT, "not sent"),
-    "held": lambda item: item.held(("R1", "R2")),
-    "done": lambda item: item.ended(is_success=True, result_count=3, cost=Decimal("0.1"), error=None),
-    "failed": lambda item: item.ended(is_success=False, result_count=0, cost=None, error="it failed"),
-    "rejected": lambda item: item.rejected("11000"),
-    "given_up": lambda item: item.given_up(("R1",)),
+    "intended": lambda item: to_intent(item, at=5.0, callback_url="https://hub/x"),
+    "submitted": lambda item: to_submitted(item, "R1", ItemOrigin.ANSWER),
+    "planned_again": lambda item: to_planned(item, ItemOrigin.NOT_SENT, "not sent"),
+    "held": lambda item: to_held(item, ("R1", "R2")),
+    "done": lambda item: to_ended(item, is_success=True, result_count=3, cost=Decimal("0.1"), error=None),
+    "failed": lambda item: to_ended(item, is_success=False, result_count=0, cost=None, error="it failed"),
+    "rejected": lambda item: to_rejected(item, "11000"),
+    "given_up": lambda item: to_given_up(item, ("R1",)),
 }
 ALLOWED = {
     ("planned", "intended"): "intent",

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from coreclaw_async import BatchItem, BatchItemState, CallbackHub, RunStatus, SettleTimes
 from coreclaw_async.batch import IllegalStepError
 from coreclaw_async.batch._evidence import Verdict, evidence_of, judge
+from coreclaw_async.batch._item_steps import to_held, to_intent
 from coreclaw_async.models import Run
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
 
@@ -173,7 +174,7 @@ class StartQueueMachine(RuleBasedStateMachine):
     def lose_a_start(self, is_accepted: bool) -> None:
         if self.item.state is not BatchItemState.PLANNED:
             return
-        self.item = self.item.intended(at=self.service.clock.time(), callback_url=None)
+        self.item = to_intent(self.item, at=self.service.clock.time(), callback_url=None)
         self.foreign_since_intent = self.was_empty = False
         self.accepted = self.service.add_run(WORKER, status="running", age=0.0) if is_accepted else None
         if self.accepted is not None:
@@ -224,7 +225,7 @@ class StartQueueMachine(RuleBasedStateMachine):
                 assert self.accepted is None or self.accepted in look.candidates
                 assert self.accepted is not None or self.foreign_since_intent
                 with pytest.raises(IllegalStepError):
-                    item.held(look.candidates).intended(at=0.0, callback_url=None)
+                    to_intent(to_held(item, look.candidates), at=0.0, callback_url=None)
                 for candidate in look.candidates:  # A person decides, after which no item is ambiguous.
                     self.bound.setdefault(candidate, self.truth.get(candidate, "foreign"))
                 self.next_item()

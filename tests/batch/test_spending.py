@@ -10,18 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async import BatchItem, BatchItemState, ItemOrigin
+from coreclaw_async.batch._item_steps import (
+    to_ended,
+    to_given_up,
+    to_held,
+    to_intent,
+    to_planned,
+    to_rejected,
+    to_submitted,
+)
 from coreclaw_async.batch._ledger.spending import Spending, exact_sum, known_cost
 from coreclaw_async.batch._totals import RunsAlike, Totals
 
 PLANNED = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="0")
-INTENT = PLANNED.intended(at=1.0, callback_url=None)
-SUBMITTED = INTENT.submitted("R", ItemOrigin.ANSWER)
-HELD = INTENT.held(("R",))
+INTENT = to_intent(PLANNED, at=1.0, callback_url=None)
+SUBMITTED = to_submitted(INTENT, "R", ItemOrigin.ANSWER)
+HELD = to_held(INTENT, ("R",))
 
 
 def ended(cost: str | None, *, is_success: bool = True) -> BatchItem:
-    return SUBMITTED.ended(
-        is_success=is_success, result_count=1, cost=None if cost is None else Decimal(cost), error=None
+    return to_ended(
+        SUBMITTED, is_success=is_success, result_count=1, cost=None if cost is None else Decimal(cost), error=None
     )
 
 
@@ -37,22 +46,22 @@ def after(*items: BatchItem, max_spend: str = "10") -> Spending:
     ("items", "open_runs", "unknown", "spent"),
     [
         ((PLANNED, INTENT), 1, 0, "0"),
-        ((PLANNED, INTENT, INTENT.planned_again(ItemOrigin.NOT_SENT)), 0, 0, "0"),
-        ((PLANNED, INTENT, INTENT.planned_again(ItemOrigin.NOT_ACCEPTED)), 0, 0, "0"),
-        ((PLANNED, INTENT, INTENT.planned_again(ItemOrigin.POLICY)), 0, 1, "0"),
-        ((PLANNED, INTENT, INTENT.rejected("no")), 0, 0, "0"),
-        ((PLANNED, INTENT, INTENT.given_up(("R",))), 0, 1, "0"),
+        ((PLANNED, INTENT, to_planned(INTENT, ItemOrigin.NOT_SENT)), 0, 0, "0"),
+        ((PLANNED, INTENT, to_planned(INTENT, ItemOrigin.NOT_ACCEPTED)), 0, 0, "0"),
+        ((PLANNED, INTENT, to_planned(INTENT, ItemOrigin.POLICY)), 0, 1, "0"),
+        ((PLANNED, INTENT, to_rejected(INTENT, "no")), 0, 0, "0"),
+        ((PLANNED, INTENT, to_given_up(INTENT, ("R",))), 0, 1, "0"),
         ((PLANNED, INTENT, SUBMITTED), 1, 0, "0"),
         ((PLANNED, INTENT, HELD), 1, 0, "0"),
-        ((PLANNED, INTENT, HELD, HELD.planned_again(ItemOrigin.PERSON)), 0, 0, "0"),
-        ((PLANNED, INTENT, HELD, HELD.submitted("R", ItemOrigin.PERSON)), 1, 0, "0"),
+        ((PLANNED, INTENT, HELD, to_planned(HELD, ItemOrigin.PERSON)), 0, 0, "0"),
+        ((PLANNED, INTENT, HELD, to_submitted(HELD, "R", ItemOrigin.PERSON)), 1, 0, "0"),
         ((PLANNED, INTENT, SUBMITTED, ended("0.25")), 0, 0, "0.25"),
         ((PLANNED, INTENT, SUBMITTED, ended(None)), 0, 1, "0"),
         ((PLANNED, INTENT, SUBMITTED, ended("0.25", is_success=False)), 0, 0, "0.25"),
         (
             (
                 PLANNED, INTENT, SUBMITTED, ended("0.25", is_success=False),
-                ended("0.25", is_success=False).planned_again(ItemOrigin.PERSON),
+                to_planned(ended("0.25", is_success=False), ItemOrigin.PERSON),
             ),
             0, 0, "0.25",
         ),

@@ -11,6 +11,7 @@ from batch.accounts import lose
 from batch.batches import WORKER, finish, key_of, opened, runs_by_key, specs
 
 from coreclaw_async import AsyncBatch, BatchItemState, RunSpec, SettleTimes
+from coreclaw_async.batch._item_steps import to_held, to_intent
 from coreclaw_async.testing import FakeService, faults
 
 NAME = "me/mine"
@@ -261,9 +262,9 @@ async def test_a_person_may_adopt_a_run_under_the_new_slug_and_under_one_that_no
         await batch.plan(specs(1, "me/hidden", first=5))
         item = await batch.get("k5")
         ledger = batch._batch_context.ledger
-        intent = item.intended(at=service.clock.time(), callback_url=None)
+        intent = to_intent(item, at=service.clock.time(), callback_url=None)
         await ledger.steps.write(item, intent)
-        await ledger.steps.write(intent, intent.held(()))
+        await ledger.steps.write(intent, to_held(intent, ()))
         item = await batch.resolve("k5", adopt=service.add_run("me/hidden"))
 
     assert item.state is BatchItemState.SUBMITTED

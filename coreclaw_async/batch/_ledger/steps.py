@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from coreclaw_async.batch._item_steps import after_cancel
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError
 from coreclaw_async.batch._ledger.budget import charge, spending_of
 from coreclaw_async.batch._ledger.columns import (
@@ -68,7 +69,7 @@ class ItemSteps:
                 requested = await self._cancel_requested(before)
                 if requested is None or requested == before.cancel_requested:
                     raise
-                after, ended = after.cancelled_meanwhile(requested, before, ended), None
+                after, ended = after_cancel(after, requested, before, ended), None
                 before = attrs.evolve(before, cancel_requested=requested)
             else:
                 return after
