@@ -34,7 +34,7 @@ SCRIPT = Path(__file__).parent.parent / "coreclaw_async" / "_tools" / "docs" / "
 WITH_METHODS = {"AsyncCoreClaw", "AsyncPager", "AsyncBatch", "testing.FakeService"}
 BLOCKING = {"CoreClaw", "Pager", "Stream", "Batch"}
 # What others call: httpx, or the clients.
-NOT_FOR_USERS = {"handle_async_request", "aclose", "show_list", "show_path"}
+NOT_FOR_USERS = {"handle_async_request", "aclose"}
 # They say whose errors they raise.
 ERRORS_ELSEWHERE = {"AsyncWorkers.run", "AsyncTasks.run", "run_shard_async"}
 LIBRARIES = {"to_arrow": "pyarrow", "to_parquet": "pyarrow", "to_pandas": "pandas", "to_polars": "polars"}

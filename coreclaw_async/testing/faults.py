@@ -6,7 +6,6 @@ The faults of a fake service, each made by one function of this module.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -108,43 +107,6 @@ class Fault:
     pause: float = 0.0
     new_items: int = 0
     period: Period | None = None
-
-    @property
-    def only_adds(self) -> bool:
-        """Whether another fault can be combined with it."""
-        plain = self.processes and self.ending == "answer"
-        return plain and self.replacement is None and self.change is None
-
-    @property
-    def wants_answer(self) -> bool:
-        """Whether the service's own answer is used."""
-        return self.ending in {"answer", "truncate"} and self.replacement is None
-
-    def joined_with(self, other: Fault) -> Fault:
-        """Return ``other`` with the delays, pieces and new items of this fault."""
-        names = [fault.name for fault in (self, other) if fault is not NO_FAULT]
-        return evolve(
-            other,
-            name=", ".join(names),
-            seconds=self.seconds + other.seconds,
-            chunk=self.chunk or other.chunk,
-            pause=self.pause or other.pause,
-            new_items=self.new_items + other.new_items,
-        )
-
-    def apply(self, answer: Answer | None) -> Answer | None:
-        """Return the answer to send instead of ``answer``; None for none."""
-        if self.ending not in {"answer", "truncate"}:
-            return None
-        if self.replacement is not None:
-            return self.replacement
-        if self.change is None or answer is None:
-            return answer
-        changed = self.change(json.loads(b"".join(answer.chunks)))
-        return answer_json(changed, status=answer.status, headers=answer.headers)
-
-
-NO_FAULT = Fault(name="none")
 
 
 def outage(*, minutes: float, after_minutes: float = 0.0, failure: Fault | None = None) -> Fault:

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import time
 
+import anyio
+import httpx
 import pytest
 
-from coreclaw_async.testing import RealClock
+from coreclaw_async.testing import FakeService, RealClock
+
+
+class OwnClock:
+    """A clock of somebody else's, with what the service asks of one and nothing more."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return 1_800_000_000.0
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    def advance(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def set_time(self, unix: float) -> None:
+        raise NotImplementedError
 
 
 def test_it_shows_the_real_time() -> None:
@@ -26,7 +47,6 @@ async def test_a_sleep_takes_real_seconds() -> None:
 
 def test_advance_puts_both_times_forward() -> None:
     clock = RealClock()
-    clock.note_activity()
     clock.advance(1000)
 
     assert 999 < clock.monotonic() - time.monotonic() < 1001
@@ -45,3 +65,11 @@ def test_set_time_moves_the_wall_clock_alone() -> None:
 def test_it_does_not_go_back() -> None:
     with pytest.raises(ValueError, match="seconds must be finite and 0 or more, not -1"):
         RealClock().advance(-1)
+
+
+async def test_a_service_takes_any_clock_that_has_what_it_asks_of_one() -> None:
+    async with httpx.AsyncClient(transport=FakeService(clock=OwnClock())) as client:
+        answer = await client.get("https://openapi.coreclaw.com/api/v2/store")
+
+    assert answer.status_code == 200
+    assert answer.headers["date"] == "Fri, 15 Jan 2027 08:00:00 GMT"

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from coreclaw_async.testing._api.answers import RefusedError
 from coreclaw_async.testing._api.paging import PageWindow, window_of
+from coreclaw_async.testing._api.shapes import shown_list
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.records import FakeTask, FakeWorker
 from coreclaw_async.testing._state.switches import Switches
@@ -65,7 +66,7 @@ class Call:
         window = self.window
         page = [show(item) for item in items[window.start : window.stop]]
         echoed = window.echo if (self.switches.echo_page_index if echo is None else echo) else {}
-        return {"count": len(items), "list": self.switches.show_list(page), **echoed}
+        return {"count": len(items), "list": shown_list(page, self.switches), **echoed}
 
     @property
     def wanted_worker_id(self) -> str | None:

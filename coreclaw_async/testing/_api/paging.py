@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from coreclaw_async.testing._api.shapes import shown_list
+
 if TYPE_CHECKING:
     from coreclaw_async.testing._state.fake_run import FakeRun
     from coreclaw_async.testing._state.rows import RowList
@@ -77,7 +79,7 @@ def show_results(run: FakeRun, window: PageWindow, switches: Switches) -> dict[s
     return {
         "count": count,
         "headers": show_headers(run.row_list),
-        "list": switches.show_list(page),
+        "list": shown_list(page, switches),
         **(window.echo if switches.echo_page_index else {}),
     }
 

@@ -14,6 +14,7 @@ from coreclaw_async.testing._api.operation import operation
 from coreclaw_async.testing._api.paging import show_headers, show_results
 from coreclaw_async.testing._api.request_rules import RUN_OPTIONS, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import start_run, sync_reply
+from coreclaw_async.testing._api.shapes import shown_list
 from coreclaw_async.testing._api.signed_urls import sign
 from coreclaw_async.testing._state.fake_run import FakeRun
 
@@ -106,7 +107,7 @@ def get_log(call: Call) -> Any:
     whole = write_log(lines).encode()
     return {
         "all_logs_url": sign(call.world, run, "log.txt", "text/plain; charset=utf-8", lambda: iter((whole,))),
-        "list": call.switches.show_list(show_entries(lines, call.switches.log_entries)),
+        "list": shown_list(show_entries(lines, call.switches.log_entries), call.switches),
         "result_count": run.result_count,
     }
 

@@ -10,6 +10,7 @@ from coreclaw_async.testing._api.calls import Call
 from coreclaw_async.testing._api.operation import operation
 from coreclaw_async.testing._api.request_rules import RUN_OPTIONS, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run
+from coreclaw_async.testing._api.shapes import shown_path
 from coreclaw_async.testing._state.records import FakeTask
 
 _TASK = "/worker-tasks/{workerTaskId}"
@@ -78,7 +79,7 @@ def get_task(call: Call) -> Any:
     if call.switches.task_shape == "small":
         shown = _show_small(task) | {
             "description": task.description,
-            "worker_path": call.switches.show_path(call.world.workers[task.worker_id].path),
+            "worker_path": shown_path(call.world.workers[task.worker_id].path, call.switches),
         }
         return shown | {name: task.schedule.get(name, 0) for name in _SMALL_DETAIL if name in task.schedule}
     shown = _show_production(call, task) | {"id": task.number, "worker_id": task.number - 1}
@@ -168,7 +169,7 @@ def _show_production(call: Call, task: FakeTask) -> dict[str, Any]:
         "title": task.title,
         "description": task.description,
         "worker_slug": worker.slug,
-        "worker_path": call.switches.show_path(worker.path),
+        "worker_path": shown_path(worker.path, call.switches),
         "worker_title": worker.title,
         "platform_actors_id": task.number - 2,
         "version": task.version,

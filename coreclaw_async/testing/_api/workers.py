@@ -9,6 +9,7 @@ from coreclaw_async.testing._api.calls import Call
 from coreclaw_async.testing._api.operation import operation
 from coreclaw_async.testing._api.request_rules import RUN_BODY, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run
+from coreclaw_async.testing._api.shapes import shown_list, shown_path
 from coreclaw_async.testing._state.records import FakeWorker
 from coreclaw_async.testing._state.switches import Switches
 
@@ -78,14 +79,14 @@ def page_of_workers(call: Call, workers: Iterable[FakeWorker]) -> Any:
     window = call.window
     fitting = [worker for worker in workers if keyword in f"{worker.title}\n{worker.slug}\n{worker.path}".lower()]
     page = [_show_worker(worker, call.switches) for worker in fitting[window.start : window.stop]]
-    return {"scraper": call.switches.show_list(page)}
+    return {"scraper": shown_list(page, call.switches)}
 
 
 def _show_worker(worker: FakeWorker, switches: Switches) -> dict[str, Any]:
     return {
         "slug": worker.slug,
         "name": worker.name,
-        "path": switches.show_path(worker.path),
+        "path": shown_path(worker.path, switches),
         "title": worker.title,
         "username": worker.username,
         "description": worker.description,

@@ -12,7 +12,7 @@ from attrs import frozen
 from coreclaw_async.testing import faults
 from coreclaw_async.testing._api.routes import OPERATIONS
 from coreclaw_async.testing._console.guard import RefusedError
-from coreclaw_async.testing._serving.fault_plan import DOWNLOAD
+from coreclaw_async.testing._serving.fault_queue import DOWNLOAD
 
 if TYPE_CHECKING:
     from coreclaw_async.testing._serving.fault_plan import FaultPlan, PlannedFault

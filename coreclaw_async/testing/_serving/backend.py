@@ -15,11 +15,14 @@ from coreclaw_async.testing._api.calls import SYNC_LIMIT
 from coreclaw_async.testing._api.dispatch import IncomingRequest, PendingAnswer, answer_call
 from coreclaw_async.testing._api.routes import Route, find_route
 from coreclaw_async.testing._api.runs import list_results, list_runs
-from coreclaw_async.testing._serving.fault_plan import DOWNLOAD, FaultPlan
+from coreclaw_async.testing._serving.fault_effects import NO_FAULT, answer_under, wants_answer
+from coreclaw_async.testing._serving.fault_plan import FaultPlan
+from coreclaw_async.testing._serving.fault_queue import DOWNLOAD, FaultQueue
 from coreclaw_async.testing._serving.file_server import answer_download
+from coreclaw_async.testing._state.clock import note_activity
 from coreclaw_async.testing._state.records import RecordedRequest
 from coreclaw_async.testing._state.world import EMPTY_INPUT, World
-from coreclaw_async.testing.faults import NO_FAULT, Fault
+from coreclaw_async.testing.faults import Fault
 
 _LOOK_AGAIN = 1.0
 """Seconds after which a synchronous start checks whether its run was ended from outside."""
@@ -47,6 +50,7 @@ class Backend:
 
     world: World
     faults: FaultPlan = field(init=False)
+    _fault_queue: FaultQueue = field(init=False)
     requests: list[RecordedRequest] = field(factory=list[RecordedRequest])
     lock: threading.RLock = field(factory=threading.RLock)
     _left: float = 0.0
@@ -55,7 +59,8 @@ class Backend:
 
     def __attrs_post_init__(self) -> None:
         """Plan faults by the clock of the service."""
-        self.faults = FaultPlan(self.world.now)
+        self._fault_queue = FaultQueue(self.world.now)
+        self.faults = FaultPlan(self._fault_queue)
 
     async def exchange(
         self,
@@ -81,10 +86,10 @@ class Backend:
         with self.lock:
             outcome = self._process(request, route, record, fault)
         if isinstance(outcome, PendingAnswer):
-            outcome = await self._finish(outcome, wait) if fault.wants_answer else None
+            outcome = await self._finish(outcome, wait) if wants_answer(fault) else None
         if fault.seconds:
             await pause(fault.seconds)
-        answer = fault.apply(outcome)
+        answer = answer_under(fault, outcome)
         record.ended_at = self.world.now()
         if answer is None:
             return Delivery(None, fault)
@@ -107,11 +112,11 @@ class Backend:
 
     def _arrive(self, request: IncomingRequest) -> tuple[Route, RecordedRequest, Fault]:
         """Record the request, and decide what goes wrong with it."""
-        self.world.clock.note_activity()
+        note_activity(self.world.clock)
         route = _route_of(request)
         name = route.operation.name if route.operation is not None else None
         record = self.record(request, name if request.site == "api" else DOWNLOAD)
-        fault = self.faults.take(record)
+        fault = self._fault_queue.take(record)
         record.fault = None if fault is NO_FAULT else fault.name
         if fault.ending != "refuse":
             self.requests.append(record)

@@ -1,23 +1,20 @@
-"""Which faults are planned, and for which requests."""
+"""FaultPlan: how faults are planned for the requests to a service, and what of them is still to come."""
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from coreclaw_async.testing._api.routes import OPERATIONS
+from coreclaw_async.testing._serving.fault_queue import DOWNLOAD, FaultQueue, QueuedFault
 from coreclaw_async.testing._serving.written_faults import entries_of, read_entry
 from coreclaw_async.testing._state.arguments import check_callable, check_chance, check_type, check_whole
 from coreclaw_async.testing._state.records import RecordedRequest
-from coreclaw_async.testing.faults import NO_FAULT, Fault
-
-DOWNLOAD = "download"
-"""The name of the operation of every request to the file server."""
+from coreclaw_async.testing.faults import Fault
 
 _OPTIONS = ("operation", "times", "after", "probability", "seed")
 """The arguments of `FaultPlan.add` that JSON can hold."""
@@ -58,54 +55,6 @@ class PlannedFault:
 
 
 @define(eq=False)
-class _Planned:
-    fault: Fault
-    operation: str | None
-    left: float
-    """For how many requests it still is; may be infinite."""
-    after: int
-    probability: float
-    dice: Random
-    match: Callable[[RecordedRequest], bool] | None
-    since: float
-    seen: int = 0
-
-    def is_over(self, now: float) -> bool:
-        period = self.fault.period
-        return self.left <= 0 or (period is not None and self.passed(now) >= period.end)
-
-    def seen_at(self, now: float) -> PlannedFault:
-        period, passed = self.fault.period, self.passed(now)
-        return PlannedFault(
-            fault=self.fault,
-            operation=self.operation,
-            match=self.match,
-            probability=self.probability,
-            after=max(self.after - self.seen, 0),
-            left=self.left,
-            seconds=math.inf if period is None else period.end - max(passed, period.begin),
-            begins_in=0.0 if period is None else max(period.begin - passed, 0.0),
-        )
-
-    def passed(self, now: float) -> float:
-        # Rounded, so that a minute after 0.3 seconds is a minute and not 59.99999999999999 seconds.
-        return round(now - self.since, 6)
-
-    def fits(self, request: RecordedRequest) -> bool:
-        if self.operation is None and request.operation == DOWNLOAD:
-            return False
-        if self.operation not in {None, request.operation}:
-            return False
-        if self.fault.period is not None and not self.fault.period.is_down(self.passed(request.at)):
-            return False
-        return self.match is None or self.match(request)
-
-    def is_drawn(self) -> bool:
-        """Return whether chance takes the next request that fits, after those that pass first."""
-        return self.seen > self.after and (self.probability >= 1 or self.dice.random() < self.probability)
-
-
-@define(eq=False)
 class FaultPlan:
     """
     The planned faults of a service, in the order in which they were added.
@@ -120,10 +69,7 @@ class FaultPlan:
         assert service.faults.pending == 0
     """
 
-    _now: Callable[[], float]
-    """Returns the monotonic seconds of the service's clock."""
-    _planned: list[_Planned] = field(factory=list[_Planned])
-    _lock: threading.Lock = field(factory=threading.Lock)
+    _queue: FaultQueue
 
     def add(
         self,
@@ -174,9 +120,7 @@ class FaultPlan:
             left = 1
         # With the name, so that two faults with the same seed do not always strike together.
         dice = Random(f"{seed} {fault.name} {operation}")  # noqa: S311
-        planned = _Planned(fault, operation, left, after, chance, dice, match, self._now())
-        with self._lock:
-            self._planned.append(planned)
+        self._queue.add([QueuedFault(fault, operation, left, after, chance, dice, match, self._queue.now())])
 
     def load(self, plan: Sequence[Mapping[str, Any]]) -> None:
         """
@@ -194,15 +138,15 @@ class FaultPlan:
 
             service.faults.load([{"fault": "outage", "minutes": 20}, {"fault": "status", "status": 502, "times": 3}])
         """
-        added = FaultPlan(self._now)
+        added = FaultQueue(self._queue.now)
+        plan_added = FaultPlan(added)
         for number, entry in enumerate(entries_of(plan), start=1):
             try:
                 fault, options = read_entry(entry, _OPTIONS)
-                added.add(fault, **options)
+                plan_added.add(fault, **options)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"entry {number}: {error}") from None
-        with self._lock:
-            self._planned += added._planned
+        self._queue.add(added.planned)
 
     def clear(self) -> None:
         """
@@ -214,41 +158,29 @@ class FaultPlan:
             service.faults.clear()
             account = await client.account.get()
         """
-        with self._lock:
-            self._planned.clear()
+        self._queue.clear()
 
     @property
     def pending(self) -> int:
         """How many faults are still to be shown; one for any number of requests counts as one until it is over."""
-        with self._lock:
-            now = self._now()
-            return sum(1 if planned.left == math.inf else int(planned.left) for planned in self._left(now))
+        return sum(1 if planned.left == math.inf else int(planned.left) for planned in self._queue.pending())
 
     @property
     def planned(self) -> list[PlannedFault]:
         """The faults that are still to be shown, in the order in which they were added."""
-        with self._lock:
-            now = self._now()
-            return [planned.seen_at(now) for planned in self._left(now)]
+        now = self._queue.now()
+        return [_seen_at(now, queued) for queued in self._queue.pending()]
 
-    def take(self, request: RecordedRequest) -> Fault:
-        """Return the fault for ``request``, combined with others; ``NO_FAULT`` for none."""
-        added, decided = NO_FAULT, None
-        with self._lock:
-            for planned in self._planned:
-                if not planned.fits(request):
-                    continue
-                planned.seen += 1
-                if decided is not None or not planned.is_drawn():
-                    continue
-                planned.left -= 1
-                if planned.fault.only_adds:
-                    added = planned.fault.joined_with(added)
-                else:
-                    decided = planned.fault
-            self._planned = self._left(request.at)
-        return added if decided is None else added.joined_with(decided)
 
-    def _left(self, now: float) -> list[_Planned]:
-        """Return what is not over yet."""
-        return [planned for planned in self._planned if not planned.is_over(now)]
+def _seen_at(now: float, queued: QueuedFault) -> PlannedFault:
+    period, passed = queued.fault.period, queued.passed(now)
+    return PlannedFault(
+        fault=queued.fault,
+        operation=queued.operation,
+        match=queued.match,
+        probability=queued.probability,
+        after=max(queued.after - queued.seen, 0),
+        left=queued.left,
+        seconds=math.inf if period is None else period.end - max(passed, period.begin),
+        begins_in=0.0 if period is None else max(period.begin - passed, 0.0),
+    )

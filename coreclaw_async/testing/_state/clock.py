@@ -63,10 +63,6 @@ class Clock(Protocol):
         """Set the wall clock, in Unix seconds, without touching the monotonic time."""
         ...
 
-    def note_activity(self) -> None:
-        """Report activity, so that a virtual clock does not move now."""
-        ...
-
 
 @define(eq=False)
 class _Sleeper:
@@ -161,11 +157,6 @@ class FakeClock:
                 # The first sleeper of another thread's loop looks at the clock by itself.
                 self._queues[thread][0].event.set()
 
-    def note_activity(self) -> None:
-        """Start the count of quiet rounds again; called for every request."""
-        with self._lock:
-            self._activity += 1
-
     async def sleep(self, seconds: float) -> None:
         """
         Return after ``seconds`` of virtual time.
@@ -241,6 +232,13 @@ class FakeClock:
                 del self._queues[thread]
 
 
+def note_activity(clock: Clock) -> None:
+    """Have a virtual clock count its quiet rounds from 0 again; for every request. Real time cannot be stopped."""
+    if isinstance(clock, FakeClock):
+        with clock._lock:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - callers must not see it
+            clock._activity += 1  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
 class RealClock:
     """
     The real time, for a service that others use over a socket.
@@ -279,9 +277,6 @@ class RealClock:
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds must be finite and 0 or more, not {seconds}")
         self._ahead += seconds
-
-    def note_activity(self) -> None:
-        """Do nothing: real time cannot be stopped."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` of real time."""

@@ -126,11 +126,3 @@ class Switches:
     callback_plan: CallbackPlan = field(factory=CallbackPlan, validator=checked(check_type, kind=CallbackPlan))
     callback_transport: httpx.AsyncBaseTransport | None = None
     seed: int = field(default=0, validator=checked(check_type, kind=int))
-
-    def show_list(self, items: list[Any]) -> list[Any] | None:
-        """Return *items* as answers show them."""
-        return None if not items and self.null_lists else items
-
-    def show_path(self, path: str) -> str:
-        """Return a Worker's path as answers write it."""
-        return path if self.worker_path_style == "slash" else path.replace("/", "~")
