@@ -86,7 +86,7 @@ UpdateHook: TypeAlias = Callable[[CallbackUpdate], None]
 """Takes each `CallbackUpdate`."""
 
 
-class CallbackListener(Protocol):
+class _Listener(Protocol):
     """A client that is joined to a hub."""
 
     def called_back(self, url: str, run_id: str | None) -> None:
@@ -157,7 +157,7 @@ class CallbackHub:
         self._max_body_bytes = check_int("max_body_bytes", max_body_bytes, lowest=1)
         self._clock = SystemClock() if clock is None else clock
         self._queue_items: dict[str, str] = {}
-        self._listeners: WeakSet[CallbackListener] = WeakSet()
+        self._listeners: WeakSet[_Listener] = WeakSet()
         self._lock = threading.Lock()
         hide_in_access_logs()
 
@@ -257,16 +257,6 @@ class CallbackHub:
                 entry.queue_id = queue_id
                 self._queue_items[queue_id] = name
         self._tell(news)
-
-    def join(self, listener: CallbackListener) -> None:
-        """Tell *listener* of each callback, through a weak reference; clients do this."""
-        with self._lock:
-            self._listeners.add(listener)
-
-    def leave(self, listener: CallbackListener) -> None:
-        """Stop telling *listener* of callbacks."""
-        with self._lock:
-            self._listeners.discard(listener)
 
     def handle(self, path: str, body: bytes) -> int:
         """
@@ -370,6 +360,18 @@ class CallbackHub:
         if entry is None and self._signer is not None and not self._signer.has_expired(name, self._clock.time()):
             return CallbackRecord(name, expected)
         return entry
+
+
+def join_hub(hub: CallbackHub, listener: _Listener) -> None:
+    """Have *hub* tell *listener*, which it refers to weakly, of each callback; for clients and batches."""
+    with hub._lock:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - users must not see it
+        hub._listeners.add(listener)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def leave_hub(hub: CallbackHub, listener: _Listener) -> None:
+    """Have *hub* no longer tell *listener* of callbacks."""
+    with hub._lock:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - users must not see it
+        hub._listeners.discard(listener)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def _news(entry: CallbackRecord) -> list[CallbackUpdate]:

@@ -30,6 +30,8 @@ class HubLink:
     """
 
     def __init__(self, hub: CallbackHub, known: KnownIds, clock: Clock) -> None:
+        from coreclaw_async.callbacks import join_hub  # Who has a hub has loaded it; others need not.
+
         self.hub = hub
         self._known = known
         self._clock = clock
@@ -38,7 +40,7 @@ class HubLink:
         self._waiting: dict[str, tuple[object, anyio.CancelScope]] = {}
         self._unknown: dict[str, Callable[[StartReconciled], None]] = {}
         self._lock = threading.Lock()
-        hub.join(self)
+        join_hub(hub, self)
 
     def serve(self, poller: RunPoller) -> None:
         """Wake the waits of *poller* too."""
@@ -90,4 +92,6 @@ class HubLink:
 
     def leave(self) -> None:
         """Leave the hub."""
-        self.hub.leave(self)
+        from coreclaw_async.callbacks import leave_hub
+
+        leave_hub(self.hub, self)

@@ -36,10 +36,12 @@ class LateCallbacks:
         hub = self._batch_context.hub
         if hub is None:
             return
+        from coreclaw_async.callbacks import join_hub  # Who has a hub has loaded it; others need not.
+
         items = await self._batch_context.ledger.items(BatchItemState.INTENT, BatchItemState.AMBIGUOUS)
         self._loop = current_loop()
         self._news = anyio.Event()
-        hub.join(self)
+        join_hub(hub, self)
         for item in items:
             if item.callback_url is not None:
                 hub.restore(item.callback_url)
@@ -49,7 +51,9 @@ class LateCallbacks:
     def leave(self) -> None:
         """Listen no longer."""
         if self._batch_context.hub is not None:
-            self._batch_context.hub.leave(self)
+            from coreclaw_async.callbacks import leave_hub
+
+            leave_hub(self._batch_context.hub, self)
 
     def called_back(self, url: str, run_id: str | None) -> None:
         """Record a callback; the hub calls this in any thread."""

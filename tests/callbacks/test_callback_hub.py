@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async import CallbackHub
+from coreclaw_async.callbacks import join_hub, leave_hub
 
 BASE = "http://127.0.0.1:9/hooks"
 RUN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
@@ -43,7 +44,7 @@ def post(hub: CallbackHub, url: str, payload: Any) -> int:
 )
 def test_a_callback_names_the_run_of_its_url_and_tells_the_listeners(hub: CallbackHub, payload: Any) -> None:
     url, listener = hub.new_url(), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
     assert hub.run_id_of(url) is None
 
     assert post(hub, url, payload) == 204
@@ -55,7 +56,7 @@ def test_a_callback_names_the_run_of_its_url_and_tells_the_listeners(hub: Callba
 @pytest.mark.parametrize("run", [17, True, None, "", "last", "a/b", "x" * 101, [RUN], "a\n"])
 def test_what_names_no_run_wakes_but_names_nothing(hub: CallbackHub, run: Any) -> None:
     url, listener = hub.new_url(), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
 
     assert post(hub, url, {"run_id": run, "run_status": "running"}) == 204
 
@@ -65,7 +66,7 @@ def test_what_names_no_run_wakes_but_names_nothing(hub: CallbackHub, run: Any) -
 
 def test_an_old_number_wakes_the_run_that_the_start_was_answered_with(hub: CallbackHub) -> None:
     url, listener = hub.new_url(), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
     hub.bind(url, run_id=RUN)
 
     post(hub, url, {"run_id": 17, "run_status": "running"})
@@ -95,7 +96,7 @@ def test_the_answer_of_the_start_outranks_a_callback(hub: CallbackHub) -> None:
 
 def test_copies_tell_once_and_each_status_once(hub: CallbackHub) -> None:
     url, listener = hub.new_url(), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
 
     for status in ("running", "RUNNING", "succeeded", "running", 3, 3):
         post(hub, url, {"run_slug": RUN, "run_status": status})
@@ -105,7 +106,7 @@ def test_copies_tell_once_and_each_status_once(hub: CallbackHub) -> None:
 
 def test_the_first_name_is_told_also_when_its_status_is_not_new(hub: CallbackHub) -> None:
     url, listener = hub.new_url(), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
     post(hub, url, {"run_id": 17, "run_status": "running"})
 
     post(hub, url, {"run_slug": RUN, "run_status": "running"})
@@ -115,7 +116,7 @@ def test_the_first_name_is_told_also_when_its_status_is_not_new(hub: CallbackHub
 
 def test_statuses_are_remembered_only_so_far(hub: CallbackHub) -> None:
     url, listener = hub.new_url(), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
 
     for number in range(1_000):
         post(hub, url, {"run_slug": RUN, "run_status": f"status {number}"})
@@ -214,10 +215,10 @@ def test_a_url_of_somebody_elses_is_left_alone(hub: CallbackHub) -> None:
 
 def test_listeners_are_not_kept_alive_and_can_leave(hub: CallbackHub) -> None:
     stays, leaves = Listener(), Listener()
-    hub.join(stays)
-    hub.join(leaves)
-    hub.join(Listener())
-    hub.leave(leaves)
+    join_hub(hub, stays)
+    join_hub(hub, leaves)
+    join_hub(hub, Listener())
+    leave_hub(hub, leaves)
     gc.collect()
 
     post(hub, hub.new_url(), {"run_slug": RUN})
@@ -230,7 +231,7 @@ def test_a_listener_that_fails_is_logged_and_keeps_nobody_from_being_told(
 ) -> None:
     listeners = [Listener(breaks=True) for _ in range(3)]
     for listener in listeners:
-        hub.join(listener)
+        join_hub(hub, listener)
 
     with caplog.at_level(logging.ERROR, logger="coreclaw_async"):
         assert post(hub, hub.new_url(), {"run_slug": RUN}) == 204

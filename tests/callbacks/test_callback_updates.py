@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from coreclaw_async import CallbackHub, CallbackUpdate, RunStatus
+from coreclaw_async.callbacks import join_hub
 
 BASE = "http://127.0.0.1:9/hooks"
 RUN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
@@ -118,7 +119,7 @@ def test_the_status_of_another_run_neither_wakes_nor_hides_the_same_status_of_it
     woken: list[str | None] = []
     hub = CallbackHub(BASE, on_update=told.append)
     listener = Listener(woken)
-    hub.join(listener)
+    join_hub(hub, listener)
     url = hub.new_url()
     hub.bind(url, run_id=RUN)
 
@@ -156,7 +157,7 @@ def test_its_exception_is_logged_and_neither_loses_the_wake_nor_refuses_the_call
             order.append("wake")
 
     hub, listener = CallbackHub(BASE, on_update=fail), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
     url = hub.new_url()
 
     with caplog.at_level(logging.ERROR, logger="coreclaw_async"):

@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from coreclaw_async import AsyncCoreClaw, CallbackHub, PollSchedule
+from coreclaw_async.callbacks import join_hub
 from coreclaw_async.testing import CallbackPlan, FakeService, RealClock, RunScript
 
 RUN = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
@@ -185,7 +186,7 @@ def test_twenty_connections_at_once_are_heard_once_each() -> None:
                 told.append((url, run_id))
 
         listener = Listener()
-        hub.join(listener)
+        join_hub(hub, listener)
         urls = [hub.new_url() for _ in range(20)]
 
         def send(url: str) -> set[int]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreclaw_async import CallbackHub
+from coreclaw_async.callbacks import join_hub
 from coreclaw_async.testing import FakeClock
 
 BASE = "http://127.0.0.1:9/hooks"
@@ -36,7 +37,7 @@ def post(hub: CallbackHub, url: str, **payload: Any) -> int:
 def test_another_hub_with_the_secret_knows_the_url_and_tells_its_listeners(secret: str | bytes) -> None:
     url = CallbackHub(BASE, secret=secret).new_url()
     hub, listener = CallbackHub(BASE + "/", secret=secret), Listener()
-    hub.join(listener)
+    join_hub(hub, listener)
     assert hub.owns(url)
     assert hub.run_id_of(url) is None
 

@@ -38,7 +38,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"coreclaw_async\.(.*\.)?_.*|(.*\.)?T"),
     (
         "py:class",
-        r"(coreclaw_async\.[\w.]+\.)?(Bridge|CallbackListener|Decimal|DtypeBackend|LogShape|Nested|OffsetDialect)",
+        r"(coreclaw_async\.[\w.]+\.)?(Bridge|Decimal|DtypeBackend|LogShape|Nested|OffsetDialect)",
     ),
     (
         "py:class",
