@@ -23,6 +23,7 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, HttpReply, is_open_question, read_answer, redact, unknown_outcome
+from coreclaw_async._wire.retry import next_wait
 
 if TYPE_CHECKING:
     from coreclaw_async.events import Event
@@ -164,7 +165,7 @@ class Transport:
         self, request: Request, failure: errors.CoreClawError, delays: Iterator[float], gives_up_at: float
     ) -> float | None:
         """Return the seconds to wait before a retry, or None when there is none or it would come too late."""
-        wait = self.settings.retry.next_wait(request, failure, delays)
+        wait = next_wait(self.settings.retry, request, failure, delays)
         if wait is None:
             return None
         left = gives_up_at - self.clock.monotonic()

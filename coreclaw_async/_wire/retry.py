@@ -85,17 +85,18 @@ class RetryPolicy:
         most = None if self.max_attempts is None else self.max_attempts - 1
         return (self.jitter(ceiling) for ceiling in itertools.islice(ceilings, most))
 
-    def next_wait(self, request: Request, error: CoreClawError, delays: Iterator[float]) -> float | None:
-        """Return the seconds to wait before *request* is retried, or None to give up."""
-        if not may_retry(request, error):
-            return None
-        wait = next(delays, None)
-        if wait is None or error.retry_after is None:
-            return wait
-        if error.retry_after > self.max_retry_after:
-            return None
-        # Never earlier than asked; the jitter is added on top, so that clients spread out.
-        return error.retry_after + wait
+
+def next_wait(policy: RetryPolicy, request: Request, error: CoreClawError, delays: Iterator[float]) -> float | None:
+    """Return the seconds to wait before *request* is retried, the next of *delays* or more; None to give up."""
+    if not may_retry(request, error):
+        return None
+    wait = next(delays, None)
+    if wait is None or error.retry_after is None:
+        return wait
+    if error.retry_after > policy.max_retry_after:
+        return None
+    # Never earlier than asked; the jitter is added on top, so that clients spread out.
+    return error.retry_after + wait
 
 
 def may_retry(request: Request, error: CoreClawError) -> bool:

@@ -63,13 +63,15 @@ class SettleTimes:
     list_lag: float = attrs.field(default=10.0, validator=_seconds)
     callback_patience: float = attrs.field(default=60.0, validator=_seconds)
 
-    def leaves_within(self, size: int) -> float:
-        """Return how many seconds after its intent a start of *size* bytes has left completely, or never will."""
-        return self.send_window + min(size / _SLOWEST, self.post_timeout / 2)
 
-    def settled_at(self, intent_at: float) -> float:
-        """Return from when on the list proves something about a start, on the service's clock."""
-        return intent_at + self.send_window + self.post_timeout + self.skew + self.list_lag
+def leaves_within(times: SettleTimes, size: int) -> float:
+    """Return how many seconds after its intent a start of *size* bytes has left completely, or never will."""
+    return times.send_window + min(size / _SLOWEST, times.post_timeout / 2)
+
+
+def settled_at(times: SettleTimes, intent_at: float) -> float:
+    """Return from when on the list proves something about a start, on the service's clock."""
+    return intent_at + times.send_window + times.post_timeout + times.skew + times.list_lag
 
 
 class Verdict(Enum):

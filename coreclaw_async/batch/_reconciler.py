@@ -8,7 +8,7 @@ from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._context import BatchContext
-from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge
+from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge, settled_at
 from coreclaw_async.batch._item_steps import to_given_up, to_held, to_planned, to_submitted
 from coreclaw_async.batch._items import BatchItem, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._start_queue_runs import read_start_queue
@@ -46,7 +46,7 @@ class Reconciler:
         while items := await self._bind(await self._start_queues.open_intents(self._slug)):
             times = self._batch_context.times
             now = self._batch_context.service_time()
-            settled = max(times.settled_at(item.intent_at or 0.0) for item in items)
+            settled = max(settled_at(times, item.intent_at or 0.0) for item in items)
             due = max(settled, next_look)
             if now < due:
                 if not is_told:
@@ -61,7 +61,7 @@ class Reconciler:
                 was_empty = False
                 continue
             evidence, is_exclusive = found
-            rivals_settled = max((times.settled_at(at) for at in evidence.rivals), default=now)
+            rivals_settled = max((settled_at(times, at) for at in evidence.rivals), default=now)
             verdict = judge(
                 evidence,
                 items,

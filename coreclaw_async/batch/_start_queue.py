@@ -23,6 +23,7 @@ from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async.batch._aborting import ABORT, abort_patiently
 from coreclaw_async.batch._admission import Admission
 from coreclaw_async.batch._context import BatchContext
+from coreclaw_async.batch._evidence import leaves_within
 from coreclaw_async.batch._item_steps import to_intent, to_planned, to_rejected, to_submitted
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._ledger.ownership import start_queue_lock
@@ -175,8 +176,8 @@ class StartQueue:
             is_async=True,
         )
         # A process that takes over relies on nothing being sent after that.
-        leaves_within = batch_context.times.leaves_within(len(request.body or b""))
-        window = SendWindow.open(clock, first=batch_context.times.send_window, last=leaves_within)
+        last = leaves_within(batch_context.times, len(request.body or b""))
+        window = SendWindow.open(clock, first=batch_context.times.send_window, last=last)
         intent = await self._intend(item, url)
         if intent is None:
             return

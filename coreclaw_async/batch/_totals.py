@@ -69,21 +69,6 @@ class RunTotals(Model):
     cost: Decimal = Decimal(0)
     unknown_costs: int = 0
 
-    @classmethod
-    def of(cls, groups: Sequence[RunsAlike]) -> RunTotals:
-        """Return the sum of *groups*."""
-        ended = [group for group in groups if group.state is not BatchItemState.SUBMITTED]
-        return cls(
-            runs=sum(group.count for group in groups),
-            done=sum(group.count for group in groups if group.state is BatchItemState.DONE),
-            failed=sum(group.count for group in groups if group.state is BatchItemState.FAILED),
-            empty=sum(group.empty for group in groups),
-            result_count=sum(group.result_count for group in groups),
-            unknown_rows=sum(group.count - group.counted for group in ended),
-            cost=exact_sum((group.cost, group.count) for group in groups if group.cost is not None),
-            unknown_costs=sum(group.count for group in ended if group.cost is None),
-        )
-
 
 @attrs.frozen(kw_only=True)
 class Totals:
@@ -104,7 +89,7 @@ class Totals:
     def of(cls, groups: Sequence[RunsAlike]) -> Totals:
         """Return the sums of *groups*."""
         return cls(
-            all=RunTotals.of(groups),
+            all=_sum_of(groups),
             by_worker=_split(groups, lambda group: group.worker_id),
             by_day=_split(groups, lambda group: group.day),
         )
@@ -116,4 +101,18 @@ def _split(groups: Sequence[RunsAlike], name_of: Callable[[RunsAlike], str | Non
         name = name_of(group)
         if name is not None:
             parts.setdefault(name, []).append(group)
-    return {name: RunTotals.of(parts[name]) for name in sorted(parts)}
+    return {name: _sum_of(parts[name]) for name in sorted(parts)}
+
+
+def _sum_of(groups: Sequence[RunsAlike]) -> RunTotals:
+    ended = [group for group in groups if group.state is not BatchItemState.SUBMITTED]
+    return RunTotals(
+        runs=sum(group.count for group in groups),
+        done=sum(group.count for group in groups if group.state is BatchItemState.DONE),
+        failed=sum(group.count for group in groups if group.state is BatchItemState.FAILED),
+        empty=sum(group.empty for group in groups),
+        result_count=sum(group.result_count for group in groups),
+        unknown_rows=sum(group.count - group.counted for group in ended),
+        cost=exact_sum((group.cost, group.count) for group in groups if group.cost is not None),
+        unknown_costs=sum(group.count for group in ended if group.cost is None),
+    )

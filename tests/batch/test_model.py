@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from coreclaw_async import BatchItem, BatchItemState, CallbackHub, RunStatus, SettleTimes
 from coreclaw_async.batch import IllegalStepError
-from coreclaw_async.batch._evidence import Verdict, evidence_of, judge
+from coreclaw_async.batch._evidence import Verdict, evidence_of, judge, settled_at
 from coreclaw_async.batch._item_steps import to_held, to_intent
 from coreclaw_async.models import Run
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
@@ -204,9 +204,8 @@ class StartQueueMachine(RuleBasedStateMachine):
     def look(self) -> None:
         item = self.item
         times = TIMES_OF_START_QUEUES
-        if item.state is not BatchItemState.INTENT or self.service.clock.time() < times.settled_at(
-            item.intent_at or 0.0
-        ):
+        settled = settled_at(times, item.intent_at or 0.0)
+        if item.state is not BatchItemState.INTENT or self.service.clock.time() < settled:
             return
         runs = [a_run(run_id, run.origin) for run_id, run in self.service.runs.items()]
         look = evidence_of(runs, set(self.bound), [item], times, skew=times.skew)
