@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -411,6 +412,48 @@ async def test_many_writes_become_durable_together(tmp_path: Path) -> None:
 
     assert await database.read("SELECT COUNT(*) FROM batch") == [(200,)]
     assert commits < 20
+    await database.aclose()
+
+
+async def test_a_write_does_not_queue_behind_writers_whose_writes_are_done() -> None:
+    database = SqliteDatabase(None)
+    await database.open()
+    rounds = 0
+
+    async def count_rounds() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        for number in range(300):
+            group.start_soon(database.write, batch(f"n{number}"))
+        await anyio.lowlevel.checkpoint()
+        group.start_soon(count_rounds)
+        await database.write(batch("late"))
+        group.cancel_scope.cancel()
+
+    assert rounds < 25
+    assert await database.read("SELECT COUNT(*) FROM batch") == [(301,)]
+    await database.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("cut_off", [0, 1])
+async def test_a_writer_that_asyncio_cancels_while_it_waits_holds_up_no_other(tmp_path: Path, cut_off: int) -> None:
+    database = SqliteDatabase(tmp_path / "runs.db")
+    await database.open()
+    with anyio.fail_after(20):
+        async with database._turn:
+            writers = [asyncio.create_task(database.write(batch(name))) for name in ("a", "b", "c")]
+            await asyncio.sleep(0)
+            writers.pop(cut_off).cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(*writers)
+        await database.write(batch("d"))
+
+    assert await database.read(NAMES) == [("a",), ("b",), ("c",), ("d",)]
     await database.aclose()
 
 

@@ -78,6 +78,7 @@ class Job:
         refusal: Why it was left out of its transaction, or None; valid if that transaction was committed.
         error: Why it was not done, or None.
         is_done: Whether it is durable, or has failed.
+        woken: Set when its writer must look again: it is done, or the writer is to commit. None if nobody waits.
     """
 
     steps: Sequence[Step]
@@ -85,6 +86,7 @@ class Job:
     refusal: Exception | None = None
     error: Exception | None = None
     is_done: bool = False
+    woken: anyio.Event | None = None
 
     def end(self, error: Exception | None = None) -> None:
         """Record how it ended."""
@@ -105,6 +107,7 @@ class Database(ABC):
     def __init__(self) -> None:
         self._jobs: list[Job] = []
         self._turn = anyio.Lock()
+        self._is_committing = False
 
     async def write(self, *steps: Step, start_queue: str | None = None) -> None:
         """
@@ -123,20 +126,54 @@ class Database(ABC):
             job = Job(steps, start_queue)
             self._jobs.append(job)
             with anyio.CancelScope(shield=True):
-                async with self._turn:
-                    while not job.is_done:
-                        jobs, self._jobs = self._jobs, []
-                        try:
-                            await self._commit(jobs)
-                        except BaseException:  # asyncio cancels through shields: the others must not wait for this one.
-                            self._jobs[:0] = [other for other in jobs if not (other is job or other.is_done)]
-                            raise
+                await self._see_done(job)
             if job.error is None:
                 return
             if await self._was_applied(job.error):
                 if job.refusal is not None:
                     raise job.refusal
                 return
+
+    async def _see_done(self, job: Job) -> None:
+        """Return when *job* is done, by its own writer or by another one that commits for all."""
+        try:
+            while not job.is_done:
+                if self._is_committing:
+                    job.woken = anyio.Event()
+                    try:
+                        await job.woken.wait()
+                    finally:
+                        job.woken = None
+                else:
+                    await self._commit_with(job)
+        finally:
+            self._hand_over()
+
+    async def _commit_with(self, job: Job) -> None:
+        """Commit *job* and all others that wait, and wake their writers."""
+        self._is_committing = True
+        try:
+            async with self._turn:
+                jobs, self._jobs = self._jobs, []
+                try:
+                    await self._commit(jobs)
+                except BaseException:  # asyncio cancels through shields: the others must not wait for this one.
+                    self._jobs[:0] = [other for other in jobs if not (other is job or other.is_done)]
+                    raise
+                finally:
+                    for other in jobs:
+                        if other.is_done and other.woken is not None:
+                            other.woken.set()
+        finally:
+            self._is_committing = False
+
+    def _hand_over(self) -> None:
+        """Have the first writer that waits commit next, unless another one does already."""
+        if not self._is_committing:
+            waiting = (job.woken for job in self._jobs if job.woken is not None)
+            first = next(waiting, None)
+            if first is not None:
+                first.set()
 
     async def read(self, sql: str, *values: Any) -> list[SqlRow]:
         """
