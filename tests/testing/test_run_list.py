@@ -122,6 +122,23 @@ async def test_runs_are_filtered_by_worker_and_status(api: ApiSession) -> None:
     assert await listed(worker_id=STORE_WORKER, status="running") == set()
 
 
+async def test_runs_that_go_on_are_listed_newest_first_page_by_page_until_they_end(api: ApiSession) -> None:
+    ended = api.service.add_run(MAPS, status="running", age=250)
+    ids = [api.service.add_run(MAPS, status="running", age=age) for age in (300, 100, 200, 200)]
+    again = api.service.add_run(MAPS, script=RunScript(statuses=[(0, "succeeded"), (10, "running")]), age=50)
+    api.service.add_run(MAPS, script=RunScript(statuses=[(0, "running"), (10, "succeeded")]), age=50)
+    newest_first = [again, ids[1], ids[3], ids[2], ended, ids[0]]
+
+    async def listed(**query: int) -> list[str]:
+        return [run["slug"] for run in (await api.get("/worker-runs", status="running", **query))["list"]]
+
+    assert await listed() == newest_first
+    assert [await listed(offset=page, limit=4) for page in (1, 2)] == [newest_first[:4], newest_first[4:]]
+
+    api.service.finish(ended)
+    assert await listed() == [run_id for run_id in newest_first if run_id != ended]
+
+
 async def test_a_worker_filter_must_name_a_worker(api: ApiSession) -> None:
     query = {"worker_id": "coreclaw/google-maps-scraper"}
 

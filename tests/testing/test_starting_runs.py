@@ -116,6 +116,20 @@ async def test_inserted_rows_cost_as_others_do(api: ApiSession) -> None:
     assert await api.refusal("POST", RUNS, json={"input": GOOD_INPUT}) == (402, 30001)
 
 
+async def test_rows_that_are_inserted_after_the_end_cost_as_others_do_whoever_has_looked_before(
+    api: ApiSession,
+) -> None:
+    api.service.balance = "0.02"
+    api.service.default_script = RunScript(rows=10, duration=10)
+    run_id = await api.start()
+    api.service.clock.advance(10)
+    assert (await api.get("/users/account"))["balance"] == "0.010"
+
+    api.service.insert_rows(run_id, 4)
+
+    assert (await api.get("/users/account"))["balance"] == "0.006"
+
+
 async def test_runs_of_the_history_cost_nothing(api: ApiSession) -> None:
     run_id = api.service.add_run("coreclaw/google-maps-scraper", rows=1000)
     api.service.insert_rows(run_id, 1_000_000)

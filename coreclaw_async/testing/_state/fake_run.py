@@ -91,7 +91,7 @@ class FakeRun:
     @property
     def is_final(self) -> bool:
         """Whether the run has ended."""
-        return self._has_ended(self.age)
+        return self.has_ended_after(self.age)
 
     @property
     def ended_after(self) -> float | None:
@@ -112,10 +112,7 @@ class FakeRun:
     @property
     def duration(self) -> float:
         """Seconds it has worked so far."""
-        if self.started_after is None:
-            return 0.0
-        until = self.age if self.ended_after is None else min(self.age, self.ended_after)
-        return max(until - self.started_after, 0.0)
+        return self.duration_after(self.age)
 
     @property
     def rows(self) -> list[Row]:
@@ -155,6 +152,18 @@ class FakeRun:
         """Return the status `age` seconds after the creation."""
         return next((status for after, status in reversed(self.changes) if after <= age), "ready")
 
+    def has_ended_after(self, age: float) -> bool:
+        """Return whether it had ended `age` seconds after the creation."""
+        ended = self.ended_after
+        return ended is not None and ended <= age
+
+    def duration_after(self, age: float) -> float:
+        """Return how many seconds it had worked `age` seconds after the creation."""
+        began, ended = self.started_after, self.ended_after
+        if began is None:
+            return 0.0
+        return max((age if ended is None else min(age, ended)) - began, 0.0)
+
     def results_after(self, age: float) -> int:
         """Return how many rows there were `age` seconds after the creation."""
         scripted = len(self.row_list) - self.inserted
@@ -167,7 +176,7 @@ class FakeRun:
     def abort(self) -> bool:
         """Begin to abort; what has been produced so far stays. Return whether it had neither ended nor begun to."""
         now = self.age
-        if self._has_ended(now) or self.status_after(now) == "aborting":
+        if self.has_ended_after(now) or self.status_after(now) == "aborting":
             return False
         self._frozen = now, self._progress(now)
         self._cut(now, "aborting")
@@ -184,7 +193,7 @@ class FakeRun:
         """
         # The clock goes on meanwhile: whether it has ended and when it ends are decided by one look at it.
         now = self.age
-        if self._has_ended(now):
+        if self.has_ended_after(now):
             return False
         self._frozen = now, 1.0 if outcome == "succeeded" else self._progress(now)
         self._cut(now, outcome)
@@ -193,15 +202,11 @@ class FakeRun:
     def stick(self) -> bool:
         """Keep the status and the rows of now until it is aborted or ended. Return whether it had not ended."""
         now = self.age
-        if self._has_ended(now):
+        if self.has_ended_after(now):
             return False
         self._frozen = now, self._progress(now)
         self.changes = [change for change in self.changes if change[0] <= now]
         return True
-
-    def _has_ended(self, now: float) -> bool:
-        ended = self.ended_after
-        return ended is not None and ended <= now
 
     def _cost_of(self, rows: int) -> Decimal:
         return self.price_per_row * rows if self.script.usage is None else Decimal(self.script.usage)

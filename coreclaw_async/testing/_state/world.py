@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from attrs import define, field
 
@@ -54,6 +54,30 @@ _STORE_WORKER_SCHEMA: Sequence[Mapping[str, Any]] = (
 
 def _created(run: FakeRun) -> float:
     return run.created_at
+
+
+class _NewestFirst(Sequence[FakeRun]):
+    """The runs from `first` up to and without `end` of a list with the oldest first; only what is read is copied."""
+
+    def __init__(self, oldest_first: list[FakeRun], first: int, end: int) -> None:
+        self._runs = oldest_first
+        self._places = range(first, end)[::-1]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[FakeRun]:
+        return map(self._runs.__getitem__, self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> FakeRun: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[FakeRun]: ...
+
+    def __getitem__(self, index: int | slice) -> FakeRun | list[FakeRun]:
+        places = self._places[index]
+        return self._runs[places] if isinstance(places, int) else [self._runs[place] for place in places]
 
 
 @define(eq=False)
@@ -181,9 +205,12 @@ class World:
 
     def insert_rows(self, run: FakeRun, rows: int | Sequence[Row], *, at: int) -> None:
         """Insert rows, or a number of generated ones, into the results of `run` before row `at`."""
+        before = run.usage
         added = run.row_list.insert(rows, at=at)
         run.inserted += added
         self._most_spent += run.price_per_row * added
+        if run.paid and run not in self._live:
+            self._settled += run.usage - before
 
     def script_for(self, worker: FakeWorker) -> RunScript:
         """Return what the next run of `worker` does."""
@@ -211,10 +238,20 @@ class World:
         runs = self._runs_of(None if worker is None else worker.slug)
         return runs[-1] if runs else None
 
-    def runs_created_between(self, since: float, until: float, worker_id: str | None) -> list[FakeRun]:
-        """Return the runs of a worker, or of all, created from `since` up to and without `until`, newest first."""
+    def runs_created_between(
+        self, since: float, until: float, worker_id: str | None, *, may_have_ended: bool = True
+    ) -> Sequence[FakeRun]:
+        """
+        Return the runs of a worker, or of all, created from `since` up to and without `until`, newest first.
+
+        Without those that have ended if `may_have_ended` is False: then only the others are looked at.
+        """
         runs = self._runs_of(worker_id)
-        return runs[bisect_left(runs, since, key=_created) : bisect_left(runs, until, key=_created)][::-1]
+        if not may_have_ended:
+            self._settle()
+            live = (run for run in self._live if worker_id is None or run.worker_id == worker_id)
+            runs = sorted(live, key=_created)
+        return _NewestFirst(runs, bisect_left(runs, since, key=_created), bisect_left(runs, until, key=_created))
 
     def _runs_of(self, worker_id: str | None) -> list[FakeRun]:
         return self.runs_by_age if worker_id is None else self._of_worker[worker_id]
@@ -228,10 +265,11 @@ class World:
 
     def _settle(self) -> None:
         """Add up the cost of ended runs once, so that later only live runs are looked at."""
-        ended = [run for run in self._live if run.is_final]
-        if ended:
-            self._settled += sum((run.usage for run in ended if run.paid), Decimal(0))
-            self._live = [run for run in self._live if not run.is_final]
+        live, ended = [], []
+        for run in self._live:  # Each is looked at once: a real clock goes on meanwhile.
+            (ended if run.is_final else live).append(run)
+        self._settled += sum((run.usage for run in ended if run.paid), Decimal(0))
+        self._live = live
 
 
 def _make_rows(run_id: str, script: RunScript, given: Any) -> RowList:
