@@ -5,23 +5,25 @@ The modules whose names begin with ``aiohttp`` are all that imports it, and the 
 A read costs a fraction of what it costs through httpx. Requests that change something never come here: the errors of
 aiohttp do not prove well enough that a request was not sent.
 
-aiohttp repeats a GET by itself when a connection that it kept was closed. That is turned off, so that each attempt is
-counted, logged, and let through the rate gate.
+A session of aiohttp would repeat a GET by itself when a connection that it kept was closed. So requests are written
+here, from prepared headers, and each attempt is counted, logged, and let through the rate gate.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from coreclaw_async import errors
 from coreclaw_async._concurrency.clock import Clock
@@ -40,8 +42,6 @@ _AGAIN = 0.05
 _FIRST_ERROR = 400
 # So long reads go through httpx after an answer that aiohttp could not read.
 _REST = 60.0
-
-_parse = functools.lru_cache(maxsize=256)(functools.partial(URL, encoded=True))
 
 
 class TimeWatch:
@@ -143,8 +143,8 @@ class TaskTimeLimit(TimeLimit):
         return now + _AGAIN
 
 
-def _multidict(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
-    return CIMultiDict((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
+def _as_sent(raw: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in raw]) + b"\r\n"
 
 
 def _with_one_retry_after(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
@@ -158,7 +158,7 @@ def _with_one_retry_after(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
 
 class AiohttpBackend:
     """
-    Sends reads through the session of the running event loop.
+    Sends reads over the connections of the running event loop.
 
     Attributes:
         rests_until: When it may be used again, on the client's clock. aiohttp refuses an answer that more bytes follow,
@@ -171,22 +171,15 @@ class AiohttpBackend:
         self._clock = clock
         self.rests_until = -math.inf
         self._watch: TimeWatch | None = None
-        self._base_url = str(sessions.base_url).rstrip("/")
-        proxy, is_tunnel = sessions.proxy, sessions.base_url.scheme == "https"
-        self._headers = PreparedHeaders(
-            _multidict, sessions.base_url.netloc, settings, () if is_tunnel else proxy.headers
+        proxy, base_url = sessions.proxy, sessions.base_url
+        # Requests to a proxy name the host, but those through a tunnel, which it does not see.
+        is_to_proxy = proxy.url is not None and base_url.scheme == "http"
+        self._beginning = (str(base_url) if is_to_proxy else base_url.raw_path.decode("ascii")).rstrip("/")
+        self._headers = PreparedHeaders(_as_sent, base_url.netloc, settings, proxy.headers if is_to_proxy else ())
+        # Only for making a connection: the whole attempt has a time limit of its own.
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=settings.retry.connect_timeout, ceil_threshold=math.inf
         )
-        self._options: dict[str, Any] = {
-            "allow_redirects": False,
-            # Only for making a connection: the whole attempt has a time limit of its own.
-            "timeout": aiohttp.ClientTimeout(
-                total=None, connect=settings.retry.connect_timeout, ceil_threshold=math.inf
-            ),
-        }
-        if proxy.url is not None:
-            self._options["proxy"] = proxy.url
-        if is_tunnel:
-            self._options["proxy_headers"] = _multidict(proxy.headers)
 
     def time_limit(self, seconds: float, *, silence: float, connecting: float) -> TimeLimit:  # noqa: ARG002 - aiohttp's
         """Return what ends an attempt after so many seconds."""
@@ -198,57 +191,60 @@ class AiohttpBackend:
     async def send(self, request: Request, progress: SendProgress) -> HttpReply:
         """Send *request* once and return its whole answer; see `Backend.send`."""
         sessions = self._sessions
-        session = await sessions.here()
+        connector = await sessions.here()
         sessions.in_use += 1
+        connection: Connection | None = None
         failure: errors.CoreClawError
         try:
             progress.hand_over()
-            response = await session.request(
-                request.method, self._url(request), headers=self._headers.of(request), **self._options
-            )
+            connection, handler = await connector.lend(self._timeout)
+            handler.begin().write(self._target(request) + self._headers.of(request))
+            message, content = await handler.answer()
             progress.time_limit.hear()
             try:
-                body = await self._read(request, response, progress)
+                body = await self._read(request, message, content, progress)
             finally:
-                if not response.closed:  # Its body has not come to its end.
-                    response.close()
+                connection.release()  # It is closed where the body has not come to its end.
         except errors.CoreClawError:
             raise
         except Exception as error:  # noqa: BLE001 - aiohttp, asyncio, ssl
             is_sent = not isinstance(error, NoConnectionError)
-            if isinstance(error, aiohttp.ClientResponseError):
+            if isinstance(error, HttpProcessingError):
                 self.rests_until = self._clock.monotonic() + _REST
             failure = no_reply(request, described(error) if is_sent else str(error), is_sent=is_sent)
         except BaseException as error:
-            error.__traceback__ = None  # The frames of aiohttp hold the headers.
+            error.__traceback__ = None  # The frames of what was written to may hold the headers.
             raise
         else:
             return HttpReply(
-                status_code=response.status,
-                headers=_with_one_retry_after(response.headers),
+                status_code=message.code,
+                headers=_with_one_retry_after(message.headers),
                 body=body,
                 received_at=self._clock.time(),
                 monotonic=self._clock.monotonic(),
-                date=response.headers.get(hdrs.DATE, ""),
+                date=message.headers.get(hdrs.DATE, ""),
             )
         finally:
             sessions.in_use -= 1
-        # Raised outside of the handler: aiohttp's errors and their frames hold the headers.
+            if connection is not None:
+                connection.close()  # Where nobody has released it.
+        # Raised outside of the handler: those frames stand in the context of what is raised in it.
         raise failure
 
-    def _url(self, request: Request) -> URL:
-        path = self._base_url + request.path
+    def _target(self, request: Request) -> bytes:
+        """Return the first line of *request*."""
         key = "" if request.is_public else self._settings.credentials.query()
-        if key:
-            return URL(f"{path}?{request.query}&{key}" if request.query else f"{path}?{key}", encoded=True)
-        return _parse(f"{path}?{request.query}" if request.query else path)
+        query = f"{request.query}&{key}" if request.query and key else request.query or key
+        mark = "?" if query else ""
+        return f"{request.method} {self._beginning}{request.path}{mark}{query} HTTP/1.1\r\n".encode("ascii")
 
-    async def _read(self, request: Request, response: aiohttp.ClientResponse, progress: SendProgress) -> bytes:
+    async def _read(
+        self, request: Request, message: RawResponseMessage, content: StreamReader, progress: SendProgress
+    ) -> bytes:
         try:
             unpacker = Unpacker(
-                response.headers.get(hdrs.CONTENT_ENCODING, ""), self._settings.max_response_bytes, progress.parts
+                message.headers.get(hdrs.CONTENT_ENCODING, ""), self._settings.max_response_bytes, progress.parts
             )
-            content = response.content
             while not content.is_eof():
                 chunk = await content.readany()
                 progress.time_limit.hear()
@@ -257,6 +253,6 @@ class AiohttpBackend:
                 unpacker.feed(content.read_nowait())
             return unpacker.finish()
         except (BodyTooLargeError, BodyEncodingError) as error:
-            if response.status >= _FIRST_ERROR:  # The status says more than an unreadable body.
+            if message.code >= _FIRST_ERROR:  # The status says more than an unreadable body.
                 return b"".join(progress.parts)
-            raise unreadable(request, response.status, error) from None
+            raise unreadable(request, message.code, error) from None

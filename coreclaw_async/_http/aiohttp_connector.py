@@ -8,25 +8,33 @@ import os
 import re
 import ssl
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDict
+from yarl import URL
 
 from coreclaw_async._http.leftovers import readability
 from coreclaw_async.errors import printable
 
 # It may be there for something else. Before, nothing limited the number of headers.
-if tuple(map(int, re.findall(r"\d+", aiohttp.__version__)[:3])) < (3, 13, 4):
-    raise ImportError(f"version {aiohttp.__version__}, and 3.13.4 is the lowest that can be used")
+if not (3, 13, 4) <= tuple(map(int, re.findall(r"\d+", aiohttp.__version__)[:3])) < (4,):
+    raise ImportError(f"version {aiohttp.__version__}, and 3.13.4 is the lowest that can be used, below 4")
 
 MAX_HEAD = 102_400
 """Most bytes of the head of an answer, as httpx has it; a body has a limit of its own."""
+_MOST_HEADERS = 1_000
 # Event loops read so much at once, and the parser in Python may keep it for a moment before it gives out the body.
 _MAX_TRAILERS = MAX_HEAD + 262_144
 _KEEP_ALIVE_SECONDS = 30.0
+_INTERIM = range(100, 200)
+_OTHER_PROTOCOL = 101  # After that one, the connection does not speak HTTP any more.
 
 
 MakeRoom: TypeAlias = weakref.WeakMethod[Callable[[int], Awaitable[None]]]
@@ -41,8 +49,8 @@ class HeadTooLargeError(aiohttp.ClientError):
     """The head of an answer is larger than `MAX_HEAD`; aiohttp limits only the number of headers, and each of them."""
 
 
-class _Handler(ResponseHandler):
-    """What reads a connection, with a limit of all that comes without a byte of a body: heads, and trailers."""
+class Handler(ResponseHandler):
+    """What writes and reads a connection, with a limit of all that comes without a byte of a body."""
 
     _room = MAX_HEAD
     _body: Any = None
@@ -50,9 +58,34 @@ class _Handler(ResponseHandler):
 
     _is_readable: Callable[[], bool] | None = None
 
-    def begin(self) -> None:
-        """Expect an answer."""
+    def begin(self) -> asyncio.WriteTransport:
+        """
+        Expect an answer, and return what the request is written to.
+
+        Raises:
+            aiohttp.ServerDisconnectedError: The connection was closed.
+        """
         self._room, self._body, self._seen = MAX_HEAD, None, 0
+        if self.transport is None:
+            raise aiohttp.ServerDisconnectedError
+        self.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
+            max_headers=_MOST_HEADERS,
+        )
+        return self.transport
+
+    async def answer(self) -> tuple[RawResponseMessage, StreamReader]:
+        """Return the head of the answer, and what its body is read from; interim answers do not count."""
+        while True:
+            message, content = await self.read()
+            if message.code == _OTHER_PROTOCOL:
+                self.force_close()
+            elif message.code in _INTERIM:
+                continue
+            return message, content
 
     def is_clean(self) -> bool:
         """Return whether nothing has come since the last answer, not even the end of the connection."""
@@ -87,17 +120,42 @@ class _Handler(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """A connector that gives out no connection which holds bytes of another answer, and leaves none half closed."""
+    """
+    The connections to one host in one event loop.
 
-    def __init__(self, context: ssl.SSLContext | None, make_room: MakeRoom) -> None:
+    It gives out none which holds bytes of another answer, and leaves none half closed.
+
+    Args:
+        url: Any URL of the host.
+        proxy: The proxy on the way to it, or None.
+        proxy_headers: What the proxy is sent for a tunnel.
+        context: The TLS context for it, or None without TLS.
+        make_room: Closes idle connections of other requests.
+
+    Attributes:
+        keeper: Closes it where its event loop ends.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        proxy: URL | None,
+        proxy_headers: CIMultiDict[str],
+        context: ssl.SSLContext | None,
+        make_room: MakeRoom,
+    ) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             limit=0,  # The client's own limiter stands in front of it.
             ssl=True if context is None else context,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             resolver=aiohttp.ThreadedResolver(),  # As httpx looks names up, also where aiodns is installed.
         )
-        self._factory = functools.partial(_Handler, loop=self._loop)  # type: ignore[assignment] # It is invariant.
+        # It is never sent, but says where to. Idle connections are found by what it says, so nothing is added later.
+        self._wanted = aiohttp.ClientRequest("GET", url, loop=self._loop, proxy=proxy, proxy_headers=proxy_headers)
+        proxy_headers[hdrs.HOST] = self._wanted.headers[hdrs.HOST]
+        self._factory = functools.partial(Handler, loop=self._loop)  # type: ignore[assignment] # It is invariant.
         self._room_maker = make_room
+        self.keeper: AsyncGenerator[None, None] | None = None
         self._process = os.getpid()
         self._made = 0
         self._making: set[asyncio.Timeout] = set()
@@ -110,22 +168,26 @@ class Connector(aiohttp.TCPConnector):
     def __del__(self, _warnings: Any = None) -> None:
         """Do nothing: in a forked child, closing would take the parent's connections out of its event loop."""
 
-    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Connection:
-        """Return a connection on which nothing has come that belongs to no request."""
+    async def lend(self, timeout: aiohttp.ClientTimeout) -> tuple[Connection, Handler]:
+        """
+        Return a connection on which nothing has come that belongs to no request.
+
+        Raises:
+            NoConnectionError: There is none, and none can be made.
+        """
         while True:
             made = self._made
             try:
-                connection = await super().connect(req, traces, timeout)
+                connection = await self.connect(self._wanted, [], timeout)
             except TimeoutError:
                 why = "the client was closed" if self._closed else f"no connection within {timeout.connect:.3g} s"
                 raise NoConnectionError(why) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:  # The last one of a name that is none.
                 raise NoConnectionError(described(error)) from None
             handler = connection.protocol
-            assert isinstance(handler, _Handler)
+            assert isinstance(handler, Handler)
             if made != self._made or handler.is_clean():
-                handler.begin()
-                return connection
+                return connection, handler
             connection.close()
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:

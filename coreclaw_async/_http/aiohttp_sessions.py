@@ -1,4 +1,4 @@
-"""One `aiohttp.ClientSession` for each event loop."""
+"""The connections of reads: one connector of aiohttp for each event loop."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import ssl
 import weakref
 from collections.abc import AsyncGenerator
 
-import aiohttp
 import anyio
 import attrs
 import httpx
+from multidict import CIMultiDict
 from yarl import URL
 
 from coreclaw_async._concurrency.loops import call_soon, is_task_of_asyncio
-from coreclaw_async._http.aiohttp_connector import MAX_HEAD, Connector, MakeRoom
-
-_MOST_HEADERS = 1_000
+from coreclaw_async._http.aiohttp_connector import Connector, MakeRoom
 
 
 @attrs.frozen(eq=False)
@@ -45,9 +43,15 @@ class Proxy:
         return cls(bare, ((b"Proxy-Authorization", b"Basic " + packed),))
 
 
+def _multidict(raw: tuple[tuple[bytes, bytes], ...]) -> CIMultiDict[str]:
+    return CIMultiDict((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
+
+
 class Sessions:
     """
-    The sessions of one client, one for each event loop; none is opened before the first read.
+    The connectors of one client, one for each event loop; none is made before the first read.
+
+    An `aiohttp.ClientSession` does for each request what reads do not need, and sends some of them twice.
 
     Args:
         base_url: Where the service is.
@@ -64,89 +68,65 @@ class Sessions:
         self.proxy = Proxy.of(proxy)
         self._context = context
         self._make_room = make_room
-        self._loops: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, Connector] = {}
         # For a client that nobody closes.
         weakref.finalize(self, _close_all, self._loops).atexit = False
 
-    async def here(self) -> aiohttp.ClientSession:
-        """Return the session of this event loop."""
+    async def here(self) -> Connector:
+        """Return the connector of this event loop."""
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop)
         if found is None:
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
-            found = self._loops[loop] = _open(self._context, self._make_room)
-            found.keeper = _keep(self._loops, loop, found.session)
+            url, headers = URL(str(self.base_url), encoded=True), _multidict(self.proxy.headers)
+            found = self._loops[loop] = Connector(url, self.proxy.url, headers, self._context, self._make_room)
+            found.keeper = _keep(self._loops, loop, found)
             await anext(found.keeper)
-        return found.session
+        return found
 
     @property
     def open(self) -> int:
         """Connections that exist now, in all event loops."""
-        return sum(found.connector.open for found in list(self._loops.values()))
+        return sum(connector.open for connector in list(self._loops.values()))
 
     def close_idle(self, *, at_least: int = 0) -> None:
         """Close the idle connections of this event loop where it has *at_least* so many with those in use."""
         found = self._loops.get(asyncio.get_running_loop())
-        if found is not None and found.connector.open >= at_least:
-            found.connector.close_idle()
+        if found is not None and found.open >= at_least:
+            found.close_idle()
 
     async def aclose(self) -> None:
-        """Close the session of this event loop; those of others close with their loops."""
+        """Close the connector of this event loop; those of others close with their loops."""
         found = self._loops.get(asyncio.get_running_loop()) if is_task_of_asyncio() else None
         if found is not None and found.keeper is not None:
             await found.keeper.aclose()
         _close_all(self._loops)
 
 
-@attrs.define(eq=False)
-class _LoopSession:
-    session: aiohttp.ClientSession
-    connector: Connector
-    keeper: AsyncGenerator[None, None] | None = None
-
-
-def _open(context: ssl.SSLContext | None, make_room: MakeRoom) -> _LoopSession:
-    connector = Connector(context, make_room)
-    session = aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        timeout=aiohttp.ClientTimeout(total=None),
-        max_line_size=MAX_HEAD,
-        max_field_size=MAX_HEAD,
-        max_headers=_MOST_HEADERS,
-    )
-    # There is no public name for it; the tests count what is sent.
-    session._retry_connection = False  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    return _LoopSession(session, connector)
-
-
 async def _keep(
-    loops: dict[asyncio.AbstractEventLoop, _LoopSession],
-    loop: asyncio.AbstractEventLoop,
-    session: aiohttp.ClientSession,
+    loops: dict[asyncio.AbstractEventLoop, Connector], loop: asyncio.AbstractEventLoop, connector: Connector
 ) -> AsyncGenerator[None, None]:
-    """Close the session when its event loop ends, which first closes the async generators that are suspended."""
+    """Close the connector when its event loop ends, which first closes the async generators that are suspended."""
     try:
         yield
     finally:
         loops.pop(loop, None)
-        with anyio.CancelScope(shield=True):
-            await session.close()
+        if not connector.closed:
+            with anyio.CancelScope(shield=True):
+                await connector.close()
 
 
-def _close_all(loops: dict[asyncio.AbstractEventLoop, _LoopSession]) -> None:
-    """Have each event loop close its session."""
-    for loop, found in loops.items():
-        if not found.session.closed:
-            call_soon(loop, _close_soon, found.session)
+def _close_all(loops: dict[asyncio.AbstractEventLoop, Connector]) -> None:
+    """Have each event loop close its connector."""
+    for loop, connector in loops.items():
+        if not connector.closed:
+            call_soon(loop, _close_soon, connector)
     loops.clear()
 
 
-def _close_soon(session: aiohttp.ClientSession) -> None:
-    _closing.add(task := asyncio.ensure_future(session.close()))
+def _close_soon(connector: Connector) -> None:
+    _closing.add(task := asyncio.ensure_future(connector.close()))
     task.add_done_callback(_closing.discard)
 
 

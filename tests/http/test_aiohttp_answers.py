@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -10,7 +11,14 @@ import pytest
 from raw_server import RawServer, answering, envelope, http, read_request, serve_sockets
 from tls_tunnel import HOST
 
-from coreclaw_async import AsyncCoreClaw, CoreClawError, NoReplyError, RequestNotSentError, RetryPolicy
+from coreclaw_async import (
+    AsyncCoreClaw,
+    CoreClawError,
+    InvalidResponseError,
+    NoReplyError,
+    RequestNotSentError,
+    RetryPolicy,
+)
 from coreclaw_async.testing import RealClock
 
 aiohttp = pytest.importorskip("aiohttp")
@@ -96,6 +104,26 @@ async def test_a_connection_on_which_nothing_is_left_over_is_used_again() -> Non
 
     assert server.connections == 1
     assert len(server.requests) == len(answers)
+
+
+@pytest.mark.usefixtures("parser")
+async def test_an_answer_that_changes_the_protocol_is_none_and_its_connection_is_not_used_again() -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    with serve_sockets(answering(lambda _request, _server: answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=ONCE) as client:
+            for _ in range(2):
+                with pytest.raises(InvalidResponseError) as caught:
+                    await client.account.get()
+                assert caught.value.status_code == 101
+
+    assert server.connections == len(server.requests) == 2
+
+
+async def test_nothing_is_written_to_a_connection_that_was_closed() -> None:
+    from coreclaw_async._http.aiohttp_connector import Handler
+
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        Handler(loop=asyncio.get_running_loop()).begin()
 
 
 # Answers that only httpx reads, and those that nobody reads to their end.

@@ -87,13 +87,16 @@ async def test_without_the_extra_reads_go_through_httpx(without_aiohttp: None) -
 
 
 @on_asyncio
-async def test_an_aiohttp_that_is_too_old_is_not_used(without_aiohttp: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", ["3.9.5", "3.13.3", "4.0.0a1"])
+async def test_an_aiohttp_that_is_too_old_or_too_new_is_not_used(
+    without_aiohttp: None, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
     with monkeypatch.context() as patch:  # Undone before the fixture is.
         patch.setitem(sys.modules, "aiohttp", aiohttp)
-        patch.setattr(aiohttp, "__version__", "3.9.5")
+        patch.setattr(aiohttp, "__version__", version)
 
         assert AsyncCoreClaw("key").backend == "httpx"
-        with pytest.raises(ConfigurationError, match=r"version 3\.9\.5, and 3\.13\.4 is the lowest"):
+        with pytest.raises(ConfigurationError, match=f"version {version}, and 3.13.4 is the lowest that can be used"):
             _ = AsyncCoreClaw("key", backend="aiohttp").backend
 
 
@@ -136,11 +139,12 @@ async def test_only_reads_go_through_aiohttp() -> None:
 
 @on_asyncio
 @pytest.mark.parametrize("auth", ["bearer", "api-key", "query"])
-async def test_both_backends_send_the_same_bytes(auth: Any) -> None:
+@pytest.mark.parametrize("where", ["", "/", "/a%20b/c~/"])
+async def test_both_backends_send_the_same_bytes(auth: Any, where: str) -> None:
     with serve_sockets(answering(says(http(404, b"")))) as server:
         for backend in ("aiohttp", "httpx"):
-            options: dict[str, Any] = {"base_url": server.url, "backend": backend, "retry": ONCE}
-            async with AsyncCoreClaw("k~/e", auth=auth, **options) as client:
+            options: dict[str, Any] = {"base_url": server.url + where, "backend": backend, "retry": ONCE}
+            async with AsyncCoreClaw("k~/e", auth=auth, headers={"X-Mine": "a\tb"}, **options) as client:
                 for call in (
                     client.account.get(),
                     client.runs.list_page(status="running", limit=5),
@@ -545,10 +549,12 @@ async def test_reads_go_through_the_tunnel_of_a_proxy(
 async def test_reads_go_through_a_proxy_without_tls(backend: Any, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_sockets(answering(says(ACCOUNT))) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", f"//{user}"))
-        async with AsyncCoreClaw("key", base_url="http://api.coreclaw.test", backend=backend) as client:
-            await client.account.get()
+        async with AsyncCoreClaw("key", base_url="http://api.coreclaw.test/x", backend=backend) as client:
+            for _ in range(3):
+                await client.account.get()
 
-    assert [request.target for request in proxy.requests] == ["http://api.coreclaw.test/api/v2/users/account"]
+    assert [request.target for request in proxy.requests] == ["http://api.coreclaw.test/x/api/v2/users/account"] * 3
+    assert proxy.connections == 1
     assert (b"Proxy-Authorization: Basic bWU6c2VjcmV0" in proxy.requests[0].head.split(b"\r\n")) == bool(user)
     assert b"Host: api.coreclaw.test" in proxy.requests[0].head.split(b"\r\n")
 
