@@ -265,7 +265,8 @@ class World:
 
     def _settle(self) -> None:
         """Add up the cost of ended runs once, so that later only live runs are looked at."""
-        live, ended = [], []
+        live: list[FakeRun] = []
+        ended: list[FakeRun] = []
         for run in self._live:  # Each is looked at once: a real clock goes on meanwhile.
             (ended if run.is_final else live).append(run)
         self._settled += sum((run.usage for run in ended if run.paid), Decimal(0))
