@@ -36,14 +36,14 @@ def batch(name: str) -> Statement:
     return Statement.of(ADD, name, "account", 1.0, changes=1)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that does not answer is given up soon."""
-    monkeypatch.setattr(postgres_session, "_SECONDS", 0.5)
+SOON = 0.5
+"""Seconds after which a server that does not answer is given up, where that is waited for."""
 
 
-async def opened(dsn: str, patience: float = 20.0) -> PostgresDatabase:
-    database = PostgresDatabase(dsn, patience)
+async def opened(
+    dsn: str, patience: float = 20.0, *, answer_seconds: float = postgres_session.ANSWER_SECONDS
+) -> PostgresDatabase:
+    database = PostgresDatabase(dsn, patience, answer_seconds=answer_seconds)
     await database.open()
     return database
 
@@ -118,7 +118,7 @@ async def work(database: PostgresDatabase) -> list[str]:
 @pytest.mark.parametrize("failure", ["cut", pytest.param("silent", marks=pytest.mark.endurance(45))])
 @pytest.mark.endurance
 async def test_whatever_answer_is_lost_each_write_is_made_once(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str, quick: None, failure: str
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, failure: str
 ) -> None:
     await (await opened(postgres_dsn)).aclose()
     lost = 0
@@ -126,7 +126,7 @@ async def test_whatever_answer_is_lost_each_write_is_made_once(
         postgres.run("DELETE FROM coreclaw.batch")
         async with UnreliableWay.to(postgres.port) as way:
             setattr(way, f"{failure}_at", number)
-            database = PostgresDatabase(way.dsn, 20.0)
+            database = PostgresDatabase(way.dsn, 20.0, answer_seconds=SOON)
             try:
                 await database.open()
             except LedgerError:
@@ -177,8 +177,9 @@ async def test_a_write_whose_commit_did_not_arrive_is_made(way: UnreliableWay, d
 
 
 async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_connection_is_open(
-    quick: None, way: UnreliableWay, distant: PostgresDatabase, rival: PostgresDatabase
+    way: UnreliableWay, rival: PostgresDatabase
 ) -> None:
+    distant = await opened(way.dsn, answer_seconds=SOON)
     assert await distant.take_start_queue("x")
     way.silent_at = way.answers + 1
 
@@ -189,6 +190,7 @@ async def test_a_session_that_was_given_up_loses_its_start_queues_though_its_con
     with anyio.fail_after(20):
         while not await rival.take_start_queue("x"):
             await anyio.sleep(0.02)
+    await distant.aclose()
 
 
 async def test_a_restart_is_waited_for_and_takes_the_start_queues_along(
@@ -258,16 +260,11 @@ async def test_locks_that_are_gone_while_the_session_goes_on_are_missed(database
 
 
 @pytest.mark.endurance(15)
-@pytest.mark.parametrize("seconds", [None, 0.5])
+@pytest.mark.parametrize("seconds", [postgres_session.ANSWER_SECONDS, SOON])
 async def test_a_frozen_server_is_left_for_another_session(
-    postgres: postgres_server.PostgresServer,
-    postgres_dsn: str,
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: float | None,
+    postgres: postgres_server.PostgresServer, postgres_dsn: str, seconds: float
 ) -> None:
-    if seconds is not None:
-        monkeypatch.setattr(postgres_session, "_SECONDS", seconds)
-    database = await opened(postgres_dsn)
+    database = await opened(postgres_dsn, answer_seconds=seconds)
     assert await database.take_start_queue("x")
     began = time.monotonic()
     with postgres.frozen(postgres.run(SESSIONS)):
@@ -283,15 +280,15 @@ async def test_a_frozen_server_is_left_for_another_session(
         while not await database.take_start_queue("x"):
             await anyio.sleep(0.02)
     await database.write(batch("b"), start_queue="x")
-    assert took < (seconds or 15.0) + 10.0
+    assert took < seconds + 10.0
     assert await database.read(NAMES) == [("a",), ("b",)]
     await database.aclose()
 
 
-async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: str, quick: None) -> None:
+async def test_a_frozen_server_that_lets_nobody_in_ends_patience(postgres_dsn: str) -> None:
     port = int(postgres_dsn.rpartition(":")[2].partition("/")[0])
     async with UnreliableWay.to(port) as way:
-        database = await opened(way.dsn, patience=1.0)
+        database = await opened(way.dsn, patience=1.0, answer_seconds=SOON)
         way.silent_at = way.answers + 1
         way.is_closed = True
         failures: list[str] = []
@@ -368,11 +365,14 @@ async def test_writes_that_lock_each_other_are_made_again(
 
 
 async def test_a_process_that_stands_still_within_a_write_does_not_stop_the_others(
-    postgres: postgres_server.PostgresServer, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+    postgres: postgres_server.PostgresServer, postgres_dsn: str
 ) -> None:
-    settings = postgres_session._SETTINGS.replace("'8s'", "'300ms'").replace("'12s'", "'100ms'")
-    monkeypatch.setattr(postgres_session, "_SETTINGS", settings)
     still, other = await opened(postgres_dsn), await opened(postgres_dsn)
+    # As they are, others wait for longer than it may stand still; here it is quicker, and they ask again and again.
+    assert await still.read("SHOW idle_in_transaction_session_timeout") == [("8s",)]
+    assert await other.read("SHOW lock_timeout") == [("12s",)]
+    await still.read("SET idle_in_transaction_session_timeout = '300ms'")
+    await other.read("SET lock_timeout = '100ms'")
     await other.write(batch("a"))
     assert still._session is not None
     await still._session.begin()
@@ -455,7 +455,7 @@ async def test_an_address_that_leads_nowhere_is_a_ledger_error(dsn: str) -> None
 @pytest.mark.parametrize(
     "answer", [b"", b"N", b"E", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\x08\0\0\0\x63", b"\xff" * 500]
 )
-async def test_what_is_no_postgres_is_a_ledger_error(answer: bytes, quick: None) -> None:
+async def test_what_is_no_postgres_is_a_ledger_error(answer: bytes) -> None:
     async def serve(client: anyio.abc.SocketStream) -> None:
         async with client:
             await client.receive()
@@ -467,7 +467,7 @@ async def test_what_is_no_postgres_is_a_ledger_error(answer: bytes, quick: None)
     async with anyio.create_task_group() as group:
         group.start_soon(listener.serve, serve)
         with anyio.fail_after(20), pytest.raises(LedgerError):
-            await PostgresDatabase(f"postgresql://me@127.0.0.1:{port}/x", 60.0).open()
+            await PostgresDatabase(f"postgresql://me@127.0.0.1:{port}/x", 60.0, answer_seconds=SOON).open()
         group.cancel_scope.cancel()
     await listener.aclose()
 
@@ -490,17 +490,18 @@ async def test_a_query_that_is_cancelled_costs_no_start_queue(database: Postgres
     assert await database.read(NAMES) == [("a",)]
 
 
+@pytest.mark.parametrize(
+    "failure", ["restart", "end of sessions", pytest.param("frozen", marks=pytest.mark.endurance(20))]
+)
 @pytest.mark.endurance
-@pytest.mark.parametrize("failure", ["restart", "end of sessions", "frozen"])
 async def test_a_batch_goes_on_after_failures_of_its_ledger_and_pays_once(
     postgres: postgres_server.PostgresServer,
     postgres_dsn: str,
-    monkeypatch: pytest.MonkeyPatch,
     service: FakeService,
     failure: str,
 ) -> None:
-    monkeypatch.setattr(postgres_session, "_SECONDS", 1.0)
-    count, failures = 60, 0
+    count, ended = 60, 0
+    often = 45 if failure == "frozen" else 15
 
     async def fail() -> None:
         if failure == "restart":
@@ -510,13 +511,13 @@ async def test_a_batch_goes_on_after_failures_of_its_ledger_and_pays_once(
             postgres.run(SESSIONS.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
         else:
             with postgres.frozen(postgres.run(SESSIONS)):
-                await anyio.sleep(2.0)
+                await anyio.sleep(postgres_session.ANSWER_SECONDS + 1.0)
 
     async with batches.opened(service, postgres_dsn, count=count) as running:
         async for outcome in running.run(max_in_flight=4):
             assert outcome.state == "done"
-            failures += 1
-            if failures % 15 == 0:
+            ended += 1
+            if ended % often == 0:
                 await fail()
         assert (await running.report()).counts[BatchItemState.DONE] == count
     assert set(batches.runs_by_key(service).values()) == {1}

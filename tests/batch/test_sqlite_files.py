@@ -17,7 +17,6 @@ import pytest
 from batch.batches import finish, opened, runs_by_key
 
 from coreclaw_async import LedgerError
-from coreclaw_async.batch._store import sqlite as sqlite_database
 from coreclaw_async.batch._store.database import StartQueueLostError, Statement
 from coreclaw_async.batch._store.sqlite import SqliteDatabase
 from coreclaw_async.events import BatchItemChanged, Event
@@ -179,9 +178,8 @@ async def test_start_queues_that_are_deleted_again_and_again_pay_for_nothing_twi
     assert "was deleted or replaced, or never held; it is taken again" in caplog.text
 
 
-async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.1)
-    database = SqliteDatabase(tmp_path / "runs.db")
+async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "runs.db", busy_seconds=0.1)
     await database.open()
     other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -195,13 +193,12 @@ async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path, monke
     await database.aclose()
 
 
-async def test_a_new_ledger_that_another_process_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
+async def test_a_new_ledger_that_another_process_locks_says_so(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
 
     with pytest.raises(LedgerError, match=r"database is locked .*for 0\.1 s"):  # Twice as long as a write waits.
-        await SqliteDatabase(tmp_path / "runs.db").open()
+        await SqliteDatabase(tmp_path / "runs.db", busy_seconds=0.05).open()
 
     other.execute("ROLLBACK")
     other.close()

@@ -13,7 +13,7 @@ from coreclaw_async._concurrency.loops import current_loop
 from coreclaw_async._logs import logger
 from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async.batch._store.postgres_driver import load_asyncpg
-from coreclaw_async.batch._store.postgres_session import PassingError, Session
+from coreclaw_async.batch._store.postgres_session import ANSWER_SECONDS, PassingError, Session
 from coreclaw_async.errors import ConfigurationError, LedgerError
 
 _FIRST_PAUSE = 0.1
@@ -33,14 +33,16 @@ class PostgresDatabase(Database):
 
     Args:
         patience: For how many seconds after the first failure in a row reads and writes wait for the server.
+        answer_seconds: How long the server may take for one statement, or to let a client in.
     """
 
     LOCK_ITEMS = ("LOCK TABLE batch, budget, item IN SHARE ROW EXCLUSIVE MODE",)
 
-    def __init__(self, dsn: str, patience: float) -> None:
+    def __init__(self, dsn: str, patience: float, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         super().__init__()
         self._dsn = dsn
         self._patience = patience
+        self._answer_seconds = answer_seconds
         self._session: Session | None = None
         self._start_queues: set[str] = set()
         self._mending = anyio.Lock()
@@ -54,7 +56,7 @@ class PostgresDatabase(Database):
                 "a ledger in Postgres needs asyncio, which asyncpg is for; SQLite works on trio too"
             )
         try:
-            self._session = await Session.begun(self._dsn)
+            self._session = await Session.begun(self._dsn, self._answer_seconds)
         except PassingError as error:
             raise LedgerError(str(error)) from None
 
@@ -213,7 +215,7 @@ class PostgresDatabase(Database):
         self._opened()
 
     async def _replace(self, lost: Session) -> None:
-        session = await Session.begun(self._dsn)
+        session = await Session.begun(self._dsn, self._answer_seconds)
         try:
             await session.learn_end_of(lost)
         except BaseException:

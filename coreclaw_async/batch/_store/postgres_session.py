@@ -37,7 +37,7 @@ Connection: TypeAlias = Any
 """An asyncpg connection; the library says nothing of its types."""
 
 _SCHEMA = "coreclaw"
-_SECONDS = 15.0
+ANSWER_SECONDS = 15.0
 """How long the server may take for one statement, or to let a client in."""
 
 _RENEWAL_SECONDS = 600.0
@@ -106,6 +106,7 @@ class Session:
     a row of this session's own, by which can be told later whether a commit was made whose answer did not come.
 
     Attributes:
+        answer_seconds: How long the server may take for one statement, or to let a client in.
         token: What tells this session from all others.
         pid: Its process on the server.
         commits: Number of its last transaction.
@@ -115,6 +116,7 @@ class Session:
 
     dsn: str
     connection: Connection
+    answer_seconds: float
     token: str = attrs.field(factory=lambda: secrets.token_hex(16))
     pid: int = 0
     commits: int = 0
@@ -122,7 +124,7 @@ class Session:
     applied: int | None = None
 
     @classmethod
-    async def begun(cls, dsn: str) -> Session:
+    async def begun(cls, dsn: str, answer_seconds: float = ANSWER_SECONDS) -> Session:
         """
         Connect, and make or renew the tables.
 
@@ -133,9 +135,12 @@ class Session:
         asyncpg = load_asyncpg()
         options = {"application_name": "coreclaw_async"}
         connecting = asyncpg.connect(
-            dsn, timeout=_SECONDS, server_settings=options, connection_class=connection_class(asyncpg.Connection)
+            dsn,
+            timeout=answer_seconds,
+            server_settings=options,
+            connection_class=connection_class(asyncpg.Connection),
         )
-        session = cls(dsn, None)
+        session = cls(dsn, None, answer_seconds)
         session.connection = await session._answer(connecting)
         try:
             await session._set_up()
@@ -351,7 +356,7 @@ class Session:
 
     async def _answer(self, asked: Awaitable[T], seconds: float | None = None) -> T:
         """Wait for an answer; what asyncpg, a socket or a transport raises becomes a LedgerError."""
-        seconds = _SECONDS if seconds is None else seconds
+        seconds = self.answer_seconds if seconds is None else seconds
         try:
             with anyio.fail_after(seconds):
                 return await asked

@@ -31,7 +31,8 @@ T = TypeVar("T")
 _NO_VALUES = (UnicodeError, OverflowError)
 """Raised for values that a database cannot store."""
 
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30.0
+"""How long a write waits for other processes."""
 _PAUSE_SECONDS = 0.01
 # Other machines do not see the locks of files there, so two of them could submit at once.
 _SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
@@ -51,11 +52,13 @@ class SqliteDatabase(Database):
 
     Args:
         path: The file; None for one in memory, which is gone with its batch.
+        busy_seconds: How long a write waits for other processes.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, busy_seconds: float = BUSY_SECONDS) -> None:
         super().__init__()
         self._path = path
+        self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
         self._file: FileId | None = None
         self._start_queues: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
@@ -129,7 +132,7 @@ class SqliteDatabase(Database):
         return self._connection
 
     def _open(self, seconds: float) -> None:
-        give_up = time.monotonic() + min(seconds, 2 * _BUSY_SECONDS)
+        give_up = time.monotonic() + min(seconds, 2 * self._busy_seconds)
         if self._path is not None:
             # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
@@ -144,12 +147,30 @@ class SqliteDatabase(Database):
         )
         try:
             self._make_tables(connection, give_up)
-            _wait_for_locks(connection, until=math.inf)
+            self._wait_for_locks(connection, until=math.inf)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
         self._file = None if self._path is None else _id_of(self._path)
+
+    def _wait_for_locks(self, connection: sqlite3.Connection, *, until: float) -> None:
+        """Let each statement wait for other processes until then, and never longer than is usual."""
+        seconds = min(max(until - time.monotonic(), 0.0), self._busy_seconds)
+        connection.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection, give_up: float) -> None:
+        """Switch the journal; where two processes do that to a new file at once, SQLite refuses one without waiting."""
+        while True:
+            try:
+                self._wait_for_locks(connection, until=give_up)
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                time.sleep(_PAUSE_SECONDS)
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+            else:
+                return
 
     def _refuse_leftovers(self, path: Path) -> None:
         """Raise where the ledger is missing, and what lies beside it says that it was in use."""
@@ -172,9 +193,9 @@ class SqliteDatabase(Database):
 
     def _make_tables(self, connection: sqlite3.Connection, give_up: float) -> None:
         """Make the tables of this version, of nothing or of an older one."""
-        _use_write_ahead_log(connection, give_up)
+        self._use_write_ahead_log(connection, give_up)
         connection.execute("PRAGMA synchronous = FULL")
-        _wait_for_locks(connection, until=give_up)
+        self._wait_for_locks(connection, until=give_up)
         connection.execute("BEGIN IMMEDIATE")
         try:
             tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -256,26 +277,6 @@ class SqliteDatabase(Database):
         # The file is there now. It is not opened here: closing another descriptor would give up the lock.
         self._start_queues[start_queue] = connection, _id_of(file)
         return True
-
-
-def _wait_for_locks(connection: sqlite3.Connection, *, until: float) -> None:
-    """Let each statement wait for other processes until then, and never longer than is usual."""
-    seconds = min(max(until - time.monotonic(), 0.0), _BUSY_SECONDS)
-    connection.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection, give_up: float) -> None:
-    """Switch the journal; where two processes do that to a new file at once, SQLite refuses one without waiting."""
-    while True:
-        try:
-            _wait_for_locks(connection, until=give_up)
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            time.sleep(_PAUSE_SECONDS)
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-        else:
-            return
 
 
 def _id_of(path: Path) -> FileId | None:
