@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
+from coreclaw_async.testing._api.answer_style import shown_list
 from coreclaw_async.testing._api.answers import RefusedError
 from coreclaw_async.testing._api.paging import PageWindow, window_of
-from coreclaw_async.testing._api.shapes import shown_list
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.records import FakeTask, FakeWorker
 from coreclaw_async.testing._state.switches import Switches

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from coreclaw_async.testing._api.shapes import shown_list
+from coreclaw_async.testing._api.answer_style import shown_list
 
 if TYPE_CHECKING:
     from coreclaw_async.testing._state.fake_run import FakeRun

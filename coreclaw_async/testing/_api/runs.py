@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from coreclaw_async.testing._api.answer_style import shown_list
 from coreclaw_async.testing._api.answers import NO_DATA, RefusedError
 from coreclaw_async.testing._api.calls import Call, Pending
 from coreclaw_async.testing._api.export_formats import CONTENT_TYPES, write_export
@@ -15,7 +16,6 @@ from coreclaw_async.testing._api.operation import operation
 from coreclaw_async.testing._api.paging import show_headers, show_results
 from coreclaw_async.testing._api.request_rules import RUN_OPTIONS, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import start_run, sync_reply
-from coreclaw_async.testing._api.shapes import shown_list
 from coreclaw_async.testing._api.signed_urls import sign
 from coreclaw_async.testing._state.fake_run import FakeRun
 from coreclaw_async.testing._state.scripts import NOT_FINAL

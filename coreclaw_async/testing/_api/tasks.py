@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from coreclaw_async.testing._api.answer_style import shown_path
 from coreclaw_async.testing._api.answers import NO_DATA
 from coreclaw_async.testing._api.calls import Call
 from coreclaw_async.testing._api.operation import operation
 from coreclaw_async.testing._api.request_rules import RUN_OPTIONS, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run
-from coreclaw_async.testing._api.shapes import shown_path
 from coreclaw_async.testing._state.records import FakeTask
 
 _TASK = "/worker-tasks/{workerTaskId}"

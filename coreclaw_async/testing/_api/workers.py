@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from coreclaw_async.testing._api.answer_style import shown_list, shown_path
 from coreclaw_async.testing._api.calls import Call
 from coreclaw_async.testing._api.operation import operation
 from coreclaw_async.testing._api.request_rules import RUN_BODY, WINDOW, Member
 from coreclaw_async.testing._api.run_starts import check_input, check_version, start_run
-from coreclaw_async.testing._api.shapes import shown_list, shown_path
 from coreclaw_async.testing._state.records import FakeWorker
 from coreclaw_async.testing._state.switches import Switches
 
