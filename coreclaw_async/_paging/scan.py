@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Generic, TypeVar
 
 import attrs
 
-from coreclaw_async._paging.listing import ListSource, Reading
-from coreclaw_async._paging.offsets import Mode, OffsetCache, OffsetDialect
+from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Reading
+from coreclaw_async._paging.offsets import SETTLING_SIZE, Mode, OffsetCache, OffsetDialect
 from coreclaw_async._paging.plan import PageFetcher, page_over
 from coreclaw_async._paging.probe import OffsetProbe
-from coreclaw_async._paging.scan_state import ScanState
+from coreclaw_async._paging.scan_state import MAX_PAGES_RECHECKED, ScanState
+from coreclaw_async._paging.seams import joins, page_over_seam
 from coreclaw_async._paging.seen import Deduplicator, Spare, shown_twice
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
@@ -43,6 +44,7 @@ class PageScan(Generic[T]):
         self._new: Deduplicator[T] = Deduplicator()
         self._state = ScanState(source, size, self._tally, self._new)
         self._offsets = OffsetProbe(self._fetcher, cache, dialect, self._state.error)
+        self._is_cut = False
         self._reset_patience()
         self.is_over = False
 
@@ -62,6 +64,8 @@ class PageScan(Generic[T]):
         last, mode = self._state.last, self._offsets.mode
         if last is None:
             return await self._begin()
+        if self._state.seam is not None:
+            return await self._join(*self._state.seam)
         if self._state.is_at_end(last):
             return await self._finish()
         reading = None if mode is None else await self._fetcher.next(last.number + 1, mode, self._tally.count)
@@ -83,6 +87,7 @@ class PageScan(Generic[T]):
         return self._state.deliver(reading)
 
     def _set_size(self, size: int) -> None:
+        self._is_cut = size < self._fetcher.size
         self._fetcher.size = self._state.size = size
 
     async def _look_for_cut(self, reading: Reading[T]) -> Reading[T]:
@@ -138,6 +143,30 @@ class PageScan(Generic[T]):
         state.must_hold = frozenset()
         return state.deliver(reading)
 
+    async def _join(self, before: Reading[T], after: Reading[T]) -> Page[T] | None:
+        """
+        Return what is between two pages of a list without a count, or begin again where they have nothing in common.
+
+        Items that left the list move others to the page that was read already, and of two replicas one may be behind.
+        """
+        state, size = self._state, self._fetcher.size
+        # Where the service cuts pages, a longer one would be another one.
+        spanning = page_over_seam(before.number * size, size if self._is_cut else min(size + SETTLING_SIZE, MAX_LIMIT))
+        if spanning is None:
+            state.seam = None
+            return None
+        number, length = spanning
+        over = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, None)
+        reason = f"pages {before.number} and {after.number} do not join"
+        if joins(before, after, over, is_nameless=state.is_nameless):
+            state.seam = None
+            return state.deliver_between(after, over)
+        may_begin_again = await self._offsets.has_changed(reason, None) or self._begins_sweep()
+        if state.is_nameless or not may_begin_again:
+            raise state.error(reason)
+        self._restart()
+        return None
+
     async def _check_unmoved(self, before: Reading[T] | None) -> None:
         """Read a page again and raise if it has changed: without identities nobody could tell what came twice."""
         assert before is not None, "a page was read"
@@ -180,6 +209,9 @@ class PageScan(Generic[T]):
         is_long = state.last.number > 1
         if state.is_nameless and is_long:
             await self._check_unmoved(state.first)
+        moved = [spare for spare in self._new.spares if spare.pages[0] != spare.pages[1]]
+        if moved and self._tally.count is None:
+            return await self._look_at_moved(moved)
         if (
             is_long
             and self._offsets.mode is Mode.ROW
@@ -199,6 +231,24 @@ class PageScan(Generic[T]):
             self._offsets.begin_again()  # The number of waits limits these looks too.
             return await self._recheck([state.last.number])
         self.is_over = True
+        return None
+
+    async def _look_at_moved(self, spares: Sequence[Spare[T]]) -> Page[T] | None:
+        """
+        Return the items that share an identity with one of another page, or begin again.
+
+        Without a count, nothing else shows that an item was read twice and another one not at all.
+        """
+        numbers = sorted({number for spare in spares for number in spare.pages})
+        if len(numbers) <= MAX_PAGES_RECHECKED:
+            readings = [await self._read_again(number) for number in numbers]
+            if shown_twice(spares, readings) and await self._are_two(spares, readings):
+                items = self._new.take_spares(spares)
+                self._tally.add(len(items))
+                return attrs.evolve(readings[-1].page, items=items)
+        if not self._begins_sweep():
+            raise self._state.error("items moved from page to page while the list was read")
+        self._restart()
         return None
 
     async def _goes_on(self) -> bool:
@@ -257,23 +307,40 @@ class PageScan(Generic[T]):
             if spanning is None:
                 is_proved = False
                 continue
-            number, length = spanning
-            count = self._tally.count
-            answer = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, count)
-            left = length if count is None else count - (number - 1) * length
-            if len(answer.keys) != min(length, left):  # The service cuts pages, or has a length of its own.
+            shown = await self._keys_of_part(*spanning)
+            if shown is None:
                 is_proved = False
-            elif list(answer.keys).count(key) != len(places):
+            elif shown.count(key) != len(places):
                 return False
-        return is_proved or await self._are_unchanged(readings)
+        return is_proved or await self._are_unchanged(readings, {spare.key for spare in spares})
 
-    async def _are_unchanged(self, readings: Sequence[Reading[T]]) -> bool:
-        """Whether pages are as they were, several times in a row: replicas may answer in turns or at random."""
+    async def _are_unchanged(self, readings: Sequence[Reading[T]], keys: Collection[Hashable]) -> bool:
+        """
+        Whether items stay where they were, several times in a row.
+
+        Replicas may answer in turns, at random, or each some of the offsets: so pages of several lengths are read.
+        """
+        size = self._fetcher.size
         for reading in readings:
-            for _ in range(_LOOKS):
-                if (await self._read_again(reading.number)).keys != reading.keys:
-                    return False
+            for look in range(_LOOKS):
+                length = MIN_PROBE_SIZE + look * (size - MIN_PROBE_SIZE) // _LOOKS
+                for place, key in enumerate(reading.keys, (reading.number - 1) * size):
+                    if key in keys and not await self._is_at(place, key, length, reading):
+                        return False
         return True
+
+    async def _is_at(self, place: int, key: Hashable, length: int, before: Reading[T]) -> bool:
+        shown = await self._keys_of_part(place // length + 1, length)
+        if shown is None:
+            return (await self._read_again(before.number)).keys == before.keys
+        return shown[place % length : place % length + 1] == [key]
+
+    async def _keys_of_part(self, number: int, length: int) -> list[Hashable] | None:
+        """Return the keys of a page of another length, or None if the service cuts pages or has a length of its own."""
+        count = self._tally.count
+        answer = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, count)
+        left = length if count is None else count - (number - 1) * length
+        return list(answer.keys) if len(answer.keys) == min(length, left) else None
 
     def _can_sweep(self) -> bool:
         """Whether reading the whole list again can find what is missing: only if items have moved."""
@@ -281,6 +348,13 @@ class PageScan(Generic[T]):
         has_moved = state.may_have_skipped() or self._tally.has_changed or self._new.spares or state.known_until
         is_remembered = not state.is_nameless and self._new.seen.is_whole
         return bool(has_moved) and is_remembered and self._sweeps < _MAX_SWEEPS
+
+    def _begins_sweep(self) -> bool:
+        """Count one more reading of the whole list; False if there were too many, or if it would not help."""
+        if self._state.is_nameless or not self._new.seen.is_whole or self._sweeps >= _MAX_SWEEPS:
+            return False
+        self._sweeps += 1
+        return True
 
     async def _wait_or_fail(self) -> Page[T]:
         if await self._goes_on():

@@ -16,7 +16,7 @@ from coreclaw_async.models import Page
 
 T = TypeVar("T")
 
-_MAX_PAGES_RECHECKED = 4
+MAX_PAGES_RECHECKED = 4
 # Store and own workers, the lists without a count, have hundreds of entries.
 _MAX_PAGES_WITHOUT_COUNT = 2_000
 _MAX_PAGES_BEYOND = 2
@@ -42,6 +42,7 @@ class ScanState(Generic[T]):
         accepts_repeats: Whether a page of nameless items may equal one that came before.
         known_until: The number of the last page before the scan began again.
         stood_at: The last page at that time, if only new items can be missing.
+        seam: The last two pages, if nothing has shown yet that they join and no count would show what lies between.
     """
 
     source: ListSource[T]
@@ -58,6 +59,7 @@ class ScanState(Generic[T]):
     accepts_repeats: bool = attrs.field(default=False, init=False)
     known_until: int = attrs.field(default=0, init=False)
     stood_at: Reading[T] | None = attrs.field(default=None, init=False)
+    seam: tuple[Reading[T], Reading[T]] | None = attrs.field(default=None, init=False)
 
     def deliver(self, reading: Reading[T]) -> Page[T]:
         """Accept *reading* as the next page and return it with its new items only."""
@@ -72,8 +74,19 @@ class ScanState(Generic[T]):
             else:
                 items = self.new.take(reading, has_moved=self.tally.has_changed)
         self.is_spent = is_beyond and not items
-        self.last = reading
-        return self._hand_out(reading, items)
+        before, self.last = self.last, reading
+        page = self._hand_out(reading, items)
+        if before is not None and before.keys and reading.keys and self.tally.count is None:
+            self.seam = before, reading
+        return page
+
+    def deliver_between(self, after: Reading[T], over: Reading[T]) -> Page[T]:
+        """Return what is new in an answer *over* the begin of page *after*."""
+        items: Sequence[T] = ()
+        if not self.is_nameless:
+            items = self.new.take_between(after.number, over)
+        self.tally.add(len(items))
+        return attrs.evolve(over.page, items=tuple(items))
 
     def deliver_again(self, before: Reading[T], reading: Reading[T]) -> Page[T]:
         """Accept a page that was read before and return what is new on it."""
@@ -110,7 +123,7 @@ class ScanState(Generic[T]):
         assert self.last is not None, "a page was read"
         self.known_until = max(self.known_until, self.last.number)
         self.last = None
-        self.stood_at = None
+        self.stood_at = self.seam = None
         self.is_spent = False
         self.must_hold = frozenset()
         self.short.clear()
@@ -189,7 +202,7 @@ class ScanState(Generic[T]):
         short = {n for n, reading in self.short.items() if len(reading.keys) < min(size, count - (n - 1) * size)}
         if len(self.new.spares) == missing:
             short.update(number for spare in self.new.spares for number in spare.pages)
-        return sorted(short) if 0 < len(short) <= _MAX_PAGES_RECHECKED else []
+        return sorted(short) if 0 < len(short) <= MAX_PAGES_RECHECKED else []
 
     def lacks_earlier(self, numbers: Sequence[int]) -> bool:
         """Whether a page before the last two is short; the last one may be empty."""
