@@ -139,10 +139,12 @@ class Hosted:
             self._task.result()
 
     async def close(self) -> None:
-        """Leave the manager; its errors are raised here."""
+        """Leave the manager; its errors are raised here. In a forked child do nothing: it is the parent's."""
         import asyncio
 
         assert self._task is not None, "it was opened"
+        if self._task.get_loop() is not asyncio.get_running_loop():
+            return
         assert self._is_closing is not None, "it was opened"
         self._is_closing.set()
         await asyncio.wait((self._task,))

@@ -669,6 +669,7 @@ class AsyncBatch(AsyncBatchFrames):
     def _opened(self) -> BatchLedger:
         if self._stack is None:
             raise RuntimeError("the batch is not open: use it in the block of (async) with client.batch(...) as batch")
+        self._batch_context.ledger.database.check_process()
         return self._batch_context.ledger
 
 

@@ -73,6 +73,7 @@ class Runner:
         async def advance() -> BatchOutcome | None:
             nonlocal engine
             while True:
+                self._batch_context.ledger.database.check_process()
                 if engine is None:
                     engine = await self._begin(options, budget)
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -96,9 +97,12 @@ class Job:
 
 class Database(ABC):
     """
-    A database, opened by the first use of `open`, for one event loop.
+    A database, opened by the first use of `open`, for one event loop of one process.
 
     The first of several waiting writers commits for all of them: one fsync for many writes.
+
+    Attributes:
+        process: The process that has opened it; 0 before that.
     """
 
     LOCK_ITEMS: ClassVar[Sequence[str]] = ()
@@ -108,6 +112,29 @@ class Database(ABC):
         self._jobs: list[Job] = []
         self._turn = anyio.Lock()
         self._is_committing = False
+        self.process = 0
+
+    def _begin_here(self) -> None:
+        """Record which process opens it."""
+        self.process = os.getpid()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the copy of a forked child, whose connection is its parent's: nothing may be done with it."""
+        return self.process not in {0, os.getpid()}
+
+    def check_process(self) -> None:
+        """
+        Raise in a forked child.
+
+        Raises:
+            LedgerError: This is one.
+        """
+        if self.is_inherited:
+            raise LedgerError(
+                f"the batch was opened by process {self.process}, and this is a forked child of it: open the batch "
+                "here, in a block of its own"
+            )
 
     async def write(self, *steps: Step, start_queue: str | None = None) -> None:
         """
@@ -122,6 +149,7 @@ class Database(ABC):
             StartQueueLostError: The start queue is no longer held.
             LedgerError: The database cannot be written to.
         """
+        self.check_process()
         while True:
             job = Job(steps, start_queue)
             self._jobs.append(job)
@@ -182,6 +210,7 @@ class Database(ABC):
         Raises:
             LedgerError: The database cannot be read.
         """
+        self.check_process()
         while True:
             try:
                 async with self._turn:

@@ -50,6 +50,7 @@ class PostgresDatabase(Database):
         self._gave_up: tuple[float, str] = (float("-inf"), "")
 
     async def open(self, seconds: float = math.inf) -> None:  # noqa: ARG002 - a cancellation ends it
+        self._begin_here()
         load_asyncpg()
         if not hasattr(current_loop(), "call_soon_threadsafe"):
             raise ConfigurationError(
@@ -61,6 +62,8 @@ class PostgresDatabase(Database):
             raise LedgerError(str(error)) from None
 
     async def aclose(self) -> None:
+        if self.is_inherited:
+            return
         session, self._session = self._session, None
         self._start_queues.clear()
         if session is not None:
@@ -68,6 +71,7 @@ class PostgresDatabase(Database):
                 await session.close()
 
     async def take_start_queue(self, start_queue: str) -> bool:
+        self.check_process()
         while True:
             try:
                 with anyio.CancelScope(shield=True):
@@ -77,7 +81,7 @@ class PostgresDatabase(Database):
                 await self._was_applied(error)
 
     async def leave_start_queue(self, start_queue: str) -> None:
-        if start_queue in self._start_queues:
+        if start_queue in self._start_queues and not self.is_inherited:
             self._start_queues.discard(start_queue)
             with anyio.CancelScope(shield=True):
                 async with self._turn:

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
 from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
+from coreclaw_async.batch._store.open_files import OPEN_FILES, FileId, id_of
 from coreclaw_async.batch._store.schema import (
     META,
     READ_VERSION,
@@ -42,8 +43,6 @@ _HINTS = {
     sqlite3.SQLITE_READONLY: "this process may not write to it",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: use an earlier copy of it, or repair it with .recover of sqlite3",
 }
-FileId: TypeAlias = tuple[int, int]
-"""Device and number of a file; no other file has them while this one is open."""
 
 
 class SqliteDatabase(Database):
@@ -65,20 +64,29 @@ class SqliteDatabase(Database):
         # A commit whose waiter was cancelled goes on in its thread.
         self._lock = threading.Lock()
 
+    def open_files(self) -> Sequence[tuple[sqlite3.Connection, FileId | None]]:
+        """Return its connections, each with its file."""
+        own = [] if self._connection is None else [(self._connection, self._file)]
+        return [*own, *self._start_queues.values()]
+
     async def open(self, seconds: float = math.inf) -> None:
+        self._begin_here()
         await self._in_thread(lambda: self._open(seconds))
 
     async def aclose(self) -> None:
+        if self.is_inherited:
+            return
         with anyio.CancelScope(shield=True):
             await self._in_thread(self._close)
 
     async def take_start_queue(self, start_queue: str) -> bool:
+        self.check_process()
         return self._path is None or await self._in_thread(
             lambda: self._take_start_queue(self._lock_file(start_queue), start_queue)
         )
 
     async def leave_start_queue(self, start_queue: str) -> None:
-        held = self._start_queues.pop(start_queue, None)
+        held = None if self.is_inherited else self._start_queues.pop(start_queue, None)
         if held is not None:
             with anyio.CancelScope(shield=True):
                 await self._in_thread(held[0].close)
@@ -92,7 +100,7 @@ class SqliteDatabase(Database):
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         def call() -> T:
-            with self._lock, self._clear_errors():
+            with OPEN_FILES.in_use(), self._lock, self._clear_errors():
                 return function()
 
         if self._path is None:  # Nothing there takes time.
@@ -124,7 +132,7 @@ class SqliteDatabase(Database):
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise LedgerError(f"the ledger {self._name} is closed")
-        if self._path is not None and _id_of(self._path) != self._file:
+        if self._path is not None and id_of(self._path) != self._file:
             raise LedgerError(
                 f"the ledger {self._name} was deleted or replaced while it was open, and its records with it, so no "
                 "more runs are started. Put the file back, or look for its runs at the service"
@@ -136,6 +144,7 @@ class SqliteDatabase(Database):
         if self._path is not None:
             # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
+            OPEN_FILES.refuse_inherited(self._path)
             _refuse_shared_file_system(self._path)
             self._refuse_leftovers(self._path)
             with contextlib.suppress(FileExistsError):
@@ -152,7 +161,8 @@ class SqliteDatabase(Database):
             connection.close()
             raise
         self._connection = connection
-        self._file = None if self._path is None else _id_of(self._path)
+        self._file = None if self._path is None else id_of(self._path)
+        OPEN_FILES.watch(self)
 
     def _wait_for_locks(self, connection: sqlite3.Connection, *, until: float) -> None:
         """Let each statement wait for other processes until then, and never longer than is usual."""
@@ -177,7 +187,7 @@ class SqliteDatabase(Database):
         left = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
         left = [file for file in left if file.exists()]
         start_queues = sorted(self._folder(path).glob("*.lock"))
-        if _id_of(path) is not None:  # Looked for last: a process that begins the ledger now makes it first.
+        if id_of(path) is not None:  # Looked for last: a process that begins the ledger now makes it first.
             return
         if left:
             raise LedgerError(
@@ -247,7 +257,7 @@ class SqliteDatabase(Database):
             return None
         _, file = self._start_queues.get(job.start_queue, (None, None))
         path = self._lock_file(job.start_queue)
-        if file is not None and _id_of(path) == file:
+        if file is not None and id_of(path) == file:
             return None
         return StartQueueLostError(
             f"the start queue {job.start_queue} is no longer held: {path} was deleted or replaced, or never held"
@@ -275,17 +285,8 @@ class SqliteDatabase(Database):
                 return False
             raise
         # The file is there now. It is not opened here: closing another descriptor would give up the lock.
-        self._start_queues[start_queue] = connection, _id_of(file)
+        self._start_queues[start_queue] = connection, id_of(file)
         return True
-
-
-def _id_of(path: Path) -> FileId | None:
-    """Return which file is at *path*, or None."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _is_locked(file: Path) -> bool:
