@@ -372,7 +372,35 @@ async def test_a_folder_that_nobody_may_write_to_is_a_clear_error(tmp_path: Path
         await SqliteDatabase(tmp_path).open()
 
 
-@pytest.mark.parametrize("kind", ["nfs4", "cifs"])
+async def test_a_file_that_is_mounted_by_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers that each mount the same file have a log and locks of their own: both start the same runs."""
+    folder, mounts = tmp_path / "two words", tmp_path / "mounts"
+    folder.mkdir()
+    place = str(folder.resolve() / "runs.db").replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\n/dev/sda {place} ext4 rw 0 0\n")
+    monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
+
+    with pytest.raises(LedgerError, match=r"runs\.db is mounted as a single file.*mount the folder that the file is in"):
+        await SqliteDatabase(folder / "runs.db").open()
+
+    assert list(folder.iterdir()) == []
+    database = SqliteDatabase(folder / "others.db")
+    await database.open()
+    await database.aclose()
+
+
+async def test_the_last_mount_of_a_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"server:/x {tmp_path.resolve()} nfs rw 0 0\n/dev/sda {tmp_path.resolve()} ext4 rw 0 0\n")
+    monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
+    database = SqliteDatabase(tmp_path / "runs.db")
+
+    await database.open()
+
+    await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "gpfs"])
 async def test_a_file_system_that_other_machines_share_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -36,8 +37,12 @@ BUSY_SECONDS = 30.0
 """How long a write waits for other processes."""
 _PAUSE_SECONDS = 0.01
 # Other machines do not see the locks of files there, so two of them could submit at once.
-_SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"})
+_SHARED_FILE_SYSTEMS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs afs ceph glusterfs lustre beegfs gpfs gfs2 ocfs2 pvfs2 fuse.ceph fuse.ceph-fuse "
+    "fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.rclone fuse.s3fs fuse.seaweedfs fuse.sshfs".split()
+)
 _MOUNTS = Path("/proc/self/mounts")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "this process may not write to it",
@@ -145,7 +150,7 @@ class SqliteDatabase(Database):
             # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
             OPEN_FILES.refuse_inherited(self._path)
-            _refuse_shared_file_system(self._path)
+            _refuse_unfit_mount(self._path)
             self._refuse_leftovers(self._path)
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -327,15 +332,25 @@ def _change(connection: sqlite3.Connection, statement: Statement) -> None:
         raise StaleError(statement.sql)
 
 
-def _refuse_shared_file_system(path: Path) -> None:
-    """Raise where the mounts of this machine say that other machines use the folder too."""
-    folder = path.parent
+def _refuse_unfit_mount(path: Path) -> None:
+    """Raise where the mounts of this machine say that others use the file, and do not see its log or its locks."""
     with contextlib.suppress(OSError):  # Not every system tells.
-        mounts = [line.split(" ") for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
-        around = [mount for mount in mounts if folder.is_relative_to(mount[1].replace("\\040", " "))]
-        kind = max(around, key=lambda mount: len(mount[1]))[2] if around else ""
+        lines = _MOUNTS.read_text("utf-8", "replace").splitlines()
+        mounts = {
+            Path(_ESCAPED.sub(_unescaped, place)): kind for _, place, kind, *_ in (line.split(" ") for line in lines)
+        }
+        if path in mounts:
+            raise LedgerError(
+                f"{path} is mounted as a single file, so its log {path.name}-wal and its locks lie beside it and not "
+                "where other containers, or the next one, find them: mount the folder that the file is in"
+            )
+        kind = next((mounts[place] for place in path.parents if place in mounts), "")
         if kind in _SHARED_FILE_SYSTEMS:
             raise LedgerError(
                 f"{path} is on a file system of type {kind}, where two machines could start the same runs because "
                 "locks do not hold between them: use a local disk, or postgresql://"
             )
+
+
+def _unescaped(escaped: re.Match[str]) -> str:
+    return chr(int(escaped[1], 8))
