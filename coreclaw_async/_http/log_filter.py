@@ -24,6 +24,8 @@ _LIBRARY_LOGGERS = (
     "aiohttp.client",
     "aiohttp.internal",
 )
+# A server writes parts of these lines. So no pattern matches one text in two ways, which would take forever: ``*+``
+# gives nothing back.
 # The libraries log headers, and the URLs in these are usually signed.
 _ADDRESS = (
     r"""(?i)(b?['"](?:location|content-location|link|refresh|:path)['"],\s*b?(['"])(?:(?!\2)[^?])*\?)"""
@@ -32,10 +34,10 @@ _ADDRESS = (
 # What opens a session, or may; and a header that cannot be sent, which h11 quotes.
 _HEADER_VALUE = (
     r"""(?i)(b?['"](?:set-cookie2?|cookie|(?:proxy-)?authorization|api-key)['"],\s*|Illegal header (?:name|value) )"""
-    r"""b?(['"])(?!(?:Bearer )?<key>\2)(?:\\.|(?!\2).)*\2"""
+    r"""b?(['"])(?!(?:Bearer )?<key>\2)(?:\\.|(?!\2)[^\\\n])*+\2?"""
 )
 # A user and a password as a tuple shows them: a bracket may stand in either.
-_PROXY_AUTH = r"""auth=\((?:b?'(?:\\.|[^'\\])*'|b?"(?:\\.|[^"\\])*"|[^)'"])*\)"""
+_PROXY_AUTH = r"""auth=\((?:'(?:\\.|[^'\\])*+'|"(?:\\.|[^"\\])*+"|[^()'"])*+\)"""
 
 
 _is_sending: ContextVar[bool] = ContextVar("coreclaw_async_sending", default=False)

@@ -26,7 +26,8 @@ from coreclaw_async.errors import (
 )
 
 _SNIPPET_BYTES = 200
-_QUERY = r"""((?:https?:)?(?:\\?/){2}[^\s"'?<>]*\?)[^\s"'<>]+"""
+# Also a URL without a query is matched, so that no part of a text is looked at twice: a service may send megabytes.
+_URL = r"""((?:\\?/){2}[^\s"'?<>]*+)(\?[^\s"'<>]++)?"""
 # One of several values; a date may have a comma behind its day.
 _RETRY_AFTER = r"(?i)\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,[^,]*|[^,]+"
 # A longer value is a mistake: a client that obeyed it might sleep for years.
@@ -266,7 +267,11 @@ def snippet(body: bytes, credentials: Credentials) -> str:
 
 def without_queries(text: str) -> str:
     """Return *text* without the queries of its URLs: those of files hold signatures, which are as good as passwords."""
-    return re.sub(_QUERY, r"\1<hidden>", text)
+    return re.sub(_URL, _without_query, text)
+
+
+def _without_query(url: re.Match[str]) -> str:
+    return url[0] if url[2] is None else f"{url[1]}?<hidden>"
 
 
 def redact(error: CoreClawError, credentials: Credentials) -> None:
