@@ -22,9 +22,10 @@ class Log:
 
     def is_on(self, level: int) -> bool:
         """Return whether records of *level* are wanted."""
-        with contextlib.suppress(Exception):  # The program may have set the class of loggers.
+        try:
             return _logger.isEnabledFor(level)
-        return False
+        except Exception:  # noqa: BLE001 - the program may have set the class of loggers
+            return False
 
     def debug(self, message: str, *args: Any, extra: dict[str, Any] | None = None) -> None:
         """Log for developers."""

@@ -25,6 +25,7 @@ from coreclaw_async.errors import (
     printable,
 )
 
+_SUCCESS = range(200, 300)
 _SNIPPET_BYTES = 200
 # Also a URL without a query is matched, so that no part of a text is looked at twice: a service may send megabytes.
 _URL = r"""((?:\\?/){2}[^\s"'?<>]*+)(\?[^\s"'<>]++)?"""
@@ -106,7 +107,7 @@ def read_answer(request: Request, reply: HttpReply, credentials: Credentials) ->
     """
     envelope, problem = _parse(reply.body, load_exact if request.keeps_numbers else load_usual)
     code = _code_of(envelope)
-    is_success_status = HTTPStatus.OK <= reply.status_code < HTTPStatus.MULTIPLE_CHOICES
+    is_success_status = reply.status_code in _SUCCESS
     if is_success_status and problem is None and code == 0:
         request_id = _text_or_none(envelope.get("request_id"))
         return Answer(envelope.get("data"), request_id and credentials.hide(request_id), reply=reply)

@@ -32,6 +32,7 @@ class RunOperation:
 
 
 _LAST = "/last"
+_WITH_ID = (Run, StartedRun)  # Made once: `Run | StartedRun` would be made with each call.
 
 
 def run_id_of(run: RunRef) -> str | None:
@@ -64,7 +65,7 @@ def run_request(operation: RunOperation, run: RunRef, **members: Any) -> Request
 
 
 def _id(run: str | Run | StartedRun) -> str:
-    run_id = run.run_id if isinstance(run, Run | StartedRun) else run
+    run_id = run.run_id if isinstance(run, _WITH_ID) else run
     return check_id("run", run_id, "its id (a str), a Run, a StartedRun or a LastRun")
 
 

@@ -129,6 +129,22 @@ def test_number_with_more_digits_than_python_reads_stays_the_text_that_it_is() -
     assert read_answer(request_of(), reply_of(body), NO_KEY).data == {"list": [{"n": digits, "m": 7}, {"n": 1}]}
 
 
+@pytest.mark.parametrize("space", [b"", b" ", b"\r\n", b"\t\n" * 1_000])
+@pytest.mark.parametrize("before", [b"", b"\n"])
+def test_space_around_the_envelope_means_nothing(before: bytes, space: bytes) -> None:
+    assert read_answer(request_of(), reply_of(before + b'{"code":0,"data":{"a":1}}' + space), NO_KEY).data == {"a": 1}
+
+
+@pytest.mark.parametrize(("status", "is_success"), [(199, False), (200, True), (299, True), (300, False)])
+def test_statuses_from_200_to_299_are_those_of_a_success(status: int, is_success: bool) -> None:
+    reply = reply_of(b'{"code":0,"data":{}}', status=status)
+    if is_success:
+        assert read_answer(request_of(), reply, NO_KEY).data == {}
+    else:
+        with pytest.raises(InvalidResponseError):
+            read_answer(request_of(), reply, NO_KEY)
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
@@ -136,6 +152,9 @@ def test_number_with_more_digits_than_python_reads_stays_the_text_that_it_is() -
         (b" \r\n", "it is empty"),
         (b"<html>", "it is not JSON"),
         (b'{"code": 0', "its JSON is broken"),
+        (b'{"code": 0}}', "its JSON is broken"),
+        (b'{"code": 0} {"code": 0}', "its JSON is broken"),
+        (b'{"code": 0}\0', "its JSON is broken"),
         (b'[{"code": 0}', "its JSON is broken"),
         (b'{"code": 0, "data": "\xff"}', "its JSON is broken"),
         (b'{"code": ' + b"1" * 5_000 + b"}", "it has no whole number as code"),
