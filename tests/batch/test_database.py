@@ -380,7 +380,7 @@ async def test_a_file_that_is_mounted_by_itself_is_refused(tmp_path: Path, monke
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\n/dev/sda {place} ext4 rw 0 0\n")
     monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
 
-    with pytest.raises(LedgerError, match=r"runs\.db is mounted as a single file.*mount the folder that the file is in"):
+    with pytest.raises(LedgerError, match=r"runs\.db is mounted as a single file.*mount the folder that"):
         await SqliteDatabase(folder / "runs.db").open()
 
     assert list(folder.iterdir()) == []
