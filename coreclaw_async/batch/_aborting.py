@@ -22,7 +22,7 @@ HAS_ENDED = 70002
 WAITS = (1.0, 2.0, 5.0, 10.0)
 
 
-async def abort_all(context: Context, items: Sequence[BatchItem], cancelled: int) -> None:
+async def abort_items(context: Context, items: Sequence[BatchItem], cancelled: int) -> None:
     """
     Abort the runs of *items*.
 

@@ -23,7 +23,7 @@ from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
 from coreclaw_async._wire.request import check_bool, check_int, check_seconds, check_worker_id
-from coreclaw_async.batch._aborting import abort_all
+from coreclaw_async.batch._aborting import abort_items
 from coreclaw_async.batch._arguments import (
     OutputFormat,
     check_format,
@@ -663,7 +663,7 @@ class AsyncBatch(AsyncBatchFrames):
         self._runner.stop("cancelled")
         cancelled = await ledger.cancel(abort=abort)
         if abort:
-            await abort_all(self._batch_context.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
+            await abort_items(self._batch_context.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
         return cancelled
 
     def _opened(self) -> BatchLedger:

@@ -74,7 +74,7 @@ def settled_at(times: SettleTimes, intent_at: float) -> float:
     return intent_at + times.send_window + times.post_timeout + times.skew + times.list_lag
 
 
-class Verdict(Enum):
+class Decision(Enum):
     """What is to be done with starts whose answer was lost."""
 
     NOT_ACCEPTED = auto()
@@ -154,9 +154,9 @@ def _may_be_of(run_id: str, intent_at: float, skew: float) -> bool:
     return created is None or intent_at - skew <= created <= intent_at + _LONGEST_START + skew
 
 
-def judge(
+def decide(
     evidence: ListEvidence, items: Sequence[BatchItem], *, is_exclusive: bool, was_empty: bool, may_wait: bool
-) -> Verdict:
+) -> Decision:
     """
     Return what follows from a look that was made when all starts had settled.
 
@@ -168,13 +168,13 @@ def judge(
         may_wait: Whether callbacks may still name the runs, or other accounts may still tell whose they are.
     """
     if evidence.is_empty:
-        return Verdict.NOT_ACCEPTED if was_empty else Verdict.LOOK_AGAIN
+        return Decision.NOT_ACCEPTED if was_empty else Decision.LOOK_AGAIN
     if evidence.rivals:  # Nobody can tell whose run a candidate is.
         is_exclusive = False
     is_only = len(items) == 1 and len(evidence.candidates) == 1 and evidence.is_whole and not evidence.is_foreign
     if is_only and is_exclusive:
-        return Verdict.ADOPT
-    return Verdict.LOOK_AGAIN if may_wait else Verdict.HOLD
+        return Decision.ADOPT
+    return Decision.LOOK_AGAIN if may_wait else Decision.HOLD
 
 
 def _intent_at(item: BatchItem) -> float:

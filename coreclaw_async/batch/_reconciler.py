@@ -8,7 +8,7 @@ from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._context import BatchContext
-from coreclaw_async.batch._evidence import ListEvidence, Verdict, evidence_of, judge, settled_at
+from coreclaw_async.batch._evidence import Decision, ListEvidence, decide, evidence_of, settled_at
 from coreclaw_async.batch._item_steps import to_given_up, to_held, to_planned, to_submitted
 from coreclaw_async.batch._items import BatchItem, IllegalStepError, ItemOrigin
 from coreclaw_async.batch._start_queue_runs import read_start_queue
@@ -62,7 +62,7 @@ class Reconciler:
                 continue
             evidence, is_exclusive = found
             rivals_settled = max((settled_at(times, at) for at in evidence.rivals), default=now)
-            verdict = judge(
+            decision = decide(
                 evidence,
                 items,
                 is_exclusive=is_exclusive,
@@ -73,7 +73,7 @@ class Reconciler:
             was_empty = evidence.is_empty
             next_look = max(next_look, rivals_settled)
             # A callback may have come while the list was read.
-            await self._settle(await self._bind(items), evidence, verdict)
+            await self._settle(await self._bind(items), evidence, decision)
 
     def _tell_open(self, items: Sequence[BatchItem], seconds: float) -> None:
         logger.warning(
@@ -140,13 +140,13 @@ class Reconciler:
         held = await self._start_queues.held_candidates(names) if evidence.candidates else ()
         return any(not candidates or set(candidates) & set(evidence.candidates) for candidates in held)
 
-    async def _settle(self, items: Sequence[BatchItem], evidence: ListEvidence, verdict: Verdict) -> None:
-        if verdict is Verdict.LOOK_AGAIN:
+    async def _settle(self, items: Sequence[BatchItem], evidence: ListEvidence, decision: Decision) -> None:
+        if decision is Decision.LOOK_AGAIN:
             return
         for item in items:
-            if verdict is Verdict.NOT_ACCEPTED:
+            if decision is Decision.NOT_ACCEPTED:
                 await self._step(item, to_planned(item, ItemOrigin.NOT_ACCEPTED))
-            elif verdict is Verdict.ADOPT:
+            elif decision is Decision.ADOPT:
                 await self._step(item, to_submitted(item, evidence.candidates[0], ItemOrigin.LIST))
             elif self._batch_context.on_ambiguous == "hold":
                 logger.warning(

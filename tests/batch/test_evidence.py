@@ -22,7 +22,7 @@ from coreclaw_async import (
 )
 from coreclaw_async._wire.timestamps import creation_time
 from coreclaw_async.batch import BatchItem
-from coreclaw_async.batch._evidence import Verdict, evidence_of, judge
+from coreclaw_async.batch._evidence import Decision, decide, evidence_of
 from coreclaw_async.models import Run
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -333,10 +333,10 @@ def test_a_start_of_another_account_is_a_rival_where_the_run_may_be_of_it(
     is_rival = is_rival or run_id == "undated"
     item = BatchItem(batch="b", key="k", position=0, worker_id="w", input_sha256="", intent_at=created - 1)
     look = evidence_of([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0, rivals=[created + later])
-    verdict = judge(look, [item], is_exclusive=True, was_empty=False, may_wait=False)
+    decision = decide(look, [item], is_exclusive=True, was_empty=False, may_wait=False)
 
     assert look.rivals == ((created + later,) if is_rival else ())
-    assert verdict is (Verdict.HOLD if is_rival else Verdict.ADOPT)
+    assert decision is (Decision.HOLD if is_rival else Decision.ADOPT)
 
 
 def test_a_run_that_is_newer_than_the_starts_is_no_proof_that_there_is_none_of_theirs() -> None:
@@ -348,7 +348,7 @@ def test_a_run_that_is_newer_than_the_starts_is_no_proof_that_there_is_none_of_t
     look = evidence_of([Run(run_id=run_id)], set(), [item], SettleTimes(), skew=5.0)
 
     assert (look.candidates, look.is_foreign, look.is_empty) == ((run_id,), True, False)
-    assert judge(look, [item], is_exclusive=True, was_empty=True, may_wait=False) is Verdict.HOLD
+    assert decide(look, [item], is_exclusive=True, was_empty=True, may_wait=False) is Decision.HOLD
 
     by_hand = evidence_of([Run(run_id=run_id, origin="web")], set(), [item], SettleTimes(), skew=5.0)
     assert (by_hand.candidates, by_hand.is_foreign, by_hand.is_empty) == ((), True, True)

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from coreclaw_async import BatchItem, BatchItemState, CallbackHub, RunStatus, SettleTimes
 from coreclaw_async.batch import IllegalStepError
-from coreclaw_async.batch._evidence import Verdict, evidence_of, judge, settled_at
+from coreclaw_async.batch._evidence import Decision, decide, evidence_of, settled_at
 from coreclaw_async.batch._item_steps import to_held, to_intent
 from coreclaw_async.models import Run
 from coreclaw_async.testing import CallbackPlan, FakeService, RunScript, faults
@@ -150,7 +150,7 @@ def a_run(run_id: str, origin: str = "openapi") -> Run:
 
 
 class StartQueueMachine(RuleBasedStateMachine):
-    """One start queue and its list, in which a start is lost at a time; the verdicts against what happened."""
+    """One start queue and its list, in which a start is lost at a time; the decisions against what happened."""
 
     @initialize(exclusive=st.booleans())
     def begin(self, exclusive: bool) -> None:
@@ -209,18 +209,18 @@ class StartQueueMachine(RuleBasedStateMachine):
             return
         runs = [a_run(run_id, run.origin) for run_id, run in self.service.runs.items()]
         look = evidence_of(runs, set(self.bound), [item], times, skew=times.skew)
-        verdict = judge(look, [item], is_exclusive=self.exclusive, was_empty=self.was_empty, may_wait=False)
+        decision = decide(look, [item], is_exclusive=self.exclusive, was_empty=self.was_empty, may_wait=False)
         self.was_empty = not look.candidates
         name = f"{item.key}-{self.number}"
-        match verdict:
-            case Verdict.NOT_ACCEPTED:
+        match decision:
+            case Decision.NOT_ACCEPTED:
                 assert self.accepted is None
                 self.next_item()
-            case Verdict.ADOPT:
+            case Decision.ADOPT:
                 assert self.truth[look.candidates[0]] == name
                 self.bound[look.candidates[0]] = name
                 self.next_item()
-            case Verdict.HOLD:
+            case Decision.HOLD:
                 assert self.accepted is None or self.accepted in look.candidates
                 assert self.accepted is not None or self.foreign_since_intent
                 with pytest.raises(IllegalStepError):
@@ -228,7 +228,7 @@ class StartQueueMachine(RuleBasedStateMachine):
                 for candidate in look.candidates:  # A person decides, after which no item is ambiguous.
                     self.bound.setdefault(candidate, self.truth.get(candidate, "foreign"))
                 self.next_item()
-            case Verdict.LOOK_AGAIN:
+            case Decision.LOOK_AGAIN:
                 assert self.was_empty
 
     def next_item(self) -> None:
