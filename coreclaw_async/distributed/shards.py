@@ -107,20 +107,6 @@ class ShardSpec:
     max_in_flight: int | None = attrs.field(default=None, validator=_most)
     base_url: str | None = None
 
-    def batch_of(self, client: AsyncCoreClaw) -> AsyncBatch:
-        """Return the part as a batch of *client*; nothing is opened before its block begins."""
-        return client.batch(
-            self.batch,
-            ledger=self.ledger,
-            exclusive=self.exclusive,
-            on_ambiguous=self.on_ambiguous,
-            settle_times=self.settle_times,
-            shard=self.shard,
-            max_spend=self.max_spend,
-            patience=self.patience,
-            account=self.account,
-        )
-
 
 @attrs.frozen(kw_only=True, repr=False)
 class ShardReport(Model):
@@ -282,6 +268,21 @@ async def run_shard_async(spec: ShardSpec, *, on_event: EventHook | None = None)
         return await run_with(client, spec)
 
 
+def batch_of(spec: ShardSpec, client: AsyncCoreClaw) -> AsyncBatch:
+    """Return the part as a batch of *client*; nothing is opened before its block begins."""
+    return client.batch(
+        spec.batch,
+        ledger=spec.ledger,
+        exclusive=spec.exclusive,
+        on_ambiguous=spec.on_ambiguous,
+        settle_times=spec.settle_times,
+        shard=spec.shard,
+        max_spend=spec.max_spend,
+        patience=spec.patience,
+        account=spec.account,
+    )
+
+
 async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
     """Run a part of a batch with *client*, and return its report; see `run_shard`."""
     began = time.monotonic()
@@ -289,7 +290,7 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
     reasons: Mapping[str, str] = {}
     failure: str | None = None
     is_incomplete = False
-    async with spec.batch_of(client) as batch:
+    async with batch_of(spec, client) as batch:
         outcomes = batch.run(max_in_flight=spec.max_in_flight, output=spec.output, output_format=spec.output_format)
         try:
             async for _ in outcomes:
