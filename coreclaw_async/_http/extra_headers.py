@@ -99,7 +99,7 @@ def user_agent(suffix: str | None, credentials: Credentials) -> str:
         raise TypeError(f"user_agent_suffix must be a str, not {type(suffix).__name__}")
     if not re.fullmatch(_SUFFIX, suffix):
         raise ValueError(
-            "user_agent_suffix must be 1 to 200 printable ASCII letters on one line, without spaces around them, "
+            "user_agent_suffix must be 1 to 200 printable ASCII characters on one line, without spaces around them, "
             f"not {credentials.shown(suffix)[:200]}"
         )
     if credentials.are_in(suffix):

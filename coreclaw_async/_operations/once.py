@@ -18,8 +18,8 @@ PREFIX = "once:"
 
 LEDGER_VARIABLE = "CORECLAW_LEDGER"
 LEDGER_FILE = "runs.db"
-_MOST_LETTERS = 495
-"""Letters of a key, which is part of the name of its batch."""
+_MAX_KEY = 495
+"""Characters of a key, which is part of the name of its batch."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -54,8 +54,8 @@ class OnceCall:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.key, str):
             raise TypeError(f"key must be a str, not {type(self.key).__name__}")
-        if not 1 <= len(self.key) <= _MOST_LETTERS or not self.key.isprintable():
-            raise ValueError(f"key must be printable and have 1 to {_MOST_LETTERS} letters, not {self.key!r:.80}")
+        if not 1 <= len(self.key) <= _MAX_KEY or not self.key.isprintable():
+            raise ValueError(f"key must be printable and have 1 to {_MAX_KEY} characters, not {self.key!r:.80}")
         if self.ledger == "memory":
             raise ValueError(
                 f"ledger (or {LEDGER_VARIABLE}) must be a file or a database, not 'memory': "

@@ -363,7 +363,7 @@ class AsyncWorkers:
         its callback comes to this process. Where somebody waits for the answer, as in a web request, give a *timeout*.
 
         Args:
-            key: What you call the run: printable, 1 to 495 letters.
+            key: What you call the run: printable, 1 to 495 characters.
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``.

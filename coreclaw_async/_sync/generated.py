@@ -509,7 +509,7 @@ class SyncWorkers:
         its callback comes to this process. Where somebody waits for the answer, as in a web request, give a *timeout*.
 
         Args:
-            key: What you call the run: printable, 1 to 495 letters.
+            key: What you call the run: printable, 1 to 495 characters.
             worker_id: Worker slug, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``.
@@ -2255,7 +2255,7 @@ class CoreClaw:
                 ASCII; storage hosts never get them. Not those that the client writes itself, such as
                 ``Authorization`` and ``Content-Type``.
             user_agent_suffix: What to add to the ``User-Agent`` of requests to the API, such as ``my-backend/1.2``: 1
-                to 200 letters of printable ASCII.
+                to 200 characters of printable ASCII.
             proxy: The URL of a proxy for all hosts: ``http://host:8080``, with ``user:password@`` before the host where
                 it asks for them; also ``https``, and ``socks5`` or ``socks5h`` with ``httpx[socks]``. None for the
                 proxy that the environment names.
@@ -2451,7 +2451,7 @@ class CoreClaw:
         Nothing is opened before its block begins.
 
         Args:
-            name: Name of the batch in its ledger: printable, 1 to 500 letters.
+            name: Name of the batch in its ledger: printable, 1 to 500 characters.
             ledger: ``sqlite:///runs.db`` or a path (a file of this machine, any number of processes),
                 ``postgresql://...`` (several machines; extra ``postgres``; not on trio; a failover needs synchronous
                 replication, else it loses runs), or ``memory`` (gone with the block). Holds the inputs, and of the key
@@ -2470,7 +2470,7 @@ class CoreClaw:
             patience: For how many seconds, since the first failure in a row, to retry while the service, or a ledger in
                 Postgres, cannot be used; 0 or more. The default outlasts the outages that the service's operators have
                 reported.
-            account: Your name for the account: printable, 1 to 500 letters, and not its key. All keys that are given
+            account: Your name for the account: printable, 1 to 500 characters, and not its key. All keys that are given
                 with the same name share the account's batches, open starts and what is known about its workers, so that
                 a new key continues where the old one stopped. None for a hash of the key. A batch that was begun
                 without a name gets one when it is opened with a name and the key that it was begun with.

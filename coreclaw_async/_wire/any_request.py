@@ -103,7 +103,7 @@ def _check_path(path: str, credentials: Credentials) -> None:
     shown = credentials.shown(path)[:100]
     if not path.startswith(_BEGINNING) or len(path) > _MAX_PATH:
         raise ValueError(
-            f"path must be a path of the API, of {_MAX_PATH:,} letters at most, such as /api/v2/users/account, "
+            f"path must be a path of the API, of {_MAX_PATH:,} characters at most, such as /api/v2/users/account, "
             f"not {shown}"
         )
     if credentials.are_in(path) or not all(_SEGMENT.fullmatch(part) for part in path[1:].split("/")):
@@ -148,7 +148,7 @@ def _encode_query(query: Mapping[str, str | int | bool | None] | None, credentia
         parts.append(f"{quote(encode_name(name, credentials), safe='')}={_encoded(name, value, credentials)}")
     encoded = "&".join(parts)
     if len(encoded) > _MAX_QUERY:
-        raise ValueError(f"query must have {_MAX_QUERY:,} letters at most when it is encoded, not {len(encoded):,}")
+        raise ValueError(f"query must have {_MAX_QUERY:,} characters at most when it is encoded, not {len(encoded):,}")
     return encoded
 
 

@@ -12,7 +12,7 @@ _LEAST_SECRET = 32
 _PURPOSE = b"coreclaw_async callback URL\0"
 _VALID_SECONDS = 30 * 86_400
 _UNSIGNED = re.compile(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{32}")
-# The end of a URL: 16 letters of a name, after the time when a signed one expires, and 32 letters of the proof.
+# The end of a URL: 16 characters of a name, after the time when a signed one expires, and 32 characters of the proof.
 _PROOF_IN_TEXT = re.compile(r"(/(?:[0-9a-f]{1,16}-)?[A-Za-z0-9_-]{16}\.)[A-Za-z0-9_-]{32,}")
 
 

@@ -26,7 +26,7 @@ P = ParamSpec("P")
 
 _API = "/api/v2/"
 _MOST_SECONDS = sys.float_info.max
-# httpx refuses URLs of more than 65,536 letters.
+# httpx refuses URLs of more than 65,536 characters.
 _MAX_VALUE = 16_000
 _MOST_SHOWN = 200
 """Letters of a wrong value that its error shows: it may be a long list that was meant for another parameter."""
@@ -107,7 +107,7 @@ def encode_value(name: str, value: str | int) -> str:
     except ValueError:
         raise ValueError(f"{name} must be a number that Python writes, not {_shown(value)}") from None
     if len(encoded) > _MAX_VALUE:
-        raise ValueError(f"{name} must have {_MAX_VALUE:,} letters at most when it is encoded, not {len(encoded):,}")
+        raise ValueError(f"{name} must have {_MAX_VALUE:,} characters at most when it is encoded, not {len(encoded):,}")
     return encoded
 
 
@@ -206,7 +206,7 @@ def check_hook(name: str, hook: Callable[P, None]) -> Callable[P, None]:
 
 def _check_length(name: str, value: str) -> None:
     if len(value) > _MAX_ID:
-        raise ValueError(f"{name} must have {_MAX_ID:,} letters at most, not {len(value):,}")
+        raise ValueError(f"{name} must have {_MAX_ID:,} characters at most, not {len(value):,}")
 
 
 def is_unsafe(text: str) -> bool:

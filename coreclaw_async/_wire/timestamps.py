@@ -106,8 +106,8 @@ def creation_time(run_id: str) -> float | None:
     """
     Return when the run was created in Unix seconds, or None when its id does not tell.
 
-    Run slugs are ULIDs, whose first ten letters count milliseconds. That was observed and is not documented, so it is
-    only a hint. An id with a time before `FIRST_MOMENT` or after `LAST_MOMENT` is no ULID and does not tell.
+    Run slugs are ULIDs, whose first ten characters count milliseconds. That was observed and is not documented, so it
+    is only a hint. An id with a time before `FIRST_MOMENT` or after `LAST_MOMENT` is no ULID and does not tell.
     """
     if len(run_id) != _ULID_LETTERS:
         return None

@@ -12,7 +12,7 @@ import attrs
 from coreclaw_async._data.record import Model
 from coreclaw_async._wire.request import check_int, check_seconds, check_text, check_worker_id, worker_input
 
-_MOST_LETTERS = 500
+_MOST_CHARACTERS = 500
 _MOST_RETRIES = 100
 _MOST_PRIORITY = 1_000_000
 
@@ -23,7 +23,7 @@ class RunSpec(Model):
     One run of a batch, to be started.
 
     Attributes:
-        key: What the caller calls it: printable, 1 to 500 letters, unique in its batch.
+        key: What the caller calls it: printable, 1 to 500 characters, unique in its batch.
         worker_id: Worker slug, ``owner/name`` or ``owner~name``.
         input: The worker's own input; stored in the ledger as given, and shown by no ``repr``.
         system: Settings of the platform such as ``{"proxy_region": "US"}``, or None.
@@ -109,6 +109,6 @@ def check_key(key: str) -> str:
     """Return *key* when an item can be called so."""
     if not isinstance(key, str):
         raise TypeError(f"key must be a str, not {key!r}")
-    if not 1 <= len(key) <= _MOST_LETTERS or not key.isprintable():
-        raise ValueError(f"key must be printable and have 1 to {_MOST_LETTERS} letters, not {key!r:.80}")
+    if not 1 <= len(key) <= _MOST_CHARACTERS or not key.isprintable():
+        raise ValueError(f"key must be printable and have 1 to {_MOST_CHARACTERS} characters, not {key!r:.80}")
     return key

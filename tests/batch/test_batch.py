@@ -131,7 +131,7 @@ async def test_the_order_of_members_makes_no_other_input(service: FakeService) -
     ("spec", "error", "words"),
     [
         ("k1", TypeError, "specs must be RunSpec, not str"),
-        (RunSpec(key="", worker_id="w", input={}), ValueError, "key must be printable and have 1 to 500 letters"),
+        (RunSpec(key="", worker_id="w", input={}), ValueError, "key must be printable and have 1 to 500 characters"),
         (RunSpec(key="a\nb", worker_id="w", input={}), ValueError, "key must be printable"),
         (RunSpec(key=5, worker_id="w", input={}), TypeError, "key must be a str, not 5"),  # type: ignore[arg-type]
         (RunSpec(key="k", worker_id="a b", input={}), ValueError, "the spec with key 'k' cannot be planned: worker_id"),

@@ -632,7 +632,7 @@ async def test_ledger_of_the_environment_must_last(
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"key": ""}, ValueError, "key must be printable and have 1 to 495 letters, not ''"),
+        ({"key": ""}, ValueError, "key must be printable and have 1 to 495 characters, not ''"),
         ({"key": "a" * 496}, ValueError, "key must be printable"),
         ({"key": "a\nb"}, ValueError, "key must be printable"),
         ({"key": "\ud800"}, ValueError, "key must be printable"),

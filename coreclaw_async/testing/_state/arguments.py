@@ -174,7 +174,7 @@ def check_key(name: str, value: Any) -> None:
 
     Raises:
         TypeError: It is no string.
-        ValueError: It is empty, or has other letters than printable ASCII, or spaces.
+        ValueError: It is empty, or has other characters than printable ASCII, or spaces.
     """
     demanded = f"{name} must be a string of printable ASCII without spaces, 1 letter or more"
     if not isinstance(value, str):
