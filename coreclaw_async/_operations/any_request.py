@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.candidates import lost_queue_items, lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.start import (
@@ -17,8 +17,8 @@ from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
     is_usable_id,
+    min_timeout_of,
     note_started,
-    reading_time,
 )
 from coreclaw_async._wire.any_request import any_request, made_by, only_aborts, worker_of
 from coreclaw_async._wire.credentials import Credentials
@@ -36,7 +36,7 @@ _OF_A_TASK = ("worker_id", "title")
 _ID_MEMBERS = {"queue item": ("queue_ref",), "task": ("slug",)}
 
 
-@telling_calls("client")
+@with_call_events("client")
 class AnyRequests:
     """What ``client.request`` does."""
 
@@ -60,7 +60,7 @@ class AnyRequests:
         if made_by(request) is not None:
             url = members.get("callback_url")
             request = request._replace(
-                min_timeout=reading_time(members), callback_url=url if isinstance(url, str) else None
+                min_timeout=min_timeout_of(members), callback_url=url if isinstance(url, str) else None
             )
         began = context.clock.monotonic()
         if request.safety is Safety.ONCE and not only_aborts(request):

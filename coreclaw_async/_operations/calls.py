@@ -16,8 +16,8 @@ Group = TypeVar("Group", bound=type[Any])
 Steps: TypeAlias = AsyncPager[Any] | AsyncStream[Any]
 
 
-def telling_calls(name: str, *methods: str) -> Callable[[Group], Group]:
-    """Return what has the event hook told of each call of these public methods of a class, or all, the group *name*."""
+def with_call_events(name: str, *methods: str) -> Callable[[Group], Group]:
+    """Return a decorator of the class of the group *name*: calls of *methods*, or of all public ones, are events."""
 
     def wrap(group: Group) -> Group:
         for method, function in list(vars(group).items()):

@@ -9,7 +9,7 @@ from coreclaw_async._http.settings import Settings
 from coreclaw_async._http.transport import Transport
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
-from coreclaw_async._operations.slot_queue import SlotLine
+from coreclaw_async._operations.slot_queue import SlotQueue
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async._polling.schedule import PollSchedule
@@ -42,7 +42,7 @@ class Context(NamedTuple):
     shared_transport: Transport
     shared_dialect: OffsetDialect
     hub_link: HubLink | None
-    slots: SlotLine
+    slots: SlotQueue
 
     @property
     def clock(self) -> Clock:

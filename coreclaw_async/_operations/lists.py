@@ -17,13 +17,11 @@ from coreclaw_async._paging.offsets import SETTLING_SIZE
 from coreclaw_async._paging.pager import AsyncPager, ListPages, PageReader, PagerOptions
 from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import Request, build_path, build_query, check_limit, check_offset, check_worker_id
-from coreclaw_async._wire.timestamps import creation_time, moment_of, month_windows
+from coreclaw_async._wire.timestamps import TimeWindow, creation_time, moment_of, month_windows
 from coreclaw_async.events import PageRead
 from coreclaw_async.models import Page, Run, RunStatus
 
 T = TypeVar("T")
-
-TimeWindow = tuple[int, int]
 
 
 def _checked_worker(worker_id: str | None) -> str | None:
@@ -115,7 +113,7 @@ async def _end_of(context: Context, runs: RunFilter, until: dt.datetime | None) 
 def run_source(context: Context, fetch: Callable[[int, int], Awaitable[Page[Run]]]) -> ListSource[Run]:
     """Return the list of runs that *fetch* reads."""
     name = "listWorkerRuns"
-    return ListSource(name=name, fetch=telling(context, name, fetch), identity=lambda run: run.run_id or None)
+    return ListSource(name=name, fetch=with_page_events(context, name, fetch), identity=lambda run: run.run_id or None)
 
 
 def _created_between(since: dt.datetime, until: dt.datetime | None) -> Callable[[Run], bool]:
@@ -177,13 +175,13 @@ def list_pager(
     """Return a pager over the one list that *fetch* reads, of items of the class *model*."""
 
     async def open_sources() -> Sequence[ListSource[T]]:
-        told = telling(context, operation, fetch)
+        told = with_page_events(context, operation, fetch)
         return (ListSource(name=operation, fetch=told, identity=identity, min_probe_size=min_probe_size),)
 
     return pager_over(context, open_sources, options, info=ItemInfo(model=model))
 
 
-def telling(
+def with_page_events(
     context: Context, operation: str, fetch: Callable[[int, int], Awaitable[Page[T]]]
 ) -> Callable[[int, int], Awaitable[Page[T]]]:
     """Return a *fetch* that also tells the event hook of each page."""

@@ -15,7 +15,7 @@ from coreclaw_async._http.transport import Transport
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.hub_link import HubLink
 from coreclaw_async._operations.known_ids import KnownIds
-from coreclaw_async._operations.slot_queue import SlotLine
+from coreclaw_async._operations.slot_queue import SlotQueue
 from coreclaw_async._paging.offsets import OffsetCache, OffsetDialect
 from coreclaw_async._polling.poller import RunPoller
 from coreclaw_async._polling.schedule import PollSchedule
@@ -87,7 +87,7 @@ def new_context(
         shared_transport=transport,
         shared_dialect=options.offset_dialect,
         hub_link=hub_link,
-        slots=SlotLine(clock),
+        slots=SlotQueue(clock),
     )
 
 
@@ -109,7 +109,7 @@ def copied_context(context: Context, options: ClientOptions) -> Context:
         poller=poller,
         shared_transport=copied.transport,
         shared_dialect=copied.dialect,
-        slots=SlotLine(context.clock),
+        slots=SlotQueue(context.clock),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import RunFilter, TimeWindow, pager_over, read_runs, run_source
+from coreclaw_async._operations.lists import RunFilter, pager_over, read_runs, run_source
 from coreclaw_async._operations.runs import id_of_last, read_run
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._polling.round import RunReader
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async._wire.run_paths import run_named
+from coreclaw_async._wire.timestamps import TimeWindow
 from coreclaw_async.errors import PaginationError
 from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import LastRun, Page, Run

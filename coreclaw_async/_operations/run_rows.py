@@ -11,7 +11,7 @@ from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.end_errors import raise_without_end
-from coreclaw_async._operations.lists import pager_over, telling
+from coreclaw_async._operations.lists import pager_over, with_page_events
 from coreclaw_async._operations.runs import concrete_id, id_of_last, read_results, read_run
 from coreclaw_async._operations.wait import Wait, WaitOptions
 from coreclaw_async._paging.listing import ListSource
@@ -103,7 +103,7 @@ class RunRows:
         name = "listWorkerRunResults"
         source = ListSource(
             name=name,
-            fetch=telling(self.context, name, self._fetch),
+            fetch=with_page_events(self.context, name, self._fetch),
             identity=row_identity,
             expects_count=True,
             run_id=self._run_id,
@@ -207,7 +207,7 @@ class RunRows:
             while True:
                 tracked = await self._wait.next_tracked()
                 assert tracked is not None, "only the last run has to be found out"
-                await self._wait.settle(tracked)
+                await self._wait.tell_changes(tracked)
                 run = tracked.run
                 if tracked.is_over:
                     if run is not None and run.is_finished:

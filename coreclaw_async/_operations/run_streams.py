@@ -82,7 +82,7 @@ class Completions:
                 self._rows[tracked.run_id] = tracked.run.result_count
             self._tell(wait)
             try:
-                await wait.settle(tracked)
+                await wait.tell_changes(tracked)
                 run = tracked.run if tracked.is_over else None
                 if run is not None and self.options.check:
                     await raise_unless_succeeded(self.context, run)
@@ -171,7 +171,7 @@ class LogEntries:
             if tracked is None:
                 continue
             if tracked.error is None:
-                await self._wait.settle(tracked)
+                await self._wait.tell_changes(tracked)
                 await self._read(tracked, self._wait)
             self._last_look = None
             if tracked.is_over:

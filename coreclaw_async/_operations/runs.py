@@ -9,7 +9,7 @@ from typing import Any
 
 from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.start import is_usable_id, read_created, reading_time
+from coreclaw_async._operations.start import is_usable_id, min_timeout_of, read_created
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.pages import read_result_page
@@ -76,7 +76,7 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
         body=build_body(**members),
         # The last run may be another one when the request is retried.
         safety=Safety.ONCE if isinstance(run, LastRun) else Safety.REPEATABLE,
-        min_timeout=reading_time(members),
+        min_timeout=min_timeout_of(members),
         already_done_error=errors.RunOperationError,
     )
     with errors_about(run):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LAST_TRY = 1.0
 
 
-class SlotLine:
+class SlotQueue:
     """The starts that wait for a slot, in order: the first one is retried at the pace of the poll schedule."""
 
     def __init__(self, clock: Clock) -> None:

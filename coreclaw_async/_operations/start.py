@@ -53,7 +53,7 @@ def once_request(operation: str, *segments: str, **members: Any) -> Request:
         path=build_path(*segments),
         body=build_body(**members),
         safety=Safety.ONCE,
-        min_timeout=reading_time(members),
+        min_timeout=min_timeout_of(members),
         callback_url=members.get("callback_url"),
     )
 
@@ -99,7 +99,7 @@ def run_members(
     }
 
 
-def reading_time(members: Mapping[str, Any]) -> float:
+def min_timeout_of(members: Mapping[str, Any]) -> float:
     """Return how many seconds the answer to a body with *members* may take at least."""
     return _SYNC_SECONDS if members.get("is_async") is False else 0.0
 

@@ -153,7 +153,7 @@ class Wait:
             self.waiter.tell(found)
         return None
 
-    async def settle(self, tracked: TrackedRun) -> None:
+    async def tell_changes(self, tracked: TrackedRun) -> None:
         """
         Tell the changes of a run.
 
@@ -258,7 +258,7 @@ async def wait_for_run(
                 if tracked is not None:
                     if tracked.run is not None:
                         reporter.tell_run(tracked.run)
-                    await wait.settle(tracked)
+                    await wait.tell_changes(tracked)
         assert tracked.run is not None, "a run that is over without an error was seen"
         if options.check:
             await raise_unless_succeeded(context, tracked.run)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from coreclaw_async._paging.fetcher import PageFetcher
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, Reading
 from coreclaw_async._paging.offsets import PROBE_OFFSET, Mode, OffsetCache, OffsetDialect, find_mode
-from coreclaw_async._paging.plan import PageFetcher
 from coreclaw_async.errors import PaginationError
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from coreclaw_async._paging.fetcher import PageFetcher, page_over
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Reading
 from coreclaw_async._paging.offsets import SETTLING_SIZE, Mode, OffsetCache, OffsetDialect
-from coreclaw_async._paging.plan import PageFetcher, page_over
 from coreclaw_async._paging.probe import OffsetProbe
 from coreclaw_async._paging.scan_state import MAX_PAGES_RECHECKED, ScanState
 from coreclaw_async._paging.seams import joins, page_over_seam

@@ -15,11 +15,10 @@ from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._polling.estimate import PAGE, ListCache, ListEstimate, Month, PollMethod
 from coreclaw_async._polling.outage import FEW_RUNS, LISTS, Outage
 from coreclaw_async._polling.tracked_run import ends_every_wait, is_service_speaking
-from coreclaw_async._wire.timestamps import creation_time, moment_of, month_of, month_window
+from coreclaw_async._wire.timestamps import TimeWindow, creation_time, moment_of, month_of, month_window
 from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import Page, Run, RunStatus
 
-TimeWindow = tuple[int, int]
 Report = Callable[[str, Run | errors.CoreClawError], bool]
 
 _AT_ONCE = 8

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.context import Context
 from coreclaw_async._wire.converter import read_model
 from coreclaw_async._wire.request import Request, build_path
 from coreclaw_async.models import Account
 
 
-@telling_calls("account")
+@with_call_events("account")
 class AsyncAccount:
     """The account behind the key: ``client.account``."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.context import Context
 from coreclaw_async._wire.pages import read_whole_list
 from coreclaw_async._wire.request import Request, build_path, build_query, check_text
 from coreclaw_async.models import ProxyRegion
 
 
-@telling_calls("proxies")
+@with_call_events("proxies")
 class AsyncProxies:
     """The proxy regions: ``client.proxies``."""
 

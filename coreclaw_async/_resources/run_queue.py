@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 
 import attrs
 
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import list_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
@@ -32,7 +32,7 @@ from coreclaw_async.models import Page, QueueAction, QueueItem
 _SAYS_DONE = (NotFoundError, RunOperationError)
 
 
-@telling_calls("run_queue")
+@with_call_events("run_queue")
 class AsyncRunQueue:
     """The run queue: ``client.run_queue``."""
 

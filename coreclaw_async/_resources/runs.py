@@ -10,14 +10,14 @@ from typing import Literal
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.reading import ItemInfo
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.candidates import lost_runs, report_started
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.exports import ExportFormat, download_export, read_export
 from coreclaw_async._operations.lists import RunFilter, pager_over, read_runs, runs_pager
 from coreclaw_async._operations.run_rows import RunRows
 from coreclaw_async._operations.runs import abort_run, read_log, read_results, read_run
-from coreclaw_async._operations.start import reading_time, run_members, start, start_members
+from coreclaw_async._operations.start import min_timeout_of, run_members, start, start_members
 from coreclaw_async._operations.wait import RunHook, WaitOptions, wait_for_run
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
@@ -46,7 +46,7 @@ _DAY_SECONDS = 86_400
 _RERUN = RunOperation("rerunWorkerRun", ("rerun",), "POST", last=("rerunLastWorkerRun", "rerunWorkerLastRun"))
 
 
-@telling_calls("runs")
+@with_call_events("runs")
 class AsyncRuns:
     """
     Runs: ``client.runs``.
@@ -501,7 +501,7 @@ class AsyncRuns:
             run,
             body=build_body(**members),
             safety=Safety.ONCE,
-            min_timeout=reading_time(members),
+            min_timeout=min_timeout_of(members),
             callback_url=members["callback_url"],
         )
         # The new run is in the list of the same worker, where the name of the run tells which one that is.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import read_workers, workers_pager
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async.models import Page, WorkerSummary
 
 
-@telling_calls("store")
+@with_call_events("store")
 class AsyncStore:
     """The public store of workers: ``client.store``."""
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Literal
 
 from coreclaw_async import errors
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.candidates import lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import list_pager
@@ -34,7 +34,7 @@ from coreclaw_async.models import CreatedTask, Page, Run, StartedRun, Task, Task
 from coreclaw_async.progress import ProgressOption
 
 
-@telling_calls("tasks")
+@with_call_events("tasks")
 class AsyncTasks:
     """Saved tasks: ``client.tasks``."""
 

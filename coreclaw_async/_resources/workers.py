@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from coreclaw_async._operations.calls import telling_calls
+from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.candidates import lost_queue_items, lost_runs
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import read_workers, workers_pager
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from coreclaw_async._operations.once import RunOnce
 
 
-@telling_calls("workers")
+@with_call_events("workers")
 class AsyncWorkers:
     """Workers, and starting them: ``client.workers``."""
 

@@ -6,7 +6,10 @@ import datetime as dt
 import functools
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+TimeWindow: TypeAlias = tuple[int, int]
+"""``start_time`` and ``end_time`` of the list of runs, in Unix seconds."""
 
 SERVICE_ZONE = dt.timezone(dt.timedelta(hours=8))
 """The list of runs is cut into calendar months of this zone (docs, api/worker-runs/list)."""
@@ -70,7 +73,7 @@ def month_of(moment: dt.datetime) -> tuple[int, int]:
     return local.year, local.month
 
 
-def month_windows(since: dt.datetime, until: dt.datetime) -> list[tuple[int, int]]:
+def month_windows(since: dt.datetime, until: dt.datetime) -> list[TimeWindow]:
     """
     Return ``start_time`` and ``end_time`` of each month from *until* back to *since*, newest first.
 
@@ -80,7 +83,7 @@ def month_windows(since: dt.datetime, until: dt.datetime) -> list[tuple[int, int
     """
     first = max(since, FIRST_MOMENT).astimezone(SERVICE_ZONE).date()
     last = min(until, LAST_MOMENT).astimezone(SERVICE_ZONE).date()
-    windows: list[tuple[int, int]] = []
+    windows: list[TimeWindow] = []
     while first <= last:
         month_start = last.replace(day=1)
         windows.append((_day_start(max(first, month_start)), _day_start(last)))
@@ -90,7 +93,7 @@ def month_windows(since: dt.datetime, until: dt.datetime) -> list[tuple[int, int
     return windows
 
 
-def month_window(month: tuple[int, int]) -> tuple[int, int]:
+def month_window(month: tuple[int, int]) -> TimeWindow:
     """Return ``start_time`` and ``end_time`` of a whole month."""
     first = dt.date(*month, 1)
     next_first = (first + dt.timedelta(days=31)).replace(day=1)

@@ -18,7 +18,7 @@ from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.callers import caller_here
 from coreclaw_async._frames.reading import ItemInfo
-from coreclaw_async._operations.calls import call_of, telling_calls
+from coreclaw_async._operations.calls import call_of, with_call_events
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, PageReader, PagerOptions
 from coreclaw_async._progress.reporter import check_progress
@@ -62,7 +62,7 @@ _MOST_SHOWN = 100
 _SPECS_AT_ONCE = 100
 
 
-@telling_calls("batch", "rows", "resolve", "cancel")  # Others send nothing; `run` works in a task of its own.
+@with_call_events("batch", "rows", "resolve", "cancel")  # Others send nothing; `run` works in a task of its own.
 class AsyncBatch(AsyncBatchFrames):
     """
     Many runs under one name, recorded in a ledger: ``async with client.batch(...) as batch``.

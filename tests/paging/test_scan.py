@@ -21,9 +21,9 @@ from paging.list_model import (
 from quick_cases import slowly
 
 from coreclaw_async import InvalidResponseError, PaginationError
+from coreclaw_async._paging.fetcher import page_over
 from coreclaw_async._paging.listing import ListSource, reading_of
 from coreclaw_async._paging.offsets import Mode, OffsetCache
-from coreclaw_async._paging.plan import page_over
 from coreclaw_async._paging.scan_state import ScanState
 from coreclaw_async._paging.seen import Deduplicator
 from coreclaw_async._paging.tally import Tally

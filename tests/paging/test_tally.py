@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coreclaw_async._paging.plan import pages_at_once
+from coreclaw_async._paging.fetcher import pages_at_once
 from coreclaw_async._paging.tally import Tally
 
 

@@ -1,4 +1,4 @@
-"""Which pages are read next, and reading several of them at once."""
+"""PageFetcher: reads the pages of one list by their numbers, several at once where that is asked for."""
 
 from __future__ import annotations
 
