@@ -9,6 +9,7 @@ import re
 import ssl
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from time import monotonic
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -89,11 +90,17 @@ class Handler(ResponseHandler):
 
     def is_clean(self) -> bool:
         """Return whether nothing has come since the last answer, not even the end of the connection."""
-        if self.should_close or self.transport is None or _has_half_an_answer(self):
+        if self.should_close or not self.is_connected() or _has_half_an_answer(self):
             return False
         if self._is_readable is None:
+            assert self.transport is not None
             self._is_readable = readability(self.transport.get_extra_info("socket").fileno())
         return not self._is_readable()
+
+    def resume_reading(self, *arguments: Any, **named: Any) -> None:
+        """Read on where that was stopped; aiohttp would ask the parser and the transport after each answer."""
+        if getattr(self, "_reading_paused", True):  # It is private, but only saves time.
+            super().resume_reading(*arguments, **named)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take a head, and what its body will be read from."""
@@ -155,9 +162,9 @@ class Connector(aiohttp.TCPConnector):
         proxy_headers[hdrs.HOST] = self._wanted.headers[hdrs.HOST]
         self._factory = functools.partial(Handler, loop=self._loop)  # type: ignore[assignment] # It is invariant.
         self._room_maker = make_room
+        self._key = self._wanted.connection_key
         self.keeper: AsyncGenerator[None, None] | None = None
         self._process = os.getpid()
-        self._made = 0
         self._making: set[asyncio.Timeout] = set()
 
     @property
@@ -175,23 +182,33 @@ class Connector(aiohttp.TCPConnector):
         Raises:
             NoConnectionError: There is none, and none can be made.
         """
-        while True:
-            made = self._made
-            try:
-                connection = await self.connect(self._wanted, [], timeout)
-            except TimeoutError:
-                why = "the client was closed" if self._closed else f"no connection within {timeout.connect:.3g} s"
-                raise NoConnectionError(why) from None
-            except (aiohttp.ClientError, OSError, ValueError) as error:  # The last one of a name that is none.
-                raise NoConnectionError(described(error)) from None
-            handler = connection.protocol
+        idle = self._take_idle()
+        if idle is not None:
+            return Connection(self, self._key, idle, self._loop), idle
+        try:
+            connection = await self.connect(self._wanted, [], timeout)
+        except TimeoutError:
+            why = "the client was closed" if self._closed else f"no connection within {timeout.connect:.3g} s"
+            raise NoConnectionError(why) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # The last one of a name that is none.
+            raise NoConnectionError(described(error)) from None
+        made = connection.protocol
+        assert isinstance(made, Handler)
+        return connection, made
+
+    def _take_idle(self) -> Handler | None:
+        """Return what has been idle for longest and can be used, and close all that cannot."""
+        idle = self._conns.get(self._key)
+        while idle:
+            handler, since = idle.popleft()
             assert isinstance(handler, Handler)
-            if made != self._made or handler.is_clean():
-                return connection, handler
-            connection.close()
+            if monotonic() - since <= _KEEP_ALIVE_SECONDS and handler.is_clean():
+                self._acquired.add(handler)
+                return handler
+            _abort(handler)
+        return None
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
-        self._made += 1
         make_room = self._room_maker()
         if make_room is not None:  # pragma: no branch - the client is gone
             await make_room(self.open)

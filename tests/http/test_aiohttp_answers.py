@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 
 import pytest
 from raw_server import RawServer, answering, envelope, http, read_request, serve_sockets
@@ -126,6 +127,17 @@ async def test_nothing_is_written_to_a_connection_that_was_closed() -> None:
         Handler(loop=asyncio.get_running_loop()).begin()
 
 
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_sockets(answering(lambda _request, _server: envelope({"balance": "1.00"}))) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=ONCE) as client:
+            for seconds in (29.0, 31.0, 0.0):
+                monkeypatch.setattr("aiohttp.connector.monotonic", lambda ago=seconds: time.monotonic() - ago)
+                await client.account.get()
+            assert client._context.transport.connections.connections_open == 1
+
+    assert [request.connection for request in server.requests] == [1, 1, 2]
+
+
 # Answers that only httpx reads, and those that nobody reads to their end.
 
 
@@ -180,6 +192,18 @@ async def test_a_large_body_in_chunks_of_any_size_is_no_trailer() -> None:
         with serve_sockets(answering(lambda _request, _server: CHUNKED + b"".join(chunks))) as server:  # noqa: B023
             async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=ONCE) as client:
                 assert (await client.account.get()).balance == 1
+
+
+@pytest.mark.usefixtures("parser")
+async def test_a_body_in_so_many_chunks_that_reading_pauses_is_read_to_its_end() -> None:
+    body = b'{"code":0,"data":{"balance":"1"}}' + b" " * 40_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    with serve_sockets(answering(lambda _request, _server: CHUNKED + chunks)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, backend="aiohttp", retry=ONCE) as client:
+            for _ in range(2):
+                assert (await client.account.get()).balance == 1
+
+    assert server.connections == 1
 
 
 # Errors that quote nothing.
