@@ -258,8 +258,8 @@ class AsyncCoreClaw:
         Closing a copy closes nothing; closing the client it was made from closes the connections of both. *headers*
         take the place of those that the client adds; an empty mapping adds none.
 
-        One look at runs serves all waits of a client and its copies, so its requests are told to the *on_event* of the
-        client alone; each wait's own events are told to the copy's.
+        One look at runs serves all waits of a client and its copies: a request for a run is told to the *on_event* of
+        each that waits for it, and a list of runs to that of each that it was read for, once.
 
         Raises:
             ConfigurationError: The key cannot be right.

@@ -45,8 +45,8 @@ class OpenTelemetryHook:
     Each call of a method becomes a span such as ``coreclaw.workers.run``, below the span that is current in the task
     that calls. Below it are a client span for each attempt at a request, polls and pages included, and a span
     ``coreclaw.run`` for each run that was waited for, from its start to its end, which belongs to the call that started
-    the run where that was this process. One task polls for all that wait, so its call has the polls; they are told to
-    the hook of the client, and not to one of a copy (``with_options(on_event=...)``) that waits. Each item of a
+    the run where that was this process. One task polls for all that wait; a request that serves several of
+    them is told once to each hook, and belongs to the call of one of its waits. Each item of a
     batch becomes a span ``coreclaw.batch.item``, from its intent to its end, with its start, its run and its rows below
     it, and itself below ``coreclaw.batch.run``. Retries and starts become events of their call's span.
 

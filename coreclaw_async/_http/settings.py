@@ -22,7 +22,7 @@ class Settings(NamedTuple):
         timeout: Seconds that one call may take, with queueing, attempts and waits.
         retry: How often and for how long a request is retried.
         max_response_bytes: Size of the largest answer that is read, unpacked.
-        on_event: Called with each event, or None.
+        hooks: Called with each event, one after another.
         headers: What the caller adds to the headers of requests to the API.
         user_agent: The ``User-Agent`` of these.
     """
@@ -31,6 +31,6 @@ class Settings(NamedTuple):
     timeout: float
     retry: RetryPolicy
     max_response_bytes: int
-    on_event: Callable[[Event], None] | None = None
+    hooks: tuple[Callable[[Event], None], ...] = ()
     headers: ExtraHeaders = ExtraHeaders()
     user_agent: str = USER_AGENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -53,6 +54,12 @@ class Transport:
         gate = RateGate(self.clock) if is_other_key else self.gate
         return Transport(self.connections, settings, self.clock, gate)
 
+    def telling(self, hooks: tuple[Callable[[Event], None], ...]) -> Transport:
+        """Return this transport with other hooks."""
+        told = copy.copy(self)
+        told.settings = self.settings._replace(hooks=hooks)
+        return told
+
     def service_time(self) -> float:
         """Return the service's time in Unix seconds, as its answers told it; before the first, this machine's."""
         now = self.connections.last_date.service_time(self.clock.monotonic())
@@ -70,9 +77,8 @@ class Transport:
         return now
 
     def emit(self, event: Event) -> None:
-        """Call the on_event hook; an exception that it raises is logged and changes nothing."""
-        hook = self.settings.on_event
-        if hook is not None:
+        """Call the on_event hooks; an exception that one raises is logged and changes nothing."""
+        for hook in self.settings.hooks:
             try:
                 call_hook("on_event", hook, event)
             except Exception:  # noqa: BLE001 - it is logged
@@ -136,7 +142,7 @@ class Transport:
                 break
             may_have_worked = may_have_worked or failure.may_have_taken_effect
             kind = type(failure).__name__
-            if self.settings.on_event is not None:
+            if self.settings.hooks:
                 from coreclaw_async.events import RetryScheduled  # Not every program listens.
 
                 self.emit(RetryScheduled(operation=request.operation, attempt=attempt, wait=wait, error=kind))
@@ -267,7 +273,7 @@ class Transport:
         failure: errors.CoreClawError | None,
     ) -> None:
         """Log and emit the end of an attempt; a cancelled one has neither answer nor failure."""
-        if self.settings.on_event is None and not logger.is_on(logging.DEBUG):
+        if not self.settings.hooks and not logger.is_on(logging.DEBUG):
             return
         elapsed = self.clock.monotonic() - started
         hide = self.settings.credentials.hide  # Mixed-up arguments can put the key into a path.

@@ -31,7 +31,7 @@ def with_call_events(name: str, *methods: str) -> Callable[[Group], Group]:
 
 def call_of(context: Context, name: str) -> Call:
     """Return a call of the client that *context* is of."""
-    emit = None if context.settings.on_event is None else context.transport.emit
+    emit = context.transport.emit if context.settings.hooks else None
     return Call(name, emit, context.clock.monotonic)
 
 
@@ -39,7 +39,7 @@ def _telling(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     async def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
         context: Context = self._context
-        if context.settings.on_event is None:
+        if not context.settings.hooks:
             return await function(self, *args, **kwargs)
         call = call_of(context, name)
         try:
@@ -62,7 +62,7 @@ def _telling_steps(name: str, function: Callable[..., Steps]) -> Callable[..., S
     @functools.wraps(function)
     def tell(self: Any, *args: Any, **kwargs: Any) -> Steps:
         result = function(self, *args, **kwargs)
-        if self._context.settings.on_event is not None:
+        if self._context.settings.hooks:
             (reader_of(result) if isinstance(result, AsyncPager) else result).call = call_of(self._context, name)
         return result
 

@@ -61,7 +61,7 @@ class ClientOptions:
             timeout=float(self.timeout),
             retry=self.retry,
             max_response_bytes=self.max_response_bytes,
-            on_event=self.on_event,
+            hooks=() if self.on_event is None else (self.on_event,),
             headers=self.headers,
             user_agent=self.user_agent,
         )

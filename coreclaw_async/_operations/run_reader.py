@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.lists import RunFilter, pager_over, read_runs, run_source
 from coreclaw_async._operations.runs import id_of_last, read_run
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._polling.round import RunReader
+from coreclaw_async._polling.round import Hooks, RunReader
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async._wire.run_paths import run_named
 from coreclaw_async._wire.timestamps import TimeWindow
 from coreclaw_async.errors import PaginationError
-from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import LastRun, Page, Run
 
 # A failed look is repeated soon, so it need not be waited for as long as other calls.
@@ -27,18 +26,25 @@ def run_reader(context: Context) -> RunReader:
     shared = context._replace(transport=transport, dialect=context.shared_dialect)
     seconds = min(shared.settings.timeout, _LOOK_SECONDS)
 
-    async def look(name: str) -> Run:
+    def told(hooks: Hooks) -> Context:
+        return shared._replace(transport=transport.telling(hooks))
+
+    async def look(name: str, hooks: Hooks) -> Run:
         named = run_named(name)
-        run = await read_run(shared, named, deadline=shared.clock.monotonic() + seconds, is_probe=True)
+        run = await read_run(told(hooks), named, deadline=shared.clock.monotonic() + seconds, is_probe=True)
         if isinstance(named, LastRun):
             id_of_last(run)
         return run
 
-    def list_runs(status: str | None, window: TimeWindow | None, most: int) -> AsyncPager[Run]:
-        return list_reader(shared, RunFilter(status=status), window, most=most, seconds=seconds)
+    def list_runs(status: str | None, window: TimeWindow | None, most: int, hooks: Hooks) -> AsyncPager[Run]:
+        return list_reader(told(hooks), RunFilter(status=status), window, most=most, seconds=seconds)
 
     return RunReader(
-        look=look, list_runs=list_runs, service_time=transport.service_time, emit=transport.emit, timeout=seconds
+        look=look,
+        list_runs=list_runs,
+        service_time=transport.service_time,
+        tell=lambda event, hooks: transport.telling(hooks).emit(event),
+        timeout=seconds,
     )
 
 
@@ -62,9 +68,3 @@ def list_reader(
         return (run_source(context, fetch),)
 
     return pager_over(context, open_sources, PagerOptions(page_size=MAX_LIMIT))
-
-
-def poll_hook(context: Context) -> Callable[[RunsPolled], None] | None:
-    """Return the event hook of a light copy that has one of its own; the poller tells the client's own hook itself."""
-    emit = context.transport.emit
-    return None if context.settings.on_event is context.shared_transport.settings.on_event else emit

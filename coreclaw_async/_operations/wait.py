@@ -17,7 +17,7 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.end_errors import raise_unless_succeeded
 from coreclaw_async._operations.leaving import OnCancel, leave, tell_ended
-from coreclaw_async._operations.run_reader import poll_hook, run_reader
+from coreclaw_async._operations.run_reader import run_reader
 from coreclaw_async._polling.schedule import PollSchedule
 from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async._polling.waiters import Waiter
@@ -101,7 +101,7 @@ class Wait:
         if options.timeout is not None:
             began = now if options.began is None else options.began
             deadline = max(began + options.timeout, now + _LEAST_TIMEOUT)
-        waiter = Waiter.of(run_reader(context), (), deadline, poll_hook(context))
+        waiter = Waiter.of(run_reader(context), (), deadline, context.settings.hooks)
         wait = cls(context, options, waiter, schedule or context.schedule, tells_all)
         for run in runs:
             if isinstance(run, LastRun):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING
+
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._polling.estimate import ListCache
-from coreclaw_async._polling.round import PollRound
+from coreclaw_async._polling.round import Hooks, PollRound
 from coreclaw_async._polling.tracked_run import TrackedRun
 from coreclaw_async._polling.waiters import LoopWaiters, Waiter
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Run
+
+if TYPE_CHECKING:
+    from coreclaw_async.events import Event
 
 # How long a leader with news of its runs waits for the current poll round to finish.
 _PATIENCE = 5.0
@@ -42,6 +49,7 @@ class LeaderTurn:
             names={tracked.run_id for tracked in due if tracked.is_name},
             watched=len(self._watched),
             report=self._report,
+            hooks_of=self._hooks_of,
         )
         self._is_done = False
         self._is_whole = False
@@ -90,7 +98,7 @@ class LeaderTurn:
                 return None
             if now >= self._poll_round.heard_at + limit or now >= leaves_at:
                 return min(limit, _PATIENCE)
-            if self._leader.news:
+            if self._leader.has_to_go:
                 leaves_at = min(leaves_at, now + _PATIENCE)
 
     def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
@@ -105,8 +113,28 @@ class LeaderTurn:
         return run_id in self._watched
 
     def _tell_polled(self) -> None:
-        """Tell the client, and the waiters with a hook, what was done."""
-        polled = self._poll_round.polled
-        hooks = {waiter.emit for waiter in self._waiters.present if waiter.emit is not None}
-        for emit in (self._source.emit, *hooks):
-            emit(polled)
+        """Tell the waiters with a hook what was done."""
+        hooks = self._told_by(self._waiters.present)
+        if hooks:
+            self._source.tell(self._poll_round.polled, hooks)
+
+    def _hooks_of(self, run_ids: Iterable[str]) -> Hooks:
+        """Return the hooks of those who wait for any of the runs."""
+        return self._told_by(waiter for run_id in run_ids for waiter, _ in self._watched.get(run_id, ()))
+
+    def _told_by(self, waiters: Iterable[Waiter]) -> Hooks:
+        """Return the hooks of *waiters*, each once; the events belong to the call of the waiter, first the leader."""
+        told: dict[Hashable, tuple[Callable[[Event], None], Waiter]] = {}
+        for waiter in waiters:
+            for hook in waiter.hooks:
+                key = _key_of(hook)
+                if key not in told or waiter is self._leader:
+                    told[key] = hook, waiter
+        return tuple(functools.partial(waiter.call_hook, hook) for hook, waiter in told.values())
+
+
+def _key_of(hook: Hashable) -> Hashable:
+    try:
+        return hash(hook), hook
+    except TypeError:
+        return id(hook)

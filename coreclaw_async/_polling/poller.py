@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -42,16 +43,19 @@ class RunPoller:
         """
         waiters = self._waiters()
         waiters.present[waiter] = None
+        waiter.context = copy_context()
         waiter.come(self._clock.monotonic())
         try:
-            while not waiter.news:
+            while True:
+                waiter.raise_failure()
+                if waiter.news:
+                    return waiter.take_news()
                 if waiter.is_late(self._clock.monotonic(), waiters.outage):
                     return None
                 if waiters.leader is None:
                     await self._lead(waiters, waiter)
                 else:
                     await self._follow(waiters, waiter)
-            return waiter.take_news()
         finally:
             del waiters.present[waiter]
             waiters.hand_over()
@@ -90,7 +94,7 @@ class RunPoller:
         """Poll for all waiters until there is news for the leader, or its deadline has passed."""
         waiters.leader = leader
         try:
-            while not leader.news and not leader.is_late(self._clock.monotonic(), waiters.outage):
+            while not leader.has_to_go and not leader.is_late(self._clock.monotonic(), waiters.outage):
                 await self._take_turn(waiters, leader)
         finally:
             waiters.leader = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
@@ -19,6 +19,10 @@ from coreclaw_async._wire.timestamps import TimeWindow, creation_time, moment_of
 from coreclaw_async.events import RunsPolled
 from coreclaw_async.models import Page, Run, RunStatus
 
+if TYPE_CHECKING:
+    from coreclaw_async.events import Event
+
+Hooks: TypeAlias = "tuple[Callable[[Event], None], ...]"
 Report = Callable[[str, Run | errors.CoreClawError], bool]
 
 _AT_ONCE = 8
@@ -43,18 +47,18 @@ class RunReader:
     Reads runs for one client; each request is sent once, since it is repeated on a schedule.
 
     Attributes:
-        look: Returns one run as it is now, given its id or the name of the last run.
-        list_runs: Takes a status (None for all), a window (None for the current month) and the most requests to send,
-            after which PaginationError is raised; returns a reader of these runs.
+        look: Returns one run as it is now, given its id or the name of the last run, and who is told of the request.
+        list_runs: Takes a status (None for all), a window (None for the current month), the most requests to send,
+            after which PaginationError is raised, and who is told of them; returns a reader of these runs.
         service_time: Returns the service's time in Unix seconds.
-        emit: Called with each poll round.
+        tell: Tells an event to hooks.
         timeout: Seconds after which an unanswered request has failed.
     """
 
-    look: Callable[[str], Awaitable[Run]]
-    list_runs: Callable[[str | None, TimeWindow | None, int], RunPages]
+    look: Callable[[str, Hooks], Awaitable[Run]]
+    list_runs: Callable[[str | None, TimeWindow | None, int, Hooks], RunPages]
     service_time: Callable[[], float]
-    emit: Callable[[RunsPolled], None]
+    tell: Callable[[Event, Hooks], None]
     timeout: float
 
 
@@ -79,6 +83,7 @@ class PollRound:
         names: Names of last runs, which are in no list.
         watched: How many runs are waited for, also those that are not due.
         report: Called with what was found of each run; returns whether somebody waits for it.
+        hooks_of: Returns who is told of a request for runs.
 
     Attributes:
         heard_at: When the last answer or failure came, at first when the poll round began.
@@ -95,6 +100,7 @@ class PollRound:
         names: set[str],
         watched: int,
         report: Report,
+        hooks_of: Callable[[Iterable[str]], Hooks],
     ) -> None:
         self._source = source
         self._clock = clock
@@ -104,6 +110,7 @@ class PollRound:
         self._names: dict[str, Run | None] = dict.fromkeys(names)
         self._watched = watched
         self._report = report
+        self._hooks_of = hooks_of
         self._months: dict[Month, dict[str, Run | None]] = {}
         self._asking: dict[str, float] = {}
         self._has_answer = False
@@ -187,7 +194,7 @@ class PollRound:
                     has_states = True
                     continue
                 if newest is None:
-                    newest = self._source.list_runs(None, window, total + _SPARE_REQUESTS)
+                    newest = self._source.list_runs(None, window, total + _SPARE_REQUESTS, self._hooks_of(left))
                 page = await self._read_page(newest, left)
             except _UnreadableListError:
                 await self._ask_until_answered(left, most=1)
@@ -213,7 +220,7 @@ class PollRound:
         self, status: RunStatus, left: dict[str, Run | None], window: TimeWindow | None
     ) -> Page[Run] | None:
         """Read the list of a status for as long as that is cheaper than single requests; return its first page."""
-        reader = self._source.list_runs(status, window, len(left) + _SPARE_REQUESTS)
+        reader = self._source.list_runs(status, window, len(left) + _SPARE_REQUESTS, self._hooks_of(left))
         first = page = await self._read_page(reader, left)
         rest = 0 if first is None or first.count is None else math.ceil(first.count / PAGE) - 1
         while page is not None and len(page.items) == PAGE and rest < len(left):
@@ -276,7 +283,7 @@ class PollRound:
         self._asking[run_id] = self._clock.monotonic()
         found: Run | errors.CoreClawError
         try:
-            found = await self._source.look(run_id)
+            found = await self._source.look(run_id, self._hooks_of([run_id]))
         except errors.CoreClawError as error:
             found = error
         del self._asking[run_id]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
 
+from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._polling.estimate import FEW
 from coreclaw_async._polling.outage import Outage
-from coreclaw_async._polling.round import RunReader
+from coreclaw_async._polling.round import Hooks, RunReader
 from coreclaw_async._polling.tracked_run import LAST_LOOK, TrackedRun
-from coreclaw_async.events import RunsPolled
+
+if TYPE_CHECKING:
+    from coreclaw_async.events import Event
 
 # The more runs are waited for, the longer the pause between two looks, so that more of them are due together.
 _SPACING_PER_RUN = 0.001
@@ -37,8 +42,10 @@ class Waiter:
         source: Reads runs when it is this waiter's turn, with the settings of the client.
         tracked_runs: The runs that have not ended, by id.
         deadline: When to give up, on the monotonic clock; infinity for never.
-        emit: Called with the poll rounds that take place meanwhile, or None.
+        hooks: Called with the requests for its runs, and with the poll rounds that take place meanwhile.
         news: Tracked runs with news, in order.
+        failure: What one of the hooks has raised that must end this wait, or None.
+        context: The context variables of the wait, which its hooks see.
         last_look: When to look once more before the wait times out.
         gives_up_at: When it times out even if that look has not ended.
     """
@@ -46,8 +53,10 @@ class Waiter:
     source: RunReader
     tracked_runs: dict[str, TrackedRun]
     deadline: float = float("inf")
-    emit: Callable[[RunsPolled], None] | None = None
+    hooks: Hooks = ()
     news: deque[TrackedRun] = attrs.field(factory=deque[TrackedRun], init=False)
+    failure: BaseException | None = attrs.field(default=None, init=False)
+    context: Context = attrs.field(factory=copy_context, init=False)
     event: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     last_look: float = attrs.field(init=False)
     gives_up_at: float = attrs.field(init=False)
@@ -62,10 +71,10 @@ class Waiter:
         source: RunReader,
         tracked_runs: Iterable[TrackedRun],
         deadline: float,
-        emit: Callable[[RunsPolled], None] | None = None,
+        hooks: Hooks = (),
     ) -> Waiter:
         """Return a waiter for *tracked_runs*."""
-        return cls(source, {tracked.run_id: tracked for tracked in tracked_runs}, deadline, emit)
+        return cls(source, {tracked.run_id: tracked for tracked in tracked_runs}, deadline, hooks)
 
     def come(self, now: float) -> None:
         """Ask for a last look too if the deadline passed while nobody called `RunPoller.news`."""
@@ -95,6 +104,27 @@ class Waiter:
     def next_look(self) -> float:
         """Return when the first of the runs is due."""
         return min((tracked.next_look for tracked in self.tracked_runs.values()), default=float("inf"))
+
+    def call_hook(self, hook: Callable[[Event], None], event: Event) -> None:
+        """Call one of the hooks, as a part of this wait: another task may poll for it, and must not end with it."""
+        try:
+            self.context.run(call_hook, "on_event", hook, event)
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a hook may end the program, by the task that has it
+            self.failure = error
+            self.event.set()
+
+    @property
+    def has_to_go(self) -> bool:
+        """Whether there is something to return or to raise."""
+        return bool(self.news) or self.failure is not None
+
+    def raise_failure(self) -> None:
+        """Raise what a hook has raised to end this wait."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
 
     def tell(self, tracked: TrackedRun) -> None:
         """Wake the waiter with news of *tracked*."""

@@ -15,7 +15,7 @@ from coreclaw_async._concurrency.groups import first_of, task_group
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.calls import call_of
 from coreclaw_async._operations.lists import read_runs
-from coreclaw_async._operations.run_reader import poll_hook, run_reader
+from coreclaw_async._operations.run_reader import run_reader
 from coreclaw_async._polling.tracked_run import TrackedRun, ends_every_wait
 from coreclaw_async._polling.waiters import Waiter
 from coreclaw_async._resources.account import AsyncAccount
@@ -83,7 +83,7 @@ class Engine:
         self.limits.all_seen = self._were_all_seen
         self.admission = Admission(self.limits, self.batch_context.clock, lambda: len(self.outcomes))
         self._waiter = Waiter.of(
-            run_reader(self.batch_context.context), (), float("inf"), poll_hook(self.batch_context.context)
+            run_reader(self.batch_context.context), (), float("inf"), self.batch_context.context.settings.hooks
         )
         self._ends = RunEnds(
             batch_context=self.batch_context,

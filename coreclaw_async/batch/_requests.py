@@ -5,7 +5,7 @@ from __future__ import annotations
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.known_ids import KnownIds
 from coreclaw_async._wire.retry import RetryPolicy
-from coreclaw_async.events import Event, RequestSent, RunsPolled
+from coreclaw_async.events import Event, RequestSent
 
 
 class RequestCount:
@@ -22,20 +22,12 @@ class RequestCount:
     def counting(self, context: Context) -> Context:
         """Return *context* with its requests counted."""
         transport = context.transport
-        hook = transport.settings.on_event
-        is_own_hook = hook is not context.shared_transport.settings.on_event
 
         def count(event: Event) -> None:
             if isinstance(event, RequestSent):
                 self.count += 1
-            elif isinstance(event, RunsPolled):  # Shared polls tell of their requests to the client's own hook only.
-                self.count += event.details + event.pages
-                if not is_own_hook:
-                    return
-            if hook is not None:
-                hook(event)
 
-        settings = transport.settings._replace(on_event=count)
+        settings = transport.settings._replace(hooks=(count, *transport.settings.hooks))
         return context._replace(transport=transport.with_settings(settings))
 
 

@@ -25,7 +25,8 @@ from coreclaw_async import (
     ServiceError,
     WaitTimeoutError,
 )
-from coreclaw_async.events import RequestSent, RunsPolled
+from coreclaw_async._concurrency.calls import current_calls
+from coreclaw_async.events import CallStarted, RequestSent, RunChanged, RunsPolled
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 OTHER = "someone/another-worker"
@@ -330,19 +331,10 @@ async def test_a_refused_argument_of_a_last_run_is_waited_for_like_any_other_fai
     assert isinstance(caught.value.__cause__, InvalidArgumentError)
 
 
-class Furious(BaseException):
-    """An exception that no hook should raise."""
-
-
-def rage(_: object) -> None:
-    raise Furious
-
-
 COPIES: dict[str, dict[str, Any]] = {
     "max_response_bytes": {"max_response_bytes": 1},
     "retry": {"retry": RetryPolicy(max_retry_after=0)},
     "timeout": {"timeout": 1e-9},
-    "on_event": {"on_event": lambda event: rage(event) if isinstance(event, RequestSent) else None},
     "offset_dialect": {"offset_dialect": "row"},
 }
 
@@ -361,6 +353,44 @@ async def test_the_settings_of_whoever_leads_are_nobody_elses(service: FakeServi
     assert service.clock.monotonic() < 120
 
 
+class Furious(BaseException):
+    """An exception that ends the task in which it is raised."""
+
+
+@pytest.mark.parametrize("leads", [True, False])
+@pytest.mark.parametrize("has_own_hook", [True, False])
+async def test_what_a_hook_raises_to_end_its_task_ends_its_own_wait_alone(
+    service: FakeService, *, leads: bool, has_own_hook: bool
+) -> None:
+    ids = [add_run(service, 100) for _ in range(21)]
+    told: list[Any] = []
+
+    def rage(event: Any) -> None:
+        if isinstance(event, RequestSent) and service.clock.monotonic() > 10:
+            raise Furious
+
+    async def wait_furiously(client: AsyncCoreClaw) -> None:
+        with pytest.raises(Furious):
+            await client.runs.wait(ids[0])
+        assert service.clock.monotonic() < 40
+
+    async with client_of(service, on_event=told.append if has_own_hook else None) as client:
+        copy_ = client.with_options(on_event=rage)
+        async with anyio.create_task_group() as group:
+            if leads:
+                group.start_soon(wait_furiously, copy_)
+                await service.clock.sleep(1)
+            for run_id in ids[1:]:
+                group.start_soon(client.runs.wait, run_id)
+            await service.clock.sleep(1)
+            if not leads:
+                group.start_soon(wait_furiously, copy_)
+
+    assert service.clock.monotonic() < 120
+    changed = {event.run.run_id for event in told if isinstance(event, RunChanged)}
+    assert changed == (set(ids[1:]) if has_own_hook else set())
+
+
 async def test_a_copy_with_another_key_looks_for_itself_with_its_own_settings(service: FakeService) -> None:
     run_id = add_run(service, 50)
     own: list[Any] = []
@@ -373,7 +403,7 @@ async def test_a_copy_with_another_key_looks_for_itself_with_its_own_settings(se
     assert others == []
 
 
-async def test_a_copy_with_a_hook_of_its_own_is_told_of_looks_and_the_client_of_their_requests(
+async def test_a_hook_of_a_copy_is_told_of_the_requests_of_its_wait_and_the_clients_is_not(
     service: FakeService,
 ) -> None:
     run_id = add_run(service, 50)
@@ -383,9 +413,97 @@ async def test_a_copy_with_a_hook_of_its_own_is_told_of_looks_and_the_client_of_
         await client.with_options(on_event=own.append).runs.wait(run_id)
 
     looks = [event for event in own if isinstance(event, RunsPolled)]
-    assert looks == [event for event in others if isinstance(event, RunsPolled)]
-    assert sum(look.details for look in looks) == len([event for event in others if isinstance(event, RequestSent)])
-    assert not any(isinstance(event, RequestSent) for event in own)
+    assert sum(look.details for look in looks) == len([event for event in own if isinstance(event, RequestSent)]) > 0
+    assert others == []
+
+
+def requests_for(events: list[Any], run_id: str) -> int:
+    return sum(isinstance(event, RequestSent) and event.path.endswith(run_id) for event in events)
+
+
+def requests_for_lists(events: list[Any]) -> int:
+    return sum(isinstance(event, RequestSent) and event.operation == "listWorkerRuns" for event in events)
+
+
+async def test_each_hook_is_told_of_the_requests_for_its_own_runs_whoever_polls(service: FakeService) -> None:
+    ids = [add_run(service, 50 + place) for place in range(3)]
+    told: list[list[Any]] = [[], [], []]
+    async with client_of(service, on_event=told[0].append) as client:
+        copies = [client, *(client.with_options(on_event=events.append) for events in told[1:])]
+        async with anyio.create_task_group() as group:
+            for copy_, run_id in zip(copies, ids, strict=True):
+                group.start_soon(copy_.runs.wait, run_id)
+
+    for own, run_id in zip(told, ids, strict=True):
+        sent = sum(request.path.endswith(run_id) for request in service.requests)
+        assert [requests_for(own, other) for other in ids] == [sent if other == run_id else 0 for other in ids]
+
+
+async def test_a_hook_of_many_waits_is_told_once_of_the_list_that_serves_them_all(service: FakeService) -> None:
+    ids = [add_run(service, 100) for _ in range(40)]
+    told: list[list[Any]] = [[], []]
+    async with client_of(service, on_event=told[0].append) as client:
+        copies = [client, client.with_options(timeout=5), client.with_options(on_event=told[1].append)]
+        async with anyio.create_task_group() as group:
+            for place, run_id in enumerate(ids):
+                group.start_soon(copies[place % 3].runs.wait, run_id)
+
+    lists = sum(request.path.endswith("/worker-runs") for request in service.requests)
+    assert [requests_for_lists(events) for events in told] == [lists, lists]
+    assert lists > 0
+
+
+async def test_a_hook_that_cannot_be_hashed_is_told_once(service: FakeService) -> None:
+    class Unhashable(list[Any]):
+        def __call__(self, event: Any) -> None:
+            self.append(event)
+
+    told = Unhashable()
+    run_ids = [add_run(service, 50), add_run(service, 50)]
+    async with client_of(service, on_event=told) as client:
+        assert len([run async for run in client.runs.wait_many(run_ids)]) == 2
+        await client.runs.wait(run_ids[0])
+
+    assert sum(isinstance(event, RequestSent) for event in told) == len(service.requests)
+
+
+async def test_what_a_poll_tells_belongs_to_the_call_of_whoever_is_told(service: FakeService) -> None:
+    ids = [add_run(service, 50), add_run(service, 80)]
+    calls: list[list[Any]] = [[], []]
+    numbers: list[list[Any]] = [[], []]
+
+    def hook_of(place: int) -> Callable[[Any], None]:
+        def note(event: Any) -> None:
+            if isinstance(event, CallStarted):
+                numbers[place].append(event.call)
+            if isinstance(event, RequestSent):
+                calls[place].extend(current_calls())
+
+        return note
+
+    async with client_of(service) as client, anyio.create_task_group() as group:
+        for place, run_id in enumerate(ids):
+            group.start_soon(client.with_options(on_event=hook_of(place)).runs.wait, run_id)
+
+    assert [set(each) for each in calls] == [set(each) for each in numbers]
+    assert numbers[0] != numbers[1]
+
+
+async def test_a_hook_that_fails_on_a_poll_keeps_no_other_from_being_told(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = add_run(service, 50)
+    told: list[Any] = []
+
+    def fail(event: Any) -> None:
+        raise ValueError("mine")
+
+    async with client_of(service, on_event=fail) as client, anyio.create_task_group() as group:
+        group.start_soon(client.runs.wait, run_id)
+        group.start_soon(client.with_options(on_event=told.append).runs.wait, run_id)
+
+    assert requests_for(told, run_id) >= len(service.requests) - 1  # The first wait may look before the other begins.
+    assert "the on_event hook failed on RequestSent" in caplog.text
 
 
 class Slow(httpx.AsyncBaseTransport):

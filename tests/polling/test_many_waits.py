@@ -942,12 +942,12 @@ async def test_a_list_without_a_count_is_read_to_its_end_and_then_left() -> None
         async def next_page(self) -> Page[Run] | None:
             return self.pages.pop() if self.pages else None
 
-    async def look(run_id: str) -> Run:
+    async def look(run_id: str, _: object) -> Run:
         asked.append(run_id)
         return Run(run_id=run_id, status="running")
 
     source = RunReader(
-        look=look, list_runs=lambda *_: Reader(), service_time=clock.time, emit=lambda _: None, timeout=20.0
+        look=look, list_runs=lambda *_: Reader(), service_time=clock.time, tell=lambda *_: None, timeout=20.0
     )
     poll_round = PollRound(
         source,
@@ -958,6 +958,7 @@ async def test_a_list_without_a_count_is_read_to_its_end_and_then_left() -> None
         names=set(),
         watched=len(ids),
         report=lambda *_: True,
+        hooks_of=lambda _: (),
     )
     await poll_round.take()
 
