@@ -69,9 +69,10 @@ class Runner:
         """
         self._check_options(options)
         engine: Engine | None = None
+        has_outcome = False
 
         async def advance() -> BatchOutcome | None:
-            nonlocal engine
+            nonlocal engine, has_outcome
             while True:
                 self._batch_context.ledger.database.check_process()
                 if engine is None:
@@ -83,6 +84,9 @@ class Runner:
                         engine = None
                     raise
                 if outcome is not None or not (engine.has_more or await self._has_planned()):
+                    has_outcome = has_outcome or outcome is not None
+                    if not has_outcome:
+                        await self._warn_of_no_items()
                     return outcome
                 engine = None  # Items that were planned after its end are started too.
 
@@ -92,6 +96,16 @@ class Runner:
         if self.group is None:
             raise RuntimeError("the batch is not open: use it in the block of (async) with client.batch(...) as batch")
         return self.group
+
+    async def _warn_of_no_items(self) -> None:
+        """Log that a batch has no items: its name or its ledger may be mistyped where an earlier one was meant."""
+        ledger = self._batch_context.ledger
+        if not any((await ledger.counts()).values()):
+            logger.warning(
+                "batch %r has no items in its ledger, so nothing was run: its name or ledger= may be mistyped, or "
+                "nothing was planned",
+                ledger.batch,
+            )
 
     async def _has_planned(self) -> bool:
         self._opened()

@@ -23,7 +23,15 @@ from coreclaw_async._wire.request import check_hook, check_int
 from coreclaw_async.batch import AsyncBatch, Shard
 from coreclaw_async.batch._manifest import write_manifest
 from coreclaw_async.batch._store.address import MEMORY, database_at, is_postgres
-from coreclaw_async.distributed.shards import ShardOptions, ShardReport, ShardSpec, batch_of, report_of, run_shard
+from coreclaw_async.distributed.shards import (
+    ShardOptions,
+    ShardReport,
+    ShardSpec,
+    batch_of,
+    check_planned,
+    report_of,
+    run_shard,
+)
 from coreclaw_async.errors import BatchIncompleteError, ConfigurationError
 from coreclaw_async.events import BatchItemChanged, Event, EventHook
 
@@ -192,9 +200,12 @@ class _Driver:
 
     async def _next_shards(self) -> list[Shard]:
         """Return shards of the open items that were not in the shards returned before."""
-        async with AsyncCoreClaw(base_url=self._spec.base_url) as client, batch_of(self._spec, client) as batch:
-            await report_of(batch, self._spec)
-            found = await batch.shards(self._size, unwritten=self._spec.output is not None)
+        async with AsyncCoreClaw(base_url=self._spec.base_url) as client:
+            unopened = batch_of(self._spec, client)
+            await check_planned(self._spec)
+            async with unopened as batch:
+                await report_of(batch, self._spec)
+                found = await batch.shards(self._size, unwritten=self._spec.output is not None)
         # The budget is in the ledger now, and may be changed there while shards go on.
         self._spec = attrs.evolve(self._spec, max_spend=None)
         last, self._last = self._last, max([self._last, *(shard.last for shard in found)])

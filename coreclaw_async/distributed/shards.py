@@ -18,7 +18,8 @@ from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch import AsyncBatch, BatchItemState, OnAmbiguous, OutputFormat, SettleTimes, Shard
 from coreclaw_async.batch._arguments import check_format
 from coreclaw_async.batch._ledger.spending import cost_as_told, exact_sum
-from coreclaw_async.batch._store.address import shown_ledger
+from coreclaw_async.batch._store.address import is_postgres, shown_ledger
+from coreclaw_async.batch._store.lookup import batches_in
 from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
 from coreclaw_async.events import EventHook
 
@@ -290,7 +291,9 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
     reasons: Mapping[str, str] = {}
     failure: str | None = None
     is_incomplete = False
-    async with batch_of(spec, client) as batch:
+    unopened = batch_of(spec, client)
+    await check_planned(spec)
+    async with unopened as batch:
         outcomes = batch.run(max_in_flight=spec.max_in_flight, output=spec.output, output_format=spec.output_format)
         try:
             async for _ in outcomes:
@@ -307,6 +310,17 @@ async def run_with(client: AsyncCoreClaw, spec: ShardSpec) -> ShardReport:
     return report if is_incomplete and not report.is_finished else attrs.evolve(report, error=failure)
 
 
+async def check_planned(spec: ShardSpec) -> None:
+    """
+    Raise where a ledger in SQLite does not know the batch: opening it would make the file, or a batch without items.
+
+    Raises:
+        LedgerError: There is no such file or batch, or it cannot be read.
+    """
+    if not is_postgres(spec.ledger) and spec.batch not in (await batches_in(spec.ledger) or ()):
+        raise _no_items(spec)
+
+
 async def report_of(batch: AsyncBatch, spec: ShardSpec) -> ShardReport:
     """
     Return the report of *batch*, which *spec* names, or of its part, from its ledger.
@@ -316,11 +330,7 @@ async def report_of(batch: AsyncBatch, spec: ShardSpec) -> ShardReport:
     """
     report = await batch.report()
     if not report.total:
-        part = "" if spec.shard == Shard() else f" in {spec.shard}"
-        raise LedgerError(
-            f"ledger {shown_ledger(spec.ledger)} has no items of batch {spec.batch!r}{part}, so nothing was run: "
-            "use the name, the ledger and the account that it was planned with"
-        )
+        raise _no_items(spec)
     return ShardReport(
         batch=batch.name,
         counts={state.value: count for state, count in report.counts.items()},
@@ -332,4 +342,12 @@ async def report_of(batch: AsyncBatch, spec: ShardSpec) -> ShardReport:
         requests=report.requests,
         wasted=report.wasted,
         seconds=0.0,
+    )
+
+
+def _no_items(spec: ShardSpec) -> LedgerError:
+    part = "" if spec.shard == Shard() else f" in {spec.shard}"
+    return LedgerError(
+        f"ledger {shown_ledger(spec.ledger)} has no items of batch {spec.batch!r}{part}, so nothing was run: "
+        "use the name, the ledger and the account that it was planned with"
     )

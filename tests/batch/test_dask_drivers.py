@@ -435,6 +435,7 @@ async def test_what_cannot_be_run_is_refused_before_anything_is_sent(
         with pytest.raises(TypeError, match="run_batch takes a blocking Dask client"):
             dask.run_batch(client, "nightly", ledger=ledger)
     assert len(service.requests) == before
+    assert not (tmp_path / "new.db").exists()
 
 
 @pytest.mark.parametrize("is_asynchronous", [False, True])

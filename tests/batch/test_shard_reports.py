@@ -25,6 +25,8 @@ from coreclaw_async import (
     ShardReport,
     ShardSpec,
 )
+from coreclaw_async.batch._store.address import is_postgres
+from coreclaw_async.batch._store.lookup import batches_in
 from coreclaw_async.distributed.shards import ShardOptions, run_with
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -138,6 +140,9 @@ async def test_a_part_that_its_ledger_does_not_know_is_an_error(
         with pytest.raises(LedgerError, match=f"has no items of batch {spec.batch!r}.*, so nothing was run"):
             await run_with(client, spec)
     assert service.runs_created == 0
+    if not is_postgres(ledger):  # Nothing was made of what was mistyped.
+        assert await batches_in(ledger) == ["nightly"]
+    assert not (tmp_path / "other.db").exists()
 
 
 async def test_a_plan_that_broke_off_is_told(service: FakeService, client: AsyncCoreClaw, ledger: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from batch.batches import finish, opened, runs_by_key
+from batch.batches import finish, opened, runs_by_key, specs
 
 from coreclaw_async import LedgerError
 from coreclaw_async.batch._store.database import StartQueueLostError, Statement
@@ -347,3 +347,24 @@ async def test_a_machine_that_can_begin_no_thread_is_a_ledger_error(
             await database.read("SELECT 1")
     assert await database.read("SELECT 1") == [(1,)]
     await database.aclose()
+
+
+async def test_a_ledger_in_a_folder_that_is_not_there_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"runs\.db cannot be used: there is no folder .*/mistyped$"):
+        await SqliteDatabase(tmp_path / "mistyped" / "runs.db").open()
+
+    assert not (tmp_path / "mistyped").exists()
+
+
+async def test_a_run_of_a_batch_without_items_is_told_in_the_log(
+    service: FakeService, ledger: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(service, ledger) as batch:
+        assert [outcome async for outcome in batch.run()] == []
+        assert "has no items in its ledger, so nothing was run" in caplog.text
+        await batch.plan(specs(1))
+        caplog.clear()
+        assert len([outcome async for outcome in batch.run()]) == 1
+        assert [outcome async for outcome in batch.run()] == []
+
+    assert "has no items" not in caplog.text

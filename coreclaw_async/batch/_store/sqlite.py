@@ -175,6 +175,8 @@ class SqliteDatabase(Database):
             OPEN_FILES.refuse_inherited(self._path)
             _refuse_unfit_mount(self._path)
             self._refuse_leftovers(self._path)
+            if not self._path.parent.is_dir():
+                raise LedgerError(f"the ledger {self._name} cannot be used: there is no folder {self._path.parent}")
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
