@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from coreclaw_async._concurrency.calls import keep_started
-from coreclaw_async.errors import ConfigurationError
+from coreclaw_async._logs import facts, logger
+from coreclaw_async.errors import ConfigurationError, CoreClawError
 
 if TYPE_CHECKING:
     import asyncio  # Imported late elsewhere: it takes longer than the rest of the package.
@@ -202,25 +203,37 @@ def _gets_signals() -> bool:
 
 
 def explain(error: BaseException, call: Call[Any]) -> None:
-    """Note in *error*, which interrupted the caller, how the call ended, so that a paid run is not lost."""
+    """
+    Note in *error*, which interrupted the caller, how the call ended, so that a paid run is not lost.
+
+    What may cost money is in the log too: nobody sees the notes of a SystemExit, or of what the program catches.
+    """
     import asyncio
 
     task = call.task
     if task is None:
         return
     if not task.done():
-        error.add_note(NOT_ENDED)
-        if call.started:
-            error.add_note(f"it had started {', '.join(call.started)}")
+        started = f"it had started {', '.join(call.started)}" if call.started else None
+        for note in filter(None, (NOT_ENDED, started)):
+            error.add_note(note)
+            logger.warning("%s", note, extra=facts(error, run_ids=list(call.started)))
         return
     try:
         failure = task.exception()
     except asyncio.CancelledError as cancelled:
-        for note in getattr(cancelled, "__notes__", ()):
+        for note in getattr(cancelled, "__notes__", ()):  # The log has them.
             error.add_note(note)
         return
     if failure is not None:
         error.__cause__ = failure
-        error.add_note(f"the interrupted call ended with {type(failure).__name__}: {failure}")
+        note = f"the interrupted call ended with {type(failure).__name__}: {failure}"
+        is_paid = isinstance(failure, CoreClawError) and failure.may_have_taken_effect
     elif (result := task.result()) is not None:
-        error.add_note(f"the interrupted call had just returned {result!r:.{_NOTE_LENGTH}}")
+        note = f"the interrupted call had just returned {result!r:.{_NOTE_LENGTH}}"
+        is_paid = bool(call.started)
+    else:
+        return
+    error.add_note(note)
+    if is_paid:
+        logger.warning("%s", note, extra=facts(failure, run_ids=list(call.started)))

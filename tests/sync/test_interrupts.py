@@ -82,7 +82,13 @@ def test_an_interrupted_wait_can_abort_its_run(client: CoreClaw, service: FakeSe
     assert requests_of(service, "abortWorkerRun") == 1
 
 
-def test_an_interrupted_start_tells_what_it_may_have_started(client: CoreClaw, service: FakeService) -> None:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_an_interrupted_start_tells_what_it_may_have_started(
+    client: CoreClaw, service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
     worker = worker_of(client)
     service.faults.add(faults.delay(60), operation="runWorker")
 
@@ -93,11 +99,25 @@ def test_an_interrupted_start_tells_what_it_may_have_started(client: CoreClaw, s
     assert isinstance(unknown, errors.OutcomeUnknownError)
     assert unknown.candidates == tuple(service.runs)
     assert raised.value.__notes__ == [f"the interrupted call ended with OutcomeUnknownError: {unknown}"]
+    assert logged(caplog) == raised.value.__notes__
     assert client.connections_in_use == 0
     assert requests_of(service, "runWorker") == 1
 
 
-def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeService) -> None:
+def test_an_interrupted_read_is_told_in_no_log(
+    client: CoreClaw, service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.faults.add(faults.delay(60), operation="getAccount")
+
+    with interrupt_once(lambda: requests_of(service, "getAccount")), pytest.raises(KeyboardInterrupt):
+        client.account.get()
+
+    assert logged(caplog) == []
+
+
+def test_a_call_that_had_just_returned_is_told(
+    client: CoreClaw, service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
     """The interrupt falls between the end of the coroutine and its caller's next line."""
     worker = worker_of(client)
     is_held, may_return = threading.Event(), threading.Event()
@@ -120,11 +140,12 @@ def test_a_call_that_had_just_returned_is_told(client: CoreClaw, service: FakeSe
 
     (run_id,) = service.runs
     assert any(run_id in note for note in raised.value.__notes__)
+    assert logged(caplog) == raised.value.__notes__
 
 
 @pytest.mark.parametrize("starts", [False, True], ids=["wait", "start and wait"])
 def test_a_second_interrupt_does_not_wait_for_the_clean_up(
-    client: CoreClaw, service: FakeService, starts: bool
+    client: CoreClaw, service: FakeService, caplog: pytest.LogCaptureFixture, starts: bool
 ) -> None:
     run = client.workers.start_run(worker_of(client), INPUT)
     is_told, is_cleaning, may_end, is_clean = (threading.Event() for _ in range(4))
@@ -151,6 +172,7 @@ def test_a_second_interrupt_does_not_wait_for_the_clean_up(
 
     assert "cleans up in the background" in raised.value.__notes__[0]
     assert raised.value.__notes__[1:] == ([f"it had started {list(service.runs)[-1]}"] if starts else [])
+    assert logged(caplog)[: len(raised.value.__notes__)] == raised.value.__notes__
     assert not is_clean.is_set()
     may_end.set()
     assert is_clean.wait(20)

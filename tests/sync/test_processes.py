@@ -228,6 +228,29 @@ def test_ctrl_c_during_a_start_ends_soon_and_loses_no_run(machine: Machine) -> N
     assert sum(request.operation == "runWorker" for request in machine.service.requests) == 1
 
 
+def test_program_that_ends_itself_on_a_signal_during_a_start_tells_the_run_in_the_log(machine: Machine) -> None:
+    """Nobody sees the notes of a SystemExit."""
+    machine.service.faults.add(faults.delay(60), operation="runWorker")
+    program = machine.start(
+        """
+        import signal
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+        say("ready")
+        start()
+        """
+    )
+    machine.wait_for("runWorker")
+
+    outcome = program.end(by=signal.SIGTERM)
+
+    (run_id,) = machine.service.runs
+    assert outcome.seconds < SOON
+    assert outcome.exit_code == 3
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("the interrupted call ended with OutcomeUnknownError")
+    assert f"candidates {run_id}" in line
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_both_sides_of_a_fork_go_on_also_in_the_middle_of_calls(machine: Machine) -> None:
     """A thread calls all the time, so that the fork finds requests under way."""
