@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -734,6 +735,71 @@ async def test_an_interrupt_of_a_start_that_has_left_names_what_it_paid_for() ->
             await client.workers.start_run(WORKER, INPUT)
 
     assert list(caught.value.candidates or ()) == list(service.runs)
+
+
+@attrs.define
+class InterruptingClock:
+    """Raises what Ctrl-C does on trio, at one of the readings after a run was made."""
+
+    service: FakeService
+    left: int
+
+    def monotonic(self) -> float:
+        self._interrupt()
+        return self.service.clock.monotonic()
+
+    def time(self) -> float:
+        self._interrupt()
+        return self.service.clock.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.service.clock.sleep(seconds)
+
+    def _interrupt(self) -> None:
+        self.left -= self.service.runs_created
+        if self.service.runs_created and self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_an_interrupt_at_any_moment_after_a_run_was_made_names_it() -> None:
+    interrupts = 0
+    for reading in range(1, 100):
+        service = FakeService()
+        clock = InterruptingClock(service, reading)
+        async with AsyncCoreClaw(service.api_key, transport=service, clock=clock, on_event=lambda _: None) as client:
+            try:
+                await client.workers.start_run(WORKER, INPUT)
+            except (OutcomeUnknownError, KeyboardInterrupt) as error:
+                told = f"{error} {getattr(error, '__notes__', '')}"
+            else:
+                break
+        (run_id,) = service.runs
+        assert run_id in told
+        interrupts += 1
+
+    assert 3 < interrupts < 99
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_an_interrupt_while_a_start_is_logged_names_its_run(caplog: pytest.LogCaptureFixture) -> None:
+    class Interrupting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno == logging.INFO:
+                raise KeyboardInterrupt
+
+    service, handler = FakeService(), Interrupting(logging.INFO)
+    logger = logging.getLogger("coreclaw_async")
+    logger.addHandler(handler)
+    try:
+        async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+            with caplog.at_level("INFO", "coreclaw_async"), pytest.raises(KeyboardInterrupt) as caught:
+                await client.workers.start_run(WORKER, INPUT)
+    finally:
+        logger.removeHandler(handler)
+
+    (run_id,) = service.runs
+    assert caught.value.__notes__ == [f"run {run_id} was started"]
 
 
 @pytest.mark.endurance

@@ -22,7 +22,7 @@ from coreclaw_async._http.sender import Sender
 from coreclaw_async._http.settings import Settings
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.error_codes import is_service_code
-from coreclaw_async._wire.request import Request
+from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, HttpReply, is_open_question, read_answer, redact, unknown_outcome
 from coreclaw_async._wire.retry import next_wait
 
@@ -216,9 +216,14 @@ class Transport:
         except errors.CoreClawError as error:
             self._note_failure(error, reply, progress, limiter, is_answer=answer is not None)
             result = failure = self._presentable(request, error, progress)
-        except BaseException:
-            self._report(request, attempt, started, reply, answer, failure)
-            raise
+        except BaseException as error:
+            if reply is None or request.safety is not Safety.ONCE:
+                self._report(request, attempt, started, reply, answer, failure)
+                raise
+            # Ctrl-C on trio, which may come anywhere; as in `Sender.exchange`, it must not hide which run was started.
+            interrupted = errors.NoReplyError(f"{request.label} was interrupted when it had been answered")
+            interrupted.__cause__ = error
+            result = failure = self._presentable(request, interrupted, progress)
         try:
             self._report(request, attempt, started, reply, answer, failure)
         except BaseException as error:  # A hook may end the program, but not the run that was started.

@@ -203,13 +203,13 @@ def _read_started(request: Request, answer: Answer) -> StartedRun:
 
 def note_started(context: Context, request: Request, run_id: str) -> None:
     """Record a run that *request* has started, and tell the log, the event hook, and whoever may be interrupted."""
-    _remember(context, request, run_id)
-    tell_started(run_id)
-    told = facts(operation=request.operation, run_id=run_id)
-    logger.info("run %s was started (%s)", run_id, request.operation, extra=told)
     try:
+        _remember(context, request, run_id)
+        tell_started(run_id)
+        told = facts(operation=request.operation, run_id=run_id)
+        logger.info("run %s was started (%s)", run_id, request.operation, extra=told)
         context.transport.emit(RunStarted(operation=request.operation, run_id=run_id))
-    except BaseException as error:  # A hook may end the program; the run goes on.
+    except BaseException as error:  # A hook or Ctrl-C may end the program; the run goes on.
         error.add_note(f"run {run_id} was started")
         raise
 
