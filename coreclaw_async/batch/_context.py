@@ -10,7 +10,7 @@ import attrs
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._operations.context import Context
 from coreclaw_async.batch._evidence import SettleTimes
-from coreclaw_async.batch._items import BatchItem
+from coreclaw_async.batch._items import BatchItem, ItemOrigin
 from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._patience import Patience
 from coreclaw_async.errors import CoreClawError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 OnAmbiguous: TypeAlias = Literal["hold", "fail", "resubmit"]
 """What a batch does with an item when nobody can tell whether it has a run."""
+
+# So an item goes on that may have a run which nobody knows.
+_GIVEN_UP = {ItemOrigin.NOT_ACCEPTED, ItemOrigin.PERSON, ItemOrigin.POLICY}
 
 
 @attrs.define(kw_only=True)
@@ -41,6 +44,7 @@ class BatchContext:
         guessed: Workers that no list shows, which go by their names.
         refusal: The service's last refusal of a start for good, or None.
         unrecorded: Runs that the service has named and the ledger would not take, by batch, key and attempt.
+        given_up: The keys of items by the callback URLs of starts that were never answered and are theirs no more.
     """
 
     context: Context
@@ -55,6 +59,7 @@ class BatchContext:
     guessed: set[str] = attrs.field(factory=set[str])
     refusal: CoreClawError | None = None
     unrecorded: dict[tuple[str, str, int], str] = attrs.field(factory=dict[tuple[str, str, int], str])
+    given_up: dict[str, str] = attrs.field(factory=dict[str, str])
 
     def __attrs_post_init__(self) -> None:
         transport = self.context.transport
@@ -105,6 +110,9 @@ class BatchContext:
             LedgerError: It cannot be written down.
         """
         after = await self.ledger.steps.write(before, after, ended=ended, start_queue=start_queue)
+        url = before.callback_url
+        if url is not None and after.run_id is None and before.run_id is None and after.how in _GIVEN_UP:
+            self.given_up[url] = after.key
         self.emit(
             BatchItemChanged(
                 batch=after.batch,

@@ -73,6 +73,16 @@ class LateCallbacks:
             self._news = anyio.Event()
 
     async def _settle(self, url: str, run_id: str) -> None:
+        key = self._batch_context.given_up.pop(url, None)
+        if key is not None:
+            logger.warning(
+                "a callback named run %s of item %r, whose start had never been answered and was given up: the run is "
+                "paid for and belongs to no item",
+                run_id,
+                key,
+                extra=facts(run_id=run_id, batch=self._batch_context.ledger.batch, key=key),
+            )
+            return
         try:
             held = await self._batch_context.ledger.items(BatchItemState.AMBIGUOUS)
             for item in held:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -529,6 +529,50 @@ async def test_a_late_callback_that_cannot_be_recorded_is_told_and_ends_nothing(
         await service.clock.sleep(1)
 
     assert f"a callback named run {held.candidates[0]}, and its item stays held" in caplog.text
+
+
+async def given_up_by_the_list(service: FakeService, batch: AsyncBatch) -> None:
+    await finish(batch, width=1)
+
+
+async def given_up_by_a_policy(service: FakeService, batch: AsyncBatch) -> None:
+    (outcome,) = await finish(batch, width=1)
+    assert outcome.state is BatchItemState.FAILED
+
+
+async def given_up_by_a_person(service: FakeService, batch: AsyncBatch) -> None:
+    await finish(batch, width=1)
+    await batch.resolve("k0", resubmit=True)
+
+
+@pytest.mark.parametrize(
+    ("give_up", "list_lag", "options"),
+    [
+        (given_up_by_the_list, 10_000.0, {}),
+        (given_up_by_a_policy, 0.0, {"on_ambiguous": "fail"}),
+        (given_up_by_a_person, 0.0, {}),
+    ],
+    ids=["list", "policy", "person"],
+)
+async def test_a_run_that_a_callback_names_when_its_start_was_given_up_is_told(
+    hub: CallbackHub,
+    caplog: pytest.LogCaptureFixture,
+    give_up: Callable[[FakeService, AsyncBatch], Awaitable[None]],
+    list_lag: float,
+    options: dict[str, Any],
+) -> None:
+    service = FakeService(list_lag=list_lag)
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with opened(service, "memory", count=1, callbacks=hub, **options) as batch:
+        await give_up(service, batch)
+        (start, *_) = (request for request in service.requests if request.operation == "runWorker")
+        lost = next(iter(service.runs))
+        for _ in range(2):  # It may come twice.
+            assert hub.handle(start.body["callback_url"], json.dumps({"run_slug": lost}).encode()) == 204
+            await service.clock.sleep(1)
+
+    told = f"a callback named run {lost} of item 'k0', whose start had never been answered and was given up"
+    assert caplog.text.count(told) == 1
 
 
 async def test_a_callback_that_comes_during_the_last_look_is_not_overlooked(hub: CallbackHub) -> None:
