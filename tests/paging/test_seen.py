@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +49,30 @@ def test_beginning_of_the_list_is_recognised_at_any_place() -> None:
     assert not seen.began_with(1, "abc")
     assert not seen.began_with(3, "def")  # Beyond what is kept of the beginning.
     assert not seen.began_with(0, "")
+
+
+def test_ids_that_several_threads_add_at_once_are_forgotten_one_at_a_time() -> None:
+    known, failures, interval = KnownIds(), list[Exception](), sys.getswitchinterval()
+
+    def add(name: str) -> None:
+        try:
+            for number in range(60_000):
+                known.add(f"{name}{number}")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=add, args=(name,)) for name in "abc"]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert failures == []
+    assert sum(f"{name}{number}" in known for name in "abc" for number in range(60_000)) == 20_000
 
 
 def test_latest_twenty_thousand_ids_are_known() -> None:
