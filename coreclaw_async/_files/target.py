@@ -32,6 +32,18 @@ _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Have an error of the system that names no file, as one of writing does, name *path*."""
+    try:
+        yield
+    except OSError as error:
+        # Some errors of the service are a TimeoutError, and so an OSError, but not one of the system.
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class FileTarget:
     """
     Where a file goes: an existing file is replaced, an existing pipe or device is written to.
@@ -103,7 +115,7 @@ class FileTarget:
 
     def write(self, data: bytes) -> None:
         """Add *data* at the end."""
-        with self._lock:
+        with self._lock, naming(self.path):
             self.file.write(data)
 
     def start_over(self) -> None:
@@ -127,7 +139,7 @@ class FileTarget:
         Raises:
             OSError: It cannot be moved or copied there.
         """
-        with self._lock:
+        with self._lock, naming(self.path):
             self.file.flush()
             if not self._is_replaced:
                 return self._copy()

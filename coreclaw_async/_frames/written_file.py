@@ -12,7 +12,7 @@ from typing import IO, TypeVar
 import anyio
 import anyio.to_thread
 
-from coreclaw_async._files.target import FileTarget
+from coreclaw_async._files.target import FileTarget, naming
 from coreclaw_async._files.tidying import tidy_up
 
 FileT = TypeVar("FileT", bound=IO[bytes] | IO[str])
@@ -42,9 +42,10 @@ class FileWork:
         Return what *function* returns, once the call before has ended.
 
         Raises:
+            OSError: The file cannot be written; the error names it.
             RuntimeError: The work is over; nobody waits for this call any more.
         """
-        with self._lock:
+        with self._lock, naming(self.target.path):
             if self._is_over:
                 raise RuntimeError(f"the work on {self.target.path} is over")
             return function(*args)

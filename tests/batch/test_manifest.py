@@ -149,6 +149,13 @@ async def test_a_manifest_may_be_a_pipe(tmp_path: Path) -> None:
     assert json.loads(got[0])["key"] == "k0"
 
 
+async def test_a_manifest_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/manifest\.jsonl'$"):
+        await write_manifest(tmp_path, each([item("k0")]))
+
+
 async def test_what_breaks_on_the_way_leaves_the_manifest_that_was_there(tmp_path: Path) -> None:
     await write_manifest(tmp_path, each([item("before")]))
 

@@ -57,6 +57,13 @@ async def test_a_part_file_may_be_a_pipe(tmp_path: Path) -> None:
     assert got == [b'{"title":"\\ud83d"}\n']
 
 
+async def test_a_part_file_that_cannot_be_written_is_named_with_its_run(tmp_path: Path) -> None:
+    (tmp_path / "part-1.jsonl").symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/part-1\.jsonl'$"):
+        await PartFiles(tmp_path).write("1", pages())
+
+
 async def test_a_file_that_another_process_wrote_and_tidied_up_after_is_as_good(tmp_path: Path) -> None:
     path = tmp_path / "part-1.jsonl"
     path.write_bytes(b"theirs")

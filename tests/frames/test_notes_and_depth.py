@@ -42,8 +42,8 @@ async def test_a_warning_that_is_an_error_says_how_many_rows_were_read(tmp_path:
 
 
 @pytest.mark.parametrize("method", FILES)
-async def test_a_file_that_cannot_take_the_rows_says_how_many_were_read(method: str) -> None:
-    with pytest.raises(OSError, match="No space left") as raised:
+async def test_a_file_that_cannot_take_the_rows_is_named_and_says_how_many_were_read(method: str) -> None:
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'") as raised:
         await called(pager_of(Page(items=[{"a": 1}] * 3)), method, Path("/dev/full"))
 
     assert notes(raised.value) == [NOTE.format(method=method, count=3)]

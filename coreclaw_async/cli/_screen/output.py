@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from coreclaw_async._data.counting import counted
 from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, as_plain, to_text
-from coreclaw_async._files.target import replaced_file
+from coreclaw_async._files.target import naming, replaced_file
 from coreclaw_async.cli._process.receipts import current
 from coreclaw_async.cli._screen.screen import Screen, escaped, money
 from coreclaw_async.models import Run
@@ -114,16 +114,10 @@ def whole_file(path: Path) -> Generator[TextIO]:
         yield stream
         stream.flush()
         return
-    try:
-        with replaced_file(path) as raw:
-            file = io.TextIOWrapper(raw, encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n")
-            yield file
-            file.detach()
-    except OSError as error:
-        # Some errors of the service are a TimeoutError, and so an OSError, but not one of the system.
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with naming(path), replaced_file(path) as raw:
+        file = io.TextIOWrapper(raw, encoding=_JSON_ENCODING, errors=_JSON_ERRORS, newline="\n")
+        yield file
+        file.detach()
 
 
 def is_terminal(path: Path) -> bool:
