@@ -252,7 +252,7 @@ class TestPatience:
             await clock.sleep(100)
             group.cancel_scope.cancel()
         await clock.sleep(3_000)
-        with anyio.move_on_after(5):
+        with anyio.fail_after(5):
             async with anyio.create_task_group() as group:
                 group.start_soon(patience.call, call)
                 await clock.sleep(100)

@@ -20,8 +20,7 @@ from coreclaw_async.batch._ledger.columns import names_of
 from coreclaw_async.batch._ledger.ownership import Owner, start_queue_lock
 from coreclaw_async.batch._ledger.spending import Spending
 from coreclaw_async.batch._specs import PlannedSpec
-from coreclaw_async.batch._store import postgres_session, schema
-from coreclaw_async.batch._store import sqlite as sqlite_database
+from coreclaw_async.batch._store import schema
 from coreclaw_async.batch._store.address import database_at, is_postgres, shown_ledger
 from coreclaw_async.batch._store.database import Choice, Database, SqlRow, StaleError, Statement
 from coreclaw_async.batch._store.postgres import PostgresDatabase
@@ -191,6 +190,12 @@ async def test_a_newer_ledger_is_refused(ledger: str) -> None:
         await database_at(ledger).open()
 
 
+# What makes tables of the third version those of the second, as long as no item has a verdict.
+_SECOND_VERSION_AGAIN = (
+    "DROP INDEX item_by_verdict",
+    "ALTER TABLE item DROP COLUMN verdict",
+    "UPDATE coreclaw_ledger SET value = '2' WHERE name = 'version'",
+)
 _FIRST_VERSION = (
     "CREATE TABLE coreclaw_ledger (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "INSERT INTO coreclaw_ledger VALUES ('version', '1')",
@@ -282,9 +287,7 @@ async def test_nothing_is_written_once_the_ledger_has_another_version(ledger: st
 
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"], indirect=True)
 @pytest.mark.parametrize("slug", ["listed", "guessed"])
-async def test_a_ledger_is_not_renewed_while_a_start_queue_is_held(
-    ledger: str, slug: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_ledger_is_not_renewed_while_a_start_queue_is_held(ledger: str, slug: str) -> None:
     worker, newer = database_at(ledger), database_at(ledger)
     await worker.open()
     await worker.write(
@@ -297,17 +300,16 @@ async def test_a_ledger_is_not_renewed_while_a_start_queue_is_held(
     )
     start_queue = start_queue_lock("account", slug)
     assert await worker.take_start_queue(start_queue)
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("ALTER TABLE batch ADD COLUMN more TEXT",)))
-    for module in (schema, sqlite_database, postgres_session):
-        monkeypatch.setattr(module, "VERSION", 4)
+    for statement in _SECOND_VERSION_AGAIN:
+        await worker.read(statement)
 
-    with pytest.raises(LedgerError, match=r"version 3 .* version 4, .* while another process starts items of it"):
+    with pytest.raises(LedgerError, match=r"version 2 .* version 3, .* while another process starts items of it"):
         await newer.open()
-    assert await worker.read("SELECT value FROM coreclaw_ledger WHERE name = 'version'") == [("3",)]
+    assert await worker.read("SELECT value FROM coreclaw_ledger WHERE name = 'version'") == [("2",)]
 
     await worker.leave_start_queue(start_queue)
     await newer.open()
-    assert await newer.read("SELECT more FROM batch") == [(None,)]
+    assert await newer.read("SELECT verdict FROM item") == [(None,)]
     await newer.aclose()
     await worker.aclose()
 
@@ -367,33 +369,31 @@ async def test_a_folder_that_nobody_may_write_to_is_a_clear_error(tmp_path: Path
         folder = Path("/proc/self")
 
     with pytest.raises(LedgerError, match=r"runs\.db cannot be used"):
-        await SqliteDatabase(folder / "runs.db").open()
+        await SqliteDatabase(folder / "runs.db", mounts=mounts).open()
     with pytest.raises(LedgerError, match="unable to open"):
         await SqliteDatabase(tmp_path).open()
 
 
-async def test_a_file_that_is_mounted_by_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_mounted_by_itself_is_refused(tmp_path: Path) -> None:
     """Two containers that each mount the same file have a log and locks of their own: both start the same runs."""
     folder, mounts = tmp_path / "two words", tmp_path / "mounts"
     folder.mkdir()
     place = str(folder.resolve() / "runs.db").replace(" ", "\\040")
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\n/dev/sda {place} ext4 rw 0 0\n")
-    monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
 
     with pytest.raises(LedgerError, match=r"runs\.db is mounted as a single file.*mount the folder that"):
-        await SqliteDatabase(folder / "runs.db").open()
+        await SqliteDatabase(folder / "runs.db", mounts=mounts).open()
 
     assert list(folder.iterdir()) == []
-    database = SqliteDatabase(folder / "others.db")
+    database = SqliteDatabase(folder / "others.db", mounts=mounts)
     await database.open()
     await database.aclose()
 
 
-async def test_the_last_mount_of_a_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_last_mount_of_a_folder_counts(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"server:/x {tmp_path.resolve()} nfs rw 0 0\n/dev/sda {tmp_path.resolve()} ext4 rw 0 0\n")
-    monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
-    database = SqliteDatabase(tmp_path / "runs.db")
+    database = SqliteDatabase(tmp_path / "runs.db", mounts=mounts)
 
     await database.open()
 
@@ -401,25 +401,22 @@ async def test_the_last_mount_of_a_folder_counts(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "gpfs"])
-async def test_a_file_system_that_other_machines_share_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+async def test_a_file_system_that_other_machines_share_is_refused(tmp_path: Path, kind: str) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path.resolve()} {kind} rw 0 0\n")
-    monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
 
     with pytest.raises(LedgerError, match=f"of type {kind}, where two machines could start the same runs"):
-        await SqliteDatabase(tmp_path / "runs.db").open()
+        await SqliteDatabase(tmp_path / "runs.db", mounts=mounts).open()
 
     assert not (tmp_path / "runs.db").exists()
 
 
-async def test_a_machine_that_names_no_mounts_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_machine_that_names_no_mounts_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
     for mounts in (tmp_path / "none", tmp_path / "empty"):
-        monkeypatch.setattr(sqlite_database, "_MOUNTS", mounts)
-        (tmp_path / "empty").touch()
-        database = SqliteDatabase(tmp_path / "runs.db")
+        database = SqliteDatabase(tmp_path / "runs.db", mounts=mounts)
         await database.open()
+        assert await database.read(NAMES) == []
         await database.aclose()
 
 

@@ -41,7 +41,7 @@ _SHARED_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "beegfs", "gpfs", "gfs2", "ocfs2"}
     | {f"fuse.{kind}" for kind in ("ceph", "ceph-fuse", "gcsfuse", "glusterfs", "juicefs", "rclone", "s3fs", "sshfs")}
 )
-_MOUNTS = Path("/proc/self/mounts")
+MOUNTS = Path("/proc/self/mounts")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -57,12 +57,14 @@ class SqliteDatabase(Database):
     Args:
         path: The file; None for one in memory, which is gone with its batch.
         busy_seconds: How long a write waits for other processes.
+        mounts: The file in which this machine tells its mounts, where it does.
     """
 
-    def __init__(self, path: Path | None, *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, path: Path | None, *, busy_seconds: float = BUSY_SECONDS, mounts: Path = MOUNTS) -> None:
         super().__init__()
         self._path = path
         self._busy_seconds = busy_seconds
+        self._mounts = mounts
         self._connection: sqlite3.Connection | None = None
         self._file: FileId | None = None
         self._start_queues: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
@@ -150,7 +152,7 @@ class SqliteDatabase(Database):
             # One file has one set of start queues, by whatever name it is opened and wherever the process goes.
             self._path = self._path.resolve()
             OPEN_FILES.refuse_inherited(self._path)
-            _refuse_unfit_mount(self._path)
+            _refuse_unfit_mount(self._path, self._mounts)
             self._refuse_leftovers(self._path)
             if not self._path.parent.is_dir():
                 raise LedgerError(f"the ledger {self._name} cannot be used: there is no folder {self._path.parent}")
@@ -334,10 +336,10 @@ def _change(connection: sqlite3.Connection, statement: Statement) -> None:
         raise StaleError(statement.sql)
 
 
-def _refuse_unfit_mount(path: Path) -> None:
+def _refuse_unfit_mount(path: Path, mounted: Path) -> None:
     """Raise where the mounts of this machine say that others use the file, and do not see its log or its locks."""
     with contextlib.suppress(OSError):  # Not every system tells.
-        lines = _MOUNTS.read_text("utf-8", "replace").splitlines()
+        lines = mounted.read_text("utf-8", "replace").splitlines()
         mounts = {
             Path(_ESCAPED.sub(_unescaped, place)): kind for _, place, kind, *_ in (line.split(" ") for line in lines)
         }
