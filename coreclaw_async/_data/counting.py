@@ -1,4 +1,4 @@
-"""How many there are of something, as people read it."""
+"""A number with the word for what it counts, in the singular or the plural."""
 
 from __future__ import annotations
 

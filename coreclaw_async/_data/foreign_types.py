@@ -1,4 +1,4 @@
-"""Types of somebody else's, as pydantic reads them; imported only where pydantic is in use."""
+"""Values of types that this package does not know, read by pydantic; imported only where pydantic is in use."""
 
 from __future__ import annotations
 

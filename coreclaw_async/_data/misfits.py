@@ -1,4 +1,4 @@
-"""What does not fit where a model is read."""
+"""MisfitError: why a value cannot be read as a member of a model, and where it stands."""
 
 from __future__ import annotations
 

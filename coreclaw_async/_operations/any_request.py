@@ -1,4 +1,4 @@
-"""Requests that a caller writes himself, sent with the key, the deadline and the care of all others."""
+"""``client.request``: requests that the caller writes, sent with the key, the deadline and the care of all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling the event hook of each call of a group's methods."""
+"""The decorator that has each call of a group's methods begin and end with an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the end of a run is to who waits for it: nothing, or an error with the end of the run's log."""
+"""The errors of a wait whose run has failed, was aborted, or was not seen to end, with the end of the run's log."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ async def write_manifest(folder: Path, items: AsyncIterable[BatchItem]) -> Path:
     - ``state``: where it stands, such as ``done``,
     - ``rows``: rows in its file, or null,
     - ``verdict``: what its run is worth, such as ``pass``, or null while that is not known,
-    - ``cost``: what its run cost in US dollars, as a text such as ``"0.125"``, or null,
+    - ``cost``: what its run cost in US dollars, as a string such as ``"0.125"``, or null,
     - ``file``: its file, or null: relative to *folder* where it lies in there, with ``/`` between its parts,
     - ``error``: why it failed, was refused or is held; or null.
 

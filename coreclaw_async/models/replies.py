@@ -1,4 +1,4 @@
-"""What a request was answered with that the caller wrote himself."""
+"""Reply: the answer to a request that the caller wrote, as ``client.request`` returns it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a run brought what it was paid for, and why that is thought."""
+"""Verdicts on runs: whether one brought what it was paid for, with the evidence."""
 
 from __future__ import annotations
 

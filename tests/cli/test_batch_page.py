@@ -16,7 +16,7 @@ from cli.batch_lines import batch, objects, plan
 from coreclaw_async import BatchItem, BatchItemState, BatchReport, Verdict
 from coreclaw_async.batch._totals import RunsAlike, Totals
 from coreclaw_async.cli.batch.page import page_of
-from coreclaw_async.cli.batch.story import BatchStory
+from coreclaw_async.cli.batch.timeline import BatchTimeline
 from coreclaw_async.testing import FakeService, RunScript
 
 NOW = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC).timestamp()
@@ -140,7 +140,7 @@ def report(items: list[BatchItem], **members: Any) -> BatchReport:
 
 
 def page(items: list[BatchItem], **members: Any) -> Page:
-    return Page(page_of(report(items, **members), BatchStory.of(items), NOW))
+    return Page(page_of(report(items, **members), BatchTimeline.of(items), NOW))
 
 
 def some_of_each() -> list[BatchItem]:
@@ -258,7 +258,7 @@ def test_no_text_of_anybodys_is_more_than_a_text(text: str) -> None:
         item(1, BatchItemState.AMBIGUOUS, key=text, candidates=(text,), error=text),
         item(2, BatchItemState.SUBMITTED, key=text, run_id=text, submitted_at=NOW - 9, worker_id=text),
     ]
-    hostile = page_of(report(items, name=text), BatchStory.of(items), NOW)
+    hostile = page_of(report(items, name=text), BatchTimeline.of(items), NOW)
     tame = page(
         [attrs.evolve(one, key="k", worker_id="w", error="e", run_id=one.run_id and "r") for one in items], name="n"
     )
@@ -278,7 +278,7 @@ def test_no_text_of_anybodys_is_more_than_a_text(text: str) -> None:
 
 def test_a_page_of_very_many_items_stays_small() -> None:
     items = [ended(number, BatchItemState.FAILED if number % 3 else BatchItemState.DONE) for number in range(5_000)]
-    text = page_of(report(items), BatchStory.of(items), NOW + 500_000)
+    text = page_of(report(items), BatchTimeline.of(items), NOW + 500_000)
 
     assert len(text) < 60_000
     assert "And 3,233 more: <code>coreclaw-async batch items NAME --state failed --state rejected</code>" in text
@@ -352,7 +352,7 @@ def test_the_share_of_the_budget_is_told_as_far_as_it_is_known(items: list[Batch
 
 
 def test_the_story_of_a_batch_counts_what_had_happened_by_then() -> None:
-    story = BatchStory.of(some_of_each())
+    story = BatchTimeline.of(some_of_each())
     first, *_, last = story.points()
 
     assert (first.started, first.done, first.failed, first.cost) == (1, 0, 0, 0.0)
@@ -362,7 +362,7 @@ def test_the_story_of_a_batch_counts_what_had_happened_by_then() -> None:
 
 
 def test_only_the_slowest_are_kept() -> None:
-    story = BatchStory.of(ended(number, lasted=float(number * 37 % 101)) for number in range(101))
+    story = BatchTimeline.of(ended(number, lasted=float(number * 37 % 101)) for number in range(101))
 
     assert [seconds for seconds, _ in story.slowest] == [float(number) for number in range(100, 90, -1)]
 

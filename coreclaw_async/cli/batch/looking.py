@@ -26,7 +26,7 @@ from coreclaw_async.cli.batch.session import (
     batch_command,
     open_batch,
 )
-from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing, tell_sums, tell_verdicts
+from coreclaw_async.cli.batch.state_tables import tell_failures, tell_held, tell_state, tell_sums, tell_verdicts
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, RowFormat, Wide, check_writable, row_format_of
@@ -62,7 +62,7 @@ def report(
 
 
 def _tell(screen: Screen, told: BatchReport, ledger: str) -> None:
-    tell_standing(screen, told, ledger)
+    tell_state(screen, told, ledger)
     tell_verdicts(screen, told)
     tell_sums(screen, told)
     tell_failures(screen, told, ledger)

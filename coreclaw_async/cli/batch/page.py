@@ -17,7 +17,7 @@ from coreclaw_async.cli._screen.output import whole_file
 from coreclaw_async.cli._screen.screen import money, plain
 from coreclaw_async.cli.batch.page_charts import ChartIds, Line, Part
 from coreclaw_async.cli.batch.page_style import STYLE
-from coreclaw_async.cli.batch.standing import (
+from coreclaw_async.cli.batch.state_tables import (
     NOT_LOOKED_AT,
     at_least,
     cost_in_short,
@@ -25,7 +25,7 @@ from coreclaw_async.cli.batch.standing import (
     spent,
     verdict_counts,
 )
-from coreclaw_async.cli.batch.story import BatchStory, Point
+from coreclaw_async.cli.batch.timeline import BatchTimeline, Point
 from coreclaw_async.models import Verdict
 
 _MOST_LETTERS = 400
@@ -61,13 +61,13 @@ def write_page(batch: Batch, told: BatchReport, path: Path) -> None:
         LedgerError: The ledger cannot be read.
         OSError: It cannot be written.
     """
-    page = page_of(told, BatchStory.of(batch.items()), time.time())
+    page = page_of(told, BatchTimeline.of(batch.items()), time.time())
     with whole_file(path) as file:
         file.write(page)
         file.flush()
 
 
-def page_of(told: BatchReport, story: BatchStory, now: float) -> str:
+def page_of(told: BatchReport, story: BatchTimeline, now: float) -> str:
     """Return the page as text, as it is at *now*."""
     charts = ChartIds()
     name = _text(told.name, _MOST_LETTERS_OF_TITLE)
@@ -227,7 +227,7 @@ def _more(count: int, states: str) -> str:
     return f"<p>And {count:,} more: <code>coreclaw-async batch items NAME {states}</code></p>\n" if count > 0 else ""
 
 
-def _slowest(story: BatchStory) -> str:
+def _slowest(story: BatchTimeline) -> str:
     if not story.slowest:
         return "<p>No run has ended yet.</p>\n"
     rows = [
@@ -238,7 +238,7 @@ def _slowest(story: BatchStory) -> str:
     return _table("Slowest items", heads, rows, numbers=(1,), short=(2, 3, 4))
 
 
-def _oldest(story: BatchStory, now: float) -> str:
+def _oldest(story: BatchTimeline, now: float) -> str:
     rows = [(_text(item.key), _lasted(max(now - since, 0)), _moment(since), _run(item)) for since, item in story.oldest]
     return _table("Longest running items", ("Key", "For", "Since", "Run"), rows, numbers=(1,), short=(2, 3))
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from coreclaw_async.batch import BatchItemState, BatchReport
 from coreclaw_async.cli._screen.bars import Bar
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli.batch.standing import rows_of, spent
+from coreclaw_async.cli.batch.state_tables import rows_of, spent
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.events import BatchItemChanged, Event
 

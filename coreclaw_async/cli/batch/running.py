@@ -19,7 +19,7 @@ from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.batch.progress import BatchProgress
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, check_batch_exists
-from coreclaw_async.cli.batch.standing import tell_failures, tell_held, tell_standing
+from coreclaw_async.cli.batch.state_tables import tell_failures, tell_held, tell_state
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
 from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, amount_of
@@ -204,7 +204,7 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, ledger: str, *, 
     if told is not None:
         if not as_json:
             with contextlib.suppress(OSError):  # The end of the command checks the stream.
-                tell_standing(screen, told, ledger)
+                tell_state(screen, told, ledger)
         tell_failures(screen, told, ledger)
         tell_held(screen, told, ledger)
     if stop is not None:

@@ -1,4 +1,4 @@
-"""Where the proxies are."""
+"""The regions of the proxies."""
 
 from __future__ import annotations
 

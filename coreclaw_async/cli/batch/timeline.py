@@ -37,7 +37,7 @@ class Point:
 
 
 @attrs.define
-class BatchStory:
+class BatchTimeline:
     """
     The course of a batch.
 
@@ -54,7 +54,7 @@ class BatchStory:
     _costs: list[tuple[float, float]] = attrs.field(factory=list[tuple[float, float]])
 
     @classmethod
-    def of(cls, items: Iterable[BatchItem]) -> BatchStory:
+    def of(cls, items: Iterable[BatchItem]) -> BatchTimeline:
         """Return the story of *items*; of most items only the times are kept."""
         story = cls()
         slow: list[tuple[float, int, BatchItem]] = []

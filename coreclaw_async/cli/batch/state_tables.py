@@ -15,7 +15,7 @@ NOT_LOOKED_AT = "(not looked at)"
 _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
 
 
-def tell_standing(screen: Screen, told: BatchReport, ledger: str) -> None:
+def tell_state(screen: Screen, told: BatchReport, ledger: str) -> None:
     """Print how many items are in each state, and the totals."""
     counts = [(state.value, count) for state, count in told.counts.items() if count]
     if counts:
