@@ -556,7 +556,13 @@ def test_addresses_say_what_they_mean(tmp_path: Path) -> None:
     assert not is_postgres(tmp_path)
 
 
-@pytest.mark.parametrize("ledger", ["", "sqlite:///", "sqlite:runs.db", "mysql://me:pw@h/x", "postgresql:x"])
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        *("", "sqlite:///", "sqlite:runs.db", "mysql://me:pw@h/x", "postgresql:x", "postgresql:/me:pw@h/x"),
+        *("postgres:me:pw@h/x", "mysql:///x?user=me&password=pw", "mysql://me:pw/d@h/x"),
+    ],
+)
 def test_other_addresses_are_refused_without_their_passwords(ledger: str) -> None:
     with pytest.raises(ValueError, match=r"ledger must be 'sqlite:///file\.db', 'postgresql://\.\.\.'") as caught:
         database_at(ledger)
@@ -572,4 +578,20 @@ def test_an_address_must_be_a_text_or_a_path() -> None:
 def test_a_shown_ledger_has_no_password(tmp_path: Path) -> None:
     assert shown_ledger("postgresql://me:pw@db/x") == "postgresql://db/x"
     assert shown_ledger("postgresql://[me:pw@db/x") == "an address that cannot be read"
+    assert shown_ledger("postgresql:///x?user=me&password=pw") == "postgresql:///x"
+    assert shown_ledger("postgresql://me:pw@[::1]:5432,h:1/x") == "postgresql://[::1]:5432,h:1/x"
+    assert shown_ledger("host=db user=me password=pw") == "host=db user=me password=<hidden>"
+    assert shown_ledger("sqlite:///at@home/runs.db?.db") == "sqlite:///at@home/runs.db?.db"
     assert shown_ledger(tmp_path) == str(tmp_path)
+
+
+@pytest.mark.parametrize("password", ["hun/ter", "hun?ter", "hun#ter", "hun[ter", "hun@ter", "hun:ter", "/hun", "?hun"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_password_that_is_not_escaped_is_shown_nowhere_not_even_in_part(password: str) -> None:
+    ledger = f"postgresql://me:{password}@127.0.0.1:9/x"
+
+    with pytest.raises(LedgerError) as raised:
+        await PostgresDatabase(ledger, 0.0).open()
+
+    for part in ("hun", "ter"):
+        assert part not in f"{raised.value} {shown_ledger(ledger)}"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from coreclaw_async.batch._store.database import Database
 from coreclaw_async.batch._store.postgres import PostgresDatabase
 from coreclaw_async.batch._store.sqlite import SqliteDatabase
 
 MEMORY = "memory"
+# User and password, hosts, the path, and the settings, among which Postgres takes a password too.
+_PARTS = re.compile(r"(?:[^/?#\[\]]*@)?(?P<hosts>[^/?#@]*)(?P<path>[^?#@]*)(?:[?#][^@]*)?")
+_HOST = re.compile(r"(?:[^\s:\[\]]*|\[[0-9A-Fa-f:.%]*\])(?::[0-9]*)?")
+# An address with a slash too few, or the settings that other programs take in its place.
+_SETTINGS = re.compile(r"(?i)(postgres(?:ql)?:|password\s*=).*", re.DOTALL)
 _FORMS = "'sqlite:///file.db', 'postgresql://...', 'memory', or a path"
 
 
@@ -63,11 +68,11 @@ def shown_ledger(ledger: str | os.PathLike[str]) -> str:
 
 
 def _without_password(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        if not parts.netloc:
-            return text
-        # Postgres takes a password among the settings behind the question mark, too.
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-    except ValueError:
+    scheme, mark, rest = text.partition("://")
+    if scheme == "sqlite" or not mark:
+        return re.sub(_SETTINGS, r"\1<hidden>", text)
+    parts = _PARTS.fullmatch(rest)
+    # A sign in a password that is not escaped ends the host too early, and the rest of the password would be shown.
+    if parts is None or not all(map(_HOST.fullmatch, parts["hosts"].split(","))):
         return "an address that cannot be read"
+    return f"{scheme}://{parts['hosts']}{parts['path']}"

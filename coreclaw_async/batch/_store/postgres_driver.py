@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -72,10 +73,15 @@ def pieces_of(rows: Sequence[SqlRow]) -> Iterable[Sequence[SqlRow]]:
 
 
 def secrets_of(dsn: str) -> list[str]:
-    """Return what an error must not show: the address, and its password in each form."""
+    """
+    Return what an error must not show: the address, and its password in each form.
+
+    A sign in the password that is not escaped takes it to pieces, and asyncpg quotes one of them.
+    """
     _, _, rest = dsn.partition("://")
     credentials, _, _ = rest.rpartition("@")
     password = credentials.partition(":")[2]
     _, _, query = rest.partition("?")
     given = [value for name, value in parse_qsl(query) if "password" in name]
-    return [part for part in (dsn, password, unquote(password), *given) if part]
+    pieces = re.split(r"[/?#@:\[\]]", password)
+    return [part for part in (dsn, password, unquote(password), *pieces, *given) if part]
