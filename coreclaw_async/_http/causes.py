@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from coreclaw_async._http.libraries import library_of
 from coreclaw_async._wire.credentials import Credentials
 
 NO_CONNECTION = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 """What httpx raises before a byte of the request has left; other transports may mean something else by it."""
 
+# What h11 says of a line of an answer that it cannot read, which may be a cookie, a signed URL or a row.
+_QUOTED_LINE = re.compile(r"(?is)(illegal (?:status line|header line|chunk header)): .*")
 # More causes than this tell nobody anything.
 _LONGEST_CHAIN = 20
 
@@ -35,7 +39,7 @@ def _can_be_presented(cause: BaseException, credentials: Credentials, base_url: 
 
 
 def _is_presentable(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
-    if _quotes_a_header(cause):
+    if _quotes_a_header(cause) or _QUOTED_LINE.search(str(cause)) is not None:
         return False
     library = library_of(cause, "RequestError")
     if library is not None:
@@ -62,10 +66,15 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def without_quoted_lines(text: str) -> str:
+    """Return what a library says without the line of an answer that it quotes."""
+    return _QUOTED_LINE.sub(r"\1", text)
+
+
 def _text_of(error: BaseException) -> str:
     if _quotes_a_header(error):
         return "the request cannot be sent as it is"
     try:
-        return str(error)
+        return without_quoted_lines(str(error))
     except Exception:  # noqa: BLE001 - the text of a caller's error may raise
         return ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
+from coreclaw_async._http.causes import without_quoted_lines
 from coreclaw_async._wire.credentials import Credentials
 
 _LIBRARY_LOGGERS = (
@@ -80,7 +81,7 @@ class _KeyFilter(logging.Filter):
         for known in self._known.valuerefs():  # It returns a list, so other threads do not disturb the loop.
             credentials = known()
             text = text if credentials is None else credentials.hide(text)
-        text = re.sub(_HEADER_VALUE, r"\1<hidden>", text)
+        text = without_quoted_lines(re.sub(_HEADER_VALUE, r"\1<hidden>", text))
         if text != said:
             record.msg, record.args = text, None
 

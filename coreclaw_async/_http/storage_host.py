@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from coreclaw_async._http.body import Chunks
-from coreclaw_async._http.causes import NO_CONNECTION
+from coreclaw_async._http.causes import NO_CONNECTION, without_quoted_lines
 from coreclaw_async._http.connections import Connections
 from coreclaw_async._http.extra_headers import USER_AGENT
 from coreclaw_async._http.libraries import HTTPX, HttpClient, MaskedURL, kinds, library_of
@@ -87,10 +87,11 @@ def _parse(text: str, base: str = "") -> MaskedURL | None:
     try:
         text = urljoin(base, text)
         url = MaskedURL(text)
-        _ = url.host, urlsplit(text).port  # These are stricter about brackets, ports and names.
+        host, _ = url.host, urlsplit(text).port  # These are stricter about brackets, ports and names.
     except (httpx.InvalidURL, ValueError):
         return None
-    return url
+    # Without a host, what has no scheme of its own may be anything, such as a signature alone.
+    return url if host or url.scheme not in {"", "http", "https"} else None
 
 
 class StorageHost:
@@ -173,7 +174,7 @@ class StorageHost:
         raise failure
 
     def _failure(self, error: Exception) -> AttemptError:
-        text = str(error)
+        text = without_quoted_lines(str(error))
         is_told = (
             isinstance(error, kinds("TransportError")) and text and not any(map(text.__contains__, self._secrets()))
         )

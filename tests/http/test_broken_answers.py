@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import logging
+import traceback
 
 import pytest
 from either_client import AsyncCoreClaw
@@ -13,6 +15,7 @@ from raw_server import answering, serve_sockets
 from coreclaw_async import (
     CoreClawError,
     InvalidResponseError,
+    NoReplyError,
     OutcomeUnknownError,
     ResponseTooLargeError,
     RetryPolicy,
@@ -120,3 +123,28 @@ async def test_what_is_left_of_an_answer_in_tiny_chunks_is_thrown_away_without_a
             with pytest.raises(OutcomeUnknownError):
                 await client.workers.start_run(WORKER, {})
             gc.collect()  # trio warns of a generator that was abandoned, when it is collected.
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (b"HTTP/1.1 200 OK\r\nSet-Cookie : session=hunter2\r\n\r\n", "illegal header line"),
+        (b'hunter2 is it\'s "status"\r\n\r\n', "illegal status line"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhunter2\r\n{}\r\n", "illegal chunk header"),
+    ],
+)
+async def test_a_line_of_an_answer_that_cannot_be_read_is_not_quoted(
+    answer: bytes, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serve_sockets(answering(lambda request, server: answer)) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=ONCE, backend="httpx") as client:
+            with pytest.raises(NoReplyError, match=f"RemoteProtocolError: {what}$") as read:
+                await client.account.get()
+            with pytest.raises(OutcomeUnknownError, match=f"RemoteProtocolError: {what}$") as paid:
+                await client.workers.start_run(WORKER, {})
+
+    for error in (read.value, paid.value):
+        assert "hunter2" not in "".join(traceback.format_exception(error))
+    assert what in caplog.text
+    assert "hunter2" not in caplog.text

@@ -390,7 +390,14 @@ def copy_of(answer: Answer) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("url", "reason"), [("https://[broken?sign=" + SECRET, "not-a-url"), ("ftp://x?" + SECRET, "insecure")]
+    ("url", "reason"),
+    [
+        ("https://[broken?sign=" + SECRET, "not-a-url"),
+        (SECRET, "not-a-url"),
+        (f"/rows.csv/{SECRET}", "not-a-url"),
+        (f"https:///{SECRET}", "not-a-url"),
+        ("ftp://x?" + SECRET, "insecure"),
+    ],
 )
 async def test_a_url_that_is_not_fetched_has_a_reason_too(target: Path, url: str, reason: str) -> None:
     error = await failure_of(StorageHost([], url=url), target)
