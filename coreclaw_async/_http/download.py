@@ -21,6 +21,7 @@ from coreclaw_async._files.tidying import tidy_up
 from coreclaw_async._http.body import Chunks
 from coreclaw_async._http.storage_host import AttemptError, StorageHost, open_storage_host, parse_url
 from coreclaw_async._http.transport import Transport
+from coreclaw_async._wire.timestamps import http_date
 from coreclaw_async.models import Export
 
 P = ParamSpec("P")
@@ -171,7 +172,7 @@ class Download:
             await self._start_over()
             length = response.headers.get("content-length", "")
             self._total = int(length) if _LENGTH.fullmatch(length) else None
-            self._version = _version_of(response)
+            self._version = _version_of(response) if _is_exact(response) else None
             self._has_end = self._total is not None or "chunked" in response.headers.get("transfer-encoding", "")
 
     def _check_kind(self, response: httpx.Response) -> None:
@@ -232,6 +233,21 @@ class Download:
 
 def _version_of(response: httpx.Response) -> str | None:
     """Return what identifies this version of the file, or None: a weak tag does not."""
-    tag = response.headers.get("etag", "")
-    date: str | None = response.headers.get("last-modified")
-    return tag if tag and not tag.startswith("W/") else date
+    return _tag_of(response) or response.headers.get("last-modified")
+
+
+def _tag_of(response: httpx.Response) -> str | None:
+    tag: str = response.headers.get("etag", "")
+    return tag if tag and not tag.startswith("W/") else None
+
+
+def _is_exact(response: httpx.Response) -> bool:
+    """
+    Return whether no other version of the file has the same tag or date.
+
+    The file may change again in the second of its date, so that has to be over (RFC 9110, 8.8.2.2).
+    """
+    if _tag_of(response) is not None:
+        return True
+    changed, now = (http_date(response.headers.get(name, "")) for name in ("last-modified", "date"))
+    return changed is not None and now is not None and changed < now

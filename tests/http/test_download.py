@@ -27,6 +27,8 @@ from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 from coreclaw_async.testing.faults import Fault
 
 WORKER = "coreclaw/google-maps-scraper"
+CHANGED = "Sun, 06 Nov 1994 08:49:37 GMT"
+A_SECOND_LATER = "Sun, 06 Nov 1994 08:49:38 GMT"
 
 
 def downloads(service: FakeService) -> list[Any]:
@@ -301,8 +303,8 @@ async def test_an_unknown_run_is_not_found(client: AsyncCoreClaw, target: Path) 
             part(FILE[9:], 206, content_range="bytes 9-16/17", etag='"one"'),
         ],
         [
-            part(FILE[:9], content_length="17", last_modified="Sun, 06 Nov 1994 08:49:37 GMT", etag='W/"weak"'),
-            part(FILE[9:], 206, content_range="bytes 9-16/17", last_modified="Sun, 06 Nov 1994 08:49:37 GMT"),
+            part(FILE[:9], content_length="17", last_modified=CHANGED, date=A_SECOND_LATER, etag='W/"weak"'),
+            part(FILE[9:], 206, content_range="bytes 9-16/17", last_modified=CHANGED),
         ],
         # A host that begins anew although it was asked for the rest.
         [part(b"something else", content_length="99", etag='"one"'), part(FILE)],
@@ -327,6 +329,33 @@ async def test_whatever_way_the_parts_come_the_file_is_right(target: Path, answe
     async with AsyncCoreClaw("key", transport=StorageHost(answers), retry=policy) as client:
         await client.runs.download(RUN_ID, target)
 
+    assert target.read_bytes() == FILE
+
+
+@pytest.mark.parametrize(
+    ("changed", "date", "is_resumed"),
+    [
+        (CHANGED, A_SECOND_LATER, True),
+        (CHANGED, CHANGED, False),
+        (CHANGED, "", False),
+        (CHANGED, "some time", False),
+        ("some time", A_SECOND_LATER, False),
+    ],
+)
+async def test_a_file_that_may_change_again_in_the_same_second_is_begun_anew(
+    target: Path, changed: str, date: str, is_resumed: bool
+) -> None:
+    def go_on(request: httpx.Request) -> httpx.Response:
+        if "range" not in request.headers:
+            return part(FILE)
+        return part(FILE[9:], 206, content_range="bytes 9-16/17", last_modified=changed)
+
+    host = StorageHost([part(FILE[:9], content_length="17", last_modified=changed, date=date), go_on])
+    policy = RetryPolicy(max_attempts=9, first_delay=0.001, max_delay=0.001)
+    async with AsyncCoreClaw("key", transport=host, retry=policy) as client:
+        await client.runs.download(RUN_ID, target)
+
+    assert host.seen[1].headers.get("if-range") == (CHANGED if is_resumed else None)
     assert target.read_bytes() == FILE
 
 
