@@ -20,6 +20,7 @@ from coreclaw_async._wire.input_names import meant_members, suggestions, wrapped
 from coreclaw_async._wire.input_split import split_fields, split_input
 from coreclaw_async._wire.input_values import capped, issue, value_issues
 from coreclaw_async._wire.json_body import WorkerInput, label_of
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async._wire.schema_facts import is_nothing, members_of
 from coreclaw_async.errors import AuthenticationError, CoreClawError, InvalidResponseError, NotFoundError
 from coreclaw_async.models import InputCheck, InputIssue, InputProperty, InputSchema, IssueSeverity
@@ -76,7 +77,9 @@ def check_input(
     issues = [*_version_issues(version), *capped("input", _about_schema(found, version), _MOST_ISSUES)]
     issues.sort(key=lambda one: _ORDER.index(one.severity))
     # Another version may be split in another way.
-    return InputCheck(worker_id=worker_id, issues=tuple(issues), task_count=count if version is None else None)
+    return InputCheck(
+        worker_id=shown_worker(worker_id), issues=tuple(issues), task_count=count if version is None else None
+    )
 
 
 def _compare(found: InputSchema | InputIssue, given: dict[str, Any]) -> tuple[int | None, list[InputIssue]]:

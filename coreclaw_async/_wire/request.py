@@ -247,6 +247,11 @@ def check_worker_id(name: str, value: str) -> str:
     return "~".join(parts)
 
 
+def shown_worker(worker_id: str) -> str:
+    """Return a worker's name as people write it, ``owner/name``; a slug has no ``~``."""
+    return worker_id.replace("~", "/")
+
+
 def check_url(name: str, value: str) -> str:
     """Return *value* when it is an absolute http or https URL."""
     check_text(name, value)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._evidence import Decision, ListEvidence, decide, evidence_of, settled_at
@@ -83,7 +84,7 @@ class Reconciler:
             seconds,
             " or by its callback" if self._has_callbacks(items) else "",
             self._slug,
-            extra=facts(batch=items[0].batch, key=items[0].key, worker_id=self._slug),
+            extra=facts(batch=items[0].batch, key=items[0].key, worker_id=shown_worker(self._slug)),
         )
 
     def _has_callbacks(self, items: Sequence[BatchItem]) -> bool:

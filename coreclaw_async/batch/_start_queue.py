@@ -20,6 +20,7 @@ from coreclaw_async._operations.start import once_request, send_start
 from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async._wire.error_codes import is_service_code
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async.batch._aborting import ABORT, abort_patiently
 from coreclaw_async.batch._admission import Admission
 from coreclaw_async.batch._context import BatchContext
@@ -114,7 +115,7 @@ class StartQueue:
                     "stands still; only one may start them at a time",
                     self.slug,
                     now - began,
-                    extra=facts(batch=self.batch_context.ledger.batch, worker_id=self.slug),
+                    extra=facts(batch=self.batch_context.ledger.batch, worker_id=shown_worker(self.slug)),
                 )
 
     async def _burst(self) -> None:
@@ -210,7 +211,7 @@ class StartQueue:
         except StartQueueLostError as error:
             # Others may have had the start queue meanwhile: it is taken again, and its open starts are settled first.
             limits.not_started()
-            told = facts(error, batch=item.batch, key=item.key, worker_id=self.slug)
+            told = facts(error, batch=item.batch, key=item.key, worker_id=shown_worker(self.slug))
             logger.warning("%s; it is taken again", error, extra=told)
             self._is_unsettled = True
         except IllegalStepError:  # Another process has the item.
@@ -299,7 +300,7 @@ class StartQueue:
             await self._accepted(intent, error.run_id)
         else:
             self.batch_context.emit(StartUnknown(operation="runWorker", candidates=None))
-            told = facts(error, batch=intent.batch, key=intent.key, worker_id=self.slug)
+            told = facts(error, batch=intent.batch, key=intent.key, worker_id=shown_worker(self.slug))
             logger.info("the answer to a start of item %r was lost: %s", intent.key, error, extra=told)
             self.admission.limits.not_started()
             self._is_unsettled = True

@@ -8,6 +8,7 @@ from decimal import Decimal
 import attrs
 
 from coreclaw_async._data.record import Model
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async.batch._items import BatchItemState
 from coreclaw_async.batch._ledger.spending import exact_sum
 
@@ -90,7 +91,7 @@ class Totals:
         """Return the sums of *groups*."""
         return cls(
             all=_sum_of(groups),
-            by_worker=_split(groups, lambda group: group.worker_id),
+            by_worker=_split(groups, lambda group: None if group.worker_id is None else shown_worker(group.worker_id)),
             by_day=_split(groups, lambda group: group.day),
         )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async.cli._screen.output import show_one
 from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import EXAMPLE_ID, STARTED, WORKER, epilog, group_epilog
@@ -19,7 +20,7 @@ TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's slug.")]
 _TASK_COLUMNS = [
     Column("task", lambda task: task.task_id, "id"),
     Column("title", lambda task: task.title),
-    Column("worker", lambda task: task.worker_path or task.worker_id, "id"),
+    Column("worker", lambda task: shown_worker(task.worker_path) if task.worker_path else task.worker_id, "id"),
     Column("runs", lambda task: task.run_times, "number"),
     Column("scheduled", lambda task: "yes" if task.schedule_enabled else "no"),
 ]

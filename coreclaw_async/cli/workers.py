@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async.cli._screen.output import STDIO, show_one, whole_file
 from coreclaw_async.cli._screen.tables import Column, show_list
 from coreclaw_async.cli.epilogs import WORKER, epilog, group_epilog
@@ -18,7 +19,7 @@ Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part o
 WorkerName = Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slug or owner/name.")]
 
 _WORKER_COLUMNS = [
-    Column("worker", lambda worker: worker.path or worker.worker_id, "id"),
+    Column("worker", lambda worker: shown_worker(worker.path or worker.worker_id), "id"),
     Column("title", lambda worker: worker.title),
     Column("slug", lambda worker: worker.worker_id, "id"),
 ]

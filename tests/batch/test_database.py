@@ -369,7 +369,7 @@ async def test_a_folder_that_nobody_may_write_to_is_a_clear_error(tmp_path: Path
         folder = Path("/proc/self")
 
     with pytest.raises(LedgerError, match=r"runs\.db cannot be used"):
-        await SqliteDatabase(folder / "runs.db", mounts=mounts).open()
+        await SqliteDatabase(folder / "runs.db").open()
     with pytest.raises(LedgerError, match="unable to open"):
         await SqliteDatabase(tmp_path).open()
 

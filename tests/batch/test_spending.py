@@ -185,3 +185,21 @@ def test_totals_are_split_by_worker_and_by_day() -> None:
     assert (totals.by_worker["a"].runs, totals.by_worker["b"].cost) == (4, Decimal(1))
     assert list(totals.by_day) == ["2026-11-25", "2026-11-26"]
     assert totals.by_day["2026-11-26"].runs == 5
+
+
+def test_a_worker_is_named_in_sums_as_people_write_it() -> None:
+    alike = [
+        RunsAlike(
+            worker_id=worker_id,
+            day=None,
+            state=BatchItemState.DONE,
+            cost=None,
+            count=1,
+            result_count=1,
+            counted=1,
+            empty=0,
+        )
+        for worker_id in ("owner~name", "owner/name", "01HZX")
+    ]
+
+    assert {name: sums.runs for name, sums in Totals.of(alike).by_worker.items()} == {"owner/name": 2, "01HZX": 1}

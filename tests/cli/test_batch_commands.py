@@ -59,7 +59,7 @@ def test_outcomes_and_reports_are_lines_of_json(served: FakeService, tmp_path: P
     assert {outcome["key"]: outcome["state"] for outcome in outcomes} == dict.fromkeys(("k0", "k1", "k2"), "done")
     assert outcomes[0]["run"]["usage"] == "0.002"
     assert (told["counts"]["done"], told["cost"], told["held"]) == (3, "0.006", [])
-    assert told["by_worker"][WORKER.replace("/", "~")]["result_count"] == 6
+    assert told["by_worker"][WORKER]["result_count"] == 6
 
 
 def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_report_has_tables_of_workers_and_days(served: FakeService, tmp_path: 
     assert verdicts == "verdict\titems\n(not looked at)\t1"
     assert workers.splitlines() == [
         "worker\truns\tdone\tempty\tfailed\trows\tcost",
-        f"{WORKER.replace('/', '~')}\t1\t1\t0\t0\t2\t$0.002",
+        f"{WORKER}\t1\t1\t0\t0\t2\t$0.002",
     ]
     assert re.fullmatch(r"day\t.*\n\d{4}-\d\d-\d\d\t1\t1\t0\t0\t2\t\$0\.002\n", days)
     assert "1 item, 1 run with 2 rows; $0.002 of $1.00." in batch("report").stderr

@@ -35,7 +35,7 @@ def test_a_dry_run_shows_exactly_what_a_start_sends_and_starts_nothing(served: F
     assert started.exit_code == 0
     assert dry == {
         "ok": True,
-        "worker_id": "coreclaw~google-maps-scraper",
+        "worker_id": "coreclaw/google-maps-scraper",
         "issues": [],
         "task_count": 2,
         "request": {"method": sent.method, "path": sent.path, "body": sent.body},

@@ -125,8 +125,8 @@ def test_a_worker_whose_schema_is_not_there_stops_nothing(served: FakeService, l
     outcome = batch("plan", "-i", lines(tmp_path, {**GOOD, "worker_id": "me/private"}), "--check")
 
     assert outcome.exit_code == 0
-    told = "worker me~private: worker_id has no schema that is shown"
-    assert outcome.stderr.count(told) == outcome.stderr.count("me~private") == 1
+    told = "worker me/private: worker_id has no schema that is shown"
+    assert outcome.stderr.count(told) == outcome.stderr.count("me/private") == 1
     assert "line 1" not in outcome.stderr
 
 
@@ -170,5 +170,5 @@ def test_a_broken_answer_stops_nothing(capsys: pytest.CaptureFixture[str]) -> No
     with CoreClaw(service.api_key, transport=service, clock=service.clock, retry=retry) as client:
         PlanCheck(client, as_json=False).refuse_wrong([(1, RunSpec(key="a", worker_id=WORKER, input={}))])
 
-    told = "worker coreclaw~google-maps-scraper: input was not checked, because the worker's schema could not be read."
+    told = "worker coreclaw/google-maps-scraper: input was not checked, because the worker's schema could not be read."
     assert told in capsys.readouterr().err

@@ -29,7 +29,7 @@ async def test_an_input_is_checked_with_one_request_that_needs_no_key(shape: Any
         good = await client.workers.check_input(WORKER, {"keywords": ["coffee", "tea"]})
         bad = await client.workers.check_input(WORKER, {"keyword": ["coffee"]})
 
-    assert (good.ok, good.worker_id, good.issues, good.task_count) == (True, "coreclaw~google-maps-scraper", (), count)
+    assert (good.ok, good.worker_id, good.issues, good.task_count) == (True, "coreclaw/google-maps-scraper", (), count)
     assert (bad.ok, [issue.path for issue in bad.errors]) == (False, ["input.keywords"])
     assert [(sent.operation, "authorization" in sent.headers) for sent in service.requests] == [
         ("getWorkerInputSchema", False)
@@ -116,7 +116,7 @@ async def test_a_worker_that_the_service_does_not_show_may_be_private() -> None:
     async with AsyncCoreClaw(transport=service, clock=service.clock) as client:
         found = await client.workers.check_input("me/none", {})
 
-    assert (found.ok, found.worker_id, [issue.path for issue in found.issues]) == (True, "me~none", ["worker_id"])
+    assert (found.ok, found.worker_id, [issue.path for issue in found.issues]) == (True, "me/none", ["worker_id"])
     assert found.issues[0].severity == "warning"
 
 

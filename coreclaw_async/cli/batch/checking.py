@@ -13,7 +13,7 @@ import typer
 from coreclaw_async._data.counting import counted
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.input_check import NO_SCHEMA, check_input, no_schema, sent_input
-from coreclaw_async._wire.request import check_worker_id, worker_input
+from coreclaw_async._wire.request import check_worker_id, shown_worker, worker_input
 from coreclaw_async.batch import RunSpec
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
@@ -104,7 +104,7 @@ class PlanCheck:
             return self.client.workers.get_input_schema(worker_id)
         except NO_SCHEMA as error:
             found = no_schema(error)
-            self._screen.complain(f"worker {worker_id}: {found}.")
+            self._screen.complain(f"worker {shown_worker(worker_id)}: {found}.")
             return attrs.evolve(found, severity=IssueSeverity.NOTE)
 
     def _tell(self, number: int, spec: RunSpec, check: InputCheck) -> None:

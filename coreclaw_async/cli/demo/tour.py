@@ -14,6 +14,7 @@ import attrs
 from coreclaw_async._client import AsyncCoreClaw
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.exports import ExportFormat
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async.cli._screen.bars import RowProgress
 from coreclaw_async.cli._screen.output import run_result
 from coreclaw_async.cli._screen.screen import Screen, money
@@ -103,7 +104,7 @@ class Tour:
         """Show the store, and return the worker to run and its input."""
         client, screen = self.scene.client, self.screen
         store = await client.store.list_page(limit=_STORE_LINES)
-        names = [worker.path or worker.worker_id for worker in store.items]
+        names = [shown_worker(worker.path or worker.worker_id) for worker in store.items]
         for name, worker in zip(names, store.items, strict=True):
             screen.say(f"{name}  {worker.title}", label="Store" if worker is store.items[0] else "")
         worker_id = self.scene.worker_id or names[0]
