@@ -190,7 +190,7 @@ class StorageHost:
 
     def _target_of(self, url: MaskedURL, response: httpx.Response) -> MaskedURL:
         target = _parse(response.headers["location"], base=httpx.URL.__str__(url))
-        if target is not None and _origin_of(target) == _origin_of(self._url):
+        if target is not None and origin_of(target) == origin_of(self._url):
             # Without user information, of which httpx would make credentials.
             return MaskedURL(target.copy_with(userinfo=b""))
         where = "something that is no URL" if target is None else f"{target.scheme}://{target.netloc.decode('ascii')}"
@@ -231,5 +231,6 @@ def _transport_to(url: MaskedURL, route: Route) -> httpx.AsyncBaseTransport:
     raise failure
 
 
-def _origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return scheme, host and port; the port is None where it is the usual one."""
     return url.scheme, url.host, url.port

@@ -146,7 +146,7 @@ ASSUMPTIONS = (
     ),
     Assumption(
         "log",
-        "a log can be read, and its whole text is on another host, which needs no key",
+        "a log can be read, and its whole text is at another address (host or port), which needs no key",
         "the log is read, and not its whole text",
         "a small ended run",
     ),

@@ -12,6 +12,7 @@ import httpx
 
 from coreclaw_async import errors
 from coreclaw_async._http.route import choose_proxy
+from coreclaw_async._http.storage_host import origin_of
 from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._paging.offsets import SETTLING_SIZE
 from coreclaw_async._version import __version__
@@ -55,7 +56,7 @@ def examine(examination: Examination, settings: DoctorSettings) -> Iterator[Find
     yield _versions()
     yield Finding("address", "OK", f"{settings.url} (from {settings.url_source})")
     proxy = check_proxy(settings.url)
-    examination.host = settings.url.host
+    examination.origin = origin_of(settings.url)
     yield proxy
     if has_key:
         yield Finding("key", "OK", f"there is one (from {settings.key_source})")

@@ -102,7 +102,7 @@ class Examination:
 
     Attributes:
         way: Records the time of answers.
-        host: The host of the service.
+        origin: Scheme, host and port of the service.
         meanings: What ``offset`` counts in the lists so far; the client expects the same for all lists.
         seconds: How long all checks together may take, from the creation of this object on.
         look_seconds: How long one request may take.
@@ -110,7 +110,7 @@ class Examination:
 
     _client: CoreClaw = attrs.field(alias="client")
     way: NotingTransport
-    host: str = attrs.field(default="", init=False)
+    origin: tuple[str, str, int | None] | None = attrs.field(default=None, init=False)
     meanings: set[Mode] = attrs.field(factory=set[Mode], init=False)
     seconds: float = _TOTAL_SECONDS
     look_seconds: float = _LOOK_SECONDS

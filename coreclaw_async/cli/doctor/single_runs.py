@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import httpx
 
 from coreclaw_async import errors
+from coreclaw_async._http.storage_host import origin_of
 from coreclaw_async._operations.run_rows import row_identity
 from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE
@@ -111,16 +112,16 @@ def _log(examination: Examination, run: Run) -> Iterator[Finding]:
         return
     try:
         parts = httpx.URL(url)
-        host = parts.host if parts.scheme in {"http", "https"} else ""
+        origin = origin_of(parts) if parts.scheme in {"http", "https"} and parts.host else None
     except (httpx.InvalidURL, ValueError):  # The latter for a host that no name can be.
-        host = ""
-    if not host:
+        origin = None
+    if origin is None:
         yield Finding("log", "WARN", "the address of the whole text of a log is none")
-    elif host == examination.host:
-        detail = "a log can be read; its whole text is on the host of the service, and is read without the key"
+    elif origin == examination.origin:
+        detail = "a log can be read; its whole text is at the address of the service, and is read without the key"
         yield Finding("log", "OK", detail, verdict="does not hold")
     else:
-        yield Finding("log", "OK", "a log can be read, and its whole text is on another host")
+        yield Finding("log", "OK", "a log can be read, and its whole text is at another address")
 
 
 def _last(examination: Examination, runs: Sequence[Run]) -> Iterator[Finding]:
