@@ -27,6 +27,8 @@ from coreclaw_async.errors import ConfigurationError
 OffsetDialect = Literal["page", "row", "aligned"]
 LogShape = Literal["objects", "words", "strings", "mixed"]
 
+_MOST_REQUESTS = 1_000
+"""Requests that are kept, of which the console shows the newest 100; older ones are only counted."""
 _LOOK_EVERY = 0.1
 """Seconds between two checks for a signal to stop."""
 
@@ -129,6 +131,8 @@ def emulate(
     if console and no_console:
         raise typer.BadParameter("--console and --no-console exclude each other")
     shows_console = console or (not no_console and _is_loopback(host))
+    from coreclaw_async.testing._service import count_requests, keep_newest_requests  # Late, as `testing` itself is.
+
     service = testing.FakeService(
         api_key=api_key,
         clock=testing.RealClock(),
@@ -141,6 +145,7 @@ def emulate(
         balance=balance,
         default_script=testing.RunScript(rows=rows, duration=run_seconds),
     )
+    keep_newest_requests(service, _MOST_REQUESTS)
     if chaos is not None:
         _plan_faults(service, chaos)
     with ExitStack() as stack:
@@ -158,7 +163,9 @@ def emulate(
         typer.echo("Ctrl-C stops.")
         while not signals:
             time.sleep(_LOOK_EVERY)
-    typer.echo(f"Stopped after {counted(len(service.requests), 'request')} and {counted(service.runs_created, 'run')}.")
+    typer.echo(
+        f"Stopped after {counted(count_requests(service), 'request')} and {counted(service.runs_created, 'run')}."
+    )
 
 
 def _plan_faults(service: testing.FakeService, name: str) -> None:

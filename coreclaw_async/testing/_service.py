@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -55,6 +56,9 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
     _backend: Backend = field(init=False, repr=False)
     _memory: MemoryTransport = field(init=False, repr=False)
     _outbox: CallbackOutbox = field(init=False, repr=False)
+    _serving: threading.Lock = field(init=False, repr=False, factory=threading.Lock)
+    _file_servers: list[str] = field(init=False, repr=False, factory=list[str])
+    _files_url_before: str = field(init=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
         """Begin with nothing but the Worker in the store."""
@@ -431,8 +435,8 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         Needs uvicorn: ``pip install "coreclaw-async[emulator]"``. Inside the block ``files_url`` is the real one, and
         ``clock`` has the real time and date, so that runs end by themselves; runs that are there already keep their
-        ages. A clock that you have given is not changed: a `FakeClock` moves only by ``advance``, and while something
-        sleeps by it in the server.
+        ages. It may be served several times at once; downloads are at the newest server. A clock that you have given is
+        not changed: a `FakeClock` moves only by ``advance``, and while something sleeps by it in the server.
 
         Args:
             host: Name or IPv4 address to listen on.
@@ -455,12 +459,27 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         check_type("host", host, str)
         check_whole("port", port, low=0, high=65_535)
         make_app = partial(self._make_app, console_for=host if console else None)
-        with self._in_real_time(), run_server(make_app, host=host, port=port) as server:
-            before, self.files_url = self.files_url, server.files_url
-            try:
-                yield server
-            finally:
-                self.files_url = before
+        with (
+            self._in_real_time(),
+            run_server(make_app, host=host, port=port) as server,
+            self._with_files_at(server.files_url),
+        ):
+            yield server
+
+    @contextmanager
+    def _with_files_at(self, url: str) -> Generator[None]:
+        """Have downloads at the newest server that still runs, in whatever order they end."""
+        with self._serving:
+            if not self._file_servers:
+                self._files_url_before = self.files_url
+            self._file_servers.append(url)
+            self.files_url = url
+        try:
+            yield
+        finally:
+            with self._serving:
+                self._file_servers.remove(url)
+                self.files_url = self._file_servers[-1] if self._file_servers else self._files_url_before
 
     @contextmanager
     def _in_real_time(self) -> Generator[None]:
@@ -479,3 +498,14 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
         console = Console(lambda: self._backend, console_for)
         return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites, console)
+
+
+def keep_newest_requests(service: FakeService, most: int) -> None:
+    """Have *service*, which may be served for days, keep so many requests and forget older ones."""
+    service._backend.most_requests = most  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - tests keep all
+
+
+def count_requests(service: FakeService) -> int:
+    """Return how many requests arrived, also those that are forgotten."""
+    backend = service._backend  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - tests keep all
+    return backend.forgotten + len(backend.requests)

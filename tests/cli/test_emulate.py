@@ -58,6 +58,13 @@ def answers(*options: str, path: str, start: bool = False) -> Any:
     return replies[0]
 
 
+@pytest.mark.endurance
+def test_an_emulator_counts_the_requests_that_it_has_forgotten_too() -> None:
+    outcome = emulate(act=lambda client: [client.get("/api/v2/store") for _ in range(1_010)])
+
+    assert re.search(r"\nStopped after 1,?010 requests and 0 runs\.\n$", outcome.stdout)
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with running("emulate", "--port", "0", "--run-seconds", "0", "--rows", "120") as process:

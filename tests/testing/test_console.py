@@ -29,6 +29,7 @@ from coreclaw_async.testing._console.excerpts import excerpt
 from coreclaw_async.testing._console.fault_menu import MENU, STARTING
 from coreclaw_async.testing._console.guard import RefusedError, check_host
 from coreclaw_async.testing._console.survey import RunWindow, Surveyor
+from coreclaw_async.testing._service import count_requests, keep_newest_requests
 from coreclaw_async.testing._serving.backend import Backend
 from coreclaw_async.testing._state.clock import FAKE_START
 
@@ -483,6 +484,25 @@ def test_of_many_requests_the_newest_are_told(console: ConsoleSession) -> None:
     assert [one["number"] for one in told["list"]] == list(range(402, 502))
 
 
+def test_requests_that_are_forgotten_keep_their_numbers_and_are_counted(console: ConsoleSession) -> None:
+    keep_newest_requests(console.service, 3)
+    with console.stream() as stream:
+        stream.next()
+        for _ in range(2):
+            console.ask()
+        first = stream.until(lambda told: told["requests"]["total"] == 2)["requests"]
+        with console.service._backend.lock:  # pyright: ignore[reportPrivateUsage] - so that they are told together
+            for _ in range(5):
+                console.service._backend.keep(console.service.requests[-1])  # pyright: ignore[reportPrivateUsage]
+        told = stream.until(lambda told: told["requests"]["total"] == 7)["requests"]
+
+    assert first["list"][-1]["number"] == 2
+    assert not told["is_fresh"]
+    assert [one["number"] for one in told["list"]] == [5, 6, 7]
+    assert (len(console.service.requests), count_requests(console.service)) == (3, 7)
+    assert console.told()["requests"]["total"] == 7
+
+
 def test_of_many_requests_that_wait_the_newest_are_watched(console: ConsoleSession) -> None:
     console.service.faults.add(faults.stall(), operation="listStore")
     with pytest.raises(httpx.ReadTimeout):
@@ -586,13 +606,26 @@ def test_runs_are_ended_and_kept_by_their_buttons(console: ConsoleSession) -> No
 
 @pytest.mark.parametrize("action", ["finish", "fail", "abort", "stick"])
 def test_a_run_that_has_ended_or_is_unknown_stays_what_it_is(console: ConsoleSession, action: str) -> None:
-    run_id = console.service.add_run(MAPS, status="succeeded")
+    run_id = console.service.add_run(MAPS, status="failed" if action == "finish" else "succeeded")
+    before = console.service.runs[run_id].status
 
     assert console.refusal(action=action, run_id=run_id) == (409, f"Run {run_id} has already ended.")
     unknown: Any
     for unknown in ("none", "", None, 1, [run_id], {}, "\ud800"):
         assert console.refusal(action=action, run_id=unknown) == (404, "There is no such run.")
-    assert console.service.runs[run_id].status == "succeeded"
+    assert console.service.runs[run_id].status == before
+
+
+@pytest.mark.parametrize(("action", "status"), [("finish", "succeeded"), ("fail", "failed")])
+def test_a_second_press_of_the_button_that_has_ended_a_run_says_the_same_and_changes_nothing(
+    console: ConsoleSession, action: str, status: str
+) -> None:
+    run_id = console.start()
+    said = console.act(action, run_id=run_id)
+    before = console.service.runs[run_id].changes
+
+    assert console.act(action, run_id=run_id) == said == f"Run {run_id} has {status}."
+    assert console.service.runs[run_id].changes == before
 
 
 def test_a_run_that_is_aborting_is_not_said_to_be_aborted_again(console: ConsoleSession) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -414,3 +415,38 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_not_heard() -> 
 async def test_the_app_speaks_http_only() -> None:
     with pytest.raises(RuntimeError, match="HTTP only, not websocket"):
         await FakeService().asgi_app({"type": "websocket"}, anyio.sleep, anyio.sleep)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ends_first", [0, 1])
+def test_servers_of_one_service_may_end_in_any_order(ends_first: int) -> None:
+    service = FakeService()
+    files_url = service.files_url
+    stacks = ExitStack(), ExitStack()
+    servers = [stack.enter_context(service.serve()) for stack in stacks]
+    assert service.files_url == servers[1].files_url
+
+    stacks[ends_first].close()
+
+    left = servers[1 - ends_first]
+    assert service.files_url == left.files_url
+    before = service.clock.monotonic()
+    time.sleep(0.02)
+    assert service.clock.monotonic() > before  # It still follows the real time.
+    assert httpx.get(f"{left.url}/api/v2/store").status_code == 200
+    stacks[1 - ends_first].close()
+    assert service.files_url == files_url
+    before = service.clock.monotonic()
+    time.sleep(0.02)
+    assert service.clock.monotonic() == before
+
+
+def test_a_service_whose_port_was_taken_can_be_served_elsewhere() -> None:
+    service = FakeService()
+    with (
+        FakeService().serve() as other,
+        pytest.raises(OSError, match="in use"),
+        service.serve(port=int(other.url[-5:])),
+    ):
+        pass  # pragma: no cover - it is refused
+    with service.serve() as server:
+        assert httpx.get(server.url).status_code

@@ -70,13 +70,18 @@ def _change(backend: Backend, wanted: Body, change: Callable[[FakeRun], bool]) -
     return run
 
 
+def _end(backend: Backend, wanted: Body, outcome: str) -> FakeRun:
+    """End the run; one that has ended so before stays as it is, as a button may be pressed twice."""
+    return _change(backend, wanted, lambda run: run.end(outcome) or run.status == outcome)
+
+
 def _finish(backend: Backend, wanted: Body) -> str:
-    run = _change(backend, wanted, lambda run: run.end("succeeded"))
+    run = _end(backend, wanted, "succeeded")
     return f"Run {run.run_id} has succeeded."
 
 
 def _fail(backend: Backend, wanted: Body) -> str:
-    run = _change(backend, wanted, lambda run: run.end("failed"))
+    run = _end(backend, wanted, "failed")
     return f"Run {run.run_id} has failed."
 
 

@@ -34,26 +34,31 @@ class RequestTail:
     _last: RecordedRequest | None = None
     _open: dict[int, RecordedRequest] = field(factory=dict[int, "RecordedRequest"])
 
-    def read(self, requests: list[RecordedRequest], world: World) -> dict[str, Any]:
+    def read(self, requests: list[RecordedRequest], world: World, forgotten: int = 0) -> dict[str, Any]:
         """
         Return the requests that are new or have ended since the last call.
+
+        Args:
+            requests: The requests that are kept.
+            world: Tells the time.
+            forgotten: How many there were before them.
 
         Returns:
             `is_fresh`, whether they replace all that were told before; `total`; and `list`, with the number of each.
         """
-        seen = self._seen
-        is_fresh = not self._is_told or bool(seen and requests[seen - 1 : seen] != [self._last])
+        seen = self._seen - forgotten
+        is_fresh = not self._is_told or bool(seen > 0 and requests[seen - 1 : seen] != [self._last])
         if is_fresh:
             self._seen = 0
             self._open.clear()
         told = {number: request for number, request in self._open.items() if request.ended_at is not None}
-        total = len(requests)
-        first = max(self._seen, total - MOST_REQUESTS)
-        told.update(enumerate(requests[first:total], start=first + 1))
+        total = forgotten + len(requests)
+        first = max(self._seen, total - MOST_REQUESTS, forgotten)
+        told.update(enumerate(requests[first - forgotten :], start=first + 1))
         self._open = {number: one for number, one in (self._open | told).items() if one.ended_at is None}
         for number in sorted(self._open)[:-MOST_REQUESTS]:
             del self._open[number]
-        self._is_told, self._seen, self._last = True, total, requests[total - 1] if total else None
+        self._is_told, self._seen, self._last = True, total, requests[-1] if requests else None
         ahead = world.clock.time() - world.now()
         shown = [_show_request(number, one, ahead) for number, one in sorted(told.items())]
         return {"is_fresh": is_fresh, "total": total, "list": shown}
@@ -75,7 +80,7 @@ class Feed:
         found = await self._surveyor.look(backend, self._window)
         with backend.lock:
             planned = backend.faults.planned
-            requests = self._tail.read(backend.requests, backend.world)
+            requests = self._tail.read(backend.requests, backend.world, backend.forgotten)
             now = backend.world.clock.time()
         parts: dict[str, Any] = {
             "counts": {

@@ -53,6 +53,10 @@ class Backend:
     _fault_queue: FaultQueue = field(init=False)
     requests: list[RecordedRequest] = field(factory=list[RecordedRequest])
     lock: threading.RLock = field(factory=threading.RLock)
+    most_requests: int | None = None
+    """How many of the newest requests are kept; None for all."""
+    forgotten: int = 0
+    """How many requests arrived before those that are kept."""
     _left: float = 0.0
     """Requests that could come at once at `_counted_at`."""
     _counted_at: float | None = None
@@ -97,6 +101,15 @@ class Backend:
         date = formatdate(self.world.clock.time(), usegmt=True)
         return Delivery(evolve(answer, headers={"date": date, **answer.headers}), fault)
 
+    def keep(self, record: RecordedRequest) -> None:
+        """Add a request to those that are kept."""
+        self.requests.append(record)
+        if self.most_requests is not None:
+            left_out = len(self.requests) - self.most_requests
+            if left_out > 0:
+                del self.requests[:left_out]
+                self.forgotten += left_out
+
     def record(self, request: IncomingRequest, operation: str | None) -> RecordedRequest:
         """Return the record of `request`."""
         return RecordedRequest(
@@ -119,7 +132,7 @@ class Backend:
         fault = self._fault_queue.take(record)
         record.fault = None if fault is NO_FAULT else fault.name
         if fault.ending != "refuse":
-            self.requests.append(record)
+            self.keep(record)
         return route, record, fault
 
     def _process(

@@ -75,7 +75,7 @@ class MemoryTransport:
         incoming = self._read(request, body, backend)
         if not incoming.site:
             with backend.lock:
-                backend.requests.append(backend.record(incoming, None))
+                backend.keep(backend.record(incoming, None))
             raise httpx.ConnectError(f"no such host: {incoming.host}", request=request)
         sent = None if trace is None else partial(trace, "http11.send_request_headers.started", {"request": None})
         patience = _patience_for(request, backend.world.clock)

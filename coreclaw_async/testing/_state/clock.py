@@ -289,6 +289,8 @@ class DefaultClock(FakeClock):
     def __init__(self) -> None:
         super().__init__()
         self._real: RealClock | None = None
+        self._blocks = 0
+        self._counting = threading.Lock()
 
     def monotonic(self) -> float:
         """Return the seconds since the clock was made, virtual and real ones."""
@@ -323,19 +325,27 @@ class DefaultClock(FakeClock):
 
     @contextmanager
     def in_real_time(self) -> Generator[float]:
-        """Follow the real time until the block ends; yield how many seconds later the date is now than before."""
-        if self._real is not None:
-            yield 0.0
-            return
-        real = _ContinuingClock(self)
-        later = real.time() - self.time()
-        self._real = real
+        """Follow the real time until all such blocks end; yield how many seconds later the date is now than before."""
+        with self._counting:
+            later = 0.0
+            if self._real is None:
+                real = _ContinuingClock(self)
+                later = real.time() - self.time()
+                self._real = real
+            self._blocks += 1
         try:
             yield later
         finally:
-            self._real = None
-            self.advance(max(real.monotonic() - self.monotonic(), 0.0))
-            self.set_time(real.time())
+            with self._counting:
+                self._blocks -= 1
+                if not self._blocks:
+                    self._end_real_time()
+
+    def _end_real_time(self) -> None:
+        real, self._real = self._real, None
+        assert real is not None, "a block has begun"
+        self.advance(max(real.monotonic() - self.monotonic(), 0.0))
+        self.set_time(real.time())
 
 
 class _ContinuingClock(RealClock):
