@@ -20,7 +20,7 @@ from coreclaw_async._operations.start import (
     min_timeout_of,
     note_started,
 )
-from coreclaw_async._wire.any_request import any_request, made_by, only_aborts, worker_of
+from coreclaw_async._wire.any_request import any_request, made_by, makes_nothing, worker_of
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async._wire.request import Request, RequestSafety, Safety
@@ -63,7 +63,7 @@ class AnyRequests:
                 min_timeout=min_timeout_of(members), callback_url=url if isinstance(url, str) else None
             )
         began = context.clock.monotonic()
-        if request.safety is Safety.ONCE and not only_aborts(request):
+        if request.safety is Safety.ONCE and not makes_nothing(request):
             answer = await create(context, request, _look_for(context, request, members), _whole)
         else:
             answer = await context.transport.call(request, _whole)

@@ -77,9 +77,14 @@ def made_by(request: Request) -> Made | None:
     return _MAKES.get(_names(request.path)[-1]) if request.method == "POST" else None
 
 
-def only_aborts(request: Request) -> bool:
-    """Return whether *request* is known to abort a run, which makes nothing."""
-    return _names(request.path)[-1] == "abort"
+def makes_nothing(request: Request) -> bool:
+    """
+    Return whether *request* is known to make nothing that could be looked for.
+
+    An abort makes nothing, and what is PUT or DELETEd is what the path names, unless that is where runs are started.
+    """
+    last = _names(request.path)[-1]
+    return last == "abort" or (request.method in {"PUT", "DELETE"} and last not in _MAKES)
 
 
 def worker_of(request: Request) -> str | None:

@@ -261,6 +261,29 @@ async def test_only_what_was_looked_for_is_said_not_to_be_there(
     assert service.read == looks_at
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/api/v2/worker-tasks/T1", "/api/v2/worker-tasks/T1/input", "/api/v2/run-queue/items"]
+)
+async def test_a_lost_change_or_removal_has_no_runs_as_candidates_as_it_starts_none(method: str, path: str) -> None:
+    service = LosesAnswers("R1")
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(service), retry=QUICK) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request(method, path, body={}, safety="once")
+
+    assert caught.value.candidates is None
+    assert service.read == []
+
+
+async def test_a_lost_put_to_where_runs_are_started_has_runs_as_candidates() -> None:
+    service = LosesAnswers("R1")
+    async with AsyncCoreClaw("key", transport=httpx.MockTransport(service), retry=QUICK) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.request("PUT", START, body={}, safety="once")
+
+    assert caught.value.candidates == ("R1",)
+
+
 REFUSALS: dict[str, tuple[type[CoreClawError], Any]] = {
     "it is not there": (NotFoundError, lambda: httpx.Response(404, json={"code": 60001, "message": "no task"})),
     "it cannot be reached": (CoreClawError, None),
