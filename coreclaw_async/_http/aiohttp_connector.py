@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import re
@@ -166,6 +167,7 @@ class Connector(aiohttp.TCPConnector):
         self.keeper: AsyncGenerator[None, None] | None = None
         self._process = os.getpid()
         self._making: set[asyncio.Timeout] = set()
+        _connectors.add(self)
 
     @property
     def closed(self) -> bool:
@@ -235,12 +237,39 @@ class Connector(aiohttp.TCPConnector):
         """Connections that exist, or are being made."""
         return len(self._acquired) + sum(map(len, list(self._conns.values())))  # Another thread may ask.
 
+    def leave_to_parent(self) -> None:
+        """
+        Have a forked child read nothing of its parent's connections, should it go on in the parent's event loop.
+
+        Both watch the same sockets there. Closing one, or watching it no more, would do so in the parent too.
+        """
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        idle = (protocol for idles in self._conns.values() for protocol, _since in idles)
+        for protocol in (*self._acquired, *idle):
+            transport = getattr(protocol, "transport", None)  # None of a connection that is being made.
+            if transport is not None:
+                with contextlib.suppress(OSError):  # It was closed a moment ago.
+                    os.dup2(nothing, transport.get_extra_info("socket").fileno())
+        os.close(nothing)
+
     def close_idle(self) -> None:
         """Close the connections that no request holds."""
         for idle in self._conns.values():
             for protocol, _since in idle:
                 _abort(protocol)
         self._conns.clear()
+
+
+_connectors: weakref.WeakSet[Connector] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for connector in list(_connectors):
+        connector.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _abort(protocol: ResponseHandler) -> None:

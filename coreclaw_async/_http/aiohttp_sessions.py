@@ -75,7 +75,7 @@ class Sessions:
     async def here(self) -> Connector:
         """Return the connector of this event loop."""
         loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
+        found = self._found(loop)
         if found is None:
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
@@ -85,6 +85,14 @@ class Sessions:
             await anext(found.keeper)
         return found
 
+    def _found(self, loop: asyncio.AbstractEventLoop) -> Connector | None:
+        """Return the connector of *loop*, unless it is of the parent of a forked child that goes on in it."""
+        found = self._loops.get(loop)
+        if found is not None and found.closed:
+            _inherited.append(self._loops.pop(loop))
+            return None
+        return found
+
     @property
     def open(self) -> int:
         """Connections that exist now, in all event loops."""
@@ -92,7 +100,7 @@ class Sessions:
 
     def close_idle(self, *, at_least: int = 0) -> None:
         """Close the idle connections of this event loop where it has *at_least* so many with those in use."""
-        found = self._loops.get(asyncio.get_running_loop())
+        found = self._found(asyncio.get_running_loop())
         if found is not None and found.open >= at_least:
             found.close_idle()
 
@@ -131,3 +139,5 @@ def _close_soon(connector: Connector) -> None:
 
 
 _closing: set[asyncio.Future[None]] = set()
+# Connectors of a forked child's parent. Ending them there would take their connections out of the parent's loop too.
+_inherited: list[Connector] = []

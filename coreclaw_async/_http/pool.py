@@ -12,6 +12,7 @@ connection cannot leave its outcome open, and bytes left over from another answe
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -221,6 +222,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._max_connections = max_connections
         self._make_room = make_room
         self._loops: dict[EventLoop, _LoopPool] = {}
+        self._process = os.getpid()
 
     @property
     def in_use(self) -> int:
@@ -251,6 +253,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     async def _here(self) -> _LoopPool:
         loop = current_loop()
+        self._leave_to_parent()
         pool = self._loops.get(loop)
         if pool is None:
             self._forget_closed_loops()
@@ -258,6 +261,12 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             pool.keeper = _keep(self._loops, loop, pool)
             await anext(pool.keeper)
         return pool
+
+    def _leave_to_parent(self) -> None:
+        """Start afresh in a forked child, which may even go on in the event loop of its parent."""
+        if self._process != os.getpid():
+            _inherited.append(self._loops)
+            self._loops, self._process = {}, os.getpid()
 
     def _forget_closed_loops(self) -> None:
         """Forget loops that were closed without ending their async generators: their connections work no more."""
@@ -279,16 +288,22 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     async def close_idle(self, *, keep: int = 0) -> None:
         """Close connections of this event loop that no request holds, the oldest first, until there are *keep*."""
+        self._leave_to_parent()
         pool = self._loops.get(current_loop())
         while pool is not None and pool.free and len(pool.all) > keep:  # None: the client was closed meanwhile.
             await pool.discard(pool.free.pop(0))
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; those of others close with their loops."""
+        self._leave_to_parent()
         pool = self._loops.get(current_loop())
         if pool is not None and pool.keeper is not None:
             await pool.keeper.aclose()
         self._loops.clear()
+
+
+# Connections of the parent of a forked child. Closing them there would take them out of the parent's event loop too.
+_inherited: list[dict[EventLoop, _LoopPool]] = []
 
 
 async def _keep(loops: dict[EventLoop, _LoopPool], loop: EventLoop, pool: _LoopPool) -> AsyncGenerator[None, None]:
@@ -296,16 +311,18 @@ async def _keep(loops: dict[EventLoop, _LoopPool], loop: EventLoop, pool: _LoopP
     Close the connections when their event loop ends.
 
     asyncio and trio close the async generators that are still suspended before a loop ends, so a client that outlives
-    its loop (one for two calls of `asyncio.run`) leaves no open socket behind.
+    its loop (one for two calls of `asyncio.run`) leaves no open socket behind. A forked child closes none.
     """
+    process = os.getpid()
     try:
         yield
     finally:
-        loops.pop(loop, None)
-        pool.is_closed = True
-        for connection in tuple(pool.all):
-            await pool.discard(connection)
-        pool.free.clear()
+        if process == os.getpid():
+            loops.pop(loop, None)
+            pool.is_closed = True
+            for connection in tuple(pool.all):
+                await pool.discard(connection)
+            pool.free.clear()
 
 
 class _PooledStream(httpx.AsyncByteStream):
