@@ -81,6 +81,38 @@ async def test_a_ledger_that_is_put_back_is_gone_on_with(database: SqliteDatabas
     await database.aclose()
 
 
+async def test_a_log_that_is_deleted_is_noticed(database: SqliteDatabase, tmp_path: Path) -> None:
+    (tmp_path / "runs.db-wal").unlink()
+
+    with pytest.raises(LedgerError, match=r"runs\.db-wal, the log of the ledger .*, was deleted or replaced"):
+        await database.write(batch("b"))
+    with pytest.raises(LedgerError, match="Open the batch again to continue"):
+        await database.read(NAMES)
+    await database.aclose()
+
+
+@pytest.mark.endurance
+@pytest.mark.skipif(sys.platform == "win32", reason="locks are of a process elsewhere only")
+async def test_a_log_that_sqlite_deletes_as_this_process_has_given_its_locks_up_is_noticed(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    """To read the file and to close it gives up all locks of the process, and another one takes it for the last."""
+    path = tmp_path / "runs.db"
+    path.read_bytes()
+    look = f"import sqlite3; print(*sqlite3.connect({str(path)!r}).execute({NAMES!r}))"
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "('a',)\n"
+
+    with pytest.raises(LedgerError, match=r"runs\.db-wal, the log of the ledger"):
+        await database.write(batch("b"))
+    await database.aclose()
+
+    again = SqliteDatabase(path)
+    await again.open()
+    await again.write(batch("b"))
+    assert await again.read(NAMES) == [("a",), ("b",)]
+    await again.aclose()
+
+
 async def test_a_ledger_that_was_deleted_while_in_use_is_not_made_anew(
     database: SqliteDatabase, tmp_path: Path
 ) -> None:

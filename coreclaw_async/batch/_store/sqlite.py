@@ -67,6 +67,7 @@ class SqliteDatabase(Database):
         self._mounts = mounts
         self._connection: sqlite3.Connection | None = None
         self._file: FileId | None = None
+        self._log: FileId | None = None
         self._start_queues: dict[str, tuple[sqlite3.Connection, FileId | None]] = {}
         # A commit whose waiter was cancelled goes on in its thread.
         self._lock = threading.Lock()
@@ -144,6 +145,13 @@ class SqliteDatabase(Database):
                 f"the ledger {self._name} was deleted or replaced while it was open, and its records with it, so no "
                 "more runs are started. Put the file back, or look for its runs at the service"
             )
+        if self._path is not None and id_of(_log_of(self._path)) != self._log:
+            raise LedgerError(
+                f"{_log_of(self._path).name}, the log of the ledger {self._name}, was deleted or replaced while it was "
+                "open, so no more runs are started: what is written now would be lost. SQLite deletes it itself where "
+                "this process has read the file in another way, which gives up its locks: copy a ledger in use with "
+                "Connection.backup of sqlite3, or in another process. Open the batch again to continue"
+            )
         return self._connection
 
     def _open(self, seconds: float) -> None:
@@ -170,7 +178,8 @@ class SqliteDatabase(Database):
             connection.close()
             raise
         self._connection = connection
-        self._file = None if self._path is None else id_of(self._path)
+        if self._path is not None:
+            self._file, self._log = id_of(self._path), id_of(_log_of(self._path))
         OPEN_FILES.watch(self)
 
     def _wait_for_locks(self, connection: sqlite3.Connection, *, until: float) -> None:
@@ -296,6 +305,11 @@ class SqliteDatabase(Database):
         # The file is there now. It is not opened here: closing another descriptor would give up the lock.
         self._start_queues[start_queue] = connection, id_of(file)
         return True
+
+
+def _log_of(path: Path) -> Path:
+    """Return where SQLite keeps what was written last; the file is there for as long as somebody has it open."""
+    return path.with_name(path.name + "-wal")
 
 
 def _is_locked(file: Path) -> bool:
