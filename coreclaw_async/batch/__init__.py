@@ -69,8 +69,13 @@ next one of the same worker. So any process may be killed at any time, and the n
 * **Once.** An item is paid for at most once as long as a run is listed within ``list_lag`` of its creation, and the
   service accepts no start later than ``post_timeout`` plus ``list_lag`` after it was sent (`SettleTimes`). Neither is
   documented, and neither was checked against the live service.
-* **The ledger** holds the inputs as you gave them, and a hash of the key. Only its owner can read the file. Keep it
-  on a local disk. It is ``memory``, a file of SQLite, or Postgres.
+* **The ledger** is ``memory``, a file of SQLite, or Postgres. It holds the inputs as you gave them, and a hash of the
+  key. Only its owner can read the file. Keep it on a local disk; for a container, mount its folder and not the file.
+  Copy a file in use with ``Connection.backup`` of sqlite3. A forked child cannot use a batch of its parent, nor a
+  file of SQLite that its parent has open: leave the batch before the fork.
+* **Signals.** Ctrl-C ends a batch in order, and so does a SIGTERM handler that calls ``sys.exit`` in blocking code. On
+  asyncio, use ``loop.add_signal_handler(signal.SIGTERM, task.cancel)``: a handler that raises may break off a step of
+  asyncio itself, and the process may then never end. Nothing is paid twice either way.
 
 Belongs here: the ledger and its databases (``_store``), starts, settling of lost ones, ends of runs, files of rows.
 Does not belong here: what a single run needs too (``_operations``), and dividing a batch among machines.
