@@ -108,13 +108,17 @@ class SqliteDatabase(Database):
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         def call() -> T:
-            with OPEN_FILES.in_use(), self._lock, self._clear_errors():
+            with self._lock, self._clear_errors():
                 return function()
+
+        def call_between_forks() -> T:
+            with OPEN_FILES.in_use():
+                return call()
 
         if self._path is None:  # Nothing there takes time.
             return call()
         try:
-            return await anyio.to_thread.run_sync(call)
+            return await anyio.to_thread.run_sync(call_between_forks)
         except RuntimeError as error:  # No thread can be begun.
             raise LedgerError(f"the ledger {self._name} cannot be used: {error}") from error
 
