@@ -274,7 +274,8 @@ class StartQueue:
         Return an item that another process or a person has settled before the answer was recorded here.
 
         Raises:
-            LedgerError: It was given another run, or none: this run was paid for and belongs to no item.
+            LedgerError: It was given another run, or none: this run was paid for and belongs to no item. Or nobody has
+                settled it, and the run is another item's.
         """
         item = await self.batch_context.ledger.item(intent.key)
         if item is not None and item.run_id == run_id:
@@ -284,6 +285,12 @@ class StartQueue:
             accepted = to_submitted(item, run_id, ItemOrigin.ANSWER, at=self.batch_context.service_time())
             with contextlib.suppress(IllegalStepError):
                 return await self.batch_context.step(item, accepted)
+        if item is not None and item.state is BatchItemState.INTENT and item.attempt == intent.attempt:
+            raise errors.LedgerError(
+                f"the service has answered the start of item {intent.key!r} with run {run_id}, which another item of "
+                "the ledger has: nobody knows whether a run was started for this one",
+                run_id=run_id,
+            )
         raise errors.LedgerError(
             f"item {intent.key!r} was settled before its start was answered: "
             f"its run {run_id} is paid for and belongs to no item",

@@ -419,6 +419,20 @@ async def test_a_run_whose_item_another_process_has_settled_otherwise_is_told(
     assert [caught.value.run_id] == list(service.runs)
 
 
+async def test_an_answer_that_names_the_run_of_another_item_is_told_as_that(service: FakeService, ledger: str) -> None:
+    def name_the_first(envelope: dict[str, Any]) -> dict[str, Any]:
+        return {**envelope, "data": {**envelope["data"], "run_slug": next(iter(service.runs))}}
+
+    service.faults.add(faults.edit(name_the_first), operation="runWorker", times=2)
+    async with opened(service, ledger, count=2) as batch:
+        with pytest.raises(LedgerError, match="which another item of the ledger has: nobody knows") as caught:
+            await finish(batch)
+        states = {(await batch.get(key)).state for key in ("k0", "k1")}
+
+    assert caught.value.run_id == next(iter(service.runs))
+    assert BatchItemState.INTENT in states
+
+
 async def test_an_answer_settles_what_another_process_only_held(service: FakeService, tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
 
