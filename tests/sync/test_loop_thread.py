@@ -140,6 +140,20 @@ def test_an_interrupt_is_told_of_what_is_worth_telling_only(process: _Process) -
     assert not hasattr(error, "__notes__")
 
 
+def test_an_interrupt_of_what_costs_nothing_is_told_in_its_notes_alone(
+    process: _Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def read() -> int:
+        return 7
+
+    error, ended = KeyboardInterrupt(), Call(read())
+    process.lease().run(ended)
+    explain(error, ended)
+
+    assert error.__notes__ == ["the interrupted call had just returned 7"]
+    assert caplog.records == []
+
+
 def test_no_loop_is_left_open_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, process: _Process) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise RuntimeError("can't start new thread")
