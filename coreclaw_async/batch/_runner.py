@@ -105,6 +105,7 @@ class Runner:
                 "batch %r has no items in its ledger, so nothing was run: its name or ledger= may be mistyped, or "
                 "nothing was planned",
                 ledger.batch,
+                extra=facts(batch=ledger.batch),
             )
 
     async def _has_planned(self) -> bool:
