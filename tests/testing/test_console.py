@@ -506,7 +506,7 @@ def test_requests_that_are_forgotten_keep_their_numbers_and_are_counted(console:
 def test_of_many_requests_that_wait_the_newest_are_watched(console: ConsoleSession) -> None:
     console.service.faults.add(faults.stall(), operation="listStore")
     with pytest.raises(httpx.ReadTimeout):
-        console.client.get("/api/v2/store", timeout=0.05)
+        console.client.get("/api/v2/store", timeout=httpx.Timeout(20.0, read=2.0))
     (waiting,) = console.service.requests
     waiting.ended_at = None
     console.service.requests.extend([waiting] * 60)
