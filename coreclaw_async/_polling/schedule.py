@@ -4,38 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import attrs
-
+from coreclaw_async._data.frozen import Frozen
 from coreclaw_async._wire.request import check_seconds
 
 
-def _as_tuple(delays: Iterable[float]) -> tuple[float, ...]:
-    # What cannot be one is refused later, when the object that a traceback may show has its other members too.
-    return tuple(delays) if isinstance(delays, Iterable) else delays  # type: ignore[redundant-expr]
-
-
-def _delays(_: object, attribute: attrs.Attribute[tuple[float, ...]], value: tuple[float, ...]) -> None:
-    if not isinstance(value, tuple):
-        raise TypeError(f"{attribute.name} must be numbers of seconds, not {value!r}")
-    if not value:
-        raise ValueError(f"{attribute.name} must hold at least one number of seconds, not {value!r}")
-    for delay in value:
-        check_seconds(attribute.name, delay)
-
-
-def _share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{attribute.name} must be a number, not {value!r}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{attribute.name} must be from 0 to below 1, not {value!r}")
-
-
-def _grace(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    check_seconds(attribute.name, value, allow_zero=True)
-
-
-@attrs.frozen(kw_only=True)
-class PollSchedule:
+class PollSchedule(Frozen):
     """
     How often a run is looked at while somebody waits for it.
 
@@ -60,10 +33,26 @@ class PollSchedule:
         run = await calm.runs.wait(run)
     """
 
-    delays: tuple[float, ...] = attrs.field(default=(2.0, 5.0, 10.0, 15.0), converter=_as_tuple, validator=_delays)
-    jitter: float = attrs.field(default=0.1, validator=_share)
-    abort_grace: float = attrs.field(default=60.0, validator=_grace)
-    not_found_grace: float = attrs.field(default=60.0, validator=_grace)
+    delays: tuple[float, ...]
+    jitter: float
+    abort_grace: float
+    not_found_grace: float
+
+    def __init__(
+        self,
+        *,
+        delays: Iterable[float] = (2.0, 5.0, 10.0, 15.0),
+        jitter: float = 0.1,
+        abort_grace: float = 60.0,
+        not_found_grace: float = 60.0,
+    ) -> None:
+        """Make a schedule; the class tells what each member means."""
+        self._set(
+            delays=_checked_delays(delays),
+            jitter=_checked_share("jitter", jitter),
+            abort_grace=check_seconds("abort_grace", abort_grace, allow_zero=True),
+            not_found_grace=check_seconds("not_found_grace", not_found_grace, allow_zero=True),
+        )
 
     def jittered_delays(self) -> Iterator[float]:
         """
@@ -83,3 +72,20 @@ class PollSchedule:
         import random  # It takes long to load, and few programs wait at once.
 
         return delay * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - it spreads load
+
+
+def _checked_delays(delays: Iterable[float]) -> tuple[float, ...]:
+    if not isinstance(delays, Iterable):
+        raise TypeError(f"delays must be numbers of seconds, not {delays!r}")
+    checked = tuple(check_seconds("delays", delay) for delay in delays)
+    if not checked:
+        raise ValueError("delays must hold at least one number of seconds, not ()")
+    return checked
+
+
+def _checked_share(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be from 0 to below 1, not {value!r}")
+    return value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
-import attrs
-
+from coreclaw_async._data.frozen import Frozen
 from coreclaw_async._wire.request import Request, Safety, check_int, check_seconds
 from coreclaw_async.errors import (
     CoreClawError,
@@ -26,16 +25,7 @@ def full_jitter(ceiling: float) -> float:
     return backoff.full_jitter(ceiling)
 
 
-def _attempts(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    check_int(attribute.name, value, lowest=1)
-
-
-def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    check_seconds(attribute.name, value, allow_zero=attribute.name == "max_retry_after")
-
-
-@attrs.frozen(kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Frozen):
     """
     How patiently a request is retried, where that is safe: by default until the deadline of its call.
 
@@ -60,14 +50,42 @@ class RetryPolicy:
         account = await hasty.account.get()
     """
 
-    max_attempts: int | None = attrs.field(default=None, validator=attrs.validators.optional(_attempts))
-    max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
-    first_delay: float = attrs.field(default=0.5, validator=_seconds)
-    max_delay: float = attrs.field(default=30.0, validator=_seconds)
-    max_retry_after: float = attrs.field(default=120.0, validator=_seconds)
-    attempt_timeout: float = attrs.field(default=20.0, validator=_seconds)
-    connect_timeout: float = attrs.field(default=10.0, validator=_seconds)
-    jitter: Callable[[float], float] = attrs.field(default=full_jitter, repr=False)
+    max_attempts: int | None
+    max_elapsed: float | None
+    first_delay: float
+    max_delay: float
+    max_retry_after: float
+    attempt_timeout: float
+    connect_timeout: float
+    jitter: Callable[[float], float]
+
+    def __init__(
+        self,
+        *,
+        max_attempts: int | None = None,
+        max_elapsed: float | None = None,
+        first_delay: float = 0.5,
+        max_delay: float = 30.0,
+        max_retry_after: float = 120.0,
+        attempt_timeout: float = 20.0,
+        connect_timeout: float = 10.0,
+        jitter: Callable[[float], float] = full_jitter,
+    ) -> None:
+        """Make a policy; the class tells what each member means."""
+        if max_attempts is not None:
+            check_int("max_attempts", max_attempts, lowest=1)
+        if max_elapsed is not None:
+            check_seconds("max_elapsed", max_elapsed)
+        self._set(
+            max_attempts=max_attempts,
+            max_elapsed=max_elapsed,
+            first_delay=check_seconds("first_delay", first_delay),
+            max_delay=check_seconds("max_delay", max_delay),
+            max_retry_after=check_seconds("max_retry_after", max_retry_after, allow_zero=True),
+            attempt_timeout=check_seconds("attempt_timeout", attempt_timeout),
+            connect_timeout=check_seconds("connect_timeout", connect_timeout),
+            jitter=jitter,
+        )
 
     def delays(self) -> Iterator[float]:
         """

@@ -284,7 +284,11 @@ def set_up(clock: Clock) -> AsyncCoreClaw:
         on_event=tell,
         clock=clock,
     )
-    schedule = PollSchedule(delays=(1.0, 5.0))
+    schedule = PollSchedule(delays=[1.0, 5.0])
+    assert_type(schedule.delays, tuple[float, ...])
+    schedule.jitter = 0.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    PollSchedule((1.0, 5.0))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RetryPolicy(attempts=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(client.with_options(timeout=5, poll_schedule=schedule), AsyncCoreClaw)
     assert_type(client.with_options(headers={"x-team": "a"}), AsyncCoreClaw)
     AsyncCoreClaw(verify=ssl.create_default_context(), user_agent_suffix="me/1")
