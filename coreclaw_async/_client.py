@@ -9,7 +9,6 @@ from decimal import Decimal
 from types import MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
-import attrs
 import httpx
 
 from coreclaw_async import models
@@ -206,6 +205,7 @@ class AsyncCoreClaw:
             headers=extra_headers,
             user_agent=user_agent(user_agent_suffix, credentials),
         )
+        options.check()
         connections = Connections(
             base_url=_find_base_url(base_url, credentials),
             max_connections=check_int("max_connections", max_connections, lowest=1),
@@ -286,7 +286,8 @@ class AsyncCoreClaw:
                 changes["headers"] = ExtraHeaders.of(headers, changes.get("credentials", self._options.credentials))
         finally:
             api_key = headers = None  # A traceback with local variables would show them.
-        options = attrs.evolve(self._options, **{name: new for name, new in changes.items() if new is not None})
+        options = self._options._replace(**{name: new for name, new in changes.items() if new is not None})
+        options.check()
         copied = copy_of(self)
         copied._become_copy(options, copied_context(self._context, options))  # noqa: SLF001 - of the same class
         return copied

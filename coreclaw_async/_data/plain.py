@@ -13,8 +13,6 @@ from pathlib import PurePath
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 
-import attrs
-
 SECRET = "secret"  # noqa: S105 - the name of a mark
 """Marks a member, in its metadata, that is as good as a password: no copy has it."""
 
@@ -184,6 +182,8 @@ def to_text(plain: Any) -> str:
 @functools.cache
 def names_of(kind: Any) -> tuple[str, ...]:
     """Return the names of the members of an attrs class that are not secret."""
+    import attrs  # Errors are imported with the client, which then need not wait for it.
+
     return tuple(field.name for field in attrs.fields(kind) if not field.metadata.get(SECRET))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Self
 
-import attrs
 import httpx
 
 from coreclaw_async._concurrency.clock import Clock
@@ -17,7 +16,6 @@ class TooLateError(Exception):
     """The window was over before the request had left whole."""
 
 
-@attrs.frozen(eq=False, repr=False)
 class SendWindow:
     """
     How many seconds after its opening the first and the last byte of a request may still leave.
@@ -29,16 +27,17 @@ class SendWindow:
         last: Seconds for the last byte.
     """
 
-    first: float
-    last: float
-    _clock: Clock
-    _monotonic: float
-    _time: float
+    def __init__(self, clock: Clock, first: float, last: float) -> None:
+        self.first = first
+        self.last = last
+        self._clock = clock
+        self._monotonic = clock.monotonic()
+        self._time = clock.time()
 
     @classmethod
     def open(cls, clock: Clock, *, first: float, last: float) -> Self:
         """Return a window that opens now."""
-        return cls(first, last, clock, clock.monotonic(), clock.time())
+        return cls(clock, first, last)
 
     @property
     def first_by(self) -> float:

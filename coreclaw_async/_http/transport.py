@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-import attrs
-
 from coreclaw_async import errors
 from coreclaw_async._concurrency.calls import call_hook
 from coreclaw_async._concurrency.clock import Clock
@@ -210,7 +208,7 @@ class Transport:
             answer = read_answer(request, reply, self.settings.credentials)
             self.connections.last_date = reply.seen_date
             if attempt > 1:
-                answer = attrs.evolve(answer, is_repeat=is_repeat, attempt=attempt)
+                answer.is_repeat, answer.attempt = is_repeat, attempt
             self._note_taken(limiter)
             result = read(request, answer)
         except errors.CoreClawError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from coreclaw_async._concurrency.clock import Clock
 from coreclaw_async._http.connections import Connections
@@ -29,9 +27,8 @@ if TYPE_CHECKING:
     from coreclaw_async.events import EventHook
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class ClientOptions:
-    """What a light copy may change; checked here, for a client and for each copy of it."""
+class ClientOptions(NamedTuple):
+    """What a light copy may change; to be checked for a client and for each copy of it."""
 
     credentials: Credentials
     timeout: float
@@ -43,7 +40,8 @@ class ClientOptions:
     headers: ExtraHeaders
     user_agent: str
 
-    def __attrs_post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise where one of them cannot be right."""
         check_seconds("timeout", self.timeout)
         check_kind("retry", self.retry, RetryPolicy)
         check_int("max_response_bytes", self.max_response_bytes, lowest=1)

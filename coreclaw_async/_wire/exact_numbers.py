@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._wire.answer_json import load_usual
 from coreclaw_async._wire.json_types import is_object
 
 _ROWS = "list"
 # Python reads these, but they are no JSON: JavaScript writes null in their place.
 _NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
-_decode = json.JSONDecoder().raw_decode
 
 
 @attrs.frozen
@@ -31,29 +31,6 @@ class ExactNumber:
     def __bool__(self) -> bool:
         """Return whether it is not 0, as of other numbers."""
         return bool(float(self.text))
-
-
-def load_usual(body: bytes) -> Any:
-    """
-    Return the JSON in *body*; whole numbers that are too long for Python become strings.
-
-    Raises:
-        ValueError: It is no JSON.
-    """
-    text: str | bytes = body
-    try:
-        # Half of the time of json would go into finding the encoding of bytes, which begin like this in UTF-8 only, and
-        # a fifth into looking for space around an object.
-        if body.startswith(b'{"'):
-            text = body.decode("utf-8", "surrogatepass")
-            value, end = _decode(text)
-            if end == len(text):
-                return value
-        return json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise
-    except ValueError:  # int() refuses more than 4,300 digits; one such number must not take a whole page with it.
-        return json.loads(body, parse_int=_int_or_digits)
 
 
 def load_exact(body: bytes) -> Any:
@@ -111,10 +88,3 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     if mark in text:
         text = re.sub(f'"{mark}([^"]*)"', r"\1", text)
     return text.encode("ascii")
-
-
-def _int_or_digits(digits: str) -> int | str:
-    try:
-        return int(digits)
-    except ValueError:
-        return digits

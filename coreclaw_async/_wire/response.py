@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import attrs
-
+from coreclaw_async._wire.answer_json import load_usual
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async._wire.error_codes import error_class, is_refusal
-from coreclaw_async._wire.exact_numbers import load_exact, load_usual
 from coreclaw_async._wire.json_types import is_array, is_object
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.timestamps import SeenDate, date_of, http_date
@@ -76,7 +74,6 @@ def _shown_data(data: Any) -> str:
     return repr({"run_slug": run_id}) if is_object(data) and (run_id := named_run(data)) is not None else "..."
 
 
-@attrs.frozen
 class Answer:
     """
     The content of a success.
@@ -90,11 +87,25 @@ class Answer:
         reply: The whole HTTP answer; None where the service said that the work had been done before.
     """
 
-    data: Any = attrs.field(repr=_shown_data)
-    request_id: str | None = None
-    is_repeat: bool = False
-    attempt: int = 1
-    reply: HttpReply | None = attrs.field(default=None, eq=False, repr=False)
+    __slots__ = ("attempt", "data", "is_repeat", "reply", "request_id")
+
+    def __init__(
+        self,
+        data: Any,
+        request_id: str | None = None,
+        *,
+        is_repeat: bool = False,
+        reply: HttpReply | None = None,
+    ) -> None:
+        self.data = data
+        self.request_id = request_id
+        self.is_repeat = is_repeat
+        self.attempt = 1
+        self.reply = reply
+
+    def __repr__(self) -> str:
+        members = f"request_id={self.request_id!r}, is_repeat={self.is_repeat}, attempt={self.attempt}"
+        return f"Answer(data={_shown_data(self.data)}, {members})"
 
 
 def read_answer(request: Request, reply: HttpReply, credentials: Credentials) -> Answer:
@@ -105,7 +116,7 @@ def read_answer(request: Request, reply: HttpReply, credentials: Credentials) ->
         ApiError: The service refused or failed, in the envelope, in the HTTP status, or in both.
         InvalidResponseError: A success without the service's envelope.
     """
-    envelope, problem = _parse(reply.body, load_exact if request.keeps_numbers else load_usual)
+    envelope, problem = _parse(reply.body, keeps_numbers=request.keeps_numbers)
     code = _code_of(envelope)
     is_success_status = reply.status_code in _SUCCESS
     if is_success_status and problem is None and code == 0:
@@ -116,12 +127,12 @@ def read_answer(request: Request, reply: HttpReply, credentials: Credentials) ->
     raise _not_an_answer(request, reply, envelope, problem, credentials)
 
 
-def _parse(body: bytes, load: Callable[[bytes], Any] = load_usual) -> tuple[dict[str, Any], str | None]:
+def _parse(body: bytes, *, keeps_numbers: bool = False) -> tuple[dict[str, Any], str | None]:
     """Return the envelope and None, or what can be read of it and what is wrong."""
     if not body.strip():
         return {}, "it is empty"
     try:
-        parsed = load(body)
+        parsed = _load_exact(body) if keeps_numbers else load_usual(body)
     except RecursionError:
         return {}, "its JSON is nested too deeply"
     except ValueError:
@@ -132,6 +143,12 @@ def _parse(body: bytes, load: Callable[[bytes], Any] = load_usual) -> tuple[dict
     if isinstance(code, bool) or not isinstance(code, int):
         return parsed, "it has no whole number as code"
     return parsed, None
+
+
+def _load_exact(body: bytes) -> Any:
+    from coreclaw_async._wire.exact_numbers import load_exact  # Few programs need it.
+
+    return load_exact(body)
 
 
 def _code_of(envelope: Mapping[str, Any]) -> int | None:

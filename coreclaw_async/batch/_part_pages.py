@@ -12,7 +12,7 @@ import anyio.to_thread
 from coreclaw_async._data.counting import counted
 from coreclaw_async._frames.options import load_libraries
 from coreclaw_async._frames.reading import NoRowsError
-from coreclaw_async._wire.exact_numbers import load_usual
+from coreclaw_async._wire.answer_json import load_usual
 from coreclaw_async._wire.json_types import is_object
 from coreclaw_async.batch._items import BatchItem
 from coreclaw_async.errors import PaginationError

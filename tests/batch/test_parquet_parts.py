@@ -31,7 +31,7 @@ from coreclaw_async import (
     run_shard_async,
 )
 from coreclaw_async._frames.parquet_rows import ParquetRows
-from coreclaw_async._wire.exact_numbers import load_usual
+from coreclaw_async._wire.answer_json import load_usual
 from coreclaw_async.batch._row_files import PartFile, PartFiles
 from coreclaw_async.models import Page, ResultHeader, Row
 from coreclaw_async.testing import FakeService, RunScript, faults

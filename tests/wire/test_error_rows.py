@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from coreclaw_async._wire.answer_json import load_usual
 from coreclaw_async._wire.error_rows import RowKind, filled_members, has_data_columns, kind_of_row
-from coreclaw_async._wire.exact_numbers import load_exact, load_usual
+from coreclaw_async._wire.exact_numbers import load_exact
 
 ID = {"__coreclaw_data_id__": "R-1"}
 
