@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from types import MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
@@ -33,6 +32,8 @@ from coreclaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     # Imported late elsewhere: not every program has batches, or uses every group.
+    from decimal import Decimal
+
     from coreclaw_async._operations.once import OnceCall
     from coreclaw_async._resources.account import AsyncAccount
     from coreclaw_async._resources.proxies import AsyncProxies

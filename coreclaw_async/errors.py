@@ -46,14 +46,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from coreclaw_async._data.plain import JSON_OR_TEXT, PYTHON, UTF8_JSON_OR_TEXT, Form, as_plain, to_text
 from coreclaw_async._tracebacks import rendered_by_ipython
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from coreclaw_async._data.plain import Form
     from coreclaw_async.models import Run
+else:  # What a signature shows when its annotations are evaluated. It loads with the first model.
+    Decimal = Any
 
 
 def printable(text: str) -> str:
@@ -160,9 +163,13 @@ class CoreClawError(Exception):
             except CoreClawError as error:
                 print(error.to_dict(json=True))
         """
+        from coreclaw_async._data.plain import PYTHON, UTF8_JSON_OR_TEXT  # Models load it, and errors seldom need it.
+
         return self._as_plain(UTF8_JSON_OR_TEXT if json else PYTHON)
 
     def _as_plain(self, form: Form) -> dict[str, Any]:
+        from coreclaw_async._data.plain import as_plain
+
         members = {name: value for name, value in vars(self).items() if name[0] != "_" and name != "callback_url"}
         plain: dict[str, Any] = as_plain({"type": type(self).__name__, **members}, form)
         return plain
@@ -182,6 +189,8 @@ class CoreClawError(Exception):
             except CoreClawError as error:
                 print(error.to_json())
         """
+        from coreclaw_async._data.plain import JSON_OR_TEXT, to_text
+
         return to_text(self._as_plain(JSON_OR_TEXT))
 
     def _render_traceback_(self) -> list[str]:

@@ -162,10 +162,10 @@ def test_import_needs_no_extra_and_loads_nothing_that_can_wait() -> None:
     extras = ["aiohttp", "click", "pandas", "polars", "pyarrow", "pytest", "rich", "trio", "typer", "uvicorn"]
     late = ["backoff", "cattrs", "coreclaw_async.cli", "coreclaw_async.testing"]
     # For models and batches; to load attrs takes a fifth of the time that httpx takes.
-    records = ["attr", "attrs", "cattrs", "dataclasses"]
+    records = ["attr", "attrs", "cattrs", "dataclasses", "decimal"]
     # What a program needs that waits for runs, reads lists, starts batches, listens, or has a hub.
     used = ["_frames", "_paging.listing", "_polling.round", "_resources.runs", "batch", "events", "models.runs"]
-    used += ["_data.record", "_wire.any_request", "callbacks", "models.replies"]
+    used += ["_data.plain", "_data.record", "_wire.any_request", "callbacks", "models.replies"]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({extras})); from coreclaw_async import AsyncCoreClaw; "
         f"client = AsyncCoreClaw('key'); print([name for name in {records} if name in sys.modules]); "
