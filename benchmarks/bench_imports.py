@@ -128,7 +128,7 @@ def measure_starts(report: Report, starts: Starts, where: str, rounds: int) -> N
         costs["ours"].beyond(costs["nothing"]),
         costs["httpx"].beyond(costs["nothing"]),
         "httpx",
-        1.6,
+        1.3,
         "import/httpx",
     )
     costs = starts.costs(_IMPORTS, rounds, has_bytecode=False)

@@ -76,3 +76,9 @@ def test_the_repr_names_the_members_but_no_function() -> None:
     )
     assert repr(RetryPolicy(jitter=full_jitter, max_attempts=2)).startswith("RetryPolicy(max_attempts=2, max_elapsed=")
     assert "jitter" not in repr(RetryPolicy())
+
+
+@SETTINGS
+def test_one_that_was_never_made_can_be_shown(kind: Any, members: dict[str, Any]) -> None:
+    assert repr(kind.__new__(kind)) == f"{kind.__name__}()"
+    assert repr(kind(**members)) != f"{kind.__name__}()"
