@@ -275,3 +275,17 @@ def test_status_code_and_request_id_are_kept_whatever_the_service_says(
 @pytest.mark.parametrize("request_id", ["a\nINFO forged line", "\x1b[2J", "\u2028", "\ud800"])
 def test_error_text_is_one_printable_line_when_the_request_id_is_not(request_id: str) -> None:
     assert str(failure_of({"code": 11000, "message": "no", "request_id": request_id}, 400)).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        ({"run_slug": "R-1", "download_url": "https://example.org/?sig=1"}, "{'run_slug': 'R-1'}"),
+        ({"download_url": "https://example.org/?sig=1"}, "..."),
+        (["https://example.org/?sig=1"], "..."),
+    ],
+)
+def test_repr_of_an_answer_shows_of_its_data_only_the_run(data: Any, shown: str) -> None:
+    answer = read_answer(request_of(), reply_of({"code": 0, "data": data, "request_id": "req-1"}), NO_KEY)
+
+    assert repr(answer) == f"Answer(data={shown}, request_id='req-1', is_repeat=False, attempt=1)"
