@@ -11,7 +11,7 @@ NO_CONNECTION = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", 
 """What httpx raises before a byte of the request has left; other transports may mean something else by it."""
 
 # What h11 says of a line of an answer that it cannot read, which may be a cookie, a signed URL or a row.
-_QUOTED_LINE = re.compile(r"(?is)(illegal (?:status line|header line|chunk header)): .*")
+_QUOTED_LINE = r"(?is)(illegal (?:status line|header line|chunk header)): .*"
 # More causes than this tell nobody anything.
 _LONGEST_CHAIN = 20
 
@@ -39,7 +39,7 @@ def _can_be_presented(cause: BaseException, credentials: Credentials, base_url: 
 
 
 def _is_presentable(cause: BaseException, credentials: Credentials, base_url: str) -> bool:
-    if _quotes_a_header(cause) or _QUOTED_LINE.search(str(cause)) is not None:
+    if _quotes_a_header(cause) or re.search(_QUOTED_LINE, str(cause)) is not None:
         return False
     library = library_of(cause, "RequestError")
     if library is not None:
@@ -68,7 +68,7 @@ def described(error: Exception) -> str:
 
 def without_quoted_lines(text: str) -> str:
     """Return what a library says without the line of an answer that it quotes."""
-    return _QUOTED_LINE.sub(r"\1", text)
+    return re.sub(_QUOTED_LINE, r"\1", text)
 
 
 def _text_of(error: BaseException) -> str:
