@@ -65,7 +65,7 @@ async def find_mode(
     fetch: Callable[[int, int], Awaitable[Page[Any]]],
     is_stable: bool = False,
 ) -> Mode | None:
-    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch one more page."""
+    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch two more pages."""
     found = decide_mode(first, probe, size=size, is_stable=is_stable)
     if isinstance(found, Mode):
         return found
@@ -80,7 +80,15 @@ async def find_mode(
         return None
     if last.items:
         return Mode.ROW if found is Unclear.ALIKE else None
-    return Mode.PAGE
+    if found is Unclear.NO_ROWS:
+        return Mode.PAGE
+    # The count may be too high, and the last row not there. As a page number this is page 1, as a row number it is not.
+    one = await fetch(1, size)
+    rows, shifted = list(first.page.items), list(one.items)
+    if shifted != rows:
+        return Mode.ROW if shifted and shifted[: len(rows) - 1] == rows[1:] else None
+    # Rows that differ hardly come a second time, all of them in the same order.
+    return Mode.PAGE if list(probe.keys) != list(first.keys) or len(set(first.keys)) == 1 else None
 
 
 def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stable: bool = False) -> Mode | Unclear:

@@ -77,8 +77,10 @@ class PageScan(Generic[T]):
 
     async def _begin(self) -> Page[T]:
         reading = await self._offsets.first_page(self._tally.count)
-        told = reading.page.page_size
-        if told and told <= MAX_LIMIT:
+        told, found, asked = reading.page.page_size, len(reading.page.items), self._fetcher.size
+        if found > asked:
+            reading = await self._ask_for_as_many(reading)
+        elif told and found <= told <= asked:  # The page itself contradicts any other size.
             self._set_size(told)
         elif self._state.may_be_cut(reading):
             reading = await self._look_for_cut(reading)
@@ -89,6 +91,23 @@ class PageScan(Generic[T]):
     def _set_size(self, size: int) -> None:
         self._is_cut = size < self._fetcher.size
         self._fetcher.size = self._state.size = size
+
+    async def _ask_for_as_many(self, reading: Reading[T]) -> Reading[T]:
+        """Return page 1 in the length that the service gives it whatever was asked for; steps of less would overlap."""
+        found = len(reading.page.items)
+        if found == reading.count:
+            return reading
+        if found <= MAX_LIMIT:
+            self._set_size(found)
+            reading = await self._offsets.first_page(self._tally.count)
+        self._check_length(reading)
+        return reading
+
+    def _check_length(self, reading: Reading[T]) -> None:
+        """Raise when a page holds more items than were asked for: nobody could tell which page has them too."""
+        found, size = len(reading.page.items), self._fetcher.size
+        if found > size:
+            raise self._state.error(f"page {reading.number} holds {found} items, and {size} were asked for")
 
     async def _look_for_cut(self, reading: Reading[T]) -> Reading[T]:
         """Find out whether the service cuts pages without saying so, and set the size to theirs; return page 1."""
@@ -125,6 +144,8 @@ class PageScan(Generic[T]):
     async def _accept(self, reading: Reading[T]) -> Page[T] | None:
         """Accept the next page, unless something shows that it is another one."""
         state = self._state
+        if self._offsets.mode is Mode.ROW and (state.is_nameless or self._tally.count is None):
+            self._check_length(reading)
         if state.is_nameless and reading.page.count != self._tally.count:
             await self._check_unmoved(state.last)
             if self._fetcher.prefetch:  # It may have been read before the previous page.

@@ -1,0 +1,160 @@
+"""Pages of other lengths than were asked for, and wrong sizes and counts: no row twice, and none lost unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+from paging.list_model import DIALECTS, Dialect, Item, ModelList, identity, nameless, numbered, pager_of, read
+
+from coreclaw_async._paging.listing import reading_of
+from coreclaw_async._paging.offsets import Mode, find_mode
+from coreclaw_async.models import Page
+
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+each_make = pytest.mark.parametrize("make", [nameless, numbered])
+# Without a count, nothing tells the meanings of offset apart for items without an identity.
+each_list = pytest.mark.parametrize(("make", "has_count"), [(nameless, True), (numbered, True), (numbered, False)])
+
+
+def model_of(rows: list[Item], dialect: Dialect, *, has_count: bool = True) -> ModelList:
+    count: Any = (lambda model, page: len(model.items)) if has_count else (lambda model, page: None)
+    return ModelList(rows, dialect, echo=False, count=count)
+
+
+@each_dialect
+@each_list
+@pytest.mark.parametrize("told", [1, 9, 11, 20, 100, 1000])
+async def test_a_page_size_that_the_page_contradicts_is_not_believed(
+    dialect: Dialect, make: Any, has_count: bool, told: int
+) -> None:
+    rows = make(45)
+    model = model_of(rows, dialect, has_count=has_count)
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        return attrs.evolve(await model.fetch(offset, limit), page_size=told)
+
+    assert await read(pager_of(model, fetch=fetch)) == (rows, None)
+
+
+@each_dialect
+@each_make
+async def test_a_service_with_a_page_length_of_its_own_is_asked_for_pages_of_that_length(
+    dialect: Dialect, make: Any
+) -> None:
+    rows = make(130)
+    model = model_of(rows, dialect)
+    limits: list[int] = []
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        limits.append(limit)
+        return await model.fetch(offset, 25)
+
+    assert await read(pager_of(model, fetch=fetch)) == (rows, None)
+    assert limits[:2] == [10, 25]
+
+
+@each_dialect
+@each_make
+async def test_a_service_that_gives_the_whole_list_whatever_is_asked_for_gives_each_row_once(
+    dialect: Dialect, make: Any
+) -> None:
+    rows = make(130)
+    model = model_of(rows, dialect)
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        return await model.fetch(0, 1000)
+
+    items, _ = await read(pager_of(model, fetch=fetch))
+
+    assert items == rows
+
+
+@each_dialect
+@each_list
+@pytest.mark.parametrize(
+    ("more", "words"), [(7, "page 1 holds 24 items, and 17 were"), (100, "110 items, and 10 were")]
+)
+async def test_pages_that_are_longer_than_asked_for_each_time_are_an_error(
+    dialect: Dialect, make: Any, has_count: bool, more: int, words: str
+) -> None:
+    model = model_of(make(300), dialect, has_count=has_count)
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        return await model.fetch(offset, limit + more)
+
+    items, error = await read(pager_of(model, fetch=fetch))
+
+    assert items == []
+    assert error is not None
+    assert words in error.message
+
+
+@pytest.mark.parametrize(("make", "has_count"), [(nameless, True), (numbered, False)])
+async def test_a_later_page_that_is_longer_than_asked_for_is_an_error_where_nothing_tells_what_came_twice(
+    make: Any, has_count: bool
+) -> None:
+    rows = make(60)
+    model = model_of(rows, "row", has_count=has_count)
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        return await model.fetch(offset, limit + (offset >= 10))
+
+    items, error = await read(pager_of(model, fetch=fetch))
+
+    assert items == rows[:10]
+    assert error is not None
+    assert "page 2 holds 11 items, and 10 were asked for" in error.message
+
+
+@pytest.mark.parametrize("dialect", ["row", "aligned"])
+@pytest.mark.parametrize("rows", [3, 6, 7, 9])
+@pytest.mark.parametrize("told", [1, 2])
+async def test_a_count_that_is_too_high_makes_no_page_of_the_rows_of_page_1(
+    dialect: Dialect, rows: int, told: int
+) -> None:
+    model = ModelList(nameless(rows), dialect, echo=False, count=lambda model, page: len(model.items) + told)
+
+    items, error = await read(pager_of(model, page_size=3))
+
+    assert items == nameless(rows)[: len(items)]
+    assert error is not None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("rest", [1, 4, 5])
+async def test_a_page_of_rows_like_the_last_of_page_1_is_another_page(dialect: Dialect, rest: int) -> None:
+    rows = [*nameless(3), *nameless(1, 2) * rest]
+    model = ModelList(rows, dialect, echo=False)
+
+    items, error = await read(pager_of(model, page_size=3))
+
+    assert (items, error) == (rows, None)
+
+
+@pytest.mark.parametrize(
+    ("second", "shown_at_1", "found"),
+    [
+        (range(2, 12), range(10), Mode.PAGE),
+        (range(2, 12), range(1, 11), Mode.ROW),
+        (range(2, 12), range(0), None),
+        (range(2, 12), range(70, 80), None),
+        (range(10), range(10), None),
+        ([2, 3, 4, 5, 99, *range(7, 12)], range(0), Mode.PAGE),
+    ],
+    ids=["a page", "a row", "nothing", "others", "rounded, or the same page twice", "not the rows that a row would be"],
+)
+async def test_where_the_last_row_is_not_shown_another_answer_tells_a_row_from_a_page(
+    second: Sequence[int], shown_at_1: Sequence[int], found: Mode | None
+) -> None:
+    def page(numbers: Sequence[int]) -> Page[Item]:
+        return Page(items=tuple({"n": number} for number in numbers), count=50)
+
+    async def fetch(offset: int, _: int) -> Page[Item]:
+        return page(shown_at_1 if offset == 1 else [])
+
+    first, probe = (reading_of(identity, number, page(numbers)) for number, numbers in ((1, range(10)), (2, second)))
+
+    assert await find_mode(first, probe, size=10, fetch=fetch, is_stable=True) is found
