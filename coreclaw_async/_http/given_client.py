@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,6 +20,8 @@ _LEFT = frozenset(name.encode() for name in {"content-type", *NEVER_SENT})
 
 TakeAnswer = Callable[[Any], Awaitable[None]]
 """Takes the response to a request before the caller's hooks do."""
+Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Is told of each step of a request, the coming of its answer included."""
 
 
 async def _take_first(response: Any) -> None:
@@ -80,6 +83,16 @@ class GivenClient:
     def take_first(self, request: Any, take: TakeAnswer) -> None:
         """Have *take* called with the response to *request* before the caller's response hooks, which may raise."""
         request.extensions[_TAKE_FIRST] = take
+        trace = request.extensions.get("trace")
+        if trace is not None:  # The caller may set other hooks while a request is under way.
+            request.extensions["trace"] = functools.partial(self._be_first_and, trace)
+        self._be_first()
+
+    async def _be_first_and(self, trace: Trace, event: str, info: dict[str, Any]) -> None:
+        self._be_first()
+        await trace(event, info)
+
+    def _be_first(self) -> None:
         hooks = self._client.event_hooks
         if hooks["response"][:1] != [_take_first]:
             theirs = [hook for hook in hooks["response"] if hook is not _take_first]

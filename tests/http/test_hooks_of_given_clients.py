@@ -127,6 +127,22 @@ async def test_a_hook_that_is_put_first_later_loses_no_run(library: Any) -> None
             assert len(own.event_hooks["response"]) == 2, "one more than those of the caller"
 
 
+@by_each
+async def test_a_hook_that_is_set_while_a_start_is_under_way_loses_no_run(library: Any) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        own.event_hooks = {"response": [fail]}
+        return ANSWER
+
+    with serve_sockets(answering(answer)) as server:
+        async with library.AsyncClient(verify=False) as own:
+            client = client_of(own, server)
+            assert (await client.workers.start_run(WORKER, {})).run_id == RUN_ID
+            assert (await client.tasks.start_run("task")).run_id == RUN_ID
+            assert own.event_hooks["response"][1:] == [fail]
+
+    assert len(server.requests) == 2
+
+
 async def set_another_status(response: Any) -> None:
     response.status_code = 500
 
