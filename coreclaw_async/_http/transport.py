@@ -22,7 +22,7 @@ from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.error_codes import is_service_code
 from coreclaw_async._wire.request import Request, Safety
 from coreclaw_async._wire.response import Answer, HttpReply, is_open_question, read_answer, redact, unknown_outcome
-from coreclaw_async._wire.retry import next_wait
+from coreclaw_async._wire.retry import load_backoff, next_wait
 
 if TYPE_CHECKING:
     from coreclaw_async.events import Event
@@ -108,6 +108,7 @@ class Transport:
         """
         if self.settings.credentials.is_missing and not request.is_public:
             raise errors.ConfigurationError(f"{request.label} needs an API key: give api_key= or set CORECLAW_API_KEY")
+        load_backoff()
         policy = self.settings.retry
         began = self.clock.monotonic()
         if deadline is None:

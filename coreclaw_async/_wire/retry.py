@@ -18,9 +18,19 @@ from coreclaw_async.errors import (
 )
 
 
+def load_backoff() -> None:
+    """
+    Load the library that waits need.
+
+    Not with the package, as that takes a while; but before a request is sent, as a process that can open no more files
+    can load nothing either, and that is a reason to retry.
+    """
+    import backoff  # noqa: F401 # pyright: ignore[reportUnusedImport]
+
+
 def full_jitter(ceiling: float) -> float:
     """Return a random number of seconds between 0 and *ceiling* (`backoff.full_jitter`)."""
-    import backoff  # Late: a program that never retries need not load it.
+    import backoff
 
     return backoff.full_jitter(ceiling)
 
