@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,8 +13,13 @@ import httpcore
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from coreclaw_async._concurrency.groups import task_group
 from coreclaw_async._http.leftovers import readability
 
+# An operating system takes so much at once, also where the other side reads nothing.
+_TAKEN_AT_ONCE = 16_384
+# How much of an answer is read while its request is still being sent.
+_MOST_EARLY = 65_536
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 
@@ -80,6 +86,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
         self._is_readable: Callable[[], bool] | None = None
+        self._early = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - never given
         """
@@ -88,6 +95,9 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         Raises:
             httpcore.ReadError: The connection broke, or was closed.
         """
+        early, self._early = self._early[:max_bytes], self._early[max_bytes:]
+        if early:
+            return early
         try:
             return await self._stream.receive(max_bytes)
         except anyio.EndOfStream:
@@ -100,14 +110,43 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         Hand all of *buffer* to the operating system.
 
         Raises:
-            httpcore.WriteError: The connection broke, or was closed.
+            httpcore.WriteError: The connection broke, or was closed; or the server has refused what it has not read
+                yet. httpcore then reads the answer.
         """
         if not buffer:
             return
         try:
-            await self._stream.send(buffer)
+            if len(buffer) <= _TAKEN_AT_ONCE:
+                await self._stream.send(buffer)
+            else:
+                await self._send_unless_refused(buffer)
         except (*_BROKEN, anyio.EndOfStream) as error:  # TLS tells of the end when it is written to.
             raise httpcore.WriteError(str(error)) from error
+
+    async def _send_unless_refused(self, buffer: bytes) -> None:
+        """Send *buffer*, unless the server answers with an error before it has read all of it."""
+        failure: Exception | None = None
+        async with task_group() as group:
+            group.start_soon(self._hear_refusal, group.cancel_scope)
+            try:
+                await self._stream.send(buffer)
+            except (*_BROKEN, anyio.EndOfStream) as error:
+                failure = error  # An answer may have come before, which is heard until the end of the connection.
+            else:
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if _is_refusal(self._early):
+            raise anyio.BrokenResourceError
+
+    async def _hear_refusal(self, sending: anyio.CancelScope) -> None:
+        """Read what comes while a request is sent, and cancel *sending* when it is a refusal."""
+        with contextlib.suppress(*_BROKEN, anyio.EndOfStream):
+            while not _is_refusal(self._early):
+                if len(self._early) > _MOST_EARLY:
+                    return
+                self._early += await self._stream.receive()
+            sending.cancel()
 
     async def aclose(self) -> None:
         """Close it."""
@@ -148,9 +187,18 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
     def _has_more(self) -> bool:
         """Return whether something has come that was not read, or the end of the connection."""
+        if self._early:
+            return True
         descriptor = self._socket.fileno()
         if descriptor < 0:
             return True
         if self._is_readable is None:
             self._is_readable = readability(descriptor)
         return self._is_readable()
+
+
+def _is_refusal(answer: bytes) -> bool:
+    """Return whether *answer* begins with the status line of an error; interim answers may come before it."""
+    while answer[:7] == b"HTTP/1." and answer[9:10] == b"1":
+        answer = answer.partition(b"\r\n\r\n")[2]
+    return answer[:7] == b"HTTP/1." and answer[9:10] in {b"4", b"5"}
