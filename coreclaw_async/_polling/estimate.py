@@ -23,6 +23,7 @@ Month = tuple[int, int]
 
 _MONTHS_KEPT = 12
 _EXPECTED_TO_LEAVE = 0.1
+_LOOKS_REMEMBERED = 200
 _MAX_LIST_FAILURES = 2
 _SECONDS_WITHOUT_LISTS = 60.0
 
@@ -50,7 +51,7 @@ class ListEstimate:
         is_whole: Whether the last page was among those that were read.
         count: Runs in the list, or None when the service does not say.
         running_pages: Pages of the list of running runs, or None when it was not read.
-        leaving: Share of runs that were in neither list of states when these were last read.
+        leaving: Share of the runs looked at lately that had ended: they are in neither list of states.
     """
 
     borders: list[float] = attrs.field(factory=list[float])
@@ -77,11 +78,14 @@ class ListEstimate:
         if len(self.borders) > number and self.borders[number] > times[-1]:
             del self.borders[number:]  # What was read earlier is out of date.
 
-    def learn_states(self, running: Page[Run] | None, before: int, absent: int) -> None:
-        """Record the first page of running runs, and that *absent* of *before* runs were in neither list."""
-        size = 0 if running is None else len(running.items) if running.count is None else running.count
+    def learn_running(self, page: Page[Run] | None) -> None:
+        """Record the first page of running runs."""
+        size = 0 if page is None else len(page.items) if page.count is None else page.count
         self.running_pages = max(1, math.ceil(size / PAGE))
-        self.leaving = (self.leaving + absent / before) / 2
+
+    def learn_leaving(self, ended: int, looked_at: int) -> None:
+        """Record that *ended* of the runs that were looked at have ended."""
+        self.leaving += (ended - self.leaving * looked_at) / (looked_at + _LOOKS_REMEMBERED)
 
     def choose(self, left: Mapping[str, Run | None], *, total: int, pages_read: int, has_states: bool) -> PollMethod:
         """

@@ -115,6 +115,7 @@ class PollRound:
         self._asking: dict[str, float] = {}
         self._has_answer = False
         self._seen = 0
+        self._ended = 0
         self._details = 0
         self._pages = 0
         self._failures = 0
@@ -138,7 +139,9 @@ class PollRound:
         await self._probe()
         for month, left in self._months.items():
             window = month_window(month) if month < month_of(now) else None
-            await self._look_at_month(left, self._cache.estimate(month), window)
+            estimate, before, looked_at = self._cache.estimate(month), self._ended, len(left)
+            await self._look_at_month(left, estimate, window)
+            estimate.learn_leaving(self._ended - before, looked_at)
         await self._ask_for(self._names)
 
     def abandon(self, seconds: float) -> None:
@@ -209,12 +212,10 @@ class PollRound:
         self, left: dict[str, Run | None], estimate: ListEstimate, window: TimeWindow | None
     ) -> None:
         """Report the running and ready runs, and take them out of *left*."""
-        before = len(left)
-        first = await self._read_status(RunStatus.RUNNING, left, window)
+        estimate.learn_running(await self._read_status(RunStatus.RUNNING, left, window))
         # A running run does not become ready again; the ready list pays off from two other runs on.
         if sum(1 for run in left.values() if run is None or run.status != RunStatus.RUNNING) > 1:
             await self._read_status(RunStatus.READY, left, window)
-        estimate.learn_states(first, before, len(left))
 
     async def _read_status(
         self, status: RunStatus, left: dict[str, Run | None], window: TimeWindow | None
@@ -251,7 +252,9 @@ class PollRound:
                 continue
             if self._report(run.run_id, run):
                 self._seen += 1
-                left.pop(run.run_id, None)
+                if run.run_id in left:
+                    del left[run.run_id]
+                    self._ended += run.is_finished
         return page
 
     async def _ask_for(self, left: dict[str, Run | None]) -> None:
@@ -296,6 +299,7 @@ class PollRound:
         self._report(run_id, found)
         if isinstance(found, Run):
             self._seen += 1
+            self._ended += found.is_finished
             self._take_answer(run_id)
             return
         if not isinstance(found, errors.NotFoundError):

@@ -103,11 +103,12 @@ class TrackedRun:
     unseen_since: float | None = attrs.field(default=None, init=False)
     failure: errors.CoreClawError | None = attrs.field(default=None, init=False)
     _jittered_delays: Iterator[float] = attrs.field(init=False)
+    _delayed_since: float = attrs.field(init=False)
     _aborting: _Streak = attrs.field(factory=_Streak, init=False)
     _unknown: _Streak = attrs.field(factory=_Streak, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.next_look = self.seen_at = self.began
+        self.next_look = self.seen_at = self._delayed_since = self.began
         self._jittered_delays = self.schedule.jittered_delays()
 
     def is_due(self, now: float) -> bool:
@@ -129,7 +130,7 @@ class TrackedRun:
 
     def wake(self, at: float) -> None:
         """Make the run due since something happened to it, and restart the schedule: it may not show at once."""
-        self.next_look = at
+        self.next_look = self._delayed_since = at
         self._jittered_delays = self.schedule.jittered_delays()
 
     def take(self, found: Run | errors.CoreClawError, *, now: float, began: float) -> bool:
@@ -146,8 +147,9 @@ class TrackedRun:
         else:
             is_news = self._miss(found, now)
             self.not_before = now + min(found.retry_after or 0.0, MAX_RETRY_AFTER)
-        if self.is_nearly_due(began):
+        if self.is_nearly_due(began) or began >= self._delayed_since + (1 - _TOGETHER) * self.delay:
             self.delay = next(self._jittered_delays)
+            self._delayed_since = began
         self.next_look = max(self._before_deadline(now, now + self.delay), self.not_before)
         return is_news
 

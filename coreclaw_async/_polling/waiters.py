@@ -22,7 +22,7 @@ from coreclaw_async._polling.tracked_run import LAST_LOOK, TrackedRun
 if TYPE_CHECKING:
     from coreclaw_async.events import Event
 
-# The more runs are waited for, the longer the pause between two looks, so that more of them are due together.
+# The more runs are waited for, the longer the pause before a look and between two, so that more are due together.
 _SPACING_PER_RUN = 0.001
 _MAX_SPACING = 1.0
 # A younger look need not be repeated before a wait times out.
@@ -203,9 +203,13 @@ class LoopWaiters:
         """Return when to look again."""
         if self.outage.is_on:
             return self.outage.probe_at([waiter.last_look for waiter in self.present])
-        soonest = min(waiter.next_look() for waiter in self.present)
-        spacing = min(_MAX_SPACING, _SPACING_PER_RUN * sum(len(waiter.tracked_runs) for waiter in self.present))
-        return max(soonest, self.not_before + spacing)
+        begin = min(waiter.next_look() for waiter in self.present)
+        watched = sum(len(waiter.tracked_runs) for waiter in self.present)
+        spacing = min(_MAX_SPACING, _SPACING_PER_RUN * watched)
+        if watched > FEW:
+            last_looks = (waiter.last_look for waiter in self.present if waiter.last_look >= begin)
+            begin = min([begin + spacing, *last_looks])
+        return max(begin, self.not_before + spacing)
 
     def due(self, now: float) -> list[TrackedRun]:
         """Return the runs to look at now: those that are due or nearly due, and in an outage all."""

@@ -115,12 +115,32 @@ def test_how_many_leave_the_lists_of_states_is_learned() -> None:
     left = going(*range(100, 150))
     assert choose(estimate, left) is PollMethod.STATES
 
-    for _ in range(10):
-        estimate.learn_states(page(1, count=100), before=50, absent=50)
-
+    for _ in range(40):
+        estimate.learn_leaving(50, 50)
     assert choose(estimate, left) is PollMethod.DETAILS
-    estimate.learn_states(None, before=50, absent=0)
-    assert estimate.running_pages == 1
+
+    for _ in range(40):
+        estimate.learn_leaving(5, 50)
+    assert choose(estimate, left) is PollMethod.STATES
+
+
+def test_a_few_runs_that_all_have_ended_say_little_of_how_many_leave_the_lists_of_states() -> None:
+    estimate = ListEstimate(borders=[BEGIN + 10_000.0], newest=BEGIN + 10_001.0, count=50_000)
+
+    for _ in range(3):
+        estimate.learn_leaving(4, 4)
+
+    assert choose(estimate, going(*range(100, 150))) is PollMethod.STATES
+
+
+def test_the_length_of_the_list_of_running_runs_is_learned() -> None:
+    estimate = ListEstimate(borders=[BEGIN + 10_000.0], newest=BEGIN + 10_001.0, count=50_000)
+
+    estimate.learn_running(page(1, count=100 * PAGE))
+    assert choose(estimate, going(*range(100, 150))) is PollMethod.DETAILS
+
+    estimate.learn_running(None)
+    assert choose(estimate, going(*range(100, 150))) is PollMethod.STATES
 
 
 @given(

@@ -39,7 +39,7 @@ from coreclaw_async._polling.estimate import ListCache
 from coreclaw_async._polling.outage import Outage
 from coreclaw_async._polling.round import PollRound, RunReader
 from coreclaw_async._polling.tracked_run import TrackedRun
-from coreclaw_async._polling.waiters import Waiter
+from coreclaw_async._polling.waiters import LoopWaiters, Waiter
 from coreclaw_async.events import RunChanged, RunsPolled
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 
@@ -994,3 +994,46 @@ async def test_no_clock_is_asked_to_sleep_backwards() -> None:
                 group.start_soon(wait, run_id, timeout)
 
     assert late == ["b", "c", "a"]
+
+
+def test_looks_that_cost_nothing_do_not_hold_up_the_schedule() -> None:
+    tracked, run = TrackedRun(run_id="run", schedule=STEADY, began=0.0), Run(run_id="run", status="running")
+
+    for second in range(40):
+        tracked.take(run, now=float(second), began=float(second))
+
+    assert tracked.next_look == 39 + 15
+
+
+def test_the_schedule_begins_again_when_something_happened_to_a_run_that_others_are_looked_at_with() -> None:
+    tracked, run = TrackedRun(run_id="run", schedule=STEADY, began=0.0), Run(run_id="run", status="running")
+    for second in range(40):
+        tracked.take(run, now=float(second), began=float(second))
+
+    tracked.wake(40.0)
+    looks = []
+    for _ in range(4):
+        looks.append(tracked.next_look)
+        tracked.take(run, now=tracked.next_look, began=tracked.next_look)
+
+    assert looks == [40, 42, 47, 57]
+
+
+def waiters_of(*next_looks: float, deadline: float = float("inf")) -> LoopWaiters:
+    tracked_runs = [TrackedRun(run_id=f"run-{place}", schedule=STEADY, began=at) for place, at in enumerate(next_looks)]
+    source: Any = None
+    waiters = LoopWaiters()
+    waiters.present[Waiter.of(source, tracked_runs, deadline)] = None
+    return waiters
+
+
+def test_the_first_of_many_runs_waits_up_to_a_second_for_those_that_become_due_soon() -> None:
+    assert waiters_of(10, 20, 30).next_turn() == 10
+    assert waiters_of(10, *range(20, 219)).next_turn() == pytest.approx(10.2)
+    assert waiters_of(10, *range(20, 5_000)).next_turn() == 11
+
+
+def test_the_last_look_before_a_deadline_waits_for_no_other() -> None:
+    assert waiters_of(*[9.0] * 1_000, deadline=10.5).next_turn() == 9.5
+    assert waiters_of(*[9.5] * 1_000, deadline=10.5).next_turn() == 9.5
+    assert waiters_of(*[10.0] * 1_000, deadline=10.5).next_turn() == 11
