@@ -237,7 +237,7 @@ class Connector(aiohttp.TCPConnector):
         """Connections that exist, or are being made."""
         return len(self._acquired) + sum(map(len, list(self._conns.values())))  # Another thread may ask.
 
-    def leave_to_parent(self) -> None:
+    def leave_to_parent(self) -> None:  # pragma: no cover - run in forked children, which measure nothing
         """
         Have a forked child read nothing of its parent's connections, should it go on in the parent's event loop.
 
@@ -263,7 +263,7 @@ class Connector(aiohttp.TCPConnector):
 _connectors: weakref.WeakSet[Connector] = weakref.WeakSet()
 
 
-def _leave_to_parent() -> None:
+def _leave_to_parent() -> None:  # pragma: no cover - run in forked children, which measure nothing
     for connector in list(_connectors):
         connector.leave_to_parent()
 

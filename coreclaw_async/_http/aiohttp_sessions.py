@@ -88,7 +88,7 @@ class Sessions:
     def _found(self, loop: asyncio.AbstractEventLoop) -> Connector | None:
         """Return the connector of *loop*, unless it is of the parent of a forked child that goes on in it."""
         found = self._loops.get(loop)
-        if found is not None and found.closed:
+        if found is not None and found.closed:  # pragma: no cover - in forked children, which measure nothing
             _inherited.append(self._loops.pop(loop))
             return None
         return found

@@ -264,7 +264,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     def _leave_to_parent(self) -> None:
         """Start afresh in a forked child, which may even go on in the event loop of its parent."""
-        if self._process != os.getpid():
+        if self._process != os.getpid():  # pragma: no cover - in forked children, which measure nothing
             _inherited.append(self._loops)
             self._loops, self._process = {}, os.getpid()
 
@@ -317,7 +317,7 @@ async def _keep(loops: dict[EventLoop, _LoopPool], loop: EventLoop, pool: _LoopP
     try:
         yield
     finally:
-        if process == os.getpid():
+        if process == os.getpid():  # pragma: no branch - forked children measure nothing
             loops.pop(loop, None)
             pool.is_closed = True
             for connection in tuple(pool.all):

@@ -24,13 +24,16 @@ import httpx
 import postgres_server
 import pytest
 import trustme
+from anyio.lowlevel import checkpoint
 from batch import stopped
 from batch.batches import WORKER, finish, opened, runs_by_key, specs
 from raw_server import RUN_IDS, RawRequest, RawServer, envelope, reset, serve_sockets
 from tls_tunnel import tls_server_context
 
 from coreclaw_async import (
+    AsyncBatch,
     AsyncCoreClaw,
+    BatchOutcome,
     LedgerError,
     OutcomeUnknownError,
     RequestNotSentError,
@@ -399,6 +402,29 @@ async def test_a_run_that_another_process_has_written_down_first_is_the_items(
         outcomes = {outcome.key: outcome for outcome in await finish(batch, max_in_flight=1)}
 
     assert [outcomes[key].state for key in ("k0", "k1")] == ["done", "done"]
+    assert set(runs_by_key(service).values()) == {1}
+
+
+async def test_a_run_that_was_taken_up_before_its_start_was_answered_counts_once(
+    service: FakeService, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+    service.default_script = RunScript(duration=60.0)
+    service.faults.add(faults.delay(5.0), operation="runWorker")
+    outcomes: list[BatchOutcome] = []
+
+    async def run(batch: AsyncBatch) -> None:
+        outcomes.extend(await finish(batch, max_in_flight=1))
+
+    async with opened(service, str(path), count=1) as batch, anyio.create_task_group() as group:
+        group.start_soon(run, batch)
+        while not service.runs:
+            await checkpoint()  # A virtual clock would jump while this one rests.
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE item SET state = 'submitted', run_id = ? WHERE key = 'k0'", (*service.runs,))
+        await batch.plan(specs(1, first=1))  # It is looked for what there is to do.
+
+    assert sorted((outcome.key, outcome.state) for outcome in outcomes) == [("k0", "done"), ("k1", "done")]
     assert set(runs_by_key(service).values()) == {1}
 
 
