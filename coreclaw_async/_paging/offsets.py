@@ -85,7 +85,7 @@ async def find_mode(
     # The count may be too high, and the last row not there. As a page number this is page 1, as a row number it is not.
     one = await fetch(1, size)
     rows, shifted = list(first.page.items), list(one.items)
-    if shifted != rows:
+    if shifted[: len(rows)] != rows:  # Page 1 may have become longer meanwhile.
         return Mode.ROW if shifted and shifted[: len(rows) - 1] == rows[1:] else None
     # Rows that differ hardly come a second time, all of them in the same order.
     return Mode.PAGE if list(probe.keys) != list(first.keys) or len(set(first.keys)) == 1 else None

@@ -9,10 +9,9 @@ import attrs
 
 from coreclaw_async._paging.fetcher import PageFetcher, page_over
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Reading
-from coreclaw_async._paging.offsets import SETTLING_SIZE, Mode, OffsetCache, OffsetDialect
+from coreclaw_async._paging.offsets import Mode, OffsetCache, OffsetDialect
 from coreclaw_async._paging.probe import OffsetProbe
 from coreclaw_async._paging.scan_state import MAX_PAGES_RECHECKED, ScanState
-from coreclaw_async._paging.seams import joins, page_over_seam
 from coreclaw_async._paging.seen import Deduplicator, Spare, shown_twice
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
@@ -44,7 +43,6 @@ class PageScan(Generic[T]):
         self._new: Deduplicator[T] = Deduplicator()
         self._state = ScanState(source, size, self._tally, self._new)
         self._offsets = OffsetProbe(self._fetcher, cache, dialect, self._state.error)
-        self._is_cut = False
         self._reset_patience()
         self.is_over = False
 
@@ -64,8 +62,6 @@ class PageScan(Generic[T]):
         last, mode = self._state.last, self._offsets.mode
         if last is None:
             return await self._begin()
-        if self._state.seam is not None:
-            return await self._join(*self._state.seam)
         if self._state.is_at_end(last):
             return await self._finish()
         reading = None if mode is None else await self._fetcher.next(last.number + 1, mode, self._tally.count)
@@ -89,7 +85,6 @@ class PageScan(Generic[T]):
         return self._state.deliver(reading)
 
     def _set_size(self, size: int) -> None:
-        self._is_cut = size < self._fetcher.size
         self._fetcher.size = self._state.size = size
 
     async def _ask_for_as_many(self, reading: Reading[T]) -> Reading[T]:
@@ -163,30 +158,6 @@ class PageScan(Generic[T]):
                 raise state.error(f"page {reading.number} repeats the page before it")
         state.must_hold = frozenset()
         return state.deliver(reading)
-
-    async def _join(self, before: Reading[T], after: Reading[T]) -> Page[T] | None:
-        """
-        Return what is between two pages of a list without a count, or begin again where they have nothing in common.
-
-        Items that left the list move others to the page that was read already, and of two replicas one may be behind.
-        """
-        state, size = self._state, self._fetcher.size
-        # Where the service cuts pages, a longer one would be another one.
-        spanning = page_over_seam(before.number * size, size if self._is_cut else min(size + SETTLING_SIZE, MAX_LIMIT))
-        if spanning is None:
-            state.seam = None
-            return None
-        number, length = spanning
-        over = await self._fetcher.part(number, length, self._offsets.mode or Mode.PAGE, None)
-        reason = f"pages {before.number} and {after.number} do not join"
-        if joins(before, after, over, is_nameless=state.is_nameless):
-            state.seam = None
-            return state.deliver_between(after, over)
-        may_begin_again = await self._offsets.has_changed(reason, None) or self._begins_sweep()
-        if state.is_nameless or not may_begin_again:
-            raise state.error(reason)
-        self._restart()
-        return None
 
     async def _check_unmoved(self, before: Reading[T] | None) -> None:
         """Read a page again and raise if it has changed: without identities nobody could tell what came twice."""

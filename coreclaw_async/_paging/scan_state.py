@@ -42,7 +42,6 @@ class ScanState(Generic[T]):
         accepts_repeats: Whether a page of nameless items may equal one that came before.
         known_until: The number of the last page before the scan began again.
         stood_at: The last page at that time, if only new items can be missing.
-        seam: The last two pages, if nothing has shown yet that they join and no count would show what lies between.
     """
 
     source: ListSource[T]
@@ -59,7 +58,6 @@ class ScanState(Generic[T]):
     accepts_repeats: bool = attrs.field(default=False, init=False)
     known_until: int = attrs.field(default=0, init=False)
     stood_at: Reading[T] | None = attrs.field(default=None, init=False)
-    seam: tuple[Reading[T], Reading[T]] | None = attrs.field(default=None, init=False)
 
     def deliver(self, reading: Reading[T]) -> Page[T]:
         """Accept *reading* as the next page and return it with its new items only."""
@@ -74,19 +72,8 @@ class ScanState(Generic[T]):
             else:
                 items = self.new.take(reading, has_moved=self.tally.has_changed)
         self.is_spent = is_beyond and not items
-        before, self.last = self.last, reading
-        page = self._hand_out(reading, items)
-        if before is not None and before.keys and reading.keys and self.tally.count is None:
-            self.seam = before, reading
-        return page
-
-    def deliver_between(self, after: Reading[T], over: Reading[T]) -> Page[T]:
-        """Return what is new in an answer *over* the begin of page *after*."""
-        items: Sequence[T] = ()
-        if not self.is_nameless:
-            items = self.new.take_between(after.number, over)
-        self.tally.add(len(items))
-        return attrs.evolve(over.page, items=tuple(items))
+        self.last = reading
+        return self._hand_out(reading, items)
 
     def deliver_again(self, before: Reading[T], reading: Reading[T]) -> Page[T]:
         """Accept a page that was read before and return what is new on it."""
@@ -123,7 +110,7 @@ class ScanState(Generic[T]):
         assert self.last is not None, "a page was read"
         self.known_until = max(self.known_until, self.last.number)
         self.last = None
-        self.stood_at = self.seam = None
+        self.stood_at = None
         self.is_spent = False
         self.must_hold = frozenset()
         self.short.clear()

@@ -160,21 +160,6 @@ class Deduplicator(Generic[T]):
                 self._sweep.add(key, reading.number)
         return items
 
-    def take_between(self, number: int, over: Reading[T]) -> Sequence[T]:
-        """Return the items of an answer *over* the begin of page *number* that no page has shown, and remember them."""
-        items: list[T] = []
-        for item, key in zip(over.page.items, over.keys, strict=True):
-            is_new = not self.seen.times(key) if isinstance(key, Nameless) else key not in self.seen
-            if not is_new:
-                continue
-            if isinstance(key, Nameless):
-                self.seen.count_again(key)
-            else:
-                self.seen.add(key, number)
-                self._sweep.add(key, number)
-            items.append(item)
-        return items
-
     def take_all(self, reading: Reading[T], known: int = 0) -> Sequence[T]:
         """Return the items of a page without identities, from place *known* on."""
         if known:
