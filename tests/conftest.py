@@ -34,6 +34,8 @@ settings.load_profile("suite")
 
 # A job that a shell started in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # As does one of nohup when its terminal is closed.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Coverage is measured only in the processes that run tests: most others are killed and lose what they covered.
 if "PYTEST_XDIST_WORKER" in os.environ:
