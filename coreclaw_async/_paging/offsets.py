@@ -86,7 +86,8 @@ async def find_mode(
     one = await fetch(1, size)
     rows, shifted = list(first.page.items), list(one.items)
     if shifted[: len(rows)] != rows:  # Page 1 may have become longer meanwhile.
-        return Mode.ROW if shifted and shifted[: len(rows) - 1] == rows[1:] else None
+        # A page 1 of a single row proves nothing.
+        return Mode.ROW if len(rows) > 1 and shifted[: len(rows) - 1] == rows[1:] else None
     # Rows that differ hardly come a second time, all of them in the same order.
     return Mode.PAGE if list(probe.keys) != list(first.keys) or len(set(first.keys)) == 1 else None
 
