@@ -67,6 +67,7 @@ class HttpxBackend:
 
         if given is not None:
             given.take_first(outgoing, take)
+        trace = outgoing.extensions.get("trace")
         try:
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
         except Exception as error:
@@ -79,6 +80,9 @@ class HttpxBackend:
                 extra=facts(error, operation=request.operation),
             )
             return taken[1]
+        finally:
+            if (outgoing.extensions or {}).get("trace") is not trace:
+                progress.is_traced = False  # A hook of the caller has put another one there, or none.
         if taken is not None and taken[0] is response:
             return taken[1]
         return self._reply(response, response.headers, await self._read(request, response, progress))

@@ -143,6 +143,47 @@ async def test_a_hook_that_is_set_while_a_start_is_under_way_loses_no_run(librar
     assert len(server.requests) == 2
 
 
+async def hear(event: str, info: dict[str, Any]) -> None:
+    pass
+
+
+async def set_another_trace(request: Any) -> None:
+    request.extensions["trace"] = hear
+
+
+async def set_other_extensions(request: Any) -> None:
+    request.extensions = {"sni_hostname": "api.test"}
+
+
+async def set_no_extensions(request: Any) -> None:
+    request.extensions = None
+
+
+async def empty_the_extensions(request: Any) -> None:
+    request.extensions.clear()
+
+
+@by_each
+@pytest.mark.parametrize(
+    "hook",
+    [set_another_trace, set_other_extensions, set_no_extensions, empty_the_extensions],
+    ids=lambda hook: hook.__name__,
+)
+async def test_a_start_is_sent_once_where_a_request_hook_takes_away_what_tells_how_far_it_has_come(
+    library: Any, hook: Hook
+) -> None:
+    def answer(request: RawRequest, server: RawServer) -> bytes:
+        return b"" if request.method == "POST" else ANSWER
+
+    with serve_sockets(answering(answer)) as server:
+        async with library.AsyncClient(event_hooks={"request": [hook]}, verify=False) as own:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=own, timeout=3)
+            with pytest.raises(OutcomeUnknownError):
+                await client.workers.start_run(WORKER, {})
+
+    assert len(server.of("POST")) == 1
+
+
 async def set_another_status(response: Any) -> None:
     response.status_code = 500
 
