@@ -112,6 +112,7 @@ class HttpxBackend:
                 packed.append(chunk)
 
         progress.time_limit.hear()
+        progress.is_answered = True
         progress.parts.clear()
         try:
             return await read_body(response, self._settings.max_response_bytes, progress.parts, hear)

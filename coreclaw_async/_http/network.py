@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +21,10 @@ from coreclaw_async._http.leftovers import readability
 _TAKEN_AT_ONCE = 16_384
 # How much of an answer is read while its request is still being sent.
 _MOST_EARLY = 65_536
+# So much is sent at once where a server may answer early, and so long it may take none of it when it has answered.
+_PIECE = 65_536
+_STALLED = 2.0
+_REFUSALS = (b"4", b"5")
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 
@@ -111,7 +116,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
         Raises:
             httpcore.WriteError: The connection broke, or was closed; or the server has refused what it has not read
-                yet. httpcore then reads the answer.
+                yet, or has answered it and reads no more. httpcore then reads the answer.
         """
         if not buffer:
             return
@@ -119,30 +124,34 @@ class NetworkStream(httpcore.AsyncNetworkStream):
             if len(buffer) <= _TAKEN_AT_ONCE:
                 await self._stream.send(buffer)
             else:
-                await self._send_unless_refused(buffer)
+                await self._send_unless_answered(buffer)
         except (*_BROKEN, anyio.EndOfStream) as error:  # TLS tells of the end when it is written to.
             raise httpcore.WriteError(str(error)) from error
 
-    async def _send_unless_refused(self, buffer: bytes) -> None:
-        """Send *buffer*, unless the server answers with an error before it has read all of it."""
+    async def _send_unless_answered(self, buffer: bytes) -> None:
+        """Send *buffer*, unless the server answers before it has read all of it: with an error, or to read no more."""
         failure: Exception | None = None
         async with task_group() as group:
-            group.start_soon(self._hear_refusal, group.cancel_scope)
+            scope = group.cancel_scope
+            group.start_soon(self._hear_answer, scope)
             try:
-                await self._stream.send(buffer)
+                for start in range(0, len(buffer), _PIECE):
+                    await self._stream.send(buffer[start : start + _PIECE])
+                    if scope.deadline != math.inf:
+                        scope.deadline = anyio.current_time() + _STALLED
             except (*_BROKEN, anyio.EndOfStream) as error:
                 failure = error  # An answer may have come before, which is heard until the end of the connection.
             else:
-                group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        if _is_refusal(self._early):
-            raise anyio.BrokenResourceError
+                scope.cancel()
+                return
+        raise failure or anyio.BrokenResourceError
 
-    async def _hear_refusal(self, sending: anyio.CancelScope) -> None:
-        """Read what comes while a request is sent, and cancel *sending* when it is a refusal."""
+    async def _hear_answer(self, sending: anyio.CancelScope) -> None:
+        """Read what comes while a request is sent; cancel *sending* at a refusal, or when it stalls after a success."""
         with contextlib.suppress(*_BROKEN, anyio.EndOfStream):
-            while not _is_refusal(self._early):
+            while (kind := _kind_of(self._early)) not in _REFUSALS:
+                if kind and sending.deadline == math.inf:
+                    sending.deadline = anyio.current_time() + _STALLED
                 if len(self._early) > _MOST_EARLY:
                     return
                 self._early += await self._stream.receive()
@@ -197,8 +206,8 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         return self._is_readable()
 
 
-def _is_refusal(answer: bytes) -> bool:
-    """Return whether *answer* begins with the status line of an error; interim answers may come before it."""
+def _kind_of(answer: bytes) -> bytes:
+    """Return the first digit of the status of *answer*, behind interim answers; nothing before its status line."""
     while answer[:7] == b"HTTP/1." and answer[9:10] == b"1":
         answer = answer.partition(b"\r\n\r\n")[2]
-    return answer[:7] == b"HTTP/1." and answer[9:10] in {b"4", b"5"}
+    return answer[9:10] if answer[:7] == b"HTTP/1." else b""

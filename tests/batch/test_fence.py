@@ -239,6 +239,28 @@ async def test_a_body_that_breaks_off_in_its_middle_was_not_sent() -> None:
     assert not caught.value.may_have_taken_effect
 
 
+async def test_a_start_whose_answer_begins_before_its_last_byte_and_breaks_off_may_have_started_a_run() -> None:
+    goes_on = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(envelope({"run_slug": RUN_IDS[1]})[:-1])
+        connection.shutdown(socket.SHUT_WR)
+        goes_on.wait(20)
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        receive(connection, number, server, 1_000_000, lambda: answer(connection))
+
+    with serve_sockets(handle) as server:
+        async with AsyncCoreClaw("key", base_url=server.url, retry=RetryPolicy(max_attempts=1)) as client:
+            try:
+                with pytest.raises(OutcomeUnknownError) as caught:
+                    await send(client, LARGE)
+            finally:
+                goes_on.set()
+
+    assert caught.value.run_id == RUN_IDS[1]
+
+
 @pytest.mark.endurance
 async def test_the_deadline_of_a_call_that_comes_in_the_middle_of_a_body_says_so() -> None:
     goes_on = threading.Event()

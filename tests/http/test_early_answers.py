@@ -20,6 +20,7 @@ WORKER = "coreclaw/google-maps-scraper"
 RUN_ID = "01KKDXV2G26BT7NH4ZQR2R4NPZ"
 LARGE = {"urls": "x" * 8_000_000}
 TOO_LARGE = http(413, b"<html>too large</html>")
+STARTED = envelope({"run_slug": RUN_ID})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -79,6 +80,22 @@ async def test_a_success_that_comes_early_does_not_end_the_request(before: bytes
     with serve_sockets(answering_early(answer, reads=True)) as server:
         async with AsyncCoreClaw("key", base_url=server.url, timeout=20, retry=ONCE) as client:
             assert (await client.workers.start_run(WORKER, LARGE)).run_id == RUN_ID
+
+
+@pytest.mark.parametrize("before", [b"", CONTINUE])
+@pytest.mark.parametrize("is_encrypted", [False, True])
+async def test_the_run_of_a_success_is_named_when_its_server_reads_no_more(
+    is_encrypted: bool, before: bytes, authority: trustme.CA, trusted: trustme.CA
+) -> None:
+    answered = threading.Event()
+    context = tls_server_context(authority) if is_encrypted else None
+    with serve_sockets(answering_early(before + STARTED, context=context, until=answered)) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost") if is_encrypted else server.url
+        async with AsyncCoreClaw("key", base_url=url, timeout=20, retry=ONCE) as client:
+            try:
+                assert (await client.workers.start_run(WORKER, LARGE)).run_id == RUN_ID
+            finally:
+                answered.set()
 
 
 async def test_a_server_that_closes_without_an_answer_leaves_the_outcome_open() -> None:
