@@ -67,7 +67,7 @@ class HttpxBackend:
 
         if given is not None:
             given.take_first(outgoing, take)
-        trace = outgoing.extensions.get("trace")
+        trace, stream = outgoing.extensions.get("trace"), outgoing.stream
         try:
             response = await client.send(outgoing, stream=True, auth=None, follow_redirects=False)
         except Exception as error:
@@ -83,6 +83,8 @@ class HttpxBackend:
         finally:
             if (outgoing.extensions or {}).get("trace") is not trace:
                 progress.is_traced = False  # A hook of the caller has put another one there, or none.
+            if outgoing.stream is not stream:
+                progress.is_fenced = False
         if taken is not None and taken[0] is response:
             return taken[1]
         return self._reply(response, response.headers, await self._read(request, response, progress))
@@ -112,7 +114,7 @@ class HttpxBackend:
                 packed.append(chunk)
 
         progress.time_limit.hear()
-        progress.is_answered = True
+        progress.is_fenced = False
         progress.parts.clear()
         try:
             return await read_body(response, self._settings.max_response_bytes, progress.parts, hear)

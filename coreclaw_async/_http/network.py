@@ -130,7 +130,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
     async def _send_unless_answered(self, buffer: bytes) -> None:
         """Send *buffer*, unless the server answers before it has read all of it: with an error, or to read no more."""
-        failure: Exception | None = None
+        failure: Exception = anyio.BrokenResourceError()
         async with task_group() as group:
             scope = group.cancel_scope
             group.start_soon(self._hear_answer, scope)
@@ -144,7 +144,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
             else:
                 scope.cancel()
                 return
-        raise failure or anyio.BrokenResourceError
+        raise failure
 
     async def _hear_answer(self, sending: anyio.CancelScope) -> None:
         """Read what comes while a request is sent; cancel *sending* at a refusal, or when it stalls after a success."""

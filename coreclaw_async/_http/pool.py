@@ -93,7 +93,8 @@ class SendProgress:
     * while httpcore's ``trace`` extension was told of nothing but setting up a connection, if each transport that may
       send the request tells it of all its steps. Only the beginning of a step counts: at its end httpcore does not say
       which request it belongs to, and the end of asking a proxy for a tunnel would look like the end of sending;
-    * while a transport has not asked for the last byte of a `FencedBody`, and no answer has begun to come.
+    * while a transport has not asked for the last byte of a `FencedBody`, no answer has begun to come, and no hook of
+      the caller has put another body there.
 
     Attributes:
         send: Sends it: the `Backend.send` of what was chosen.
@@ -104,7 +105,7 @@ class SendProgress:
         time_limit: Ends the attempt when it takes too long, or a part of it does.
         is_admitted: Whether it got past the gate and the limiter.
         admitted_at: When it did, on the client's clock.
-        is_answered: Whether an answer has begun to come: its server may not have waited for the last byte.
+        is_fenced: Whether a body that did not leave whole proves anything: not after the beginning of an answer.
         parts: What has come of the body of the answer, unpacked.
     """
 
@@ -114,8 +115,8 @@ class SendProgress:
         "admitted_at",
         "fenced",
         "is_admitted",
-        "is_answered",
         "is_exclusive",
+        "is_fenced",
         "is_spoiled",
         "is_traced",
         "parts",
@@ -142,7 +143,7 @@ class SendProgress:
         self.time_limit = time_limit
         self.is_admitted = False
         self.admitted_at = 0.0
-        self.is_answered = False
+        self.is_fenced = fenced is not None
         self.parts: list[bytes] = []
         self.pool: _LoopPool | None = None
         self._is_handed_over = False
@@ -151,7 +152,7 @@ class SendProgress:
     @property
     def may_have_left(self) -> bool:
         """Whether the request, or a part of it, may have left this machine; a `FencedBody` counts as a whole."""
-        if self.fenced is not None and not self.fenced.is_whole and not self.is_answered:
+        if self.fenced is not None and self.is_fenced and not self.fenced.is_whole:
             return False
         return self._has_left or (self._is_handed_over and not self.is_traced)
 

@@ -27,7 +27,7 @@ import trustme
 from anyio.lowlevel import checkpoint
 from batch import stopped
 from batch.batches import WORKER, finish, opened, runs_by_key, specs
-from raw_server import RUN_IDS, RawRequest, RawServer, envelope, reset, serve_sockets
+from raw_server import RUN_IDS, RawRequest, RawServer, envelope, read_request, reset, serve_sockets
 from tls_tunnel import tls_server_context
 
 from coreclaw_async import (
@@ -259,6 +259,31 @@ async def test_a_start_whose_answer_begins_before_its_last_byte_and_breaks_off_m
                 goes_on.set()
 
     assert caught.value.run_id == RUN_IDS[1]
+
+
+async def send_another_body(request: Any) -> None:
+    request.stream = httpx.ByteStream(b"{}")
+    request.headers["Content-Length"] = "2"
+
+
+async def read_the_body(request: Any) -> None:
+    await request.aread()
+
+
+@pytest.mark.parametrize("hook", [send_another_body, read_the_body])
+async def test_a_start_whose_body_a_hook_has_changed_or_read_may_have_started_a_run(hook: Any) -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        request = read_request(connection, number)
+        assert request is not None
+        server.requests.append(request)
+
+    with serve_sockets(handle) as server:
+        async with httpx.AsyncClient(event_hooks={"request": [hook]}, verify=False) as own:
+            client = AsyncCoreClaw("key", base_url=server.url, http_client=own, timeout=2)
+            with pytest.raises(OutcomeUnknownError):
+                await send(client, 10)
+
+    assert len(server.of("POST")) == 1
 
 
 @pytest.mark.endurance
