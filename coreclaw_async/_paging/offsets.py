@@ -65,7 +65,7 @@ async def find_mode(
     fetch: Callable[[int, int], Awaitable[Page[Any]]],
     is_stable: bool = False,
 ) -> Mode | None:
-    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch two more pages."""
+    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch three more pages."""
     found = decide_mode(first, probe, size=size, is_stable=is_stable)
     if isinstance(found, Mode):
         return found
@@ -89,7 +89,16 @@ async def find_mode(
         # A page 1 of a single row proves nothing.
         return Mode.ROW if len(rows) > 1 and shifted[: len(rows) - 1] == rows[1:] else None
     # Rows that differ hardly come a second time, all of them in the same order.
-    return Mode.PAGE if list(probe.keys) != list(first.keys) or len(set(first.keys)) == 1 else None
+    if list(probe.keys) != list(first.keys) or len(set(first.keys)) == 1:
+        return Mode.PAGE
+    # Page 2 may be like page 1. The page after the last is empty, and the row of that number may be one of page 1.
+    beyond = math.ceil(count / size) + 1
+    if beyond >= len(rows):
+        return None
+    after = await fetch(beyond, size)
+    if after.count != count:
+        return None
+    return Mode.ROW if after.items else Mode.PAGE
 
 
 def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stable: bool = False) -> Mode | Unclear:

@@ -91,6 +91,9 @@ class PageScan(Generic[T]):
         """Return page 1 in the length that the service gives it whatever was asked for; steps of less would overlap."""
         found = len(reading.page.items)
         if found == reading.count:
+            told = reading.page.page_size
+            if told and found <= told <= MAX_LIMIT:
+                self._set_size(told)
             return reading
         if found <= MAX_LIMIT:
             self._set_size(found)

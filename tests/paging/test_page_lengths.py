@@ -141,10 +141,10 @@ async def test_a_page_of_rows_like_the_last_of_page_1_is_another_page(dialect: D
         (range(2, 12), range(1, 11), Mode.ROW),
         (range(2, 12), range(0), None),
         (range(2, 12), range(70, 80), None),
-        (range(10), range(10), None),
+        (range(10), range(10), Mode.PAGE),
         ([2, 3, 4, 5, 99, *range(7, 12)], range(0), Mode.PAGE),
     ],
-    ids=["a page", "a row", "nothing", "others", "rounded, or the same page twice", "not the rows that a row would be"],
+    ids=["a page", "a row", "nothing", "others", "the same page twice", "not the rows that a row would be"],
 )
 async def test_where_the_last_row_is_not_shown_another_answer_tells_a_row_from_a_page(
     second: Sequence[int], shown_at_1: Sequence[int], found: Mode | None
@@ -158,3 +158,49 @@ async def test_where_the_last_row_is_not_shown_another_answer_tells_a_row_from_a
     first, probe = (reading_of(identity, number, page(numbers)) for number, numbers in ((1, range(10)), (2, second)))
 
     assert await find_mode(first, probe, size=10, fetch=fetch, is_stable=True) is found
+
+
+@each_dialect
+@each_make
+async def test_a_list_that_is_whole_on_a_page_longer_than_asked_for_costs_one_request(
+    dialect: Dialect, make: Any
+) -> None:
+    model = ModelList(make(11), dialect)
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        return await model.fetch(offset, 20)
+
+    assert await read(pager_of(model, fetch=fetch)) == (make(11), None)
+    assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("dialect", ["page", "aligned"])
+@pytest.mark.parametrize("too_many", [0, 1])
+async def test_a_page_2_like_page_1_is_told_from_page_1_by_the_page_beyond_the_end(
+    dialect: Dialect, too_many: int
+) -> None:
+    first = Page(items=tuple({"n": n} for n in (0, 1, 1, 1, 1, 1)), count=12 + too_many)
+    asked: list[int] = []
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        asked.append(offset)
+        is_there = offset == 1 or (dialect == "aligned" and offset < 12)
+        return attrs.evolve(first, items=first.items if is_there else ())
+
+    reading = reading_of(identity, 1, first)
+
+    assert await find_mode(reading, reading, size=6, fetch=fetch) is (Mode.PAGE if dialect == "page" else Mode.ROW)
+    assert len(asked) <= 3
+
+
+@pytest.mark.parametrize(("size", "count"), [(3, 4), (6, 13)])
+async def test_a_page_2_like_page_1_of_a_short_or_changing_list_tells_nothing(size: int, count: int) -> None:
+    first = Page(items=tuple({"n": n} for n in (0, 1, 1, 1, 1, 1)[:size]), count=count)
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        told = count + 1 if offset not in {1, count - 1} else count
+        return attrs.evolve(first, items=first.items if offset == 1 else (), count=told)
+
+    reading = reading_of(identity, 1, first)
+
+    assert await find_mode(reading, reading, size=size, fetch=fetch) is None
