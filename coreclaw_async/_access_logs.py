@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from coreclaw_async._wire.callback_urls import without_proofs
 
-_MOST_ENCODINGS = 4
+_MAX_ENCODINGS = 4
 # The second one is of uvicorn's ``--log-level trace``.
 _LOGGERS = ("uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access")
 
@@ -65,7 +65,7 @@ def _hidden_in(value: Any, *, is_encoded: bool = True) -> Any:
         plain = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     except Exception:  # noqa: BLE001 - what has no text shows nothing, and a filter must not raise
         return value
-    for _ in range(_MOST_ENCODINGS if is_encoded else 1):
+    for _ in range(_MAX_ENCODINGS if is_encoded else 1):
         hidden = without_proofs(plain)
         if hidden != plain:
             value = hidden

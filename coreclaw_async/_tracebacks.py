@@ -11,7 +11,7 @@ from typing import Any
 _PACKAGE = __name__.partition(".")[0]
 _TOOLS = {"IPython", "pytest"}
 # More causes than this tell nobody anything.
-_LONGEST_CHAIN = 20
+_MAX_CHAIN = 20
 
 
 def hide_own_frames(error: BaseException) -> None:
@@ -52,7 +52,7 @@ def rendered_by_ipython(error: BaseException) -> list[str]:
 def _chain(error: BaseException) -> list[BaseException]:
     found: list[BaseException] = []
     left: BaseException | None = error
-    while left is not None and left not in found and len(found) < _LONGEST_CHAIN:
+    while left is not None and left not in found and len(found) < _MAX_CHAIN:
         found.append(left)
         left = left.__cause__ or (None if left.__suppress_context__ else left.__context__)
     return found

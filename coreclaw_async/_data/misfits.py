@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_MOST_LETTERS = 60
+_MAX_LETTERS = 60
 
 
 class MisfitError(ValueError):
@@ -36,5 +36,5 @@ class MisfitError(ValueError):
 
 def misfit(expected: str, value: Any) -> MisfitError:
     """Return the error of a value that is not what is expected."""
-    found = ascii(value[:_MOST_LETTERS]) if isinstance(value, str) else type(value).__name__
+    found = ascii(value[:_MAX_LETTERS]) if isinstance(value, str) else type(value).__name__
     return MisfitError(f"must be {expected}, not {'None' if value is None else found}", value, expected=expected)

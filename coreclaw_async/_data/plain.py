@@ -21,7 +21,7 @@ _MAPPING: Any = Mapping
 _SEQUENCE: Any = Sequence
 _NOT_A_LIST: Any = (str, bytes, bytearray, memoryview)
 # pydantic serializes 255 levels; some are around the value.
-_MOST_LEVELS_OF_PYDANTIC = 100
+_MAX_LEVELS_OF_PYDANTIC = 100
 
 
 # Types of most values, which need no look at what they are.
@@ -114,7 +114,7 @@ UTF8_JSON = Form(frozenset({int, bool, NoneType}), _encodable_json_value)
 """As `JSON`, and UTF-8 can encode it: lone surrogates become U+FFFD."""
 UTF8_JSON_OR_TEXT = Form(UTF8_JSON.kept, _encodable_json_value_or_text)
 """As `JSON_OR_TEXT`, and UTF-8 can encode it."""
-ENCODABLE_JSON = Form(frozenset({int, bool, NoneType}), _encodable_value, _MOST_LEVELS_OF_PYDANTIC)
+ENCODABLE_JSON = Form(frozenset({int, bool, NoneType}), _encodable_value, _MAX_LEVELS_OF_PYDANTIC)
 """What pydantic can write: without lone surrogates, which become U+FFFD, and not nested deeply."""
 
 

@@ -21,18 +21,18 @@ from coreclaw_async._data.counting import counted
 _MAPPING: Any = Mapping
 _LIST_OR_MAPPING: Any = (list, tuple, Mapping)
 _MAY_BE_EMPTY: Any = (str, list, tuple, Mapping)
-_MOST_LETTERS = 180
-_MOST_LETTERS_INSIDE = 90
-_MOST_LETTERS_OF_STRING = 48
-_MOST_LETTERS_OF_MAPPING = 130
-_MOST_PAIRS = 10
+_MAX_LETTERS = 180
+_MAX_LETTERS_INSIDE = 90
+_MAX_LETTERS_OF_STRING = 48
+_MAX_LETTERS_OF_MAPPING = 130
+_MAX_PAIRS = 10
 # Which run was paid for, or may have been.
 _ALWAYS_SHOWN = frozenset({"run_id", "candidates", "run", "key", "state"})
 # What people look for, beside the first member.
 _SHOWN_FIRST = frozenset({"status", "state", "run_id", "counts", "result_count", "usage", "cost", "error"})
 
 
-def shown(record: Any, *, most: int = _MOST_LETTERS) -> str:
+def shown(record: Any, *, most: int = _MAX_LETTERS) -> str:
     """Return a model as one line: the members that are set and not hidden, as many as there is room for."""
     kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
     members = dict(_members(record))
@@ -52,7 +52,7 @@ def _members(record: Any) -> Iterator[tuple[str, str]]:
         elif value and isinstance(value, str) and (field.name == "key" or field.name.endswith("_id")):
             yield field.name, repr(value)
         elif callable(field.repr):
-            yield field.name, _cut(str(field.repr(value)), _MOST_LETTERS_INSIDE)
+            yield field.name, _cut(str(field.repr(value)), _MAX_LETTERS_INSIDE)
         elif value or not isinstance(value, _MAY_BE_EMPTY):
             yield field.name, _mapping(value) if isinstance(value, _MAPPING) else _value(value)
 
@@ -66,22 +66,22 @@ def _value(value: Any) -> str:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
-        rest = "..." if len(value) > _MOST_LETTERS_OF_STRING else ""
-        return repr(value[:_MOST_LETTERS_OF_STRING]) + rest
+        rest = "..." if len(value) > _MAX_LETTERS_OF_STRING else ""
+        return repr(value[:_MAX_LETTERS_OF_STRING]) + rest
     if isinstance(value, Decimal | dt.datetime):
         return str(value)
     if hasattr(value, "__attrs_attrs__"):
-        return shown(value, most=_MOST_LETTERS_INSIDE)
+        return shown(value, most=_MAX_LETTERS_INSIDE)
     if isinstance(value, _LIST_OR_MAPPING):
         return f"<{counted(len(value), 'item')}>"
-    return _cut(_safe_repr(value), _MOST_LETTERS_INSIDE)
+    return _cut(_safe_repr(value), _MAX_LETTERS_INSIDE)
 
 
 def _mapping(value: Any) -> str:
-    if len(value) > _MOST_PAIRS:
+    if len(value) > _MAX_PAIRS:
         return _value(value)
     pairs = [f"{_value(key)}: {_value(part)}" for key, part in value.items()]
-    return f"{{{_joined(pairs, _MOST_LETTERS_OF_MAPPING)}}}"
+    return f"{{{_joined(pairs, _MAX_LETTERS_OF_MAPPING)}}}"
 
 
 def _safe_repr(value: object) -> str:

@@ -17,7 +17,7 @@ from coreclaw_async.errors import ColumnConflictError
 from coreclaw_async.models import ResultHeader
 
 _KEY_NAME = "key"
-_MOST_COLUMNS = 5_000  # Where the keys of rows are data, a table would take memory without end.
+_MAX_COLUMNS = 5_000  # Where the keys of rows are data, a table would take memory without end.
 
 ColumnKey: TypeAlias = str | None
 """The key of a column in each row; None for the column with the keys of a batch's items."""
@@ -81,9 +81,9 @@ class Columns:
         """
         shape = self.shapes.get(key)
         if shape is None:
-            if len(self.shapes) == _MOST_COLUMNS:
+            if len(self.shapes) == _MAX_COLUMNS:
                 raise UnfitRowsError(
-                    f"{self.options.method}: the rows have more than {_MOST_COLUMNS:,} different members, too "
+                    f"{self.options.method}: the rows have more than {_MAX_COLUMNS:,} different members, too "
                     "many columns for a table; lines of JSON can hold them"
                 )
             shape = self.shapes[key] = Shape()

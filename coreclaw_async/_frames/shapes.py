@@ -27,12 +27,12 @@ KINDS: dict[type, Kind] = {
 }
 NESTED = frozenset({"object", "array"})
 _FORMATS: dict[str | None, Target] = {"integer": "integer", "number": "number", "boolean": "boolean"}
-_MOST_INTEGER = 2**63
-_MOST_EXACT = 2**53  # Beyond it a float does not hold every integer.
-_MOST_DIGITS = 38
-_MOST_DEPTH = 30
+_MAX_INTEGER = 2**63
+_MAX_EXACT = 2**53  # Beyond it a float does not hold every integer.
+_MAX_DIGITS = 38
+_MAX_DEPTH = 30
 _NO_MEMBERS = "objects without members"
-_MOST_MEMBERS = 1_000  # Objects whose keys are data would make a type without end.
+_MAX_MEMBERS = 1_000  # Objects whose keys are data would make a type without end.
 
 UNKNOWN_TARGET: Target = "text"
 """The type of a column of which nothing is known: what most columns are, and what every reader of Parquet knows."""
@@ -76,13 +76,13 @@ class Shape:
         if "integer" in kinds and not self.has_long:
             whole = _of_types(values, int)
             lowest, highest = min(whole), max(whole)
-            self.has_inexact |= lowest < -_MOST_EXACT or highest > _MOST_EXACT
-            self.has_long = lowest < -_MOST_INTEGER or highest >= _MOST_INTEGER
+            self.has_inexact |= lowest < -_MAX_EXACT or highest > _MAX_EXACT
+            self.has_long = lowest < -_MAX_INTEGER or highest >= _MAX_INTEGER
         if "decimal" in kinds:
             self._measure(_of_types(values, Decimal))
         if "text" in kinds and depth and not self.has_surrogates:
             self.has_surrogates = not is_encodable("".join(_of_types(values, str)))
-        if depth > _MOST_DEPTH:
+        if depth > _MAX_DEPTH:
             self.is_too_large = True
         elif is_inside and not self.is_too_large:
             self._look_inside(values, kinds, depth + 1)
@@ -100,7 +100,7 @@ class Shape:
             self.has_surrogates |= not is_encodable(joined)
             self.has_null_names |= "\0" in joined
             for name in names:
-                if name not in self.members and len(self.members) == _MOST_MEMBERS:
+                if name not in self.members and len(self.members) == _MAX_MEMBERS:
                     self.is_too_large = True
                     return
                 shape = self.members.setdefault(name, Shape())
@@ -165,8 +165,8 @@ def judge(shape: Shape, *, as_json: bool, format: str | None = None) -> Verdict:
         return Verdict("text", "integers of more than 64 bits")
     if len(kinds) > 1:
         return Verdict("text", "numbers and integers beyond 2**53") if shape.has_inexact else Verdict("number")
-    if "decimal" in kinds and (shape.has_nan or shape.digits + shape.scale > _MOST_DIGITS):
-        return Verdict("text", f"decimals of more than {_MOST_DIGITS} digits, or none")
+    if "decimal" in kinds and (shape.has_nan or shape.digits + shape.scale > _MAX_DIGITS):
+        return Verdict("text", f"decimals of more than {_MAX_DIGITS} digits, or none")
     target = cast("Target", next(iter(kinds)))  # The kinds that are no targets are nested.
     return Verdict(target, "lone surrogates, which UTF-8 cannot encode" if shape.has_surrogates else None)
 
@@ -175,7 +175,7 @@ def _reason_against_struct(shape: Shape) -> str | None:
     """Return why no struct or list holds the nested values of *shape*, or None when one does."""
     kinds = shape.kinds
     if shape.is_too_large:
-        return f"objects with more than {_MOST_MEMBERS} members or more than {_MOST_DEPTH} levels"
+        return f"objects with more than {_MAX_MEMBERS} members or more than {_MAX_DEPTH} levels"
     if "object" in kinds and not shape.members:
         return _NO_MEMBERS
     if len(kinds) > 1 and kinds.keys() != {"integer", "number"}:

@@ -31,7 +31,7 @@ if not (3, 13, 4) <= tuple(map(int, re.findall(r"\d+", aiohttp.__version__)[:3])
 
 MAX_HEAD = 102_400
 """Most bytes of the head of an answer, as httpx has it; a body has a limit of its own."""
-_MOST_HEADERS = 1_000
+_MAX_HEADERS = 1_000
 # Event loops read so much at once, and the parser in Python may keep it for a moment before it gives out the body.
 _MAX_TRAILERS = MAX_HEAD + 262_144
 _KEEP_ALIVE_SECONDS = 30.0
@@ -75,7 +75,7 @@ class Handler(ResponseHandler):
             auto_decompress=False,
             max_line_size=MAX_HEAD,
             max_field_size=MAX_HEAD,
-            max_headers=_MOST_HEADERS,
+            max_headers=_MAX_HEADERS,
         )
         return self.transport
 

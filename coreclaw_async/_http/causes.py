@@ -13,7 +13,7 @@ NO_CONNECTION = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", 
 # What h11 says of a line of an answer that it cannot read, which may be a cookie, a signed URL or a row.
 _QUOTED_LINE = r"(?is)(illegal (?:status line|header line|chunk header)): .*"
 # More causes than this tell nobody anything.
-_LONGEST_CHAIN = 20
+_MAX_CHAIN = 20
 
 
 def make_presentable(error: BaseException, credentials: Credentials, base_url: str) -> None:
@@ -23,7 +23,7 @@ def make_presentable(error: BaseException, credentials: Credentials, base_url: s
     Tracebacks go, because the frames of HTTP libraries hold the headers of the request and of the answer. A cause that
     holds a whole exchange, or repeats the key, goes too; its text stands in the message.
     """
-    for left in reversed(range(_LONGEST_CHAIN)):  # pragma: no branch - it ends at 0
+    for left in reversed(range(_MAX_CHAIN)):  # pragma: no branch - it ends at 0
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         error.__traceback__ = error.__cause__ = error.__context__ = None
         if cause is None or left == 0 or not _can_be_presented(cause, credentials, base_url):
@@ -58,7 +58,7 @@ def _quotes_a_header(error: BaseException) -> bool:
 def described(error: Exception) -> str:
     """Return the type of *error* and its text, or that of its cause: under trio httpx gives errors without a text."""
     step: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):  # pragma: no branch - a chain of so many errors without a text is none of ours
+    for _ in range(_MAX_CHAIN):  # pragma: no branch - a chain of so many errors without a text is none of ours
         if step is None or _text_of(step):
             break
         step = step.__cause__ or step.__context__

@@ -20,7 +20,7 @@ from coreclaw_async._http.leftovers import readability
 # An operating system takes so much at once, also where the other side reads nothing.
 _TAKEN_AT_ONCE = 16_384
 # How much of an answer is read while its request is still being sent.
-_MOST_EARLY = 65_536
+_MAX_EARLY = 65_536
 # So much is sent at once where a server may answer early, and so long it may take none of it when it has answered.
 _PIECE = 65_536
 _STALLED = 2.0
@@ -152,7 +152,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
             while (kind := _kind_of(self._early)) not in _REFUSALS:
                 if kind and sending.deadline == math.inf:
                     sending.deadline = anyio.current_time() + _STALLED
-                if len(self._early) > _MOST_EARLY:
+                if len(self._early) > _MAX_EARLY:
                     return
                 self._early += await self._stream.receive()
             sending.cancel()

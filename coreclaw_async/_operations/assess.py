@@ -20,7 +20,7 @@ from coreclaw_async._wire.request import MAX_LIMIT, check_int
 from coreclaw_async.errors import PaginationError, RunNotFinishedError
 from coreclaw_async.models import Assessment, ErrorRow, Page, ResultPage, Row, Run, RunOutcome, RunRef, Verdict
 
-_MOST_ERROR_ROWS = 10
+_MAX_ERROR_ROWS = 10
 
 
 def verdict_of(run: Run, rows: RowsRead | None) -> Verdict | None:
@@ -129,7 +129,7 @@ class RowsRead:
             kind = kind_of_row(row)
             if kind is not RowKind.DATA:
                 self._counts[kind] += 1
-                if self._counts[kind] <= _MOST_ERROR_ROWS:
+                if self._counts[kind] <= _MAX_ERROR_ROWS:
                     found = ErrorRow(number=self.count, members=tuple(filled_members(row)), row=row)
                     self._examples.append((kind, found))
 
@@ -153,7 +153,7 @@ class RowsRead:
     def error_rows(self) -> tuple[ErrorRow, ...]:
         """The first of them."""
         bad = self._bad_kinds()
-        return tuple(row for kind, row in self._examples if kind in bad)[:_MOST_ERROR_ROWS]
+        return tuple(row for kind, row in self._examples if kind in bad)[:_MAX_ERROR_ROWS]
 
     def _bad_kinds(self) -> tuple[RowKind, ...]:
         return (RowKind.ERROR, RowKind.NO_DATA) if self.has_data_columns else (RowKind.ERROR,)

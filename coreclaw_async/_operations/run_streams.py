@@ -25,7 +25,7 @@ from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.models import LastRun, LogEntry, Run, RunRef
 
 # People who follow a log want new entries soon.
-_LONGEST_DELAY = 5.0
+_MAX_DELAY = 5.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -151,7 +151,7 @@ class LogEntries:
         """Return the next entry, or None after the last one of a run that has ended."""
         if self._wait is None:
             schedule = self.context.schedule
-            delays = [min(delay, _LONGEST_DELAY) for delay in schedule.delays]
+            delays = [min(delay, _MAX_DELAY) for delay in schedule.delays]
             self._wait = Wait.begin(
                 self.context,
                 [self.run],

@@ -32,7 +32,7 @@ RunHook: TypeAlias = Callable[[Run], Awaitable[None] | None]
 """Takes a run whenever its status or number of rows has changed: what ``on_update=`` of a wait is."""
 
 # A wait that begins at its deadline still looks once.
-_LEAST_TIMEOUT = 0.001
+_MIN_TIMEOUT = 0.001
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -100,7 +100,7 @@ class Wait:
         now, deadline = context.clock.monotonic(), math.inf
         if options.timeout is not None:
             began = now if options.began is None else options.began
-            deadline = max(began + options.timeout, now + _LEAST_TIMEOUT)
+            deadline = max(began + options.timeout, now + _MIN_TIMEOUT)
         waiter = Waiter.of(run_reader(context), (), deadline, context.settings.hooks)
         wait = cls(context, options, waiter, schedule or context.schedule, tells_all)
         for run in runs:

@@ -28,7 +28,7 @@ NOT_ENDED = "the interrupted call has not ended: it cleans up in the background,
 """The note on an interrupt whose call was no longer waited for."""
 
 _NOTE_LENGTH = 300
-_MOST_STARTED = 100  # An engine of a batch, whose ledger has them all, begins in a call and outlives it.
+_MAX_STARTED = 100  # An engine of a batch, whose ledger has them all, begins in a call and outlives it.
 _SECONDS_UNNOTICED = 0.5
 
 
@@ -48,7 +48,7 @@ class Call(Generic[T]):
 
     coroutine: Coroutine[Any, Any, T]
     context: contextvars.Context = attrs.field(factory=contextvars.copy_context)
-    started: deque[str] = attrs.field(factory=functools.partial(deque[str], maxlen=_MOST_STARTED))
+    started: deque[str] = attrs.field(factory=functools.partial(deque[str], maxlen=_MAX_STARTED))
     over: threading.Lock = attrs.field(factory=threading.Lock)
     is_over: bool = False
     task: asyncio.Task[T] | None = None

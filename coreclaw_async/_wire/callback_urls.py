@@ -8,7 +8,7 @@ import re
 from base64 import urlsafe_b64encode
 
 _NAME_BYTES, _PROOF_BYTES = 12, 24
-_LEAST_SECRET = 32
+_MIN_SECRET = 32
 _PURPOSE = b"coreclaw_async callback URL\0"
 _VALID_SECONDS = 30 * 86_400
 _UNSIGNED = re.compile(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{32}")
@@ -35,9 +35,9 @@ class UrlSigner:
             secret = None  # A traceback with local variables would show it.
         if size < 0:
             raise TypeError(f"secret must be a str or bytes, not {kind}")
-        if size < _LEAST_SECRET:
+        if size < _MIN_SECRET:
             raise ValueError(
-                f"secret must be at least {_LEAST_SECRET} bytes long, not {size}: "
+                f"secret must be at least {_MIN_SECRET} bytes long, not {size}: "
                 'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
             )
 

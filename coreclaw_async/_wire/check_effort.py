@@ -10,8 +10,8 @@ from typing import TypeVar
 import attrs
 
 _T = TypeVar("_T")
-_MOST_LETTERS = 40  # The time that comparing two names takes grows with the square of their lengths.
-_MOST_NAMES = 500
+_MAX_LETTERS = 40  # The time that comparing two names takes grows with the square of their lengths.
+_MAX_NAMES = 500
 
 
 @attrs.define
@@ -35,9 +35,9 @@ class CheckEffort:
 
     def near_name(self, name: str, known: Iterable[str], *, cutoff: float) -> str | None:
         """Return which of *known* was probably meant by *name*; None also when it is too much work to find out."""
-        if len(name) > _MOST_LETTERS:
+        if len(name) > _MAX_LETTERS:
             return None
-        names = [one for one in islice(known, _MOST_NAMES) if len(one) <= _MOST_LETTERS]
+        names = [one for one in islice(known, _MAX_NAMES) if len(one) <= _MAX_LETTERS]
         folded = {_folded(one): one for one in reversed(names)}
         same = folded.get(_folded(name))
         if same is not None or len(folded) > self.pairs:

@@ -28,9 +28,9 @@ from coreclaw_async.models import InputCheck, InputIssue, InputProperty, InputSc
 NO_SCHEMA = (NotFoundError, AuthenticationError, InvalidResponseError)
 """Errors that say nothing about a start: its schema is asked for without a key, and may be shown to nobody."""
 
-_MOST_UNKNOWN = 10
-_MOST_ISSUES = 100
-_MOST_SHOWN = 80
+_MAX_UNKNOWN = 10
+_MAX_ISSUES = 100
+_MAX_SHOWN = 80
 _ORDER = list(IssueSeverity)
 
 
@@ -74,7 +74,7 @@ def check_input(
         count, found = _compare(schema, given)
     except RecursionError:
         count, found = None, [_unchecked("it or the worker's schema is nested too deeply")]
-    issues = [*_version_issues(version), *capped("input", _about_schema(found, version), _MOST_ISSUES)]
+    issues = [*_version_issues(version), *capped("input", _about_schema(found, version), _MAX_ISSUES)]
     issues.sort(key=lambda one: _ORDER.index(one.severity))
     # Another version may be split in another way.
     return InputCheck(
@@ -126,7 +126,7 @@ def _member_issues(schema: InputSchema, given: dict[str, Any], dropped: Abstract
     members = members_of(schema)
     unknown = [name for name in given if name not in members]
     effort = CheckEffort()
-    meant = meant_members(unknown[:_MOST_UNKNOWN], members, effort)
+    meant = meant_members(unknown[:_MAX_UNKNOWN], members, effort)
     split = set(split_fields(schema))
     for name, prop in members.items():
         path, value = f"input{label_of(name)}", given.get(name)
@@ -138,11 +138,11 @@ def _member_issues(schema: InputSchema, given: dict[str, Any], dropped: Abstract
             state = "empty" if name in given else "missing"
             suggestion = _how_to_fill(prop, [other for other, known in meant.items() if known == name])
             yield issue(path, IssueSeverity.ERROR, f"is required, and {state}", suggestion)
-    told = suggestions(unknown[:_MOST_UNKNOWN], schema, meant)
-    for name in unknown[:_MOST_UNKNOWN]:
+    told = suggestions(unknown[:_MAX_UNKNOWN], schema, meant)
+    for name in unknown[:_MAX_UNKNOWN]:
         yield issue(f"input{label_of(name)}", IssueSeverity.WARNING, "is not in the worker's schema", told.get(name))
-    if len(unknown) > _MOST_UNKNOWN:
-        more = counted(len(unknown) - _MOST_UNKNOWN, "more member that is", "more members that are")
+    if len(unknown) > _MAX_UNKNOWN:
+        more = counted(len(unknown) - _MAX_UNKNOWN, "more member that is", "more members that are")
         yield issue("input", IssueSeverity.WARNING, f"has {more} not in the worker's schema")
 
 
@@ -152,4 +152,4 @@ def _how_to_fill(prop: InputProperty, given_instead: list[str]) -> str | None:
     if is_nothing(prop.default):
         return None
     shown = json.dumps(prop.default, ensure_ascii=False)
-    return f"the console fills in {shown}" if len(shown) <= _MOST_SHOWN else "the console fills in its default"
+    return f"the console fills in {shown}" if len(shown) <= _MAX_SHOWN else "the console fills in its default"

@@ -22,7 +22,7 @@ from coreclaw_async.models import InputIssue, InputSchema, IssueSeverity
 
 _MANY_TASKS = 100
 """The service has a limit that it does not publish."""
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 def split_fields(schema: InputSchema) -> Sequence[str]:
@@ -118,8 +118,8 @@ def _without_items(schema: InputSchema, given: Mapping[str, Any], fields: Sequen
 
 
 def _list_of(names: Sequence[str]) -> str:
-    shown = [f"input{label_of(name)}" for name in names[:_MOST_NAMED]]
-    return " or ".join([*shown, *(["others"] if len(names) > _MOST_NAMED else [])])
+    shown = [f"input{label_of(name)}" for name in names[:_MAX_NAMED]]
+    return " or ".join([*shown, *(["others"] if len(names) > _MAX_NAMED else [])])
 
 
 def _item_issues(field: str, items: Mapping[int, Any], effort: CheckEffort) -> Iterator[InputIssue]:

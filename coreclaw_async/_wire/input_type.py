@@ -29,7 +29,7 @@ _NAMES = ("Any", "Literal", "NotRequired", "TypedDict")
 # A member with one of these names would hide the type from a type checker.
 _TYPE_NAMES = {*_NAMES, "str", "int", "float", "bool", "list", "dict"}
 _WIDTH = 100
-_MOST_LETTERS = 2_000
+_MAX_LETTERS = 2_000
 # What makes a comment mean something to a tool.
 _DIRECTIVE = re.compile(r"(?<!#)(?<!# )#[# ]*+(?=\w+ *:|noqa|nosec|pragma|!)", re.IGNORECASE)
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict[str, Any]"}
@@ -180,5 +180,5 @@ def _comment(text: str) -> Iterator[str]:
 
 def _printable(text: str) -> str:
     """Return *text* in one line, without anything that ends a comment or hides what follows."""
-    words = "".join(character if character.isprintable() else " " for character in text[:_MOST_LETTERS]).split()
+    words = "".join(character if character.isprintable() else " " for character in text[:_MAX_LETTERS]).split()
     return _DIRECTIVE.sub(" ", " ".join(words)).strip()  # A space, as what stood around it could be a directive, too.

@@ -33,8 +33,8 @@ from coreclaw_async._wire.schema_facts import (
 )
 from coreclaw_async.models import InputIssue, InputProperty, IssueSeverity
 
-_MOST_ISSUES = 10
-_MOST_LETTERS = 60
+_MAX_ISSUES = 10
+_MAX_LETTERS = 60
 _CONTAINERS = ("array", "object")
 _DATE_PARTS = re.compile(r"YYYY|MM|DD|HH|mm|ss")
 
@@ -55,7 +55,7 @@ def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
-def capped(path: str, found: Iterable[InputIssue], most: int = _MOST_ISSUES) -> Iterator[InputIssue]:
+def capped(path: str, found: Iterable[InputIssue], most: int = _MAX_ISSUES) -> Iterator[InputIssue]:
     """Yield the first issues of each severity about the member at *path*, and how many more there are."""
     counts: Counter[IssueSeverity] = Counter()
     for one in found:
@@ -75,7 +75,7 @@ def value_issues(
     kinds = kinds_of(prop)
     if kinds is None:
         if prop.type is not None:
-            yield issue(path, IssueSeverity.NOTE, f"was not checked: its type {prop.type[:_MOST_LETTERS]!r} is unknown")
+            yield issue(path, IssueSeverity.NOTE, f"was not checked: its type {prop.type[:_MAX_LETTERS]!r} is unknown")
     elif not fits(value, kinds) and not (kinds & SCALARS and offers(choices_of(prop), value)):
         if not is_split:  # How it is split says more about a value that is no array.
             yield _kind_issue(value, path, kinds, is_certain=is_editor_known(prop))
@@ -127,7 +127,7 @@ def _choice_issues(prop: InputProperty, items: Mapping[str, Any], effort: CheckE
             yield issue(path, IssueSeverity.WARNING, "is of another type than the option with the same text")
         else:
             wrong += 1
-            meant = _choice_meant(prop, text, choices, effort) if wrong <= _MOST_ISSUES else None
+            meant = _choice_meant(prop, text, choices, effort) if wrong <= _MAX_ISSUES else None
             yield issue(path, IssueSeverity.WARNING, f"is not {how_many}", meant)
 
 
@@ -138,16 +138,16 @@ def _marked(value: Scalar) -> tuple[bool, Scalar]:
 
 def _choice_meant(prop: InputProperty, text: str, choices: Sequence[Scalar], effort: CheckEffort) -> str | None:
     """Return which option was probably meant, or all of them where they are few; never the value itself."""
-    if len(text) <= _MOST_LETTERS:
+    if len(text) <= _MAX_LETTERS:
         of_label = labelled(prop, text)
-        if of_label is not None and len(str(of_label)) <= _MOST_LETTERS:
+        if of_label is not None and len(str(of_label)) <= _MAX_LETTERS:
             return f"that is the label of {of_label!r}"
         near = effort.near_name(text, map(str, choices), cutoff=0.6)
         if near is not None:
             return f"did you mean {near!r}?"
-    few = [str(choice) for choice in choices[:_MOST_LETTERS]]
-    shown = ", ".join(repr(one) for one in few if len(one) <= _MOST_LETTERS)
-    return f"choose from {shown}" if shown and len(few) == len(choices) and len(shown) <= 2 * _MOST_LETTERS else None
+    few = [str(choice) for choice in choices[:_MAX_LETTERS]]
+    shown = ", ".join(repr(one) for one in few if len(one) <= _MAX_LETTERS)
+    return f"choose from {shown}" if shown and len(few) == len(choices) and len(shown) <= 2 * _MAX_LETTERS else None
 
 
 def _range_issues(prop: InputProperty, value: Any, path: str) -> Iterator[InputIssue]:
@@ -163,7 +163,7 @@ def _date_issues(prop: InputProperty, value: Any, path: str) -> Iterator[InputIs
     if prop.editor != "datepicker" or not isinstance(value, str):
         return
     form = prop.extra.get("valueFormat")
-    if not isinstance(form, str) or len(form) > _MOST_LETTERS or not _DATE_PARTS.search(form):
+    if not isinstance(form, str) or len(form) > _MAX_LETTERS or not _DATE_PARTS.search(form):
         return
     digits = "".join(
         rf"[0-9]{{{len(part)}}}" if _DATE_PARTS.fullmatch(part) else re.escape(part)
@@ -194,7 +194,7 @@ def _item_issues(
 
 def _parameter_issues(parameters: Mapping[str, InputProperty], item: Any, path: str) -> Iterator[InputIssue]:
     if not is_object(item):
-        names = ", ".join(islice(parameters, _MOST_ISSUES))[:_MOST_LETTERS]
+        names = ", ".join(islice(parameters, _MAX_ISSUES))[:_MAX_LETTERS]
         yield issue(path, IssueSeverity.WARNING, f"must be an object with {names}, not {name_of_kind(item)}")
         return
     for name, prop in parameters.items():

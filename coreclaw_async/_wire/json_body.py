@@ -15,7 +15,7 @@ _ARRAYS = frozenset({list, tuple})
 # As Any: type checkers then take the members of a part that passed `isinstance` for Any, not for unknown.
 _OBJECT: Any = dict
 _ARRAY: Any = (list, tuple)
-_MOST_KEY_LETTERS = 60
+_MAX_KEY_LETTERS = 60
 
 
 class WorkerInput:
@@ -131,9 +131,9 @@ def _members_of(part: Any) -> Iterator[tuple[str, Any]]:
 
 def label_of(key: str) -> str:
     """Return how the path of a member ends that is called *key*."""
-    if key.isidentifier() and len(key) <= _MOST_KEY_LETTERS:
+    if key.isidentifier() and len(key) <= _MAX_KEY_LETTERS:
         return f".{key}"
-    return f"[{key!r}]" if len(key) <= _MOST_KEY_LETTERS else f"[{key[:_MOST_KEY_LETTERS]!r}...]"
+    return f"[{key!r}]" if len(key) <= _MAX_KEY_LETTERS else f"[{key[:_MAX_KEY_LETTERS]!r}...]"
 
 
 def _fault_of(part: Any) -> Exception | None:

@@ -25,10 +25,10 @@ RequestSafety: TypeAlias = Literal["safe", "repeatable", "once"]
 P = ParamSpec("P")
 
 _API = "/api/v2/"
-_MOST_SECONDS = sys.float_info.max
+_MAX_SECONDS = sys.float_info.max
 # httpx refuses URLs of more than 65,536 characters.
 _MAX_VALUE = 16_000
-_MOST_SHOWN = 200
+_MAX_SHOWN = 200
 """Letters of a wrong value that its error shows: it may be a long list that was meant for another parameter."""
 _MAX_ID = 1_000
 _UNSAFE = r"[\x00-\x20\x7f-\x9f\\?#\u2028\u2029\ud800-\udfff]|\s"
@@ -143,7 +143,7 @@ def check_int(name: str, value: int, *, lowest: int, highest: int | None = None)
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+        return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
     except ValueError:  # Python does not write numbers with more digits.
         return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
@@ -162,7 +162,7 @@ def check_seconds(name: str, value: float, *, allow_zero: bool = False) -> float
     """Return *value* as a float when it is a finite number of seconds above (or from) zero."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
-    if not (value > 0 or (allow_zero and value == 0)) or value > _MOST_SECONDS:
+    if not (value > 0 or (allow_zero and value == 0)) or value > _MAX_SECONDS:
         raise ValueError(
             f"{name} must be a finite number of seconds {'from' if allow_zero else 'above'} 0, not {_shown(value)}"
         )

@@ -30,7 +30,7 @@ _URL = r"""((?:\\?/){2}[^\s"'?<>]*+)(\?[^\s"'<>]++)?"""
 # One of several values; a date may have a comma behind its day.
 _RETRY_AFTER = r"(?i)\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,[^,]*|[^,]+"
 # A longer value is a mistake: a client that obeyed it might sleep for years.
-_MOST_RETRY_AFTER = 86_400.0
+_MAX_RETRY_AFTER = 86_400.0
 _JSON_START = (b"{", b"[")
 _RUN_SLUG = rb'"run_slug"\s*:\s*"([^"\\]{1,128})"'
 # Names under which the id of a run has been seen (coreclaw-mcp-server extractRunSlug, n8n-nodes-coreclaw extractRunId).
@@ -339,4 +339,4 @@ def _seconds_of(value: str, now: float) -> float | None:
         seconds = date - now
     if seconds != seconds or seconds == float("inf"):
         return None
-    return min(max(0.0, seconds), _MOST_RETRY_AFTER)
+    return min(max(0.0, seconds), _MAX_RETRY_AFTER)

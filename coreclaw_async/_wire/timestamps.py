@@ -30,7 +30,7 @@ _LAST_SECOND = LAST_MOMENT.timestamp()
 _MAX_CLOCK_DIFFERENCE = 398 * 86_400.0
 
 # How far the two clocks of a machine may drift apart between two answers; if they do more, one was set or stood still.
-_MOST_DRIFT = 5.0
+_MAX_DRIFT = 5.0
 
 _BASE32 = {letter: value for value, letter in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _TIME_LETTERS = 10
@@ -160,7 +160,7 @@ class SeenDate(NamedTuple):
     def is_trusted(self, now: float, monotonic: float) -> bool:
         """Return whether both clocks of this machine say that the same time has passed since then."""
         passed = monotonic - self.monotonic
-        return self.difference is not None and abs(now - self.received_at - passed) <= _MOST_DRIFT
+        return self.difference is not None and abs(now - self.received_at - passed) <= _MAX_DRIFT
 
 
 class ClockSteps:

@@ -13,11 +13,11 @@ from coreclaw_async._concurrency.clock import Clock
 # How many starts may be under way at once while the plan's limit is unknown: it refuses those beyond it.
 _UNPROVEN = 8
 _PROBE_SECONDS = 60.0
-_LEAST_PROBE, _MOST_PROBE = 5.0, 3600.0
+_MIN_PROBE, _MAX_PROBE = 5.0, 3600.0
 _LOOK_AGAIN = 0.5
 _RATE_CUT = 0.7
 _RATE_GROWTH = 1.1
-_LEAST_RATE, _MOST_RATE = 0.1, 1000.0
+_MIN_RATE, _MAX_RATE = 0.1, 1000.0
 _CLEAN_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _PAUSED_SECONDS = 5.0
@@ -88,7 +88,7 @@ class Limits:
         self._sent.append(now)
         if self._rate is not None:
             if now - self._rate_since >= _CLEAN_SECONDS:
-                self._rate = min(self._rate * _RATE_GROWTH, _MOST_RATE)
+                self._rate = min(self._rate * _RATE_GROWTH, _MAX_RATE)
                 self._rate_since = now
             self._not_before = max(self._not_before, now) + 1 / self._rate
 
@@ -97,7 +97,7 @@ class Limits:
         self.sending -= 1
         if self.learned is not None and self.in_flight > self.learned:
             self.learned = self.in_flight
-            self._probe_seconds = max(self._probe_seconds / 2, _LEAST_PROBE)
+            self._probe_seconds = max(self._probe_seconds / 2, _MIN_PROBE)
             self._next_probe = now + self._probe_seconds
         self._is_probing = False
 
@@ -110,7 +110,7 @@ class Limits:
     def refused_for_plan(self, now: float) -> None:
         """Record a concurrency refusal: the number in flight now is the plan's limit."""
         if self._is_probing:
-            self._probe_seconds = min(self._probe_seconds * 2, _MOST_PROBE)
+            self._probe_seconds = min(self._probe_seconds * 2, _MAX_PROBE)
         self.not_started()
         self.wasted += 1
         going = self.in_flight - self.sending
@@ -122,7 +122,7 @@ class Limits:
         self.not_started()
         self.wasted += 1
         recent = sum(1 for sent in self._sent if now - sent <= 1)
-        self._rate = max((self._rate or max(recent, 1)) * _RATE_CUT, _LEAST_RATE)
+        self._rate = max((self._rate or max(recent, 1)) * _RATE_CUT, _MIN_RATE)
         self._rate_since = now
         self._not_before = max(self._not_before, now + (retry_after or _PAUSE_SECONDS))
 
@@ -175,7 +175,7 @@ class Admission:
         backlog: Returns how many outcomes nobody has taken yet; with too many of them nothing more is started.
     """
 
-    _MOST_BACKLOG = 1_000
+    _MAX_BACKLOG = 1_000
 
     def __init__(self, limits: Limits, clock: Clock, backlog: Callable[[], int]) -> None:
         self.limits = limits
@@ -223,6 +223,6 @@ class Admission:
     def _delay(self, now: float) -> float | None:
         if self.limits.is_budget_used_up:
             self.stopped_by = self.stopped_by or "max_spend"
-        if self.stopped_by is not None or self._backlog() >= self._MOST_BACKLOG:
+        if self.stopped_by is not None or self._backlog() >= self._MAX_BACKLOG:
             return None
         return self.limits.delay(now)

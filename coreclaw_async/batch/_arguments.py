@@ -12,7 +12,7 @@ from coreclaw_async._frames.options import check_choice, check_installed
 from coreclaw_async._wire.request import check_int
 from coreclaw_async.batch._items import BatchItemState
 
-_MOST_WIDTH = 8
+_MAX_WIDTH = 8
 
 OutputFormat: TypeAlias = Literal["jsonl", "parquet"]
 """What files of rows a batch writes."""
@@ -22,8 +22,8 @@ PARQUET = "output_format='parquet'"  # For messages.
 def check_width(width: int | None, *, has_hub: bool) -> int:
     """Return how many starts of one worker may be under way at once."""
     if width is None:
-        return _MOST_WIDTH if has_hub else 1
-    check_int("width", width, lowest=1, highest=_MOST_WIDTH)
+        return _MAX_WIDTH if has_hub else 1
+    check_int("width", width, lowest=1, highest=_MAX_WIDTH)
     if width > 1 and not has_hub:
         raise ValueError(f"width must be 1 without a CallbackHub, not {width}: nothing would tell the starts apart")
     return width

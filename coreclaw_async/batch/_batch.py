@@ -58,7 +58,7 @@ from coreclaw_async.batch._store.address import MEMORY, database_at, shown_ledge
 from coreclaw_async.models import Page, Row
 from coreclaw_async.progress import ProgressOption
 
-_MOST_SHOWN = 100
+_MAX_SHOWN = 100
 _SPECS_AT_ONCE = 100
 
 
@@ -345,8 +345,8 @@ class AsyncBatch(AsyncBatchFrames):
             max_spend=None if spending is None else spending.max_spend,
             by_worker=totals.by_worker,
             by_day=totals.by_day,
-            held=tuple(await ledger.items(BatchItemState.AMBIGUOUS, most=_MOST_SHOWN)),
-            failures=tuple(await ledger.items(BatchItemState.FAILED, BatchItemState.REJECTED, most=_MOST_SHOWN)),
+            held=tuple(await ledger.items(BatchItemState.AMBIGUOUS, most=_MAX_SHOWN)),
+            failures=tuple(await ledger.items(BatchItemState.FAILED, BatchItemState.REJECTED, most=_MAX_SHOWN)),
             is_paused=await ledger.is_paused(),
             is_half_planned=await ledger.is_half_planned(),
             requests=self._requests.count,

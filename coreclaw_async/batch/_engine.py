@@ -38,7 +38,7 @@ from coreclaw_async.models import Run, RunOutcome
 
 _FEW = 20
 _JUST_NOW = 1.0
-_MOST_REASONS = 100
+_MAX_REASONS = 100
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -313,7 +313,7 @@ class Engine:
         """Return what was left open and why, or None where nothing was."""
         ledger, reason = self.batch_context.ledger, self.admission.stopped_by
         left = {state: count for state, count in (await ledger.counts()).items() if state.is_open and count}
-        reasons = dict(list(self._ends.left.items())[:_MOST_REASONS])
+        reasons = dict(list(self._ends.left.items())[:_MAX_REASONS])
         if reason in {"balance", "max_spend"} and BatchItemState.PLANNED in left:
             return await self._why_stopped(reason, left, reasons)
         is_half_planned = await ledger.is_half_planned()

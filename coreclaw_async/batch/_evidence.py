@@ -13,7 +13,7 @@ from coreclaw_async.batch._items import BatchItem
 from coreclaw_async.models import Run
 
 # How long a start of another account may take from its intent to its run, whatever its settle times are.
-_LONGEST_START = 3_600.0
+_MAX_START = 3_600.0
 # Bytes a second: what a large input needs at least to leave in time.
 _SLOWEST = 65_536
 
@@ -151,7 +151,7 @@ def evidence_of(
 def _may_be_of(run_id: str, intent_at: float, skew: float) -> bool:
     """Return whether a start of another account may have brought the run about."""
     created = creation_time(run_id)
-    return created is None or intent_at - skew <= created <= intent_at + _LONGEST_START + skew
+    return created is None or intent_at - skew <= created <= intent_at + _MAX_START + skew
 
 
 def decide(

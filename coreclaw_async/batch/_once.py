@@ -32,8 +32,8 @@ from coreclaw_async.models import Run
 _NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
 _LOOK_SECONDS = 10.0
 _RECORD_SECONDS = 10.0
-_LEAST_TIMEOUT = 0.001
-_MOST_PLACES = 3
+_MIN_TIMEOUT = 0.001
+_MAX_PLACES = 3
 
 
 async def run_once(context: Context, call: OnceCall) -> Run:
@@ -145,7 +145,7 @@ class OnceBatch(AsyncBatch):
         timeout = self._call.options.timeout
         if timeout is None:
             return None
-        return max(timeout - (self._context.clock.monotonic() - self._began), _LEAST_TIMEOUT)
+        return max(timeout - (self._context.clock.monotonic() - self._began), _MIN_TIMEOUT)
 
     async def _look(self, run_id: str) -> Run:
         """Return the run as it is, or its id alone where it cannot be seen soon: the id must not be held back."""
@@ -329,9 +329,9 @@ class OnceBatch(AsyncBatch):
             if before != now
         ]
         places = list(_differences(*(json.loads(text)["parameters"] for text in (planned, given.input))))
-        what += [f"{place} has changed" for place in places[:_MOST_PLACES]]
-        if len(places) > _MOST_PLACES:
-            what.append(counted(len(places) - _MOST_PLACES, "more place has changed", "more places have changed"))
+        what += [f"{place} has changed" for place in places[:_MAX_PLACES]]
+        if len(places) > _MAX_PLACES:
+            what.append(counted(len(places) - _MAX_PLACES, "more place has changed", "more places have changed"))
         raise errors.BatchConflictError(
             f"key {key!r} belongs to another run: {', '.join(what)}; nothing was sent. "
             "Give what the first call gave, or another key for another run",

@@ -18,7 +18,7 @@ from coreclaw_async.errors import CoreClawError, LedgerError
 
 T = TypeVar("T")
 
-_FIRST_PAUSE, _MOST_PAUSE = 2.0, 30.0
+_FIRST_PAUSE, _MAX_PAUSE = 2.0, 30.0
 _JITTER = 0.1
 # One or two failures may be about those calls alone, which is no reason to hold up the others.
 _EVIDENCE = 3
@@ -67,7 +67,7 @@ class Patience:
                 is_probe = self._is_outage and await self._take_turn()
                 if began is not None and not is_probe:
                     await self._sleep(pause)
-                    pause = min(pause * 2, _MOST_PAUSE)
+                    pause = min(pause * 2, _MAX_PAUSE)
                 try:
                     result = await function()
                 except CoreClawError as error:
@@ -113,7 +113,7 @@ class Patience:
         try:
             if self._is_outage:
                 await self._sleep(self._pause)
-                self._pause = min(self._pause * 2, _MOST_PAUSE)
+                self._pause = min(self._pause * 2, _MAX_PAUSE)
                 return True
         except BaseException:
             self._turn.release()

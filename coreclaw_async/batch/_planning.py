@@ -12,8 +12,8 @@ from coreclaw_async.batch._ledger.plans import add_items
 from coreclaw_async.batch._specs import PlannedSpec, RunSpec
 from coreclaw_async.errors import BatchConflictError
 
-_MOST_SPECS = 1_000
-_MOST_LETTERS = 4_000_000
+_MAX_SPECS = 1_000
+_MAX_LETTERS = 4_000_000
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -67,7 +67,7 @@ class Planning:
                 given=planned.input_sha256,
             )
         self._is_empty = False
-        return len(self._chunk) >= _MOST_SPECS or self._letters >= _MOST_LETTERS
+        return len(self._chunk) >= _MAX_SPECS or self._letters >= _MAX_LETTERS
 
     async def write(self) -> None:
         """

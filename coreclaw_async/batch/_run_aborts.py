@@ -18,7 +18,7 @@ from coreclaw_async.batch._aborting import AT_ONCE, HAS_ENDED, WAITS
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._patience import Patience, is_passing
 
-_LATER_WAITS, _MOST_WAIT = (30.0, 60.0, 120.0, 240.0), 300.0
+_LATER_WAITS, _MAX_WAIT = (30.0, 60.0, 120.0, 240.0), 300.0
 _ATTEMPTS = 2
 
 
@@ -80,7 +80,7 @@ class RunAborts:
         self._given_up.pop(run_id, None)
         clock = self.batch_context.clock
         ends_at = clock.monotonic() + seconds
-        waits = chain(WAITS, _LATER_WAITS, repeat(_MOST_WAIT))
+        waits = chain(WAITS, _LATER_WAITS, repeat(_MAX_WAIT))
         with abort.scope:
             while True:
                 try:

@@ -12,9 +12,9 @@ import attrs
 from coreclaw_async._data.record import Model
 from coreclaw_async._wire.request import check_int, check_seconds, check_text, check_worker_id, worker_input
 
-_MOST_CHARACTERS = 500
-_MOST_RETRIES = 100
-_MOST_PRIORITY = 1_000_000
+_MAX_CHARACTERS = 500
+_MAX_RETRIES = 100
+_MAX_PRIORITY = 1_000_000
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -85,9 +85,9 @@ class PlannedSpec:
         try:
             worker_id = check_worker_id("worker_id", spec.worker_id)
             version = None if spec.version is None else check_text("version", spec.version)
-            retries = check_int("retries", spec.retries, lowest=0, highest=_MOST_RETRIES)
+            retries = check_int("retries", spec.retries, lowest=0, highest=_MAX_RETRIES)
             run_timeout = None if spec.run_timeout is None else check_seconds("run_timeout", spec.run_timeout)
-            priority = check_int("priority", spec.priority, lowest=-_MOST_PRIORITY, highest=_MOST_PRIORITY)
+            priority = check_int("priority", spec.priority, lowest=-_MAX_PRIORITY, highest=_MAX_PRIORITY)
             text = worker_input(spec.input, spec.system, None).to_json()
             same = json.dumps([worker_id, version, json.loads(text)], sort_keys=True, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
@@ -109,6 +109,6 @@ def check_key(key: str) -> str:
     """Return *key* when an item can be called so."""
     if not isinstance(key, str):
         raise TypeError(f"key must be a str, not {key!r}")
-    if not 1 <= len(key) <= _MOST_CHARACTERS or not key.isprintable():
-        raise ValueError(f"key must be printable and have 1 to {_MOST_CHARACTERS} characters, not {key!r:.80}")
+    if not 1 <= len(key) <= _MAX_CHARACTERS or not key.isprintable():
+        raise ValueError(f"key must be printable and have 1 to {_MAX_CHARACTERS} characters, not {key!r:.80}")
     return key

@@ -36,7 +36,7 @@ from coreclaw_async.batch._store.database import Database, StartQueueLostError
 from coreclaw_async.events import StartUnknown
 
 _TAKE_AGAIN = 0.5
-_FIRST_PAUSE, _MOST_PAUSE = 1.0, 30.0
+_FIRST_PAUSE, _MAX_PAUSE = 1.0, 30.0
 _READ_AHEAD = 16
 
 
@@ -360,5 +360,5 @@ class StartQueue:
         self._unsent_since = now if self._unsent_since is None else self._unsent_since
         if now - self._unsent_since >= patience.seconds:
             return False
-        self._pause = self._longer_pause = min(max(self._longer_pause * 2, _FIRST_PAUSE), _MOST_PAUSE)
+        self._pause = self._longer_pause = min(max(self._longer_pause * 2, _FIRST_PAUSE), _MAX_PAUSE)
         return True

@@ -16,7 +16,7 @@ from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._items import BatchItem
 from coreclaw_async.batch._run_aborts import RunAborts
 
-_LONGEST_NAP = 60.0
+_MAX_NAP = 60.0
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -71,7 +71,7 @@ class Timekeeper:
         if not self.waiter.tracked_runs:
             await self._news.wait()
             self._news = anyio.Event()
-        nap = min(_LONGEST_NAP, self._due[0][0] - self.batch_context.clock.monotonic() if self._due else _LONGEST_NAP)
+        nap = min(_MAX_NAP, self._due[0][0] - self.batch_context.clock.monotonic() if self._due else _MAX_NAP)
         with anyio.CancelScope() as self._nap:
             await self.batch_context.clock.sleep(max(nap, 0.0))
         self._nap = None

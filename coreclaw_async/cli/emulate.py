@@ -27,7 +27,7 @@ from coreclaw_async.errors import ConfigurationError
 OffsetDialect = Literal["page", "row", "aligned"]
 LogShape = Literal["objects", "words", "strings", "mixed"]
 
-_MOST_REQUESTS = 1_000
+_MAX_REQUESTS = 1_000
 """Requests that are kept, of which the console shows the newest 100; older ones are only counted."""
 _LOOK_EVERY = 0.1
 """Seconds between two checks for a signal to stop."""
@@ -145,7 +145,7 @@ def emulate(
         balance=balance,
         default_script=testing.RunScript(rows=rows, duration=run_seconds),
     )
-    keep_newest_requests(service, _MOST_REQUESTS)
+    keep_newest_requests(service, _MAX_REQUESTS)
     if chaos is not None:
         _plan_faults(service, chaos)
     with ExitStack() as stack:

@@ -36,7 +36,7 @@ from coreclaw_async.errors import BatchIncompleteError, ConfigurationError
 from coreclaw_async.events import BatchItemChanged, Event, EventHook
 
 # Dask itself gives a shard to another worker three times; then it is asked again, for the ledger makes that safe.
-_MOST_SUBMITS = 5
+_MAX_SUBMITS = 5
 _EVENT_SECONDS = 1.0
 
 
@@ -242,7 +242,7 @@ class _Driver:
             report: ShardReport = await future.result()
         except self._killed as error:
             spec, attempt = self._given[future.key]
-            if attempt < _MOST_SUBMITS:
+            if attempt < _MAX_SUBMITS:
                 return None, self._submit(spec, attempt + 1)
             self._failures.append(error)
         except Exception as error:  # noqa: BLE001 - raised when the other shards have ended

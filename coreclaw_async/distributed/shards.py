@@ -23,7 +23,7 @@ from coreclaw_async.batch._store.lookup import batches_in
 from coreclaw_async.errors import BatchIncompleteError, BatchStoppedError, CoreClawError, LedgerError
 from coreclaw_async.events import EventHook
 
-_MOST_REASONS = 100
+_MAX_REASONS = 100
 _WHY_STOPPED = {
     "balance": "the balance does not cover another run",
     "max_spend": "the budget does not cover another run",
@@ -221,7 +221,7 @@ class ShardReport(Model):
             wasted=self.wasted + other.wasted,
             seconds=self.seconds + other.seconds,
             stopped=self.stopped or other.stopped,
-            reasons={key: reasons[key] for key in [*self.reasons, *other.reasons][:_MOST_REASONS]},
+            reasons={key: reasons[key] for key in [*self.reasons, *other.reasons][:_MAX_REASONS]},
             error=self.error or other.error,
         )
 

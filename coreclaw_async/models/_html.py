@@ -11,11 +11,11 @@ import attrs
 
 from coreclaw_async._data.counting import counted
 
-_MOST_ROWS = 10
-_MOST_COLUMNS = 12
-_MOST_LETTERS = 80
+_MAX_ROWS = 10
+_MAX_COLUMNS = 12
+_MAX_LETTERS = 80
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _MOST_LETTERS
+_SHORT.maxstring = _SHORT.maxother = _MAX_LETTERS
 
 
 def facts_table(title: str, facts: Mapping[str, object]) -> str:
@@ -27,7 +27,7 @@ def facts_table(title: str, facts: Mapping[str, object]) -> str:
 
 def items_table(title: str, items: Sequence[object]) -> str:
     """Return a table of the first items: models with their members in columns, and anything else in one column."""
-    shown = items[:_MOST_ROWS]
+    shown = items[:_MAX_ROWS]
     rows = [_members(cast("attrs.AttrsInstance", item)) for item in shown if attrs.has(type(item))]
     if len(rows) < len(shown):
         return grid(title, {"item": "item"}, [{"item": item} for item in shown], total=len(items))
@@ -45,9 +45,9 @@ def grid(title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any
         rows: The first rows, or all.
         total: How many rows there are.
     """
-    keys = list(columns)[:_MOST_COLUMNS]
+    keys = list(columns)[:_MAX_COLUMNS]
     heads = "".join(f"<th>{_cell(columns[key])}</th>" for key in keys)
-    lines = [f"<tr>{''.join(f'<td>{_cell(row.get(key))}</td>' for key in keys)}</tr>" for row in rows[:_MOST_ROWS]]
+    lines = [f"<tr>{''.join(f'<td>{_cell(row.get(key))}</td>' for key in keys)}</tr>" for row in rows[:_MAX_ROWS]]
     left = [
         counted(count, f"more {what}")
         for count, what in ((total - len(lines), "row"), (len(columns) - len(keys), "column"))
@@ -76,8 +76,8 @@ def _cell(value: object) -> str:
         text = _text(value)
     except Exception:  # noqa: BLE001 - a value of the caller's own may fail at anything
         text = "?"
-    if len(text) > _MOST_LETTERS:
-        text = f"{text[: _MOST_LETTERS - 1]}\u2026"
+    if len(text) > _MAX_LETTERS:
+        text = f"{text[: _MAX_LETTERS - 1]}\u2026"
     import html  # Late: few programs show tables.
 
     # Characters that cannot be encoded, or that turn the text around, are none that people read.

@@ -24,7 +24,7 @@ from testing.console_session import ACTIONS, EVENTS, MAPS, ConsoleSession, conso
 
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 from coreclaw_async.testing._api.routes import OPERATIONS
-from coreclaw_async.testing._console.console import MOST_STREAMS, Console
+from coreclaw_async.testing._console.console import MAX_STREAMS, Console
 from coreclaw_async.testing._console.excerpts import excerpt
 from coreclaw_async.testing._console.fault_menu import MENU, STARTING
 from coreclaw_async.testing._console.guard import RefusedError, check_host
@@ -550,7 +550,7 @@ def test_a_service_that_is_reset_is_told_from_its_beginning(console: ConsoleSess
 
 def test_more_pages_than_a_browser_can_serve_are_refused_clearly_until_one_leaves(console: ConsoleSession) -> None:
     with ExitStack() as stack:
-        streams = [stack.enter_context(console.stream()) for _ in range(MOST_STREAMS)]
+        streams = [stack.enter_context(console.stream()) for _ in range(MAX_STREAMS)]
         assert all(stream.next() for stream in streams)
         with console.client.stream("GET", EVENTS) as refused:
             assert refused.status_code == 503

@@ -19,8 +19,8 @@ from coreclaw_async.errors import printable
 from coreclaw_async.models import Verdict
 
 _LARGEST = 2**63 - 1
-_MOST_LETTERS = 2_000
-_MOST_VALUES = 500
+_MAX_LETTERS = 2_000
+_MAX_VALUES = 500
 # A sum of numbers of 64 bits, as two sums that cannot overflow.
 HALF = 2**32
 
@@ -53,7 +53,7 @@ def _bounded(number: int) -> int:
 
 def _text(value: object) -> str:
     """Return a string from the service, or an amount, as a column can hold it."""
-    return printable(str(value))[:_MOST_LETTERS]
+    return printable(str(value))[:_MAX_LETTERS]
 
 
 _WRITTEN: Mapping[str, Callable[[Any], object]] = {
@@ -147,5 +147,5 @@ def marks(values: Iterable[object]) -> str:
 def chunks(values: Iterable[str]) -> Iterator[list[str]]:
     """Yield *values* in lists that one statement can take."""
     everything = list(values)
-    for first in range(0, len(everything), _MOST_VALUES):
-        yield everything[first : first + _MOST_VALUES]
+    for first in range(0, len(everything), _MAX_VALUES):
+        yield everything[first : first + _MAX_VALUES]

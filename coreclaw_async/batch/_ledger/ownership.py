@@ -11,7 +11,7 @@ from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.batch._store.database import Database, StaleError, Statement
 from coreclaw_async.errors import LedgerError
 
-_MOST_CHARACTERS = 500
+_MAX_CHARACTERS = 500
 _TRIES, _TRY_AGAIN = 20, 0.1
 
 
@@ -43,9 +43,9 @@ class Owner:
             raise TypeError(f"account must be a str or None, not {type(account).__name__}")
         if credentials.are_in(account):
             raise ValueError("account must be a name that you choose, not the key, because it is written to the ledger")
-        if not 1 <= len(account) <= _MOST_CHARACTERS or not account.isprintable():
+        if not 1 <= len(account) <= _MAX_CHARACTERS or not account.isprintable():
             shown = credentials.shown(account)
-            raise ValueError(f"account must be printable and have 1 to {_MOST_CHARACTERS} characters, not {shown:.80}")
+            raise ValueError(f"account must be printable and have 1 to {_MAX_CHARACTERS} characters, not {shown:.80}")
         return cls(account=account, of_key=credentials.account)
 
 

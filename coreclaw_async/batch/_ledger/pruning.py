@@ -11,7 +11,7 @@ from coreclaw_async.batch._ledger.batch_ledger import BatchLedger
 from coreclaw_async.batch._store.database import Choice, SqlRow, Statement
 
 _DAY = 86_400.0
-_MOST_DAYS = 36_500
+_MAX_DAYS = 36_500
 # A start whose answer was lost is looked for in lists of whole months, from a day before it on.
 _KEPT_DAYS = 62
 # A run whose batch is gone; no batch can be called so.
@@ -85,8 +85,8 @@ async def prune(ledger: BatchLedger, older_than_days: float, now: float) -> Prun
 def _check_days(older_than_days: float) -> float:
     if isinstance(older_than_days, bool) or not isinstance(older_than_days, int | float):
         raise TypeError(f"older_than_days must be a number, not {type(older_than_days).__name__}")
-    if not 0 <= older_than_days <= _MOST_DAYS:
-        raise ValueError(f"older_than_days must be 0 to {_MOST_DAYS}, not {older_than_days!r}")
+    if not 0 <= older_than_days <= _MAX_DAYS:
+        raise ValueError(f"older_than_days must be 0 to {_MAX_DAYS}, not {older_than_days!r}")
     return float(older_than_days)
 
 

@@ -13,7 +13,7 @@ from coreclaw_async.batch._store.database import SqlRow, StaleError
 
 # Sums of amounts are exact: no run's cost has more digits than `known_cost` lets through.
 _EXACT = decimal.Context(prec=200, traps=[decimal.Inexact, decimal.InvalidOperation])
-_MOST_DIGITS = 60
+_MAX_DIGITS = 60
 _OPEN = {BatchItemState.INTENT, BatchItemState.SUBMITTED, BatchItemState.AMBIGUOUS}
 _ENDED = {BatchItemState.DONE, BatchItemState.FAILED}
 
@@ -113,7 +113,7 @@ def cost_as_told(cost: Decimal, unknown: int) -> str:
 
 def known_cost(usage: Decimal | None) -> Decimal | None:
     """Return what a run cost, or None where the service does not tell, or tells what no run can cost."""
-    if usage is None or not usage.is_finite() or usage < 0 or len(usage.as_tuple().digits) > _MOST_DIGITS:
+    if usage is None or not usage.is_finite() or usage < 0 or len(usage.as_tuple().digits) > _MAX_DIGITS:
         return None
     return usage
 

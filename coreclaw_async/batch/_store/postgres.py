@@ -17,7 +17,7 @@ from coreclaw_async.batch._store.postgres_session import ANSWER_SECONDS, Passing
 from coreclaw_async.errors import ConfigurationError, LedgerError
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE = 5.0
 
 
 class PostgresDatabase(Database):
@@ -215,7 +215,7 @@ class PostgresDatabase(Database):
                 except PassingError as error:
                     self._check_patience(str(error))
                     await anyio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    pause = min(2 * pause, _MAX_PAUSE)
         self._opened()
 
     async def _replace(self, lost: Session) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from coreclaw_async._extras import load_library
 from coreclaw_async.batch._store.database import SqlRow
 
-_MOST_LETTERS = 4_000_000
+_MAX_LETTERS = 4_000_000
 
 
 def load_asyncpg() -> Any:
@@ -65,7 +65,7 @@ def pieces_of(rows: Sequence[SqlRow]) -> Iterable[Sequence[SqlRow]]:
     first, letters = 0, 0
     for number, row in enumerate(rows):
         letters += sum(len(value) for value in row if isinstance(value, str))
-        if letters > _MOST_LETTERS:
+        if letters > _MAX_LETTERS:
             yield rows[first : number + 1]
             first, letters = number + 1, 0
     if first < len(rows):

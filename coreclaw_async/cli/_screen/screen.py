@@ -21,15 +21,15 @@ from coreclaw_async.cli._screen.table_layout import Kind, LaidColumn, Layout, la
 from coreclaw_async.models import Row
 
 _LABEL_WIDTH = 8
-_LEAST_WIDTH = 20
+_MIN_WIDTH = 20
 
 
 class _Console(Console):
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False)
         width, height = self.size
-        if width < _LEAST_WIDTH or height < 1:  # With COLUMNS=0 rich would print nothing at all.
-            self.size = ConsoleDimensions(max(width, _LEAST_WIDTH), max(height, 1))
+        if width < _MIN_WIDTH or height < 1:  # With COLUMNS=0 rich would print nothing at all.
+            self.size = ConsoleDimensions(max(width, _MIN_WIDTH), max(height, 1))
 
     def on_broken_pipe(self) -> None:
         """Raise the error again: rich would end the process before the command can report its runs."""

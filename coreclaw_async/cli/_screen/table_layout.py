@@ -9,8 +9,8 @@ import attrs
 from rich.cells import cell_len, set_cell_size
 
 _GAP = 2
-_LEAST_TEXT = 12
-_LEAST_ID = 26
+_MIN_TEXT = 12
+_MIN_ID = 26
 """The width of a run's id. A wider id that does not fit into the first column gets its own line."""
 
 Kind: TypeAlias = Literal["id", "number", "text", "prose"]
@@ -43,8 +43,8 @@ class LaidColumn:
     def least(self, *, is_first: bool) -> int:
         """Return the width below which the column is not worth showing."""
         if self.kind in {"text", "prose"}:
-            return min(self.whole, max(_LEAST_TEXT, cell_len(self.name)))
-        return self.widest_within(_LEAST_ID) if is_first and self.kind == "id" else self.whole
+            return min(self.whole, max(_MIN_TEXT, cell_len(self.name)))
+        return self.widest_within(_MIN_ID) if is_first and self.kind == "id" else self.whole
 
     def widest_within(self, room: int) -> int:
         """Return the width of the widest cell that fits; a wider one gets its own line."""

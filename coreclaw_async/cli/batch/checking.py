@@ -20,8 +20,8 @@ from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.failures import ExitCode
 from coreclaw_async.models import InputCheck, InputIssue, InputSchema, IssueSeverity
 
-_MOST_TOLD = 20
-_MOST_IN_MEMORY = 32_000_000
+_MAX_TOLD = 20
+_MAX_IN_MEMORY = 32_000_000
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def read_twice(lines: Iterable[str]) -> Generator[TextIO]:
 
 def _copy_of(lines: Iterable[str]) -> SpooledTemporaryFile[str]:
     with ExitStack() as stack:
-        copy = stack.enter_context(SpooledTemporaryFile(_MOST_IN_MEMORY, "w+", encoding="utf-8", newline=""))
+        copy = stack.enter_context(SpooledTemporaryFile(_MAX_IN_MEMORY, "w+", encoding="utf-8", newline=""))
         copy.writelines(lines)
         copy.seek(0)
         stack.pop_all()
@@ -83,9 +83,9 @@ class PlanCheck:
             wrong += not check.ok
             self._tell(number, spec, check)
         for severity, count in self._counts.items():
-            if count > _MOST_TOLD:
+            if count > _MAX_TOLD:
                 self._screen.complain(
-                    f"{counted(count - _MOST_TOLD, 'more issue is', 'more issues are')} not shown: {severity}."
+                    f"{counted(count - _MAX_TOLD, 'more issue is', 'more issues are')} not shown: {severity}."
                 )
         if wrong:
             self._screen.complain(f"Nothing was planned: the input of {counted(wrong, 'line')} would certainly fail.")
@@ -114,5 +114,5 @@ class PlanCheck:
             if issue.severity is IssueSeverity.NOTE:
                 continue
             told = self._counts[issue.severity] = self._counts.get(issue.severity, 0) + 1
-            if told <= _MOST_TOLD:
+            if told <= _MAX_TOLD:
                 self._screen.complain(f"line {number}: {issue.severity.value}: {issue}")

@@ -28,9 +28,9 @@ from coreclaw_async.cli.batch.state_tables import (
 from coreclaw_async.cli.batch.timeline import BatchTimeline, Point
 from coreclaw_async.models import Verdict
 
-_MOST_LETTERS = 400
-_MOST_LETTERS_OF_TITLE = 100
-_MOST_ROWS = 60
+_MAX_LETTERS = 400
+_MAX_LETTERS_OF_TITLE = 100
+_MAX_ROWS = 60
 _MINUTE, _HOUR = 60.0, 3600.0
 _STATES: Mapping[BatchItemState, str] = {
     BatchItemState.DONE: "Its run succeeded.",
@@ -70,7 +70,7 @@ def write_page(batch: Batch, told: BatchReport, path: Path) -> None:
 def page_of(told: BatchReport, story: BatchTimeline, now: float) -> str:
     """Return the page as text, as it is at *now*."""
     charts = ChartIds()
-    name = _text(told.name, _MOST_LETTERS_OF_TITLE)
+    name = _text(told.name, _MAX_LETTERS_OF_TITLE)
     sections = [
         _summary(told),
         _section("States", _states(told, charts)),
@@ -257,13 +257,13 @@ def _sums(name: str, sums: Mapping[str, RunTotals], charts: ChartIds) -> str:
             f"{total.failed:,}",
             rows_in_short(total),
             charts.meter(
-                f"Cost: {_cut(key, _MOST_LETTERS_OF_TITLE)}",
+                f"Cost: {_cut(key, _MAX_LETTERS_OF_TITLE)}",
                 cost_in_short(total),
                 float(total.cost / dearest) if dearest else 0.0,
                 "cost",
             ),
         )
-        for key, total in list(sums.items())[:_MOST_ROWS]
+        for key, total in list(sums.items())[:_MAX_ROWS]
     ]
     caption = f"Runs, rows and cost of each {name.lower()}"
     heads = (name, "Cost", "Runs", "Done", "Empty", "Failed", "Rows", "Compared")
@@ -303,7 +303,7 @@ def _section(title: str, content: str) -> str:
     return f"<section>\n<h2>{title}</h2>\n{content}</section>\n"
 
 
-def _text(text: str, most: int = _MOST_LETTERS) -> str:
+def _text(text: str, most: int = _MAX_LETTERS) -> str:
     """Return any string as HTML without control characters, cut if it is very long."""
     return escape(_cut(text, most))
 

@@ -10,7 +10,7 @@ import attrs
 
 _WIDTH, _HEIGHT = 600.0, 160.0
 _BAR_HEIGHT = 24.0
-_LEAST_WIDTH = 2.0
+_MIN_WIDTH = 2.0
 
 
 @attrs.frozen
@@ -72,9 +72,7 @@ class ChartIds:
     def meter(self, title: str, description: str, share: float, colour: str) -> str:
         """Return a bar that is full at a share of 1."""
         filled = _WIDTH * min(max(share, 0.0), 1.0)
-        shapes = _rectangle(0, _WIDTH, "track") + (
-            _rectangle(0, max(filled, _LEAST_WIDTH), colour) if share > 0 else ""
-        )
+        shapes = _rectangle(0, _WIDTH, "track") + (_rectangle(0, max(filled, _MIN_WIDTH), colour) if share > 0 else "")
         return self.figure(title, description, _BAR_HEIGHT, shapes)
 
     def over_time(self, title: str, description: str, lines: Sequence[Line], highest: float) -> str:
@@ -88,7 +86,7 @@ class ChartIds:
 
 def _segments(parts: Sequence[Part]) -> Iterator[str]:
     total = sum(part.amount for part in parts)
-    widths = [max(_WIDTH * part.amount / total, _LEAST_WIDTH) for part in parts]
+    widths = [max(_WIDTH * part.amount / total, _MIN_WIDTH) for part in parts]
     scale = _WIDTH / sum(widths) if widths else 1.0
     left = 0.0
     for part, width in zip(parts, widths, strict=True):

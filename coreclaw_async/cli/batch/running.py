@@ -28,7 +28,7 @@ from coreclaw_async.cli.session import open_client
 from coreclaw_async.errors import BatchIncompleteError, CoreClawError, LedgerError
 from coreclaw_async.events import Event
 
-_MOST_SHOWN = 100
+_MAX_SHOWN = 100
 _FORMATS = get_args(OutputFormat)
 
 
@@ -226,7 +226,7 @@ def _tell_end(screen: Screen, batch: Batch, stop: _Stop | None, ledger: str, *, 
 def _runs_left(batch: Batch) -> dict[str, str]:
     """Return the runs that may still be running, by key."""
     items = batch.items(state=BatchItemState.SUBMITTED)
-    return {item.key: item.run_id or "" for _, item in zip(range(_MOST_SHOWN), items, strict=False)}
+    return {item.key: item.run_id or "" for _, item in zip(range(_MAX_SHOWN), items, strict=False)}
 
 
 def _code_of(told: BatchReport | None, stop: _Stop | None) -> int:

@@ -21,7 +21,7 @@ from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.session import open_client
 
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the batch.")]
 Ledger: TypeAlias = Annotated[
@@ -70,8 +70,8 @@ def check_batch_exists(name: str, ledger: str) -> None:
     """
     names = existing(ledger)
     if name not in names:
-        shown = ", ".join(repr(one) for one in names[:_MOST_NAMES])
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        shown = ", ".join(repr(one) for one in names[:_MAX_NAMES])
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
         there = f"it has {shown}{more}" if names else "it has none"
         raise typer.BadParameter(f"the ledger {shown_ledger(ledger)} has no batch {name!r}; {there}")
 

@@ -10,7 +10,7 @@ from coreclaw_async.cli._screen.screen import Screen, money
 from coreclaw_async.cli._screen.tables import Column, say_table
 from coreclaw_async.cli.batch.session import batch_command
 
-_MOST_DAYS = 14
+_MAX_DAYS = 14
 NOT_LOOKED_AT = "(not looked at)"
 _WORDS = {BatchItemState.FAILED: "Failed", BatchItemState.REJECTED: "Refused"}
 
@@ -44,7 +44,7 @@ def verdict_counts(told: BatchReport) -> list[tuple[str, int]]:
 
 def tell_sums(screen: Screen, told: BatchReport) -> None:
     """Print the totals of each worker and of each of the last days."""
-    days = dict(list(told.by_day.items())[-_MOST_DAYS:])
+    days = dict(list(told.by_day.items())[-_MAX_DAYS:])
     for name, sums in (("worker", told.by_worker), ("day", days)):
         if sums:
             screen.tell("")

@@ -12,8 +12,8 @@ import attrs
 
 from coreclaw_async.batch import BatchItem, BatchItemState
 
-_MOST_POINTS = 120
-_MOST_SLOW = 10
+_MAX_POINTS = 120
+_MAX_SLOW = 10
 
 
 @attrs.frozen
@@ -115,12 +115,12 @@ class BatchTimeline:
 
 
 def _keep(heap: list[tuple[float, int, BatchItem]], entry: tuple[float, int, BatchItem]) -> None:
-    if len(heap) < _MOST_SLOW:
+    if len(heap) < _MAX_SLOW:
         heapq.heappush(heap, entry)
     else:
         heapq.heappushpop(heap, entry)
 
 
 def _steps(first: float, last: float) -> Iterator[float]:
-    for number in range(_MOST_POINTS):
-        yield first + (last - first) * number / (_MOST_POINTS - 1) if number < _MOST_POINTS - 1 else last
+    for number in range(_MAX_POINTS):
+        yield first + (last - first) * number / (_MAX_POINTS - 1) if number < _MAX_POINTS - 1 else last

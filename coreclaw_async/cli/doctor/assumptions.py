@@ -33,7 +33,7 @@ _EARLIEST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC).timestamp()
 _LONG_ABORTING = 3600.0
 # A status with digits, or a long one, may be an id.
 _STATUS = re.compile(r"[A-Za-z][A-Za-z_ -]{0,23}")
-_MOST_STATUSES = 5
+_MAX_STATUSES = 5
 
 
 def check_offset_meaning(
@@ -164,8 +164,8 @@ def check_order(runs: Sequence[Run]) -> Finding:
 def check_statuses(runs: Sequence[Run]) -> Finding:
     """Tell whether the statuses of runs are in the contract, and how the client reads others."""
     unknown = sorted({run.status for run in runs if run.status is not None and not isinstance(run.status, RunStatus)})
-    found = [_shown(status) for status in unknown[:_MOST_STATUSES]]
-    if len(unknown) > _MOST_STATUSES:
+    found = [_shown(status) for status in unknown[:_MAX_STATUSES]]
+    if len(unknown) > _MAX_STATUSES:
         found.append("and more")
     if any(run.status is None for run in runs):
         found.append("a run without a status that can be read")

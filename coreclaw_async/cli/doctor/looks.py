@@ -21,10 +21,10 @@ from coreclaw_async.events import Event, RetryScheduled
 
 _TOTAL_SECONDS = 28.0
 _LOOK_SECONDS = 8.0
-_LEAST_SECONDS = 0.2
-_LONGEST_TEXT = 200
+_MIN_SECONDS = 0.2
+_MAX_TEXT = 200
 # Codes of the service have five digits; a longer number may be private.
-_LONGEST_CODE = 6
+_MAX_CODE = 6
 
 
 State: TypeAlias = Literal["OK", "WARN", "FAIL"]
@@ -134,7 +134,7 @@ class Examination:
         Raises:
             OutOfTimeError: There is no time left.
         """
-        if self._left < _LEAST_SECONDS:
+        if self._left < _MIN_SECONDS:
             raise OutOfTimeError
 
     @property
@@ -168,7 +168,7 @@ def trouble(error: errors.CoreClawError) -> str:
     if isinstance(error, errors.ApiError):
         if error.code is None or not is_service_code(error.code):
             return f"{status}, which does not come from the service: a page of a proxy or gateway?"
-        code = str(error.code) if len(str(error.code)) <= _LONGEST_CODE else "out of range"
+        code = str(error.code) if len(str(error.code)) <= _MAX_CODE else "out of range"
         return f"{status} and code {code} ({type(error).__name__})"
     if isinstance(error, errors.ResponseTooLargeError):
         return f"{status} and more data than the client reads"
@@ -186,4 +186,4 @@ def way_trouble(error: errors.CoreClawError) -> str:
     text = error.message
     if not isinstance(error, errors.ConfigurationError):
         text = text.partition(": ")[2] or text  # Without the name of the request.
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."

@@ -12,7 +12,7 @@ import typer
 from coreclaw_async.cli._screen.screen import plain
 from coreclaw_async.models import Page, ResultPage, Row
 
-_MOST_NAMES = 50
+_MAX_NAMES = 50
 
 
 def columns_of(page: Page[Row], *, with_rows: bool = True) -> dict[str, None]:
@@ -33,8 +33,8 @@ def check_columns_exist(fields: Iterable[str], columns: Collection[str]) -> None
         typer.BadParameter: There is no such column; the message names the existing ones.
     """
     if unknown := [name for name in fields if name not in columns]:
-        shown = ", ".join(map(plain, list(columns)[:_MOST_NAMES]))
-        more = f" and {len(columns) - _MOST_NAMES} more" if len(columns) > _MOST_NAMES else ""
+        shown = ", ".join(map(plain, list(columns)[:_MAX_NAMES]))
+        more = f" and {len(columns) - _MAX_NAMES} more" if len(columns) > _MAX_NAMES else ""
         raise typer.BadParameter(f"--fields: no column is called {' or '.join(unknown)}; the columns are {shown}{more}")
 
 

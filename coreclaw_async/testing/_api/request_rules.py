@@ -11,7 +11,7 @@ from attrs import frozen
 
 from coreclaw_async.testing._api.answers import RefusedError
 
-_LARGEST_INT64 = 2**63 - 1
+_MAX_INT64 = 2**63 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 
 
@@ -55,7 +55,7 @@ class Member:
         return None
 
 
-WINDOW = {"limit": Member("integer", low=1, high=100), "offset": Member("integer", low=0, high=_LARGEST_INT64)}
+WINDOW = {"limit": Member("integer", low=1, high=100), "offset": Member("integer", low=0, high=_MAX_INT64)}
 RUN_OPTIONS = {"is_async": Member("boolean"), "callback_url": Member("string"), **WINDOW}
 RUN_BODY = {"input": Member("any"), "version": Member("string"), **RUN_OPTIONS}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from coreclaw_async.testing._serving.backend import Backend
     from coreclaw_async.testing._state.fake_run import FakeRun
 
-_MOST_SECONDS = 366 * 86_400.0
+_MAX_SECONDS = 366 * 86_400.0
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 """As far as the clock can be advanced: dates have years of four digits."""
 
@@ -100,7 +100,7 @@ def _stick(backend: Backend, wanted: Body) -> str:
 
 def _advance(backend: Backend, wanted: Body) -> str:
     seconds = wanted.get("seconds")
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= _MOST_SECONDS:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= _MAX_SECONDS:
         raise RefusedError(400, "'seconds' must be a number above 0 and up to 366 days.")
     clock = backend.world.clock
     if clock.time() + seconds > _LATEST.timestamp():

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 PREFIX = "/__console__"
 
-MOST_STREAMS = 5
+MAX_STREAMS = 5
 """How many pages are told news at a time: a browser opens six connections to a host, and one is for the buttons."""
 
 _BIGGEST_BODY = 10_000
 _PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE = 5.0
 _SHARE = 10
 """A page is told news so seldom that counting takes at most one part in so many of the time."""
 
@@ -118,8 +118,8 @@ class Console:
 
     async def _stream(self, receive: Receive, send: Send, window: RunWindow) -> None:
         """Tell the news until the page leaves or the server stops."""
-        if len(self._streams) >= MOST_STREAMS:
-            reason = f"The console is open {MOST_STREAMS} times already, which is as often as it can be."
+        if len(self._streams) >= MAX_STREAMS:
+            reason = f"The console is open {MAX_STREAMS} times already, which is as often as it can be."
             raise RefusedError(503, reason, {"retry-after": "2"})
         stream = _OpenStream(anyio.CancelScope())
         self._streams.add(stream)
@@ -142,7 +142,7 @@ class Console:
             took = time.thread_time() - began
             body = f"data: {json.dumps(news)}\n\n".encode()
             await send({"type": "http.response.body", "body": body, "more_body": True})
-            with anyio.move_on_after(min(max(_PAUSE, _SHARE * took), _LONGEST_PAUSE)):
+            with anyio.move_on_after(min(max(_PAUSE, _SHARE * took), _MAX_PAUSE)):
                 await stream.acted.wait()
                 stream.acted = anyio.Event()
 

@@ -9,11 +9,11 @@ from reprlib import Repr
 from typing import Any, TypeVar, cast
 
 _T = TypeVar("_T")
-_LONGEST_OTHER = 2_000
+_MAX_OTHER = 2_000
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 _repr = Repr()
-_repr.maxother = _LONGEST_OTHER
+_repr.maxother = _MAX_OTHER
 
 
 class _Beginning:

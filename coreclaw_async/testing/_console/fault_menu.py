@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 STARTS = "starts"
 """What the page names instead of an operation, for all of `STARTING`."""
 
-MOST_REQUESTS = 1000
-MOST_MINUTES = 1440
+MAX_REQUESTS = 1000
+MAX_MINUTES = 1440
 
 STARTING = {
     "runWorker",
@@ -206,7 +206,7 @@ def _how_long(entry: MenuEntry, count: float) -> str:
 def _read_count(given: Any, unit: Unit) -> float:
     if unit == "chance":
         return 1.0
-    most = MOST_MINUTES if unit == "minutes" else MOST_REQUESTS
+    most = MAX_MINUTES if unit == "minutes" else MAX_REQUESTS
     is_number = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= most
     if not is_number or (unit == "requests" and given != int(given)):
         raise RefusedError(400, f"'count' must be a number of {unit} above 0 and up to {most:,}.")

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from coreclaw_async.testing._state.records import RecordedRequest
     from coreclaw_async.testing._state.world import World
 
-MOST_REQUESTS = 100
+MAX_REQUESTS = 100
 """How many requests are told at once, and watched until they end; of more only the newest."""
 
-_MOST_FAULTS = 50
-_MOST_STATUSES = 30
-_LONGEST_FAULT = 200
-_LONGEST_PATH = 200
+_MAX_FAULTS = 50
+_MAX_STATUSES = 30
+_MAX_FAULT = 200
+_MAX_PATH = 200
 
 
 @define(eq=False)
@@ -53,10 +53,10 @@ class RequestTail:
             self._open.clear()
         told = {number: request for number, request in self._open.items() if request.ended_at is not None}
         total = forgotten + len(requests)
-        first = max(self._seen, total - MOST_REQUESTS, forgotten)
+        first = max(self._seen, total - MAX_REQUESTS, forgotten)
         told.update(enumerate(requests[first - forgotten :], start=first + 1))
         self._open = {number: one for number, one in (self._open | told).items() if one.ended_at is None}
-        for number in sorted(self._open)[:-MOST_REQUESTS]:
+        for number in sorted(self._open)[:-MAX_REQUESTS]:
             del self._open[number]
         self._is_told, self._seen, self._last = True, total, requests[-1] if requests else None
         ahead = world.clock.time() - world.now()
@@ -84,12 +84,12 @@ class Feed:
             now = backend.world.clock.time()
         parts: dict[str, Any] = {
             "counts": {
-                "by_status": dict(found.counts.most_common(_MOST_STATUSES)),
+                "by_status": dict(found.counts.most_common(_MAX_STATUSES)),
                 "total": found.counts.total(),
                 "cost": write_amount(found.cost),
             },
             "runs": {"fitting": found.fitting, "offset": self._window.offset, "limit": WINDOW, "list": found.runs},
-            "faults": {"count": len(planned), "list": [show_planned(one) for one in planned[:_MOST_FAULTS]]},
+            "faults": {"count": len(planned), "list": [show_planned(one) for one in planned[:_MAX_FAULTS]]},
         }
         news = {name: part for name, part in parts.items() if self._told.get(name) != part}
         if not self._told:
@@ -106,8 +106,8 @@ def _show_request(number: int, request: RecordedRequest, ahead: float) -> dict[s
         "number": number,
         "at": request.at + ahead,
         "method": cut(request.method, 20),
-        "what": request.operation or cut(request.path, _LONGEST_PATH),
+        "what": request.operation or cut(request.path, _MAX_PATH),
         "status": request.status,
         "milliseconds": took,
-        "fault": None if request.fault is None else cut(request.fault, _LONGEST_FAULT),
+        "fault": None if request.fault is None else cut(request.fault, _MAX_FAULT),
     }

@@ -30,11 +30,11 @@ _SEARCHED = 2000
 """How many characters of an input are searched."""
 
 _SHOWN = 160
-_LONGEST_STATUS = 40
-_LONGEST_PATH = 200
-_LONGEST_NUMBER = 30
-_LONGEST_SEARCH = 200
-_MOST_DIGITS = 9
+_MAX_STATUS = 40
+_MAX_PATH = 200
+_MAX_NUMBER = 30
+_MAX_SEARCH = 200
+_MAX_DIGITS = 9
 
 
 @frozen
@@ -61,10 +61,10 @@ def read_window(query: Mapping[str, str]) -> RunWindow:
         RefusedError: 400, with what is wrong.
     """
     offset, text = query.get("offset", "0"), query.get("text", "")
-    if not (offset.isascii() and offset.isdigit() and len(offset) <= _MOST_DIGITS):
-        raise RefusedError(400, f"'offset' must be a number of at most {_MOST_DIGITS} digits.")
-    if len(text) > _LONGEST_SEARCH:
-        raise RefusedError(400, f"'text' must have at most {_LONGEST_SEARCH} characters.")
+    if not (offset.isascii() and offset.isdigit() and len(offset) <= _MAX_DIGITS):
+        raise RefusedError(400, f"'offset' must be a number of at most {_MAX_DIGITS} digits.")
+    if len(text) > _MAX_SEARCH:
+        raise RefusedError(400, f"'text' must have at most {_MAX_SEARCH} characters.")
     return RunWindow(int(offset), query.get("status", ""), text.strip().lower())
 
 
@@ -125,7 +125,7 @@ class Surveyor:
         """Return what is written about `run`; made only once, as its input may be big."""
         known = self._words.get(run)
         if known is None:
-            worker = cut(world.workers[run.worker_id].path, _LONGEST_PATH)
+            worker = cut(world.workers[run.worker_id].path, _MAX_PATH)
             given = shown_or(lambda: excerpt(custom_input(run.input) or run.input, _SEARCHED), str)
             known = RunWords(
                 worker, cut(given.removeprefix("{").removesuffix("}"), _SHOWN), f"{run.run_id} {worker} {given}".lower()
@@ -162,7 +162,7 @@ class Surveyor:
 
 
 def _status_of(run: FakeRun, age: float) -> str:
-    return cut(run.status_after(age), _LONGEST_STATUS)
+    return cut(run.status_after(age), _MAX_STATUS)
 
 
 def _state_of(run: FakeRun) -> dict[str, Any]:
@@ -183,9 +183,9 @@ def _known_cost(run: FakeRun, age: float) -> Decimal:
 
 def write_amount(amount: Decimal) -> str:
     """Return an amount as a decimal number, or as it is where that would be none or a very long one."""
-    return f"{amount:f}" if _is_amount(amount) else cut(amount, _LONGEST_NUMBER)
+    return f"{amount:f}" if _is_amount(amount) else cut(amount, _MAX_NUMBER)
 
 
 def _is_amount(amount: Decimal) -> bool:
     exponent = amount.as_tuple().exponent
-    return isinstance(exponent, int) and abs(exponent) < _LONGEST_NUMBER and amount.adjusted() < _LONGEST_NUMBER
+    return isinstance(exponent, int) and abs(exponent) < _MAX_NUMBER and amount.adjusted() < _MAX_NUMBER

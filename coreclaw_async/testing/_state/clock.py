@@ -26,7 +26,7 @@ _THREAD_LIMIT = 0.5
 _REST = 0.001
 """Real seconds between two looks while threads work."""
 
-_LONGEST_ROUND = 0.01
+_MAX_ROUND = 0.01
 """Most real seconds that one round of an event loop counts for."""
 
 
@@ -196,7 +196,7 @@ class FakeClock:
                 before = time.monotonic()
                 await anyio.sleep(_REST)
                 # If the machine stood still, the threads did not have that time.
-                held += min(time.monotonic() - before, _LONGEST_ROUND)
+                held += min(time.monotonic() - before, _MAX_ROUND)
             else:
                 await checkpoint()
             if self._activity != seen:
