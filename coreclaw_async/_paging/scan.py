@@ -11,7 +11,7 @@ from coreclaw_async._paging.fetcher import PageFetcher, page_over
 from coreclaw_async._paging.listing import MIN_PROBE_SIZE, ListSource, Reading
 from coreclaw_async._paging.offsets import Mode, OffsetCache, OffsetDialect
 from coreclaw_async._paging.probe import OffsetProbe
-from coreclaw_async._paging.scan_state import MAX_PAGES_RECHECKED, ScanState
+from coreclaw_async._paging.scan_state import ScanState
 from coreclaw_async._paging.seen import Deduplicator, Spare, shown_twice
 from coreclaw_async._paging.tally import Tally
 from coreclaw_async._wire.request import MAX_LIMIT
@@ -204,9 +204,6 @@ class PageScan(Generic[T]):
         is_long = state.last.number > 1
         if state.is_nameless and is_long:
             await self._check_unmoved(state.first)
-        moved = [spare for spare in self._new.spares if spare.pages[0] != spare.pages[1]]
-        if moved and self._tally.count is None:
-            return await self._look_at_moved(moved)
         if (
             is_long
             and self._offsets.mode is Mode.ROW
@@ -226,24 +223,6 @@ class PageScan(Generic[T]):
             self._offsets.begin_again()  # The number of waits limits these looks too.
             return await self._recheck([state.last.number])
         self.is_over = True
-        return None
-
-    async def _look_at_moved(self, spares: Sequence[Spare[T]]) -> Page[T] | None:
-        """
-        Return the items that share an identity with one of another page, or begin again.
-
-        Without a count, nothing else shows that an item was read twice and another one not at all.
-        """
-        numbers = sorted({number for spare in spares for number in spare.pages})
-        if len(numbers) <= MAX_PAGES_RECHECKED:
-            readings = [await self._read_again(number) for number in numbers]
-            if shown_twice(spares, readings) and await self._are_two(spares, readings):
-                items = self._new.take_spares(spares)
-                self._tally.add(len(items))
-                return attrs.evolve(readings[-1].page, items=items)
-        if not self._begins_sweep():
-            raise self._state.error("items moved from page to page while the list was read")
-        self._restart()
         return None
 
     async def _goes_on(self) -> bool:
@@ -343,13 +322,6 @@ class PageScan(Generic[T]):
         has_moved = state.may_have_skipped() or self._tally.has_changed or self._new.spares or state.known_until
         is_remembered = not state.is_nameless and self._new.seen.is_whole
         return bool(has_moved) and is_remembered and self._sweeps < _MAX_SWEEPS
-
-    def _begins_sweep(self) -> bool:
-        """Count one more reading of the whole list; False if there were too many, or if it would not help."""
-        if self._state.is_nameless or not self._new.seen.is_whole or self._sweeps >= _MAX_SWEEPS:
-            return False
-        self._sweeps += 1
-        return True
 
     async def _wait_or_fail(self) -> Page[T]:
         if await self._goes_on():

@@ -16,7 +16,7 @@ from coreclaw_async.models import Page
 
 T = TypeVar("T")
 
-MAX_PAGES_RECHECKED = 4
+_MAX_PAGES_RECHECKED = 4
 # Store and own workers, the lists without a count, have hundreds of entries.
 _MAX_PAGES_WITHOUT_COUNT = 2_000
 _MAX_PAGES_BEYOND = 2
@@ -189,7 +189,7 @@ class ScanState(Generic[T]):
         short = {n for n, reading in self.short.items() if len(reading.keys) < min(size, count - (n - 1) * size)}
         if len(self.new.spares) == missing:
             short.update(number for spare in self.new.spares for number in spare.pages)
-        return sorted(short) if 0 < len(short) <= MAX_PAGES_RECHECKED else []
+        return sorted(short) if 0 < len(short) <= _MAX_PAGES_RECHECKED else []
 
     def lacks_earlier(self, numbers: Sequence[int]) -> bool:
         """Whether a page before the last two is short; the last one may be empty."""
