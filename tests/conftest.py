@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -42,12 +43,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "endurance(seconds): takes long, or kills processes; one Python runs it")
     config.addinivalue_line("markers", "other_turn: a case on a backend that another Python has in its quick run")
     config.addinivalue_line("markers", "both_backends: reads over sockets, so it runs through httpx on asyncio too")
     config.addinivalue_line("markers", "every_backend: the quick run has it on every backend, not on one in turn")
     config.addinivalue_line("markers", "async_client_only: cannot be meant for a blocking client, by its nature")
+    told = getattr(getattr(config, "failures_db", None), "sock", None)
+    if told is not None and "PYTEST_XDIST_WORKER" in os.environ:
+        # For each test, pytest-rerunfailures sends two short messages, and the system would keep the second for 40 ms.
+        told.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @pytest.hookimpl(wrapper=True)
