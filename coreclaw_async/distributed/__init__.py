@@ -1,8 +1,8 @@
 """
 Batches on several machines: a ledger in Postgres, and engines that distribute work.
 
-One process is enough for about a million runs a day: that is 12 starts a second, at about 2 ms of processor time and
-1.7 requests a run (``benchmarks/bench_batch.py``). You need more when there are too many rows or several accounts, or
+One process is enough for about a million runs a day: that is 12 starts a second, at about 3.3 ms of processor time and
+1.5 requests a run (``benchmarks/bench_growth.py``). You need more when there are too many rows or several accounts, or
 when a machine may fail. Then put the ledger into Postgres (extra ``postgres``, ``ledger="postgresql://..."``), which
 any number of processes may share, and give each process a part. If Postgres restarts or fails over, the batch waits
 for up to ``patience=``. A failover needs synchronous replication: if the standby is behind, or a backup was restored,
