@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
@@ -457,15 +458,39 @@ async def test_key_that_is_cancelled_while_it_waits_says_so(
 
     async def cancel() -> None:
         async with batch_of(service, ledger) as batch:
-            while not service.requests:
-                await anyio.sleep(0.001)
-            while not await batch.cancel():
+            # One that comes while a start is being sent takes out nothing at once: it is kept until that is refused.
+            while (await batch.get("coffee")).state != "cancelled":
+                await batch.cancel()
                 await service.clock.sleep(0.1)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(cancel)
+
+        def begin(event: events.Event) -> None:
+            if isinstance(event, events.RequestSent) and len(service.requests) == 1:
+                group.start_soon(cancel)
+
+        with pytest.raises(BatchIncompleteError, match="key 'coffee' was cancelled before its run was started"):
+            workers = client.with_options(on_event=begin).workers
+            await workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert paid(service) == 0
+
+
+@pytest.mark.async_client_only
+async def test_key_that_is_cancelled_while_its_start_is_refused_says_so(service: FakeService, ledger: Path) -> None:
+    service.faults.add(faults.error(30003), operation="runWorker", times=10_000)
+    taken_out: list[int] = []
+
+    class Meanwhile(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                async with batch_of(service, ledger) as batch:
+                    taken_out.append(await batch.cancel())
+            return await service.handle_async_request(request)
+
+    async with coreclaw_async.AsyncCoreClaw(service.api_key, transport=Meanwhile(), clock=service.clock) as client:
         with pytest.raises(BatchIncompleteError, match="key 'coffee' was cancelled before its run was started"):
             await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger)
+    assert taken_out == [0]
     assert paid(service) == 0
 
 
