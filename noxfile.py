@@ -13,7 +13,8 @@ import nox
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = ".[arrow,cli,dask,emulator,otel,pandas,polars,postgres,speed,testing]"
 # Sockets, processes and browsers share a machine with others: what has failed runs once more, and is named at the end.
-ONCE_MORE = ("--dist", "worksteal", "--reruns", "1", "-rR")
+# After a few workers that ended early, pytest-xdist would leave out the remaining tests, and call that a success.
+ONCE_MORE = ("--dist", "worksteal", "--max-worker-restart", "1000", "--reruns", "1", "-rR")
 # More than the cores of a small machine, for many tests wait: for a socket, and those that take long for processes.
 QUICK = ("-m", "not endurance and not other_turn", "-n", "3", *ONCE_MORE)
 LONG = ("-n", "4", *ONCE_MORE)

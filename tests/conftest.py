@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -10,6 +11,8 @@ import socket
 import sys
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+from typing import Any
 
 import either_client
 import pytest
@@ -54,6 +57,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if told is not None and "PYTEST_XDIST_WORKER" in os.environ:
         # For each test, pytest-rerunfailures sends two short messages, and the system would keep the second for 40 ms.
         told.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """End the processes that a worker has left behind by ending within a test: they hold the output of the run open."""
+    if error is None:
+        return
+    names = {"PYTEST_XDIST_TESTRUNUID": "testrunuid", "PYTEST_XDIST_WORKER": "workerid"}
+    mark = {f"{name}={node.workerinput[member]}".encode() for name, member in names.items()}
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # It has ended meanwhile, or is another user's.
+            if mark <= set(environment.read_bytes().split(b"\0")):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 @pytest.hookimpl(wrapper=True)
