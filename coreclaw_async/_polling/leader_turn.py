@@ -130,7 +130,12 @@ class LeaderTurn:
                 key = _key_of(hook)
                 if key not in told or waiter is self._leader:
                     told[key] = hook, waiter
-        return tuple(functools.partial(waiter.call_hook, hook) for hook, waiter in told.values())
+        return tuple(functools.partial(self._call_hook, waiter, hook) for hook, waiter in told.values())
+
+    def _call_hook(self, waiter: Waiter, hook: Callable[[Event], None], event: Event) -> None:
+        waiter.call_hook(hook, event)
+        if waiter is self._leader and waiter.has_to_go:
+            self._waiters.wake_leader()
 
 
 def _key_of(hook: Hashable) -> Hashable:

@@ -391,6 +391,34 @@ async def test_what_a_hook_raises_to_end_its_task_ends_its_own_wait_alone(
     assert changed == (set(ids[1:]) if has_own_hook else set())
 
 
+async def test_what_the_hook_of_a_leader_raises_ends_its_wait_soon_though_another_look_hangs(
+    service: FakeService,
+) -> None:
+    own, *others = (add_run(service, 100) for _ in range(5))
+    service.faults.add(faults.error(11000), operation="listWorkerRuns", times=10**6)
+    service.faults.add(faults.delay(18), match=lambda request: request.path.endswith(others[0]), after=2)
+    raised_at: list[float] = []
+
+    def rage(event: Any) -> None:
+        if isinstance(event, RequestSent) and service.clock.monotonic() > 5 and not raised_at:
+            raised_at.append(service.clock.monotonic())
+            raise Furious
+
+    async def wait_furiously(client: AsyncCoreClaw) -> None:
+        with pytest.raises(Furious):
+            await client.runs.wait(own)
+        assert service.clock.monotonic() - raised_at[0] < 6
+
+    schedule = PollSchedule(jitter=0.0)
+    async with client_of(service, poll_schedule=schedule) as client, anyio.create_task_group() as group:
+        group.start_soon(wait_furiously, client.with_options(on_event=rage))
+        await service.clock.sleep(1)
+        for run_id in others:
+            group.start_soon(client.runs.wait, run_id)
+
+    assert service.clock.monotonic() > 100
+
+
 async def test_a_copy_with_another_key_looks_for_itself_with_its_own_settings(service: FakeService) -> None:
     run_id = add_run(service, 50)
     own: list[Any] = []
