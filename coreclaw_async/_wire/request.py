@@ -252,6 +252,11 @@ def shown_worker(worker_id: str) -> str:
     return worker_id.replace("~", "/")
 
 
+def worker_in_path(worker_id: str) -> str:
+    """Return a worker's name as a path takes it, of a valid one."""
+    return worker_id.replace("/", "~")
+
+
 def check_url(name: str, value: str) -> str:
     """Return *value* when it is an absolute http or https URL."""
     check_text(name, value)

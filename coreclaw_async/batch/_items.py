@@ -100,7 +100,7 @@ class BatchItem(Model):
         batch: Name of the batch.
         key: What the caller calls it; unique in the batch.
         position: Its place in the plan, from 0.
-        worker_id: The worker, as it was planned.
+        worker_id: The worker: a slug, or ``owner/name``.
         version: The worker version that was asked for, or None.
         priority: Items with a higher priority are started first.
         retries: How many more runs may follow failed ones; each is paid for.

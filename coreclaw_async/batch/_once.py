@@ -20,6 +20,7 @@ from coreclaw_async._operations.run_streams import Changes
 from coreclaw_async._operations.wait import wait_for_run
 from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.request import shown_worker
 from coreclaw_async.batch._batch import AsyncBatch
 from coreclaw_async.batch._item_steps import to_planned
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
@@ -323,7 +324,7 @@ class OnceBatch(AsyncBatch):
         what = [
             f"{name} was {before!r} and is {now!r}"
             for name, before, now in (
-                ("worker_id", item.worker_id.replace("~", "/"), given.worker_id.replace("~", "/")),
+                ("worker_id", item.worker_id, shown_worker(given.worker_id)),
                 ("version", item.version, given.version),
             )
             if before != now

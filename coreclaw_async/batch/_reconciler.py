@@ -83,7 +83,7 @@ class Reconciler:
             items[0].key,
             seconds,
             " or by its callback" if self._has_callbacks(items) else "",
-            self._slug,
+            shown_worker(self._slug),
             extra=facts(batch=items[0].batch, key=items[0].key, worker_id=shown_worker(self._slug)),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coreclaw_async._operations.runs import read_run
-from coreclaw_async._wire.request import check_id
+from coreclaw_async._wire.request import check_id, worker_in_path
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._item_steps import to_planned, to_submitted
 from coreclaw_async.batch._items import BatchItem, BatchItemState, IllegalStepError, ItemOrigin
@@ -48,10 +48,11 @@ def _check_state(item: BatchItem, adopt: str | None) -> None:
 async def _check_worker(batch_context: BatchContext, item: BatchItem, adopt: str, run: Run) -> None:
     """Raise if the run is certainly of another worker."""
     start_queues = batch_context.ledger.start_queues
-    names = await start_queues.names(await start_queues.find(item.worker_id) or item.worker_id)
+    worker_id = worker_in_path(item.worker_id)
+    names = await start_queues.names(await start_queues.find(worker_id) or worker_id)
     if run.worker_id is None or run.worker_id in names:
         return
-    slug = await find_slug(batch_context.context, item.worker_id)
+    slug = await find_slug(batch_context.context, worker_id)
     if run.worker_id == slug or (slug is None and all(map(is_path, names))):  # A new slug, or nobody knows any.
         return
     known = " or ".join(name for name in {*names, slug or ""} if name and not is_path(name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from coreclaw_async._wire.request import shown_worker
+
 
 @attrs.frozen(kw_only=True)
 class Shard:
@@ -13,7 +15,7 @@ class Shard:
     Attributes:
         first: Position of its first item.
         last: Position of its last item.
-        worker_id: The worker whose items it has, as planned, or None for all.
+        worker_id: The worker whose items it has, a slug or ``owner/name``, or None for all.
 
     Example::
 
@@ -23,4 +25,4 @@ class Shard:
 
     first: int = 0
     last: int = 2**62
-    worker_id: str | None = None
+    worker_id: str | None = attrs.field(default=None, converter=attrs.converters.optional(shown_worker))

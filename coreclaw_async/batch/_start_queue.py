@@ -20,7 +20,7 @@ from coreclaw_async._operations.start import once_request, send_start
 from coreclaw_async._polling.tracked_run import ends_every_wait
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async._wire.error_codes import is_service_code
-from coreclaw_async._wire.request import shown_worker
+from coreclaw_async._wire.request import shown_worker, worker_in_path
 from coreclaw_async.batch._aborting import ABORT, abort_patiently
 from coreclaw_async.batch._admission import Admission
 from coreclaw_async.batch._context import BatchContext
@@ -113,7 +113,7 @@ class StartQueue:
                     "waiting for another call, batch or process that starts runs of worker %s through this ledger, for "
                     "%.0f s now: it finds out what became of a start that was not answered, has many runs to start, or "
                     "stands still; only one may start them at a time",
-                    self.slug,
+                    shown_worker(self.slug),
                     now - began,
                     extra=facts(batch=self.batch_context.ledger.batch, worker_id=shown_worker(self.slug)),
                 )
@@ -169,7 +169,7 @@ class StartQueue:
         request = once_request(
             "runWorker",
             "workers",
-            item.worker_id,
+            worker_in_path(item.worker_id),
             "runs",
             input=json.loads(given),
             version=item.version,

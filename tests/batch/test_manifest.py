@@ -25,7 +25,7 @@ from coreclaw_async.models import Verdict
 
 
 def item(key: str, **members: Any) -> BatchItem:
-    return BatchItem(batch="nightly", key=key, position=0, worker_id="a~b", input_sha256="0" * 64, **members)
+    return BatchItem(batch="nightly", key=key, position=0, worker_id="a/b", input_sha256="0" * 64, **members)
 
 
 async def each(items: Iterable[BatchItem]) -> AsyncIterator[BatchItem]:
@@ -218,7 +218,7 @@ WRITER = textwrap.dedent(
 
     async def items(name, count):
         for number in range(count):
-            yield BatchItem(batch="b", key=f"{name}-{number}", position=number, worker_id="a~b", input_sha256="")
+            yield BatchItem(batch="b", key=f"{name}-{number}", position=number, worker_id="a/b", input_sha256="")
 
     async def main():
         folder, name, count, times = sys.argv[1:]

@@ -12,6 +12,7 @@ import pytest
 from batch.batches import WORKER, opened, runs_by_key, specs
 
 from coreclaw_async import (
+    RunSpec,
     SettleTimes,
     Shard,
     ShardReport,
@@ -44,11 +45,32 @@ async def test_shards_are_parts_of_one_worker_each(service: FakeService, ledger:
     shards = await plan(service, ledger)
 
     assert sorted((shard.first, shard.last) for shard in shards) == [(0, 3), (4, 7), (8, 9), (10, 13), (14, 14)]
-    assert {shard.worker_id for shard in shards if shard.first < 10} == {WORKER.replace("/", "~")}
+    assert {shard.worker_id for shard in shards if shard.first < 10} == {WORKER}
     async with opened(service, "memory") as batch:
         assert await batch.shards(4) == []
         with pytest.raises(ValueError, match="size must be 1 or more, not 0"):
             await batch.shards(0)
+
+
+@pytest.mark.parametrize("worker_id", ["coreclaw/google-maps-scraper", "coreclaw~google-maps-scraper"])
+async def test_items_and_shards_have_the_name_of_their_worker_as_people_write_it(
+    service: FakeService, tmp_path: Path, worker_id: str
+) -> None:
+    ledger = f"sqlite:///{tmp_path / 'runs.db'}"
+    async with opened(service, ledger, count=0) as batch:
+        await batch.plan([RunSpec(key="coffee", worker_id=worker_id, input={"keywords": ["coffee"]})])
+        items = await batch.items(worker_id=worker_id).collect()
+        assert [item.worker_id for item in (*items, await batch.get("coffee"))] == [WORKER, WORKER]
+        assert items[0].to_dict()["worker_id"] == WORKER
+    shard = Shard(first=0, last=0, worker_id=worker_id)
+    assert shard.worker_id == WORKER
+    report = await run_shard_async(ShardSpec(batch="nightly", ledger=ledger, shard=shard))
+
+    assert report.counts["done"] == 1
+    async with opened(service, ledger) as batch:
+        assert (await batch.get("coffee")).worker_id == WORKER
+        assert [run.state for run in await batch.history("coffee")] == ["done"]
+        assert list((await batch.report()).by_worker) == [WORKER]
 
 
 @pytest.mark.endurance

@@ -83,7 +83,7 @@ def item(number: int, state: BatchItemState, **members: Any) -> BatchItem:
             "batch": "b",
             "key": f"k{number}",
             "position": number,
-            "worker_id": "me~maps",
+            "worker_id": "me/maps",
             "input_sha256": "",
             "state": state,
             **members,

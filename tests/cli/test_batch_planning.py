@@ -80,8 +80,8 @@ def test_members_and_options_say_how_often_how_long_and_how_soon(ledger: str, tm
     found = planned(ledger)
 
     for key, members in {
-        "a": ("me~other", 3, 60.5, -2, "v1.2.6"),
-        "b": (WORKER.replace("/", "~"), 1, 900.0, 5, None),
+        "a": ("me/other", 3, 60.5, -2, "v1.2.6"),
+        "b": (WORKER, 1, 900.0, 5, None),
     }.items():
         item, _ = found[key]
         assert (item.worker_id, item.retries, item.run_timeout, item.priority, item.version) == members
@@ -100,7 +100,7 @@ def test_rows_of_csv_are_specs_whose_other_columns_are_the_input(ledger: str, tm
 
     assert outcome.stdout == "2 new items; 2 in all.\n", outcome.stderr
     item, given = found["a"]
-    assert (item.worker_id, item.retries, item.run_timeout, item.priority) == ("me~one", 2, 1.5, -3)
+    assert (item.worker_id, item.retries, item.run_timeout, item.priority) == ("me/one", 2, 1.5, -3)
     assert given["parameters"] == {
         "custom": {"zip": "00123", "keywords": ["coffee", 1], "note": "two\nlines, and a comma"},
         "system": {"proxy_region": "US"},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from coreclaw_async._concurrency.clock import Clock
+from coreclaw_async._wire.request import worker_in_path
 from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState
 from coreclaw_async.batch._ledger import flags
 from coreclaw_async.batch._ledger.budget import limit_spending, spending_of
@@ -321,4 +322,4 @@ def _condition(shard: Shard) -> tuple[str, SqlRow]:
         return "1 = 1", ()
     if shard.worker_id is None:
         return "position BETWEEN ? AND ?", (shard.first, shard.last)
-    return "position BETWEEN ? AND ? AND worker_id = ?", (shard.first, shard.last, shard.worker_id)
+    return "position BETWEEN ? AND ? AND worker_id = ?", (shard.first, shard.last, worker_in_path(shard.worker_id))

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from coreclaw_async._wire.request import shown_worker, worker_in_path
 from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch._items import BatchItem, BatchItemRun, BatchItemState, ItemOrigin
 from coreclaw_async.batch._specs import PlannedSpec
@@ -57,6 +58,7 @@ def _text(value: object) -> str:
 
 
 _WRITTEN: Mapping[str, Callable[[Any], object]] = {
+    "worker_id": worker_in_path,
     "state": str,
     "how": str,
     "candidates": json.dumps,
@@ -67,6 +69,7 @@ _WRITTEN: Mapping[str, Callable[[Any], object]] = {
     "error": _text,
 }
 _READ: Mapping[str, Callable[[Any], object]] = {
+    "worker_id": shown_worker,
     "state": BatchItemState,
     "how": ItemOrigin,
     "candidates": lambda text: tuple(json.loads(text)),
