@@ -18,6 +18,7 @@ from batch.batches import finish, opened, runs_by_key, specs
 
 from coreclaw_async import LedgerError
 from coreclaw_async.batch._store.database import StartQueueLostError, Statement
+from coreclaw_async.batch._store.lookup import batches_in
 from coreclaw_async.batch._store.sqlite import SqliteDatabase
 from coreclaw_async.events import BatchItemChanged, Event
 from coreclaw_async.testing import FakeService
@@ -67,6 +68,24 @@ async def test_a_ledger_that_is_deleted_or_replaced_is_noticed(
     with pytest.raises(LedgerError, match=r"runs\.db was deleted or replaced while it was open"):
         await database.read(NAMES)
     await database.aclose()
+
+
+async def test_a_ledger_with_two_names_is_not_opened(database: SqliteDatabase, tmp_path: Path) -> None:
+    (tmp_path / "other.db").hardlink_to(tmp_path / "runs.db")
+    for name in ("other.db", "runs.db"):
+        with pytest.raises(LedgerError, match=rf"{name} is a file with 2 names \(hard links\)"):
+            await SqliteDatabase(tmp_path / name).open()
+        with pytest.raises(LedgerError, match=rf"{name} is a file with 2 names"):
+            await batches_in(tmp_path / name)
+    await database.write(batch("b"))  # Its other users have its log.
+    await database.aclose()
+
+    assert not (tmp_path / "other.db-wal").exists()
+    (tmp_path / "other.db").unlink()
+    again = SqliteDatabase(tmp_path / "runs.db")
+    await again.open()
+    assert await again.read(NAMES) == [("a",), ("b",)]
+    await again.aclose()
 
 
 async def test_a_ledger_that_is_put_back_is_gone_on_with(database: SqliteDatabase, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from coreclaw_async.batch._store.address import MEMORY, is_postgres, sqlite_path
-from coreclaw_async.batch._store.open_files import OPEN_FILES
+from coreclaw_async.batch._store.open_files import OPEN_FILES, refuse_hard_links
 from coreclaw_async.batch._store.postgres_driver import load_asyncpg
 from coreclaw_async.errors import LedgerError
 
@@ -41,6 +41,7 @@ def _in_file(path: Path) -> Sequence[str] | None:
         if not path.exists():
             return None
         OPEN_FILES.refuse_inherited(path)
+        refuse_hard_links(path)
         # "rw" makes no file, and takes its helpers away again; without the right to write, reading has to do.
         mode = "rw" if os.access(path, os.W_OK) else "ro"
         with contextlib.closing(

@@ -33,6 +33,21 @@ def id_of(path: Path) -> FileId | None:
     return found.st_dev, found.st_ino
 
 
+def refuse_hard_links(path: Path) -> None:
+    """
+    Raise where a file has further names: by each of them SQLite looks for another log.
+
+    Raises:
+        LedgerError: It has.
+    """
+    names = path.stat().st_nlink
+    if names > 1 and path.is_file():
+        raise LedgerError(
+            f"the ledger {path} is a file with {names} names (hard links), and what is written to it by one of them is "
+            "missing by the others: keep one of them, and copy a ledger with Connection.backup of sqlite3"
+        )
+
+
 class FileOwner(Protocol):
     """What has files open."""
 

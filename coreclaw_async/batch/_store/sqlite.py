@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
-from coreclaw_async.batch._store.open_files import OPEN_FILES, FileId, id_of
+from coreclaw_async.batch._store.open_files import OPEN_FILES, FileId, id_of, refuse_hard_links
 from coreclaw_async.batch._store.schema import (
     META,
     READ_VERSION,
@@ -170,6 +170,7 @@ class SqliteDatabase(Database):
                 raise LedgerError(f"the ledger {self._name} cannot be used: there is no folder {self._path.parent}")
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            refuse_hard_links(self._path)
         connection = sqlite3.connect(
             ":memory:" if self._path is None else self._path,
             isolation_level=None,
