@@ -200,9 +200,7 @@ class OpenTelemetryHook:
     def _take_start(self, event: events.RunStarted) -> None:
         self._started.add(1, {"coreclaw.operation": event.operation})
         self._note("coreclaw.run.started", {"coreclaw.run_id": event.run_id})
-        with self._lock:
-            self._starters[event.run_id] = self._here()
-            _limit(self._starters)
+        self._keep_starter(event.run_id)
 
     def _take_unknown(self, event: events.StartUnknown) -> None:
         self._unknown.add(1, {"coreclaw.operation": event.operation})
@@ -216,6 +214,14 @@ class OpenTelemetryHook:
     def _take_reconciled(self, event: events.StartReconciled) -> None:
         self._reconciled.add(1)
         self._note("coreclaw.start.reconciled", {"coreclaw.run_id": event.run_id})
+        if current_calls():  # Else it is the callback that has told, and that did not start the run.
+            self._keep_starter(event.run_id)
+
+    def _keep_starter(self, run_id: str) -> None:
+        """Remember that the span of *run_id* belongs below the one of here."""
+        with self._lock:
+            self._starters[run_id] = self._here()
+            _limit(self._starters)
 
     def _take_poll(self, event: events.RunsPolled) -> None:
         self._polls.add(event.details, {"coreclaw.kind": "details"})

@@ -454,6 +454,30 @@ async def test_an_item_of_a_batch_is_a_span_with_its_start_its_run_and_its_rows(
     assert all(line.startswith("caller > coreclaw.batch.run > ") for line in tree)
 
 
+async def test_a_lost_start_of_an_item_and_the_run_that_is_found_for_it_are_below_the_item(
+    service: FakeService, telemetry: Telemetry
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker")
+    async with (
+        client_of(service, telemetry) as client,
+        client.batch("nightly", ledger="memory", exclusive=True) as batch,
+    ):
+        await batch.plan([RunSpec(key=key, worker_id=WORKER, input=INPUT) for key in "ab"])
+        assert [outcome.state async for outcome in batch.run()] == ["done", "done"]
+
+    items = {attributes_of(span)["coreclaw.key"]: span for span in telemetry.spans("coreclaw.batch.item")}
+    (call,) = telemetry.spans("coreclaw.batch.run")
+    notes = ["coreclaw.start.unknown", "coreclaw.start.reconciled", "coreclaw.run.started"]
+    assert [event.name for event in items["a"].events] == notes[:2]
+    assert [event.name for event in items["b"].events] == notes[2:]
+    assert [event.name for event in call.events if event.name in notes] == []
+    runs = {attributes_of(span)["coreclaw.run_id"]: span for span in telemetry.spans("coreclaw.run")}
+    for item in items.values():
+        parent = runs[attributes_of(item)["coreclaw.run_id"]].parent
+        assert parent is not None
+        assert parent.span_id == item.context.span_id
+
+
 async def test_batches_of_one_name_at_the_same_time_keep_their_items(telemetry: Telemetry) -> None:
     tracer = telemetry.tracers.get_tracer("test")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from coreclaw_async._concurrency.calls import belonging_to
 from coreclaw_async._data.counting import counted
 from coreclaw_async._logs import facts, logger
 from coreclaw_async._wire.request import shown_worker
@@ -170,7 +171,8 @@ class Reconciler:
             return False
         if after.run_id is not None:
             self._known.add(after.run_id)
-            self._batch_context.emit(StartReconciled(run_id=after.run_id))
+            with belonging_to((after.batch, after.key)):
+                self._batch_context.emit(StartReconciled(run_id=after.run_id))
         self._on_settled(after)
         return True
 

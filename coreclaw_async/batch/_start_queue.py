@@ -306,7 +306,8 @@ class StartQueue:
         elif error.run_id is not None:  # The broken answer still named it.
             await self._accepted(intent, error.run_id)
         else:
-            self.batch_context.emit(StartUnknown(operation="runWorker", candidates=None))
+            with belonging_to((intent.batch, intent.key)):
+                self.batch_context.emit(StartUnknown(operation="runWorker", candidates=None))
             told = facts(error, batch=intent.batch, key=intent.key, worker_id=shown_worker(self.slug))
             logger.info("the answer to a start of item %r was lost: %s", intent.key, error, extra=told)
             self.admission.limits.not_started()
