@@ -10,6 +10,7 @@ from coreclaw_async._http.backend import no_reply, unreadable
 from coreclaw_async._http.body import BodyEncodingError, BodyTooLargeError, raw_header, read_body
 from coreclaw_async._http.causes import NO_CONNECTION, described, make_presentable
 from coreclaw_async._http.connections import Connections
+from coreclaw_async._http.fence import FencedBody
 from coreclaw_async._http.libraries import HttpClient, kinds
 from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._http.outgoing import RequestBuilder
@@ -36,7 +37,7 @@ class HttpxBackend:
 
     async def send(self, request: Request, progress: SendProgress) -> HttpReply:
         """Send *request* once and return its whole answer; see `Backend.send`."""
-        outgoing = self._builder.build(request, progress)
+        outgoing, fenced = self._builder.build(request, progress), progress.fenced
         try:
             client = self._connections.client
             progress.hand_over()
@@ -46,7 +47,7 @@ class HttpxBackend:
             self._builder.clear(outgoing, request)
             if isinstance(error, Exception) and not isinstance(error, errors.CoreClawError):
                 # No exception of a library leaves this package, and the request may have started a run.
-                raise self._no_reply(request, progress, error) from error
+                raise self._no_reply(request, progress, fenced, error) from error
             make_presentable(error, self._settings.credentials, self.base_url)
             raise
 
@@ -84,7 +85,7 @@ class HttpxBackend:
             if (outgoing.extensions or {}).get("trace") is not trace:
                 progress.is_traced = False  # A hook of the caller has put another one there, or none.
             if outgoing.stream is not stream:
-                progress.is_fenced = False
+                progress.fenced = None
         if taken is not None and taken[0] is response:
             return taken[1]
         return self._reply(response, response.headers, await self._read(request, response, progress))
@@ -114,7 +115,7 @@ class HttpxBackend:
                 packed.append(chunk)
 
         progress.time_limit.hear()
-        progress.is_fenced = False
+        progress.fenced = None  # A server that answers may have taken a body that did not leave whole.
         progress.parts.clear()
         try:
             return await read_body(response, self._settings.max_response_bytes, progress.parts, hear)
@@ -123,9 +124,11 @@ class HttpxBackend:
                 return b"".join(progress.parts)
             raise unreadable(request, response.status_code, error) from None
 
-    def _no_reply(self, request: Request, progress: SendProgress, error: Exception) -> errors.CoreClawError:
-        if progress.fenced is not None and progress.fenced.withheld is not None and not progress.may_have_left:
-            return errors.SendTimeoutError(f"{request.label} was not sent, {progress.fenced.withheld}")
+    def _no_reply(
+        self, request: Request, progress: SendProgress, fenced: FencedBody | None, error: Exception
+    ) -> errors.CoreClawError:
+        if fenced is not None and fenced.withheld is not None and not progress.may_have_left:
+            return errors.SendTimeoutError(f"{request.label} was not sent, {fenced.withheld}")
         # The type of an exception is proof enough where sending again is safe anyhow.
         is_early = isinstance(error, kinds(*NO_CONNECTION)) and request.safety is not Safety.ONCE
         # A library tells of something else when its connection is closed under it.

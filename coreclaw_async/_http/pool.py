@@ -101,11 +101,10 @@ class SendProgress:
         is_exclusive: Whether the request must not share its connection.
         is_traced: Whether `trace` is told before it is sent.
         is_spoiled: Returns whether its connection may hold bytes of another answer.
-        fenced: The body, where it may be sent within a window only; or None.
+        fenced: The body, where it may be sent within a window only; None where it proves nothing, or no longer.
         time_limit: Ends the attempt when it takes too long, or a part of it does.
         is_admitted: Whether it got past the gate and the limiter.
         admitted_at: When it did, on the client's clock.
-        is_fenced: Whether a body that did not leave whole proves anything: not after the beginning of an answer.
         parts: What has come of the body of the answer, unpacked.
     """
 
@@ -116,7 +115,6 @@ class SendProgress:
         "fenced",
         "is_admitted",
         "is_exclusive",
-        "is_fenced",
         "is_spoiled",
         "is_traced",
         "parts",
@@ -143,7 +141,6 @@ class SendProgress:
         self.time_limit = time_limit
         self.is_admitted = False
         self.admitted_at = 0.0
-        self.is_fenced = fenced is not None
         self.parts: list[bytes] = []
         self.pool: _LoopPool | None = None
         self._is_handed_over = False
@@ -152,7 +149,7 @@ class SendProgress:
     @property
     def may_have_left(self) -> bool:
         """Whether the request, or a part of it, may have left this machine; a `FencedBody` counts as a whole."""
-        if self.fenced is not None and self.is_fenced and not self.fenced.is_whole:
+        if self.fenced is not None and not self.fenced.is_whole:
             return False
         return self._has_left or (self._is_handed_over and not self.is_traced)
 
