@@ -16,9 +16,12 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO
+
+import anyio
+import anyio.to_thread
 
 _SUFFIX = ".coreclaw-part"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}" + re.escape(_SUFFIX), re.DOTALL)
@@ -245,6 +248,23 @@ def check_target(path: Path) -> None:
         target.check_place()
     finally:
         target.discard()
+
+
+async def tidy_up(function: Callable[[], object]) -> None:
+    """
+    Call *function* in a thread, and have it done when this returns or raises.
+
+    anyio does not shield a task that asyncio itself cancels. The call may then never have begun, and is made here.
+
+    Args:
+        function: Does nothing the second time, and waits for its first call.
+    """
+    try:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(function)
+    except BaseException:
+        function()
+        raise
 
 
 def leftovers_in(folder: Path) -> dict[str, list[Path]]:

@@ -14,8 +14,7 @@ import anyio.to_thread
 
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tables
-from coreclaw_async._frames.columns import Column, Columns
-from coreclaw_async._frames.notices import tell_changes
+from coreclaw_async._frames.columns import Column, Columns, tell_changes
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, Reading, RowSource
 from coreclaw_async._frames.values import rows_of
@@ -139,7 +138,8 @@ async def write_tables(
         CoreClawError: The rows cannot be read.
         OSError: The file cannot be written.
     """
-    spool = _FileSpool(await work.opened(partial(_temporary_file, work.target.temporary.parent)))
+    kept = await work.opened(lambda folder: tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by *work*
+    spool = _FileSpool(kept)
     columns, parts = await _ArrowSink(options, spool, work.call).read(source, reading, tell)
     writer = pq.ParquetWriter(work.target.file, schema_of(columns))
     # A writer that is forgotten would write to the closed file.
@@ -151,7 +151,3 @@ async def write_tables(
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
-
-
-def _temporary_file(folder: Path) -> BinaryIO:
-    return tempfile.TemporaryFile(dir=folder)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from coreclaw_async._frames.callers import Caller, awaiting_caller
 from coreclaw_async._frames.members import complete_all, shapes_of_members
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.reading import ItemInfo, UnfitRowsError
@@ -128,7 +129,7 @@ class Columns:
     def _refuse(self, columns: Sequence[Column]) -> None:
         if columns:
             raise ColumnConflictError(
-                f"{self.options.method}: these columns have values without a common type: {described(columns)}",
+                f"{self.options.method}: these columns have values without a common type: {_described(columns)}",
                 columns=[column.name for column in columns],
             )
 
@@ -161,6 +162,14 @@ class Columns:
         return header.label if self.options.labels and header is not None and header.label else key
 
 
-def described(columns: Sequence[Column]) -> str:
+def _described(columns: Sequence[Column]) -> str:
     """Return columns that have another type than their values, with the reasons."""
     return "; ".join(f"{column.name!r} ({column.verdict.reason})" for column in columns)
+
+
+def tell_changes(method: str, made_at: Caller, columns: Iterable[Column]) -> None:
+    """Warn once of the columns that have another type than their values, where `awaiting_caller` says."""
+    changed = [column for column in columns if column.verdict.reason is not None]
+    if changed:
+        what = f"{method}: these columns are strings, as their values have no common type: {_described(changed)}"
+        awaiting_caller(made_at).warn(what)

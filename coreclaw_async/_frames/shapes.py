@@ -142,7 +142,7 @@ def normalised(values: Sequence[Any]) -> Sequence[Any]:
     return [value if type(value) in KINDS else plain(value) for value in values]
 
 
-def judge(shape: Shape, *, as_json: bool, format: str | None = None) -> Verdict:
+def judge(shape: Shape, *, as_json: bool, format: str | None) -> Verdict:
     """
     Return the type for all values of a column.
 

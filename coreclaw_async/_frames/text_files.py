@@ -16,8 +16,8 @@ from typing import IO, Any
 import attrs
 
 from coreclaw_async._files.target import FileTarget
+from coreclaw_async._frames.callers import awaiting_caller
 from coreclaw_async._frames.columns import ColumnKey, Columns
-from coreclaw_async._frames.notices import tell
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.reading import HandOver, ItemInfo, Reading
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
@@ -49,7 +49,9 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path, read
         OSError: The file cannot be written.
     """
     async with written_file(path) as work:
-        kept = await work.opened(partial(_temporary_file, work.target.temporary.parent))
+        kept = await work.opened(
+            lambda folder: tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 - closed by *work*
+        )
         source = hand_over(options.method)
         lines = _CsvLines(kept, Columns(options))
         await reading.read(source, partial(work.call, lines.add))
@@ -59,12 +61,8 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path, read
         if lines.changed:
             named = ", ".join(map(repr, lines.changed))
             what = "lone surrogates, which UTF-8 cannot encode, were escaped in these columns"
-            tell(f"{options.method}: {what}: {named}", source.made_at)
+            awaiting_caller(source.made_at).warn(f"{options.method}: {what}: {named}")
     return path
-
-
-def _temporary_file(folder: Path) -> IO[str]:
-    return tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)
 
 
 def _keyed_rows(items: Sequence[Any]) -> Iterable[tuple[str | None, Mapping[str, Any]]]:

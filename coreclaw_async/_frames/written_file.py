@@ -12,8 +12,7 @@ from typing import IO, TypeVar
 import anyio
 import anyio.to_thread
 
-from coreclaw_async._files.target import FileTarget, naming
-from coreclaw_async._files.tidying import tidy_up
+from coreclaw_async._files.target import FileTarget, naming, tidy_up
 
 FileT = TypeVar("FileT", bound=IO[bytes] | IO[str])
 T = TypeVar("T")
@@ -54,11 +53,11 @@ class FileWork:
         """Return what `call` returns in a thread."""
         return await anyio.to_thread.run_sync(self.call, function, *args)
 
-    async def opened(self, function: Callable[[], FileT]) -> FileT:
-        """Return the file that *function* opens, which is closed in the end."""
+    async def opened(self, function: Callable[[Path], FileT]) -> FileT:
+        """Return the file that *function* opens in the folder of the target, which is closed in the end."""
 
         def open_it() -> FileT:
-            file = function()
+            file = function(self.target.temporary.parent)
             self.at_end(file.close)
             return file
 

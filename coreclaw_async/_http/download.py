@@ -16,8 +16,7 @@ import httpx
 from coreclaw_async import errors
 from coreclaw_async._data.counting import counted
 from coreclaw_async._files.contents import read_contents
-from coreclaw_async._files.target import FileTarget
-from coreclaw_async._files.tidying import tidy_up
+from coreclaw_async._files.target import FileTarget, tidy_up
 from coreclaw_async._http.body import Chunks
 from coreclaw_async._http.storage_host import AttemptError, StorageHost, open_storage_host, parse_url
 from coreclaw_async._http.transport import Transport

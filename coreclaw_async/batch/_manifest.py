@@ -10,8 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from coreclaw_async._files.target import FileTarget
-from coreclaw_async._files.tidying import tidy_up
+from coreclaw_async._files.target import FileTarget, tidy_up
 from coreclaw_async.batch._items import BatchItem
 
 MANIFEST = "manifest.jsonl"
