@@ -61,7 +61,7 @@ else:  # What a signature shows when its annotations are evaluated. It loads wit
 
 def printable(text: str) -> str:
     """Return *text* without line breaks, control characters and lone surrogates, so that it can be logged."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _names(message: str, run_id: str | None) -> bool:

@@ -22,7 +22,7 @@ from coreclaw_async._operations.start import (
 )
 from coreclaw_async._wire.any_request import any_request, made_by, makes_nothing, worker_of
 from coreclaw_async._wire.credentials import Credentials
-from coreclaw_async._wire.json_types import is_object
+from coreclaw_async._wire.json_types import as_object, is_object
 from coreclaw_async._wire.request import Request, RequestSafety, Safety
 from coreclaw_async._wire.response import Answer, first_id, named_run, without_queries, wrong_shape
 from coreclaw_async.models import Reply
@@ -56,7 +56,7 @@ class AnyRequests:
         context = self._context
         credentials = context.settings.credentials
         request = any_request(method, path, query=query, body=body, safety=safety, credentials=credentials)
-        members = body if is_object(body) else {}
+        members = as_object(body)
         if made_by(request) is not None:
             url = members.get("callback_url")
             request = request._replace(

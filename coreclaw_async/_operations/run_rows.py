@@ -17,13 +17,13 @@ from coreclaw_async._operations.wait import Wait, WaitOptions
 from coreclaw_async._paging.listing import ListSource
 from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._polling.tracked_run import TrackedRun
+from coreclaw_async._wire.error_rows import ROW_ID
 from coreclaw_async._wire.pages import LastPageError
 from coreclaw_async.errors import PaginationError, RunNotFinishedError
 from coreclaw_async.models import LastRun, Page, ResultHeader, ResultPage, Row, Run, RunRef
 
 T = TypeVar("T")
 
-_ROW_ID = "__coreclaw_data_id__"
 # Rows are read from replicas, which may show the last ones some seconds after the run says how many there are.
 _LAG_SECONDS = 30.0
 
@@ -57,7 +57,7 @@ async def finished_run(context: Context, run: RunRef, *, partial: bool = False) 
 
 def row_identity(row: Row) -> Hashable | None:
     """Return what tells a row from all others of its run, or None."""
-    identity = row.get(_ROW_ID)
+    identity = row.get(ROW_ID)
     return identity if isinstance(identity, str | int) and identity != "" else None
 
 

@@ -11,7 +11,7 @@ from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
 from coreclaw_async._operations.start import is_usable_id, min_timeout_of, read_created
 from coreclaw_async._wire.converter import read_model, read_named
-from coreclaw_async._wire.json_types import is_object
+from coreclaw_async._wire.json_types import as_object
 from coreclaw_async._wire.pages import read_result_page
 from coreclaw_async._wire.request import Request, Safety, build_body, build_query
 from coreclaw_async._wire.response import Answer, named_run

@@ -8,7 +8,9 @@ from typing import Any
 
 from coreclaw_async.models import Row
 
-_ROW_ID = "__coreclaw_data_id__"
+ROW_ID = "__coreclaw_data_id__"
+"""The member that tells a row from all others of its run."""
+
 _ERRORS = frozenset({"error", "error_code", "err", "err_code"})
 # The members by which the service's own tool tells rows about a captcha or a 403 (coreclaw-mcp-server, verify_run).
 _DIAGNOSTIC = _ERRORS | {"status", "status_code", "message", "msg", "input", "input_url"}
@@ -33,7 +35,7 @@ def kind_of_row(row: Row) -> RowKind:
     """
     filled: set[str] = set()
     for name, value in row.items():
-        if name == _ROW_ID or value in _NOTHING:
+        if name == ROW_ID or value in _NOTHING:
             continue
         member = name.casefold()
         if member not in _NO_DATA:
@@ -47,9 +49,9 @@ def kind_of_row(row: Row) -> RowKind:
 
 def has_data_columns(names: Iterable[str]) -> bool:
     """Return whether a row with these members may hold more than diagnostics and what it is about."""
-    return any(name.casefold() not in _NO_DATA | {_ROW_ID} for name in names)
+    return any(name.casefold() not in _NO_DATA | {ROW_ID} for name in names)
 
 
 def filled_members(row: Row) -> list[str]:
     """Return the members of a row that hold anything, without its id."""
-    return [name for name, value in row.items() if name != _ROW_ID and value not in _NOTHING]
+    return [name for name, value in row.items() if name != ROW_ID and value not in _NOTHING]

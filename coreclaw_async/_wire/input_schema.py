@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coreclaw_async._wire.converter import read_models, read_object
-from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.json_types import as_array, as_object
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer
 from coreclaw_async.models import InputProperty, InputSchema
@@ -23,42 +23,33 @@ def read_input_schema(request: Request, answer: Answer) -> InputSchema:
     """
     data = read_object(request, answer)
     # The official playground accepts the data itself as the schema, too.
-    schema = _mapping(data.get("input_schema", data))
+    schema = as_object(data.get("input_schema", data))
     if not schema:
         return InputSchema(raw=data)
     description = schema.get("description")
     return InputSchema(
         description=description if isinstance(description, str) else "",
         properties=read_models(request, answer, InputProperty, _descriptors(schema)),
-        concurrency=_mapping(schema.get("concurrency")),
+        concurrency=as_object(schema.get("concurrency")),
         raw=schema,
     )
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """Return *value* when it is an object, else an empty one: a schema is read as far as possible."""
-    return value if is_object(value) else {}
-
-
-def _items(value: Any) -> list[Any]:
-    return value if is_array(value) else []
 
 
 def _descriptors(schema: dict[str, Any]) -> list[dict[str, Any]]:
     properties = schema.get("properties")
     if isinstance(properties, list):
-        return [_readable(entry) for entry in _items(properties) if isinstance(entry, dict)]
-    names = {name for name in _items(schema.get("required")) if isinstance(name, str)}
+        return [_readable(entry) for entry in as_array(properties) if isinstance(entry, dict)]
+    names = {name for name in as_array(schema.get("required")) if isinstance(name, str)}
     return [
-        {**_readable(entry), "name": name, "required": name in names or _mapping(entry).get("required") is True}
-        for name, entry in _mapping(properties).items()
+        {**_readable(entry), "name": name, "required": name in names or as_object(entry).get("required") is True}
+        for name, entry in as_object(properties).items()
     ]
 
 
 def _readable(entry: Any) -> dict[str, Any]:
     """Return *entry* with a single type: JSON Schema allows a list of them, of which ``null`` is dropped."""
-    members = _mapping(entry)
+    members = as_object(entry)
     if not isinstance(members.get("type"), list):
         return members
-    kinds = [kind for kind in _items(members["type"]) if kind != "null"]
+    kinds = [kind for kind in as_array(members["type"]) if kind != "null"]
     return {**members, "type": kinds[0] if len(kinds) == 1 else None}

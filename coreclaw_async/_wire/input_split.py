@@ -16,7 +16,7 @@ import attrs
 from coreclaw_async._wire.check_effort import CheckEffort
 from coreclaw_async._wire.input_values import capped, issue
 from coreclaw_async._wire.json_body import label_of
-from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.json_types import as_array, is_array, is_object
 from coreclaw_async._wire.schema_facts import is_blank, is_nothing, members_of
 from coreclaw_async.models import InputIssue, InputSchema, IssueSeverity
 
@@ -33,7 +33,7 @@ def split_fields(schema: InputSchema) -> Sequence[str]:
 
 
 def _names(value: Any) -> list[str]:
-    return list(dict.fromkeys(name for name in value if isinstance(name, str) and name)) if is_array(value) else []
+    return list(dict.fromkeys(name for name in as_array(value) if isinstance(name, str) and name))
 
 
 @attrs.frozen(kw_only=True)

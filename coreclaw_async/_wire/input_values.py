@@ -31,6 +31,7 @@ from coreclaw_async._wire.schema_facts import (
     offers,
     parameters_of,
 )
+from coreclaw_async.errors import printable
 from coreclaw_async.models import InputIssue, InputProperty, IssueSeverity
 
 _MAX_ISSUES = 10
@@ -42,17 +43,11 @@ _DATE_PARTS = re.compile(r"YYYY|MM|DD|HH|mm|ss")
 def issue(path: str, severity: IssueSeverity, message: str, suggestion: str | None = None) -> InputIssue:
     """Return an issue; what is not printable in names and texts of the schema is escaped, as it may be anything."""
     return InputIssue(
-        path=_printable(path),
+        path=printable(path),
         severity=severity,
-        message=_printable(message),
-        suggestion=None if suggestion is None else _printable(suggestion),
+        message=printable(message),
+        suggestion=None if suggestion is None else printable(suggestion),
     )
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def capped(path: str, found: Iterable[InputIssue], most: int = _MAX_ISSUES) -> Iterator[InputIssue]:

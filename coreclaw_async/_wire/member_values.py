@@ -10,13 +10,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from coreclaw_async._wire.json_types import is_array, is_object
-from coreclaw_async._wire.run_records import is_amount
+from coreclaw_async._wire.run_records import STATUSES, is_amount
 from coreclaw_async.models import LogLevel, Row, RunStatus, ScheduleType
 
 Reader: TypeAlias = Callable[[Any, Any], Any]
 """Takes the value, and what cattrs says its type is."""
 
-_STATUSES = {status.value: status for status in RunStatus}
 _STATUS_NUMBERS = dict(enumerate(RunStatus, start=1))  # v1 sent 1 ready to 5 aborting.
 _LEVELS = {level.value: level for level in LogLevel}
 _LEVEL_NUMBERS = dict(enumerate(LogLevel, start=1))
@@ -115,7 +114,7 @@ def read_status(value: Any, _: Any = None) -> RunStatus | str | None:
     text = read_string(value)
     if not text:
         raise WrongTypeError("expected a status, got an empty string")
-    return _STATUSES.get(text, text)
+    return STATUSES.get(text, text)
 
 
 def read_level(value: Any, _: Any = None) -> LogLevel | str | None:

@@ -16,7 +16,7 @@ _MEMBERS = (
     "results", "traffic", "duration", "started_at", "finished_at", "usage",
 )  # fmt: skip
 _take = itemgetter(*_MEMBERS)
-_STATUSES = {status.value: status for status in RunStatus}
+STATUSES = {status.value: status for status in RunStatus}
 _LATEST = 10**11
 _new = Run.__new__
 # Slot descriptors: a frozen attrs class sets its members through object.__setattr__, by name, which takes twice as
@@ -63,7 +63,7 @@ def structure_run(record: Any) -> Run | None:
         if not (amount.is_finite() and _LEAST <= amount.adjusted() < _MOST):  # `is_amount`, without a call.
             return None
         run = _new(Run)
-        _set_status(run, _STATUSES[status])
+        _set_status(run, STATUSES[status])
     except (KeyError, TypeError, IndexError, InvalidOperation, OverflowError):
         return None
     _set_usage(run, amount)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from coreclaw_async._wire.json_types import is_array, is_object
+from coreclaw_async._wire.json_types import as_array, is_array, is_object
 from coreclaw_async.models import InputProperty, InputSchema
 
 Scalar: TypeAlias = str | int | float | bool
@@ -106,7 +106,7 @@ def choices_of(prop: InputProperty) -> list[Scalar]:
     """Return the values that a property offers; none when it lets one type any, or they cannot be read."""
     if prop.editor in _EDITORS and prop.editor not in _CHOOSING:
         return []
-    told = [*prop.options] or _items(prop.extra.get("enum"))
+    told = [*prop.options] or as_array(prop.extra.get("enum"))
     values: list[Any] = [option.get("value") if is_object(option) else option for option in told]
     return values if all(isinstance(value, Scalar) for value in values) else []
 
@@ -121,7 +121,7 @@ def labelled(prop: InputProperty, label: str) -> Scalar | None:
 def parameters_of(prop: InputProperty) -> list[InputProperty]:
     """Return the members of each item of a ``requestListSource``; none when they cannot be read."""
     found: list[InputProperty] = []
-    for entry in _items(prop.extra.get("param_list")):
+    for entry in as_array(prop.extra.get("param_list")):
         name = (entry.get("param") or entry.get("name")) if is_object(entry) else None
         if not isinstance(name, str):
             return []
@@ -141,7 +141,3 @@ def members_of(schema: InputSchema) -> dict[str, InputProperty]:
         if prop.name:
             members.setdefault(prop.name, prop)
     return members
-
-
-def _items(value: Any) -> list[Any]:
-    return value if is_array(value) else []
