@@ -76,7 +76,7 @@ async def read_runs(
 def runs_pager(
     context: Context,
     options: PagerOptions,
-    runs: RunFilter = ALL_RUNS,
+    runs: RunFilter,
     *,
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,

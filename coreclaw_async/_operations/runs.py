@@ -48,12 +48,12 @@ async def read_run(context: Context, run: RunRef, *, deadline: float | None = No
         raise
 
 
-async def concrete_id(context: Context, run: RunRef, *, deadline: float | None = None) -> str:
+async def concrete_id(context: Context, run: RunRef) -> str:
     """Return the id of *run*; asks once which one it is where it is named as the last."""
     run_id = run_id_of(run)
     if run_id is not None:
         return run_id
-    return id_of_last(await read_run(context, run, deadline=deadline))
+    return id_of_last(await read_run(context, run))
 
 
 def id_of_last(run: Run) -> str:
@@ -86,7 +86,7 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
 
 def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> AbortedRun:
     """Return what the service says about the run; whatever that is, it has accepted the abort."""
-    members = answer.data if is_object(answer.data) else {}
+    members = as_object(answer.data)
     named = named_run(members)
     run_id = named if named is not None and is_usable_id(named) else given_id
     return read_created(request, answer, AbortedRun, {**members, "run_slug": run_id})

@@ -129,14 +129,14 @@ class LoopThread:
         """Run a call to its end and return its task; an interrupt of the caller cancels it and lets it clean up."""
         self._calls.add(call)
         try:
-            self._schedule(call.begin, self._loop)
+            self.call(call.begin, self._loop)
             # A signal that arrives just before the wait begins is noticed only when it ends, so the wait has pauses.
             pause = _SECONDS_UNNOTICED if _gets_signals() else -1
             is_over = False
             while not is_over:
                 is_over = call.over.acquire(timeout=pause)
         except BaseException:  # From a signal handler, usually Ctrl-C. A second one does not wait for the clean-up.
-            self._schedule(call.cancel)
+            self.call(call.cancel)
             call.over.acquire(timeout=0 if call.is_over else CLEAN_UP_SECONDS)
             raise
         finally:
@@ -147,15 +147,12 @@ class LoopThread:
 
     def stop(self, seconds: float) -> None:
         """Stop the loop, and wait for its end for *seconds* at most."""
-        self._schedule(self._end)
+        self.call(self._end)
         if not self.is_here:
             self._thread.join(seconds)
 
-    def call(self, function: Callable[[], object]) -> None:
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Let the loop call *function* soon; works in any thread and in finalisers."""
-        self._schedule(function)
-
-    def _schedule(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:  # The loop is closed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 WORKER = "coreclaw/google-maps-scraper"
 """The worker of the examples, which is in the store and in the emulator."""
@@ -34,15 +34,11 @@ def epilog(*examples: str, codes: Mapping[int, str] | None = None) -> str:
         codes: The command's additional exit codes with their meanings.
     """
     meanings = sorted({**_ALWAYS, **(codes or {})}.items())
-    return f"{_code(examples)}\n\nExit codes: {'; '.join(f'{code} {meaning}' for code, meaning in meanings)}."
+    return f"{group_epilog(*examples)}\n\nExit codes: {'; '.join(f'{code} {meaning}' for code, meaning in meanings)}."
 
 
 def group_epilog(*examples: str) -> str:
     """Return the text below the help of a group of commands, as Markdown."""
-    return _code(examples)
-
-
-def _code(examples: Sequence[str]) -> str:
     lines = [line for example in examples for line in f"coreclaw-async {example}".split("\n")]
     heading = "Example:" if len(examples) == 1 else "Examples:"
     return "  \n".join([heading, *(f"`{line}`" for line in lines)])

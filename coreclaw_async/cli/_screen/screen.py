@@ -147,7 +147,7 @@ class Screen:
 def _broken_between_words(text: str, width: int) -> str:
     if text.startswith(" "):  # It holds a command to paste.
         return text
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True))
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def error_console() -> Console:

@@ -19,7 +19,7 @@ def tell_state(screen: Screen, told: BatchReport, ledger: str) -> None:
     """Print how many items are in each state, and the totals."""
     counts = [(state.value, count) for state, count in told.counts.items() if count]
     if counts:
-        say_table(screen, counts, _STATE_COLUMNS)
+        say_table(screen, counts, [Column("state", lambda entry: entry[0]), _COUNT])
     screen.complain(f"{counted(told.total, 'item')}, {counted(told.runs, 'run')} with {rows_of(told)}; {spent(told)}.")
     if told.is_paused:
         screen.complain(f"Paused: nothing is started until {batch_command('resume', told.name, ledger)}.")
@@ -32,7 +32,7 @@ def tell_verdicts(screen: Screen, told: BatchReport) -> None:
     verdicts = verdict_counts(told)
     if verdicts:
         screen.tell("")
-        say_table(screen, verdicts, _VERDICT_COLUMNS)
+        say_table(screen, verdicts, [Column("verdict", lambda entry: entry[0]), _COUNT])
 
 
 def verdict_counts(told: BatchReport) -> list[tuple[str, int]]:
@@ -88,14 +88,7 @@ def _known(shown: str, value: int | Decimal, unknown: int) -> str:
     return f"{shown} and {unknown:,} unknown" if value else f"{unknown:,} unknown"
 
 
-_STATE_COLUMNS = [
-    Column("state", lambda entry: entry[0]),
-    Column("items", lambda entry: entry[1], "number"),
-]
-_VERDICT_COLUMNS = [
-    Column("verdict", lambda entry: entry[0]),
-    Column("items", lambda entry: entry[1], "number"),
-]
+_COUNT = Column("items", lambda entry: entry[1], "number")
 _SUM_COLUMNS = [
     Column("runs", lambda entry: entry[1].runs, "number"),
     Column("done", lambda entry: entry[1].done, "number"),

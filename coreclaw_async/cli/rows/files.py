@@ -66,7 +66,7 @@ def print_rows(
     run: Run,
     path: Path,
     *,
-    format: str = "jsonl",
+    format: str,
     limit: int | None = None,
     fields: Sequence[str] | None = None,
     partial: bool = False,

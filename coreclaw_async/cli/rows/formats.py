@@ -38,7 +38,7 @@ def row_writer(
     *,
     fields: Sequence[str] | None = None,
     has_keys: bool = False,
-    is_shown: bool = False,
+    is_shown: bool,
 ) -> Generator[RowWriter]:
     """
     Yield a writer of rows to *file*; it writes the rest when the block ends without an error.
