@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
 
-from coreclaw_async import models
 from coreclaw_async._data.counting import counted
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import RunFilter, list_pager, runs_pager
+from coreclaw_async._operations.lists import QUEUE, TASKS, RunFilter, runs_pager
 from coreclaw_async._operations.start import FindCandidates, Found
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
-from coreclaw_async._wire.pages import read_page
-from coreclaw_async._wire.request import MAX_LIMIT, Request, build_path, build_query
+from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async._wire.timestamps import check_aware, creation_time, moment_of, month_of
 from coreclaw_async.errors import InvalidResponseError, PaginationError
 from coreclaw_async.models import Page, Run
@@ -24,6 +21,7 @@ from coreclaw_async.models import Page, Run
 T = TypeVar("T")
 
 _MAX_LOOK_PAGES = 5
+_WHOLE_PAGES = PagerOptions(page_size=MAX_LIMIT)
 # Between the time of sending and the time in a run id: the network, and what is left of the difference of two clocks.
 _SKEW_SECONDS = 10.0
 # An item that was just put into the queue waits; one that was activated or released is another one's.
@@ -65,8 +63,7 @@ async def report_started(
     began = check_aware("since", since).timestamp()
     now_here, steps = transport.local_time(), transport.connections.clock_steps
     ended = now_here if until is None else check_aware("until", until).timestamp()
-    options = PagerOptions(page_size=MAX_LIMIT)
-    current = runs_pager(context, options, runs)
+    current = runs_pager(context, _WHOLE_PAGES, runs)
     page = await current.next_page()
     # *since* and *until* are by this machine's clock, ids and months by the service's. While their difference is not
     # known, no run is ruled out by its time. This machine's clock may have been set since the caller read it.
@@ -80,7 +77,7 @@ async def report_started(
     earliest = moment_of(began if difference is None else first)
     if month_of(earliest) != month_of(now):
         latest = min(moment_of(last), now)
-        earlier = runs_pager(context, options, runs, since=earliest, until=latest)
+        earlier = runs_pager(context, _WHOLE_PAGES, runs, since=earliest, until=latest)
         await look.read(earlier, await earlier.next_page())
     look.check_whole()
 
@@ -164,9 +161,8 @@ def lost_tasks(context: Context, worker_id: str, title: str) -> FindCandidates:
     titles = {title.strip(), ""}  # A title that did not come, or cannot be read, may be that one.
 
     async def find_candidates(found: Found) -> None:
-        query = functools.partial(build_query, worker_id=worker_id, keyword=title)
-        tasks = _items(context, "listWorkerTasks", build_path("worker-tasks"), query, models.Task, _task_id)
-        await _report(context, tasks, found, _task_id, lambda task: task.title.strip() in titles)
+        tasks = TASKS.pager(context, _WHOLE_PAGES, worker_id=worker_id, keyword=title)
+        await _report(context, tasks, found, TASKS.id_of, lambda task: task.title.strip() in titles)
 
     return find_candidates
 
@@ -175,34 +171,10 @@ def lost_queue_items(context: Context) -> FindCandidates:
     """Return a look for queue items that wait, as far as they tell, and that this client was not told of."""
 
     async def find_candidates(found: Found) -> None:
-        path = build_path("run-queue", "items")
-        items = _items(context, "listRunQueueItems", path, build_query, models.QueueItem, _queue_id)
-        await _report(context, items, found, _queue_id, lambda item: item.status != _INACTIVE)
+        items = QUEUE.pager(context, _WHOLE_PAGES)
+        await _report(context, items, found, QUEUE.id_of, lambda item: item.status != _INACTIVE)
 
     return find_candidates
-
-
-def _task_id(task: models.Task) -> str | None:
-    return task.task_id or None
-
-
-def _queue_id(item: models.QueueItem) -> str | None:
-    return item.queue_id or None
-
-
-def _items(
-    context: Context,
-    operation: str,
-    path: str,
-    query: Callable[..., str],
-    model: type[T],
-    identity: Callable[[T], str | None],
-) -> AsyncPager[T]:
-    def fetch(offset: int, limit: int) -> Awaitable[Page[T]]:
-        request = Request(operation=operation, method="GET", path=path, query=query(offset=offset, limit=limit))
-        return context.transport.call(request, functools.partial(read_page, model=model, offset=offset, limit=limit))
-
-    return list_pager(context, operation, fetch, identity, PagerOptions(page_size=MAX_LIMIT), model=model)
 
 
 async def _report(

@@ -1,11 +1,11 @@
-"""Lists: one page of runs or workers, and pagers over whole lists."""
+"""The lists of the API: one page of each, and pagers over all of it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -24,7 +24,8 @@ from coreclaw_async.models import Page, Run, RunStatus
 T = TypeVar("T")
 
 
-def _checked_worker(worker_id: str | None) -> str | None:
+def checked_worker(worker_id: str | None) -> str | None:
+    """Return a worker as a path and a query take it, or None for any."""
     return None if worker_id is None else check_worker_id("worker_id", worker_id)
 
 
@@ -44,7 +45,7 @@ class RunFilter:
         status: Only runs with this status; None for all.
     """
 
-    worker_id: str | None = attrs.field(default=None, converter=_checked_worker)
+    worker_id: str | None = attrs.field(default=None, converter=checked_worker)
     status: str | None = attrs.field(default=None, converter=_checked_status)
 
 
@@ -128,57 +129,90 @@ def _created_between(since: dt.datetime, until: dt.datetime | None) -> Callable[
     return is_between
 
 
-async def read_workers(
-    context: Context, operation: str, *, offset: int, limit: int, keyword: str | None
-) -> Page[models.WorkerSummary]:
-    """Return one page of the store (``listStore``, public) or of the account's own workers (``listWorkers``)."""
-    request = Request(
-        operation=operation,
-        method="GET",
-        path=build_path("store" if operation == "listStore" else "workers"),
-        query=build_query(offset=check_offset(offset), limit=check_limit(limit), keyword=keyword),
-        is_public=operation == "listStore",
-    )
-    read = functools.partial(read_page, model=models.WorkerSummary, offset=offset, limit=limit, member="scraper")
-    return await context.transport.call(request, read)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ApiList(Generic[T]):
+    """
+    A list of the API that is not cut into months.
+
+    Attributes:
+        operation: Its operationId.
+        path: Its path.
+        model: Returns the class of its items, which need not be loaded before one is read.
+        id_member: The member of an item that tells it from all others.
+        member: The member of the answer that has the items.
+        is_public: Whether it needs no key; then none is sent.
+        min_probe_size: See `ListSource`.
+    """
+
+    operation: str
+    path: str
+    model: Callable[[], type[T]]
+    id_member: str
+    member: str = "list"
+    is_public: bool = False
+    min_probe_size: int = MIN_PROBE_SIZE
+
+    async def read(self, context: Context, *, offset: int, limit: int, **query: str | None) -> Page[T]:
+        """Return one page of the items that *query* asks for."""
+        request = Request(
+            operation=self.operation,
+            method="GET",
+            path=self.path,
+            query=build_query(offset=check_offset(offset), limit=check_limit(limit), **query),
+            is_public=self.is_public,
+        )
+        read = functools.partial(read_page, model=self.model(), offset=offset, limit=limit, member=self.member)
+        return await context.transport.call(request, read)
+
+    def pager(self, context: Context, options: PagerOptions, **query: str | None) -> AsyncPager[T]:
+        """Return a pager over the items that *query* asks for."""
+
+        def fetch(offset: int, limit: int) -> Awaitable[Page[T]]:
+            return self.read(context, offset=offset, limit=limit, **query)
+
+        async def open_sources() -> Sequence[ListSource[T]]:
+            source = ListSource(
+                name=self.operation,
+                fetch=with_page_events(context, self.operation, fetch),
+                identity=self.id_of,
+                min_probe_size=self.min_probe_size,
+            )
+            return (source,)
+
+        return pager_over(context, open_sources, options, info=ItemInfo(model=self.model()))
+
+    def id_of(self, item: T) -> str | None:
+        """Return what tells *item* from all others, or None when it does not say that."""
+        return getattr(item, self.id_member) or None
 
 
-def workers_pager(
-    context: Context, operation: str, options: PagerOptions, *, keyword: str | None
-) -> AsyncPager[models.WorkerSummary]:
-    """Return a pager over one of the two lists; pages below ten items are read ten at a time, as there is no count."""
-
-    def fetch(offset: int, limit: int) -> Awaitable[Page[models.WorkerSummary]]:
-        return read_workers(context, operation, offset=offset, limit=limit, keyword=keyword)
-
-    return list_pager(
-        context,
-        operation,
-        fetch,
-        lambda worker: worker.worker_id or None,
-        options,
-        model=models.WorkerSummary,
-        min_probe_size=SETTLING_SIZE,
-    )
-
-
-def list_pager(
-    context: Context,
-    operation: str,
-    fetch: Callable[[int, int], Awaitable[Page[T]]],
-    identity: Callable[[T], Hashable | None],
-    options: PagerOptions,
-    *,
-    model: type[T],
-    min_probe_size: int = MIN_PROBE_SIZE,
-) -> AsyncPager[T]:
-    """Return a pager over the one list that *fetch* reads, of items of the class *model*."""
-
-    async def open_sources() -> Sequence[ListSource[T]]:
-        told = with_page_events(context, operation, fetch)
-        return (ListSource(name=operation, fetch=told, identity=identity, min_probe_size=min_probe_size),)
-
-    return pager_over(context, open_sources, options, info=ItemInfo(model=model))
+# The lists of workers have no count: of pages below ten items, ten are read at a time.
+STORE: ApiList[models.WorkerSummary] = ApiList(
+    operation="listStore",
+    path=build_path("store"),
+    model=lambda: models.WorkerSummary,
+    id_member="worker_id",
+    member="scraper",
+    is_public=True,
+    min_probe_size=SETTLING_SIZE,
+)
+WORKERS: ApiList[models.WorkerSummary] = ApiList(
+    operation="listWorkers",
+    path=build_path("workers"),
+    model=lambda: models.WorkerSummary,
+    id_member="worker_id",
+    member="scraper",
+    min_probe_size=SETTLING_SIZE,
+)
+TASKS: ApiList[models.Task] = ApiList(
+    operation="listWorkerTasks", path=build_path("worker-tasks"), model=lambda: models.Task, id_member="task_id"
+)
+QUEUE: ApiList[models.QueueItem] = ApiList(
+    operation="listRunQueueItems",
+    path=build_path("run-queue", "items"),
+    model=lambda: models.QueueItem,
+    id_member="queue_id",
+)
 
 
 def with_page_events(

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import list_pager
+from coreclaw_async._operations.lists import QUEUE
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_models, read_object
-from coreclaw_async._wire.pages import read_page
-from coreclaw_async._wire.request import (
-    Request,
-    Safety,
-    build_body,
-    build_path,
-    build_query,
-    check_id,
-    check_limit,
-    check_offset,
-    check_text,
-)
+from coreclaw_async._wire.request import Request, Safety, build_body, build_path, check_id, check_text
 from coreclaw_async._wire.response import Answer
 from coreclaw_async.errors import NotFoundError, RunOperationError
 from coreclaw_async.models import Page, QueueAction, QueueItem
@@ -59,15 +48,7 @@ class AsyncRunQueue:
             page = await client.run_queue.list_page(status="waiting")
             print([item.queue_id for item in page])
         """
-        request = Request(
-            operation="listRunQueueItems",
-            method="GET",
-            path=build_path("run-queue", "items"),
-            query=build_query(offset=check_offset(offset), limit=check_limit(limit), status=status),
-        )
-        return await self._context.transport.call(
-            request, functools.partial(read_page, model=QueueItem, offset=offset, limit=limit)
-        )
+        return await QUEUE.read(self._context, offset=offset, limit=limit, status=status)
 
     def iterate(
         self,
@@ -97,14 +78,8 @@ class AsyncRunQueue:
             async for item in client.run_queue.iterate():
                 print(item.queue_id, item.status)
         """
-
-        def fetch(offset: int, limit: int) -> Awaitable[Page[QueueItem]]:
-            return self.list_page(offset=offset, limit=limit, status=status)
-
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return list_pager(
-            self._context, "listRunQueueItems", fetch, lambda item: item.queue_id or None, options, model=QueueItem
-        )
+        return QUEUE.pager(self._context, options, status=status)
 
     async def activate(self, queue_ids: str | Sequence[str]) -> tuple[QueueAction, ...]:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import read_workers, workers_pager
+from coreclaw_async._operations.lists import STORE
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async.models import Page, WorkerSummary
 
@@ -36,7 +36,7 @@ class AsyncStore:
             page = await client.store.list_page(keyword="maps", limit=10)
             print([worker.path for worker in page])
         """
-        return await read_workers(self._context, "listStore", offset=offset, limit=limit, keyword=keyword)
+        return await STORE.read(self._context, offset=offset, limit=limit, keyword=keyword)
 
     def iterate(
         self,
@@ -67,4 +67,4 @@ class AsyncStore:
                 print(worker.path, worker.title)
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return workers_pager(self._context, "listStore", options, keyword=keyword)
+        return STORE.pager(self._context, options, keyword=keyword)

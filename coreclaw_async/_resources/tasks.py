@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from coreclaw_async import errors
 from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.candidates import lost_runs, lost_tasks
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import list_pager
+from coreclaw_async._operations.lists import TASKS, checked_worker
 from coreclaw_async._operations.start import create, input_members, once_request, read_created, start, start_members
 from coreclaw_async._operations.wait import RunHook, WaitOptions, start_and_wait
 from coreclaw_async._paging.pager import AsyncPager, PagerOptions
 from coreclaw_async._wire.converter import read_model, read_named
-from coreclaw_async._wire.pages import read_page
 from coreclaw_async._wire.request import (
     Request,
     Safety,
     build_body,
     build_path,
-    build_query,
     check_id,
-    check_limit,
-    check_offset,
     check_text,
     check_worker_id,
 )
@@ -69,20 +65,8 @@ class AsyncTasks:
             page = await client.tasks.list_page(limit=10)
             print(page.count, [task.title for task in page])
         """
-        request = Request(
-            operation="listWorkerTasks",
-            method="GET",
-            path=build_path("worker-tasks"),
-            query=build_query(
-                offset=check_offset(offset),
-                limit=check_limit(limit),
-                worker_id=None if worker_id is None else check_worker_id("worker_id", worker_id),
-                keyword=keyword,
-            ),
-        )
-        return await self._context.transport.call(
-            request, functools.partial(read_page, model=Task, offset=offset, limit=limit)
-        )
+        worker_id = checked_worker(worker_id)
+        return await TASKS.read(self._context, offset=offset, limit=limit, worker_id=worker_id, keyword=keyword)
 
     def iterate(
         self,
@@ -114,16 +98,8 @@ class AsyncTasks:
             async for task in client.tasks.iterate():
                 print(task.task_id, task.title)
         """
-        if worker_id is not None:
-            check_worker_id("worker_id", worker_id)
-
-        def fetch(offset: int, limit: int) -> Awaitable[Page[Task]]:
-            return self.list_page(offset=offset, limit=limit, worker_id=worker_id, keyword=keyword)
-
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return list_pager(
-            self._context, "listWorkerTasks", fetch, lambda task: task.task_id or None, options, model=Task
-        )
+        return TASKS.pager(self._context, options, worker_id=checked_worker(worker_id), keyword=keyword)
 
     async def create(
         self,

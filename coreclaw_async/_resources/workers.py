@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from coreclaw_async._operations.calls import with_call_events
 from coreclaw_async._operations.candidates import lost_queue_items, lost_runs
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import read_workers, workers_pager
+from coreclaw_async._operations.lists import WORKERS
 from coreclaw_async._operations.start import (
     bind_callbacks,
     create,
@@ -70,7 +70,7 @@ class AsyncWorkers:
             page = await client.workers.list_page(limit=10)
             print([worker.path for worker in page])
         """
-        return await read_workers(self._context, "listWorkers", offset=offset, limit=limit, keyword=keyword)
+        return await WORKERS.read(self._context, offset=offset, limit=limit, keyword=keyword)
 
     def iterate(
         self,
@@ -101,7 +101,7 @@ class AsyncWorkers:
                 print(worker.path, worker.title)
         """
         options = PagerOptions(page_size=page_size, max_items=max_items, prefetch=prefetch)
-        return workers_pager(self._context, "listWorkers", options, keyword=keyword)
+        return WORKERS.pager(self._context, options, keyword=keyword)
 
     async def get(self, worker_id: str) -> Worker:
         """

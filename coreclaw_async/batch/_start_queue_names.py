@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from coreclaw_async import errors
 from coreclaw_async._operations.context import Context
-from coreclaw_async._operations.lists import workers_pager
-from coreclaw_async._paging.pager import AsyncPager, PagerOptions
+from coreclaw_async._operations.lists import STORE, WORKERS
+from coreclaw_async._paging.pager import PagerOptions
 from coreclaw_async._wire.request import MAX_LIMIT
 from coreclaw_async.batch._context import BatchContext
 from coreclaw_async.batch._ledger.start_queues import is_path
 from coreclaw_async.batch._patience import is_passing
-from coreclaw_async.models import WorkerSummary
 
-_LISTS = ("listWorkers", "listStore")
+_LISTS = (WORKERS, STORE)
 
 
 def may_pass(error: errors.CoreClawError) -> bool:
@@ -65,10 +64,9 @@ async def find_slug(context: Context, name: str) -> str | None:
     """Return the slug of a worker out of the lists of workers, or None."""
     if not is_path(name):
         return name
-    for operation in _LISTS:
-        options = PagerOptions(page_size=MAX_LIMIT)
-        pager: AsyncPager[WorkerSummary] = workers_pager(context, operation, options, keyword=name.rpartition("~")[2])
-        async for worker in pager:
+    options = PagerOptions(page_size=MAX_LIMIT)
+    for workers in _LISTS:
+        async for worker in workers.pager(context, options, keyword=name.rpartition("~")[2]):
             if worker.path is not None and worker.path.replace("/", "~") == name and worker.worker_id:
                 return worker.worker_id
     return None
