@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 from coreclaw_async._data.plain import names_of
 
@@ -18,6 +18,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _encode_python = json.JSONEncoder(ensure_ascii=False).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 EXTRA = "extra"
+# As Any: type checkers then take the parts of a value that passed `isinstance` for Any, not for unknown.
+_MAPPING: Any = Mapping
+_ARRAY: Any = (list, tuple)
 
 
 def rows_of(items: Sequence[Any], *, as_json: bool = False) -> tuple[Rows, Sequence[str] | None]:
@@ -52,9 +55,9 @@ def plain(value: Any) -> Any:
         return plain(value.value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if _is_mapping(value):
+    if isinstance(value, _MAPPING):
         return {str(name): plain(member) for name, member in value.items()}
-    if _is_array(value):
+    if isinstance(value, _ARRAY):
         return [plain(element) for element in value]
     if isinstance(value, dt.date):
         return value.isoformat()
@@ -71,14 +74,6 @@ def _members(model: Any) -> Iterator[tuple[str, Any]]:
         if name == EXTRA:
             value = json_text(plain(value)) if value else None
         yield name, value
-
-
-def _is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    return isinstance(value, Mapping)
-
-
-def _is_array(value: Any) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, list | tuple)
 
 
 def json_text(value: Any) -> str:
