@@ -18,7 +18,7 @@ class Frozen:
         vars(self).update(members)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"{name} cannot be changed: make another {type(self).__name__}")
+        raise AttributeError(f"{name} cannot be changed: make another {type(self).__name__}, as with replace()")
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{name} cannot be deleted")
@@ -33,6 +33,18 @@ class Frozen:
         members = ", ".join([f"{name}={value!r}" for name, value in vars(self).items() if not callable(value)])
         return f"{type(self).__name__}({members})"
 
-    def __replace__(self, **changes: Any) -> Self:
-        """Return a copy with other members; `copy.replace` of Python 3.13 calls it."""
+    def replace(self, **changes: Any) -> Self:
+        """
+        Return a copy with other members, which are checked; from Python 3.13 on, ``copy.replace`` does the same.
+
+        Raises:
+            ValueError: A number is out of range.
+            TypeError: There is no such member, or something is no number.
+
+        Example::
+
+            patient = RetryPolicy(max_attempts=3).replace(max_delay=60)
+        """
         return type(self)(**{**vars(self), **changes})
+
+    __replace__ = replace

@@ -156,7 +156,7 @@ class LogEntries:
                 self.context,
                 [self.run],
                 self.options,
-                schedule=schedule.__replace__(delays=delays),
+                schedule=schedule.replace(delays=delays),
                 tells_all=True,
             )
         while not self._entries:

@@ -63,7 +63,7 @@ class BatchContext:
 
     def __attrs_post_init__(self) -> None:
         transport = self.context.transport
-        once = transport.settings.retry.__replace__(max_attempts=1)
+        once = transport.settings.retry.replace(max_attempts=1)
         settings = transport.settings._replace(retry=once)
         self.probes = self.context._replace(transport=transport.with_settings(settings))
 

@@ -57,7 +57,7 @@ class RunAborts:
     def __attrs_post_init__(self) -> None:
         transport = self.batch_context.context.transport
         # Once more at once when an answer is lost: then the service says whether the run was aborted by it.
-        retry = transport.settings.retry.__replace__(max_attempts=_ATTEMPTS)
+        retry = transport.settings.retry.replace(max_attempts=_ATTEMPTS)
         settings = transport.settings._replace(retry=retry)
         self._context = self.batch_context.context._replace(transport=transport.with_settings(settings))
         # Of its own: whether runs can be aborted says nothing of whether others of the batch's calls succeed.

@@ -35,7 +35,9 @@ def test_members_cannot_be_changed_added_or_deleted(kind: Any, members: dict[str
     made = kind(**members)
 
     for name in (*members, "other"):
-        with pytest.raises(AttributeError, match=f"^{name} cannot be changed: make another {kind.__name__}$"):
+        with pytest.raises(
+            AttributeError, match=rf"^{name} cannot be changed: .* {kind.__name__}, as with replace\(\)$"
+        ):
             setattr(made, name, 1.0)
         with pytest.raises(AttributeError, match=f"^{name} cannot be deleted$"):
             delattr(made, name)
@@ -59,15 +61,15 @@ def test_copies_and_what_was_pickled_are_equal(kind: Any, members: dict[str, Any
 
 @SETTINGS
 def test_a_copy_with_other_members_is_checked_as_well(kind: Any, members: dict[str, Any]) -> None:
-    assert kind().__replace__(**members) == kind(**members)
-    assert kind(**members).__replace__() == kind(**members)
+    assert kind().replace(**members) == kind(**members)
+    assert kind(**members).replace() == kind(**members)
     if sys.version_info >= (3, 13):
         assert copy.replace(kind(), **members) == kind(**members)
     for name in members:
         with pytest.raises((TypeError, ValueError), match=f"^{name} must"):
-            kind().__replace__(**{name: "many"})
+            kind().replace(**{name: "many"})
     with pytest.raises(TypeError, match="other"):
-        kind().__replace__(other=1)
+        kind().replace(other=1)
 
 
 def test_the_repr_names_the_members_but_no_function() -> None:
