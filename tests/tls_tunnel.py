@@ -34,9 +34,9 @@ def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     route._tls_context.cache_clear()
 
 
-def tls_server_context(authority: trustme.CA) -> ssl.SSLContext:
+def tls_server_context(authority: trustme.CA, *more: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(HOST, "localhost").configure_cert(context)
+    authority.issue_cert(HOST, "localhost", *more).configure_cert(context)
     return context
 
 
@@ -48,9 +48,9 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_RDWR)
 
 
-def tunnel_to(port: int, authority: trustme.CA) -> Callable[[socket.socket, int, RawServer], None]:
+def tunnel_to(port: int, authority: trustme.CA, *hosts: str) -> Callable[[socket.socket, int, RawServer], None]:
     """Return a handler that makes a tunnel whose other end is the plain service on *port*."""
-    context = tls_server_context(authority)
+    context = tls_server_context(authority, *hosts)
 
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         request = read_request(connection, number)

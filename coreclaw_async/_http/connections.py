@@ -138,8 +138,9 @@ class Connections:
         self._making = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._client = http_client
-        is_ours = http_client is None and transport is None
-        self._choice: BackendChoice = backend if is_ours else "httpx"
+        self.are_given = http_client is not None or transport is not None
+        """Whether the caller's client or transport makes them."""
+        self._choice: BackendChoice = "httpx" if self.are_given else backend
         self._sessions: Sessions | None = None
         # For each event loop, as anyio keeps its variables.
         self._limiters: WeakKeyDictionary[EventLoop, Limiter] = WeakKeyDictionary()

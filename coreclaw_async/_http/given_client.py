@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from coreclaw_async._http.body import WholeBody
 from coreclaw_async._http.extra_headers import NEVER_SENT, USER_AGENT
 from coreclaw_async._http.libraries import HTTPX, HttpClient, library_of
+from coreclaw_async._http.pool import Trace
 from coreclaw_async._http.settings import Settings
 
 _TAKE_FIRST = "coreclaw_take_first"
@@ -20,8 +21,6 @@ _LEFT = frozenset(name.encode() for name in {"content-type", *NEVER_SENT})
 
 TakeAnswer = Callable[[Any], Awaitable[None]]
 """Takes the response to a request before the caller's hooks do."""
-Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
-"""Is told of each step of a request, the coming of its answer included."""
 
 
 async def _take_first(response: Any) -> None:

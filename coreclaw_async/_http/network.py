@@ -177,7 +177,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
                     await TLSStream.wrap(
                         self._stream,
                         server_side=False,
-                        hostname=server_hostname,
+                        hostname=None if server_hostname is None else server_hostname.strip("[]"),
                         ssl_context=ssl_context,
                         standard_compatible=False,
                     )

@@ -56,7 +56,7 @@ class RequestBuilder:
         query = _joined(query, more) if more else query
         text = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
         extensions: dict[str, Any] = {"timeout": self._timeout, SEND_PROGRESS: progress}
-        if progress.is_exclusive:  # Where it matters, httpcore tells how far the request has come.
+        if progress.is_exclusive or progress.is_traced:  # httpcore tells how far the request has come.
             extensions["trace"] = progress.trace
         outgoing: httpx.Request = self._library.module.Request(
             request.method,

@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import anyio
 import httpx
@@ -26,10 +26,9 @@ from coreclaw_async._http.log_filter import failing_by_no_log
 from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import HttpReply
 
-if TYPE_CHECKING:
-    from coreclaw_async._http.single_connection import SingleConnection
-
 SEND_PROGRESS = "coreclaw_send_progress"
+Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Is told of each step of a request, the coming of its answer included."""
 # The steps of setting up a connection, as httpcore's events name them; any other step is about the request itself.
 _SETTING_UP = ("connection.", "proxy.", "socks.", "http2.send_connection_init.")
 # This step comes after any other, also after a refused tunnel, so it tells nothing.
@@ -77,9 +76,9 @@ class TimeLimit:
             self._is_connecting = True
             self._scope.deadline = min(self._ends_at, anyio.current_time() + self._connecting)
 
-    def lift(self) -> None:
-        """Keep only the deadline: the connection is made, and the request is being sent."""
-        self._scope.deadline = self._ends_at
+    def end_connecting(self) -> None:
+        """Count silence from now on, and no longer the time that connecting takes: the connection is made."""
+        self._scope.deadline = min(self._ends_at, anyio.current_time() + self._silence)
 
 
 class SendProgress:
@@ -129,13 +128,13 @@ class SendProgress:
         time_limit: TimeLimit,
         *,
         is_exclusive: bool = False,
-        is_traced: bool = True,
+        is_traced: bool = False,
         is_spoiled: Callable[[], bool] | None = None,
         fenced: FencedBody | None = None,
     ) -> None:
         self.send = send
         self.is_exclusive = is_exclusive
-        self.is_traced = is_traced and is_exclusive  # Only what must not be sent twice needs it.
+        self.is_traced = is_traced
         self.is_spoiled = is_spoiled
         self.fenced = fenced
         self.time_limit = time_limit
@@ -157,6 +156,11 @@ class SendProgress:
         """Record that a transport has the request now."""
         self._is_handed_over = True
 
+    def be_traced(self) -> Trace:
+        """Return `trace`, which a new connection of our own tells of all steps of its first request."""
+        self.is_traced = True
+        return self.trace
+
     def take_back(self) -> None:
         """Record that no transport has the request yet: a pooled connection is still to be chosen."""
         self._is_handed_over = False
@@ -177,12 +181,29 @@ class SendProgress:
             raise RuntimeError("the connection holds bytes that belong to no request")
         if self.fenced is not None:
             self.fenced.begin()
-        self.time_limit.lift()
+        self.time_limit.end_connecting()
         self._has_left = True
 
 
+class OneConnection(Protocol):
+    """What a pool lends: a transport of one connection, a `SingleConnection`."""
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether it is idle and holds bytes that belong to no request."""
+        ...
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send *request*."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        ...
+
+
 class _PooledConnection:
-    def __init__(self, transport: SingleConnection, *, is_exclusive: bool) -> None:
+    def __init__(self, transport: OneConnection, *, is_exclusive: bool) -> None:
         self.transport = transport
         self.is_exclusive = is_exclusive
 
@@ -207,7 +228,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        make_transport: Callable[[], SingleConnection],
+        make_transport: Callable[[], OneConnection],
         max_connections: int,
         make_room: Callable[[int], None] | None = None,
     ) -> None:

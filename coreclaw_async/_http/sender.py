@@ -58,9 +58,9 @@ class Sender:
             silence=math.inf if may_be_silent else policy.attempt_timeout,
             connecting=policy.connect_timeout,
         )
-        if not is_exclusive:
-            return SendProgress(backend.send, limit)
         connections = self._connections
+        if not is_exclusive:
+            return SendProgress(backend.send, limit, is_traced=connections.are_given and connections.is_traced)
         return SendProgress(
             backend.send,
             limit,

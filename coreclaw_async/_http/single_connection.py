@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import httpcore
@@ -17,6 +17,7 @@ import httpx
 
 from coreclaw_async._http.leftovers import connection_has_leftovers
 from coreclaw_async._http.network import Network
+from coreclaw_async._http.pool import SEND_PROGRESS, SendProgress
 
 _KEEP_ALIVE_SECONDS = 30.0
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
@@ -48,9 +49,11 @@ class SingleConnection(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, url: httpx.URL, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
-        self._origin = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port).origin
+        # An HTTP proxy gets the host as it stands in a URL, and httpcore writes what it is given.
+        self._has_brackets = proxy is not None and not proxy.url.scheme.startswith("socks")
+        self._origin = self._as_httpcore_takes_it(url).origin
         self._context = context
-        self._proxy = None if proxy is None else _as_httpcore_takes_it(proxy)
+        self._proxy = None if proxy is None else _proxy_of_httpcore(proxy)
         self._network: Network | None = None
         self._connection: httpcore.AsyncConnectionInterface | None = None
         self._is_closed = False
@@ -62,17 +65,17 @@ class SingleConnection(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send *request*; without an answer, the connection is closed."""
-        connection = await self._ready()
-        url = request.url
+        before, connection = self._connection, await self._ready()
+        extensions = request.extensions if connection is before else _traced(request.extensions)
         assert isinstance(request.stream, httpx.AsyncByteStream)
         try:
             reply: Any = await connection.handle_async_request(
                 httpcore.Request(
                     request.method,
-                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    self._as_httpcore_takes_it(request.url),
                     headers=request.headers.raw,
                     content=request.stream,
-                    extensions=request.extensions,
+                    extensions=extensions,
                 )
             )
         except _HTTPCORE as error:
@@ -84,6 +87,10 @@ class SingleConnection(httpx.AsyncBaseTransport):
         return httpx.Response(
             reply.status, headers=reply.headers, stream=_Body(reply.stream), extensions=reply.extensions
         )
+
+    def _as_httpcore_takes_it(self, url: httpx.URL) -> httpcore.URL:
+        host = b"[%b]" % url.raw_host if self._has_brackets and b":" in url.raw_host else url.raw_host
+        return httpcore.URL(scheme=url.raw_scheme, host=host, port=url.port, target=url.raw_path)
 
     async def _ready(self) -> httpcore.AsyncConnectionInterface:
         """Return the connection, or a new one where it was closed, or has been idle for too long."""
@@ -114,7 +121,15 @@ class SingleConnection(httpx.AsyncBaseTransport):
         await self._disconnect()
 
 
-def _as_httpcore_takes_it(proxy: httpx.Proxy) -> httpcore.Proxy:
+def _traced(extensions: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Return *extensions* with a trace, by which the time that connecting takes is limited."""
+    progress: SendProgress | None = extensions.get(SEND_PROGRESS)
+    if progress is None or "trace" in extensions:
+        return extensions
+    return {**extensions, "trace": progress.be_traced()}
+
+
+def _proxy_of_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
     url = proxy.url
     return httpcore.Proxy(
         httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),

@@ -103,7 +103,7 @@ async def test_an_idle_connection_makes_room_for_one_that_shares_nothing() -> No
 async def test_what_is_connecting_when_the_connections_close_is_not_sent() -> None:
     connected = anyio.Event()
     pool, made = pool_of(lambda: Connection(connected))
-    progress = new_progress(is_exclusive=True)
+    progress = new_progress(is_exclusive=True, is_traced=True)
     failures: list[BaseException] = []
 
     async def send() -> None:
@@ -125,7 +125,7 @@ async def test_what_is_connecting_when_the_connections_close_is_not_sent() -> No
 
 async def test_a_start_does_not_leave_on_a_connection_that_holds_bytes_of_another_answer() -> None:
     pool, made = pool_of(Connection)
-    progress = new_progress(is_exclusive=True, is_spoiled=lambda: True)
+    progress = new_progress(is_exclusive=True, is_traced=True, is_spoiled=lambda: True)
 
     with pytest.raises(RuntimeError, match="bytes that belong to no request"):
         await pool.handle_async_request(request_with(progress))
