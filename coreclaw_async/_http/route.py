@@ -15,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from coreclaw_async._extras import load_library
+from coreclaw_async._http.base_url import is_odd_address
 from coreclaw_async._wire.credentials import Credentials
 from coreclaw_async.errors import ConfigurationError
 
@@ -89,7 +90,7 @@ def choose_proxy(url: httpx.URL) -> ProxyChoice:
 
 
 def _usable_proxy(text: str) -> httpx.URL | None:
-    """Return the URL of a proxy; None for one that httpx cannot use, or whose host is not what was meant."""
+    """Return the URL of a proxy; None where a backend cannot use it, or its host is not what was meant."""
     try:
         url = httpx.URL(text)
         httpx.Proxy(url)
@@ -98,7 +99,7 @@ def _usable_proxy(text: str) -> httpx.URL | None:
     except (httpx.InvalidURL, ValueError):
         return None
     # An unescaped sign in a password may still give a URL, but with the user as its host.
-    is_usable = bool(host) and not url.query and not url.fragment and "@" not in url.path
+    is_usable = bool(host) and not is_odd_address(host) and not url.query and not url.fragment and "@" not in url.path
     return url if is_usable else None
 
 
@@ -114,7 +115,8 @@ def _given_proxy(proxy: str) -> httpx.URL:
         del proxy, text, found
         raise ConfigurationError(
             "proxy must be a URL such as http://user:password@host:8080, of the scheme http, https, socks5 or socks5h, "
-            "without path and query; signs such as / ? # @ : in its user or password are written as %2F and so on"
+            "without path and query, and with IP addresses in full; signs such as / ? # @ : in its user or password "
+            "are written as %2F and so on"
         )
     return found
 

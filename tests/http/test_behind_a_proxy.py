@@ -182,7 +182,7 @@ async def test_a_socks_proxy_without_its_package_is_told_at_once(monkeypatch: py
     [
         *("http://", "http://me:12#pa55@127.0.0.1:9", "http://me:12/pa55@127.0.0.1:9"),
         *("http://me:pa55@127.0.0.1:65536", "http://me:pa55@127.0.0.1:-1", "socks5://me:pa55@127.0.0.1:99999"),
-        "http://me:pa55@xn--0.test:9",
+        *("http://me:pa55@xn--0.test:9", "http://me:pa55@127.1:9"),
     ],
 )
 async def test_a_proxy_whose_host_is_not_what_was_meant_is_refused(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -555,6 +555,9 @@ def test_a_base_url_with_the_path_of_the_api_is_answered_with_the_right_one(base
         ("https://gw.example/api/v2/tenant", "https://gw.example/api/v2/tenant"),
         ("https://gw.example/myapi/v2", "https://gw.example/myapi/v2"),
         ("https://[::1]:8443/x", "https://[::1]:8443/x"),
+        ("https://[::ffff:127.0.0.1]", "https://[::ffff:127.0.0.1]"),
+        ("https://5.example", "https://5.example"),
+        ("https://0xfeed.example", "https://0xfeed.example"),
     ],
 )
 async def test_a_base_url_of_a_private_deployment_is_taken(given: str, sent: str) -> None:
@@ -762,6 +765,12 @@ def mutual(check: Callable[[], object]) -> str:
         ({"base_url": "https://x.test/a b"}, ["base_url", "spaces"]),
         ({"base_url": "https://x.test/a\tb"}, ["base_url"]),
         ({"base_url": " "}, ["base_url", "' '"]),
+        ({"base_url": "http://127.1"}, ["base_url", "such as 127.0.0.1, not 'http://127.1'"]),
+        ({"base_url": "http://2130706433:80/x"}, ["base_url", "such as 127.0.0.1"]),
+        ({"base_url": "http://0x7f.0.0.1"}, ["base_url", "such as 127.0.0.1"]),
+        ({"base_url": "http://127.0.0.1."}, ["base_url", "such as 127.0.0.1"]),
+        ({"base_url": "http://gw.example.5"}, ["base_url", "such as 127.0.0.1"]),
+        ({"proxy": "http://127.1:3128"}, ["proxy", "IP addresses in full"]),
         ({"base_url": "https://x.test/s3cr3t/api/v2"}, ["base_url", "/api/v2", "<hidden>"]),
     ],
 )
