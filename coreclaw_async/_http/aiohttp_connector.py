@@ -221,6 +221,24 @@ class Connector(aiohttp.TCPConnector):
             finally:
                 self._making.discard(limit)
 
+    async def _wrap_create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Close what was made where the call ends at that moment: uvloop would go on with its handshake, and log."""
+        made: list[Handler] = []
+        make, *others = args
+
+        def make_noted() -> Handler:
+            made.append(make())
+            return made[-1]
+
+        try:
+            return await super()._wrap_create_connection(  # pyright: ignore[reportUnknownMemberType]
+                make_noted, *others, **kwargs
+            )
+        except BaseException:
+            for handler in made:
+                _abort(handler)
+            raise
+
     async def close(self, *, abort_ssl: bool = False) -> None:
         """Close all connections, also those that are being made: aiohttp would wait for these."""
         while self._making:

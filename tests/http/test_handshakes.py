@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import socket
@@ -184,3 +185,37 @@ async def test_a_download_that_is_cancelled_while_it_connects_leaves_no_connecti
                         await client.runs.download(RUN_ID, tmp_path / "rows.csv")
                 await no_connection_is_open(silent)
                 assert scope.cancel_called
+
+
+class ForgettingLoop(asyncio.SelectorEventLoop):
+    """An event loop that leaves a connection as it is when the call is cancelled at the end of its handshake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[asyncio.BaseTransport] = []
+
+    async def create_connection(self, *arguments: Any, **named: Any) -> Any:
+        transport, _ = await super().create_connection(*arguments, **named)
+        self.made.append(transport)
+        await asyncio.sleep(60)
+
+
+def test_a_read_that_is_cancelled_at_the_end_of_its_handshake_closes_what_the_event_loop_does_not() -> None:
+    pytest.importorskip("aiohttp")
+
+    async def read(url: str) -> bool:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ForgettingLoop)
+        async with AsyncCoreClaw("key", base_url=url, backend="aiohttp") as client:
+            reading = asyncio.ensure_future(client.account.get())
+            while not loop.made:
+                await asyncio.sleep(0.01)
+            reading.cancel()
+            await asyncio.wait([reading])
+            return loop.made[0].is_closing()
+
+    with (
+        serve_sockets(answering(lambda request, server: envelope({}))) as server,
+        asyncio.Runner(loop_factory=ForgettingLoop) as runner,
+    ):
+        assert runner.run(read(server.url))
