@@ -194,6 +194,8 @@ class RunEnds:
 
     async def _with_cost(self, run: Run) -> Run:
         """Return *run* with its cost, which the service may report shortly after its end."""
+        if known_cost(run.usage) is not None or not run.is_finished:
+            return run
         waits = iter(_COST_AGAIN if await self.batch_context.ledger.spending() is not None else ())
         while known_cost(run.usage) is None and run.is_finished:
             try:

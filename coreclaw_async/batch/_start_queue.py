@@ -66,7 +66,7 @@ class StartQueue:
     _database: Database = attrs.field(init=False)
     _lock_name: str = attrs.field(init=False)
     _ahead: deque[tuple[BatchItem, str]] = attrs.field(factory=deque[tuple[BatchItem, str]], init=False)
-    _under_way: int = attrs.field(default=0, init=False)
+    _under_way: set[str] = attrs.field(factory=set[str], init=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _pause: float = attrs.field(default=0.0, init=False)
     _is_unsettled: bool = attrs.field(default=False, init=False)
@@ -122,10 +122,12 @@ class StartQueue:
         """Start items while there are any, the gate is open, and no start is unsettled."""
         self._ahead.clear()  # Others may have had the start queue meanwhile.
         async with task_group() as group:
-            while not self._is_unsettled and await self._read_ahead():
-                if self._under_way < self.width and self.admission.try_enter():
-                    self._under_way += 1
-                    group.start_soon(self._start_next, *self._ahead.popleft())
+            # What is under way may be given back, so the start queue has not ended before that has.
+            while not self._is_unsettled and (await self._read_ahead() or self._under_way):
+                if self._ahead and len(self._under_way) < self.width and self.admission.try_enter():
+                    item, given = self._ahead.popleft()
+                    self._under_way.add(item.key)
+                    group.start_soon(self._start_next, item, given)
                 elif self._under_way:
                     await self._ended.wait()
                     self._ended = anyio.Event()
@@ -141,9 +143,12 @@ class StartQueue:
                         )
 
     async def _read_ahead(self) -> bool:
-        """Return whether there are more items."""
+        """Return whether there are more items, besides those under way."""
         if not self._ahead:
-            self._ahead.extend(await self.batch_context.ledger.next_planned(self.names, _READ_AHEAD))
+            # Starts whose intents are about to be written are still planned in the ledger.
+            most = _READ_AHEAD + len(self._under_way)
+            found = await self.batch_context.ledger.next_planned(self.names, most)
+            self._ahead.extend(pair for pair in found if pair[0].key not in self._under_way)
         self._has_more = bool(self._ahead)
         return self._has_more
 
@@ -158,7 +163,7 @@ class StartQueue:
                 raise
             finally:
                 self.batch_context.sending.discard(scope)
-                self._under_way -= 1
+                self._under_way.discard(item.key)
                 self._ended.set()
                 self.admission.changed()
 
