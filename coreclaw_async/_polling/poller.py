@@ -63,9 +63,7 @@ class RunPoller:
     def add(self, waiter: Waiter, tracked: TrackedRun) -> None:
         """Have *waiter* wait for one more run; call it in the event loop of *waiter*."""
         waiter.tracked_runs[tracked.run_id] = tracked
-        waiters = self._waiters()
-        if tracked.next_look < waiters.wakes_at:
-            waiters.wake_leader()
+        self._waiters().note_due(tracked.next_look)
 
     def wake(self, run_id: str) -> None:
         """Have the run looked at soon; works from any thread."""
@@ -85,7 +83,8 @@ class RunPoller:
             return waiters
 
     async def _follow(self, waiters: LoopWaiters, waiter: Waiter) -> None:
-        if min(waiter.next_look(), waiter.stirs_at(self._clock.monotonic())) < waiters.wakes_at:
+        waiters.note_due(waiter.next_look())
+        if waiter.stirs_at(self._clock.monotonic()) < waiters.wakes_at:
             waiters.wake_leader()
         await waiter.event.wait()
         waiter.event = anyio.Event()
@@ -105,7 +104,9 @@ class RunPoller:
         now = self._clock.monotonic()
         begin = waiters.next_turn()
         if begin > now:
+            waiters.looks_at = begin
             await waiters.sleep(self._clock, begin)
+            waiters.looks_at = float("-inf")
         else:
             from coreclaw_async._polling.leader_turn import LeaderTurn
 

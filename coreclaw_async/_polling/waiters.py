@@ -155,6 +155,7 @@ class LoopWaiters:
         wakes: Runs that something has happened to, and when.
         sleep_scope: The scope of the leader's sleep, or None.
         wakes_at: When that sleep ends by itself.
+        looks_at: When the leader looks next; while it does, the time is not found out yet, and nothing is earlier.
         is_failing: Whether some runs may be unreadable now.
         warned_at: When it was last warned that runs cannot be read.
     """
@@ -166,6 +167,7 @@ class LoopWaiters:
     wakes: dict[str, float] = attrs.field(factory=dict[str, float])
     sleep_scope: anyio.CancelScope | None = None
     wakes_at: float = float("inf")
+    looks_at: float = float("-inf")
     is_failing: bool = False
     warned_at: float = float("-inf")
 
@@ -178,6 +180,11 @@ class LoopWaiters:
         """End the leader's sleep."""
         if self.sleep_scope is not None:
             self.sleep_scope.cancel()
+
+    def note_due(self, begin: float) -> None:
+        """End the leader's sleep if it is too long for new runs, of which the first is due at *begin*."""
+        if self.turn_at(begin) < self.looks_at:
+            self.wake_leader()
 
     def note_wake(self, run_id: str, now: float) -> None:
         """Record that something happened to a run, until somebody looks at it."""
@@ -203,7 +210,10 @@ class LoopWaiters:
         """Return when to look again."""
         if self.outage.is_on:
             return self.outage.probe_at([waiter.last_look for waiter in self.present])
-        begin = min(waiter.next_look() for waiter in self.present)
+        return self.turn_at(min(waiter.next_look() for waiter in self.present))
+
+    def turn_at(self, begin: float) -> float:
+        """Return when to look, while the service can be seen, at runs of which the first is due at *begin*."""
         watched = sum(len(waiter.tracked_runs) for waiter in self.present)
         spacing = min(_MAX_SPACING, _SPACING_PER_RUN * watched)
         if watched > FEW:

@@ -580,6 +580,46 @@ async def test_a_run_that_is_added_to_a_wait_and_is_due_after_the_others_wakes_n
     assert service.clock.monotonic() >= 100
 
 
+class SleepCounter:
+    """The clock of a service; it counts how often somebody lies down to sleep."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.sleeps = 0
+        self._clock = clock
+        self.monotonic, self.time = clock.monotonic, clock.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        await self._clock.sleep(seconds)
+
+
+async def test_runs_that_are_added_to_a_wait_wake_it_only_where_it_would_sleep_too_long() -> None:
+    many = 100
+    clock = FakeClock()
+    service = FakeService(clock=clock)
+    counter = SleepCounter(clock)
+    async with AsyncCoreClaw(service.api_key, transport=service, clock=counter) as client:
+        poller = client._context.poller
+        waiter = Waiter.of(run_reader(client._context), (), float("inf"))
+
+        async def follow() -> None:
+            while not (await poller.news(waiter)).is_over:  # type: ignore[union-attr]
+                pass
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow)
+            await clock.sleep(1.0)
+            before = counter.sleeps
+            for _ in range(many):
+                poller.add(waiter, TrackedRun(run_id=add_run(service, 60), schedule=STEADY, began=clock.monotonic()))
+                for _ in range(3):  # The one who polls may wake, look, and sleep again.
+                    await anyio.lowlevel.checkpoint()
+            woken = counter.sleeps - before
+            group.cancel_scope.cancel()
+
+    assert 1 <= woken < many / 3
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [({"delays": ()}, ValueError), ({"jitter": 1.0}, ValueError), ({"jitter": True}, TypeError)],
