@@ -103,14 +103,17 @@ class LeaderTurn:
 
     def _report(self, run_id: str, found: Run | CoreClawError) -> bool:
         """Tell all waiters of a run what was found, and return whether there are any."""
+        watching = self._watched.get(run_id)
+        if watching is None:  # Lists are full of runs that nobody waits for.
+            return False
         now = self._clock.monotonic()
         self._waiters.is_failing = self._waiters.is_failing or isinstance(found, CoreClawError)
-        for waiter, tracked in self._watched.get(run_id, ()):
+        for waiter, tracked in watching:
             if tracked.take(found, now=now, began=self._began):
-                waiter.tell(tracked)
-                if waiter is self._leader:
+                if waiter is self._leader and not waiter.has_to_go:
                     self._waiters.wake_leader()
-        return run_id in self._watched
+                waiter.tell(tracked)
+        return True
 
     def _tell_polled(self) -> None:
         """Tell the waiters with a hook what was done."""

@@ -57,6 +57,10 @@ class _Streak:
         self.samples += 1
         return self.samples >= _MIN_SAMPLES and now - self.since >= grace
 
+    def end(self) -> None:
+        """Record another answer."""
+        self.since, self.samples = None, 0
+
 
 @attrs.define(eq=False, kw_only=True, repr=False)
 class TrackedRun:
@@ -156,12 +160,13 @@ class TrackedRun:
     def _see(self, run: Run, now: float) -> bool:
         self.seen_at = now
         self.unseen_since = self.failure = None
-        self._unknown = _Streak()
-        if run.outcome is not RunOutcome.ABORTING:
-            self._aborting = _Streak()
+        self._unknown.end()
+        outcome = run.outcome
+        if outcome is not RunOutcome.ABORTING:
+            self._aborting.end()
         before, self.run = self.run, run
-        is_stuck = run.outcome is RunOutcome.ABORTING and self._aborting.is_proof_with(now, self.schedule.abort_grace)
-        self.is_over = self.is_name or run.is_finished or is_stuck
+        is_stuck = outcome is RunOutcome.ABORTING and self._aborting.is_proof_with(now, self.schedule.abort_grace)
+        self.is_over = self.is_name or outcome.is_end or is_stuck
         if self.is_name:
             return True
         if before is None or (before.status, before.result_count) != (run.status, run.result_count):
@@ -173,12 +178,12 @@ class TrackedRun:
         self.failure = error
         if self.unseen_since is None:
             self.unseen_since = now
-        self._aborting = _Streak()
+        self._aborting.end()
         if _is_not_found(error):
             # The service does not promise that a new run can be read at once (contract, read-after-write).
             is_lost = self._unknown.is_proof_with(now, self.schedule.not_found_grace)
         else:
-            self._unknown = _Streak()
+            self._unknown.end()
             is_lost = ends_every_wait(error)
         if is_lost:
             self.error = _copy_for(None if self.is_name else self.run_id, error)

@@ -208,6 +208,7 @@ def _service_date(text: str) -> float | None:
     return date if date is not None and date >= _FIRST_SECOND else None
 
 
+@functools.lru_cache(maxsize=16)  # The date of the last answer tells the service's time again and again.
 def http_date(text: str) -> float | None:
     """
     Return an HTTP date in Unix seconds, or None when it cannot be read; its oldest form names no zone and is GMT.
