@@ -35,7 +35,7 @@ class Record:
             TypeError: *name* is no string: members have names, not numbers.
             KeyError: There is no such member.
         """
-        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(name, str):
             raise TypeError(f"members of a {type(self).__name__} have names, not the number or object {name!a:.80}")
         if name not in self.keys():
             raise KeyError(name)

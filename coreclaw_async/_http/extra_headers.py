@@ -95,7 +95,7 @@ def user_agent(suffix: str | None, credentials: Credentials) -> str:
     """
     if suffix is None:
         return USER_AGENT
-    if not isinstance(suffix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(suffix, str):
         raise TypeError(f"user_agent_suffix must be a str, not {type(suffix).__name__}")
     if not re.fullmatch(_SUFFIX, suffix):
         raise ValueError(

@@ -105,7 +105,7 @@ def _usable_proxy(text: str) -> httpx.URL | None:
 
 def _given_proxy(proxy: str) -> httpx.URL:
     """Return the URL of the proxy that the caller gave; no error shows it, as it may hold a password."""
-    if not isinstance(proxy, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(proxy, str):
         kind = type(proxy).__name__
         del proxy
         raise TypeError(f"proxy must be a str, not {kind}")

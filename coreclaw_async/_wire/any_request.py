@@ -94,7 +94,7 @@ def worker_of(request: Request) -> str | None:
 
 
 def _check_method(method: str, credentials: Credentials) -> str:
-    if not isinstance(method, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(method, str):
         raise TypeError(f"method must be a str, not {type(method).__name__}")
     if method.upper() not in _METHODS or not method.isascii():
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, not {credentials.shown(method)[:40]}")
@@ -103,7 +103,7 @@ def _check_method(method: str, credentials: Credentials) -> str:
 
 def _check_path(path: str, credentials: Credentials) -> None:
     """Raise unless *path* can lead nowhere but below the base URL, however often a gateway decodes it."""
-    if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(path, str):
         raise TypeError(f"path must be a str, not {type(path).__name__}")
     shown = credentials.shown(path)[:100]
     if not path.startswith(_BEGINNING) or len(path) > _MAX_PATH:
@@ -179,7 +179,7 @@ def _encoded(name: str, value: object, credentials: Credentials) -> str:
 
 def _check_safety(method: str, path: str, safety: RequestSafety | None, credentials: Credentials) -> Safety:
     """Return what a second send would do: for a read nothing, and for all else what the caller says."""
-    if not isinstance(safety, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(safety, str | None):
         raise TypeError(f"safety must be a str, not {type(safety).__name__}")
     if safety is None and method != "GET":
         raise ValueError(
