@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -178,6 +179,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         monkeypatch.delenv(name, raising=False)
     yield
     logging.getLogger("coreclaw_async").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def east_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Etc/GMT-8")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

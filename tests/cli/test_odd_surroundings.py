@@ -8,8 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -137,16 +135,7 @@ def test_the_way_to_go_on_keeps_the_options(served: FakeService, tmp_path: Path)
     assert f"coreclaw-async rows {run_id} --format csv --fields title,rank --limit 7 --follow" in ended.stderr
 
 
-@pytest.fixture
-def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_in_tokyo")
+@pytest.mark.usefixtures("east_of_greenwich")
 def test_a_time_beyond_each_calendar_is_shown(served: FakeService) -> None:
     run_id = served.add_run(WORKER, rows=1)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
@@ -14,15 +12,6 @@ from wire.exchanges import failure_of
 from coreclaw_async._wire.response import parse_retry_after
 
 NOW = 784_111_777.0  # 1994-11-06 08:49:37 UTC, the date of the RFC's examples
-
-
-@pytest.fixture
-def _east_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Etc/GMT-8")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +67,7 @@ def test_it_is_none_when_it_is_absent() -> None:
     assert parse_retry_after({"date": "Fri, 06 Nov 2026 08:49:37 GMT"}, NOW) is None
 
 
-@pytest.mark.usefixtures("_east_of_greenwich")
+@pytest.mark.usefixtures("east_of_greenwich")
 @pytest.mark.parametrize(
     "value",
     [

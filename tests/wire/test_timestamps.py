@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -340,16 +339,7 @@ def test_difference_of_the_clocks_is_unknown_without_a_date() -> None:
     assert clock_difference("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799.0) is None
 
 
-@pytest.fixture
-def _east_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Etc/GMT-8")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_east_of_greenwich")
+@pytest.mark.usefixtures("east_of_greenwich")
 def test_http_date_is_gmt_when_it_comes_in_the_oldest_form() -> None:
     assert http_date("Sun Nov  6 08:49:37 1994") == 784111777.0
 
