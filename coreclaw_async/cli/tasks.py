@@ -66,8 +66,8 @@ def run_task(
     json: AsJson = False,
 ) -> None:
     """Start a run of a saved task, which costs money, and print its id; with the options of run."""
-    starting = Starting.of(
-        wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
+    starting = Starting(
+        waits=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
     with open_client() as client:
         starting.perform(client, lambda: client.tasks.start_run(task))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +62,7 @@ def rows(
     """
     _check_waiting(partial=partial, follow=follow, timeout=timeout)
     names = fields_of(fields)
-    instead = f"coreclaw-async export {shlex.quote(name)} -o {shlex.quote(str(output))}"
+    instead = next_command("export", name, "-o", str(output))
     wanted = row_format_of(output, format, instead="coreclaw-async export RUN -o FILE" if output == STDIO else instead)
     check_writable(output)
     with open_client() as client:
@@ -117,7 +116,7 @@ def _again(command: str, run_id: str, path: Path | None, **options: object) -> s
     given = [(f"--{name}", value) for name, value in options.items() if value not in {None, False}]
     to_file = [] if path in {None, STDIO} else ["-o", str(path)]
     words = [part for name, value in given for part in ([name] if value is True else [name, str(value)])]
-    return f"coreclaw-async {shlex.join([command, run_id, *to_file, *words])}"
+    return next_command(command, run_id, *to_file, *words)
 
 
 @contextmanager

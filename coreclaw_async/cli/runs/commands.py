@@ -86,8 +86,8 @@ def run(
     """
     if once is None and (ledger is not None or exclusive or account is not None):
         raise typer.BadParameter("--ledger, --exclusive and --account are for --once KEY")
-    starting = Starting.of(
-        wait=wait or once is not None,
+    starting = Starting(
+        waits=wait or once is not None,
         output=output,
         format=format,
         timeout=timeout,
@@ -217,8 +217,8 @@ def rerun(
     json: AsJson = False,
 ) -> None:
     """Start a new run with the input of another, which costs money; with the options of run."""
-    starting = Starting.of(
-        wait=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
+    starting = Starting(
+        waits=wait, output=output, format=format, timeout=timeout, abort=abort_on_interrupt, as_json=json
     )
     with open_client() as client:
         starting.perform(client, lambda: client.runs.rerun(run_of(run)))

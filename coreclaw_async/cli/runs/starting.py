@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, TypeAlias
 
 import attrs
 import typer
@@ -33,19 +33,22 @@ Output: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Starting:
     """
-    What is done with a run after its start.
+    What is done with a run after its start; the options of a command are checked here, before anything is paid for.
 
     Attributes:
-        waits: Whether its end is awaited.
+        waits: Whether its end is awaited, as it also is where its rows are written or its verdict is told.
         output: Where its rows go, or None.
-        format: The format of a file, or None.
+        format: The format of a file; None for standard output, or where no rows are written.
         timeout: Seconds for the wait, or None.
         abort: Whether it is aborted when the wait ends before it does.
-        as_json: Whether programs read standard output.
+        as_json: Whether programs read standard output; never where that was asked for rows.
         assesses: Whether its verdict is told at the end.
+
+    Raises:
+        typer.BadParameter: The rows could not be written, or options do not fit together.
     """
 
     waits: bool
@@ -57,40 +60,15 @@ class Starting:
     assesses: bool = False
     _screen: Screen = attrs.field(factory=Screen, init=False)
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        wait: bool,
-        output: Path | None,
-        format: str | None,
-        timeout: float | None,
-        abort: bool,
-        as_json: bool,
-        assesses: bool = False,
-    ) -> Self:
-        """
-        Check the options of a command before anything is paid for.
-
-        Raises:
-            typer.BadParameter: The rows could not be written, or options do not fit together.
-        """
-        if output is None and format is not None:
+    def __attrs_post_init__(self) -> None:
+        if self.output is None and self.format is not None:
             raise typer.BadParameter("--format is for --output FILE")
-        check_writable(output)
-        waits = wait or output is not None or assesses
-        if not waits and (timeout is not None or abort):
+        check_writable(self.output)
+        self.waits = self.waits or self.output is not None or self.assesses
+        if not self.waits and (self.timeout is not None or self.abort):
             raise typer.BadParameter("--timeout and --abort-on-interrupt are for a wait: give --wait or --output")
-        # Only rows go to a standard output that was asked for rows.
-        return cls(
-            waits=waits,
-            output=output,
-            format=_format_of(output, format),
-            timeout=timeout,
-            abort=abort,
-            as_json=as_json and output != STDIO,
-            assesses=assesses,
-        )
+        self.format = _format_of(self.output, self.format)
+        self.as_json = self.as_json and self.output != STDIO
 
     def perform_once(
         self, client: CoreClaw, key: str, ledger: str, account: str | None, run_once: Callable[..., Run]
