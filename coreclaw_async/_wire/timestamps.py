@@ -149,8 +149,15 @@ class SeenDate(NamedTuple):
 
     @property
     def difference(self) -> float | None:
-        """How many seconds the service's clock was ahead of this machine's then, or None when nobody can tell."""
-        return clock_difference(self.date, self.received_at)
+        """
+        How many seconds the service's clock was ahead of this machine's then, or None when nobody can tell.
+
+        A difference of more than 398 days is not believed, whichever of the two clocks is wrong.
+        """
+        shown = _service_date(self.date)
+        if shown is None or not abs(shown - self.received_at) <= _MAX_CLOCK_DIFFERENCE:
+            return None
+        return shown - self.received_at
 
     def service_time(self, monotonic: float) -> float | None:
         """Return what the service's clock shows at a time of the monotonic clock; None when nobody can tell."""
@@ -185,22 +192,6 @@ class ClockSteps:
     def ahead(self) -> float:
         """How many seconds the clock may be fast because it was set, 0 or more."""
         return self._now - self._least
-
-
-def clock_difference(date: str, received_at: float) -> float | None:
-    """
-    Return how many seconds the service's clock is ahead of this machine's, or None when the answer does not tell.
-
-    A difference of more than 398 days is not believed, whichever of the two clocks is wrong.
-
-    Args:
-        date: The ``Date`` of an answer, or an empty string.
-        received_at: When the answer came by this machine's clock, in Unix seconds.
-    """
-    shown = _service_date(date)
-    if shown is None or not abs(shown - received_at) <= _MAX_CLOCK_DIFFERENCE:
-        return None
-    return shown - received_at
 
 
 def _service_date(text: str) -> float | None:

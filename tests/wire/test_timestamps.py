@@ -18,7 +18,6 @@ from coreclaw_async._wire.timestamps import (
     SeenDate,
     check_aware,
     check_unix,
-    clock_difference,
     creation_time,
     date_of,
     http_date,
@@ -331,12 +330,12 @@ def test_date_of_an_answer_is_one_that_the_service_can_have_shown(
     ],
 )
 def test_difference_of_the_clocks_is_believed_as_far_as_tls_works(received_at: float, difference: float | None) -> None:
-    assert clock_difference("Sat, 15 Aug 2026 04:00:00 GMT", received_at) == difference
+    assert SeenDate("Sat, 15 Aug 2026 04:00:00 GMT", received_at).difference == difference
 
 
 def test_difference_of_the_clocks_is_unknown_without_a_date() -> None:
-    assert clock_difference("", 1_786_766_400.0) is None
-    assert clock_difference("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799.0) is None
+    assert SeenDate("", 1_786_766_400.0).difference is None
+    assert SeenDate("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799.0).difference is None
 
 
 @pytest.mark.usefixtures("east_of_greenwich")
