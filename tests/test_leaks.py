@@ -130,6 +130,21 @@ async def test_no_error_path_shows_the_key(
     assert_log_is_clean(log)
 
 
+async def test_a_key_in_the_place_of_a_run_is_not_shown(log: pytest.LogCaptureFixture) -> None:
+    service = FakeService(api_key=KEY)
+    service.faults.add(faults.edit(lambda envelope: {**envelope, "data": {"run_slug": KEY}}), operation="runWorker")
+    events: list[Any] = []
+
+    async with AsyncCoreClaw(KEY, transport=service, clock=service.clock, on_event=events.append) as client:
+        with pytest.raises(CoreClawError) as caught:
+            await client.workers.start_run(WORKER, INPUT)
+
+    assert caught.value.candidates == (caught.value.run_id,) == ("<key>",)
+    assert_is_clean(everything_about(caught.value), "the error")
+    assert_is_clean(repr(events), "an event")
+    assert_log_is_clean(log)
+
+
 @EACH_MODE
 @slowly("way", *WAYS)
 @slowly("fault", None, faults.commit_then_drop(), faults.truncate(keep=5), faults.stall())

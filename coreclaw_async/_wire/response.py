@@ -298,6 +298,7 @@ def redact(error: CoreClawError, credentials: Credentials) -> None:
     error.args = (error.message,)
     error.request_id = None if error.request_id is None else credentials.hide(error.request_id)
     error.run_id = None if error.run_id is None else credentials.hide(error.run_id)
+    error.candidates = None if error.candidates is None else tuple(map(credentials.hide, error.candidates))
     error.details = _clean(error.details, credentials, _MAX_DEPTH)
 
 
