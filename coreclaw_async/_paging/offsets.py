@@ -76,29 +76,53 @@ async def find_mode(
         return None
     # As a row number this is the last row, as a page number it is far beyond the end.
     last = await fetch(count - 1, size)
-    if last.count != count:
+    if last.count != count or (last.items and found is Unclear.NO_ROWS):
         return None
-    if last.items:
-        return Mode.ROW if found is Unclear.ALIKE else None
     if found is Unclear.NO_ROWS:
         return Mode.PAGE
-    # The count may be too high, and the last row not there. As a page number this is page 1, as a row number it is not.
-    one = await fetch(1, size)
-    rows, shifted = list(first.page.items), list(one.items)
-    if shifted[: len(rows)] != rows:  # Page 1 may have become longer meanwhile.
-        # A page 1 of a single row proves nothing.
-        return Mode.ROW if len(rows) > 1 and shifted[: len(rows) - 1] == rows[1:] else None
-    # Rows that differ hardly come a second time, all of them in the same order.
-    if list(probe.keys) != list(first.keys) or len(set(first.keys)) == 1:
-        return Mode.PAGE
-    # Page 2 may be like page 1. The page after the last is empty, and the row of that number may be one of page 1.
-    beyond = math.ceil(count / size) + 1
-    if beyond >= len(rows):
+    rows = list(first.page.items)
+    if not last.items:
+        # The count may be too high, and the last row not there. As a page number this is page 1, as a row number not.
+        shifted = list((await fetch(1, size)).items)
+        if shifted[: len(rows)] != rows:  # Page 1 may have become longer meanwhile.
+            # A page 1 of a single row proves nothing.
+            return Mode.ROW if len(rows) > 1 and shifted[: len(rows) - 1] == rows[1:] else None
+        # Rows that differ hardly come a second time, all of them in the same order.
+        if list(probe.keys) != list(first.keys):
+            return Mode.PAGE
+    return await _mode_beyond(rows, last, size=size, fetch=fetch)
+
+
+async def _mode_beyond(
+    rows: Sequence[Any], last: Page[Any], *, size: int, fetch: Callable[[int, int], Awaitable[Page[Any]]]
+) -> Mode | None:
+    """
+    Return the mode of a list whose page 2 may be like page 1, by the page after its last one, or None.
+
+    Args:
+        rows: Page 1.
+        last: What is at the row number of the last row.
+        size: Items a page holds.
+        fetch: Returns the page at an offset with a limit.
+    """
+    assert last.count is not None, "nothing is beyond the end of a list without a count"
+    are_alike = all(row == rows[0] for row in rows)
+    number = math.ceil(last.count / size) + 1
+    is_on_first = number < len(rows)
+    if not is_on_first and number >= last.count - 1:  # That is what was asked for last.
+        return Mode.ROW if last.items else Mode.PAGE if are_alike else None
+    beyond = await fetch(number, size)
+    if beyond.count != last.count:
         return None
-    after = await fetch(beyond, size)
-    if after.count != count:
-        return None
-    return Mode.ROW if after.items else Mode.PAGE
+    shown = list(beyond.items)
+    if not shown:
+        return Mode.PAGE if not last.items and (is_on_first or are_alike) else None
+    is_page_1 = shown[: len(rows)] == rows
+    is_row = is_page_1 or not is_on_first or shown[: len(rows) - number] == rows[number:]
+    # The last page may be shown again for each number beyond the end.
+    if shown == list(last.items) and not is_page_1:
+        return None if is_row else Mode.PAGE
+    return Mode.ROW if is_row else None
 
 
 def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stable: bool = False) -> Mode | Unclear:

@@ -204,3 +204,46 @@ async def test_a_page_2_like_page_1_of_a_short_or_changing_list_tells_nothing(si
     reading = reading_of(identity, 1, first)
 
     assert await find_mode(reading, reading, size=size, fetch=fetch) is None
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+@pytest.mark.parametrize("rest", [10, 6])
+async def test_where_the_last_page_is_shown_beyond_the_end_a_page_2_like_page_1_makes_no_row_number(
+    copies: int, rest: int
+) -> None:
+    rows = ([{"n": 0}] + [{"n": 1}] * 9) * copies + nameless(rest, 50)
+    model = ModelList(rows, echo=False, repeats_last=True)
+
+    assert await read(pager_of(model)) == (rows, None)
+
+
+async def test_a_page_2_like_page_1_of_many_short_pages_may_be_an_error_and_is_never_read_as_rows() -> None:
+    rows = [{"n": n} for n in (0, 2, 1, 0, 2, 1, 0, 2, 1, 0, 1, 4)]
+    found, error = await read(pager_of(ModelList(rows, echo=False, repeats_last=True), page_size=3))
+
+    assert error is not None
+    assert found == rows[: len(found)]
+
+
+@each_dialect
+@pytest.mark.parametrize("too_many", [0, 1])
+async def test_rows_that_are_all_alike_are_as_many_as_there_are(dialect: Dialect, too_many: int) -> None:
+    rows = [{"n": 0}] * 29
+    model = ModelList(rows, dialect, echo=False, count=lambda model, page: len(model.items) + too_many)
+    found, error = await read(pager_of(model, page_size=5))
+
+    assert found == rows
+    assert (error is None) is (too_many == 0)
+
+
+@pytest.mark.parametrize(("shown", "count"), [((), 29), (({"n": 8},), 29), (({"n": 8},), 30)])
+async def test_answers_beyond_the_end_that_fit_no_meaning_tell_nothing(shown: tuple[Item, ...], count: int) -> None:
+    first = Page(items=tuple({"n": n} for n in (0, 1, 1, 1, 1, 1, 1, 1, 1, 1)), count=29)
+    answers = {28: attrs.evolve(first, items=({"n": 7},)), 4: attrs.evolve(first, items=shown, count=count)}
+
+    async def fetch(offset: int, limit: int) -> Page[Item]:
+        return answers[offset]
+
+    reading = reading_of(identity, 1, first)
+
+    assert await find_mode(reading, reading, size=10, fetch=fetch) is None
