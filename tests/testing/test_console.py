@@ -337,6 +337,22 @@ def test_runs_are_told_with_their_counts_cost_and_clock(console: ConsoleSession)
     assert [run["status"] for run in told["runs"]["list"]] == ["running", "failed"]
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"parameters": {"custom": {"url": "x"}}}, '"url": "x"'),
+        ({"parameters": {"custom": {}}}, ""),
+        ({"parameters": {"custom": {}, "system": {"cpus": 1}}}, '"parameters": {"custom": {}, "system": {"cpus": 1}}'),
+        ({"url": "x"}, '"url": "x"'),
+        ({}, ""),
+    ],
+)
+def test_line_of_a_run_shows_what_its_worker_is_told(console: ConsoleSession, given: Any, shown: str) -> None:
+    console.service.add_run(MAPS, input=given)
+
+    assert console.told()["runs"]["list"][0]["input"] == shown
+
+
 def test_a_started_run_is_seen_to_move_to_its_end(console: ConsoleSession) -> None:
     with console.stream() as stream:
         assert stream.next()["runs"]["list"] == []
@@ -823,6 +839,7 @@ def test_faults_that_a_test_has_planned_are_told_too(console: ConsoleSession) ->
         (faults.truncate(), "it is done, the answer is cut short"),
         (faults.edit(dict), "it is done, the answer is changed"),
         (faults.delay(3), "it is done, the answer comes as it is, 3 seconds late"),
+        (faults.delay(1), "it is done, the answer comes as it is, 1 second late"),
         (faults.drip(), "it is done, the answer comes as it is, in small pieces"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -310,6 +310,65 @@ def test_focus_stays_among_the_pages_of_the_runs_where_they_end(console: Console
     page.wait("document.activeElement === document.querySelector('#search')")
 
 
+def test_what_is_said_takes_no_click_from_what_it_covers(console: ConsoleSession, page: Page) -> None:
+    for number in range(60):
+        console.service.add_run(MAPS, age=number)
+    run_id = console.start()
+    page.click(f"Fail run {run_id}")
+    page.wait_text("#said", f"Run {run_id} has failed.")
+    x, y = page.run("(({x, y}) => [x + 5, y + 5])(document.querySelector('#said').getBoundingClientRect())")
+    page.run(f"scrollBy(0, document.querySelector('#older').getBoundingClientRect().y - {y} - 5)")
+    covers = page.run(f"document.elementsFromPoint({x}, {y}).some((one) => one.id === 'said')")
+    page.click("Older")
+
+    assert not covers
+    page.wait_text("#place", "51\u201361 of 61")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_parts_of_the_page_are_reached_past_many_runs(console: ConsoleSession, page: Page, width: int) -> None:
+    for _ in range(50):
+        console.start()
+    page.wait_text("#place", "1\u201350 of 50")
+    page.resize(width, 800)
+    is_seen = "document.querySelector('.jump').getBoundingClientRect().right > 0"
+    assert page.run(is_seen) is (width == 360)
+    for _ in range(7):
+        if page.focused() != "Faults":
+            page.press("Tab")
+    assert page.focused() == "Faults"
+    assert page.run(is_seen)
+    page.press("Enter")
+    page.press("Tab")
+
+    assert page.focused() == "Lose the answer of the next start"
+    top = page.run("document.querySelector('#faults-title').getBoundingClientRect().top")
+    assert 0 <= top < 800
+    if width == 360:  # It does not lie below what stays at the top.
+        assert page.run("document.querySelector('.jump').getBoundingClientRect().bottom") <= top
+
+
+def test_line_of_a_run_is_three_lines_on_a_small_phone(console: ConsoleSession, page: Page) -> None:
+    console.service.add_run(MAPS, age=20_000, script=RunScript(rows=345, duration=2_050))
+    page.resize(320, 800)
+    page.wait_text("#lines", "succeeded")
+
+    heads, facts = (
+        page.run(f"[...document.querySelectorAll('{cells}')].map((one) => one.getBoundingClientRect().top)")
+        for cells in ("td.c-status, td.c-began", "td.c-rows, td.c-cost, td.c-took")
+    )
+    assert len(set(heads)) == 1
+    assert len(set(facts)) == 1
+    assert page.run("document.querySelector('#lines .status').getClientRects().length") == 1
+
+
+def test_buttons_of_the_clock_stand_in_one_line_on_a_phone(page: Page) -> None:
+    page.resize(360, 800)
+
+    tops = page.run("[...document.querySelectorAll('[data-seconds]')].map((one) => one.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1
+
+
 def test_focus_stays_among_the_faults_when_the_last_one_is_used_up_or_cleared(
     console: ConsoleSession, page: Page
 ) -> None:

@@ -158,8 +158,12 @@ def _kind_of(fault: Fault) -> str:
     if period.up == 0:
         return "Outage"
     if period.up == period.down:
-        return f"Flapping by turns of {period.up:g} seconds"
-    return f"Flapping, {period.down:g} seconds with and {period.up:g} without"
+        return f"Flapping by turns of {_seconds(period.up)}"
+    return f"Flapping, {_seconds(period.down)} with and {period.up:g} without"
+
+
+def _seconds(seconds: float) -> str:
+    return "1 second" if seconds == 1 else f"{seconds:g} seconds"
 
 
 def _effect_of(fault: Fault) -> str:
@@ -179,7 +183,7 @@ def _effect_of(fault: Fault) -> str:
     if fault.new_items:
         parts.insert(0, f"new items in front: {fault.new_items:,}")
     if fault.seconds:
-        parts.append(f"{fault.seconds:g} seconds late")
+        parts.append(f"{_seconds(fault.seconds)} late")
     if fault.chunk:
         parts.append("in small pieces")
     return ", ".join(parts)

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from coreclaw_async.testing._console.excerpts import cut, excerpt, shown_or
 from coreclaw_async.testing._console.guard import RefusedError
 from coreclaw_async.testing._state.fake_run import FakeRun
-from coreclaw_async.testing._state.world import custom_input
+from coreclaw_async.testing._state.world import EMPTY_INPUT, custom_input
 
 if TYPE_CHECKING:
     from coreclaw_async.testing._serving.backend import Backend
@@ -126,7 +126,7 @@ class Surveyor:
         known = self._words.get(run)
         if known is None:
             worker = cut(world.workers[run.worker_id].path, _MAX_PATH)
-            given = shown_or(lambda: excerpt(custom_input(run.input) or run.input, _SEARCHED), str)
+            given = shown_or(lambda: excerpt(_own_input(run.input), _SEARCHED), str)
             known = RunWords(
                 worker, cut(given.removeprefix("{").removesuffix("}"), _SHOWN), f"{run.run_id} {worker} {given}".lower()
             )
@@ -159,6 +159,11 @@ class Surveyor:
         }
         unknown = {"is_final": False, "is_stuck": False, "rows": None, "cost": None, "seconds": None}
         return about | shown_or(lambda: _state_of(run), lambda reason: {**unknown, "input": reason})
+
+
+def _own_input(given: Any) -> Any:
+    """Return what the Worker is told; the whole input where that is nothing, as it may have another form."""
+    return custom_input(given) or ({} if given == EMPTY_INPUT else given)
 
 
 def _status_of(run: FakeRun, age: float) -> str:
