@@ -13,15 +13,16 @@ from coreclaw_async._wire.callback_urls import without_proofs
 
 _MAX_ENCODINGS = 4
 # The second one is of uvicorn's ``--log-level trace``.
-_LOGGERS = ("uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access")
+_LOGGERS = ("uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access", "granian.access")
 
 
 class AccessLogFilter(logging.Filter):
     """
     Hides the secret part of callback URLs in log records: ``POST /coreclaw/NAME.<hidden>``.
 
-    Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``uvicorn.asgi``, ``hypercorn.access`` and
-    ``gunicorn.access``. For another log of requests, add one to its logger or handler.
+    Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``uvicorn.asgi``, ``hypercorn.access``,
+    ``gunicorn.access`` and ``granian.access``. For another log of requests, add one to its logger or handler. daphne
+    writes its ``--access-log`` without a logger: leave that off, or let a proxy in front of it write one.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

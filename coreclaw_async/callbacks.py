@@ -10,8 +10,8 @@ lost (``OutcomeUnknownError.run_id``, or later ``hub.run_id_of(error.callback_ur
 (``hub.run_id_of(queue_id)``). ``on_update=`` is a function that is told what callbacks say, which nobody has checked.
 
 Where several processes serve one address (``uvicorn --workers 2``), give the hub of each the same ``secret=``, so
-that each knows the URLs of the others. The access logs of uvicorn, hypercorn and gunicorn show these URLs without
-their secret part; for another log, add an ``AccessLogFilter`` to its logger.
+that each knows the URLs of the others. The access logs of uvicorn, hypercorn, gunicorn and granian show these URLs
+without their secret part; for another log, see ``AccessLogFilter``.
 
 A server that stops lets requests end first, and only then the lifespan: a request that waits 900 s for a run keeps
 uvicorn that long. So let a request wait for seconds, and start uvicorn with ``--timeout-graceful-shutdown 3``

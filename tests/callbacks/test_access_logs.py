@@ -16,7 +16,7 @@ from coreclaw_async.callbacks import AccessLogFilter
 
 BASE = "http://127.0.0.1:9/hooks"
 SECRET = "A-secret-of-the-backend-which-nobody-knows"
-ACCESS_LOGS = ["uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access"]
+ACCESS_LOGS = ["uvicorn.access", "uvicorn.asgi", "hypercorn.access", "gunicorn.access", "granian.access"]
 
 
 class Atoms(dict[str, str]):
@@ -75,6 +75,18 @@ def test_what_uvicorn_traces_of_a_connection_is_hidden(path: str) -> None:
     (record,) = lines.records
     assert path.rpartition(".")[2] not in record.getMessage()
     assert f"'path': '{hidden(path)}'" in record.getMessage()
+
+
+def test_values_that_granian_names_are_hidden(path: str) -> None:
+    CallbackHub(BASE)
+    logger = logging.getLogger("granian.access")
+    with lines_of(logger) as lines:
+        logger.info('%(addr)s - "%(method)s %(path)s %(protocol)s" %(status)d', {
+            "addr": "127.0.0.1", "method": "POST", "path": path, "protocol": "HTTP/1.1", "status": 204,
+        })  # fmt: skip
+
+    (record,) = lines.records
+    assert record.getMessage() == f'127.0.0.1 - "POST {hidden(path)} HTTP/1.1" 204'
 
 
 @pytest.mark.parametrize("name", ["hypercorn.access", "gunicorn.access"])
