@@ -4,6 +4,7 @@ How the costs of a batch grow: requests, processor time and memory of 10 to 100,
 The fake service and its clock run in the same process. Their processor time is measured and left out: rows of its own
 show it, with what the measuring itself takes, which is known from calls of the timer alone and left out too. What the
 event loop does for their tasks counts as the batch's. The memory that as many runs take in another service is left out.
+So is what full garbage collections take longer than before that service was there: they go through all that it holds.
 
 The ledger is a file, in memory where the system has a place for that: processor time does not depend on the disk.
 """
@@ -15,12 +16,13 @@ import math
 import multiprocessing
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 import attrs
@@ -45,8 +47,10 @@ _MEASURES = (
 _LEFT_OUT = (
     ("service_seconds", "s of processor time of the fake service and its clock"),
     ("metering_seconds", "s of processor time of measuring that"),
+    ("collecting_seconds", "s of processor time for looking for garbage in the fake service"),
 )
-_USUAL = ("requests", "seconds", "service_seconds", "metering_seconds")
+_USUAL = ("requests", "seconds", "service_seconds", "metering_seconds", "collecting_seconds")
+_FULL = 2
 _LINEAR = at_most(1.05)
 _STAMPS = 20_000
 _IN_MEMORY = Path("/dev/shm")
@@ -63,6 +67,7 @@ class Cost:
         seconds: Of processor time, without the service's.
         service_seconds: Of processor time, the service's and its clock's.
         metering_seconds: Of processor time, for measuring these.
+        collecting_seconds: Of processor time, what full garbage collections took longer because of the service.
         megabytes: The most memory on top of what was there before, without the service's.
     """
 
@@ -70,6 +75,7 @@ class Cost:
     seconds: float
     service_seconds: float
     metering_seconds: float
+    collecting_seconds: float
     megabytes: float
 
 
@@ -89,11 +95,13 @@ class Meter:
     Attributes:
         seconds: What passed between two calls of the timer, one before and one after each step.
         steps: How many steps there were.
+        is_inside: Whether one of them is being made.
         stamp: What one of these calls takes.
     """
 
     seconds: float = 0.0
     steps: int = 0
+    is_inside: bool = False
     stamp: float = attrs.field(factory=seconds_of_stamp)
 
     @property
@@ -107,6 +115,42 @@ class Meter:
         return 2 * self.steps * self.stamp
 
 
+class FullCollections:
+    """
+    The processor time of full garbage collections, beyond what one took when this was made.
+
+    Args:
+        meter: Measures the steps of others; the collections in these are theirs.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self.seconds = 0.0
+        self._meter = meter
+        self._began = 0.0
+        self._usual = 0.0
+        gc.collect()
+        began = time.thread_time()
+        gc.collect()
+        self._usual = time.thread_time() - began
+
+    def __enter__(self) -> Self:
+        """Begin to measure."""
+        gc.callbacks.append(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Measure no more."""
+        gc.callbacks.remove(self._note)
+
+    def _note(self, phase: str, info: dict[str, int]) -> None:
+        if info["generation"] != _FULL:
+            return
+        if phase == "start":
+            self._began = time.thread_time()
+        elif not (self._meter.is_inside and threading.current_thread() is threading.main_thread()):
+            self.seconds += max(time.thread_time() - self._began - self._usual, 0.0)
+
+
 class Metered(Generic[_Result]):
     """Awaits a coroutine, and adds the processor time of its steps to *meter*."""
 
@@ -118,7 +162,7 @@ class Metered(Generic[_Result]):
         """Do it step by step."""
         step, value = self._coroutine.send, None
         while True:
-            began = time.thread_time()
+            self._meter.is_inside, began = True, time.thread_time()
             try:
                 wanted = step(value)
             except StopIteration as end:
@@ -126,6 +170,7 @@ class Metered(Generic[_Result]):
                 return result
             finally:
                 self._meter.seconds += time.thread_time() - began
+                self._meter.is_inside = False
                 self._meter.steps += 1
             try:
                 step, value = self._coroutine.send, (yield wanted)
@@ -143,10 +188,10 @@ class Scene(httpx.AsyncBaseTransport):
         meter: The processor time of both.
     """
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, runs: int, meter: Meter) -> None:
         self.service = scene(runs)
         self.requests = 0
-        self.meter = Meter()
+        self.meter = meter
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer, and keep no record."""
@@ -189,18 +234,21 @@ def _megabytes(name: str) -> float:
 
 def _batch(items: int) -> Cost:
     """Run a batch once, where the memory of the service counts too."""
-    scene = Scene(items)
+    meter = Meter()
+    collections = FullCollections(meter)
+    scene = Scene(items, meter)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before, began = _megabytes("VmRSS"), time.process_time()
-    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as folder:
+    with collections, tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as folder:
         anyio.run(run_batch, scene, items, Path(folder) / "runs.db")
-    meter, seconds = scene.meter, time.process_time() - began
+    seconds = time.process_time() - began
     return Cost(
         requests=scene.requests,
-        seconds=seconds - meter.used - meter.metering,
+        seconds=seconds - meter.used - meter.metering - collections.seconds,
         service_seconds=meter.used,
         metering_seconds=meter.metering,
+        collecting_seconds=collections.seconds,
         megabytes=_megabytes("VmHWM") - before,
     )
 
