@@ -54,11 +54,11 @@ def call_hook(name: str, hook: Callable[P, object], *args: P.args, **kwargs: P.k
     Raises:
         TypeError: It has returned a coroutine, which nobody would await.
     """
-    told = _told.set(_current.get())
+    told, here = _told.set(_current.get()), _current.set(())  # As `outside_calls` does, for each event.
     try:
-        with outside_calls():
-            returned = hook(*args, **kwargs)
+        returned = hook(*args, **kwargs)
     finally:
+        _current.reset(here)
         _told.reset(told)
     if inspect.iscoroutine(returned):
         returned.close()

@@ -160,9 +160,10 @@ class TrackedRun:
     def _see(self, run: Run, now: float) -> bool:
         self.seen_at = now
         self.unseen_since = self.failure = None
-        self._unknown.end()
+        if self._unknown.samples:
+            self._unknown.end()
         outcome = run.outcome
-        if outcome is not RunOutcome.ABORTING:
+        if self._aborting.samples and outcome is not RunOutcome.ABORTING:
             self._aborting.end()
         before, self.run = self.run, run
         is_stuck = outcome is RunOutcome.ABORTING and self._aborting.is_proof_with(now, self.schedule.abort_grace)

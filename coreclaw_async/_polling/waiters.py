@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,6 +32,7 @@ WARN_SECONDS = 60.0
 """Seconds between two warnings that runs cannot be read."""
 
 _MAX_WAKES = 10_000
+_NEXT_LOOK: Callable[[TrackedRun], float] = attrgetter("next_look")
 
 
 @attrs.define(eq=False, repr=False)
@@ -103,7 +105,7 @@ class Waiter:
 
     def next_look(self) -> float:
         """Return when the first of the runs is due."""
-        return min((tracked.next_look for tracked in self.tracked_runs.values()), default=float("inf"))
+        return min(map(_NEXT_LOOK, self.tracked_runs.values()), default=float("inf"))
 
     def call_hook(self, hook: Callable[[Event], None], event: Event) -> None:
         """Call one of the hooks, as a part of this wait: another task may poll for it, and must not end with it."""

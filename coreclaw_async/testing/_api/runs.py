@@ -148,7 +148,8 @@ def _chosen_headers(headers: list[dict[str, str]], filter_keys: str | None) -> l
 
 def _show_run(run: FakeRun) -> dict[str, Any]:
     # One look at the clock: all members tell of the same moment, and lists of a hundred runs take less time.
-    age, began, ended = run.age, run.started_after, run.ended_after
+    age = run.age
+    began, ended = _past(run.started_after, age), _past(run.ended_after, age)
     result_count = run.results_after(age)
     return {
         "slug": run.run_id,
@@ -157,11 +158,16 @@ def _show_run(run: FakeRun) -> dict[str, Any]:
         "version": run.version,
         "status": run.status_after(age),
         "results": result_count,
-        "usage": f"{run.usage_after(age):f}",
+        "usage": f"{run.cost_of(result_count):f}",
         "traffic": result_count * 1024,
         "origin": run.origin,
-        "started_at": 0 if began is None or began > age else int(run.created_at + began),
-        "finished_at": 0 if ended is None or ended > age else int(run.created_at + ended),
-        "duration": int(run.duration_after(age)),
-        "err_msg": run.script.error_message if run.has_ended_after(age) else "",
+        "started_at": 0 if began is None else int(run.created_at + began),
+        "finished_at": 0 if ended is None else int(run.created_at + ended),
+        "duration": 0 if began is None else int((age if ended is None else ended) - began),
+        "err_msg": "" if ended is None else run.script.error_message,
     }
+
+
+def _past(after: float | None, age: float) -> float | None:
+    """Return when something has happened, in seconds after the creation; None where it has not by *age*."""
+    return None if after is None or after > age else after
