@@ -74,7 +74,7 @@ class AsyncRuns:
         ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
-            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
+            worker_id: Only runs of this worker: its id, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             start_time: Aware, from 1970 on; together with *end_time*, both in one calendar month of UTC+8.
             end_time: Aware, from 1970 on; a day start, to which the service adds a day (docs, api/worker-runs/list).
@@ -121,7 +121,7 @@ class AsyncRuns:
         ``GET /api/v2/worker-runs``, once a page and month. Reads only: retried after a failure.
 
         Args:
-            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
+            worker_id: Only runs of this worker: its id, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             since: Aware; only runs created then or later. None for the current calendar month in UTC+8, which is empty
                 at its beginning. The time of a run is read from its id; a run whose id does not tell it is kept. No
@@ -164,7 +164,7 @@ class AsyncRuns:
         A list can lag behind: nothing found does not mean nothing started.
 
         Args:
-            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
+            worker_id: Only runs of this worker: its id, ``owner/name`` or ``owner~name``; None for any.
             since: Aware, by this machine's clock: when the start was sent.
             until: Aware, by this machine's clock: when it failed. None for now.
 

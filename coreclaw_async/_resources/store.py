@@ -23,7 +23,7 @@ class AsyncStore:
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
@@ -52,7 +52,7 @@ class AsyncStore:
         ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             page_size: Workers a page, 1 to 100.
             max_items: Most workers in all, 1 or more; None for all.
             prefetch: Has no effect here: the service does not say how many workers there are.

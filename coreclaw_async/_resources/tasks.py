@@ -51,8 +51,8 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
-            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
-            keyword: Part of a title or slug.
+            worker_id: Only tasks of this worker: its id, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or id.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Tasks a page, 1 to 100.
@@ -83,8 +83,8 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks``, once a page. Reads only: retried after a failure.
 
         Args:
-            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
-            keyword: Part of a title or slug.
+            worker_id: Only tasks of this worker: its id, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or id.
             page_size: Tasks a page, 1 to 100.
             max_items: Most tasks in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
@@ -125,7 +125,7 @@ class AsyncTasks:
         schedule would cost money for ever.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             title: Its name.
             input: The worker's own input; sent as ``input.parameters.custom``, without which the task could not run.
             system: Settings of the platform; sent as ``input.parameters.system``.
@@ -185,7 +185,7 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: retried after a failure.
 
         Args:
-            task_id: Task slug; the numbers in a task are not usable.
+            task_id: The task's id; the numbers in a task are not usable.
 
         Raises:
             NotFoundError: There is no such task.
@@ -220,7 +220,7 @@ class AsyncTasks:
         `update_input`.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
             title: Its name.
             description: Its description; whether an empty one clears it is not documented.
             schedule_enabled: Whether it runs by itself.
@@ -263,7 +263,7 @@ class AsyncTasks:
         lost and the second one finds nothing, the task is gone, and that is a success.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
 
         Raises:
             NotFoundError: There was no such task.
@@ -289,7 +289,7 @@ class AsyncTasks:
         ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: retried after a failure.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
 
         Raises:
             NotFoundError: There is no such task.
@@ -318,7 +318,7 @@ class AsyncTasks:
         ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: retried after a failure.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
             input: The worker's own input; sent as ``input.parameters.custom``.
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
@@ -354,7 +354,7 @@ class AsyncTasks:
         certainly did nothing (it never left, or was refused for its rate).
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
             callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
             offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.

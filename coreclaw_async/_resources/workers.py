@@ -57,7 +57,7 @@ class AsyncWorkers:
         ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
@@ -86,7 +86,7 @@ class AsyncWorkers:
         ``GET /api/v2/workers``, once a page. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             page_size: Workers a page, 1 to 100.
             max_items: Most workers in all, 1 or more; None for all.
             prefetch: Has no effect here: the service does not say how many workers there are.
@@ -110,7 +110,7 @@ class AsyncWorkers:
         ``GET /api/v2/workers/{workerId}``. Reads only: retried after a failure.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
 
         Raises:
             NotFoundError: There is no such worker.
@@ -136,7 +136,7 @@ class AsyncWorkers:
         failure.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
 
         Raises:
             NotFoundError: There is no such worker.
@@ -171,7 +171,7 @@ class AsyncWorkers:
         first items are checked, which a note says.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input, as `start_run` takes it.
             version: The version that is to run; the schema is that of the newest, so with one there are only warnings
                 about the input. ``latest`` is an error, as it is refused. None for the newest.
@@ -211,7 +211,7 @@ class AsyncWorkers:
         code. Members of an unknown type are ``Any``.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
 
         Raises:
             NotFoundError: There is no such worker.
@@ -248,7 +248,7 @@ class AsyncWorkers:
         nothing (it never left, or was refused for its rate).
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             system: Settings of the platform such as ``{"proxy_region": "US"}``; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
@@ -364,7 +364,7 @@ class AsyncWorkers:
 
         Args:
             key: What you call the run: printable, 1 to 495 characters.
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``.
                 None for the variable ``CORECLAW_LEDGER``, else ``runs.db``, as on the command line. A relative path
@@ -442,7 +442,7 @@ class AsyncWorkers:
         ``POST /api/v2/workers/{workerId}/queued-runs``. Retried only when the first send certainly did nothing.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.

@@ -155,7 +155,7 @@ class SyncStore:
         ``GET /api/v2/store``. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
@@ -184,7 +184,7 @@ class SyncStore:
         ``GET /api/v2/store``, once a page. Needs no key and sends none. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             page_size: Workers a page, 1 to 100.
             max_items: Most workers in all, 1 or more; None for all.
             prefetch: Has no effect here: the service does not say how many workers there are.
@@ -218,7 +218,7 @@ class SyncWorkers:
         ``GET /api/v2/workers``. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Workers a page, 1 to 100.
@@ -247,7 +247,7 @@ class SyncWorkers:
         ``GET /api/v2/workers``, once a page. Reads only: retried after a failure.
 
         Args:
-            keyword: Part of a title, slug or path.
+            keyword: Part of a title, id or path.
             page_size: Workers a page, 1 to 100.
             max_items: Most workers in all, 1 or more; None for all.
             prefetch: Has no effect here: the service does not say how many workers there are.
@@ -273,7 +273,7 @@ class SyncWorkers:
         ``GET /api/v2/workers/{workerId}``. Reads only: retried after a failure.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
 
         Raises:
             NotFoundError: There is no such worker.
@@ -294,7 +294,7 @@ class SyncWorkers:
         failure.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
 
         Raises:
             NotFoundError: There is no such worker.
@@ -321,7 +321,7 @@ class SyncWorkers:
         first items are checked, which a note says.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input, as `start_run` takes it.
             version: The version that is to run; the schema is that of the newest, so with one there are only warnings
                 about the input. ``latest`` is an error, as it is refused. None for the newest.
@@ -351,7 +351,7 @@ class SyncWorkers:
         code. Members of an unknown type are ``Any``.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
 
         Raises:
             NotFoundError: There is no such worker.
@@ -385,7 +385,7 @@ class SyncWorkers:
         nothing (it never left, or was refused for its rate).
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             system: Settings of the platform such as ``{"proxy_region": "US"}``; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
@@ -510,7 +510,7 @@ class SyncWorkers:
 
         Args:
             key: What you call the run: printable, 1 to 495 characters.
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             ledger: Where it is recorded which run the key has: a file, ``sqlite:///FILE``, or ``postgresql://...``.
                 None for the variable ``CORECLAW_LEDGER``, else ``runs.db``, as on the command line. A relative path
@@ -589,7 +589,7 @@ class SyncWorkers:
         ``POST /api/v2/workers/{workerId}/queued-runs``. Retried only when the first send certainly did nothing.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             input: The worker's own input; sent as ``input.parameters.custom``.
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
@@ -642,8 +642,8 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks``. Reads only: retried after a failure. The answer holds each task's whole input.
 
         Args:
-            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
-            keyword: Part of a title or slug.
+            worker_id: Only tasks of this worker: its id, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or id.
             offset: 0 to 2**63 - 1, sent as it is. What the service counts with it has changed over time: only 0 is
                 certain to be the first page.
             limit: Tasks a page, 1 to 100.
@@ -679,8 +679,8 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks``, once a page. Reads only: retried after a failure.
 
         Args:
-            worker_id: Only tasks of this worker: slug, ``owner/name`` or ``owner~name``.
-            keyword: Part of a title or slug.
+            worker_id: Only tasks of this worker: its id, ``owner/name`` or ``owner~name``.
+            keyword: Part of a title or id.
             page_size: Tasks a page, 1 to 100.
             max_items: Most tasks in all, 1 or more; None for all.
             prefetch: Pages that are read at the same time as the next one, 0 to 100.
@@ -729,7 +729,7 @@ class SyncTasks:
         schedule would cost money for ever.
 
         Args:
-            worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
             title: Its name.
             input: The worker's own input; sent as ``input.parameters.custom``, without which the task could not run.
             system: Settings of the platform; sent as ``input.parameters.system``.
@@ -783,7 +783,7 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks/{workerTaskId}``. Reads only: retried after a failure.
 
         Args:
-            task_id: Task slug; the numbers in a task are not usable.
+            task_id: The task's id; the numbers in a task are not usable.
 
         Raises:
             NotFoundError: There is no such task.
@@ -816,7 +816,7 @@ class SyncTasks:
         `update_input`.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
             title: Its name.
             description: Its description; whether an empty one clears it is not documented.
             schedule_enabled: Whether it runs by itself.
@@ -856,7 +856,7 @@ class SyncTasks:
         lost and the second one finds nothing, the task is gone, and that is a success.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
 
         Raises:
             NotFoundError: There was no such task.
@@ -875,7 +875,7 @@ class SyncTasks:
         ``GET /api/v2/worker-tasks/{workerTaskId}/input``. Reads only: retried after a failure.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
 
         Raises:
             NotFoundError: There is no such task.
@@ -903,7 +903,7 @@ class SyncTasks:
         ``PUT /api/v2/worker-tasks/{workerTaskId}/input``. Repeatable: retried after a failure.
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
             input: The worker's own input; sent as ``input.parameters.custom``.
             system: Settings of the platform; sent as ``input.parameters.system``.
             raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
@@ -945,7 +945,7 @@ class SyncTasks:
         certainly did nothing (it never left, or was refused for its rate).
 
         Args:
-            task_id: Task slug.
+            task_id: The task's id.
             callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
             is_async: False to have the service wait for the end, five minutes at most; the call may then take 330 s.
             offset: With ``is_async=False``, which rows the answer holds: 0 to 2**63 - 1.
@@ -1043,7 +1043,7 @@ class SyncRuns:
         ``GET /api/v2/worker-runs``. Reads only: retried after a failure. For more than one page or month use `iterate`.
 
         Args:
-            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
+            worker_id: Only runs of this worker: its id, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             start_time: Aware, from 1970 on; together with *end_time*, both in one calendar month of UTC+8.
             end_time: Aware, from 1970 on; a day start, to which the service adds a day (docs, api/worker-runs/list).
@@ -1088,7 +1088,7 @@ class SyncRuns:
         ``GET /api/v2/worker-runs``, once a page and month. Reads only: retried after a failure.
 
         Args:
-            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``.
+            worker_id: Only runs of this worker: its id, ``owner/name`` or ``owner~name``.
             status: Only runs with this status: ``ready``, ``running``, ``succeeded``, ``failed`` or ``aborting``.
             since: Aware; only runs created then or later. None for the current calendar month in UTC+8, which is empty
                 at its beginning. The time of a run is read from its id; a run whose id does not tell it is kept. No
@@ -1137,7 +1137,7 @@ class SyncRuns:
         A list can lag behind: nothing found does not mean nothing started.
 
         Args:
-            worker_id: Only runs of this worker: slug, ``owner/name`` or ``owner~name``; None for any.
+            worker_id: Only runs of this worker: its id, ``owner/name`` or ``owner~name``; None for any.
             since: Aware, by this machine's clock: when the start was sent.
             until: Aware, by this machine's clock: when it failed. None for now.
 
@@ -2326,7 +2326,7 @@ class CoreClaw:
     @property
     def backend(self) -> BackendName:
         """
-        What reads go through here, ``httpx`` or ``aiohttp``: under trio always the first.
+        What reads go through here, ``httpx`` or ``aiohttp``; under trio it is always ``httpx``.
 
         Raises:
             ConfigurationError: The client was made with ``backend="aiohttp"``, which cannot be used here.

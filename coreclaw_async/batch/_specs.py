@@ -24,7 +24,7 @@ class RunSpec(Model):
 
     Attributes:
         key: What the caller calls it: printable, 1 to 500 characters, unique in its batch.
-        worker_id: Worker slug, ``owner/name`` or ``owner~name``.
+        worker_id: The worker's id, ``owner/name`` or ``owner~name``.
         input: The worker's own input; stored in the ledger as given, and shown by no ``repr``.
         system: Settings of the platform such as ``{"proxy_region": "US"}``, or None.
         version: A concrete version such as ``v1.2.6``; None for the newest.

@@ -15,7 +15,7 @@ from coreclaw_async.cli.options import AbortOnInterrupt, AsJson, Format, Limit, 
 from coreclaw_async.cli.runs.starting import Output, Starting, Waits
 from coreclaw_async.cli.session import open_client
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's slug.")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's id.")]
 
 _TASK_COLUMNS = [
     Column("task", lambda task: task.task_id, "id"),

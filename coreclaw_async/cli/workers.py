@@ -15,13 +15,13 @@ from coreclaw_async.cli.guard import guarded
 from coreclaw_async.cli.options import AsJson, Limit, Wide
 from coreclaw_async.cli.session import open_client
 
-Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, slug or path.")]
-WorkerName = Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slug or owner/name.")]
+Keyword = Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title, id or path.")]
+WorkerName = Annotated[str, typer.Argument(metavar="WORKER", help="A worker: its id or owner/name.")]
 
 _WORKER_COLUMNS = [
     Column("worker", lambda worker: shown_worker(worker.path or worker.worker_id), "id"),
     Column("title", lambda worker: worker.title),
-    Column("slug", lambda worker: worker.worker_id, "id"),
+    Column("worker_id", lambda worker: worker.worker_id, "id"),
 ]
 _INPUT_COLUMNS = [
     Column("name", lambda entry: entry.name, "id"),

@@ -22,9 +22,9 @@ class Run(Model):
     One run of a worker, as details and lists report it.
 
     Attributes:
-        run_id: Run slug, 26 characters; the wire calls it ``slug``. Empty where an entry of a list does not name its
+        run_id: 26 characters; the wire calls it ``slug``. Empty where an entry of a list does not name its
             run.
-        worker_id: Worker slug; the wire calls it ``scraper_slug``.
+        worker_id: The worker; the wire calls it ``scraper_slug``.
         worker_title: The worker's name for people; the wire calls it ``scraper_title``.
         version: The worker version that really ran.
         status: A `RunStatus`, or the string that the service sent instead. None only in entries of lists that do not
@@ -92,7 +92,7 @@ class StartedRun(Model):
     The answer to a start: always a run id, the rest only where the service waited for the end.
 
     Attributes:
-        run_id: Slug of the new run; the wire calls it ``run_slug``.
+        run_id: The new run; the wire calls it ``run_slug``.
         request_id: The service's name for the request.
         status: A `RunStatus`, another string, or None when not told; after five minutes the service answers with a
             run that has not ended. The wire calls it ``run_status``.
@@ -137,7 +137,7 @@ class AbortedRun(Model):
     The answer to an abort that the service accepted, which does not mean that the run has stopped.
 
     Attributes:
-        run_id: Slug of the run: as the service named it, else as the caller did; None where `LastRun` was aborted and
+        run_id: The run: as the service named it, else as the caller did; None where `LastRun` was aborted and
             the service did not say which run that is. The wire calls it ``run_slug``.
         request_id: The service's name for the request.
         status: A `RunStatus`, another string, or None. This and all below is None where the service did not wait for
@@ -179,7 +179,7 @@ class LastRun(Model):
     Each call may mean another run. Whatever takes more than one request asks once which run it is.
 
     Attributes:
-        worker_id: Worker slug or ``owner/name``; None for the whole account.
+        worker_id: The worker's id or ``owner/name``; None for the whole account.
 
     Example::
 

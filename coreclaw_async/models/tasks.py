@@ -18,7 +18,7 @@ class CreatedTask(Model):
     The answer to `tasks.create`.
 
     Attributes:
-        task_id: Task slug; the wire calls it ``slug``.
+        task_id: The task; the wire calls it ``slug``.
         request_id: The service's name for the request.
         extra: Members that this version does not know, or cannot read, as they came, under their wire names.
 
@@ -62,10 +62,10 @@ class Task(Model):
     One saved task; lists and details carry different members, so nearly all may be None.
 
     Attributes:
-        task_id: Task slug; the wire calls it ``slug``.
+        task_id: The task; the wire calls it ``slug``.
         title: Its name.
         description: Its description; the service leaves out an empty one.
-        worker_id: Worker slug; the wire calls it ``worker_slug``.
+        worker_id: The worker; the wire calls it ``worker_slug``.
         worker_path: ``owner/name`` or ``owner~name``; both are accepted wherever a worker is named.
         worker_title: The worker's name for people.
         version: Worker version it is pinned to.

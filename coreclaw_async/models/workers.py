@@ -17,7 +17,7 @@ class WorkerSummary(Model):
     A worker as the store and the list of own workers show it.
 
     Attributes:
-        worker_id: Worker slug; the wire calls it ``slug``.
+        worker_id: Its id; the wire calls it ``slug``.
         name: The part behind the owner in its path.
         path: ``owner/name`` or ``owner~name``; both are accepted wherever a worker is named.
         title: Its name for people.

@@ -142,7 +142,7 @@ def test_wide_shows_all_columns_whole(served: FakeService, titled: Callable[[str
     assert row.startswith(run_id)
     assert TEXTS["long"] in row
     assert re.search(r"  20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  ", row)
-    assert in_terminal("store", "--wide", columns=60)[1][0].split() == ["worker", "title", "slug"]
+    assert in_terminal("store", "--wide", columns=60)[1][0].split() == ["worker", "title", "worker_id"]
 
 
 def test_numbers_are_at_the_right_edge_of_their_column(served: FakeService) -> None:

@@ -62,7 +62,7 @@ _RUN_COLUMNS = [
 
 @guarded
 def run(
-    worker: Annotated[str, typer.Argument(metavar="WORKER", help="A worker: slug or owner/name.")],
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="A worker: its id or owner/name.")],
     *,
     input: Input = "{}",
     wait: Waits = False,
