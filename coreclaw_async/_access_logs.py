@@ -23,6 +23,14 @@ class AccessLogFilter(logging.Filter):
     Each `CallbackHub` adds one to the loggers ``uvicorn.access``, ``uvicorn.asgi``, ``hypercorn.access``,
     ``gunicorn.access`` and ``granian.access``. For another log of requests, add one to its logger or handler. daphne
     writes its ``--access-log`` without a logger: leave that off, or let a proxy in front of it write one.
+
+    Example::
+
+        import logging
+
+        from coreclaw_async.callbacks import AccessLogFilter
+
+        logging.getLogger("my_proxy.requests").addFilter(AccessLogFilter())
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -233,7 +233,7 @@ class AsyncCoreClaw:
     @property
     def backend(self) -> BackendName:
         """
-        What reads go through here, ``httpx`` or ``aiohttp``: under trio always the first.
+        What reads go through here, ``httpx`` or ``aiohttp``; under trio it is always ``httpx``.
 
         Raises:
             ConfigurationError: The client was made with ``backend="aiohttp"``, which cannot be used here.

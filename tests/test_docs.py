@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import enum
+import inspect
 import re
 import runpy
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from snippets import README
 
 import coreclaw_async
-from coreclaw_async import testing
+from coreclaw_async import Run, testing
+from coreclaw_async.testing import FakeService
 
 # In the checkout, and not in the package as it is installed.
-SCRIPT = Path(__file__).parent.parent / "coreclaw_async" / "_tools" / "docs" / "write_pages.py"
+FOLDER = Path(__file__).parent.parent / "coreclaw_async" / "_tools" / "docs"
+SCRIPT = FOLDER / "write_pages.py"
+ENUMS = [
+    value
+    for value in (getattr(coreclaw_async, name) for name in coreclaw_async.__all__)
+    if inspect.isclass(value) and issubclass(value, enum.Enum)
+]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +83,55 @@ def test_groups_are_not_shown_again_within_the_clients(written: Path) -> None:
     for name in ("AsyncCoreClaw", "CoreClaw"):
         shown = (written / f"coreclaw_async.{name}.rst").read_text("utf-8")
         assert ":exclude-members: account, proxies, store, workers, tasks, runs, run_queue\n" in shown
+
+
+@pytest.mark.parametrize("name", ["AsyncCoreClaw", "CallbackHub", "CoreClaw"])
+def test_a_class_is_shown_with_what_its_constructor_takes(written: Path, name: str) -> None:
+    assert ":class-doc-from: both\n" in (written / f"coreclaw_async.{name}.rst").read_text("utf-8")
+
+
+def test_what_clients_make_is_shown_without_what_its_constructor_takes(written: Path, tool: dict[str, Any]) -> None:
+    for name in tool["_MADE_BY_CLIENTS"] - {"FaultPlan"}:
+        assert f":: coreclaw_async.{name}()\n" in (written / f"coreclaw_async.{name}.rst").read_text("utf-8")
+
+
+def test_an_error_is_shown_without_what_all_exceptions_have(written: Path) -> None:
+    text = (written / "coreclaw_async.PaginationError.rst").read_text("utf-8")
+
+    assert ":exclude-members: add_note, with_traceback\n" in text
+
+
+def test_defaults_are_shown_as_objects_have_them() -> None:
+    shown = runpy.run_path(str(FOLDER / "shown.py"))
+    run = shown["signature_of"](Run.__init__, Run)
+    service = shown["signature_of"](FakeService.__init__, FakeService)
+
+    assert repr(run.parameters["extra"].default) == "{}"
+    assert run.parameters["usage"].default is None
+    assert repr(service.parameters["default_script"].default) == "RunScript()"
+    assert str(shown["MadeDefault"](lambda: None)) == "..."
+
+
+def test_values_of_an_enumeration_are_shown_below_their_names() -> None:
+    shown = runpy.run_path(str(FOLDER / "shown.py"))
+    lines = ["How an item came to its state.", ".. attribute:: NOT_SENT", "", "   It never left.", ".. attribute:: x"]
+
+    assert list(shown["with_values"](coreclaw_async.ItemOrigin, lines)) == [
+        *lines[:2],
+        "   :value: 'not-sent'",
+        *lines[2:],
+    ]
+
+
+@pytest.mark.parametrize("kind", ENUMS)
+def test_each_member_of_an_enumeration_is_described(kind: type[enum.Enum]) -> None:
+    assert re.findall(r"^    (\w+): ", inspect.getdoc(kind) or "", re.MULTILINE) == list(kind.__members__)
+
+
+def test_each_switch_of_the_fake_is_described() -> None:
+    described = re.findall(r"^    (\w+): ", inspect.getdoc(FakeService) or "", re.MULTILINE)
+
+    assert described == [each.name for each in attrs.fields(FakeService) if not each.name.startswith("_")]
 
 
 def test_a_name_that_is_no_class_is_shown_with_its_value(written: Path) -> None:

@@ -100,7 +100,7 @@ class Model(Record):
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
         """
-        Return the object whose `to_dict`, of either form, or parsed `to_json` is *mapping*.
+        Return the object from which *mapping* was made, by `to_dict` of either form, or by `to_json` and parsed.
 
         It is equal to that object if what its ``Any`` members hold is of JSON, as all is that the service sends, and if
         it had no ``callback_url``; halves of surrogate pairs are in `to_dict` without *json* and in `to_json` alone.

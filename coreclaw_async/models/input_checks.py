@@ -14,7 +14,12 @@ from coreclaw_async.models._html import items_table
 
 class IssueSeverity(StrEnum):
     """
-    What an issue means for a start: an error fails or wastes it; a note says what was not checked.
+    What an issue means for a start.
+
+    Attributes:
+        ERROR: As documented, the start fails, or pays for nothing.
+        WARNING: It may fail or do something else than was meant.
+        NOTE: Something could not be checked.
 
     Example::
 

@@ -9,6 +9,13 @@ class RunStatus(StrEnum):
     """
     The five statuses of the contract; others that the service sends stay plain strings.
 
+    Attributes:
+        READY: The run was accepted and waits to begin.
+        RUNNING: It is at work.
+        SUCCEEDED: It has ended well, perhaps without rows.
+        FAILED: It has ended badly.
+        ABORTING: It was asked to stop; it may stop at any moment, or has.
+
     Example::
 
         if run.status == RunStatus.SUCCEEDED:  # Equal to "succeeded", too.
@@ -25,6 +32,13 @@ class RunStatus(StrEnum):
 class RunOutcome(Enum):
     """
     What a status means to somebody who waits.
+
+    Attributes:
+        GOING: The run has not ended, or has a status that this version does not know.
+        ABORTING: It was asked to stop, and may not have stopped so far.
+        SUCCEEDED: It has ended well.
+        FAILED: It has ended badly.
+        ABORTED: It was stopped.
 
     Example::
 
@@ -52,6 +66,12 @@ class LogLevel(StrEnum):
     """
     The level of a log entry; the wire sends 1 to 4 or its name.
 
+    Attributes:
+        DEBUG: The wire also sends 1.
+        INFO: The wire also sends 2.
+        WARN: The wire also sends 3.
+        ERROR: The wire also sends 4.
+
     Example::
 
         log = await client.runs.get_log(run)
@@ -66,7 +86,14 @@ class LogLevel(StrEnum):
 
 class ScheduleType(IntEnum):
     """
-    How often a task runs by itself; 0 on the wire means never.
+    How often a task runs by itself.
+
+    Attributes:
+        NONE: Never.
+        DAILY: Every day.
+        WEEKLY: Every week.
+        MONTHLY: Every month.
+        ONCE: One time.
 
     Example::
 

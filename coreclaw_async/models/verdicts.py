@@ -17,9 +17,13 @@ class Verdict(StrEnum):
     """
     What a run is worth.
 
-    ``PASS``: it succeeded with rows, and no row that was read is an error row. ``EMPTY``: it succeeded without rows.
-    ``ERROR_ROWS``: it succeeded, and rows hold diagnostics such as a captcha or a 403 instead of data. ``UNKNOWN``:
-    its rows do not add up or are not told, or its abort is not confirmed.
+    Attributes:
+        PASS: It succeeded with rows, and no row that was read is an error row.
+        EMPTY: It succeeded without rows.
+        ERROR_ROWS: It succeeded, and rows hold diagnostics such as a captcha or a 403 instead of data.
+        FAILED: It ended without success.
+        ABORTED: It was aborted.
+        UNKNOWN: Its rows do not add up or are not told, or its abort is not confirmed.
 
     Example::
 

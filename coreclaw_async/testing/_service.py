@@ -39,6 +39,39 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
     Give it to an httpx client as its transport, or `serve` it on a real socket. It has one Worker in its store,
     ``coreclaw/google-maps-scraper``. All arguments are switches, and may be changed later as attributes.
 
+    Attributes:
+        api_key: The one key that is accepted.
+        clock: Its clock; None makes a `FakeClock` that follows the real time for as long as it is served.
+        offset_dialect: The meaning of ``offset``: ``page`` is a page number from 1, ``row`` a row number from 0,
+            ``aligned`` the page that contains the row.
+        echo_page_index: Whether lists with ``count`` also have ``page_index`` and ``page_size``.
+        run_list_echo: The same for the list of runs alone, which in production has neither; None for the value of
+            ``echo_page_index``.
+        log_entries: The shape of log entries: ``objects`` with the level as a number, ``words`` with the level as a
+            string, ``strings``, or ``mixed``.
+        sync_reply: What a synchronous start or abort answers, ``full`` or only the ``slug``.
+        detail_err_msg: Whether the detail of a run has ``err_msg``, which it has not in production; lists always have
+            it.
+        input_schema: The shape of input schemas: a ``list`` of properties, a ``map``, or ``missing``.
+        task_shape: The ``production`` members of a task, or the ``small`` documented set.
+        worker_path_style: How answers write a Worker's path, ``slash`` or ``tilde``.
+        null_lists: Whether empty lists are sent as ``null``.
+        abort_requires_body: Whether an abort without a JSON object as its body is refused.
+        page_size_cap: A larger ``limit`` is silently cut to this, 1 or more; None turns it off.
+        plan_limit: How many runs may be in ``ready`` and ``running``, 0 or more; None for any number.
+        rate_limit: API requests per second, above 0; further ones get 429 with 13000. None for any number.
+        rate_burst: How many requests may come at once before ``rate_limit`` applies, 1 or more.
+        balance: The credit in US dollars, as a decimal; runs started through the API use it up.
+        price_per_row: What a row costs in US dollars, as a decimal from 0.
+        base_url: The origin of the API.
+        files_url: The origin of downloads, which must not get any credential.
+        export_lifetime: Seconds for which a download URL is valid, 0 or more.
+        default_script: What runs do unless the next script or their Worker says otherwise.
+        list_lag: Seconds until a new run is in the list of runs, 0 or more.
+        callback_plan: How callbacks are sent.
+        callback_transport: The httpx transport that carries callbacks; None uses the network.
+        seed: Determines identifiers and shuffles.
+
     Example::
 
         import httpx

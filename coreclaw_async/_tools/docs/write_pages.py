@@ -83,6 +83,7 @@ _GUIDE = """\
 
 .. automodule:: {module}
 """
+_MADE_BY_CLIENTS = {"AsyncBatch", "AsyncPager", "AsyncStream", "Batch", "FaultPlan", "Pager", "Stream"}
 _OF_A_CLASS = """\
    :members:
    :inherited-members: Exception,Mapping,Sequence,Iterator,AsyncIterator,Generic,Enum,str,int
@@ -108,6 +109,7 @@ def pages() -> Iterator[tuple[str, str, str]]:
     for name in testing.__all__:
         if not inspect.ismodule(getattr(testing, name)) and name not in own_names(faults):
             yield "Testing", name, f"{testing.__name__}.{name}"
+    yield "Clients", "AccessLogFilter", "coreclaw_async.callbacks.AccessLogFilter"
     for module, chapter in ((dask, "Batches"), (events, "Events"), (otel, "Events"), (faults, "Testing")):
         for name in own_names(module):
             yield chapter, name, f"{module.__name__}.{name}"
@@ -145,15 +147,17 @@ def page(title: str, path: str) -> str:
     elif inspect.isfunction(value):
         directive = "autofunction"
     is_group = f"{module}.{name.replace('Sync', 'Async')}" in GROUPS.values()
-    if is_group:
-        path = f"{path}()"  # Made by the client: what it takes is nobody's business.
+    if is_group or name in _MADE_BY_CLIENTS:
+        path = f"{path}()"  # What it takes is nobody's business.
     text = _PAGE.format(title=title, line="=" * len(title), module=module, directive=directive, path=path)
     if directive == "autodata":
         text += f"\n   {text_of_alias(name)}\n"
     if not inspect.isclass(value) or (is_group and name.startswith("Sync")):
         return text  # The methods of a blocking group are those of the async one.
     if issubclass(value, Exception):
-        return f"{text}{_OF_A_CLASS}   :show-inheritance:\n"
+        return f"{text}{_OF_A_CLASS}   :exclude-members: add_note, with_traceback\n   :show-inheritance:\n"
+    if "Args:" in (value.__init__.__doc__ or ""):
+        text += "   :class-doc-from: both\n"
     # Its docstring describes the groups, and each has a page.
     groups = [group for group in GROUPS if group in vars(value)]
     return text + _OF_A_CLASS + (f"   :exclude-members: {', '.join(groups)}\n" if groups else "")
