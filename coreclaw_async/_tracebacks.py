@@ -10,6 +10,8 @@ from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
 _TOOLS = {"IPython", "pytest"}
+# What stands between two frames of this package where one of them is in another thread.
+_BETWEEN = {"anyio", "asyncio", "concurrent", "outcome", "threading", "trio"}
 # More causes than this tell nobody anything.
 _MAX_CHAIN = 20
 
@@ -36,7 +38,7 @@ def hide_own_frames(error: BaseException) -> None:
 
 
 def rendered_by_ipython(error: BaseException) -> list[str]:
-    """Return the traceback of *error* as IPython shows it, without the frames of this package."""
+    """Return the traceback of *error* as IPython shows it, without this package's frames and what is between them."""
     shell: Any = sys.modules["IPython"].get_ipython()
     whole = [(one, one.__traceback__) for one in _chain(error)]
     try:
@@ -66,16 +68,25 @@ def _steps(traceback: TracebackType | None) -> Iterator[TracebackType]:
 
 def _without_own_frames(traceback: TracebackType | None) -> TracebackType | None:
     """Return a copy without them; the original stays whole for debuggers."""
+    kept: list[TracebackType] = []
+    is_inside = False
+    for step in _steps(traceback):
+        is_inside = is_inside or is_own(step.tb_frame)
+        if not is_inside or _top_of(step.tb_frame) not in {_PACKAGE, *_BETWEEN}:
+            kept.append(step)
     left: TracebackType | None = None
-    for step in reversed(list(_steps(traceback))):
-        if not is_own(step.tb_frame):
-            left = TracebackType(left, step.tb_frame, step.tb_lasti, step.tb_lineno)
+    for step in reversed(kept):
+        left = TracebackType(left, step.tb_frame, step.tb_lasti, step.tb_lineno)
     return left
 
 
 def is_own(frame: FrameType) -> bool:
     """Return whether a frame is of this package."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE
+    return _top_of(frame) == _PACKAGE
+
+
+def _top_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _hide(frame: FrameType) -> None:

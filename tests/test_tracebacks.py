@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import re
 import subprocess
 import sys
 import time
 import traceback
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import anyio
 import pytest
 
-from coreclaw_async import AsyncCoreClaw, CoreClaw, NotFoundError
+from coreclaw_async import AsyncCoreClaw, ColumnConflictError, CoreClaw, NotFoundError
 from coreclaw_async._tracebacks import _steps, is_own
 from coreclaw_async.testing import FakeService, RunScript, faults, pytest_plugin
 
@@ -97,6 +100,84 @@ async def test_error_without_frames_of_a_caller_is_shown_as_it_is(client: AsyncC
     caught.value.__traceback__ = caught.value.__traceback__.tb_next
 
     assert PACKAGE in "".join(caught.value._render_traceback_())
+
+
+@pytest.mark.usefixtures("ipython")
+async def test_an_error_out_of_a_thread_is_shown_without_the_frames_between(
+    client: AsyncCoreClaw, service: FakeService
+) -> None:
+    pytest.importorskip("pyarrow")
+    rows = client.runs.iterate_results(service.add_run(WORKER, rows=[{"price": 1}, {"price": "one"}]))
+
+    async def convert() -> None:
+        await rows.to_arrow(on_conflict="raise")
+
+    with pytest.raises(ColumnConflictError) as caught:
+        await convert()
+    shown = "".join(caught.value._render_traceback_())
+    files = set(re.findall(r'File "(.+?)"', shown))
+
+    assert files == {__file__}
+    assert "in convert" in shown
+
+
+@pytest.mark.usefixtures("ipython")
+async def test_an_error_of_a_callers_own_task_keeps_the_frames_around_it(client: AsyncCoreClaw) -> None:
+    class OwnError(NotFoundError):
+        pass
+
+    def stop() -> None:
+        raise OwnError("mine")
+
+    with pytest.raises(OwnError) as caught:
+        await anyio.to_thread.run_sync(stop)
+
+    assert "to_thread.py" in "".join(caught.value._render_traceback_())
+
+
+WRONG: dict[str, Callable[[AsyncCoreClaw], Any]] = {
+    "iterate_results": lambda client: client.runs.iterate_results(UNKNOWN, page_size=1000),
+    "wait_many": lambda client: client.runs.wait_many([UNKNOWN], timeout=-1),
+    "wait": lambda client: client.runs.wait(UNKNOWN, timeout=-1),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("has_hook", [False, True])
+async def test_a_wrong_argument_hides_the_frames_of_the_package(
+    client: AsyncCoreClaw, name: str, *, has_hook: bool
+) -> None:
+    if has_hook:
+        client = client.with_options(on_event=lambda event: None)
+
+    async def call() -> None:
+        result = WRONG[name](client)
+        if inspect.isawaitable(result):
+            await result
+
+    with pytest.raises(ValueError, match="must be") as caught:
+        await call()
+
+    own = {step.tb_frame for step in _steps(caught.value.__traceback__) if is_own(step.tb_frame)}
+    assert len(own) > 2
+    assert [frame for frame in own if not frame.f_locals.get("__tracebackhide__")] == []
+
+
+def test_a_wrong_argument_of_a_blocking_call_hides_the_frames_of_the_package(service: FakeService) -> None:
+    def call() -> None:
+        client.runs.iterate_results(UNKNOWN, page_size=1000)
+
+    with (
+        CoreClaw(service.api_key, transport=service, clock=service.clock) as client,
+        pytest.raises(ValueError) as caught,
+    ):
+        call()
+
+    step = caught.value.__traceback__
+    assert functions_of(step, hides=True) == [
+        "test_a_wrong_argument_of_a_blocking_call_hides_the_frames_of_the_package",
+        "call",
+    ]
 
 
 def test_chain_of_errors_that_goes_round_ends(service: FakeService) -> None:

@@ -11,9 +11,12 @@ from coreclaw_async._concurrency.calls import Call
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._operations.context import Context
 from coreclaw_async._paging.pager import AsyncPager, reader_of
+from coreclaw_async._tracebacks import hide_own_frames
 
 Group = TypeVar("Group", bound=type[Any])
 Steps: TypeAlias = AsyncPager[Any] | AsyncStream[Any]
+# Wrong arguments, whose message says enough.
+_WRONG = (ValueError, TypeError)
 
 
 def with_call_events(name: str, *methods: str) -> Callable[[Group], Group]:
@@ -40,13 +43,19 @@ def _telling(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     async def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
         context: Context = self._context
         if not context.settings.hooks:
-            return await function(self, *args, **kwargs)
+            try:
+                return await function(self, *args, **kwargs)
+            except _WRONG as error:
+                hide_own_frames(error)
+                raise
         call = call_of(context, name)
         try:
             with call:
                 result = await function(self, *args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             call.end()
+            if isinstance(error, _WRONG):
+                hide_own_frames(error)
             raise
         try:
             call.end()
@@ -61,7 +70,11 @@ def _telling(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _telling_steps(name: str, function: Callable[..., Steps]) -> Callable[..., Steps]:
     @functools.wraps(function)
     def tell(self: Any, *args: Any, **kwargs: Any) -> Steps:
-        result = function(self, *args, **kwargs)
+        try:
+            result = function(self, *args, **kwargs)
+        except _WRONG as error:
+            hide_own_frames(error)
+            raise
         if self._context.settings.hooks:
             (reader_of(result) if isinstance(result, AsyncPager) else result).call = call_of(self._context, name)
         return result
