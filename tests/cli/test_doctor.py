@@ -426,24 +426,27 @@ def test_all_looks_together_end_in_time() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if "/store" in request.target:
             return envelope({"scraper": []})
-        time.sleep(0.35)
+        time.sleep(0.7)
         return envelope({"balance": 1, "list": [], "count": 0})
 
     with serve_sockets(answering(answer)) as server:
-        found = examined(server.url, seconds=1.0, look_seconds=0.6)
+        *found, last = examined(server.url, seconds=2.0, look_seconds=2.0)
 
-    assert found[-1] == Finding("rest", "WARN", "not checked: the checks so far have taken too long")
-    assert [finding.check for finding in found[-3:-1]] == ["account", "runs"]
+    assert last == Finding("rest", "WARN", "not checked: the checks so far have taken too long")
+    checks = list(dict.fromkeys(finding.check for finding in found))
+    assert checks == CHECKS[: len(checks)]
+    assert "service" in checks  # How many more there are is up to the machine.
+    assert "times" not in checks
 
 
 def test_a_look_that_takes_too_long_fails_and_others_follow() -> None:
     def answer(request: RawRequest, server: RawServer) -> bytes:
         if "/account" in request.target:
-            time.sleep(1)
+            time.sleep(3)
         return envelope({"scraper": [], "list": [], "count": 0})
 
     with serve_sockets(answering(answer)) as server:
-        found = examined(server.url, seconds=9.0, look_seconds=0.5)
+        found = examined(server.url, seconds=60.0, look_seconds=2.0)
 
     assert Finding("account", "FAIL", "no whole answer in time") in found
     assert found[-1].check == "missing"
