@@ -143,7 +143,7 @@ def schema_of(columns: Sequence[Column]) -> Any:
 
 
 def _type_of(column: Column) -> Any:
-    target = column.verdict.target
+    target = column.type.target
     if target == "nested":
         return _nested_type(column.shape)
     if target == "decimal":
@@ -175,7 +175,7 @@ def _batch(schema: Any, columns: Sequence[Column], chunk: Chunk) -> Any:
 
 def _converted(column: Column, type: Any, kind: str, array: Any) -> Any:
     """Return an array of a chunk in its final type."""
-    target = column.verdict.target
+    target = column.type.target
     if kind == target:
         return array
     if kind == "integer" and target == "number":

@@ -12,7 +12,7 @@ from coreclaw_async._frames.callers import Caller, awaiting_caller
 from coreclaw_async._frames.members import complete_all, shapes_of_members
 from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._frames.reading import ItemInfo, UnfitRowsError
-from coreclaw_async._frames.shapes import Shape, Verdict, judge
+from coreclaw_async._frames.shapes import ColumnType, Shape, type_of
 from coreclaw_async._frames.values import encodable
 from coreclaw_async.errors import ColumnConflictError
 from coreclaw_async.models import ResultHeader
@@ -33,13 +33,13 @@ class Column:
         key: Its key in the rows.
         name: What it is called.
         shape: What was seen of its values.
-        verdict: Its type.
+        type: Its type.
     """
 
     key: ColumnKey
     name: str
     shape: Shape
-    verdict: Verdict
+    type: ColumnType
 
 
 @attrs.define
@@ -113,18 +113,18 @@ class Columns:
             ColumnConflictError: The values of one have no common type, and that is not to be a string.
             UnfitRowsError: There are rows, and no columns.
         """
-        columns = self._judged()
+        columns = self._typed()
         if self.options.on_conflict == "raise":
-            self._refuse([column for column in columns if column.verdict.reason is not None])
+            self._refuse([column for column in columns if column.type.reason is not None])
         return columns
 
     def check(self) -> None:
         """Raise as `finished` does, as soon as a column has a conflict that no further row takes away."""
-        if self.options.on_conflict == "raise" and any(self._verdict(key).is_final for key in self.shapes):
-            self._refuse([column for column in self._judged() if column.verdict.is_final])
+        if self.options.on_conflict == "raise" and any(self._type(key).is_final for key in self.shapes):
+            self._refuse([column for column in self._typed() if column.type.is_final])
 
-    def _judged(self) -> list[Column]:
-        return [Column(key, name, self.shape_of(key), self._verdict(key)) for key, name in self.named().items()]
+    def _typed(self) -> list[Column]:
+        return [Column(key, name, self.shape_of(key), self._type(key)) for key, name in self.named().items()]
 
     def _refuse(self, columns: Sequence[Column]) -> None:
         if columns:
@@ -133,10 +133,10 @@ class Columns:
                 columns=[column.name for column in columns],
             )
 
-    def _verdict(self, key: ColumnKey) -> Verdict:
+    def _type(self, key: ColumnKey) -> ColumnType:
         header = None if key is None else self.headers.get(key)
         as_json = self.options.nested == "json"
-        return judge(self.shape_of(key), as_json=as_json, format=None if header is None else header.format)
+        return type_of(self.shape_of(key), as_json=as_json, format=None if header is None else header.format)
 
     def _names(self, keys: Sequence[ColumnKey]) -> list[str]:
         """Return the names of columns, no two of them equal; labels that repeat are told apart by their keys."""
@@ -164,12 +164,12 @@ class Columns:
 
 def _described(columns: Sequence[Column]) -> str:
     """Return columns that have another type than their values, with the reasons."""
-    return "; ".join(f"{column.name!r} ({column.verdict.reason})" for column in columns)
+    return "; ".join(f"{column.name!r} ({column.type.reason})" for column in columns)
 
 
 def tell_changes(method: str, made_at: Caller, columns: Iterable[Column]) -> None:
     """Warn once of the columns that have another type than their values, where `awaiting_caller` says."""
-    changed = [column for column in columns if column.verdict.reason is not None]
+    changed = [column for column in columns if column.type.reason is not None]
     if changed:
         what = f"{method}: these columns are strings, as their values have no common type: {_described(changed)}"
         awaiting_caller(made_at).warn(what)

@@ -117,7 +117,7 @@ class Shape:
 
 
 @attrs.frozen
-class Verdict:
+class ColumnType:
     """
     The type that a column gets.
 
@@ -142,7 +142,7 @@ def normalised(values: Sequence[Any]) -> Sequence[Any]:
     return [value if type(value) in KINDS else plain(value) for value in values]
 
 
-def judge(shape: Shape, *, as_json: bool, format: str | None) -> Verdict:
+def type_of(shape: Shape, *, as_json: bool, format: str | None) -> ColumnType:
     """
     Return the type for all values of a column.
 
@@ -153,22 +153,22 @@ def judge(shape: Shape, *, as_json: bool, format: str | None) -> Verdict:
     """
     kinds = shape.kinds
     if not kinds:
-        return Verdict(_FORMATS.get(format, UNKNOWN_TARGET))
+        return ColumnType(_FORMATS.get(format, UNKNOWN_TARGET))
     if NESTED.issuperset(kinds):
         if as_json:
-            return Verdict("json")
+            return ColumnType("json")
         reason = _reason_against_struct(shape)
-        return Verdict("nested") if reason is None else Verdict("json", reason)
+        return ColumnType("nested") if reason is None else ColumnType("json", reason)
     if len(kinds) > 1 and kinds.keys() != {"integer", "number"}:
-        return Verdict("text", ", then ".join(kinds))
+        return ColumnType("text", ", then ".join(kinds))
     if shape.has_long:
-        return Verdict("text", "integers of more than 64 bits")
+        return ColumnType("text", "integers of more than 64 bits")
     if len(kinds) > 1:
-        return Verdict("text", "numbers and integers beyond 2**53") if shape.has_inexact else Verdict("number")
+        return ColumnType("text", "numbers and integers beyond 2**53") if shape.has_inexact else ColumnType("number")
     if "decimal" in kinds and (shape.has_nan or shape.digits + shape.scale > _MAX_DIGITS):
-        return Verdict("text", f"decimals of more than {_MAX_DIGITS} digits, or none")
+        return ColumnType("text", f"decimals of more than {_MAX_DIGITS} digits, or none")
     target = cast("Target", next(iter(kinds)))  # The kinds that are no targets are nested.
-    return Verdict(target, "lone surrogates, which UTF-8 cannot encode" if shape.has_surrogates else None)
+    return ColumnType(target, "lone surrogates, which UTF-8 cannot encode" if shape.has_surrogates else None)
 
 
 def _reason_against_struct(shape: Shape) -> str | None:

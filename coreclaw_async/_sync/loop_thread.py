@@ -33,7 +33,7 @@ _SECONDS_UNNOTICED = 0.5
 
 
 @attrs.define(eq=False)
-class Call(Generic[T]):
+class LoopCall(Generic[T]):
     """
     A coroutine that runs in the loop while the caller's thread waits for it.
 
@@ -101,7 +101,7 @@ class LoopThread:
 
         self.leases = 0
         self.is_over = False
-        self._calls: set[Call[Any]] = set()
+        self._calls: set[LoopCall[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(DaemonThreads())
         self._stop: asyncio.Future[None] = self._loop.create_future()
@@ -125,7 +125,7 @@ class LoopThread:
                 "hand it to another thread, or use AsyncCoreClaw"
             )
 
-    def run(self, call: Call[T]) -> asyncio.Task[T]:
+    def run(self, call: LoopCall[T]) -> asyncio.Task[T]:
         """Run a call to its end and return its task; an interrupt of the caller cancels it and lets it clean up."""
         self._calls.add(call)
         try:
@@ -199,7 +199,7 @@ def _gets_signals() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-def explain(error: BaseException, call: Call[Any]) -> None:
+def explain(error: BaseException, call: LoopCall[Any]) -> None:
     """
     Note in *error*, which interrupted the caller, how the call ended, so that a paid run is not lost.
 

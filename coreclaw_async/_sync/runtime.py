@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from coreclaw_async._sync.loop_thread import CLEAN_UP_SECONDS, Call, LoopThread, explain
+from coreclaw_async._sync.loop_thread import CLEAN_UP_SECONDS, LoopCall, LoopThread, explain
 from coreclaw_async._tracebacks import hide_own_frames
 from coreclaw_async.errors import ConfigurationError, CoreClawError
 
@@ -131,7 +131,7 @@ class Bridge:
         if thread is None or thread.is_over or self._is_closed:
             thread = self._join()
         thread.refuse_itself()
-        call = Call(function(*args, **kwargs))
+        call = LoopCall(function(*args, **kwargs))
         try:
             task = thread.run(call)
             failure = task.exception()

@@ -155,7 +155,7 @@ async def _write_parquet(
 
     def note(columns: Sequence[Column]) -> None:
         # A warning could be raised as an error, at the end of a run that was paid for.
-        changed.update((one.name, one.verdict.reason) for one in columns if one.verdict.reason is not None)
+        changed.update((one.name, one.type.reason) for one in columns if one.type.reason is not None)
 
     source = RowSource(partial(anext, pages, None), ItemInfo(headers=headers))
     # By page: several files are written at the same time, and a row may be a whole page of the web.

@@ -31,7 +31,7 @@ from coreclaw_async import BatchReport, CoreClaw, LedgerError, RunSpec
 from coreclaw_async import cli as guide
 from coreclaw_async.cli._screen.screen import Screen
 from coreclaw_async.cli.app import app
-from coreclaw_async.cli.batch.progress import BatchProgress
+from coreclaw_async.cli.batch.progress import BatchBar
 from coreclaw_async.cli.batch.session import batch_command
 from coreclaw_async.testing import FakeService, RunScript, faults
 
@@ -505,7 +505,7 @@ def test_a_ledger_that_cannot_be_read_now_is_read_again_by_the_line(served: Fake
                 raise LedgerError("busy")
             return answers[-1]
 
-        with contextlib.redirect_stderr(err), BatchProgress(Screen()).following(read, every=0.05):
+        with contextlib.redirect_stderr(err), BatchBar(Screen()).following(read, every=0.05):
             until = time.monotonic() + LIMIT
             while "paused, 3 planned" not in err.getvalue() and time.monotonic() < until:
                 time.sleep(0.05)

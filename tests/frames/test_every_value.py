@@ -89,7 +89,7 @@ def test_an_error_is_asked_for_where_a_warning_would_be_and_never_too_early(
     except ColumnConflictError:
         is_refused = True
 
-    assert is_refused == any(column.verdict.reason for column in told.finished())
+    assert is_refused == any(column.type.reason for column in told.finished())
 
 
 def deep(levels: int) -> Any:
@@ -156,8 +156,8 @@ def test_a_column_gets_the_type_that_holds_all_of_its_values(
     found = table_of(pieces, is_filed=is_late).column("x").to_pylist()
 
     assert type is None or field.type == type
-    assert (column.verdict.reason or "").find(reason or "") >= 0
-    assert (column.verdict.reason is None) == (reason is None)
+    assert (column.type.reason or "").find(reason or "") >= 0
+    assert (column.type.reason is None) == (reason is None)
     if expected is not None:
         assert same(found, expected), found
     elif reason is not None:

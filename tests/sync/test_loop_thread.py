@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from coreclaw_async import ConfigurationError
-from coreclaw_async._sync.loop_thread import Call, LoopThread, explain
+from coreclaw_async._sync.loop_thread import LoopCall, LoopThread, explain
 from coreclaw_async._sync.runtime import _Process
 
 
@@ -38,7 +38,7 @@ def is_closed(coroutine: Coroutine[Any, Any, Any]) -> bool:
 
 def test_exit_ends_the_thread_and_nothing_begins_after_it(process: _Process) -> None:
     thread = process.lease()
-    assert thread.run(Call(answer())).result() == 42
+    assert thread.run(LoopCall(answer())).result() == 42
 
     process.exit()
     process.exit()
@@ -64,14 +64,14 @@ def test_a_call_that_comes_too_late_is_an_error(process: _Process) -> None:
     coroutine = answer()
 
     with pytest.raises(ConfigurationError, match="closed while this call was under way"):
-        thread.run(Call(coroutine))
+        thread.run(LoopCall(coroutine))
 
     assert is_closed(coroutine)
 
 
 def test_a_call_that_never_began_is_let_go_when_the_loop_ends(process: _Process) -> None:
     thread = process.lease()
-    call = Call(answer())
+    call = LoopCall(answer())
     thread._calls.add(call)
 
     process.exit()
@@ -83,7 +83,7 @@ def test_a_call_that_never_began_is_let_go_when_the_loop_ends(process: _Process)
 
 def test_a_cancelled_call_that_has_not_begun_never_begins(process: _Process) -> None:
     thread = process.lease()
-    call = Call(answer())
+    call = LoopCall(answer())
 
     call.cancel()
     call.cancel()
@@ -94,7 +94,7 @@ def test_a_cancelled_call_that_has_not_begun_never_begins(process: _Process) -> 
 
 
 def test_letting_go_twice_at_once_is_no_error() -> None:
-    call = Call(answer())
+    call = LoopCall(answer())
     call.abandon()
     call.is_over = False  # As if another thread had read it just before.
 
@@ -116,7 +116,7 @@ def test_a_call_that_ignores_its_end_is_let_go_all_the_same() -> None:
             await OnceMore()
 
     coroutine = stay()
-    call = Call(coroutine)
+    call = LoopCall(coroutine)
     coroutine.send(None)
 
     call.abandon()
@@ -131,7 +131,7 @@ def test_an_interrupt_is_told_of_what_is_worth_telling_only(process: _Process) -
 
     error = KeyboardInterrupt()
 
-    never_begun, ended = Call(nothing()), Call(nothing())
+    never_begun, ended = LoopCall(nothing()), LoopCall(nothing())
     never_begun.abandon()
     process.lease().run(ended)
     explain(error, never_begun)
@@ -146,7 +146,7 @@ def test_an_interrupt_of_what_costs_nothing_is_told_in_its_notes_alone(
     async def read() -> int:
         return 7
 
-    error, ended = KeyboardInterrupt(), Call(read())
+    error, ended = KeyboardInterrupt(), LoopCall(read())
     process.lease().run(ended)
     explain(error, ended)
 
@@ -170,7 +170,7 @@ def test_a_loop_without_sniffio_works(monkeypatch: pytest.MonkeyPatch, process: 
     async def plain() -> int:
         return 1
 
-    assert process.lease().run(Call(plain())).result() == 1
+    assert process.lease().run(LoopCall(plain())).result() == 1
 
 
 def test_the_loop_holds_still_while_the_process_forks(process: _Process) -> None:
@@ -181,7 +181,7 @@ def test_the_loop_holds_still_while_the_process_forks(process: _Process) -> None
         steps.append(1)
 
     process.park()
-    caller = threading.Thread(target=lambda: thread.run(Call(step())))
+    caller = threading.Thread(target=lambda: thread.run(LoopCall(step())))
     caller.start()
     assert steps == []
     process.go_on()
@@ -198,7 +198,7 @@ def test_a_fork_without_a_loop_or_in_the_loop_waits_for_nothing(process: _Proces
         process.park()
         process.go_on()
 
-    process.lease().run(Call(fork())).result()
+    process.lease().run(LoopCall(fork())).result()
 
 
 def test_a_child_begins_anew(process: _Process) -> None:
@@ -212,7 +212,7 @@ def test_a_child_begins_anew(process: _Process) -> None:
 
     assert own is not inherited
     assert inherited.is_over
-    assert own.run(Call(answer())).result() == 42
+    assert own.run(LoopCall(answer())).result() == 42
     inherited.stop(5)
 
 
@@ -220,7 +220,7 @@ def test_a_child_of_a_process_without_a_loop_begins_anew(process: _Process) -> N
     process.park()
     process.forget()
 
-    assert process.lease().run(Call(answer())).result() == 42
+    assert process.lease().run(LoopCall(answer())).result() == 42
 
 
 def test_stopping_twice_or_in_the_loop_itself_is_fine() -> None:
@@ -231,7 +231,7 @@ def test_stopping_twice_or_in_the_loop_itself_is_fine() -> None:
         thread.stop(5)
 
     with pytest.raises(ConfigurationError):
-        thread.run(Call(_then_wait(stop())))
+        thread.run(LoopCall(_then_wait(stop())))
     thread.stop(5)
 
     assert not thread._thread.is_alive()

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from coreclaw_async.cli._process import streams
 from coreclaw_async.cli._process.receipts import current
-from coreclaw_async.cli._screen.table_layout import Kind, LaidColumn, Layout, lay_out
+from coreclaw_async.cli._screen.table_layout import CellKind, LaidColumn, Layout, lay_out
 from coreclaw_async.models import Row
 
 _LABEL_WIDTH = 8
@@ -184,7 +184,7 @@ def money(amount: Decimal | None) -> str:
     return f"${cents}" if Decimal(cents) == amount else f"${amount:f}"
 
 
-def _kind(rows: Sequence[Row], name: str) -> Kind:
+def _kind(rows: Sequence[Row], name: str) -> CellKind:
     """Return how a column of rows is laid out: numbers to the right."""
     cells = [row.get(name) for row in rows]
     return "number" if all(type(value) in {int, float, type(None)} for value in cells) else "text"

@@ -13,7 +13,7 @@ _MIN_TEXT = 12
 _MIN_ID = 26
 """The width of a run's id. A wider id that does not fit into the first column gets its own line."""
 
-Kind: TypeAlias = Literal["id", "number", "text", "prose"]
+CellKind: TypeAlias = Literal["id", "number", "text", "prose"]
 """
 How a cell may be shortened: an id and a number are never cut, a text that does not fit ends in an ellipsis, and prose,
 which must be the last column, continues in the next line of the terminal.
@@ -32,7 +32,7 @@ class LaidColumn:
     """
 
     name: str
-    kind: Kind
+    kind: CellKind
     cells: Sequence[Sequence[str]]
 
     @property
@@ -140,7 +140,7 @@ def _line(columns: Sequence[LaidColumn], widths: Sequence[int], cells: Sequence[
     return (" " * _GAP).join(fitted).rstrip()
 
 
-def _fit(kind: Kind, width: int, text: str) -> str:
+def _fit(kind: CellKind, width: int, text: str) -> str:
     """Return a cell as wide as its column."""
     length = cell_len(text)
     if kind == "text" and length > width:

@@ -11,10 +11,10 @@ import attrs
 
 from coreclaw_async.cli._screen.output import cell, print_json
 from coreclaw_async.cli._screen.screen import Screen, money, plain
-from coreclaw_async.cli._screen.table_layout import Kind, LaidColumn, lay_out, needed
+from coreclaw_async.cli._screen.table_layout import CellKind, LaidColumn, lay_out, needed
 
-ColumnKind: TypeAlias = Kind | Literal["money", "datetime"]
-_LAID_AS: dict[ColumnKind, Kind] = {"money": "number", "datetime": "number"}
+ColumnKind: TypeAlias = CellKind | Literal["money", "datetime"]
+_LAID_AS: dict[ColumnKind, CellKind] = {"money": "number", "datetime": "number"}
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class Column:
     Attributes:
         name: Its header.
         read: Reads the cell from a model. A tuple is several ids, which are shown one below the other.
-        kind: How it is shown; see `Kind`. Money has its currency; a datetime is shortened if there is little room.
+        kind: How it is shown; see `CellKind`. Money has its currency; a datetime is shortened if there is little room.
     """
 
     name: str
@@ -87,7 +87,7 @@ def _piped(value: object) -> str:
 
 def _lay(column: Column, values: Sequence[Any], *, is_short: bool) -> LaidColumn:
     cells = [_shown(column.read(value), is_money=column.kind == "money", is_short=is_short) for value in values]
-    return LaidColumn(column.name, cast("Kind", _LAID_AS.get(column.kind, column.kind)), cells)
+    return LaidColumn(column.name, cast("CellKind", _LAID_AS.get(column.kind, column.kind)), cells)
 
 
 def _shown(value: object, *, is_money: bool, is_short: bool) -> Sequence[str]:

@@ -15,7 +15,7 @@ from coreclaw_async._wire.timestamps import moment_of
 from coreclaw_async.batch import BatchItem, BatchItemState, BatchReport, RunTotals
 from coreclaw_async.cli._screen.output import whole_file
 from coreclaw_async.cli._screen.screen import money, plain
-from coreclaw_async.cli.batch.page_charts import ChartIds, Line, Part
+from coreclaw_async.cli.batch.page_charts import ChartIds, Curve, Part
 from coreclaw_async.cli.batch.page_style import STYLE
 from coreclaw_async.cli.batch.state_tables import (
     NOT_LOOKED_AT,
@@ -161,9 +161,9 @@ def _progress(told: BatchReport, points: Sequence[Point], charts: ChartIds) -> s
         "Items started, done and failed over time",
         f"{between}: {last.started} started, {last.done} done, {last.failed} failed, of {told.total}",
         [
-            Line(done, "done", below=[0.0] * len(done)),
-            Line(ended, "failed", below=done),
-            Line([float(point.started) for point in points], "stroke-submitted"),
+            Curve(done, "done", below=[0.0] * len(done)),
+            Curve(ended, "failed", below=done),
+            Curve([float(point.started) for point in points], "stroke-submitted"),
         ],
         float(told.total),
     )
@@ -184,9 +184,9 @@ def _money_chart(told: BatchReport, points: Sequence[Point], between: str, chart
         return ""
     budget = None if told.max_spend is None else float(told.max_spend)
     highest = max(last.cost, budget or 0.0)
-    lines = [Line([point.cost for point in points], "cost", below=[0.0] * len(points))]
+    lines = [Curve([point.cost for point in points], "cost", below=[0.0] * len(points))]
     if budget is not None:
-        lines.append(Line([budget] * len(points), "limit"))
+        lines.append(Curve([budget] * len(points), "limit"))
     limit = "" if told.max_spend is None else f", with a budget of {money(told.max_spend)}"
     chart = charts.over_time(
         "Cost over time", f"{between}: up to {_dollars(last.cost)} for the last run of each item{limit}", lines, highest

@@ -32,7 +32,7 @@ class Part:
 
 
 @attrs.frozen
-class Line:
+class Curve:
     """
     A line, or an area, over time.
 
@@ -75,7 +75,7 @@ class ChartIds:
         shapes = _rectangle(0, _WIDTH, "track") + (_rectangle(0, max(filled, _MIN_WIDTH), colour) if share > 0 else "")
         return self.figure(title, description, _BAR_HEIGHT, shapes)
 
-    def over_time(self, title: str, description: str, lines: Sequence[Line], highest: float) -> str:
+    def over_time(self, title: str, description: str, lines: Sequence[Curve], highest: float) -> str:
         """Return lines over time, with 0 at the bottom and *highest* at the top."""
         grid = "".join(
             f'<line x1="0" x2="{_WIDTH:g}" y1="{_HEIGHT * part / 4:g}" y2="{_HEIGHT * part / 4:g}" class="grid"/>'
@@ -98,7 +98,7 @@ def _rectangle(left: float, width: float, colour: str) -> str:
     return f'<rect x="{left:.2f}" y="0" width="{width:.2f}" height="{_BAR_HEIGHT:g}" class="fill-{colour}"/>'
 
 
-def _path(line: Line, highest: float) -> str:
+def _path(line: Curve, highest: float) -> str:
     over = _points(line.values, highest)
     if line.below is None:
         return f'<polyline points="{" ".join(over)}" class="line {line.colour}"/>'

@@ -24,7 +24,7 @@ _ELAPSED_WIDTH = 8
 _GAPS = 2
 
 
-class BatchProgress(Bar):
+class BatchBar(Bar):
     """
     A bar for items, updated by the events of this process and every three seconds from the ledger.
 

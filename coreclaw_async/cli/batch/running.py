@@ -17,7 +17,7 @@ from coreclaw_async.cli._process.interrupts import exit_code
 from coreclaw_async.cli._process.receipts import current
 from coreclaw_async.cli._screen.output import print_json
 from coreclaw_async.cli._screen.screen import Screen
-from coreclaw_async.cli.batch.progress import BatchProgress
+from coreclaw_async.cli.batch.progress import BatchBar
 from coreclaw_async.cli.batch.session import Account, Ledger, Name, batch_command, check_batch_exists
 from coreclaw_async.cli.batch.state_tables import tell_failures, tell_held, tell_state
 from coreclaw_async.cli.failures import ExitCode, exit_code_of
@@ -137,7 +137,7 @@ def run(
         raise typer.BadParameter(f"--output-format {output_format} is for --output FOLDER")
     check_batch_exists(name, ledger)
     screen = Screen()
-    progress, news = BatchProgress(screen), current_news()
+    progress, news = BatchBar(screen), current_news()
 
     def note(event: Event) -> None:
         progress.note(event)
@@ -171,7 +171,7 @@ def run(
         raise typer.Exit(code)
 
 
-def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchProgress, *, as_json: bool) -> _Stop | None:
+def _work(batch: Batch, outcomes: Iterable[BatchOutcome], progress: BatchBar, *, as_json: bool) -> _Stop | None:
     """Work until nothing is left to do; return why it ended earlier, or None."""
     try:
         with progress.following(batch.report):
