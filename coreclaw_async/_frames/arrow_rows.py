@@ -15,8 +15,7 @@ import anyio.to_thread
 from coreclaw_async._concurrency.stream import AsyncStream
 from coreclaw_async._frames.arrow_tables import Chunk, chunk_of, schema_of, tables
 from coreclaw_async._frames.columns import Column, Columns, tell_changes
-from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, Reading, RowSource
+from coreclaw_async._frames.reading import HandOver, ItemInfo, PageSource, RowReading, RowSource
 from coreclaw_async._frames.values import rows_of
 from coreclaw_async._frames.written_file import FileWork, written_file
 
@@ -67,13 +66,14 @@ class _ArrowSink:
     Turns rows into chunks.
 
     Args:
-        options: How rows become columns.
+        reading: Reads the rows.
         spool: Keeps the chunks.
         call: Calls, in a thread, what uses the spool.
     """
 
-    def __init__(self, options: FrameOptions, spool: _Spool, call: Callable[..., Any]) -> None:
-        self.columns = Columns(options)
+    def __init__(self, reading: RowReading, spool: _Spool, call: Callable[..., Any]) -> None:
+        self.columns = Columns(reading.options)
+        self._reading = reading
         self._spool = spool
         self._call = call
 
@@ -83,10 +83,10 @@ class _ArrowSink:
         self.columns.check()
 
     async def read(
-        self, source: RowSource, reading: Reading, tell: Callable[[Sequence[Column]], None]
+        self, source: RowSource, tell: Callable[[Sequence[Column]], None]
     ) -> tuple[list[Column], AsyncStream[Any]]:
         """Read all rows, and *tell* the columns; return these, and the rows as tables."""
-        await reading.read(source, partial(self._call, self.add, source.info))
+        await self._reading.read(source, partial(self._call, self.add, source.info))
         self.columns.end(source.info)
         columns = self.columns.finished()
         tell(columns)
@@ -94,7 +94,7 @@ class _ArrowSink:
         return columns, AsyncStream(lambda: anyio.to_thread.run_sync(self._call, next, steps, None))
 
 
-async def read_table(source: PageSource, options: FrameOptions, reading: Reading) -> Any:
+async def read_table(source: PageSource, reading: RowReading) -> Any:
     """
     Return all rows as one Arrow table.
 
@@ -102,13 +102,13 @@ async def read_table(source: PageSource, options: FrameOptions, reading: Reading
         ColumnConflictError: See `Columns.finished`.
         CoreClawError: The rows cannot be read.
     """
-    tell = partial(tell_changes, options.method, source.made_at)
-    columns, parts = await _ArrowSink(options, _MemorySpool(), _call).read(source, reading, tell)
+    tell = partial(tell_changes, reading.options.method, source.made_at)
+    columns, parts = await _ArrowSink(reading, _MemorySpool(), _call).read(source, tell)
     found = [part async for part in parts]
     return pa.concat_tables(found) if found else schema_of(columns).empty_table()
 
 
-async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path, reading: Reading) -> Path:
+async def write_parquet(hand_over: HandOver, path: Path, reading: RowReading) -> Path:
     """
     Write all rows to a Parquet file, and return its path.
 
@@ -118,17 +118,13 @@ async def write_parquet(hand_over: HandOver, options: FrameOptions, path: Path, 
         OSError: The file cannot be written.
     """
     async with written_file(path) as work:
-        source = hand_over(options.method)
-        await write_tables(work, source, options, reading, partial(tell_changes, options.method, source.made_at))
+        source = hand_over(reading.options.method)
+        await write_tables(work, source, reading, partial(tell_changes, reading.options.method, source.made_at))
     return path
 
 
 async def write_tables(
-    work: FileWork,
-    source: RowSource,
-    options: FrameOptions,
-    reading: Reading,
-    tell: Callable[[Sequence[Column]], None],
+    work: FileWork, source: RowSource, reading: RowReading, tell: Callable[[Sequence[Column]], None]
 ) -> None:
     """
     Write all rows to a file as Parquet, in groups of a size that fits into memory, and *tell* its columns.
@@ -140,7 +136,7 @@ async def write_tables(
     """
     kept = await work.opened(lambda folder: tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by *work*
     spool = _FileSpool(kept)
-    columns, parts = await _ArrowSink(options, spool, work.call).read(source, reading, tell)
+    columns, parts = await _ArrowSink(reading, spool, work.call).read(source, tell)
     writer = pq.ParquetWriter(work.target.file, schema_of(columns))
     # A writer that is forgotten would write to the closed file.
     work.at_end(writer.close)

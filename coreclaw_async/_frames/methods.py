@@ -23,7 +23,7 @@ from coreclaw_async._frames.options import (
     load_libraries,
     target_path,
 )
-from coreclaw_async._frames.reading import PageSource, Reading
+from coreclaw_async._frames.reading import PageSource, RowReading
 from coreclaw_async.progress import ProgressOption
 
 if TYPE_CHECKING:
@@ -229,8 +229,8 @@ class AsyncFrames:
         await load_libraries("arrow", options.method)
         from coreclaw_async._frames.arrow_rows import write_parquet
 
-        with Reading(options.method, options.progress) as reading:
-            return await write_parquet(self._hand_over, options, target, reading)
+        with RowReading(options) as reading:
+            return await write_parquet(self._hand_over, target, reading)
 
     async def to_jsonl(self, path: str | os.PathLike[str], *, progress: ProgressOption = False) -> Path:
         """
@@ -264,8 +264,8 @@ class AsyncFrames:
         options = FrameOptions(method="to_jsonl", progress=progress)
         from coreclaw_async._frames.text_files import write_jsonl
 
-        with Reading(options.method, options.progress) as reading:
-            return await write_jsonl(self._hand_over, options, target, reading)
+        with RowReading(options) as reading:
+            return await write_jsonl(self._hand_over, target, reading)
 
     async def to_csv(
         self, path: str | os.PathLike[str], *, labels: bool = False, progress: ProgressOption = False
@@ -304,8 +304,8 @@ class AsyncFrames:
         options = FrameOptions(method="to_csv", labels=labels, progress=progress)
         from coreclaw_async._frames.text_files import write_csv
 
-        with Reading(options.method, options.progress) as reading:
-            return await write_csv(self._hand_over, options, target, reading)
+        with RowReading(options) as reading:
+            return await write_csv(self._hand_over, target, reading)
 
     async def _read(self, extra: Extra, options: FrameOptions, dtype_backend: DtypeBackend = "pyarrow") -> Any:
         """Return the rows as a frame of the extra, once the libraries are there."""
@@ -313,6 +313,6 @@ class AsyncFrames:
         from coreclaw_async._frames.arrow_rows import read_table
         from coreclaw_async._frames.data_frames import frame_of
 
-        with Reading(options.method, options.progress) as reading:
-            table = await read_table(self._hand_over(options.method), options, reading)
+        with RowReading(options) as reading:
+            table = await read_table(self._hand_over(options.method), reading)
             return await anyio.to_thread.run_sync(frame_of, table, extra, dtype_backend)

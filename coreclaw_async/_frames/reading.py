@@ -12,11 +12,11 @@ import attrs
 
 from coreclaw_async._data.counting import counted
 from coreclaw_async._frames.callers import Caller
+from coreclaw_async._frames.options import FrameOptions
 from coreclaw_async._progress.reporter import Reporter
 from coreclaw_async._tracebacks import hide_own_frames
 from coreclaw_async.errors import CoreClawError
 from coreclaw_async.models import Page, ResultHeader
-from coreclaw_async.progress import ProgressOption
 
 _ROWS_AT_ONCE = 1_000
 
@@ -78,21 +78,19 @@ HandOver: TypeAlias = Callable[[str], PageSource]
 
 
 @attrs.define(eq=False, repr=False)
-class Reading:
+class RowReading:
     """
     The reading of rows for one call: a block around all that the call does.
 
     An error in the block, or a cancellation, gets a note that says how many rows had been read, if reading had begun.
 
     Attributes:
-        method: The caller's method, for messages.
-        progress: Where to tell how many rows have been read.
+        options: What the caller wants of the rows.
         rows_at_once: After how many rows, at the end of a page, they are handed over.
         count: How many rows have been read.
     """
 
-    method: str
-    progress: ProgressOption
+    options: FrameOptions
     rows_at_once: int = _ROWS_AT_ONCE
     count: int = attrs.field(default=0, init=False)
     _reporter: Reporter | None = attrs.field(default=None, init=False)
@@ -111,7 +109,7 @@ class Reading:
         self._reporter.end()
         if error is not None:
             again = "; they can be read again" if self.count else ""
-            error.add_note(f"{self.method}() had read {counted(self.count, 'row')}{again}")
+            error.add_note(f"{self.options.method}() had read {counted(self.count, 'row')}{again}")
 
     async def read(self, source: RowSource, add: Callable[[Sequence[Any]], None]) -> None:
         """
@@ -121,7 +119,7 @@ class Reading:
             CoreClawError: They cannot be read.
             UnfitRowsError: One is nested too deeply.
         """
-        self._reporter = Reporter(self.progress, "rows", source.info.now)
+        self._reporter = Reporter(self.options.progress, "rows", source.info.now)
         items: list[Any] = []
         self._tell(self._reporter)
         while (page := await source.next_page()) is not None:
@@ -135,7 +133,7 @@ class Reading:
             await self._hand_over(add, items)
 
     def _tell(self, reporter: Reporter) -> None:
-        reporter.tell(f"{self.method}: {counted(self.count, 'row')} read", done=self.count, rows=self.count)
+        reporter.tell(f"{self.options.method}: {counted(self.count, 'row')} read", done=self.count, rows=self.count)
 
     async def _hand_over(self, add: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> None:
         try:
@@ -143,6 +141,6 @@ class Reading:
         except RecursionError:
             first = self.count - len(items) + 1
             raise UnfitRowsError(
-                f"{self.method}: one of the rows {first:,} to {self.count:,} is nested too deeply to be "
+                f"{self.options.method}: one of the rows {first:,} to {self.count:,} is nested too deeply to be "
                 "converted; collect() returns it as it is"
             ) from None

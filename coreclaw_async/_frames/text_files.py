@@ -18,15 +18,14 @@ import attrs
 from coreclaw_async._files.target import FileTarget
 from coreclaw_async._frames.callers import awaiting_caller
 from coreclaw_async._frames.columns import ColumnKey, Columns
-from coreclaw_async._frames.options import FrameOptions
-from coreclaw_async._frames.reading import HandOver, ItemInfo, Reading
+from coreclaw_async._frames.reading import HandOver, ItemInfo, RowReading
 from coreclaw_async._frames.values import encodable, is_encodable, json_text, rows_of, text_of
 from coreclaw_async._frames.written_file import written_file
 
 _KEY = "key"
 
 
-async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path, reading: Reading) -> Path:
+async def write_jsonl(hand_over: HandOver, path: Path, reading: RowReading) -> Path:
     """
     Write all rows to a file, each as a line of JSON, and return its path.
 
@@ -36,11 +35,11 @@ async def write_jsonl(hand_over: HandOver, options: FrameOptions, path: Path, re
     """
     async with written_file(path) as work:
         add = partial(work.call, _JsonLines(work.target).add)
-        await reading.read(hand_over(options.method), add)
+        await reading.read(hand_over(reading.options.method), add)
     return path
 
 
-async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path, reading: Reading) -> Path:
+async def write_csv(hand_over: HandOver, path: Path, reading: RowReading) -> Path:
     """
     Write all rows to a CSV file, and return its path.
 
@@ -52,8 +51,8 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path, read
         kept = await work.opened(
             lambda folder: tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 - closed by *work*
         )
-        source = hand_over(options.method)
-        lines = _CsvLines(kept, Columns(options))
+        source = hand_over(reading.options.method)
+        lines = _CsvLines(kept, Columns(reading.options))
         await reading.read(source, partial(work.call, lines.add))
         await work.run(lines.begin, work.target, source.info)
         while await work.run(lines.write_some):
@@ -61,7 +60,7 @@ async def write_csv(hand_over: HandOver, options: FrameOptions, path: Path, read
         if lines.changed:
             named = ", ".join(map(repr, lines.changed))
             what = "lone surrogates, which UTF-8 cannot encode, were escaped in these columns"
-            awaiting_caller(source.made_at).warn(f"{options.method}: {what}: {named}")
+            awaiting_caller(source.made_at).warn(f"{reading.options.method}: {what}: {named}")
     return path
 
 

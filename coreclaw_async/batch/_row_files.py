@@ -15,7 +15,7 @@ import attrs
 
 from coreclaw_async._files.target import FileTarget, leftovers_in
 from coreclaw_async._frames.options import FrameOptions, load_libraries
-from coreclaw_async._frames.reading import ItemInfo, Reading, RowSource
+from coreclaw_async._frames.reading import ItemInfo, RowReading, RowSource
 from coreclaw_async._frames.written_file import FileWork, written_file
 from coreclaw_async._wire.exact_numbers import json_lines
 from coreclaw_async.batch._arguments import PARQUET, OutputFormat
@@ -159,8 +159,8 @@ async def _write_parquet(
 
     source = RowSource(partial(anext, pages, None), ItemInfo(headers=headers))
     # By page: several files are written at the same time, and a row may be a whole page of the web.
-    reading = Reading(PARQUET, progress=False, rows_at_once=1)
-    await write_tables(work, source, FrameOptions(method=PARQUET), reading, note)
+    reading = RowReading(FrameOptions(method=PARQUET), rows_at_once=1)
+    await write_tables(work, source, reading, note)
     return PartFile(work.target.path, reading.count, changed)
 
 
