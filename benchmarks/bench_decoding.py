@@ -38,13 +38,13 @@ def _answer(body: bytes) -> Answer:
 
 def ours(body: bytes) -> object:
     """Read a page of runs as the client does."""
-    return read_page(_REQUEST, _answer(body), Run, offset=0, limit=_SIZE)
+    return read_page(_answer(body), Run, offset=0, limit=_SIZE)
 
 
 def ours_with_orjson(body: bytes) -> object:
     """Read it with another JSON parser in front, which the client cannot be told to use."""
     parsed = orjson.loads(body)
-    return read_page(_REQUEST, Answer(parsed["data"], parsed["request_id"]), Run, offset=0, limit=_SIZE)
+    return read_page(Answer(_REQUEST, parsed["data"], parsed["request_id"]), Run, offset=0, limit=_SIZE)
 
 
 def peer(body: bytes) -> object:
@@ -59,7 +59,7 @@ def peer_with_orjson(body: bytes) -> object:
 
 def our_rows(body: bytes) -> object:
     """Read a page of rows as the client does."""
-    return read_result_page(_REQUEST, _answer(body), offset=0, limit=_SIZE)
+    return read_result_page(_answer(body), offset=0, limit=_SIZE)
 
 
 def repeated(read: Callable[[bytes], object], body: bytes) -> Measure:
@@ -86,7 +86,7 @@ def bytes_kept(make: Callable[[dict[str, Any]], object]) -> float:
 
 
 def _make_ours(record: dict[str, Any]) -> object:
-    return read_page(_REQUEST, Answer({"list": [record]}), Run, offset=0, limit=_SIZE).items[0]
+    return read_page(Answer(_REQUEST, {"list": [record]}), Run, offset=0, limit=_SIZE).items[0]
 
 
 def _make_peer(record: dict[str, Any]) -> object:

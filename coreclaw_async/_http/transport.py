@@ -86,7 +86,7 @@ class Transport:
     async def call(
         self,
         request: Request,
-        read: Callable[[Request, Answer], T],
+        read: Callable[[Answer], T],
         *,
         deadline: float | None = None,
         window: SendWindow | None = None,
@@ -134,7 +134,7 @@ class Transport:
                 return outcome
             failure = outcome
             if may_have_worked and _is_already_done(request, failure):
-                return read(request, Answer(None, failure.request_id, is_repeat=True))
+                return read(Answer(request, None, failure.request_id, is_repeat=True))
             delays = policy.delays() if delays is None else delays
             wait = None if is_probe else self._wait_before_retry(request, failure, delays, gives_up_at)
             if wait is None:
@@ -184,7 +184,7 @@ class Transport:
     async def _attempt(
         self,
         request: Request,
-        read: Callable[[Request, Answer], T],
+        read: Callable[[Answer], T],
         progress: SendProgress,
         ticket: int,
         deadline: float,
@@ -211,7 +211,7 @@ class Transport:
             if attempt > 1:
                 answer.is_repeat, answer.attempt = is_repeat, attempt
             self._note_taken(limiter)
-            result = read(request, answer)
+            result = read(answer)
         except errors.CoreClawError as error:
             self._note_failure(error, reply, progress, limiter, is_answer=answer is not None)
             result = failure = self._presentable(request, error, progress)

@@ -67,7 +67,7 @@ class AnyRequests:
             answer = await create(context, request, _look_for(context, request, members), _whole)
         else:
             answer = await context.transport.call(request, _whole)
-        _note_made(context, request, answer)
+        _note_made(context, answer)
         return attrs.evolve(_reply_of(answer, credentials), elapsed=context.clock.monotonic() - began)
 
 
@@ -90,8 +90,9 @@ def _look_for(context: Context, request: Request, members: Mapping[str, Any]) ->
     return find_candidates
 
 
-def _note_made(context: Context, request: Request, answer: Answer) -> None:
-    """Record what *request* has made, so that it is no candidate of another call."""
+def _note_made(context: Context, answer: Answer) -> None:
+    """Record what a request has made, so that it is no candidate of another call."""
+    request = answer.request
     made = made_by(request)
     if made == "run":
         run_id = _started_run(answer)
@@ -105,9 +106,9 @@ def _note_made(context: Context, request: Request, answer: Answer) -> None:
                 bind_callbacks(context, request, queue_id=name)
 
 
-def _whole(request: Request, answer: Answer) -> Answer:
-    if made_by(request) == "run" and _started_run(answer) is None:
-        raise wrong_shape(request, answer, "it names no run")
+def _whole(answer: Answer) -> Answer:
+    if made_by(answer.request) == "run" and _started_run(answer) is None:
+        raise wrong_shape(answer, "it names no run")
     return answer
 
 

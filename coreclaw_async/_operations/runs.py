@@ -13,7 +13,7 @@ from coreclaw_async._operations.start import is_usable_id, min_timeout_of, read_
 from coreclaw_async._wire.converter import read_model, read_named
 from coreclaw_async._wire.json_types import as_object
 from coreclaw_async._wire.pages import read_result_page
-from coreclaw_async._wire.request import Request, Safety, build_body, build_query
+from coreclaw_async._wire.request import Safety, build_body, build_query
 from coreclaw_async._wire.response import Answer, named_run
 from coreclaw_async._wire.run_paths import RunOperation, run_id_of, run_request
 from coreclaw_async.models import AbortedRun, LastRun, ResultPage, Run, RunLog, RunRef
@@ -84,12 +84,12 @@ async def abort_run(context: Context, run: RunRef, *, deadline: float | None = N
         return await context.transport.call(request, reader, deadline=deadline)
 
 
-def _read_aborted(request: Request, answer: Answer, *, given_id: str | None) -> AbortedRun:
+def _read_aborted(answer: Answer, *, given_id: str | None) -> AbortedRun:
     """Return what the service says about the run; whatever that is, it has accepted the abort."""
     members = as_object(answer.data)
     named = named_run(members)
     run_id = named if named is not None and is_usable_id(named) else given_id
-    return read_created(request, answer, AbortedRun, {**members, "run_slug": run_id})
+    return read_created(answer, AbortedRun, {**members, "run_slug": run_id})
 
 
 async def read_log(context: Context, run: RunRef, *, deadline: float | None = None, is_probe: bool = False) -> RunLog:

@@ -131,9 +131,7 @@ async def send_start(context: Context, request: Request, *, deadline: float, win
     return started
 
 
-async def create(
-    context: Context, request: Request, find_candidates: FindCandidates, read: Callable[[Request, Answer], T]
-) -> T:
+async def create(context: Context, request: Request, find_candidates: FindCandidates, read: Callable[[Answer], T]) -> T:
     """Send a request that makes something, once, and return what *read* makes of the answer."""
     try:
         return await context.transport.call(request, read)
@@ -184,21 +182,21 @@ def bind_callbacks(
         context.hub_link.hub.bind(request.callback_url, run_id=run_id, queue_id=queue_id)
 
 
-def read_created(request: Request, answer: Answer, model: type[T], data: object = ...) -> T:
+def read_created(answer: Answer, model: type[T], data: object = ...) -> T:
     """Return the answer (or *data*, read out of it) as *model*, which has a ``request_id``."""
-    made = read_model(request, answer, model, data)
+    made = read_model(answer, model, data)
     object.__setattr__(made, "request_id", answer.request_id)  # Nobody has seen the new object yet.
     return made
 
 
-def _read_started(request: Request, answer: Answer) -> StartedRun:
+def _read_started(answer: Answer) -> StartedRun:
     """Return the run that was started; an answer that names it settles the start, whatever else is odd in it."""
-    data = read_object(request, answer)
+    data = read_object(answer)
     run_id = named_run(data)
     if run_id is not None and is_usable_id(run_id):
-        return read_created(request, answer, StartedRun, {**data, "run_slug": run_id})
+        return read_created(answer, StartedRun, {**data, "run_slug": run_id})
     problem = "run_slug is missing" if run_id is None else f"run_slug is {run_id!r}, which names no run"
-    raise wrong_shape(request, answer, problem, run_id=run_id)
+    raise wrong_shape(answer, problem, run_id=run_id)
 
 
 def note_started(context: Context, request: Request, run_id: str) -> None:

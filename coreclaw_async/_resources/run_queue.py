@@ -158,11 +158,11 @@ class AsyncRunQueue:
         return await self._context.transport.call(request, reader)
 
 
-def _read_actions(request: Request, answer: Answer, *, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
+def _read_actions(answer: Answer, *, queue_ids: Sequence[str]) -> tuple[QueueAction, ...]:
     """Return what became of each item; what a repetition refuses may be what the first send has done."""
     if answer.data is None:  # The service has answered these with nothing but its code.
         return tuple(QueueAction(queue_id=queue_id, may_be_ours=True) for queue_id in queue_ids if answer.is_repeat)
-    actions = read_models(request, answer, QueueAction, read_object(request, answer).get("results"))
+    actions = read_models(answer, QueueAction, read_object(answer).get("results"))
     if not answer.is_repeat:
         return actions
     return tuple(

@@ -24,7 +24,6 @@ from coreclaw_async._wire.member_values import (
     read_mapping,
     read_rows,
 )
-from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, wrong_shape
 from coreclaw_async._wire.run_records import structure_run
 from coreclaw_async.models import LogEntry, ResultPage, Run
@@ -252,23 +251,23 @@ def _member_readers(converter: cattrs.Converter, model: type) -> dict[str, tuple
     }
 
 
-def read_model(request: Request, answer: Answer, model: type[T], data: Any = ...) -> T:
+def read_model(answer: Answer, model: type[T], data: Any = ...) -> T:
     """
     Return *data* (the answer's, when not given) as *model*.
 
     Raises:
         InvalidResponseError: There is no data, or it does not say what it is about.
     """
-    came = read_object(request, answer, answer.data if data is ... else data)
+    came = read_object(answer, answer.data if data is ... else data)
     if not came:
-        raise wrong_shape(request, answer, "data is empty")
+        raise wrong_shape(answer, "data is empty")
     try:
         made = _converter().structure(came, model)
     except Exception as error:  # noqa: BLE001 - no foreign exception leaves the package
-        raise wrong_shape(request, answer, f"{model.__name__}: {error}") from None
+        raise wrong_shape(answer, f"{model.__name__}: {error}") from None
     lacking = _lacks(model, made, came)
     if lacking is not None:
-        raise wrong_shape(request, answer, f"{lacking} is missing or cannot be read")
+        raise wrong_shape(answer, f"{lacking} is missing or cannot be read")
     return made
 
 
@@ -281,21 +280,21 @@ def _lacks(model: type, made: object, came: Mapping[str, Any]) -> str | None:
     return None if present is None or present in came else present
 
 
-def read_named(request: Request, answer: Answer, model: type[T], *, name: str, asked: str | None) -> T:
+def read_named(answer: Answer, model: type[T], *, name: str, asked: str | None) -> T:
     """
     Return the answer as *model* when its member *name* is *asked*; None takes any.
 
     Raises:
         InvalidResponseError: As `read_model`, or the answer is about something else.
     """
-    made = read_model(request, answer, model)
+    made = read_model(answer, model)
     told: str = getattr(made, name)
     if asked is not None and told.casefold() != asked.casefold():
-        raise wrong_shape(request, answer, f"the request was about {asked}, the answer is about {told}")
+        raise wrong_shape(answer, f"the request was about {asked}, the answer is about {told}")
     return made
 
 
-def read_models(request: Request, answer: Answer, model: type[T], data: Any) -> tuple[T, ...]:
+def read_models(answer: Answer, model: type[T], data: Any) -> tuple[T, ...]:
     """
     Return each entry of the list *data* as *model*; null means no entries.
 
@@ -307,10 +306,10 @@ def read_models(request: Request, answer: Answer, model: type[T], data: Any) -> 
     try:
         return _records(_converter(), model, read_list(data))
     except WrongTypeError as error:
-        raise wrong_shape(request, answer, str(error)) from None
+        raise wrong_shape(answer, str(error)) from None
 
 
-def read_object(request: Request, answer: Answer, data: Any = ...) -> dict[str, Any]:
+def read_object(answer: Answer, data: Any = ...) -> dict[str, Any]:
     """
     Return *data* (the answer's, when not given) as a plain object.
 
@@ -319,8 +318,8 @@ def read_object(request: Request, answer: Answer, data: Any = ...) -> dict[str, 
     """
     value = answer.data if data is ... else data
     if value is None:
-        raise wrong_shape(request, answer, "data is missing")
+        raise wrong_shape(answer, "data is missing")
     try:
         return read_mapping(value)
     except WrongTypeError as error:
-        raise wrong_shape(request, answer, f"data: {error}") from None
+        raise wrong_shape(answer, f"data: {error}") from None

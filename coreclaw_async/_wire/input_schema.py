@@ -6,12 +6,11 @@ from typing import Any
 
 from coreclaw_async._wire.converter import read_models, read_object
 from coreclaw_async._wire.json_types import as_array, as_object
-from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer
 from coreclaw_async.models import InputProperty, InputSchema
 
 
-def read_input_schema(request: Request, answer: Answer) -> InputSchema:
+def read_input_schema(answer: Answer) -> InputSchema:
     """
     Return the schema in *answer*.
 
@@ -21,7 +20,7 @@ def read_input_schema(request: Request, answer: Answer) -> InputSchema:
     Raises:
         InvalidResponseError: There is no data, or it is no object.
     """
-    data = read_object(request, answer)
+    data = read_object(answer)
     # The official playground accepts the data itself as the schema, too.
     schema = as_object(data.get("input_schema", data))
     if not schema:
@@ -29,7 +28,7 @@ def read_input_schema(request: Request, answer: Answer) -> InputSchema:
     description = schema.get("description")
     return InputSchema(
         description=description if isinstance(description, str) else "",
-        properties=read_models(request, answer, InputProperty, _descriptors(schema)),
+        properties=read_models(answer, InputProperty, _descriptors(schema)),
         concurrency=as_object(schema.get("concurrency")),
         raw=schema,
     )

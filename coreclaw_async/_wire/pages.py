@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from coreclaw_async._wire.converter import ListHead, read_model, read_models, read_object
 from coreclaw_async._wire.json_types import is_array, is_object
-from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer, wrong_shape
 from coreclaw_async.errors import InvalidResponseError
 from coreclaw_async.models import Page, ResultPage
@@ -30,9 +29,7 @@ class LastPageError(InvalidResponseError):
     count: int = 0
 
 
-def read_page(
-    request: Request, answer: Answer, model: type[T], *, offset: int, limit: int, member: str = _LIST
-) -> Page[T]:
+def read_page(answer: Answer, model: type[T], *, offset: int, limit: int, member: str = _LIST) -> Page[T]:
     """
     Return the page in *answer*; its items are in *member*, which is ``scraper`` for store and workers.
 
@@ -41,12 +38,12 @@ def read_page(
     Raises:
         InvalidResponseError: There is no data, or no list where there must be one.
     """
-    data = read_object(request, answer)
-    head = read_model(request, answer, ListHead)
-    items = _items_of(request, answer, data, member, count=head.count, offset=offset, limit=limit)
+    data = read_object(answer)
+    head = read_model(answer, ListHead)
+    items = _items_of(answer, data, member, count=head.count, offset=offset, limit=limit)
     head.extra.pop(member, None)
     return Page(
-        items=read_models(request, answer, model, items),
+        items=read_models(answer, model, items),
         count=head.count,
         page_index=head.page_index,
         page_size=head.page_size,
@@ -56,7 +53,7 @@ def read_page(
     )
 
 
-def read_result_page(request: Request, answer: Answer, *, offset: int, limit: int) -> ResultPage:
+def read_result_page(answer: Answer, *, offset: int, limit: int) -> ResultPage:
     """
     Return the page of result rows in *answer*.
 
@@ -65,11 +62,11 @@ def read_result_page(request: Request, answer: Answer, *, offset: int, limit: in
         InvalidResponseError: There is no data, no list where there must be one, or a row that is no object. The row was
             paid for, so it is not left out.
     """
-    data = read_object(request, answer)
-    _check_rows(request, answer, data.get(_LIST))
-    page = read_model(request, answer, ResultPage)
+    data = read_object(answer)
+    _check_rows(answer, data.get(_LIST))
+    page = read_model(answer, ResultPage)
     try:
-        _items_of(request, answer, data, _LIST, count=page.count, offset=offset, limit=limit)
+        _items_of(answer, data, _LIST, count=page.count, offset=offset, limit=limit)
     except InvalidResponseError as error:
         if page.count is None or not limit < page.count <= offset * limit:
             raise
@@ -81,34 +78,25 @@ def read_result_page(request: Request, answer: Answer, *, offset: int, limit: in
     return page
 
 
-def read_whole_list(request: Request, answer: Answer, model: type[T]) -> tuple[T, ...]:
+def read_whole_list(answer: Answer, model: type[T]) -> tuple[T, ...]:
     """
     Return the items of a list that is not paged and has no count.
 
     Raises:
         InvalidResponseError: There is no data, or no list in it.
     """
-    return read_models(request, answer, model, _listed(request, answer, read_object(request, answer), _LIST))
+    return read_models(answer, model, _listed(answer, read_object(answer), _LIST))
 
 
-def _check_rows(request: Request, answer: Answer, rows: Any) -> None:
+def _check_rows(answer: Answer, rows: Any) -> None:
     """Refuse a list with a row that is no object, and name the position of the first."""
     if not is_array(rows) or set(map(type, rows)) <= {dict}:
         return
     place = next(place for place, row in enumerate(rows) if not is_object(row))
-    raise wrong_shape(request, answer, f"{_LIST}[{place}]: a row must be an object")
+    raise wrong_shape(answer, f"{_LIST}[{place}]: a row must be an object")
 
 
-def _items_of(
-    request: Request,
-    answer: Answer,
-    data: dict[str, Any],
-    member: str,
-    *,
-    count: int | None,
-    offset: int,
-    limit: int,
-) -> Any:
+def _items_of(answer: Answer, data: dict[str, Any], member: str, *, count: int | None, offset: int, limit: int) -> Any:
     """
     Return the list of a page.
 
@@ -118,20 +106,20 @@ def _items_of(
     """
     items = data.get(member)
     if not items and count is None and data.get("count") is not None:
-        raise wrong_shape(request, answer, "there are no items, and the count cannot be read")
+        raise wrong_shape(answer, "there are no items, and the count cannot be read")
     if items is not None:
         return items
     if member == _LIST_OF_WORKERS:
-        return _listed(request, answer, data, member)
+        return _listed(answer, data, member)
     if count is None or _LIST_OF_WORKERS in data or _must_have_items(count, offset, limit):
         told = "no count" if count is None else f"a count of {count}"
-        raise wrong_shape(request, answer, f"{member} is missing or null, beside {told}")
+        raise wrong_shape(answer, f"{member} is missing or null, beside {told}")
     return items
 
 
-def _listed(request: Request, answer: Answer, data: dict[str, Any], member: str) -> Any:
+def _listed(answer: Answer, data: dict[str, Any], member: str) -> Any:
     if member not in data:
-        raise wrong_shape(request, answer, f"{member} is missing")
+        raise wrong_shape(answer, f"{member} is missing")
     return data[member]
 
 

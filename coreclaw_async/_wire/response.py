@@ -79,6 +79,7 @@ class Answer:
     The content of a success.
 
     Attributes:
+        request: What it answers.
         data: The ``data`` member; None when it is absent or null.
         request_id: The id that the service gave the request.
         is_repeat: Whether an earlier send of the same request may have taken effect, and have caused a refusal of this
@@ -87,16 +88,18 @@ class Answer:
         reply: The whole HTTP answer; None where the service said that the work had been done before.
     """
 
-    __slots__ = ("attempt", "data", "is_repeat", "reply", "request_id")
+    __slots__ = ("attempt", "data", "is_repeat", "reply", "request", "request_id")
 
     def __init__(
         self,
+        request: Request,
         data: Any,
         request_id: str | None = None,
         *,
         is_repeat: bool = False,
         reply: HttpReply | None = None,
     ) -> None:
+        self.request = request
         self.data = data
         self.request_id = request_id
         self.is_repeat = is_repeat
@@ -121,7 +124,7 @@ def read_answer(request: Request, reply: HttpReply, credentials: Credentials) ->
     is_success_status = reply.status_code in _SUCCESS
     if is_success_status and problem is None and code == 0:
         request_id = _text_or_none(envelope.get("request_id"))
-        return Answer(envelope.get("data"), request_id and credentials.hide(request_id), reply=reply)
+        return Answer(request, envelope.get("data"), request_id and credentials.hide(request_id), reply=reply)
     if code or (not is_success_status and reply.status_code >= HTTPStatus.BAD_REQUEST):
         raise _refusal(request, reply, envelope, code, credentials)
     raise _not_an_answer(request, reply, envelope, problem, credentials)
@@ -218,19 +221,19 @@ def _not_an_answer(
     )
 
 
-def no_data(request: Request, answer: Answer) -> None:
+def no_data(answer: Answer) -> None:
     """Read a success that has no data."""
 
 
-def wrong_shape(request: Request, answer: Answer, problem: str, *, run_id: str | None = None) -> InvalidResponseError:
+def wrong_shape(answer: Answer, problem: str, *, run_id: str | None = None) -> InvalidResponseError:
     """Return the error for a success whose ``data`` cannot be read; *run_id* is a run that it names all the same."""
     return InvalidResponseError(
-        f"{request.label}: the data of the answer has the wrong shape, {printable(problem)}",
+        f"{answer.request.label}: the data of the answer has the wrong shape, {printable(problem)}",
         status_code=HTTPStatus.OK.value,
         code=0,
         request_id=answer.request_id,
         run_id=run_id,
-        may_have_taken_effect=request.safety is not Safety.SAFE,
+        may_have_taken_effect=answer.request.safety is not Safety.SAFE,
     )
 
 

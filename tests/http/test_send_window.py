@@ -7,7 +7,6 @@ import pytest
 from coreclaw_async import AsyncCoreClaw, SendTimeoutError
 from coreclaw_async._http.fence import FencedBody, SendWindow, TooLateError
 from coreclaw_async._operations.start import once_request
-from coreclaw_async._wire.request import Request
 from coreclaw_async._wire.response import Answer
 from coreclaw_async.testing import FakeClock, FakeService
 
@@ -55,7 +54,7 @@ def test_a_last_byte_does_not_leave_twice() -> None:
         body.piece(3)
 
 
-def read(request: Request, answer: Answer) -> object:
+def read(answer: Answer) -> object:
     return answer.data
 
 

@@ -45,10 +45,10 @@ def failure_of(
 
 def read_record(model: type[T], data: Any) -> T:
     """Return *data*, as it came over the wire, as the only entry of a list of *model*."""
-    (made,) = read_models(request_of(), Answer(None, "req-1"), model, [json.loads(json.dumps(data))])
+    (made,) = read_models(Answer(request_of(), None, "req-1"), model, [json.loads(json.dumps(data))])
     return made
 
 
 def read_as(model: type[T], data: Any) -> T:
     """Return *data*, as it came over the wire as the whole answer, as *model*."""
-    return read_model(request_of(), Answer(json.loads(json.dumps(data)), "req-1"), model)
+    return read_model(Answer(request_of(), json.loads(json.dumps(data)), "req-1"), model)

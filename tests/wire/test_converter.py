@@ -259,7 +259,7 @@ def test_answer_is_invalid_when_it_has_no_data(model: Any, data: Any, problem: s
     "model", [models.Run, models.Task, models.QueueItem, models.ResultHeader, models.InputProperty]
 )
 def test_entry_of_a_list_that_is_no_object_stays_in_its_place_without_an_identity(model: Any, value: Any) -> None:
-    before, odd, after = read_models(request_of(), Answer(None), model, [{"a": 1}, value, {"a": 2}])
+    before, odd, after = read_models(Answer(request_of(), None), model, [{"a": 1}, value, {"a": 2}])
 
     assert (before.extra, after.extra) == ({"a": 1}, {"a": 2})
     assert odd == model(extra={} if value is None else {"": value})
@@ -278,14 +278,14 @@ def test_line_of_a_log_is_kept_whatever_it_is() -> None:
 
 @pytest.mark.parametrize(("told", "asked"), [("R", "R"), ("01kkdxv2", "01KKDXV2"), ("any", None)])
 def test_answer_is_taken_when_it_speaks_of_what_was_asked_for(told: str, asked: str | None) -> None:
-    answer = Answer({"slug": told, "status": "running"})
+    answer = Answer(request_of(), {"slug": told, "status": "running"})
 
-    assert read_named(request_of(), answer, models.Run, name="run_id", asked=asked).run_id == told
+    assert read_named(answer, models.Run, name="run_id", asked=asked).run_id == told
 
 
 def test_answer_is_invalid_when_it_speaks_of_another_thing() -> None:
     with pytest.raises(InvalidResponseError, match="the request was about R, the answer is about S"):
-        read_named(request_of(), Answer({"slug": "S", "status": "failed"}), models.Run, name="run_id", asked="R")
+        read_named(Answer(request_of(), {"slug": "S", "status": "failed"}), models.Run, name="run_id", asked="R")
 
 
 @attrs.frozen(kw_only=True)
@@ -316,7 +316,7 @@ def test_any_value_of_any_member_is_read_or_is_an_invalid_answer(model: Any, dat
     record = data.draw(st.dictionaries(st.sampled_from(wire_names), values, max_size=4))
 
     try:
-        made = read_model(request_of(), Answer(record), model)
+        made = read_model(Answer(request_of(), record), model)
     except InvalidResponseError as error:
         made, text = None, error.message
     else:
@@ -326,5 +326,5 @@ def test_any_value_of_any_member_is_read_or_is_an_invalid_answer(model: Any, dat
     if made is None:
         return
     assert set(made.extra) <= set(record)
-    (listed,) = read_models(request_of(), Answer(None), model, [record])
+    (listed,) = read_models(Answer(request_of(), None), model, [record])
     assert repr(listed) == repr(made)

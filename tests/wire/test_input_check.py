@@ -70,7 +70,7 @@ def schema_of(properties: Any = PROPERTIES, *, shape: str = "list", **members: A
             for entry in properties
         }
         properties, members = named, {"type": "object", "required": required, **members}
-    return read_input_schema(request_of(), Answer({"input_schema": {**members, "properties": properties}}, "req"))
+    return read_input_schema(Answer(request_of(), {"input_schema": {**members, "properties": properties}}, "req"))
 
 
 def check(given: Any, schema: InputSchema | None = None, **options: Any) -> InputCheck:
@@ -350,7 +350,7 @@ def test_no_value_of_an_input_is_in_what_is_told() -> None:
 
 @pytest.mark.parametrize("raw", [{}, {"properties": 5}, {"properties": []}, {"properties": [5, {"title": "nameless"}]}])
 def test_a_schema_that_names_no_members_gives_a_note_and_no_error(raw: dict[str, Any]) -> None:
-    schema = read_input_schema(request_of(), Answer({"input_schema": raw}, "req"))
+    schema = read_input_schema(Answer(request_of(), {"input_schema": raw}, "req"))
 
     found = check({"any": 1, "custom": {}}, schema)
 

@@ -41,7 +41,7 @@ MAP: dict[str, Any] = {
 
 
 def read(data: Any) -> InputSchema:
-    return read_input_schema(request_of(), Answer(data, "req"))
+    return read_input_schema(Answer(request_of(), data, "req"))
 
 
 def test_list_of_descriptors_is_read_in_its_order() -> None:

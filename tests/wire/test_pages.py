@@ -16,7 +16,7 @@ ROWS = [{"title": "Example result", "__coreclaw_data_id__": "1"}, {}]
 
 
 def page_of(data: Any, model: Any = Run, **options: Any) -> Page[Any]:
-    return read_page(request_of(), Answer(data), model, offset=40, limit=20, **options)
+    return read_page(Answer(request_of(), data), model, offset=40, limit=20, **options)
 
 
 def test_page_has_items_count_and_what_was_asked_for() -> None:
@@ -79,7 +79,7 @@ def test_page_is_refused_when_it_is_empty_beside_a_count_that_cannot_be_read(ite
         with pytest.raises(InvalidResponseError):
             page_of(data)
         with pytest.raises(InvalidResponseError):
-            read_result_page(request_of(), Answer(data), offset=300, limit=100)
+            read_result_page(Answer(request_of(), data), offset=300, limit=100)
 
 
 def test_page_of_workers_may_be_null_for_such_a_list_has_no_count_but_must_be_there() -> None:
@@ -111,7 +111,7 @@ def test_page_without_a_list_is_refused_when_there_are_items_whatever_offset_mea
     for data in answers:
         for read in (lambda **place: read_page(model=Run, **place), read_result_page):
             try:
-                page = read(request=request_of(), answer=Answer(data), offset=offset, limit=limit)
+                page = read(answer=Answer(request_of(), data), offset=offset, limit=limit)
             except InvalidResponseError:
                 assert is_broken
             else:
@@ -144,14 +144,14 @@ def test_one_odd_record_leaves_the_page_whole() -> None:
 
 
 def test_whole_list_is_read_or_refused() -> None:
-    read = read_whole_list(request_of(), Answer({"list": [{"code": "US"}]}), ProxyRegion)
+    read = read_whole_list(Answer(request_of(), {"list": [{"code": "US"}]}), ProxyRegion)
 
     assert read == (ProxyRegion(code="US"),)
-    assert read_whole_list(request_of(), Answer({"list": None}), ProxyRegion) == ()
+    assert read_whole_list(Answer(request_of(), {"list": None}), ProxyRegion) == ()
     broken: list[Any] = [None, {}, [], {"list": {}}, {"scraper": []}, {"count": 0}]
     for data in broken:
         with pytest.raises(InvalidResponseError):
-            read_whole_list(request_of(), Answer(data), ProxyRegion)
+            read_whole_list(Answer(request_of(), data), ProxyRegion)
 
 
 def test_result_page_keeps_rows_as_they_came_and_columns_in_order() -> None:
@@ -163,7 +163,7 @@ def test_result_page_keeps_rows_as_they_came_and_columns_in_order() -> None:
         "page_size": 20,
         "exported": False,
     }
-    page = read_result_page(request_of(), Answer(data), offset=0, limit=50)
+    page = read_result_page(Answer(request_of(), data), offset=0, limit=50)
 
     assert page == ResultPage(
         items=tuple(ROWS),
@@ -182,7 +182,7 @@ def test_result_page_keeps_rows_as_they_came_and_columns_in_order() -> None:
 
 @pytest.mark.parametrize("data", [{"list": []}, {"list": None, "count": 0}, {"count": 0, "headers": None}])
 def test_result_page_is_empty_when_it_says_so(data: Any) -> None:
-    page = read_result_page(request_of(), Answer(data), offset=2, limit=3)
+    page = read_result_page(Answer(request_of(), data), offset=2, limit=3)
 
     assert page == ResultPage(offset=2, limit=3, count=data.get("count"))
 
@@ -190,10 +190,10 @@ def test_result_page_is_empty_when_it_says_so(data: Any) -> None:
 @pytest.mark.parametrize("data", [None, {}, [], {"list": None}, {"headers": []}, {"list": None, "count": "x"}])
 def test_result_page_is_refused_when_no_rows_came(data: Any) -> None:
     with pytest.raises(InvalidResponseError):
-        read_result_page(request_of(), Answer(data), offset=0, limit=20)
+        read_result_page(Answer(request_of(), data), offset=0, limit=20)
 
 
 @pytest.mark.parametrize("row", ["row", None, 5, ["a"], True])
 def test_result_page_is_refused_when_a_row_is_no_object_for_leaving_it_out_would_lose_it(row: Any) -> None:
     with pytest.raises(InvalidResponseError, match=r"list\[1\]: a row must be an object"):
-        read_result_page(request_of(), Answer({"list": [{}, row], "count": 2}), offset=0, limit=20)
+        read_result_page(Answer(request_of(), {"list": [{}, row], "count": 2}), offset=0, limit=20)

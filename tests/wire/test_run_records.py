@@ -48,7 +48,7 @@ TYPICAL = {
 
 def general_way(record: dict[str, Any]) -> Run:
     """Return the run as the converter reads it: a member it does not know keeps it from the fast path."""
-    (run,) = read_models(request_of(), Answer(None), Run, [{**record, "unknown": True}])
+    (run,) = read_models(Answer(request_of(), None), Run, [{**record, "unknown": True}])
     assert run.extra.pop("unknown")
     return run
 

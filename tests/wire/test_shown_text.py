@@ -13,13 +13,13 @@ from coreclaw_async.errors import InvalidResponseError, printable
 
 
 def test_wrong_shape_is_an_invalid_answer_that_names_the_request_and_keeps_its_id() -> None:
-    error = wrong_shape(request_of(Safety.ONCE), Answer([], "req-3"), "data:\na list")
+    error = wrong_shape(Answer(request_of(Safety.ONCE), [], "req-3"), "data:\na list")
 
     assert type(error) is InvalidResponseError
     assert error.message == rf"POST {PATH}: the data of the answer has the wrong shape, data:\na list"
     assert (error.status_code, error.code, error.request_id) == (200, 0, "req-3")
     assert error.may_have_taken_effect
-    assert not wrong_shape(request_of(), Answer([]), "x").may_have_taken_effect
+    assert not wrong_shape(Answer(request_of(), []), "x").may_have_taken_effect
 
 
 @given(st.binary(max_size=300))
