@@ -10,6 +10,8 @@ from typing import Any, get_origin
 
 import attrs
 
+_DISPLAYS: dict[type, str] = {dict: "{}", list: "[]", tuple: "()"}
+
 
 class MadeDefault:
     """A default that is made for each object, shown as an expression for it."""
@@ -17,10 +19,8 @@ class MadeDefault:
     def __init__(self, factory: Callable[..., object] | None) -> None:
         kind = get_origin(factory) or factory  # Of dict[str, Any], say.
         self._shown = "..."
-        if kind in (dict, list, tuple):
-            self._shown = repr(kind())
-        elif inspect.isclass(kind):
-            self._shown = f"{kind.__name__}()"
+        if inspect.isclass(kind):
+            self._shown = _DISPLAYS.get(kind, f"{kind.__name__}()")
 
     def __repr__(self) -> str:
         return self._shown
