@@ -526,7 +526,8 @@ class SyncWorkers:
                 its status is None.
             timeout: Seconds for the start and the run together, above 0; None for no limit. The run goes on after that,
                 and another call continues to wait for it. A start that was sent is still given a minute to be answered.
-                A ledger that another process locks after it was opened is waited for up to half a minute longer.
+                A ledger that another process locks after it was opened is waited for up to half a minute longer, and
+                so is a database server that answers no more.
             check: Whether an end without success is an error; otherwise the run is returned whatever its end.
             on_update: As in `runs.wait`.
             on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
@@ -537,7 +538,8 @@ class SyncWorkers:
                 differs. Or somebody has planned it in its batch with retries or a time limit. Nothing was sent.
             OutcomeUnknownError: A start was never answered, and it cannot be told which run came of it; see its
                 candidates. Nothing is started for this key until you decide (``resolve`` of its batch). Where
-                *timeout* has passed while a start was unanswered, candidates is None, and another call finds out.
+                *timeout* has passed while a start was unanswered, or the ledger did not tell of one, candidates is
+                None, and another call finds out.
             LedgerError: The ledger cannot be used, or the key is another account's.
             WaitTimeoutError: *timeout* has passed. It has the run's id, where there is a run.
             RunFailedError: The run failed.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import attrs
@@ -30,9 +31,13 @@ from coreclaw_async.batch._specs import PlannedSpec, RunSpec
 from coreclaw_async.batch._store.address import shown_ledger
 from coreclaw_async.models import Run
 
+T = TypeVar("T")
+
 _NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
 _LOOK_SECONDS = 10.0
 _RECORD_SECONDS = 10.0
+# The ledger may take so long in any case: what it says of a start is worth more than a short delay.
+_ANSWER_SECONDS = 5.0
 _MIN_TIMEOUT = 0.001
 _MAX_PLACES = 3
 
@@ -133,8 +138,7 @@ class OnceBatch(AsyncBatch):
 
     async def leave(self, error: BaseException) -> None:
         """Name the run in *error* which ended the call, and do with it what the caller asked for, if nobody has yet."""
-        unrecorded = next(iter(self._batch_context.unrecorded.values()), None)
-        self._run_id = self._run_id or unrecorded
+        self._run_id = self._known_run
         if isinstance(error, errors.CoreClawError):
             error.run_id = error.run_id or self._run_id
         if self._run_id is not None and self._has_ended:
@@ -165,7 +169,7 @@ class OnceBatch(AsyncBatch):
     async def _find(self) -> str:
         """Return the id of the run, once it has one."""
         while True:
-            item = await self._plan()
+            item = await self._ask_ledger(self._plan)
             if not item.state.is_open:
                 return self._run_of(item)
             run_id = await self._start(item)
@@ -209,10 +213,42 @@ class OnceBatch(AsyncBatch):
         while True:
             if isinstance(self._failure, errors.LedgerError):  # It names the run that could not be recorded.
                 raise self._failure
-            item = await self.get(self._spec.key)
+            item = await self._ask_ledger(functools.partial(self.get, self._spec.key))
             if not (self._is_late and self._batch_context.sending):
                 return item
             await self._runner.let_starts_end()  # pragma: no cover - it began in the same moment as the time was up
+
+    async def _ask_ledger(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return what the ledger answers within the caller's time: by the real clock, as files and servers know no other.
+
+        Raises:
+            WaitTimeoutError: It does not answer, and the run is known, or nothing was sent.
+            OutcomeUnknownError: It does not answer, and a start may have been sent.
+        """
+        left = self._seconds_left()
+        if left is None:
+            return await ask()
+        with anyio.move_on_after(max(left, _ANSWER_SECONDS)):
+            return await ask()
+        what = f"the ledger did not answer within {self._call.options.timeout:g} s"
+        run_id = self._known_run
+        if run_id is not None:
+            raise errors.WaitTimeoutError(f"{what}, and run {run_id} of key {self._spec.key!r} goes on", run_id=run_id)
+        if self._is_driven:
+            raise errors.OutcomeUnknownError(
+                f"{what}: a start for key {self._spec.key!r} may have been sent, and a run may cost money; "
+                "another call for this key finds out and never pays a second time",
+                candidates=None,
+            )
+        raise errors.WaitTimeoutError(
+            f"{what}, so nobody knows whether key {self._spec.key!r} has a run; nothing was sent", run_id=None
+        )
+
+    @property
+    def _known_run(self) -> str | None:
+        """The run, also where the ledger has not taken it."""
+        return self._run_id or next(iter(self._batch_context.unrecorded.values()), None)
 
     def _late_start(self, item: BatchItem) -> errors.CoreClawError:
         """Return the error of a call whose time was up before a run was known."""

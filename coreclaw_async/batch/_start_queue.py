@@ -257,6 +257,7 @@ class StartQueue:
             )
             raise
         except anyio.get_cancelled_exc_class():  # The batch is closed while its ledger cannot be reached.
+            self.batch_context.unrecorded[intent.batch, intent.key, intent.attempt] = run_id
             logger.warning(
                 "run %s of item %r was started and could not be recorded in the ledger; it is looked for later",
                 run_id,

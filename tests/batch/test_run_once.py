@@ -18,6 +18,7 @@ import httpx
 import pytest
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
+from postgres_server import PostgresServer
 
 import coreclaw_async
 from coreclaw_async import (
@@ -26,6 +27,7 @@ from coreclaw_async import (
     AuthenticationError,
     BatchConflictError,
     BatchIncompleteError,
+    CoreClawError,
     InsufficientBalanceError,
     InvalidArgumentError,
     LedgerError,
@@ -38,7 +40,7 @@ from coreclaw_async import (
     WaitTimeoutError,
     events,
 )
-from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
+from coreclaw_async.testing import FakeClock, FakeService, RealClock, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
 INPUT = {"keywords": ["coffee"]}
@@ -624,6 +626,57 @@ async def test_timeout_ends_the_wait_for_a_ledger_that_does_not_answer(
         with pytest.raises(WaitTimeoutError, match=r"could not be opened within 0\.1 s.*: it does not answer"):
             await client.workers.run_once("coffee", WORKER, INPUT, ledger=ledger, timeout=0.1)
     assert service.requests == []
+
+
+LOST_AT = {
+    "planned": lambda event: isinstance(event, events.RequestSent) and event.operation == "listWorkerRuns",
+    "intent": lambda event: isinstance(event, events.BatchItemChanged) and event.state == "intent",
+    "answered": lambda event: isinstance(event, events.RequestSent) and event.operation == "runWorker",
+}
+
+
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize(("when", "on_cancel"), [*((when, "leave") for when in LOST_AT), ("answered", "abort")])
+async def test_timeout_ends_the_wait_for_a_ledger_that_was_lost_and_names_the_run(
+    postgres: PostgresServer, postgres_dsn: str, when: str, on_cancel: Any
+) -> None:
+    # A clock that jumps would not wait for the server's answers.
+    service = FakeService(clock=FakeClock(autojump=False))
+    service.default_script = RunScript(duration=100.0 if on_cancel == "leave" else 10**6)
+    has_stopped = False
+
+    async def pass_time() -> None:
+        while True:
+            await anyio.sleep(0.005)
+            if has_stopped:
+                service.clock.advance(1.0)
+
+    def stop(event: Any) -> None:
+        nonlocal has_stopped
+        if not has_stopped and LOST_AT[when](event):
+            has_stopped = True
+            postgres.stop()
+
+    is_started = when != "planned"
+    async with (
+        AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=stop) as client,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(pass_time)
+        call = functools.partial(client.workers.run_once, "coffee", WORKER, INPUT, ledger=postgres_dsn)
+        try:
+            with pytest.raises(CoreClawError, match="ledger did not answer within 30 s") as caught:
+                await call(timeout=30.0, on_cancel=on_cancel)
+        finally:
+            postgres.start()
+        assert type(caught.value) is (WaitTimeoutError if is_started else OutcomeUnknownError)
+        assert caught.value.run_id == next(iter(service.runs), None)
+        run = await call(exclusive=True, check=False)
+        group.cancel_scope.cancel()
+
+    assert run.status == ("aborted" if on_cancel == "abort" else "succeeded")
+    assert paid(service) == 1
 
 
 async def test_ledger_that_cannot_be_used_is_no_timeout(
