@@ -37,7 +37,7 @@ _NO_RUN = (BatchItemState.REJECTED, BatchItemState.CANCELLED)
 _LOOK_SECONDS = 10.0
 _RECORD_SECONDS = 10.0
 # The ledger may take so long in any case: what it says of a start is worth more than a short delay.
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
 _MIN_TIMEOUT = 0.001
 _MAX_PLACES = 3
 

@@ -40,6 +40,7 @@ from coreclaw_async import (
     WaitTimeoutError,
     events,
 )
+from coreclaw_async.progress import Progress
 from coreclaw_async.testing import FakeClock, FakeService, RealClock, RunScript, faults
 
 WORKER = "coreclaw/google-maps-scraper"
@@ -629,6 +630,7 @@ async def test_timeout_ends_the_wait_for_a_ledger_that_does_not_answer(
 
 
 LOST_AT = {
+    "opened": lambda event: isinstance(event, Progress),
     "planned": lambda event: isinstance(event, events.RequestSent) and event.operation == "listWorkerRuns",
     "intent": lambda event: isinstance(event, events.BatchItemChanged) and event.state == "intent",
     "answered": lambda event: isinstance(event, events.RequestSent) and event.operation == "runWorker",
@@ -637,7 +639,16 @@ LOST_AT = {
 
 @pytest.mark.async_client_only
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-@pytest.mark.parametrize(("when", "on_cancel"), [*((when, "leave") for when in LOST_AT), ("answered", "abort")])
+@pytest.mark.parametrize(
+    ("when", "on_cancel"),
+    [
+        ("opened", "leave"),
+        ("planned", "leave"),
+        ("answered", "leave"),
+        pytest.param("intent", "leave", marks=pytest.mark.endurance),
+        pytest.param("answered", "abort", marks=pytest.mark.endurance),
+    ],
+)
 async def test_timeout_ends_the_wait_for_a_ledger_that_was_lost_and_names_the_run(
     postgres: PostgresServer, postgres_dsn: str, when: str, on_cancel: Any
 ) -> None:
@@ -658,7 +669,7 @@ async def test_timeout_ends_the_wait_for_a_ledger_that_was_lost_and_names_the_ru
             has_stopped = True
             postgres.stop()
 
-    is_started = when != "planned"
+    is_sent = when in {"intent", "answered"}
     async with (
         AsyncCoreClaw(service.api_key, transport=service, clock=service.clock, on_event=stop) as client,
         anyio.create_task_group() as group,
@@ -666,11 +677,12 @@ async def test_timeout_ends_the_wait_for_a_ledger_that_was_lost_and_names_the_ru
         group.start_soon(pass_time)
         call = functools.partial(client.workers.run_once, "coffee", WORKER, INPUT, ledger=postgres_dsn)
         try:
-            with pytest.raises(CoreClawError, match="ledger did not answer within 30 s") as caught:
-                await call(timeout=30.0, on_cancel=on_cancel)
+            with pytest.raises(CoreClawError, match="ledger did not answer within 5 s") as caught:
+                await call(timeout=5.0, on_cancel=on_cancel, progress=stop)
         finally:
             postgres.start()
-        assert type(caught.value) is (WaitTimeoutError if is_started else OutcomeUnknownError)
+        assert type(caught.value) is (OutcomeUnknownError if when == "planned" else WaitTimeoutError)
+        assert bool(service.runs) is is_sent
         assert caught.value.run_id == next(iter(service.runs), None)
         run = await call(exclusive=True, check=False)
         group.cancel_scope.cancel()
