@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-import anyio
 import attrs
 
 from coreclaw_async import errors
@@ -62,7 +61,9 @@ class Completions:
                 if self._wait.is_unfinished:
                     self._tell(self._wait)
                 run = await self._next(self._wait)
-        except (errors.WaitTimeoutError, anyio.get_cancelled_exc_class(), KeyboardInterrupt) as error:
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, errors.WaitTimeoutError):
+                raise  # Of one run, or of what the caller has passed: the others are still waited for.
             self._reporter.end()
             # The current run is kept: iterating again goes on with it.
             await leave(self.context, error, self._wait.pending, self.options.on_cancel)

@@ -419,6 +419,28 @@ async def test_what_the_hook_of_a_leader_raises_ends_its_wait_soon_though_anothe
     assert service.clock.monotonic() > 100
 
 
+@pytest.mark.parametrize("many", [False, True])
+async def test_what_a_hook_raises_to_end_its_task_aborts_the_runs_of_its_wait_where_that_was_asked_for(
+    service: FakeService, many: bool
+) -> None:
+    ids = [add_run(service, 100) for _ in range(3 if many else 1)]
+
+    def rage(event: Any) -> None:
+        if isinstance(event, RequestSent) and service.clock.monotonic() > 5 and not aborts(service):
+            raise Furious
+
+    async with client_of(service, on_event=rage) as client:
+        with pytest.raises(Furious) as caught:
+            if many:
+                async for _ in client.runs.wait_many(ids, on_cancel="abort"):
+                    pass
+            else:
+                await client.runs.wait(ids[0], on_cancel="abort")
+
+    assert sorted(aborts(service)) == sorted(ids)
+    assert all(run_id in "".join(caught.value.__notes__) for run_id in ids)
+
+
 async def test_a_copy_with_another_key_looks_for_itself_with_its_own_settings(service: FakeService) -> None:
     run_id = add_run(service, 50)
     own: list[Any] = []
