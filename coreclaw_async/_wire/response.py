@@ -210,10 +210,10 @@ def first_id(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
 def _not_an_answer(
     request: Request, reply: HttpReply, envelope: Mapping[str, Any], problem: str | None, credentials: Credentials
 ) -> InvalidResponseError:
-    what = problem or f"HTTP {reply.status_code} is not followed"
+    what = problem if reply.status_code in _SUCCESS else f"HTTP {reply.status_code} is not followed"
+    begins = f"; it begins {snippet(reply.body, credentials)}" if reply.body.strip() else ""
     return InvalidResponseError(
-        f"{request.label}: the answer does not come from the API ({what}); "
-        f"it begins {snippet(reply.body, credentials)}",
+        f"{request.label}: the answer does not come from the API ({what}){begins}",
         status_code=reply.status_code,
         code=_code_of(envelope),
         request_id=_text_or_none(envelope.get("request_id")),

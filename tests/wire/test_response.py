@@ -191,12 +191,14 @@ def test_request_id_is_kept_when_the_envelope_has_no_code() -> None:
     assert failure_of({"request_id": "req-5", "data": {}}).request_id == "req-5"
 
 
+@pytest.mark.parametrize("body", [b'{"code": 0}', b"<html>Moved</html>", b""], ids=["envelope", "page", "empty"])
 @pytest.mark.parametrize("status", [100, 199, 301, 302, 307, 399])
-def test_answer_is_invalid_when_the_status_is_neither_success_nor_refusal(status: int) -> None:
-    error = failure_of({"code": 0}, status)
+def test_answer_is_invalid_when_the_status_is_neither_success_nor_refusal(status: int, body: bytes) -> None:
+    error = failure_of(body, status)
 
     assert type(error) is InvalidResponseError
-    assert f"HTTP {status} is not followed" in error.message
+    assert f"(HTTP {status} is not followed)" in error.message
+    assert ("it begins" in error.message) is (body != b"")
 
 
 @pytest.mark.parametrize(
