@@ -39,7 +39,7 @@ class RequestSent(Record):
         status_code: HTTP status, or None without an answer.
         code: Application code, or None without one.
         request_id: The service's name for the request, or None.
-        error: Name of the error class, or None for a success.
+        error: Name of the error class, ``Cancelled`` where the call was cancelled, or None for a success.
         server_address: Host of the service.
         server_port: Port of the service.
 
@@ -346,7 +346,8 @@ class CallEnded(Record):
         call: Its number, as in `CallStarted`.
         name: Its name, as in `CallStarted`.
         elapsed: Seconds since it began.
-        error: Name of the class of the error that it ended with, or None for a success.
+        error: Name of the class of the error that it ended with, or None for a success. That of a cancellation is
+            ``CancelledError`` on asyncio and ``Cancelled`` on trio.
 
     Example::
 
