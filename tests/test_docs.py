@@ -123,6 +123,13 @@ def test_values_of_an_enumeration_are_shown_below_their_names() -> None:
     ]
 
 
+def test_a_guide_leaves_out_what_its_module_says_to_those_who_change_it() -> None:
+    shown = runpy.run_path(str(FOLDER / "shown.py"))
+    lines = ["Models.", "", "Belongs here: classes.", "Does not belong here: requests.", "", "All have ``to_dict``."]
+
+    assert list(shown["without_notes"](lines)) == ["Models.", "", "", "All have ``to_dict``."]
+
+
 @pytest.mark.parametrize("kind", ENUMS)
 def test_each_member_of_an_enumeration_is_described(kind: type[enum.Enum]) -> None:
     assert re.findall(r"^    (\w+): ", inspect.getdoc(kind) or "", re.MULTILINE) == list(kind.__members__)

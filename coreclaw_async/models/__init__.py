@@ -1,9 +1,6 @@
 """
 What the service reports, as frozen attrs classes that hold no client and do no I/O.
 
-Belongs here: one class per thing the service tells or that is found in it, listed in ``__all__``, members described.
-Does not belong here: wire names and conversion (``_wire``), and methods that send a request.
-
 All have ``to_dict``, ``to_json`` and ``from_dict``, can be hashed, and are understood by pydantic and FastAPI.
 
 A member is None when the service did not send it, sent null, or sent a value of the wrong type, which is then in
@@ -28,6 +25,9 @@ and ``extra``. Leave them out where others read the answer: ``@app.get("/tasks",
 {"__all__": {"input", "extra"}}})``. FastAPI looks at this only on routes with an annotation.
 ``response_model_exclude_none`` and ``..._exclude_defaults`` leave out members at every level; ``..._exclude_unset``
 changes nothing.
+
+Belongs here: one class per thing the service tells or that is found in it, listed in ``__all__``, members described.
+Does not belong here: wire names and conversion (``_wire``), and methods that send a request.
 """
 
 from typing import TYPE_CHECKING

@@ -71,9 +71,8 @@ def find(app: Any, env: Any, node: Any, text: Any) -> Any:
 def leave_out_notes(*event: Any) -> None:
     """Leave out of a guide what its module says to those who change it."""
     _, what, _, _, _, lines = event
-    starts = [number for number, line in enumerate(lines) if line.startswith("Belongs here:")]
-    if what == "module" and starts:
-        del lines[starts[0] :]
+    if what == "module":
+        lines[:] = SHOWN["without_notes"](lines)
 
 
 def show_values(*event: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the reference shows of a class beyond its docstring: its defaults, and the values of an enumeration."""
+"""What the reference shows that a docstring has otherwise: defaults, values of enumerations, guides without notes."""
 
 from __future__ import annotations
 
@@ -45,3 +45,12 @@ def with_values(kind: type[enum.Enum], lines: Sequence[str]) -> Iterator[str]:
         found = re.fullmatch(r"\.\. attribute:: (\w+)", line)
         if found and found[1] in kind.__members__:
             yield f"   :value: {kind[found[1]].value!r}"
+
+
+def without_notes(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the *lines* about a module, without the paragraph about what may live there."""
+    is_note = False
+    for line in lines:
+        is_note = line.startswith("Belongs here:") or (is_note and bool(line))
+        if not is_note:
+            yield line
