@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from coreclaw_async import AsyncCoreClaw, LastRun, Run
+from coreclaw_async import AsyncBatch, AsyncCoreClaw, AsyncPager, CoreClaw, LastRun, Run
 from coreclaw_async.testing import FakeService
 
 NAIVE = dt.datetime(2026, 8, 1)  # noqa: DTZ001 - the mistake
@@ -191,3 +192,48 @@ async def test_flags_and_empty_texts_are_sent_and_none_is_not(client: AsyncCoreC
     await client.tasks.update(task_id, description="", schedule_enabled=False)
 
     assert service.requests[0].body == {"description": "", "schedule_enabled": 0}
+
+
+NEEDED = {
+    "input": {"keywords": ["coffee"]},
+    "key": "coffee",
+    "path": "rows.csv",
+    "queue_ids": ["Q"],
+    "run": RUN,
+    "runs": [RUN],
+    "size": 1,
+    "task_id": "T",
+    "title": "Coffee",
+    "worker_id": WORKER,
+}
+FLAGS = [
+    (group, method, name)
+    for group in ("batch", "pager", "proxies", "run_queue", "runs", "store", "tasks", "workers")
+    for method, function in inspect.getmembers(
+        {"batch": AsyncBatch, "pager": AsyncPager}.get(group) or getattr(AsyncCoreClaw, group), inspect.isfunction
+    )
+    for name, parameter in inspect.signature(function).parameters.items()
+    if isinstance(parameter.default, bool) and not method.startswith("_")
+]
+
+
+@pytest.mark.parametrize(("group", "method", "name"), FLAGS)
+async def test_a_flag_must_be_a_bool(
+    client: AsyncCoreClaw, service: FakeService, group: str, method: str, name: str
+) -> None:
+    async with client.batch("nightly", ledger="memory") as batch:
+        owner: Any = {"batch": batch, "pager": client.runs.iterate_results(RUN)}.get(group) or getattr(client, group)
+        function = getattr(owner, method)
+        given = {each: value for each, value in NEEDED.items() if each in inspect.signature(function).parameters}
+
+        with pytest.raises(TypeError, match=name):
+            result = function(**given | {name: "no"})
+            if inspect.isawaitable(result):
+                await result
+
+    assert not service.requests
+
+
+def test_whether_a_batch_is_exclusive_must_be_a_bool() -> None:
+    with CoreClaw("no-key") as client, pytest.raises(TypeError, match="exclusive must be a bool, not 'no'"):
+        client.batch("nightly", ledger="memory", exclusive="no")  # type: ignore[arg-type]

@@ -58,6 +58,7 @@ class WaitOptions:
 
     def __attrs_post_init__(self) -> None:
         check_progress(self.progress)
+        check_bool("check", self.check)
         if self.on_update is not None and not callable(self.on_update):
             raise TypeError(f"on_update must be callable, not {self.on_update!r}")
         if self.timeout is not None:

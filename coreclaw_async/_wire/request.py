@@ -241,7 +241,7 @@ def check_worker_id(name: str, value: str) -> str:
     parts = value.split("/")
     if len(parts) > 2 or is_unsafe(value) or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(
-            f"{name} must be a slug, 'owner/name' or 'owner~name' without dots alone, spaces, '?', '#' "
+            f"{name} must be an id, 'owner/name' or 'owner~name' without dots alone, spaces, '?', '#' "
             f"or control characters, not {value!r}"
         )
     return "~".join(parts)

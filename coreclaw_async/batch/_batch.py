@@ -115,7 +115,7 @@ class AsyncBatch(AsyncBatchFrames):
             starts=sent_once(context),
             ledger=BatchLedger(database, name, owner, shard or Shard()),
             times=settle_times or SettleTimes(),
-            exclusive=exclusive,
+            exclusive=check_bool("exclusive", exclusive),
             patience=Patience(context.transport.clock, patience),
             on_ambiguous=on_ambiguous,
         )
@@ -447,7 +447,7 @@ class AsyncBatch(AsyncBatchFrames):
             async for record in batch.export():
                 print(record.item.key, [run.run_id for run in record.runs])
         """
-        pages = RecordPages(ledger=self._opened(), with_inputs=with_inputs)
+        pages = RecordPages(ledger=self._opened(), with_inputs=check_bool("with_inputs", with_inputs))
         return AsyncPager(PageReader(pages.next, PagerOptions(), info=self._info(model=BatchRecord)))
 
     async def prune(self, *, older_than_days: float) -> PrunedBatch | None:
@@ -542,6 +542,7 @@ class AsyncBatch(AsyncBatchFrames):
             for shard in await batch.shards(200):
                 print(shard.worker_id, shard.first, shard.last)
         """
+        check_bool("unwritten", unwritten)
         return await self._opened().shards(check_int("size", size, lowest=1), is_unwritten=unwritten)
 
     async def get(self, key: str) -> BatchItem:
@@ -602,8 +603,8 @@ class AsyncBatch(AsyncBatchFrames):
                 if item.candidates:
                     await batch.resolve(item.key, adopt=item.candidates[0])
         """
-        if (adopt is None) is not resubmit:
-            raise ValueError("either adopt or resubmit must be given")
+        if (adopt is None) is not check_bool("resubmit", resubmit):
+            raise ValueError(f"give either adopt or resubmit=True, not {'both' if resubmit else 'neither'}")
         self._opened()
         after = await resolve(self._batch_context, await self.get(key), adopt)
         self._runner.take_up(after)
@@ -659,6 +660,7 @@ class AsyncBatch(AsyncBatchFrames):
 
             cancelled = await batch.cancel(abort=True)
         """
+        check_bool("abort", abort)
         ledger = self._opened()
         self._runner.stop("cancelled")
         cancelled = await ledger.cancel(abort=abort)

@@ -163,9 +163,12 @@ async def test_a_person_has_it_started_again(service: FakeService) -> None:
 
 async def test_a_decision_must_be_one(service: FakeService) -> None:
     async with opened(service, "memory", count=1) as batch:
-        for options in ({}, {"adopt": "R", "resubmit": True}):
-            with pytest.raises(ValueError, match="either adopt or resubmit must be given"):
-                await batch.resolve("k0", **options)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="give either adopt or resubmit=True, not neither"):
+            await batch.resolve("k0")
+        with pytest.raises(ValueError, match="give either adopt or resubmit=True, not both"):
+            await batch.resolve("k0", adopt="R", resubmit=True)
+        with pytest.raises(TypeError, match="resubmit must be a bool, not 'yes'"):
+            await batch.resolve("k0", resubmit="yes")  # type: ignore[arg-type]
         with pytest.raises(KeyError, match="none"):
             await batch.resolve("none", resubmit=True)
 

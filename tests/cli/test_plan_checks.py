@@ -106,7 +106,7 @@ def test_a_plan_on_standard_input_is_checked_too(
     [
         ({**GOOD, "input": None}, "line 1: input must be given"),
         ({**GOOD, "input": ["a"]}, "line 1: input must be a mapping"),
-        ({**GOOD, "worker_id": "a/b/c"}, "line 1: worker_id must be a slug"),
+        ({**GOOD, "worker_id": "a/b/c"}, "line 1: worker_id must be an id"),
         ({"key": "a"}, "line 1: it must hold a key, and a worker_id"),
     ],
 )

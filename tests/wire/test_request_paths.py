@@ -102,7 +102,7 @@ def test_worker_id_takes_all_documented_forms(given_id: str, sent: str) -> None:
     "value", ["a/b/c", "/a", "a/", "./a", "a/..", ".", "..", "a b", "a?b", "a#b", "a\\b", "a\x00b", "owner/\u2029"]
 )
 def test_worker_id_is_refused_when_it_is_neither_slug_nor_path(value: str) -> None:
-    with pytest.raises(ValueError, match="worker_id must be a slug, 'owner/name' or 'owner~name'"):
+    with pytest.raises(ValueError, match="worker_id must be an id, 'owner/name' or 'owner~name'"):
         check_worker_id("worker_id", value)
 
 

@@ -49,7 +49,7 @@ def test_run_is_refused_when_its_id_would_reach_another_operation(run: RunRef) -
 
 
 def test_last_run_is_refused_when_its_worker_cannot_be_one() -> None:
-    with pytest.raises(ValueError, match="worker_id must be a slug"):
+    with pytest.raises(ValueError, match="worker_id must be an id"):
         run_request(GET, LastRun("a/b/c"))
 
 
