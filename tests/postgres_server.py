@@ -89,7 +89,7 @@ class PostgresServer:
         )
         give_up = time.monotonic() + _START_SECONDS
         ask: list[str | Path] = [self._programs / "psql", "-qAt", self.dsn, "-c", "SELECT 1"]
-        while subprocess.run(ask, capture_output=True, check=False).returncode != 0:
+        while subprocess.run(ask, capture_output=True, check=False, timeout=_START_SECONDS).returncode != 0:
             assert self._process.poll() is None, "Postgres has not started"
             assert time.monotonic() < give_up, "Postgres takes too long"
             time.sleep(0.05)
@@ -100,6 +100,7 @@ class PostgresServer:
             capture_output=True,
             text=True,
             check=True,
+            timeout=_START_SECONDS,  # What it needs may be locked for ever.
         )
         return done.stdout
 

@@ -115,6 +115,7 @@ async def fail_an_abort(scene: Scene) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(stop)
             await anext(scene.batch.run())
+            pytest.fail("the run ended before it was seen")
     scene.service.faults.add(faults.error(50002), operation="abortWorkerRun")
 
 

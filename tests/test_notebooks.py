@@ -6,12 +6,12 @@ import gc
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sync.test_jupyter import Notebook
+from waiting import wait_until
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
@@ -143,10 +143,7 @@ def test_interrupted_cell_aborts_nothing_and_tells_the_run(
 ) -> None:
     service.default_script = RunScript(duration=600.0)
     cell = notebook.begin(f"{name}.workers.{call}{progress})")
-    give_up = time.monotonic() + 120.0
-    while not any(request.operation == "getWorkerRun" for request in service.requests):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    wait_until(lambda: any(request.operation == "getWorkerRun" for request in service.requests), "a look at the run")
     notebook.interrupt()
     shown = plain(notebook.output_of(cell))
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from waiting import join, until
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -380,7 +381,7 @@ def test_a_hook_of_clients_in_several_threads_counts_a_run_once(telemetry: Telem
     run_id.looks, run_id.tell = 0, tell
 
     end(run_id)
-    other.join()
+    join(other)
 
     assert telemetry.total("coreclaw.runs.cost") == 1
     assert telemetry.total("coreclaw.runs.ended") == 1
@@ -620,8 +621,7 @@ async def test_what_else_a_batch_sends_is_below_a_span_of_its_own(
         async with anyio.create_task_group() as group:
 
             async def abort() -> None:
-                while len(service.runs) < 2:
-                    await anyio.lowlevel.checkpoint()
+                await until(lambda: len(service.runs) >= 2, "both starts")
                 await batch.cancel(abort=True)
 
             group.start_soon(abort)

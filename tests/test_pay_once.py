@@ -15,6 +15,7 @@ import trustme
 from documented_operations import BY_NAME, NAMES, OPERATIONS, PAID_ONCE, REPEATABLE, envelope
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
+from waiting import until
 from ways import WAYS, client_by
 from wrong_times import WithDate
 
@@ -707,8 +708,7 @@ async def test_closing_a_client_discards_the_connections_of_calls_under_way() ->
 
         async with anyio.create_task_group() as group:
             group.start_soon(start)
-            while not service.requests:
-                await anyio.sleep(0.01)
+            await until(lambda: service.requests, "the start", pause=0.01)
             await client.aclose()
         assert client.connections_in_use == 0
 

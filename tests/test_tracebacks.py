@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import pytest
+from waiting import until
 
 from coreclaw_async import AsyncCoreClaw, ColumnConflictError, CoreClaw, NotFoundError
 from coreclaw_async._tracebacks import _steps, is_own
@@ -236,8 +237,7 @@ async def test_cancelled_wait_hides_its_frames_and_names_its_run(client: AsyncCo
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
-            while not service.requests:
-                await anyio.sleep(0)
+            await until(lambda: service.requests, "the first look")
             scope.cancel()
     step = seen[0].__traceback__
     assert f"the wait for run {run_id} was left; it may go on and cost money" in seen[0].__notes__
@@ -262,8 +262,7 @@ async def test_cancelled_frame_hides_its_frames_and_tells_its_rows(
 
     async with anyio.create_task_group() as group:
         group.start_soon(read)
-        while len(service.requests) < 3:  # The run, and two pages.
-            await anyio.sleep(0)
+        await until(lambda: len(service.requests) >= 3, "the run, and two pages")
         group.cancel_scope.cancel()
 
     (cancellation,) = seen

@@ -14,6 +14,7 @@ import attrs
 import httpx
 import pytest
 from batch.batches import finish, opened, specs
+from waiting import PATIENCE
 
 from coreclaw_async import (
     AsyncBatch,
@@ -91,7 +92,8 @@ async def cancel_while_starting(
         await batch.plan(specs(3))
         async with anyio.create_task_group() as group:
             group.start_soon(run)
-            await way.reached.wait()
+            with anyio.fail_after(PATIENCE):
+                await way.reached.wait()
             if ledger == "memory":
                 cancelled = await batch.cancel(abort=abort)
             else:
@@ -303,6 +305,7 @@ async def start_runs(batch: AsyncBatch, service: FakeService, count: int, planne
         async with anyio.create_task_group() as group:
             group.start_soon(stop)
             await anext(stream)
+            pytest.fail("a run ended before all were seen")
 
 
 async def test_one_abort_that_fails_leaves_no_other_run_running(service: FakeService, ledger: str) -> None:

@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from batch.batches import WORKER, finish, opened, specs, take_until
+from waiting import PATIENCE, until
 
 from coreclaw_async import (
     AsyncBatch,
@@ -82,8 +83,7 @@ async def test_a_task_that_is_cancelled_once_more_while_it_leaves_a_batch_writes
     ledger = str(tmp_path / "runs.db")
     service.faults.add(faults.delay(0.6), operation="runWorker")
     task = asyncio.ensure_future(leave_while_starting(service, ledger))
-    while not service.runs_created:
-        await asyncio.sleep(0.01)
+    await until(lambda: service.runs_created, "the start", pause=0.01)
     for _ in range(3):
         await asyncio.sleep(0.1)
         task.cancel()
@@ -134,8 +134,9 @@ async def test_ended_runs_that_nobody_took_are_named_when_a_batch_in_memory_is_l
     async with opened(service, "memory", count=count + 1) as batch:
         outcomes = batch.run()
         taken = await anext(outcomes)
-        while (await batch.report()).counts[BatchItemState.DONE] <= count:
-            await anyio.sleep(0.01)
+        with anyio.fail_after(PATIENCE):
+            while (await batch.report()).counts[BatchItemState.DONE] <= count:
+                await anyio.sleep(0.01)
     left = [run_id for run_id in service.runs if run_id != taken.run_id]
 
     (record,) = (record for record in caplog.records if "its ledger was in memory" in record.getMessage())

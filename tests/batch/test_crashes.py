@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from batch import victim
 from batch.batches import key_of, runs_by_key
+from waiting import PATIENCE, join, wait_until
 
 from coreclaw_async import AsyncCoreClaw, BatchItem, BatchItemState, BatchReport, RunSpec
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
@@ -35,7 +36,6 @@ HELD_STAGES = {
     "accepted_and_unanswered": faults.stall(commit=True),
 }
 STAGES = (*OWN_STAGES, *HELD_STAGES)
-PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -85,10 +85,7 @@ def kill_at(service: FakeService, url: str, ledger: str, folder: Path, stage: st
     if stage in HELD_STAGES:
         service.faults.add(HELD_STAGES[stage], operation="runWorker", after=count, times=len(victim.WORKERS))
     process = start(url, ledger, folder, stage, count)
-    give_up = time.monotonic() + PATIENCE
-    while process.poll() is None and not (stage in HELD_STAGES and unanswered(service, since)):
-        assert time.monotonic() < give_up, f"{stage} was not reached"
-        time.sleep(0.002)
+    wait_until(lambda: process.poll() is not None or (stage in HELD_STAGES and unanswered(service, since)), stage)
     under_way = unanswered(service, since)
     process.kill()
     assert process.wait(PATIENCE) == -signal.SIGKILL, f"the victim was not killed at {stage}"
@@ -112,7 +109,7 @@ def foreign_traffic(service: FakeService, a_second: float) -> Iterator[list[str]
         yield foreign
     finally:
         is_over.set()
-        thread.join()
+        join(thread)
 
 
 async def crash(service: FakeService, ledger: str, folder: Path, *, keys: int, kills: int) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import anyio
 import pytest
 from batch import dask_driver
 from batch.batches import runs_by_key
+from waiting import PATIENCE, wait_until
 
 from coreclaw_async import AsyncCoreClaw, BatchIncompleteError, BatchItemState, RunSpec, ShardReport, events
 from coreclaw_async.distributed import dask
@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-PATIENCE = 120.0
 # Starts that wait for their answers while the killing is done.
 HELD = 3
 
@@ -68,13 +67,6 @@ class Cluster:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < give_up, f"not in time: {what}"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from batch.batches import opened, runs_by_key, specs
+from waiting import wait_until
 
 from coreclaw_async import (
     BatchIncompleteError,
@@ -86,13 +86,6 @@ async def run(client: Any, ledger: str | Path, **options: Any) -> ShardReport | 
     return await anyio.to_thread.run_sync(lambda: dask.run_batch(client, "nightly", ledger=ledger, **options))
 
 
-def wait_until(holds: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
-
-
 def is_of(path: str) -> Callable[[RecordedRequest], bool]:
     return lambda request: path.rpartition("/")[2] in request.path
 
@@ -123,7 +116,7 @@ async def test_two_calls_at_once_each_see_to_the_whole_batch(
     with distributed.Client(cluster, set_as_default=False) as other:
         async with anyio.create_task_group() as group:
             group.start_soon(call, "first", dask_client)
-            await anyio.to_thread.run_sync(wait_until, lambda: service.runs_created)
+            await anyio.to_thread.run_sync(wait_until, lambda: service.runs_created, "a start")
             await plan(service, ledger, 3, first=6)
             group.start_soon(call, "same client", dask_client)
             group.start_soon(call, "other client", other)
@@ -315,7 +308,7 @@ async def test_a_budget_is_that_of_all_shards_and_may_be_changed_in_the_ledger(
     service.default_script = RunScript(rows=1, usage="1", duration=0.5)
     async with anyio.create_task_group() as group:
         group.start_soon(lambda: run(dask_client, ledger, max_spend=Decimal(7)))
-        await anyio.to_thread.run_sync(wait_until, lambda: service.runs_created > 5)
+        await anyio.to_thread.run_sync(wait_until, lambda: service.runs_created > 5, "six starts")
         async with opened(service, ledger, max_spend=Decimal(100)):
             pass
     assert service.runs_created == 12

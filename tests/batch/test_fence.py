@@ -24,11 +24,11 @@ import httpx
 import postgres_server
 import pytest
 import trustme
-from anyio.lowlevel import checkpoint
 from batch import stopped
 from batch.batches import WORKER, finish, opened, runs_by_key, specs
 from raw_server import RUN_IDS, RawRequest, RawServer, envelope, read_request, reset, serve_sockets
 from tls_tunnel import tls_server_context
+from waiting import until
 
 from coreclaw_async import (
     AsyncBatch,
@@ -465,8 +465,7 @@ async def test_a_run_that_was_taken_up_before_its_start_was_answered_counts_once
 
     async with opened(service, str(path), count=1) as batch, anyio.create_task_group() as group:
         group.start_soon(run, batch)
-        while not service.runs:
-            await checkpoint()  # A virtual clock would jump while this one rests.
+        await until(lambda: service.runs, "the start")
         with closing(sqlite3.connect(path)) as other, other:
             other.execute("UPDATE item SET state = 'submitted', run_id = ? WHERE key = 'k0'", (*service.runs,))
         await batch.plan(specs(1, first=1))  # It is looked for what there is to do.

@@ -628,8 +628,10 @@ async def test_a_callback_that_comes_while_the_batch_is_closed_settles_its_item_
             await batch.plan(specs(1))
             (held,) = await finish(batch)
         await service.clock.sleep(600)
+        give_up = service.clock.time() + 3_600
         async with client.batch("nightly", ledger=ledger) as batch:
             while (await batch.get("k0")).state == "ambiguous":
+                assert service.clock.time() < give_up, "what is held stays so"
                 await service.clock.sleep(1)
             (outcome,) = await finish(batch)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
+from waiting import join, wait_until
 
 from coreclaw_async import BatchItem, BatchItemState
 from coreclaw_async.batch._manifest import write_manifest
@@ -141,11 +142,12 @@ async def test_a_manifest_may_be_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(path)
     got: list[bytes] = []
     reader = threading.Timer(0.05, lambda: got.append(path.read_bytes()))
+    reader.daemon = True
     reader.start()
 
     await write_manifest(tmp_path, each([item("k0")]))
 
-    reader.join()
+    join(reader)
     assert json.loads(got[0])["key"] == "k0"
 
 
@@ -260,10 +262,8 @@ def test_a_killed_process_leaves_the_manifest_that_was_there(tmp_path: Path) -> 
     assert writer(tmp_path, "whole", count=10, times=1).wait(timeout=60) == 0
     process = writer(tmp_path, "killed", count=10_000_000, times=1)
     try:
-        deadline = time.monotonic() + 60
-        while not any(file.stat().st_size > 100_000 for file in tmp_path.glob(".manifest.jsonl.*.coreclaw-part")):
-            assert time.monotonic() < deadline, "it writes nothing"
-            time.sleep(0.01)
+        parts = ".manifest.jsonl.*.coreclaw-part"
+        wait_until(lambda: any(file.stat().st_size > 100_000 for file in tmp_path.glob(parts)), "the lines of the plan")
     finally:
         process.kill()
         process.wait(timeout=60)

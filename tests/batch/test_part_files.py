@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from batch.batches import finish, opened
+from waiting import join
 
 from coreclaw_async import BatchItemState, CoreClawError
 from coreclaw_async.batch._row_files import PartFile, PartFiles
@@ -49,11 +50,12 @@ async def test_a_part_file_may_be_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(path)
     got: list[bytes] = []
     reader = threading.Timer(0.05, lambda: got.append(path.read_bytes()))
+    reader.daemon = True
     reader.start()
 
     await PartFiles(tmp_path).write("1", pages())
 
-    reader.join()
+    join(reader)
     assert got == [b'{"title":"\\ud83d"}\n']
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 from batch.batches import WORKER, finish, opened, specs
+from waiting import next_line
 
 from coreclaw_async import (
     AsyncBatch,
@@ -374,7 +375,7 @@ def test_a_process_that_ends_while_it_plans_leaves_half_a_plan(tmp_path: Path, e
     process = subprocess.Popen([sys.executable, "-c", PLANNER, str(path), str(good)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
+        assert next_line(process.stdout) == "ready\n"
         process.send_signal(end)
         assert process.wait(timeout=60) != 0
     finally:

@@ -16,6 +16,7 @@ import postgres_server
 import pytest
 from batch import batches
 from unreliable_way import UnreliableWay
+from waiting import PATIENCE, until
 
 from coreclaw_async import BatchItemState, LedgerError
 from coreclaw_async.batch._ledger.spending import OverBudgetError, Spending
@@ -223,8 +224,9 @@ async def test_a_start_queue_that_another_process_has_taken_meanwhile_is_not_wri
     assert await database.take_start_queue("x")
     assert database._session is not None
     postgres.run(f"SELECT pg_terminate_backend({database._session.pid})")
-    while not await rival.take_start_queue("x"):
-        await anyio.sleep(0.02)
+    with anyio.fail_after(PATIENCE):
+        while not await rival.take_start_queue("x"):
+            await anyio.sleep(0.02)
 
     with pytest.raises(StartQueueLostError):
         await database.write(batch("a"), start_queue="x")
@@ -586,8 +588,7 @@ async def test_a_write_that_asyncio_cancels_while_its_commit_is_answered_costs_n
         first, other = (asyncio.create_task(distant.write(batch(name))) for name in ("first", "other"))
         await asyncio.sleep(0.05)
         way.silent_answer = b"COMMIT"
-    while not way.silent:
-        await asyncio.sleep(0.01)
+    await until(lambda: way.silent, "the silence", pause=0.01)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     await other
@@ -716,8 +717,7 @@ async def test_a_database_that_is_closed_while_another_session_begins_leaves_non
 
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
-            while way.answers < way.silent_at:
-                await anyio.sleep(0.01)
+            await until(lambda: way.answers >= 2 * begun, "the answers before the silence", pause=0.01)
             await database.aclose()
             way.goes_on.set()
 

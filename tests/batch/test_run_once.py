@@ -19,6 +19,7 @@ import pytest
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once
 from postgres_server import PostgresServer
+from waiting import until
 
 import coreclaw_async
 from coreclaw_async import (
@@ -380,8 +381,7 @@ async def test_note_reaches_the_caller_however_often_the_task_is_cancelled(
                 raise
 
     task = asyncio.create_task(call())
-    while not any(request.operation == "getWorkerRun" for request in service.requests):
-        await asyncio.sleep(0)
+    await until(lambda: any(request.operation == "getWorkerRun" for request in service.requests), "a look at the run")
     for _ in range(times):
         task.cancel()
     await asyncio.wait([task])

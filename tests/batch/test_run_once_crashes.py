@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from batch import once_process
+from waiting import PATIENCE, wait_until
 
 from coreclaw_async.testing import FakeService, RunScript, faults
 
 pytestmark = pytest.mark.endurance
 
-PATIENCE = 120.0
 OWN_STAGES = ("before_intent", "after_intent", "answered", "after_run_id", "polling", "recorded")
 # At these the service holds the process up, and the test kills it.
 HELD_STAGES = {"on_the_wire": faults.stall(commit=False), "accepted_and_unanswered": faults.stall(commit=True)}
@@ -46,11 +46,8 @@ class Place:
         if stage in HELD_STAGES:
             self.service.faults.add(HELD_STAGES[stage], operation="runWorker")
         process = self.begin(stage)
-        give_up = time.monotonic() + PATIENCE
-        while stage in HELD_STAGES and not any(one.operation == "runWorker" for one in self.service.requests):
-            assert time.monotonic() < give_up, f"{stage} was not reached"
-            time.sleep(0.002)
         if stage in HELD_STAGES:
+            wait_until(lambda: any(one.operation == "runWorker" for one in self.service.requests), stage)
             process.kill()
         self.result(process)
         assert process.returncode == -signal.SIGKILL, f"the process was not killed at {stage}"

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 from batch.batches import finish, opened, runs_by_key, specs
+from waiting import next_line
 
 from coreclaw_async import LedgerError
 from coreclaw_async.batch._store.database import StartQueueLostError, Statement
@@ -337,7 +338,7 @@ async def test_a_killed_process_leaves_a_ledger_that_is_opened_and_one_that_was_
     for is_deleted in (False, True):
         holder = subprocess.Popen([sys.executable, "-c", HOLDER, path], stdout=subprocess.PIPE)
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+        assert next_line(holder.stdout) == "held\n"
         database = SqliteDatabase(path)
         if not is_deleted:
             await database.open()

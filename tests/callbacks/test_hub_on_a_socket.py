@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from waiting import join, wait_until
 
 from coreclaw_async import AsyncCoreClaw, CallbackHub, PollSchedule
 from coreclaw_async.callbacks import join_hub
@@ -131,13 +132,12 @@ def served(make_app: Callable[[CallbackHub], Callable[..., Awaitable[None]]], pr
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    wait_until(lambda: server.started, "the start of the server")
     try:
         yield hub
     finally:
         server.should_exit = True
-        thread.join()
+        join(thread)
         listening.close()
 
 

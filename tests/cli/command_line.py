@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 import pytest
+from waiting import next_line
 
 from coreclaw_async.__main__ import main
 from coreclaw_async.testing import FakeService
@@ -115,8 +116,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def first_line(process: subprocess.Popen[str]) -> str:
     """Return the first line of output, or as much of it as came in time."""
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], LIMIT)
-    return process.stdout.readline() if ready else ""
+    return next_line(process.stdout)
 
 
 def run_in_pipes(*arguments: str) -> tuple[int, str, str]:

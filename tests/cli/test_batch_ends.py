@@ -20,6 +20,7 @@ import pytest
 from cli.batch_lines import WORKER, batch, complaint, hold, lines, objects, plan
 from cli.command_line import LIMIT, command, run_in_pipes, running
 from interrupting import interrupt_once
+from waiting import next_line
 
 from coreclaw_async import CoreClaw
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -334,7 +335,7 @@ def test_a_paused_batch_says_so_and_goes_on_when_it_is_resumed(served: FakeServi
     assert batch("pause").exit_code == 0
     with running("batch", "run", "nightly") as process:
         assert process.stderr is not None
-        first = process.stderr.readline()
+        first = next_line(process.stderr)
         assert served.runs_created == 0
         assert batch("resume").exit_code == 0
         process.wait(LIMIT)

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from cli.command_line import LIMIT, Outcome, ReactingText, first_line, invoke, running
 from ports import reserved_port
+from waiting import wait_until
 
 from coreclaw_async import AsyncCoreClaw, PollSchedule
 from coreclaw_async.cli import emulate as emulate_command
@@ -123,8 +124,7 @@ def test_process_ends_soon_when_a_client_still_waits_for_an_answer() -> None:
                 + body
             )
             with httpx.Client(base_url=url, headers={"api-key": "test-key"}, trust_env=False) as client:
-                while not client.get("/api/v2/worker-runs").json()["data"]["count"]:
-                    pass
+                wait_until(lambda: client.get("/api/v2/worker-runs").json()["data"]["count"], "the run")
             asked = time.monotonic()
             process.send_signal(signal.SIGINT)
             code = process.wait(timeout=LIMIT)

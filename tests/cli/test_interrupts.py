@@ -18,6 +18,7 @@ import pytest
 from cli.command_line import invoke
 from interrupting import interrupt_once
 from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, serve_sockets
+from waiting import join
 
 from coreclaw_async.cli._process import interrupts
 from coreclaw_async.cli._process.interrupts import TerminatedError, signals_that_interrupt
@@ -62,11 +63,11 @@ def test_a_plan_is_read_from_a_pipe_as_it_is_from_a_file(served: FakeService, tm
     path = tmp_path / "pipe"
     os.mkfifo(path)
     text = b"\xef\xbb\xbf" + (LINE * 5000).encode()
-    writer = threading.Thread(target=path.write_bytes, args=(text,))
+    writer = threading.Thread(target=path.write_bytes, args=(text,), daemon=True)
     writer.start()
 
     ended = invoke("batch", "plan", "nightly", "--ledger", str(tmp_path / "runs.db"), "-i", str(path))
-    writer.join()
+    join(writer)
 
     assert ended.stdout == "1 new item; 1 in all.\n"
 

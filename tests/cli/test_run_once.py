@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-import time
 from pathlib import Path
 
 import anyio
 import pytest
 from cli.command_line import Outcome, in_environment, invoke
 from interrupting import interrupt_once
+from waiting import join, wait_until
 
 from coreclaw_async import AsyncCoreClaw, OutcomeUnknownError
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -111,14 +111,13 @@ def test_command_pays_once_although_its_ledger_vanishes_while_the_run_goes_on(se
         served.finish(run_of(served))
 
     def watch() -> None:
-        while not any(request.operation == "getWorkerRun" for request in served.requests):
-            time.sleep(0.005)
+        wait_until(lambda: any(one.operation == "getWorkerRun" for one in served.requests), "a look at the run")
         lose_and_finish()
 
     thread = threading.Thread(target=watch)
     thread.start()
     outcome = again()
-    thread.join()
+    join(thread)
     assert (outcome.exit_code, served.runs_created) == (0, 1)
     assert f"Run {run_of(served)} started." in outcome.stderr
 

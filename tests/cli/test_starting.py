@@ -11,6 +11,7 @@ import pytest
 import typer
 from cli.command_line import invoke
 from interrupting import interrupt_once
+from waiting import join
 
 from coreclaw_async.__main__ import main
 from coreclaw_async.cli.guard import guarded
@@ -161,6 +162,6 @@ def test_a_command_in_another_thread_leaves_signals_alone() -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join()
+    join(thread)
 
     assert ended == [5]

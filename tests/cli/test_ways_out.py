@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -175,7 +176,8 @@ class Process:
         """Wait until *words* stand on standard error."""
         assert self.popen.stderr is not None
         while words not in self.heard:
-            piece = os.read(self.popen.stderr.fileno(), 4096)
+            ready, _, _ = select.select([self.popen.stderr], [], [], LIMIT)
+            piece = os.read(self.popen.stderr.fileno(), 4096) if ready else b""
             assert piece, self.heard
             self.heard += piece
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from waiting import until
 
 import coreclaw_async
 from coreclaw_async._concurrency.groups import task_group
@@ -44,8 +45,7 @@ async def test_a_cancellation_by_asyncio_is_kept_when_scopes_are_cancelled_in_th
         went_on = True
 
     task = asyncio.create_task(caller())
-    while len(scopes) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: len(scopes) >= 2, "both scopes")
 
     scopes[0].cancel()
     task.cancel()

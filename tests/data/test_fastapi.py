@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import socket
 import threading
-import time
 import types
 from collections.abc import Iterator
 from decimal import Decimal
@@ -19,6 +18,7 @@ import uvicorn
 from fastapi import Body, FastAPI
 from public_records import READABLE, name_of
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from waiting import join, wait_until
 
 from coreclaw_async import BatchItem, BatchReport, Page, ResultPage, Row, Run, RunSpec, StartedRun, Task
 from coreclaw_async.events import RunStarted
@@ -168,12 +168,11 @@ def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
-        while not server.started:
-            time.sleep(0.01)
+        wait_until(lambda: server.started, "the start of the server")
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False) as client:
             yield client
         server.should_exit = True
-        thread.join(20)
+        join(thread)
 
 
 def test_a_run_is_answered_as_json_that_reads_back_equal(client: httpx.Client) -> None:

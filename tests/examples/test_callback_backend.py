@@ -14,6 +14,7 @@ import httpx
 import pytest
 from ports import reserved_port
 from uvicorn_process import backend_in, process_in
+from waiting import wait_until
 
 from coreclaw_async import Page, Run, callbacks
 from coreclaw_async.testing import FakeService, RealClock, RunScript
@@ -109,7 +110,4 @@ def test_it_stops_soon_although_requests_wait_for_runs_which_go_on(service: Fake
 
 def await_wait(service: FakeService, run_id: str) -> None:
     """Return once the run is looked at, so that a request waits for it."""
-    give_up = time.monotonic() + 60
-    while not any(request.path.endswith(run_id) for request in service.requests):
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
+    wait_until(lambda: any(request.path.endswith(run_id) for request in service.requests), "a look at the run")

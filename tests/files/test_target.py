@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import join
 
 from coreclaw_async._files.target import FileTarget, check_target, leftovers_in, replaced_file
 
@@ -31,7 +32,7 @@ def test_giving_up_waits_for_a_step_that_still_runs_and_takes_away_what_it_made(
         thread = threading.Thread(target=target.create)
         thread.start()
         target.discard()
-        thread.join()
+        join(thread)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -84,11 +85,12 @@ def test_a_pipe_waits_for_its_reader(tmp_path: Path) -> None:
     os.mkfifo(path)
     got: list[bytes] = []
     reader = threading.Timer(0.05, lambda: got.append(path.read_bytes()))
+    reader.daemon = True
     with replaced_file(path) as file:
         file.write(b"rows")
         reader.start()
 
-    reader.join()
+    join(reader)
     assert got == [b"rows"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from waiting import PATIENCE, until, wait_until
 
 from coreclaw_async import AsyncPager, Page
 from coreclaw_async._frames.written_file import FileWork, written_file
@@ -60,7 +61,7 @@ async def test_a_writer_is_closed_after_the_call_that_runs_however_often_the_tas
 
     def write() -> None:
         has_begun.set()
-        may_end.wait()
+        may_end.wait(PATIENCE)
         order.append("written")
 
     async def work_on_file() -> None:
@@ -69,8 +70,7 @@ async def test_a_writer_is_closed_after_the_call_that_runs_however_often_the_tas
             await work.run(write)
 
     task = asyncio.create_task(work_on_file())
-    while not (has_begun.is_set() or task.done()):
-        await anyio.sleep(0.001)
+    await until(has_begun.is_set, "the writing", pause=0.001)
     threading.Timer(0.05, may_end.set).start()
     await cancelled_twice(task, 0, 3)
 
@@ -146,11 +146,10 @@ def test_ctrl_c_while_a_parquet_file_is_written_ends_the_process_in_order(
     path = tmp_path / "rows.parquet"
     path.write_text("old")
     with subprocess.Popen([sys.executable, "-c", INTERRUPTED, path], stderr=subprocess.PIPE) as process:
-        while not any(part.stat().st_size > 4 for part in tmp_path.glob(".*part")):
-            assert process.poll() is None
+        wait_until(lambda: any(part.stat().st_size > 4 for part in tmp_path.glob(".*part")), "the first rows")
         threading.Event().wait(delay)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=PATIENCE)
 
     assert process.returncode in {0, 3}, errors
     assert [one.name for one in tmp_path.iterdir()] == [path.name]

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from frames.made_pagers import pager_of
+from waiting import join
 
 from coreclaw_async import (
     AsyncCoreClaw,
@@ -175,7 +176,7 @@ def test_a_warning_in_a_thread_points_to_the_line_that_made_the_pager(service: F
         pager = client.runs.iterate_results(run_id)  # made for a thread
         thread = threading.Thread(target=pager.to_arrow)
         thread.start()
-        thread.join()
+        join(thread)
 
     assert places(told) == [(__file__, line_of("made for a thread"))]
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from either_client import AsyncCoreClaw
 from frames.made_pagers import pager_of
+from waiting import join, until
 
 from coreclaw_async import ColumnConflictError, CoreClawError, NotFoundError, Page, ResultHeader, ResultPage
 from coreclaw_async.testing import FakeService, faults
@@ -175,8 +176,9 @@ async def test_cancellation_leaves_the_old_file_and_nothing_else(
 
     async with anyio.create_task_group() as group:
         group.start_soon(getattr(client.runs.iterate_results(run_id), method), path)
-        while sum(request.operation == "listWorkerRunResults" for request in service.requests) < 13:
-            await anyio.lowlevel.checkpoint()
+        await until(
+            lambda: sum(request.operation == "listWorkerRunResults" for request in service.requests) >= 13, "the pages"
+        )
         assert len(list(tmp_path.iterdir())) == 2
         group.cancel_scope.cancel()
 
@@ -235,13 +237,13 @@ async def test_a_pipe_is_written_to_once_the_file_is_whole(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[bytes] = []
-    thread = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    thread = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
 
     async with anyio.create_task_group() as group:
         group.start_soon(client.runs.iterate_results(service.add_run(WORKER, rows=3)).to_jsonl, pipe)
         await anyio.sleep(0.05)  # It finds nobody who reads.
         thread.start()
-    thread.join()
+    join(thread)
 
     assert read[0].count(b"\n") == 3
 

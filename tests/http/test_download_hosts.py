@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quick_cases import slowly
 from storage_host import FILE, HOST, RUN_ID, SECRET, Answer, Pieces, StorageHost, part, redirect
+from waiting import join
 
 from coreclaw_async import CoreClawError, DownloadError, RetryPolicy
 from coreclaw_async.errors import DownloadReason
@@ -242,7 +243,7 @@ def real_host(request: pytest.FixtureRequest) -> Iterator[SlowHost]:
     thread.start()
     yield host
     host.close()
-    thread.join()
+    join(thread)
 
 
 @pytest.mark.parametrize("real_host", [{"pieces": [], "pause": None}], indirect=True)

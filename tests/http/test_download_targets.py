@@ -14,7 +14,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import pytest
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once, interrupt_once
 from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
+from waiting import PATIENCE, join, until, wait_until
 
 from coreclaw_async import CoreClaw, DownloadError, Progress, RetryPolicy
 from coreclaw_async.testing import FakeService, RealClock, faults
@@ -92,8 +92,7 @@ async def test_two_downloads_to_one_path_at_once_end_with_a_whole_file_of_the_la
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fetch_first)
-        while not names_in(target.parent):
-            await anyio.sleep(0.001)
+        await until(lambda: names_in(target.parent), "the first download", pause=0.001)
         await fetch(target, host=second)
         assert target.read_bytes() == b"title\r\nSecond\r\n"
         first_may_end.set()
@@ -107,7 +106,7 @@ def test_two_processes_download_to_one_path_at_once(target: Path) -> None:
     runs = [service.add_run(WORKER, rows=rows) for rows in (2000, 3000)]
     with service.serve() as server:
         children = [spawn(service, server.url, run, target, 8, stderr=subprocess.PIPE) for run in runs]
-        outcomes = [(child.communicate()[1], child.returncode) for child in children]  # type: ignore[attr-defined]
+        outcomes = [(child.communicate(timeout=PATIENCE)[1], child.returncode) for child in children]  # type: ignore[attr-defined]
 
     assert outcomes == [(b"", 0), (b"", 0)]
     assert target.read_bytes().count(b"\r\n") - 1 in {2000, 3000}
@@ -262,12 +261,12 @@ def unread_in(fifo: int) -> int:
 
 @contextlib.contextmanager
 def reading(fifo: Path, got: list[bytes]) -> Iterator[None]:
-    thread = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
+    thread = threading.Thread(target=lambda: got.append(fifo.read_bytes()), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        thread.join()
+        join(thread)
 
 
 async def test_a_fifo_gets_the_whole_file_and_stays_one(target: Path) -> None:
@@ -339,11 +338,11 @@ async def test_a_reader_that_goes_away_is_an_error_that_names_the_run(target: Pa
         with target.open("rb", buffering=0) as reader:
             reader.read(1)
 
-    thread = threading.Thread(target=read_a_little)
+    thread = threading.Thread(target=read_a_little, daemon=True)
     thread.start()
     with pytest.raises(BrokenPipeError, match=RUN_ID):
         await fetch(target, host=StorageHost([part(b"title\r\n" + b"x" * 3_000_000 + b"\r\n")]))
-    thread.join()
+    join(thread)
 
 
 # Devices are reached where nobody can replace them, not even root with a version that would: below /dev/pts, and by a
@@ -418,7 +417,7 @@ def test_standard_output_is_written_to_where_it_stands(tmp_path: Path) -> None:
     file = tmp_path / "all"
     with service.serve() as server, file.open("wb") as stream:
         child = spawn(service, server.url, run_id, "/dev/stdout", 2, stdout=stream)
-        assert child.wait() == 0  # type: ignore[attr-defined]
+        assert child.wait(PATIENCE) == 0  # type: ignore[attr-defined]
 
     assert file.read_bytes().count(b"Result 1") == 2
     assert file.read_bytes().count(b"\r\n") == 6
@@ -485,8 +484,7 @@ def test_a_killed_process_leaves_a_name_that_tells_what_it_is(target: Path) -> N
     target.write_bytes(b"old")
     with service.serve() as server:
         child = spawn(service, server.url, run_id, target)
-        while len(names_in(target.parent)) == 1:
-            time.sleep(0.01)
+        wait_until(lambda: len(names_in(target.parent)) > 1, "the first bytes")
         child.send_signal(signal.SIGKILL)  # type: ignore[attr-defined]
         child.wait()  # type: ignore[attr-defined]
 

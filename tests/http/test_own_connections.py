@@ -19,6 +19,7 @@ from either_client import AsyncCoreClaw
 from quick_cases import slowly
 from raw_server import RUN_IDS, RawRequest, RawServer, answering, envelope, http, read_request, reset, serve_sockets
 from tls_tunnel import tls_server_context
+from waiting import until
 
 from coreclaw_async import CoreClawError, OutcomeUnknownError, RetryPolicy
 
@@ -236,8 +237,7 @@ async def test_a_start_that_queues_in_a_callers_pool_is_not_answered_by_what_cam
 
             async with anyio.create_task_group() as group:
                 group.start_soon(client.account.get)
-                while not server.requests:
-                    await anyio.sleep(0.01)
+                await until(lambda: server.requests, "the read", pause=0.01)
                 group.start_soon(start)
                 await anyio.wait_all_tasks_blocked()
                 may_answer.set()
@@ -264,8 +264,7 @@ async def test_closing_a_client_while_a_request_connects_leaves_no_connection_op
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, client)
-                while not client.connections_in_use:
-                    await anyio.lowlevel.checkpoint()
+                await until(lambda: client.connections_in_use, "the connection")
                 for _ in range(turns):
                     await anyio.lowlevel.checkpoint()
                 await client.aclose()
@@ -368,8 +367,7 @@ async def test_a_start_is_sent_while_a_callers_client_waits_for_another_answer()
         async with httpx.AsyncClient() as http_client, anyio.create_task_group() as group:
             client = AsyncCoreClaw("key", base_url=server.url, http_client=http_client, retry=QUICK, timeout=20.0)
             group.start_soon(client.account.get)
-            while not server.requests:
-                await anyio.sleep(0.01)
+            await until(lambda: server.requests, "the read", pause=0.01)
             started = await client.workers.start_run(WORKER, INPUT)
             may_answer.set()
 

@@ -16,6 +16,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 from interrupting import cancelling_once
+from waiting import join
 
 from coreclaw_async import (
     ApiError,
@@ -407,8 +408,7 @@ def test_a_client_serves_two_event_loops_at_once() -> None:
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(*threads)
         anyio.run(client.aclose)
         gc.collect()
 

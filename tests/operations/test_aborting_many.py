@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from waiting import until
 
 from coreclaw_async import AsyncCoreClaw, WaitTimeoutError
 from coreclaw_async.testing import FakeService, RunScript, faults
@@ -186,8 +187,7 @@ async def test_a_cancellation_by_asyncio_while_runs_are_aborted_is_kept_and_name
         service.faults.add(faults.error(10003, 403), operation="abortWorkerRun", times=99)
     async with client_of(service) as client:
         task = asyncio.create_task(client.runs.wait(run_id, timeout=30, on_cancel="abort"))
-        while not [request for request in service.requests if request.operation == "abortWorkerRun"]:
-            await asyncio.sleep(0)
+        await until(lambda: any(one.operation == "abortWorkerRun" for one in service.requests), "the abort")
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await task

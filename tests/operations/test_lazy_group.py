@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from client_groups import GROUPS
+from waiting import PATIENCE
 
 from coreclaw_async import AsyncCoreClaw, AsyncRuns, Reply
 
@@ -97,7 +98,7 @@ def test_a_group_is_made_once_and_then_stays(group: str) -> None:
 
 
 def test_threads_that_come_at_once_get_the_same_group() -> None:
-    client, gate = AsyncCoreClaw("key"), threading.Barrier(THREADS)
+    client, gate = AsyncCoreClaw("key"), threading.Barrier(THREADS, timeout=PATIENCE)
 
     def use(_: int) -> list[Any]:
         gate.wait()

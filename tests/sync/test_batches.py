@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from batch.batches import WORKER, runs_by_key, specs
 from interrupting import interrupt_once
+from waiting import wait_until
 
 from coreclaw_async import Batch, BatchConflictError, BatchItemState, ConfigurationError, CoreClaw, LedgerError, RunSpec
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
@@ -117,8 +118,7 @@ def test_ctrl_c_while_a_batch_is_closed_loses_no_answer_the_first_time(
         with CoreClaw(service.api_key, transport=service) as client, client.batch("nightly", ledger=ledger) as batch:
             batch.plan(specs(2))
             threading.Thread(target=run, args=(batch,), daemon=True).start()
-            while not service.runs_created:
-                time.sleep(0.01)
+            wait_until(lambda: service.runs_created, "the start")
             began_to_leave.append(time.monotonic())
 
     began_to_leave: list[float] = []
@@ -156,7 +156,4 @@ def test_an_opening_that_is_interrupted_leaves_nothing_behind(service: FakeServi
             except KeyboardInterrupt:
                 continue
 
-    give_up = time.monotonic() + 20
-    while threading.active_count() > before + 2:
-        assert time.monotonic() < give_up, "the worker threads of the loop end with it"
-        time.sleep(0.01)
+    wait_until(lambda: threading.active_count() <= before + 2, "the end of the loop's worker threads")

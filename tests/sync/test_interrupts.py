@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from interrupting import interrupt_once
+from waiting import join
 
 from coreclaw_async import CoreClaw, PollSchedule, Row, Run, errors
 from coreclaw_async.events import Event, RequestSent, RunStarted
@@ -250,7 +251,7 @@ def test_an_interrupt_before_the_call_began_sends_nothing(client: CoreClaw, serv
     assert is_busy.wait(20)
     with interrupt_once(is_time), pytest.raises(KeyboardInterrupt) as raised:
         client.workers.start_run(worker, INPUT)
-    other.join()
+    join(other)
 
     assert service.runs == {}
     assert raised.value.__cause__ is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript
 
@@ -90,10 +90,9 @@ print(run.status, len(list(client.runs.iterate_results(run))))
     service.default_script = RunScript(duration=600)
     start = 'run = client.workers.start_run("coreclaw/google-maps-scraper", {"keywords": ["tea"]}); print(run.run_id)'
     run_id = notebook.run(start).strip()
-    asked = sum(request.operation == "getWorkerRun" for request in service.requests)
+    asked = len(service.requests)
     waiting = notebook.begin("client.runs.wait(run)")
-    while sum(request.operation == "getWorkerRun" for request in service.requests) == asked:
-        time.sleep(0.01)
+    wait_until(lambda: any(one.operation == "getWorkerRun" for one in service.requests[asked:]), "a look at the run")
     notebook.interrupt()
 
     assert "KeyboardInterrupt" in notebook.output_of(waiting)

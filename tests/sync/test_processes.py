@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
+from waiting import next_line, wait_until
 
 from coreclaw_async.testing import FakeService, RealClock, RunScript, faults
 
@@ -79,14 +80,12 @@ class Machine:
         )
         self.started.append(process)
         assert process.stdout is not None
-        return Program(process, process.stdout.readline().strip())
+        return Program(process, next_line(process.stdout).strip())
 
     def wait_for(self, operation: str, times: int = 1) -> None:
         """Return when the service has had so many requests of an operation."""
-        until = time.monotonic() + LIMIT
-        while sum(request.operation == operation for request in self.service.requests) < times:
-            assert time.monotonic() < until, f"no {operation} came"
-            time.sleep(0.005)  # Another process is waited for.
+        requests = self.service.requests
+        wait_until(lambda: sum(request.operation == operation for request in requests) >= times, operation)
 
 
 @pytest.fixture

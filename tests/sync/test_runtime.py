@@ -20,6 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 import anyio
 import pytest
 from sync.child_calls import get_no_run, start_run
+from waiting import join, until
 
 from coreclaw_async import AsyncCoreClaw, ConfigurationError, CoreClaw, NotFoundError, PollSchedule, Run, errors
 from coreclaw_async._sync.batches import Hosted
@@ -291,9 +292,7 @@ def test_eight_threads_share_a_client(client: CoreClaw, service: FakeService) ->
     def work() -> None:
         balances.extend(client.account.get().balance for _ in range(40))
 
-    threads = [run_in_thread(work) for _ in range(8)]
-    for thread in threads:
-        thread.join()
+    join(*[run_in_thread(work) for _ in range(8)])
 
     assert len(balances) == 320
     assert len(set(balances)) == 1
@@ -308,9 +307,7 @@ def test_threads_that_make_and_close_clients_all_the_time_leave_nothing_behind(s
             with client_of(service) as client:
                 answers.append(client.account.get())
 
-    threads = [run_in_thread(work) for _ in range(6)]
-    for thread in threads:
-        thread.join()
+    join(*[run_in_thread(work) for _ in range(6)])
 
     assert len(answers) == 48
     assert loop_threads() == []
@@ -399,8 +396,7 @@ async def test_an_opening_that_is_cancelled_is_given_up() -> None:
 
     hosted = Hosted(manager())
     opening = asyncio.create_task(hosted.open())
-    while not steps:
-        await asyncio.sleep(0)
+    await until(lambda: steps, "the entering")
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening

@@ -21,6 +21,7 @@ import httpx
 import pytest
 from testing.api_session import GOOD_INPUT
 from testing.console_session import ACTIONS, EVENTS, MAPS, ConsoleSession, console_of
+from waiting import join
 
 from coreclaw_async.testing import FakeClock, FakeService, RunScript, faults
 from coreclaw_async.testing._api.routes import OPERATIONS
@@ -456,7 +457,7 @@ def test_requests_are_told_as_they_come_and_as_they_end(console: ConsoleSession)
         thread.start()
         waiting = stream.until(lambda told: told["requests"]["total"] == 2)["requests"]
         ended = stream.until(lambda told: told["requests"]["list"][0]["milliseconds"] is not None)["requests"]
-        thread.join()
+        join(thread)
 
     assert (first["is_fresh"], first["total"]) == (True, 1)
     assert first["list"] == [

@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from ports import reserved_port
 from testing.api_session import GOOD_INPUT, STORE_WORKER
+from waiting import join, wait_until
 
 from coreclaw_async.testing import FakeClock, FakeService, Fault, RealClock, RunScript, faults
 from coreclaw_async.testing._serving.server import RunningServer
@@ -206,7 +207,7 @@ def test_callbacks_are_sent_by_themselves(service: FakeService, client: httpx.Cl
     client.post(RUNS, json={**START, "callback_url": receiver.url})
 
     assert receiver.received.wait(20)
-    thread.join()
+    join(thread)
     assert receiver.first_line == b"POST /hook HTTP/1.1"
 
 
@@ -219,7 +220,6 @@ def test_the_test_may_act_while_requests_run(service: FakeService, client: httpx
     reader.start()
     while reader.is_alive():
         service.finish(service.add_run("coreclaw/google-maps-scraper", status="running", age=0))
-    reader.join()
 
     statuses = {request.status for request in service.requests}
     assert statuses == {200}
@@ -296,12 +296,10 @@ def test_a_virtual_clock_can_be_moved_from_the_thread_of_the_test() -> None:
 
         thread = threading.Thread(target=start)
         thread.start()
-        while not service.runs:
-            time.sleep(0.001)
+        wait_until(lambda: service.runs, "the run")
         while thread.is_alive():
             service.clock.advance(1)
             time.sleep(0.01)
-        thread.join()
 
     assert answers[0]["data"]["run_status"] == "succeeded"
 
@@ -322,8 +320,7 @@ def test_the_end_of_the_block_ends_stalled_answers_too_and_frees_the_ports() -> 
 
         thread = threading.Thread(target=ask)
         thread.start()
-        while not service.requests:
-            time.sleep(0.001)
+        wait_until(lambda: service.requests, "the request")
     thread.join(20)
 
     assert len(outcome) == 1
@@ -341,8 +338,7 @@ def test_an_answer_that_is_under_way_at_the_end_of_the_block_still_comes() -> No
             target=lambda: statuses.append(httpx.get(f"{server.url}/api/v2/store", headers=KEY).status_code)
         )
         thread.start()
-        while not service.requests:
-            time.sleep(0.001)
+        wait_until(lambda: service.requests, "the request")
     thread.join(20)
 
     assert statuses == [200]
@@ -378,7 +374,7 @@ def test_the_app_works_in_a_bare_uvicorn_with_one_port() -> None:
             answer = client.get("/api/v2/worker-runs/last/export", headers=KEY)
             download = client.get(answer.json()["data"]["download_url"])
         server.should_exit = True
-        thread.join()
+        join(thread)
 
     assert len(download.text.splitlines()) == 3
     assert len(answer.headers.get_list("date")) == 1
