@@ -160,7 +160,7 @@ async def test_no_log_line_shows_the_key_over_a_socket(
     if fault is not None:
         service.faults.add(fault, operation="runWorker")
 
-    async with client_by(way, service, trusted, monkeypatch, auth=mode, timeout=0.6) as client:
+    async with client_by(way, service, trusted, monkeypatch, auth=mode, timeout=3.0) as client:
         try:
             await client.workers.start_run(WORKER, INPUT)
         except CoreClawError as error:

@@ -45,7 +45,7 @@ HOOKS = "http://127.0.0.1:9/hooks"
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_a_run_that_was_accepted_is_found_and_not_started_again(service: FakeService, loss: str) -> None:
     service.faults.add(LOSSES[loss], operation="runWorker", after=1)
-    times = SettleTimes(post_timeout=0.2)  # Real seconds; all others are the service's.
+    times = SettleTimes(post_timeout=2.0)  # Real seconds; all others are the service's.
     async with opened(service, "memory", count=4, exclusive=True, settle_times=times) as batch:
         outcomes = await finish(batch)
         history = [run for number in range(4) for run in await batch.history(f"k{number}")]

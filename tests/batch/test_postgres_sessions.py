@@ -744,10 +744,9 @@ async def test_a_run_that_cannot_be_written_down_is_named_and_found_by_the_next_
             if isinstance(event, BatchItemChanged) and event.state == "intent":
                 way.is_closed, way.cut_at = True, way.answers + 1
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE):
             async with batches.opened(service, way.dsn, count=1, on_event=cut) as running:
-                with anyio.move_on_after(1.0):
-                    await batches.finish(running)
+                await batches.take_until(running.run(), lambda: service.runs)
         (run_id,) = service.runs
         assert f"run {run_id} of item 'k0' was started and could not be recorded in the ledger" in caplog.text
 

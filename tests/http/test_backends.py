@@ -408,7 +408,7 @@ async def test_a_silent_attempt_is_given_up_for_another_one_on_a_new_connection(
                 return
             connection.sendall(ACCOUNT)
 
-    retry = RetryPolicy(attempt_timeout=0.15, first_delay=0.01, max_delay=0.01)
+    retry = RetryPolicy(attempt_timeout=1.0, first_delay=0.01, max_delay=0.01)
     with serve_sockets(handle) as server:
         async with AsyncCoreClaw("key", base_url=server.url, backend=backend, retry=retry) as client:
             async with anyio.create_task_group() as group:

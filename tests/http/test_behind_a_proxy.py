@@ -107,7 +107,7 @@ async def test_a_proxy_that_falls_silent_means_that_nothing_was_sent(
 
     with serve_sockets(handle) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=0.3) as client:
+        async with AsyncCoreClaw("key", base_url=f"https://{HOST}", retry=QUICK, timeout=1.5) as client:
             with anyio.fail_after(20), pytest.raises(SendTimeoutError) as caught:
                 await client.workers.start_run(WORKER, INPUT)
 

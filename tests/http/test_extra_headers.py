@@ -97,7 +97,7 @@ async def test_a_redirect_takes_them_nowhere() -> None:
         return http(302, b"", f"Location: {server.url}/elsewhere")
 
     with serve_sockets(answering(answer)) as server:
-        async with AsyncCoreClaw("key", base_url=server.url, headers={"x-team": "a"}, timeout=0.2) as client:
+        async with AsyncCoreClaw("key", base_url=server.url, headers={"x-team": "a"}, retry=ONCE) as client:
             with pytest.raises(coreclaw_async.CoreClawError):
                 await client.account.get()
 
