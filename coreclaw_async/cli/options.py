@@ -17,10 +17,12 @@ import typer
 from coreclaw_async._files.target import check_target
 from coreclaw_async._operations.exports import ExportFormat
 from coreclaw_async._operations.once import LEDGER_FILE, LEDGER_VARIABLE
+from coreclaw_async._operations.runs import id_of_last
+from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.request import build_body
 from coreclaw_async.cli._process.inputs import open_input
 from coreclaw_async.cli._screen.output import STDIO
-from coreclaw_async.models import LastRun, RunRef, RunStatus
+from coreclaw_async.models import LastRun, Run, RunRef, RunStatus
 
 ROW_FORMATS = ("csv", "json", "jsonl")
 _AGES = {"m": 60, "h": 3600, "d": 86_400}
@@ -125,6 +127,18 @@ def amount_of(text: str) -> Decimal:
 def run_of(name: str) -> RunRef:
     """Return the run that an argument names."""
     return LastRun() if name == "last" else name
+
+
+def read_run(client: CoreClaw, run: RunRef) -> Run:
+    """
+    Return a run as it is now; further requests name it by its id, as the last run may be another one by then.
+
+    Raises:
+        InvalidResponseError: The id of the last run cannot name a run.
+    """
+    found = client.runs.get(run)
+    id_of_last(found)
+    return found
 
 
 def fields_of(text: str | None) -> list[str] | None:

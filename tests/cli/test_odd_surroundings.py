@@ -163,14 +163,36 @@ def test_an_abort_that_is_answered_for_another_run_is_no_success(served: FakeSer
     assert f"look at run {run_id} too" in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["wait", "abort"])
-def test_a_last_run_whose_id_names_no_run_keeps_the_others_from_nothing(served: FakeService, command: str) -> None:
-    run_id = served.add_run(WORKER, script=RunScript(rows=1, duration=0 if command == "wait" else 600))
-
+def name_the_last_run_wrongly(served: FakeService) -> None:
     def rename(envelope: dict[str, dict[str, object]]) -> object:
         return {**envelope, "data": {**envelope["data"], "run_slug": "x/y", "slug": "x/y"}}
 
-    served.faults.add(faults.edit(rename), operation="getLastWorkerRun", times=9)
+    for operation in ("getLastWorkerRun", "getWorkerLastRun"):
+        served.faults.add(faults.edit(rename), operation=operation, times=9)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("rows", "last"), ("rows", WORKER), ("export", "last", "-o", "rows.csv"), ("log", "last", "--follow")],
+    ids=["rows", "rows of a worker", "export", "log"],
+)
+def test_a_last_run_whose_id_names_no_run_is_a_failure_of_the_service(
+    served: FakeService, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    served.add_run(WORKER, script=RunScript(rows=1, duration=0))
+    name_the_last_run_wrongly(served)
+
+    ended = invoke(*arguments)
+
+    assert ended.exit_code == 3
+    assert "the last run cannot be named: its slug is 'x/y'" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["wait", "abort"])
+def test_a_last_run_whose_id_names_no_run_keeps_the_others_from_nothing(served: FakeService, command: str) -> None:
+    run_id = served.add_run(WORKER, script=RunScript(rows=1, duration=0 if command == "wait" else 600))
+    name_the_last_run_wrongly(served)
 
     ended = invoke(command, "last", run_id)
 

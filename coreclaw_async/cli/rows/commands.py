@@ -27,6 +27,7 @@ from coreclaw_async.cli.options import (
     check_writable,
     fields_of,
     format_of,
+    read_run,
     row_format_of,
     run_of,
 )
@@ -93,14 +94,14 @@ def _check_waiting(*, partial: bool = False, follow: bool, timeout: float | None
 def _run_or_newest(client: CoreClaw, name: str) -> Run:
     """Return the run with this id, or the newest run of the worker with this name, as their ids look alike."""
     if re.search(r"[/~]", name):
-        return client.runs.get(LastRun(name))
+        return read_run(client, LastRun(name))
     try:
-        return client.runs.get(run_of(name))
+        return read_run(client, run_of(name))
     except NotFoundError as error:
         if name == "last":
             raise
         try:
-            return client.runs.get(LastRun(name))
+            return read_run(client, LastRun(name))
         except NotFoundError:
             raise error from None
 
@@ -180,7 +181,7 @@ def export(
     wanted = format_of(output or Path("rows.csv"), format)
     check_writable(output)
     with open_client() as client:
-        found = client.runs.get(run_of(run))  # The last run may be another one with each request.
+        found = read_run(client, run_of(run))
         again = _again("export", found.run_id, output, format=format, fields=fields, url=url)
         with _telling_next(found.run_id, again, follow=follow):
             if follow:
@@ -225,7 +226,7 @@ def log(run: RunName, *, follow: Follow = False, timeout: Seconds = None, json: 
         if not follow:
             _print_log(client.runs.get_log(run_of(run)).entries, as_json=json)
             return
-        run_id = client.runs.get(run_of(run)).run_id if run == "last" else run
+        run_id = read_run(client, LastRun()).run_id if run == "last" else run
         with _telling_next(run_id, _again("log", run_id, None, json=json), follow=True, as_json=json):
             _print_log(client.runs.follow_log(run_id, timeout=timeout), as_json=json)
 

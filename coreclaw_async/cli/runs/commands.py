@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from coreclaw_async._operations.once import ledger_of
-from coreclaw_async._operations.start import is_usable_id
 from coreclaw_async._sync.generated import CoreClaw
 from coreclaw_async._wire.run_paths import run_id_of
 from coreclaw_async.cli._screen.output import print_json, show_one
@@ -35,6 +34,7 @@ from coreclaw_async.cli.options import (
     Status,
     Wide,
     read_input,
+    read_run,
     run_of,
     time_of,
 )
@@ -43,7 +43,7 @@ from coreclaw_async.cli.runs.checking import Assess, DryRun
 from coreclaw_async.cli.runs.following import Following, next_command
 from coreclaw_async.cli.runs.starting import Output, Starting, Waits
 from coreclaw_async.cli.session import open_client
-from coreclaw_async.errors import CoreClawError, InvalidResponseError, NotFoundError
+from coreclaw_async.errors import CoreClawError, NotFoundError
 from coreclaw_async.models import LastRun
 
 Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only runs that were created then or later: {TIMES}.")]
@@ -231,15 +231,5 @@ def _check(names: Sequence[str]) -> None:
 
 
 def _concrete(client: CoreClaw, name: str) -> str:
-    """
-    Return the id of the run, so that it can be named when the wait ends early.
-
-    Raises:
-        InvalidResponseError: The id of the last run cannot name a run.
-    """
-    if name != "last":
-        return name
-    found = client.runs.get(LastRun()).run_id
-    if not is_usable_id(found):
-        raise InvalidResponseError(f"the last run is called {found!r}, which names no run")
-    return found
+    """Return the id of the run, so that it can be named when the wait ends early."""
+    return read_run(client, LastRun()).run_id if name == "last" else name
