@@ -21,7 +21,7 @@ def progress_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, total: 
     monkeypatch.setenv("TERM", "xterm")
     with contextlib.redirect_stderr(stream), RowProgress(Screen(), "started", total=total) as progress:
         progress.show("running", 3)
-        progress.end("[b]done\x1b[8m", 7)
+        progress.show("[b]done\x1b[8m", 7, total=7)
     return stream.getvalue()
 
 

@@ -131,10 +131,6 @@ class RowProgress(_CountingBar):
         found = counted(rows, "row") if most is None or rows >= most else f"{rows:,} of {counted(most, 'row')}"
         self._bar.update(self._task, description=plain(word), completed=rows, total=self._total, found=found)
 
-    def end(self, word: str, rows: int) -> None:
-        """Show that these are all rows."""
-        self.show(word, rows, rows)
-
 
 class RunProgress(_CountingBar):
     """A bar for runs that are waited for: how many are left, their rows, and what they cost so far."""

@@ -132,7 +132,8 @@ class Tour:
             except (RunFailedError, RunAbortedError):
                 self.open_run = None
                 raise
-            progress.end(str(run.status), run.result_count or 0)
+            rows = run.result_count or 0
+            progress.show(str(run.status), rows, total=rows)
         self.open_run = None
         screen.say(run_result(run))
         return run
