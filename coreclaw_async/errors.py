@@ -619,7 +619,8 @@ class InputRejectedError(CoreClawError):
     """
     The input is certain to fail or to be wasted, so nothing was sent: for programs that check inputs first.
 
-    No call of this package raises it: `workers.check_input` returns what it finds.
+    No call of this package raises it: `workers.check_input` returns what it finds. What the service itself refuses is
+    an `InvalidArgumentError`, which may be about the input or about any other field: its code does not tell.
 
     Example::
 
