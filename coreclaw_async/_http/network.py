@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from coreclaw_async._concurrency.groups import task_group
+from coreclaw_async._concurrency.loops import is_asyncio
 from coreclaw_async._http.leftovers import readability
 
 # An operating system takes so much at once, also where the other side reads nothing.
@@ -37,7 +39,7 @@ class Network(httpcore.AsyncNetworkBackend):
     """
 
     def __init__(self) -> None:
-        self._stream: anyio.abc.SocketStream | None = None
+        self._stream: TcpStream | None = None
         self._connecting = anyio.CancelScope()
         self._is_closed = False
 
@@ -60,7 +62,7 @@ class Network(httpcore.AsyncNetworkBackend):
             self._connecting.deadline = anyio.current_time() + timeout
         try:
             with self._connecting:
-                self._stream = await anyio.connect_tcp(host, port)
+                self._stream = TcpStream(await anyio.connect_tcp(host, port))
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         if self._is_closed:
@@ -68,7 +70,7 @@ class Network(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError("the connection was closed while it was made")
         if self._stream is None:
             raise httpcore.ConnectTimeout(f"no connection within {timeout} s")
-        return NetworkStream(self._stream)
+        return NetworkStream(self._stream, self._stream)
 
     async def aclose(self) -> None:
         """Close the connection; one that is being made fails."""
@@ -80,15 +82,108 @@ class Network(httpcore.AsyncNetworkBackend):
             self._connecting.cancel()
 
 
+class TcpStream(anyio.abc.ByteStream):
+    """
+    A TCP connection from which an answer can still be read when a request was not sent whole.
+
+    Otherwise asyncio closes a socket that it cannot write to, with what has come over it, and anyio's TLS reads no more
+    once something was not sent. So what is above is not told.
+
+    Args:
+        stream: The connection, as anyio has it.
+
+    Attributes:
+        has_stopped: Whether nothing more is sent, as something was not sent whole.
+        stops_at: When sending stops, on the clock of the event loop.
+    """
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self.transport_stream = stream  # As the streams of anyio call what is below them.
+        self.has_stopped = False
+        self.stops_at = math.inf
+        self._keeps_answer = False
+        self._sending: anyio.CancelScope | None = None
+        self._spare: socket.socket | None = None
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """What anyio knows about the connection."""
+        return self.transport_stream.extra_attributes
+
+    def keep_answer(self) -> None:
+        """Have what comes from now on be readable also where not all is sent."""
+        if self._keeps_answer:
+            return
+        self._keeps_answer = True
+        if is_asyncio():
+            raw = self.transport_stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
+            with contextlib.suppress(OSError):  # It was closed, or the process can open no more files.
+                self._spare = socket.fromfd(raw.fileno(), raw.family, raw.type)
+                self._spare.settimeout(0)
+
+    def stop_by(self, time: float) -> None:
+        """Send nothing more after *time*, on the clock of the event loop."""
+        self.stops_at = time
+        if self._sending is not None:
+            self._sending.deadline = time
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self.has_stopped = True
+        if self._sending is not None:
+            self._sending.cancel()
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        """Return the next bytes, also of a connection that broke when it was written to."""
+        try:
+            return await self.transport_stream.receive(max_bytes)
+        except (anyio.BrokenResourceError, anyio.EndOfStream):
+            rest = b""
+            if self._spare is not None:
+                with contextlib.suppress(OSError):
+                    rest = self._spare.recv(max_bytes)
+            if rest:
+                return rest
+            raise
+
+    async def send(self, item: bytes) -> None:
+        """Hand all of *item* to the operating system, or to asyncio."""
+        if not self._keeps_answer:
+            await self.transport_stream.send(item)
+        elif not self.has_stopped:
+            is_sent = False
+            with contextlib.suppress(anyio.BrokenResourceError), anyio.CancelScope(deadline=self.stops_at) as scope:
+                self._sending = scope
+                await self.transport_stream.send(item)
+                is_sent = True
+            if not is_sent:
+                self.has_stopped = True
+
+    async def send_eof(self) -> None:  # pragma: no cover - a `ByteStream` has it, and nobody calls it
+        """Send nothing more."""
+        await self.transport_stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._spare is not None:
+            self._spare.close()
+        await self.transport_stream.aclose()
+
+
 class NetworkStream(httpcore.AsyncNetworkStream):
     """
     A connection as httpcore uses it.
 
     Reading and writing take no timeout: each attempt has a time limit of its own, and httpcore gives none.
+
+    Args:
+        stream: What is read and written.
+        tcp: The connection below it.
     """
 
-    def __init__(self, stream: anyio.abc.ByteStream) -> None:
+    def __init__(self, stream: anyio.abc.ByteStream, tcp: TcpStream) -> None:
         self._stream = stream
+        self._tcp = tcp
         self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
         self._is_readable: Callable[[], bool] | None = None
         self._early = b""
@@ -127,35 +222,39 @@ class NetworkStream(httpcore.AsyncNetworkStream):
                 await self._send_unless_answered(buffer)
         except (*_BROKEN, anyio.EndOfStream) as error:  # TLS tells of the end when it is written to.
             raise httpcore.WriteError(str(error)) from error
+        if self._tcp.has_stopped:
+            raise httpcore.WriteError("not all was sent")
 
     async def _send_unless_answered(self, buffer: bytes) -> None:
         """Send *buffer*, unless the server answers before it has read all of it: with an error, or to read no more."""
-        failure: Exception = anyio.BrokenResourceError()
+        tcp, failure = self._tcp, None
+        tcp.keep_answer()
         async with task_group() as group:
-            scope = group.cancel_scope
-            group.start_soon(self._hear_answer, scope)
+            group.start_soon(self._hear_answer)
             try:
                 for start in range(0, len(buffer), _PIECE):
                     await self._stream.send(buffer[start : start + _PIECE])
-                    if scope.deadline != math.inf:
-                        scope.deadline = anyio.current_time() + _STALLED
+                    if tcp.has_stopped:
+                        break
+                    if tcp.stops_at != math.inf:
+                        tcp.stop_by(anyio.current_time() + _STALLED)
             except (*_BROKEN, anyio.EndOfStream) as error:
-                failure = error  # An answer may have come before, which is heard until the end of the connection.
-            else:
-                scope.cancel()
-                return
-        raise failure
+                failure = error
+            group.cancel_scope.cancel()
+        tcp.stops_at = math.inf
+        if failure is not None:
+            raise failure
 
-    async def _hear_answer(self, sending: anyio.CancelScope) -> None:
-        """Read what comes while a request is sent; cancel *sending* at a refusal, or when it stalls after a success."""
+    async def _hear_answer(self) -> None:
+        """Read what comes while a request is sent; stop sending at a refusal, or when it stalls after a success."""
         with contextlib.suppress(*_BROKEN, anyio.EndOfStream):
             while (kind := _kind_of(self._early)) not in _REFUSALS:
-                if kind and sending.deadline == math.inf:
-                    sending.deadline = anyio.current_time() + _STALLED
+                if kind and self._tcp.stops_at == math.inf:
+                    self._tcp.stop_by(anyio.current_time() + _STALLED)
                 if len(self._early) > _MAX_EARLY:
                     return
                 self._early += await self._stream.receive()
-            sending.cancel()
+            self._tcp.stop()
 
     async def aclose(self) -> None:
         """Close it."""
@@ -180,7 +279,8 @@ class NetworkStream(httpcore.AsyncNetworkStream):
                         hostname=None if server_hostname is None else server_hostname.strip("[]"),
                         ssl_context=ssl_context,
                         standard_compatible=False,
-                    )
+                    ),
+                    self._tcp,
                 )
         except (*_BROKEN, anyio.EndOfStream) as error:
             raise httpcore.ConnectError(str(error)) from error

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -28,11 +29,20 @@ Handler = Callable[[socket.socket, int, RawServer], None]
 
 
 def answering_early(
-    *parts: bytes, context: ssl.SSLContext | None = None, reads: bool = False, until: threading.Event | None = None
+    *parts: bytes,
+    context: ssl.SSLContext | None = None,
+    reads: bool = False,
+    until: threading.Event | None = None,
+    pause: float = 0.0,
 ) -> Handler:
-    """Return a handler that sends *parts* after a request's head, and then reads the rest or waits *until* then."""
+    """
+    Return a handler that sends *parts* after a request's head, and then reads the rest or waits *until* then.
+
+    Between the parts, it waits *pause* seconds.
+    """
 
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # What waits to be sent is lost at a reset.
         with contextlib.ExitStack() as stack:
             if context is not None:
                 connection = stack.enter_context(context.wrap_socket(connection, server_side=True))
@@ -44,6 +54,7 @@ def answering_early(
                 head += chunk
             for part in parts:
                 connection.sendall(part)
+                time.sleep(pause)
             length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
             left = int(length or 0) - len(head.partition(b"\r\n\r\n")[2])
             while reads and left:
@@ -73,6 +84,25 @@ async def test_a_refusal_is_read_while_the_request_is_still_being_sent(
     assert (caught.value.status_code, caught.value.may_have_taken_effect) == (413, False)
 
 
+@pytest.mark.parametrize("is_encrypted", [False, True])
+async def test_the_rest_of_a_refusal_is_read_when_the_request_was_ended(
+    is_encrypted: bool, authority: trustme.CA, trusted: trustme.CA
+) -> None:
+    answered = threading.Event()
+    context = tls_server_context(authority) if is_encrypted else None
+    parts = TOO_LARGE[:-10], TOO_LARGE[-10:]
+    with serve_sockets(answering_early(*parts, context=context, until=answered, pause=0.1)) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost") if is_encrypted else server.url
+        async with AsyncCoreClaw("key", base_url=url, timeout=20, retry=ONCE) as client:
+            try:
+                with pytest.raises(ApiError, match="too large") as caught:
+                    await client.workers.start_run(WORKER, LARGE)
+            finally:
+                answered.set()
+
+    assert not caught.value.may_have_taken_effect
+
+
 @pytest.mark.parametrize("size", [10, 500_000])
 @pytest.mark.parametrize("before", [b"", CONTINUE])
 async def test_a_success_that_comes_early_does_not_end_the_request(before: bytes, size: int) -> None:
@@ -96,6 +126,22 @@ async def test_the_run_of_a_success_is_named_when_its_server_reads_no_more(
                 assert (await client.workers.start_run(WORKER, LARGE)).run_id == RUN_ID
             finally:
                 answered.set()
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+async def test_an_answer_is_read_also_where_its_server_closes_with_most_of_the_request_unread(
+    is_encrypted: bool, authority: trustme.CA, trusted: trustme.CA
+) -> None:
+    context = tls_server_context(authority) if is_encrypted else None
+    for answer in (STARTED, TOO_LARGE) * 3:  # The end of the connection may come at any moment.
+        with serve_sockets(answering_early(answer, context=context)) as server:
+            url = server.url.replace("http://127.0.0.1", "https://localhost") if is_encrypted else server.url
+            async with AsyncCoreClaw("key", base_url=url, timeout=20, retry=ONCE) as client:
+                if answer is STARTED:
+                    assert (await client.workers.start_run(WORKER, LARGE)).run_id == RUN_ID
+                else:
+                    with pytest.raises(ApiError, match="too large"):
+                        await client.workers.start_run(WORKER, LARGE)
 
 
 async def test_a_server_that_closes_without_an_answer_leaves_the_outcome_open() -> None:

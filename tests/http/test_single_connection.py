@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
@@ -209,3 +210,32 @@ async def test_a_stream_tells_httpcore_what_it_asks_for_and_nothing_else() -> No
         assert [stream.get_extra_info(name) for name in ("is_readable", "ssl_object", "socket")] == [False, None, None]
         await network.aclose()
         assert stream.get_extra_info("is_readable")
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_an_answer_that_came_before_writing_failed_is_read(is_answered: bool) -> None:
+    is_over = threading.Event()
+    answer = http(413, b"x" * 100_000) if is_answered else b""
+
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        connection.recv(1)
+        connection.sendall(answer)
+        reset(connection)
+        is_over.set()
+
+    with serve_sockets(handle) as server:
+        network = Network()
+        stream = await network.connect_tcp("127.0.0.1", server.port)
+        await stream.write(b"x")
+        assert is_over.wait(20), "the event loop has read nothing meanwhile"
+        with pytest.raises(httpcore.WriteError):
+            for _ in range(100):  # asyncio tells of it when it is written to once more.
+                await stream.write(b"x" * 65_536)
+        got = b""
+        with pytest.raises(httpcore.ReadError):
+            while chunk := await stream.read(65_536):
+                got += chunk
+            raise httpcore.ReadError("the end")
+        await network.aclose()
+
+    assert got == answer
