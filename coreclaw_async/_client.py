@@ -388,9 +388,9 @@ class AsyncCoreClaw:
                 most expensive run so far; and no more runs are in flight than have ended with a known cost. So the
                 limit is exceeded only when runs in flight cost more than the most expensive one before. None for the
                 limit that an earlier call has set.
-            patience: For how many seconds, since the first failure in a row, to retry while the service, or a ledger in
-                Postgres, cannot be used; 0 or more. The default outlasts the outages that the service's operators have
-                reported.
+            patience: For how many seconds, since the first failure in a row, to retry while the service or a ledger in
+                Postgres cannot be used, or another process has locked one in SQLite, for which half a minute is the
+                least; 0 or more. The default outlasts the outages that the service's operators have reported.
             account: Your name for the account: printable, 1 to 500 characters, and not its key. All keys that are given
                 with the same name share the account's batches, open starts and what is known about its workers, so that
                 a new key continues where the old one stopped. None for a hash of the key. A batch that was begun

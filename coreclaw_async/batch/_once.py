@@ -177,8 +177,8 @@ class OnceBatch(AsyncBatch):
                 return run_id
             item = await self._after_starts()
             # It may have gone through another process, of which this one was told nothing.
-            run_id = self._run_id or item.run_id
-            if run_id is not None:  # pragma: no cover - another process was quicker, at one moment only
+            run_id = self._known_run or item.run_id
+            if run_id is not None:  # pragma: no cover - another process was quicker, or has locked the ledger
                 return run_id
             if self._batch_context.refusal is not None:
                 raise self._batch_context.refusal

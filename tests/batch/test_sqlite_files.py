@@ -245,6 +245,40 @@ async def test_a_ledger_that_another_process_locks_says_so(tmp_path: Path) -> No
     await database.aclose()
 
 
+@pytest.mark.parametrize("ends", ["unlocked", "cancelled", "patience"])
+async def test_a_write_to_a_locked_ledger_is_tried_again_for_as_long_as_the_batch_has_patience(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ends: str
+) -> None:
+    patience = 0.4 if ends == "patience" else 60.0
+    database = SqliteDatabase(tmp_path / "runs.db", busy_seconds=0.05, patience=patience)
+    await database.open()
+    other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    raised: list[BaseException] = []
+
+    async def write(name: str) -> None:
+        try:
+            await database.write(batch(name))
+        except LedgerError as error:
+            raised.append(error)
+
+    async with anyio.create_task_group() as group:
+        for name in ("a", "b"):
+            group.start_soon(write, name)
+        while "tried again" not in caplog.text:
+            await anyio.sleep(0.001)
+        if ends == "cancelled":
+            group.cancel_scope.cancel()
+        elif ends == "unlocked":
+            other.execute("ROLLBACK")
+    other.close()
+    assert await database.read(NAMES) == ([("a",), ("b",)] if ends == "unlocked" else [])
+    await database.aclose()
+
+    assert [str(error).endswith(" s)") for error in raised] == ([True, True] if ends == "patience" else [])
+    assert caplog.text.count("another process has been writing to it for") == 1
+
+
 async def test_a_new_ledger_that_another_process_locks_says_so(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

@@ -25,7 +25,8 @@ def database_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) ->
 
     Args:
         ledger: Its address.
-        patience: How many seconds to wait for a server that was there and is not any more.
+        patience: How many seconds to wait for a server that was there and is not any more, or for a file that another
+            process has locked.
 
     Raises:
         TypeError: It is neither a string nor a path.
@@ -36,7 +37,7 @@ def database_at(ledger: str | os.PathLike[str], *, patience: float = 1_800.0) ->
             return SqliteDatabase(None)
         if is_postgres(ledger):
             return PostgresDatabase(ledger, patience)
-    return SqliteDatabase(sqlite_path(ledger))
+    return SqliteDatabase(sqlite_path(ledger), patience=patience)
 
 
 def sqlite_path(ledger: str | os.PathLike[str]) -> Path:

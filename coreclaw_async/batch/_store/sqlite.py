@@ -16,7 +16,10 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.lowlevel import checkpoint
 
+from coreclaw_async._logs import logger
+from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async.batch._store.open_files import OPEN_FILES, FileId, id_of, refuse_hard_links
 from coreclaw_async.batch._store.schema import (
@@ -56,14 +59,25 @@ class SqliteDatabase(Database):
 
     Args:
         path: The file; None for one in memory, which is gone with its batch.
-        busy_seconds: How long a write waits for other processes.
+        busy_seconds: How long a write waits for other processes before it is tried again, or given up.
+        patience: For how many seconds it is tried again; a cancellation ends that.
         mounts: The file in which this machine tells its mounts, where it does.
     """
 
-    def __init__(self, path: Path | None, *, busy_seconds: float = BUSY_SECONDS, mounts: Path = MOUNTS) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        busy_seconds: float = BUSY_SECONDS,
+        patience: float = 0.0,
+        mounts: Path = MOUNTS,
+    ) -> None:
         super().__init__()
         self._path = path
         self._busy_seconds = busy_seconds
+        self._patience = patience
+        self._locked_since: float | None = None
+        self._warned_at = float("-inf")
         self._mounts = mounts
         self._connection: sqlite3.Connection | None = None
         self._file: FileId | None = None
@@ -103,6 +117,20 @@ class SqliteDatabase(Database):
         # Where asyncio has cut a writer off, its thread may have done some of them by now.
         await self._in_thread(lambda: self._write([job for job in jobs if not job.is_done]))
 
+    async def _was_applied(self, error: Exception) -> bool:
+        if not _is_busy(error.__cause__):
+            raise error
+        now = time.monotonic()
+        if self._locked_since is None:
+            self._locked_since = now - self._busy_seconds
+        if now - self._locked_since >= self._patience:
+            raise error
+        if now - self._warned_at >= WARN_SECONDS:
+            self._warned_at = now
+            logger.warning("%s, which is tried again", error)
+        await checkpoint()
+        return False
+
     async def _query(self, sql: str, values: SqlRow) -> list[SqlRow]:
         return await self._in_thread(lambda: self._opened().execute(sql, values).fetchall())
 
@@ -128,9 +156,8 @@ class SqliteDatabase(Database):
         try:
             yield
         except (sqlite3.Error, OSError, *_NO_VALUES) as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            hint = _HINTS.get(code)
-            if code == sqlite3.SQLITE_BUSY:
+            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            if _is_busy(error):
                 waited = round(time.monotonic() - began, 1)
                 hint = f"another process has been writing to it for {waited:g} s"
             raise LedgerError(
@@ -200,7 +227,7 @@ class SqliteDatabase(Database):
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 time.sleep(_PAUSE_SECONDS)
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                if not _is_busy(error) or time.monotonic() > give_up:
                     raise
             else:
                 return
@@ -266,6 +293,7 @@ class SqliteDatabase(Database):
                     failures = [self._why_lost(job) or _attempt(connection, job.steps) for job in jobs]
                     self._opened()  # The last look before what is sent counts on it.
                     connection.execute("COMMIT")
+                    self._locked_since = None
                 except BaseException:
                     connection.rollback()
                     raise
@@ -315,6 +343,11 @@ class SqliteDatabase(Database):
 def _log_of(path: Path) -> Path:
     """Return where SQLite keeps what was written last; the file is there for as long as somebody has it open."""
     return path.with_name(path.name + "-wal")
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    """Return whether another process was in the way."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _is_locked(file: Path) -> bool:
