@@ -461,6 +461,12 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
             due = self._outbox.take_due(self._world)
         await self._outbox.send(due, self.callback_transport)
 
+    async def _call_one_site(self) -> None:
+        """Send the callbacks that are due to one site; others are called at the same time."""
+        with self._backend.lock:
+            outbox, due = self._outbox, self._outbox.take_due(self._world, of_one_site=True)
+        await outbox.send_to_site(due, self.callback_transport)
+
     @contextmanager
     def serve(self, host: str = "127.0.0.1", port: int = 0, *, console: bool = False) -> Generator[RunningServer]:
         """
@@ -526,11 +532,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     def _make_app(self, sites: Mapping[int, str], *, console_for: str | None = None) -> AsgiApp:
         if console_for is None:
-            return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites)
+            return AsgiApp(lambda: self._backend, self._call_one_site, sites)
         from coreclaw_async.testing._console.console import Console  # Which tests that nobody watches do not load.
 
         console = Console(lambda: self._backend, console_for)
-        return AsgiApp(lambda: self._backend, self.deliver_callbacks, sites, console)
+        return AsgiApp(lambda: self._backend, self._call_one_site, sites, console)
 
 
 def keep_newest_requests(service: FakeService, most: int) -> None:

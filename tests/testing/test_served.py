@@ -211,6 +211,23 @@ def test_callbacks_are_sent_by_themselves(service: FakeService, client: httpx.Cl
     assert receiver.first_line == b"POST /hook HTTP/1.1"
 
 
+def test_a_receiver_that_does_not_answer_keeps_no_callback_of_another_one_back(
+    service: FakeService, client: httpx.Client
+) -> None:
+    receiver = Receiver()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}/hook"
+        for url in (silent_url, silent_url, silent_url, receiver.url):
+            client.post(RUNS, json={**START, "callback_url": url})
+        thread = threading.Thread(target=receiver.answer_once)
+        thread.start()
+        assert receiver.received.wait(20)
+        thread.join()
+        sent = [callback.url for callback in service.callbacks_sent]
+
+    assert sent.count(silent_url) < 3, "it has come before those that nobody answers"
+
+
 def test_the_test_may_act_while_requests_run(service: FakeService, client: httpx.Client) -> None:
     def read() -> None:
         for _ in range(10):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -50,7 +50,8 @@ class AsgiApp:
 
     Args:
         backend: Called for each request; returns the backend that answers it.
-        deliver_callbacks: Sends the callbacks that are due; called repeatedly while the app runs.
+        deliver_callbacks: Sends the callbacks that are due to one site; called again and again while the app runs,
+            whether or not earlier calls have ended.
         sites: The role of each listening port, `api` or `files`. For other ports the path decides.
         console: Answers paths of its own on the port of the API; None for none.
     """
@@ -58,7 +59,7 @@ class AsgiApp:
     def __init__(
         self,
         backend: Callable[[], Backend],
-        deliver_callbacks: Callable[[], Awaitable[None]],
+        deliver_callbacks: Callable[[], Coroutine[Any, Any, None]],
         sites: Mapping[int, str],
         console: Console | None = None,
     ) -> None:
@@ -94,9 +95,10 @@ class AsgiApp:
             tasks.cancel_scope.cancel()
 
     async def _keep_delivering(self) -> None:
-        while True:
-            await self._deliver_callbacks()
-            await anyio.sleep(_CALLBACK_INTERVAL)
+        async with anyio.create_task_group() as tasks:
+            while True:
+                tasks.start_soon(self._deliver_callbacks)
+                await anyio.sleep(_CALLBACK_INTERVAL)
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         body = await _read_body(receive)

@@ -27,18 +27,29 @@ class CallbackOutbox:
     """The callbacks of one service, waiting and sent."""
 
     sent: list[SentCallback] = field(factory=list[SentCallback])
+    _busy: set[str] = field(factory=set[str])
+    """The sites that `send_to_site` is calling."""
     _waiting: list[tuple[float, SentCallback]] = field(factory=list[tuple[float, SentCallback]])
     _ssl: ssl.SSLContext | None = None
 
-    def take_due(self, world: World) -> list[SentCallback]:
-        """Return the callbacks that are due now, each only once, in the order of sending."""
+    def take_due(self, world: World, *, of_one_site: bool = False) -> list[SentCallback]:
+        """
+        Return the callbacks that are due now, each only once, in the order of sending.
+
+        With `of_one_site` only those to one site, for `send_to_site`, and none to a site that is being called so.
+        """
         plan = world.switches.callback_plan
         for run in world.calling_back:
             self._waiting += _new_callbacks(run, plan)
         world.calling_back = [run for run in world.calling_back if not run.is_final]
         now = world.clock.monotonic()
         due = sorted((entry for entry in self._waiting if entry[0] <= now), key=lambda entry: entry[0])
-        self._waiting = [entry for entry in self._waiting if entry[0] > now]
+        if of_one_site:
+            free = [entry for entry in due if _site_of(entry[1]) not in self._busy]
+            due = [entry for entry in free if _site_of(entry[1]) == _site_of(free[0][1])]
+            self._busy.update(_site_of(callback) for _, callback in due)
+        taken = {id(callback) for _, callback in due}
+        self._waiting = [entry for entry in self._waiting if id(entry[1]) not in taken]
         callbacks = [callback for _, callback in due]
         return _shuffled(callbacks, world.switches.seed) if plan.shuffle else callbacks
 
@@ -58,6 +69,18 @@ class CallbackOutbox:
                 except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):  # The last for a host that no name can be.
                     continue
                 callback.response_status = response.status_code
+
+    async def send_to_site(self, callbacks: list[SentCallback], transport: httpx.AsyncBaseTransport | None) -> None:
+        """POST what `take_due` returned for one site, which is free again after that."""
+        try:
+            await self.send(callbacks, transport)
+        finally:
+            self._busy.difference_update(map(_site_of, callbacks))
+
+
+def _site_of(callback: SentCallback) -> str:
+    """Return the beginning of its URL, up to the path; it may be no URL."""
+    return "/".join(callback.url.split("/")[:3])
 
 
 def _new_callbacks(run: FakeRun, plan: CallbackPlan) -> list[tuple[float, SentCallback]]:
