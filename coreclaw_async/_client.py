@@ -256,11 +256,22 @@ class AsyncCoreClaw:
         """
         Return a light copy on the same connections; what is None stays as it is, and so do attributes of a subclass.
 
-        Closing a copy closes nothing; closing the client it was made from closes the connections of both. *headers*
-        take the place of those that the client adds; an empty mapping adds none.
+        Closing a copy closes nothing; closing the client it was made from closes the connections of both.
 
         One look at runs serves all waits of a client and its copies: a request for a run is told to the *on_event* of
         each that waits for it, and a list of runs to that of each that it was read for, once.
+
+        Args:
+            api_key: Another key, for the same service.
+            auth: How the key is sent: ``bearer``, ``api-key`` or ``query``.
+            timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
+            retry: How often and how patiently a request is retried, where that is safe.
+            max_response_bytes: Largest answer that is read, unpacked, 1 or more.
+            offset_dialect: What ``offset`` means to the service: ``auto``, ``row`` or ``page``.
+            poll_schedule: When to look at a run that is waited for.
+            on_event: Called with each event of the copy, instead of the hook of the client.
+            headers: Headers to add to each request to the API, instead of those that the client adds; an empty mapping
+                adds none.
 
         Raises:
             ConfigurationError: The key cannot be right.

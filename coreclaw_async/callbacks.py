@@ -243,6 +243,11 @@ class CallbackHub:
         Record the answer to the start that carried *url*; clients do this.
 
         It outranks what callbacks say. A URL of another hub is ignored.
+
+        Args:
+            url: The ``callback_url`` of the start.
+            run_id: The run that was started; None where that is not known.
+            queue_id: The item of the run queue that was made; None for a start of a run.
         """
         with self._lock:
             entry = self._find(url)

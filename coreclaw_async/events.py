@@ -98,6 +98,10 @@ class RunStarted(Record):
     """
     A start was answered with a run id.
 
+    Attributes:
+        operation: operationId of the published specification.
+        run_id: The run, which is paid for.
+
     Example::
 
         paid = []

@@ -36,7 +36,7 @@ BLOCKING = {"CoreClaw", "Pager", "Stream", "Batch"}
 # What others call: httpx, or the clients.
 NOT_FOR_USERS = {"handle_async_request", "aclose"}
 # They say whose errors they raise.
-ERRORS_ELSEWHERE = {"AsyncWorkers.run", "AsyncTasks.run", "run_shard_async"}
+ERRORS_ELSEWHERE = {"run_shard_async"}
 LIBRARIES = {"to_arrow": "pyarrow", "to_parquet": "pyarrow", "to_pandas": "pandas", "to_polars": "polars"}
 
 
@@ -260,6 +260,15 @@ def test_each_public_class_and_function_has_an_example() -> None:
     assert len(NAMED) > 200
     assert [name for name, value in NAMED.items() if not example_of(value)] == []
     assert set(TWINS) >= BLOCKING
+
+
+@pytest.mark.parametrize("name", [name for name, value in NAMED.items() if inspect.isfunction(value)])
+def test_a_public_function_says_what_each_argument_is(name: str) -> None:
+    text = inspect.getdoc(NAMED[name]) or ""
+    arguments = set(inspect.signature(NAMED[name]).parameters) - {"self"}
+
+    unsaid = [each for each in arguments if not re.search(rf"^    [*]*{each}: |[*`]{each}[*`]", text, re.MULTILINE)]
+    assert unsaid == []
 
 
 def test_each_public_function_that_checks_or_raises_says_what_it_raises() -> None:

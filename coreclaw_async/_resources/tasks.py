@@ -400,11 +400,31 @@ class AsyncTasks:
         """
         Start a run of a saved task, which costs money, and wait for its end.
 
-        Calls `start_run` with *callback_url*, then `runs.wait` with the other arguments; see there for the errors.
-        Every error after the start carries the run's id.
+        Sends what `start_run` sends, once, and then what `runs.wait` sends. Every error after the start has the run's
+        id.
 
-        With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
-        of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+        Args:
+            task_id: The task's id.
+            callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
+            wait_for_slot: Whether a start that the plan has no room for (30003: nothing was started) is retried, at
+                the pace of the poll schedule and in the order of the calls, until *timeout*.
+            timeout: Seconds for the wait, above 0, and with *wait_for_slot* for the start too. None to wait as long as
+                it takes. The run goes on after that.
+            check: Whether an end without success is an error; otherwise the run is returned whatever its end.
+            on_update: As in `runs.wait`.
+            on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
+            progress: As in `runs.wait`.
+
+        Raises:
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its ``candidates``.
+            InsufficientBalanceError: The balance does not cover the run.
+            ConcurrencyLimitError: The plan has no room for the run; nothing was started.
+            RunFailedError: The run failed; the end of its log is in the error.
+            RunAbortedError: The run was aborted.
+            WaitTimeoutError: *timeout* has passed, and the run goes on.
+            CoreClawError: Anything else that `start_run` or `runs.wait` raises. After the start it has the run's id.
+            ValueError: An argument is out of range; nothing was sent.
+            TypeError: An argument is of the wrong type; nothing was sent.
 
         Example::
 

@@ -447,11 +447,35 @@ class SyncWorkers:
         """
         Start a run, which costs money, and wait for its end.
 
-        Calls `start_run` with the first six arguments, then `runs.wait` with the others; see there for the errors.
-        Every error after the start carries the run's id.
+        Sends what `start_run` sends, once, and then what `runs.wait` sends. Every error after the start has the run's
+        id.
 
-        With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
-        of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+        Args:
+            worker_id: The worker's id, ``owner/name`` or ``owner~name``.
+            input: The worker's own input, as for `start_run`.
+            system: Settings of the platform such as ``{"proxy_region": "US"}``.
+            raw_input: The whole ``input`` member, sent as it is, instead of *input* and *system*.
+            version: A concrete version such as ``v1.2.6``; None for the newest.
+            callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
+            wait_for_slot: Whether a start that the plan has no room for (30003: nothing was started) is retried, at
+                the pace of the poll schedule and in the order of the calls, until *timeout*.
+            timeout: Seconds for the wait, above 0, and with *wait_for_slot* for the start too. None to wait as long as
+                it takes. The run goes on after that.
+            check: Whether an end without success is an error; otherwise the run is returned whatever its end.
+            on_update: As in `runs.wait`.
+            on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
+            progress: As in `runs.wait`.
+
+        Raises:
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its ``candidates``.
+            InsufficientBalanceError: The balance does not cover the run.
+            ConcurrencyLimitError: The plan has no room for the run; nothing was started.
+            RunFailedError: The run failed; the end of its log is in the error.
+            RunAbortedError: The run was aborted.
+            WaitTimeoutError: *timeout* has passed, and the run goes on.
+            CoreClawError: Anything else that `start_run` or `runs.wait` raises. After the start it has the run's id.
+            ValueError: An argument is out of range, or both *input* and *raw_input* were given; nothing was sent.
+            TypeError: An argument is of the wrong type; nothing was sent.
 
         Example::
 
@@ -993,11 +1017,31 @@ class SyncTasks:
         """
         Start a run of a saved task, which costs money, and wait for its end.
 
-        Calls `start_run` with *callback_url*, then `runs.wait` with the other arguments; see there for the errors.
-        Every error after the start carries the run's id.
+        Sends what `start_run` sends, once, and then what `runs.wait` sends. Every error after the start has the run's
+        id.
 
-        With *wait_for_slot* a start that the plan has no room for (30003: nothing was started) is retried at the pace
-        of the poll schedule, in the order of the calls, until *timeout*, which then covers both the start and the run.
+        Args:
+            task_id: The task's id.
+            callback_url: Where the service posts changes of the run; None for a URL of the client's hub, if it has one.
+            wait_for_slot: Whether a start that the plan has no room for (30003: nothing was started) is retried, at
+                the pace of the poll schedule and in the order of the calls, until *timeout*.
+            timeout: Seconds for the wait, above 0, and with *wait_for_slot* for the start too. None to wait as long as
+                it takes. The run goes on after that.
+            check: Whether an end without success is an error; otherwise the run is returned whatever its end.
+            on_update: As in `runs.wait`.
+            on_cancel: What to do with the run when this call ends before it: ``leave`` it, or ``abort`` it.
+            progress: As in `runs.wait`.
+
+        Raises:
+            OutcomeUnknownError: A run may have been started, and it is not known which; see its ``candidates``.
+            InsufficientBalanceError: The balance does not cover the run.
+            ConcurrencyLimitError: The plan has no room for the run; nothing was started.
+            RunFailedError: The run failed; the end of its log is in the error.
+            RunAbortedError: The run was aborted.
+            WaitTimeoutError: *timeout* has passed, and the run goes on.
+            CoreClawError: Anything else that `start_run` or `runs.wait` raises. After the start it has the run's id.
+            ValueError: An argument is out of range; nothing was sent.
+            TypeError: An argument is of the wrong type; nothing was sent.
 
         Example::
 
@@ -2070,7 +2114,7 @@ class Batch(BatchBlock):
 
     def get(self, key: str) -> BatchItem:
         """
-        Return one item from the ledger; sends nothing.
+        Return the item with *key* from the ledger; sends nothing.
 
         Raises:
             KeyError: There is no such item.
@@ -2085,7 +2129,7 @@ class Batch(BatchBlock):
 
     def history(self, key: str) -> list[BatchItemRun]:
         """
-        Return all runs that an item has had, oldest first; sends nothing.
+        Return all runs that the item with *key* has had, oldest first; sends nothing.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -2351,11 +2395,22 @@ class CoreClaw:
         """
         Return a light copy on the same connections; what is None stays as it is, and so do attributes of a subclass.
 
-        Closing a copy closes nothing; closing the client it was made from closes the connections of both. *headers*
-        take the place of those that the client adds; an empty mapping adds none.
+        Closing a copy closes nothing; closing the client it was made from closes the connections of both.
 
         One look at runs serves all waits of a client and its copies: a request for a run is told to the *on_event* of
         each that waits for it, and a list of runs to that of each that it was read for, once.
+
+        Args:
+            api_key: Another key, for the same service.
+            auth: How the key is sent: ``bearer``, ``api-key`` or ``query``.
+            timeout: Seconds one call may take, above 0: queueing, attempts and waits together.
+            retry: How often and how patiently a request is retried, where that is safe.
+            max_response_bytes: Largest answer that is read, unpacked, 1 or more.
+            offset_dialect: What ``offset`` means to the service: ``auto``, ``row`` or ``page``.
+            poll_schedule: When to look at a run that is waited for.
+            on_event: Called with each event of the copy, instead of the hook of the client.
+            headers: Headers to add to each request to the API, instead of those that the client adds; an empty mapping
+                adds none.
 
         Raises:
             ConfigurationError: The key cannot be right.

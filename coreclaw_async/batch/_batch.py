@@ -547,7 +547,7 @@ class AsyncBatch(AsyncBatchFrames):
 
     async def get(self, key: str) -> BatchItem:
         """
-        Return one item from the ledger; sends nothing.
+        Return the item with *key* from the ledger; sends nothing.
 
         Raises:
             KeyError: There is no such item.
@@ -565,7 +565,7 @@ class AsyncBatch(AsyncBatchFrames):
 
     async def history(self, key: str) -> list[BatchItemRun]:
         """
-        Return all runs that an item has had, oldest first; sends nothing.
+        Return all runs that the item with *key* has had, oldest first; sends nothing.
 
         Raises:
             LedgerError: The ledger cannot be read.

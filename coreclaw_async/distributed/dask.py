@@ -108,7 +108,8 @@ def arun_batch(
     """
     Run a batch with an asynchronous Dask client, and yield the report of each shard as it ends.
 
-    Everything else is as in `run_batch`. Its errors are raised while iterating; those of failed shards at the end.
+    *batch*, *shard_size*, *on_event* and the *options* are those of `run_batch`, and *dask_client* is asynchronous. The
+    errors are those of `run_batch`, raised while iterating; those of failed shards at the end.
 
     Example::
 

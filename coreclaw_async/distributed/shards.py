@@ -257,7 +257,7 @@ def run_shard(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardRep
 
 async def run_shard_async(spec: ShardSpec, *, on_event: EventHook | None = None) -> ShardReport:
     """
-    Run a part of a batch, and return its report; see `run_shard`.
+    Run a part of a batch, and return its report; *spec*, *on_event* and errors are those of `run_shard`.
 
     Example::
 

@@ -111,7 +111,7 @@ class ResultHeader(Model):
 @attrs.frozen(kw_only=True, repr=False)
 class ResultPage(Page[Row]):
     """
-    One page of a run's result rows.
+    One page of a run's result rows: a `Page` whose ``items`` are rows, with their columns.
 
     Attributes:
         headers: The columns in the service's order; a row may hold keys that none of them names, such as

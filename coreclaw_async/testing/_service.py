@@ -315,6 +315,14 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
         """
         Add a waiting item to the run queue and return its ``queue_ref``.
 
+        Args:
+            worker: Slug or path.
+            input: The whole input, ``{"parameters": {"custom": ...}}``; not checked.
+            callback_url: Where callbacks of its run go; None for nowhere.
+
+        Raises:
+            KeyError: There is no such Worker.
+
         Example::
 
             queue_id = service.add_queue_item(
@@ -364,7 +372,12 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     def insert_rows(self, run_id: str, rows: int | Sequence[Row], *, at: int = 0) -> None:
         """
-        Insert rows, or a number of generated ones, into the results of a run before row ``at``.
+        Insert rows into the results of a run.
+
+        Args:
+            run_id: The run.
+            rows: The rows, or how many to generate.
+            at: Before which row, 0 or more; 0 is the first.
 
         Raises:
             KeyError: No run has this id.
@@ -382,9 +395,11 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     def finish(self, run_id: str, outcome: str = "succeeded") -> None:
         """
-        End a run now; with ``succeeded`` it has all its rows, otherwise those produced so far.
+        End a run now; a run that has ended before stays as it is.
 
-        A run that has ended before stays as it is.
+        Args:
+            run_id: The run.
+            outcome: Its status from now on. With ``succeeded`` it has all its rows, otherwise those produced so far.
 
         Raises:
             KeyError: No run has this id.
@@ -401,7 +416,7 @@ class FakeService(Switches, httpx.AsyncBaseTransport):
 
     def stick(self, run_id: str) -> None:
         """
-        Let a run never end by itself, and make no more rows; it can still be aborted, and ended with `finish`.
+        Let the run *run_id* never end by itself, and make no more rows; it can still be aborted, or ended by `finish`.
 
         A run that has ended before stays as it is.
 

@@ -232,6 +232,11 @@ def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: M
     """
     Process the request, then answer as a gateway that lost the service would.
 
+    Args:
+        status: The HTTP status.
+        body: The body of the answer.
+        headers: Its headers.
+
     Raises:
         ValueError: An argument is out of range.
         TypeError: An argument has another type.
@@ -249,6 +254,11 @@ def commit_then_status(status: int = 502, body: bytes = _BAD_GATEWAY, headers: M
 def status(status: int = 503, body: bytes = _UNAVAILABLE, headers: Mapping[str, str] = _HTML) -> Fault:
     """
     Answer with an HTTP status and no envelope, without processing the request.
+
+    Args:
+        status: The HTTP status.
+        body: The body of the answer.
+        headers: Its headers.
 
     Raises:
         ValueError: An argument is out of range.
@@ -415,9 +425,9 @@ def stall(*, commit: bool = True) -> Fault:
 
 def delay(seconds: float) -> Fault:
     """
-    Process the request, and hold the answer back.
+    Process the request, and hold the answer back for *seconds*.
 
-    The seconds are those of the service's clock in memory, real ones on a socket. Can be combined with another fault.
+    They are those of the service's clock in memory, real ones on a socket. Can be combined with another fault.
 
     Raises:
         ValueError: An argument is out of range.
@@ -455,6 +465,10 @@ def drip(chunk: int = 16, pause: float = 0.05) -> Fault:
 def redirect(location: str, status: int = 307) -> Fault:
     """
     Send the client elsewhere, without processing the request.
+
+    Args:
+        location: The URL in the ``Location`` header.
+        status: The HTTP status.
 
     Raises:
         ValueError: An argument is out of range.

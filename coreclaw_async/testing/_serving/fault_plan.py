@@ -131,6 +131,9 @@ class FaultPlan:
         ``{"fault": "status", "status": 502, "operation": "runWorker", "probability": 0.1}``. A body is a string.
         ``edit``, ``error=`` of a lost connection and ``match`` are for Python alone.
 
+        Args:
+            plan: The parsed list.
+
         Raises:
             ValueError: What is wrong, and with which entry, counted from 1.
 

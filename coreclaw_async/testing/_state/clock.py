@@ -56,11 +56,11 @@ class Clock(Protocol):
         ...
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward at once."""
+        """Move the clock forward by ``seconds`` at once."""
         ...
 
     def set_time(self, unix: float) -> None:
-        """Set the wall clock, in Unix seconds, without touching the monotonic time."""
+        """Set the wall clock to ``unix`` seconds, without touching the monotonic time."""
         ...
 
 
@@ -131,7 +131,7 @@ class FakeClock:
         return self._wall_offset + self._now
 
     def set_time(self, unix: float) -> None:
-        """Set the wall clock, in Unix seconds; sleepers and `monotonic` are not affected."""
+        """Set the wall clock to ``unix`` seconds; sleepers and `monotonic` are not affected."""
         with self._lock:
             self._wall_offset = unix - self._now
 
@@ -311,7 +311,7 @@ class DefaultClock(FakeClock):
             real.set_time(unix)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward at once."""
+        """Move the clock forward by ``seconds`` at once."""
         real = self._real
         if real is None:
             super().advance(seconds)

@@ -31,6 +31,8 @@ class FakeRun:
         origin: Who started it; ``openapi`` for the API.
         created_at: Moment of creation in Unix seconds.
         script: What happens to it.
+        price_per_row: What each of its rows costs, in US dollars.
+        row_list: Its rows, generated or given.
         callback_url: Where callbacks go, or None.
         task_id: The task it was started from, or None.
         queue_ref: The queue item it was activated from, or None.

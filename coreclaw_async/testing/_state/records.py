@@ -18,8 +18,14 @@ class FakeWorker:
     Attributes:
         slug: Its id.
         path: ``owner/name``.
+        title: Its name for people.
+        description: What it does.
         properties: Its input, one description per property, in the developer format.
         extra_schema: Further members of the input schema, such as ``concurrency``.
+        script: What its runs do; None for the ``default_script`` of the service.
+        in_store: Whether the store lists it.
+        owned: Whether the list of the caller's own Workers shows it.
+        version: The one version that can run.
 
     Example::
 
@@ -57,9 +63,15 @@ class FakeTask:
 
     Attributes:
         task_id: Its slug.
+        number: The internal id.
         worker_id: Slug of its Worker.
+        title: Its name for people.
+        description: Any text.
+        version: The Worker version that its runs have.
         input: The stored input, as it was sent.
         schedule: The ``schedule_*`` members that were given.
+        created_at: Moment of creation in Unix seconds.
+        updated_at: Moment of the last change in Unix seconds.
         run_ids: The runs started from it.
 
     Example::
@@ -89,6 +101,11 @@ class FakeQueueItem:
 
     Attributes:
         queue_ref: Its id, digits in a string.
+        worker_id: Slug of its Worker.
+        version: The Worker version that its run will have.
+        input: The input as it was sent.
+        callback_url: Where callbacks of its run go, or None.
+        created_at: Moment of creation in Unix seconds.
         status: ``waiting``, or ``inactive`` once it was activated or released.
         run_id: The run it became, or None.
         release_reason: The reason given for its release.
