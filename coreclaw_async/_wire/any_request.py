@@ -1,4 +1,4 @@
-"""Requests that a caller writes himself: checked, so that none leaves the API or is sent again where that may cost."""
+"""Requests that a caller writes: checked, so that none leaves the API or is sent again where that may cost."""
 
 from __future__ import annotations
 
