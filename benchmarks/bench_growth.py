@@ -275,7 +275,7 @@ def memory_of_service(items: int) -> float:
 def measure(items: int) -> Cost:
     """Return what a batch of so many items takes, in processes that have done nothing else."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(2, mp_context=spawn, max_tasks_per_child=1) as pool:
         cost, service = pool.submit(batches, items), pool.submit(memory_of_service, items)
         return attrs.evolve(cost.result(), megabytes=max(cost.result().megabytes - service.result(), _PAGE))
 

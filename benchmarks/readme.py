@@ -32,7 +32,7 @@ ROUNDS = {
     "bench_lost_reply": 1,
     "bench_waiting": 1,
     "bench_outage": 1,
-    "bench_imports": 15,
+    "bench_imports": 7,
     "bench_frames": 1,
     "bench_rates": 5,
     "bench_growth": 1,

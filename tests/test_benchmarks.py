@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -13,6 +14,7 @@ import plots
 import pytest
 import readme
 from figures import Figures
+from load import AtOnce
 from plots import THEMES, Panel, Series
 
 
@@ -258,3 +260,20 @@ async def test_ways_take_turns_and_the_first_block_of_each_does_not_count() -> N
 
     assert done == ["a", "b", "a", "b", "b", "a"]
     assert costs == {"a": [3.0, 6.0], "b": [4.0, 5.0]}
+
+
+@pytest.mark.parametrize(("failing", "calls"), [((1, 2, 3, 4), 4), ((1, 2, 3), 8), ((), 8)])
+def test_a_client_all_of_whose_calls_have_failed_is_called_no_more(failing: tuple[int, ...], calls: int) -> None:
+    made = 0
+
+    async def call() -> None:
+        nonlocal made
+        made += 1
+        if made in failing:
+            raise OSError
+
+    block = AtOnce(call, width=2, total=4, counts_failures=True)
+    for _ in range(2):
+        asyncio.run(block())
+
+    assert (made, block.made, block.failures) == (calls, calls, len(failing))
