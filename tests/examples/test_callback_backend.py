@@ -50,13 +50,13 @@ def test_a_run_is_started_with_a_callback_and_reported(backend: httpx.Client, se
     run_id = started.json()["run_id"]
     began = time.monotonic()
     reported = backend.get(f"/runs/{run_id}")
+    took = time.monotonic() - began
 
     assert started.status_code == 202
     run = Run.from_dict(reported.json())
     assert (run.run_id, run.status, run.result_count) == (run_id, "succeeded", 3)
     assert run_id in [one.run_id for one in Page[Run].from_dict(backend.get("/runs").json(), item_type=Run)]
-    # The schedule alone would look 2 and 7 seconds after the beginning.
-    assert time.monotonic() - began < 6.5
+    assert took < 6.5, "the schedule alone would look 2 and 7 seconds after the beginning"
     assert [callback.response_status for callback in service.callbacks_sent if callback.run_id == run_id] == [204, 204]
 
 
@@ -70,10 +70,11 @@ def test_the_openapi_page_describes_the_answers(backend: httpx.Client) -> None:
     assert schemas["Page_Run_"]["properties"]["items"]["items"] == answer
 
 
-def test_a_run_that_goes_on_is_reported_as_it_is(backend: httpx.Client) -> None:
+def test_a_run_that_goes_on_is_reported_as_it_is(backend: httpx.Client, service: FakeService) -> None:
+    service.next_script = RunScript(duration=600)
     run_id = backend.post("/runs", params={"keyword": "tea"}).json()["run_id"]
 
-    assert backend.get(f"/runs/{run_id}", params={"seconds": 0.5}).json()["status"] in {"ready", "running"}
+    await_status(backend, run_id, {"ready", "running"})
 
 
 @pytest.mark.endurance(15)
@@ -104,10 +105,17 @@ def test_it_stops_soon_although_requests_wait_for_runs_which_go_on(service: Fake
     assert not re.search(r"POST /coreclaw/[\w-]+\.\w", logged), "callback URLs are hidden"
     assert service.runs[run_id].status == "running"
     with served(service, tmp_path) as (port, environment), backend_in(tmp_path, port, environment) as again:
-        assert again.get(f"/runs/{run_id}", params={"seconds": 0.5}).json()["status"] == "running"
+        await_status(again, run_id, {"running"})
         assert again.get(f"/runs/{run_id}", params={"seconds": 900}).status_code == 422
 
 
 def await_wait(service: FakeService, run_id: str) -> None:
     """Return once the run is looked at, so that a request waits for it."""
     wait_until(lambda: any(request.path.endswith(run_id) for request in service.requests), "a look at the run")
+
+
+def await_status(client: httpx.Client, run_id: str, statuses: set[str]) -> None:
+    """Return once a short wait tells one of *statuses*; on a busy machine it may end before the run is seen."""
+    wait_until(
+        lambda: client.get(f"/runs/{run_id}", params={"seconds": 0.5}).json()["status"] in statuses, "the status"
+    )
