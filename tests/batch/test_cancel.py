@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,13 @@ class Story:
 
 
 async def cancel_while_starting(
-    service: FakeService, ledger: str, fault: Fault | None = None, *, abort: bool = False, **options: Any
+    service: FakeService,
+    ledger: str,
+    fault: Fault | None = None,
+    *,
+    abort: bool = False,
+    max_spend: Decimal | None = None,
+    **options: Any,
 ) -> Story:
     """Cancel a batch of three while its first start is under way: from another process, where there can be one."""
     way = HeldStarts(service)
@@ -86,7 +93,7 @@ async def cancel_while_starting(
         service.faults.add(fault, operation="runWorker")
 
     async def run() -> None:
-        outcomes.extend(await finish(batch))
+        outcomes.extend(await finish(batch, max_spend=max_spend))
 
     async with process(service, ledger, way, **options) as batch:
         await batch.plan(specs(3))
@@ -126,6 +133,15 @@ async def test_a_start_that_is_refused_after_the_cancel_is_not_made_again(
     assert (story.cancelled, story.states) == (2, ["cancelled"] * 3)
     assert (story.outcomes, story.again, service.runs_created) == ([], [], 0)
     assert [(item.error, item.cancel_requested) for item in story.items] == [("cancelled", 0)] * 3
+
+
+async def test_a_start_within_a_budget_that_is_refused_after_the_cancel_is_not_made_again(
+    service: FakeService, ledger: str
+) -> None:
+    story = await cancel_while_starting(service, ledger, faults.error(30003), max_spend=Decimal(5))
+
+    assert (story.cancelled, story.states) == (2, ["cancelled"] * 3)
+    assert (story.outcomes, story.again, service.runs_created) == ([], [], 0)
 
 
 async def test_a_start_that_is_too_late_after_the_cancel_is_not_made_again(

@@ -155,10 +155,10 @@ class FakeRun:
 
     def status_after(self, age: float) -> str:
         """Return the status `age` seconds after the creation."""
-        for after, status in reversed(self.changes):
+        for after, status in reversed(self.changes[1:]):
             if after <= age:
                 return status
-        return "ready"
+        return self.changes[0][1]
 
     def has_ended_after(self, age: float) -> bool:
         """Return whether it had ended `age` seconds after the creation."""
