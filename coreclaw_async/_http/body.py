@@ -11,6 +11,7 @@ import httpx
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _MAX_DRAINED = 16
+_PIECE = 65_536
 
 
 class BodyTooLargeError(Exception):
@@ -22,23 +23,38 @@ class BodyEncodingError(Exception):
 
 
 class WholeBody(httpx.AsyncByteStream):
-    """A body in memory; not an async generator, which trio would warn about after a cancellation."""
+    """
+    A body in memory; not an async generator, which trio would warn about after a cancellation.
 
-    def __init__(self, content: bytes) -> None:
+    Args:
+        content: It.
+        on_piece: Called with each piece that is asked for, when the one before has left; None to give out all at once.
+    """
+
+    def __init__(self, content: bytes, on_piece: Callable[[], object] | None = None) -> None:
         self._content = content
+        self._on_piece = on_piece
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Pieces([self._content] if self._content else [])
+        return _Pieces(self._content, self._on_piece)
 
 
 class _Pieces(AsyncIterator[bytes]):
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, content: bytes, on_piece: Callable[[], object] | None) -> None:
+        self._content = content
+        self._on_piece = on_piece
+        self._next = 0
 
     async def __anext__(self) -> bytes:
-        if not self._pieces:
+        start = self._next
+        if start >= len(self._content):
             raise StopAsyncIteration
-        return self._pieces.pop()
+        if self._on_piece is None:
+            self._next = len(self._content)
+        else:
+            self._on_piece()
+            self._next += _PIECE
+        return self._content[start : self._next]
 
 
 class Chunks:

@@ -150,14 +150,12 @@ class TcpStream(anyio.abc.ByteStream):
         """Hand all of *item* to the operating system, or to asyncio."""
         if not self._keeps_answer:
             await self.transport_stream.send(item)
-        elif not self.has_stopped:
-            is_sent = False
-            with contextlib.suppress(anyio.BrokenResourceError), anyio.CancelScope(deadline=self.stops_at) as scope:
-                self._sending = scope
-                await self.transport_stream.send(item)
-                is_sent = True
-            if not is_sent:
-                self.has_stopped = True
+            return
+        with contextlib.suppress(anyio.BrokenResourceError), anyio.CancelScope(deadline=self.stops_at) as scope:
+            self._sending = scope
+            await self.transport_stream.send(item)
+            return
+        self.has_stopped = True
 
     async def send_eof(self) -> None:  # pragma: no cover - a `ByteStream` has it, and nobody calls it
         """Send nothing more."""

@@ -25,6 +25,13 @@ def _joined(query: str, more: str) -> str:
     return f"{query}&{more}" if query else more
 
 
+def _body_of(request: Request, progress: SendProgress) -> httpx.AsyncByteStream:
+    if progress.fenced is not None:
+        return progress.fenced
+    # What may be sent twice is given up when nothing goes on, and a large body may take long to send.
+    return WholeBody(request.body or b"", None if progress.is_exclusive else progress.time_limit.hear)
+
+
 class RequestBuilder:
     """
     Writes requests for one base URL and one key, with the types of httpx, or of the library of a caller's client.
@@ -62,7 +69,7 @@ class RequestBuilder:
             request.method,
             _parse(text) if self._library is HTTPX and not key and not more else self._library.module.URL(text),
             headers=self._headers_of(request),
-            stream=self._library.stream(WholeBody(request.body or b"") if progress.fenced is None else progress.fenced),
+            stream=self._library.stream(_body_of(request, progress)),
             extensions=extensions,
         )
         if self.given is not None:

@@ -8,7 +8,9 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+import httpx
 import pytest
 import trustme
 from either_client import AsyncCoreClaw
@@ -174,3 +176,31 @@ async def test_what_follows_an_early_answer_is_no_answer_to_the_next_request() -
                 assert reply.data["balance"] == "1"
 
     assert (len(answer), server.connections) == (65_536, 2)
+
+
+def reading_slowly(connection: socket.socket, number: int, server: RawServer) -> None:
+    """Read a large request, its first half in about a second, and answer it."""
+    head = connection.recv(1024)
+    left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(head.partition(b"\r\n\r\n")[2])
+    half = left / 2
+    while left:
+        left -= len(connection.recv(min(left, 500_000)))
+        if left > half:
+            time.sleep(0.05)
+    connection.sendall(envelope({"balance": "1"}))
+    connection.recv(1)
+
+
+@pytest.mark.endurance
+@pytest.mark.async_client_only
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_a_body_that_takes_long_to_send_is_no_silence(is_given: bool) -> None:
+    retry = RetryPolicy(attempt_timeout=1.0)
+    with serve_sockets(reading_slowly) as server:
+        async with httpx.AsyncClient() as own:
+            given: dict[str, Any] = {"http_client": own} if is_given else {}
+            async with AsyncCoreClaw("key", base_url=server.url, timeout=30, retry=retry, **given) as client:
+                body = {"urls": "x" * 20_000_000}
+                reply = await client.request("PUT", "/api/v2/own", body=body, safety="repeatable")
+
+    assert (reply.data, reply.attempts, server.connections) == ({"balance": "1"}, 1, 1)

@@ -199,8 +199,9 @@ async def test_a_connection_that_was_closed_below_tls_raises_no_error_but_those_
             with contextlib.suppress(httpcore.WriteError):
                 await stream.write(b"too late")
             await network.aclose()
-            with pytest.raises(httpcore.WriteError):
-                await stream.write(b"too late")
+            for late in (b"too late", b"x" * 100_000):
+                with pytest.raises(httpcore.WriteError):
+                    await stream.write(late)
 
 
 async def test_a_stream_tells_httpcore_what_it_asks_for_and_nothing_else() -> None:
