@@ -183,7 +183,7 @@ class Admission:
         self._backlog = backlog
         self._sleepers: set[anyio.CancelScope] = set()
         self._turn = anyio.Lock()
-        self.stopped_by: str | None = None
+        self._reasons: dict[str, None] = {}
 
     def try_enter(self) -> bool:
         """Return whether a start may leave now, which then counts as sent."""
@@ -211,9 +211,19 @@ class Admission:
             return False
 
     def stop(self, reason: str) -> None:
-        """Let no more starts leave."""
-        self.stopped_by = self.stopped_by or reason
+        """Let no more starts leave, for one more reason."""
+        self._reasons.setdefault(reason)
         self.changed()
+
+    def go_on(self, reason: str) -> None:
+        """Take a reason back."""
+        self._reasons.pop(reason, None)
+        self.changed()
+
+    @property
+    def stopped_by(self) -> str | None:
+        """The first reason why no more starts leave, or None."""
+        return next(iter(self._reasons), None)
 
     def changed(self) -> None:
         """Check again whether a start may leave, because something has ended or was taken."""
@@ -222,7 +232,7 @@ class Admission:
 
     def _delay(self, now: float) -> float | None:
         if self.limits.is_budget_used_up:
-            self.stopped_by = self.stopped_by or "max_spend"
+            self._reasons.setdefault("max_spend")
         if self.stopped_by is not None or self._backlog() >= self._MAX_BACKLOG:
             return None
         return self.limits.delay(now)

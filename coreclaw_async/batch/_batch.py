@@ -608,6 +608,7 @@ class AsyncBatch(AsyncBatchFrames):
         self._opened()
         after = await resolve(self._batch_context, await self.get(key), adopt)
         self._runner.take_up(after)
+        self._runner.wake()
         return after
 
     async def rerun(self, keys: Iterable[str] | None = None) -> int:
@@ -628,7 +629,9 @@ class AsyncBatch(AsyncBatchFrames):
             planned = await batch.rerun()  # All that failed, were refused or were cancelled.
         """
         if keys is None:
-            return await self._opened().plan_failed_again()
+            planned = await self._opened().plan_failed_again()
+            self._runner.wake()
+            return planned
         items = [await self.get(key) for key in keys]
         for item in items:
             if item.state not in {BatchItemState.FAILED, BatchItemState.REJECTED, BatchItemState.CANCELLED}:
@@ -637,6 +640,7 @@ class AsyncBatch(AsyncBatchFrames):
                 )
         for item in items:
             await self._batch_context.step(item, to_planned(item, ItemOrigin.PERSON))
+        self._runner.wake()
         return len(items)
 
     async def cancel(self, *, abort: bool = False) -> int:
@@ -662,8 +666,8 @@ class AsyncBatch(AsyncBatchFrames):
         """
         check_bool("abort", abort)
         ledger = self._opened()
-        self._runner.stop("cancelled")
-        cancelled = await ledger.cancel(abort=abort)
+        with self._runner.cancelling():
+            cancelled = await ledger.cancel(abort=abort)
         if abort:
             await abort_items(self._batch_context.context, await ledger.items(BatchItemState.SUBMITTED), cancelled)
         return cancelled

@@ -148,6 +148,19 @@ class Runner:
             self._plans -= 1
             self.wake()
 
+    @contextlib.contextmanager
+    def cancelling(self) -> Generator[None]:
+        """Start no more runs until the planned items are taken out; what is planned after that is started."""
+        admission = None if self._engine is None else self._engine.admission
+        if admission is not None:
+            admission.stop("cancelled")
+        try:
+            yield
+        finally:
+            if admission is not None:
+                admission.go_on("cancelled")
+            self.wake()
+
     def wake(self) -> None:
         """Look for items that were planned."""
         if self._engine is not None:

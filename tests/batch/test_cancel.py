@@ -479,3 +479,70 @@ async def test_a_cancel_is_of_its_shard(service: FakeService, tmp_path: Path) ->
         async with process(service, ledger, shard=attrs.evolve(whole, last=1)) as part:
             assert await part.cancel(abort=True) == 2
         assert (await batch.report()).counts[BatchItemState.PLANNED] == 2
+
+
+# A clock that jumps does not wait for the answers of a server.
+in_files = pytest.mark.parametrize("ledger", ["memory", "sqlite"], indirect=True)
+
+
+@pytest.fixture
+def one_slow_run(service: FakeService) -> None:
+    """Have the first run take more than an hour, and all others ten seconds."""
+    service.script_next(RunScript(duration=5_000.0))
+    service.default_script = RunScript(duration=10.0)
+
+
+@in_files
+@pytest.mark.usefixtures("one_slow_run")
+async def test_an_item_that_is_run_again_while_the_batch_runs_is_started_at_once(
+    service: FakeService, ledger: str
+) -> None:
+    service.script_next(RunScript(duration=10.0, outcome="failed"))
+    async with opened(service, ledger, count=2) as batch:
+        outcomes = batch.run()
+        failed = await anext(outcomes)
+        assert await batch.rerun() == 1
+        again = await anext(outcomes)
+
+    assert [(each.key, each.state) for each in (failed, again)] == [("k1", "failed"), ("k1", "done")]
+    assert service.clock.monotonic() < 200
+
+
+@in_files
+@pytest.mark.usefixtures("one_slow_run")
+async def test_an_item_that_is_resubmitted_while_the_batch_runs_is_started_at_once(
+    service: FakeService, ledger: str
+) -> None:
+    service.faults.add(faults.commit_then_drop(), operation="runWorker", after=1)
+    async with opened(service, ledger, count=2) as batch:
+        outcomes = batch.run()
+        held = await anext(outcomes)
+        await batch.resolve("k1", resubmit=True)
+        again = await anext(outcomes)
+
+    assert [(each.key, each.state) for each in (held, again)] == [("k1", "ambiguous"), ("k1", "done")]
+    assert service.clock.monotonic() < 400
+
+
+@in_files
+@pytest.mark.usefixtures("one_slow_run")
+@pytest.mark.parametrize("key", ["k1", "k2"])
+async def test_what_is_planned_after_a_cancel_while_the_batch_runs_is_started_at_once(
+    service: FakeService, ledger: str, key: str
+) -> None:
+    service.faults.add(faults.error(30003), operation="runWorker", after=1)
+
+    async def cancel() -> None:
+        await service.clock.sleep(20.0)
+        assert await batch.cancel() == 1
+        if key == "k1":
+            assert await batch.rerun([key]) == 1
+        else:
+            assert await batch.plan(specs(1, first=2)) == 1
+
+    async with opened(service, ledger, count=2) as batch, anyio.create_task_group() as group:
+        group.start_soon(cancel)
+        first = await anext(batch.run())
+
+    assert (first.key, first.state) == (key, "done")
+    assert service.clock.monotonic() < 200
