@@ -362,6 +362,18 @@ def test_line_of_a_run_is_three_lines_on_a_small_phone(console: ConsoleSession, 
     assert page.run("document.querySelector('#lines .status').getClientRects().length") == 1
 
 
+def test_rows_of_a_run_are_counted_in_words_on_a_phone(console: ConsoleSession, page: Page) -> None:
+    for rows in (1, 2):
+        console.service.add_run(MAPS, age=60 * rows, rows=rows)
+    page.wait_text("#place", "1\u20132 of 2")
+    units = "[...document.querySelectorAll('td.c-rows')].map((one) => getComputedStyle(one, '::after').content)"
+    wide = page.run(units)
+    page.resize(360, 800)
+
+    assert wide == ["none", "none"], "the column has a heading"
+    assert page.run(units) == ['" row"', '" rows"']
+
+
 def test_buttons_of_the_clock_stand_in_one_line_on_a_phone(page: Page) -> None:
     page.resize(360, 800)
 
