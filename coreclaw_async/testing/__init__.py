@@ -11,7 +11,9 @@ The CoreClaw service as a state machine, to test programs against.
 
     async def main() -> None:
         service = FakeService(default_script=RunScript(rows=250, duration=3600))
-        async with AsyncCoreClaw(service.api_key, transport=service, clock=service.clock) as client:
+        async with AsyncCoreClaw(
+            service.api_key, base_url=service.base_url, transport=service, clock=service.clock
+        ) as client:
             run = await client.workers.run("coreclaw/google-maps-scraper", {"keywords": ["coffee"]})
             assert run.result_count == 250
 

@@ -229,8 +229,13 @@ async def test_a_strange_host_does_not_exist_and_what_it_would_have_got_is_recor
 ) -> None:
     service.faults.add(faults.redirect("https://evil.test/x"))
     async with sign_in(service, follow_redirects=True) as client:
-        with pytest.raises(httpx.ConnectError, match="no such host"):
+        with pytest.raises(httpx.ConnectError) as caught:
             await client.get("/store")
+
+    assert str(caught.value) == (
+        "no such host: evil.test; this fake service is https://openapi.coreclaw.com: give the client its base_url "
+        "(CORECLAW_BASE_URL may name another one)"
+    )
 
     stray = service.requests[-1]
     assert (stray.host, stray.path, stray.operation, stray.status) == ("evil.test", "/x", None, None)

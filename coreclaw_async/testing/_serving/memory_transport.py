@@ -76,7 +76,12 @@ class MemoryTransport:
         if not incoming.site:
             with backend.lock:
                 backend.keep(backend.record(incoming, None))
-            raise httpx.ConnectError(f"no such host: {incoming.host}", request=request)
+            own = backend.world.switches.base_url
+            raise httpx.ConnectError(
+                f"no such host: {incoming.host}; this fake service is {own}: give the client its base_url "
+                "(CORECLAW_BASE_URL may name another one)",
+                request=request,
+            )
         sent = None if trace is None else partial(trace, "http11.send_request_headers.started", {"request": None})
         patience = _patience_for(request, backend.world.clock)
         delivery = await backend.exchange(incoming, pause=patience.sleep, wait=patience.sleep, accepted=sent)
