@@ -51,6 +51,11 @@ def endpoints_of(call: Callable[..., Any]) -> set[str]:
     return named
 
 
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_signatures_show_types_as_they_are_written(kind: type) -> None:
+    assert "ForwardRef" not in str(inspect.signature(kind))
+
+
 def test_names_are_sorted_and_all_there() -> None:
     tree = ast.parse(Path(coreclaw_async.__file__).read_text("utf-8"))
     late = [node for block in tree.body if isinstance(block, ast.If) for node in block.body]

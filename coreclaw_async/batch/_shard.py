@@ -7,6 +7,10 @@ import attrs
 from coreclaw_async._wire.request import shown_worker
 
 
+def _shown(worker_id: str | None) -> str | None:
+    return None if worker_id is None else shown_worker(worker_id)
+
+
 @attrs.frozen(kw_only=True)
 class Shard:
     """
@@ -25,4 +29,4 @@ class Shard:
 
     first: int = 0
     last: int = 2**62
-    worker_id: str | None = attrs.field(default=None, converter=attrs.converters.optional(shown_worker))
+    worker_id: str | None = attrs.field(default=None, converter=_shown)
