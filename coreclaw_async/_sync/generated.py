@@ -2194,7 +2194,8 @@ class Batch(BatchBlock):
 
         An item whose start is being sent does not count: if no run comes of it, it is taken out too; otherwise its run
         is waited for as any other. The request is kept in the ledger, so it holds for all processes that work on the
-        batch now or later; what is planned after it is started. ``POST /api/v2/worker-runs/{runId}/abort`` with *abort*; retried after a failure.
+        batch now or later; what is planned after it is started. ``POST /api/v2/worker-runs/{runId}/abort`` with
+        *abort*; retried after a failure.
 
         Args:
             abort: Whether to abort the running runs too, also those of starts that are being sent, once their runs are

@@ -284,7 +284,7 @@ async def test_a_new_ledger_that_another_process_locks_says_so(tmp_path: Path) -
     other.execute("BEGIN EXCLUSIVE")
 
     with pytest.raises(LedgerError, match=r"database is locked .*for [\d.]+ s"):
-        await SqliteDatabase(tmp_path / "runs.db", busy_seconds=0.05).open()
+        await SqliteDatabase(tmp_path / "runs.db", busy_seconds=0.5).open()
 
     other.execute("ROLLBACK")
     other.close()

@@ -159,9 +159,6 @@ def test_a_list_of_runs_without_runs_leaves_what_they_would_show(service: FakeSe
     assert only(found["months"]) == ("OK", "not checked: there is no run of the month before")
 
 
-NO_TIME = "tell when the run was made; the client does without"
-
-
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
