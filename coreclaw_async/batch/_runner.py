@@ -151,15 +151,11 @@ class Runner:
     @contextlib.contextmanager
     def cancelling(self) -> Generator[None]:
         """Start no more runs until the planned items are taken out; what is planned after that is started."""
-        admission = None if self._engine is None else self._engine.admission
-        if admission is not None:
-            admission.stop("cancelled")
-        try:
-            yield
-        finally:
-            if admission is not None:
-                admission.go_on("cancelled")
-            self.wake()
+        self.stop("cancelled")
+        yield
+        if self._engine is not None:
+            self._engine.admission.go_on("cancelled")
+            self._engine.wake()
 
     def wake(self) -> None:
         """Look for items that were planned."""
