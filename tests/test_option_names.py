@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -39,4 +40,5 @@ def test_the_table_tells_where_an_option_is_and_why_its_defaults_differ(tool: di
 
     assert "check                False                        `batch plan`, runs.wait_many\n" in text
     assert f"why                          {tool['ACCEPTED']['check']}\n" in text
+    assert re.search("^keyword +None +`store`, `tasks list`, `workers list`, store.iterate, ", text, re.MULTILINE)
     assert "???" not in text

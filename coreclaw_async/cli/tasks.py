@@ -33,6 +33,7 @@ tasks_app = typer.Typer(
 @tasks_app.command("list", epilog=epilog(f"tasks list --worker {WORKER}"))
 @guarded
 def list_tasks(
+    keyword: Annotated[str | None, typer.Argument(metavar="[KEYWORD]", help="Part of a title or id.")] = None,
     *,
     worker: Annotated[str | None, typer.Option(metavar="WORKER", help="Only tasks of this worker.")] = None,
     limit: Limit = 20,
@@ -41,7 +42,7 @@ def list_tasks(
 ) -> None:
     """List saved tasks."""
     with open_client() as client:
-        found = client.tasks.iterate(worker_id=worker, page_size=min(limit, 100), max_items=limit)
+        found = client.tasks.iterate(worker_id=worker, keyword=keyword, page_size=min(limit, 100), max_items=limit)
         show_list(found, _TASK_COLUMNS, as_json=json, wide=wide, limit=limit)
 
 

@@ -454,6 +454,8 @@ def test_tasks_are_listed_shown_and_run(service: FakeService) -> None:
     task = service.add_task(WORKER, title="daily", input={"parameters": {"custom": json.loads(INPUT)}})
 
     assert cells(done(service, "tasks", "list", "--worker", WORKER))[1][0] == task
+    assert cells(done(service, "tasks", "list", "dail"))[1][0] == task
+    assert "Nothing found" in done(service, "tasks", "list", "no such task").stderr
     assert json_lines(done(service, "tasks", "show", task, "--json"))[0]["task_id"] == task
     assert ID.fullmatch(done(service, "tasks", "run", task).stdout.strip())
     assert "succeeded" in done(service, "tasks", "run", task, "--wait").stdout

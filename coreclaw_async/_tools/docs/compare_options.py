@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import typer.main
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from coreclaw_async import AsyncBatch, AsyncCoreClaw, AsyncPager, Batch, CoreClaw, Pager, RunSpec, ShardSpec
 from coreclaw_async._operations.lazy_group import LazyGroup
@@ -46,7 +46,7 @@ ACCEPTED = {
 """Names with several defaults, and why."""
 
 # The words of the command line for names of arguments, and for their values.
-_WORDS = {"abort_on_interrupt": "on_cancel", "worker": "worker_id"}
+_WORDS = {"abort_on_interrupt": "on_cancel", "items": "queue_ids", "task": "task_id", "worker": "worker_id"}
 _VALUES = {("on_cancel", "False"): "'leave'"}
 # These serve the fake, whose options are about what it answers.
 _FAKE = {"demo", "emulate"}
@@ -62,7 +62,7 @@ _ORDER = """
 
 
 class Option(NamedTuple):
-    """An argument of a function, or an option of a command."""
+    """An argument of a function, or an argument or option of a command."""
 
     name: str
     default: str
@@ -103,13 +103,14 @@ def _shown(default: object) -> str:
     return f"a {type(default).__name__}" if callable(default) else repr(default)
 
 
-def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[TyperOption]]]:
-    """Yield each command of the command line with its options."""
+def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[TyperArgument | TyperOption]]]:
+    """Yield each command of the command line with its arguments and options."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from commands(command, (*path, name))
         else:
-            yield " ".join((*path, name)), [one for one in command.params if isinstance(one, TyperOption)]
+            given = [one for one in command.params if isinstance(one, TyperArgument | TyperOption)]
+            yield " ".join((*path, name)), given
 
 
 def options() -> Iterator[Option]:

@@ -44,7 +44,7 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Continue until the
 
 @guarded
 def rows(
-    name: Annotated[str, typer.Argument(metavar="WORKER|RUN", help="A run id, or a worker for its newest run.")],
+    run: Annotated[str, typer.Argument(metavar="WORKER|RUN", help="A run id, or a worker for its newest run.")],
     *,
     limit: Annotated[int | None, typer.Option(min=1, help="Print this many rows at most.")] = None,
     fields: Fields = None,
@@ -63,16 +63,16 @@ def rows(
     """
     _check_waiting(partial=partial, follow=follow, timeout=timeout)
     names = fields_of(fields)
-    instead = next_command("export", name, "-o", str(output))
+    instead = next_command("export", run, "-o", str(output))
     wanted = row_format_of(output, format, instead="coreclaw-async export RUN -o FILE" if output == STDIO else instead)
     check_writable(output)
     with open_client() as client:
-        run = _run_or_newest(client, name)
-        again = _again("rows", run.run_id, output, format=format, fields=fields, limit=limit)
-        with _telling_next(run.run_id, again, follow=follow):
+        found = _run_or_newest(client, run)
+        again = _again("rows", found.run_id, output, format=format, fields=fields, limit=limit)
+        with _telling_next(found.run_id, again, follow=follow):
             print_rows(
                 client,
-                run,
+                found,
                 output,
                 format=wanted,
                 limit=limit,
@@ -81,7 +81,7 @@ def rows(
                 follow=follow,
                 timeout=timeout,
             )
-        _tell_bad_end(client.runs.get(run) if follow else run)
+        _tell_bad_end(client.runs.get(found) if follow else found)
 
 
 def _check_waiting(*, partial: bool = False, follow: bool, timeout: float | None) -> None:
