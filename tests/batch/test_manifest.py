@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterable
@@ -18,6 +17,7 @@ from typing import Any
 
 import anyio
 import pytest
+from named_pipes import late_reader
 from waiting import join, wait_until
 
 from coreclaw_async import BatchItem, BatchItemState
@@ -141,14 +141,13 @@ async def test_a_manifest_may_be_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     os.mkfifo(path)
     got: list[bytes] = []
-    reader = threading.Timer(0.05, lambda: got.append(path.read_bytes()))
-    reader.daemon = True
-    reader.start()
+    reader = late_reader(path, got)
+    keys = [f"k{number}" for number in range(2_000)]
 
-    await write_manifest(tmp_path, each([item("k0")]))
+    await write_manifest(tmp_path, each(map(item, keys)))
 
     join(reader)
-    assert json.loads(got[0])["key"] == "k0"
+    assert [json.loads(line)["key"] for line in got[0].splitlines()] == keys
 
 
 async def test_a_manifest_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from batch.batches import finish, opened
+from named_pipes import late_reader
 from waiting import join
 
 from coreclaw_async import BatchItemState, CoreClawError
@@ -22,9 +22,9 @@ from coreclaw_async.testing import FakeService, RunScript, faults
 A_DAY = 86_400
 
 
-async def pages(*, then: Path | None = None) -> AsyncIterator[Page[Row]]:
+async def pages(*, title: str = "\ud83d", then: Path | None = None) -> AsyncIterator[Page[Row]]:
     """Yield a page; then remove the temporary files in a folder."""
-    yield Page(items=({"title": "\ud83d"},), count=1, page_index=1, page_size=1, offset=0, limit=1)
+    yield Page(items=({"title": title},), count=1, page_index=1, page_size=1, offset=0, limit=1)
     if then is not None:
         for path in then.iterdir():
             if path.name.startswith("."):
@@ -49,14 +49,12 @@ async def test_a_part_file_may_be_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "part-1.jsonl"
     os.mkfifo(path)
     got: list[bytes] = []
-    reader = threading.Timer(0.05, lambda: got.append(path.read_bytes()))
-    reader.daemon = True
-    reader.start()
+    reader = late_reader(path, got)
 
-    await PartFiles(tmp_path).write("1", pages())
+    await PartFiles(tmp_path).write("1", pages(title="x" * 200_000))
 
     join(reader)
-    assert got == [b'{"title":"\\ud83d"}\n']
+    assert got == [b'{"title":"%s"}\n' % (b"x" * 200_000)]
 
 
 async def test_a_part_file_that_cannot_be_written_is_named_with_its_run(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from named_pipes import late_reader
 from waiting import join
 
 from coreclaw_async._files.target import FileTarget, check_target, leftovers_in, replaced_file
@@ -84,14 +85,12 @@ def test_a_pipe_waits_for_its_reader(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     os.mkfifo(path)
     got: list[bytes] = []
-    reader = threading.Timer(0.05, lambda: got.append(path.read_bytes()))
-    reader.daemon = True
+    reader = late_reader(path, got)
     with replaced_file(path) as file:
-        file.write(b"rows")
-        reader.start()
+        file.write(b"rows" * 50_000)
 
     join(reader)
-    assert got == [b"rows"]
+    assert got == [b"rows" * 50_000]
 
 
 def test_a_pipe_that_goes_meanwhile_is_an_error(tmp_path: Path) -> None:

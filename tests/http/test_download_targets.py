@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -12,7 +11,6 @@ import socket
 import stat
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ import anyio
 import pytest
 from either_client import AsyncCoreClaw
 from interrupting import cancelling_once, interrupt_once
+from named_pipes import CAPACITY, unread_in
 from storage_host import FILE, RUN_ID, Pieces, StorageHost, part
 from waiting import PATIENCE, join, until, wait_until
 
@@ -255,10 +254,6 @@ async def test_the_longest_names_and_those_of_many_bytes_are_fine(target: Path, 
     assert names_in(target.parent) == [name]
 
 
-def unread_in(fifo: int) -> int:
-    return int.from_bytes(fcntl.ioctl(fifo, termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
 @contextlib.contextmanager
 def reading(fifo: Path, got: list[bytes]) -> Iterator[None]:
     thread = threading.Thread(target=lambda: got.append(fifo.read_bytes()), daemon=True)
@@ -307,7 +302,7 @@ async def test_a_fifo_that_takes_nothing_can_be_cancelled(
 
         def is_time() -> bool:
             if reader is not None:
-                return unread_in(reader) == 65_536  # All that the pipe takes.
+                return unread_in(reader) == CAPACITY
             return any(file.stat().st_size > 300_000 for file in temporary_folder.iterdir())
 
         async with cancelling_once(is_time) as scope:
