@@ -93,6 +93,26 @@ def test_a_pipe_waits_for_its_reader(tmp_path: Path) -> None:
     assert got == [b"rows" * 50_000]
 
 
+def test_a_pipe_that_nobody_reads_is_tried_again_later_and_later(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    os.mkfifo(path)
+    target = FileTarget(path)
+    target.create()
+    target.write(b"rows")
+    first, second = target.place(), target.place()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        last = target.place()
+        assert os.read(reader, 99) == b"rows"
+    finally:
+        os.close(reader)
+        target.discard()
+
+    assert first is not None
+    assert first > 0
+    assert (second, last) == (2 * first, None)
+
+
 def test_a_pipe_that_goes_meanwhile_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     os.mkfifo(path)
