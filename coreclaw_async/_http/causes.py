@@ -47,7 +47,7 @@ def _is_presentable(cause: BaseException, credentials: Credentials, base_url: st
         cause.request = library.module.Request("GET", base_url)  # type: ignore[attr-defined]
     elif isinstance(cause, BaseExceptionGroup) or hasattr(cause, "request") or hasattr(cause, "response"):
         return False
-    return not credentials.are_in(f"{cause!r} {vars(cause)!r}")
+    return not credentials.are_in(f"{cause} {cause!r} {vars(cause)!r}")
 
 
 def _quotes_a_header(error: BaseException) -> bool:
