@@ -72,6 +72,11 @@ class Network(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectTimeout(f"no connection within {timeout} s")
         return NetworkStream(self._stream, self._stream)
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether something has come, be it the beginning of an answer; behind TLS where there is TLS."""
+        return self._stream is not None and self._stream.has_heard
+
     async def aclose(self) -> None:
         """Close the connection; one that is being made fails."""
         self._is_closed = True
@@ -93,12 +98,14 @@ class TcpStream(anyio.abc.ByteStream):
         stream: The connection, as anyio has it.
 
     Attributes:
+        has_heard: Whether something has come, behind TLS where there is TLS.
         has_stopped: Whether nothing more is sent, as something was not sent whole.
         stops_at: When sending stops, on the clock of the event loop.
     """
 
     def __init__(self, stream: anyio.abc.SocketStream) -> None:
         self.transport_stream = stream  # As the streams of anyio call what is below them.
+        self.has_heard = False
         self.has_stopped = False
         self.stops_at = math.inf
         self._keeps_answer = False
@@ -197,11 +204,16 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         if early:
             return early
         try:
-            return await self._stream.receive(max_bytes)
+            return await self._receive(max_bytes)
         except anyio.EndOfStream:
             return b""
         except _BROKEN as error:
             raise httpcore.ReadError(str(error)) from error
+
+    async def _receive(self, max_bytes: int) -> bytes:
+        received = await self._stream.receive(max_bytes)
+        self._tcp.has_heard = True
+        return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - never given
         """
@@ -251,7 +263,7 @@ class NetworkStream(httpcore.AsyncNetworkStream):
                     self._tcp.stop_by(anyio.current_time() + _STALLED)
                 if len(self._early) > _MAX_EARLY:
                     return
-                self._early += await self._stream.receive()
+                self._early += await self._receive(_MAX_EARLY)
             self._tcp.stop()
 
     async def aclose(self) -> None:
@@ -270,16 +282,15 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         """
         try:
             with anyio.move_on_after(timeout):
-                return NetworkStream(
-                    await TLSStream.wrap(
-                        self._stream,
-                        server_side=False,
-                        hostname=None if server_hostname is None else server_hostname.strip("[]"),
-                        ssl_context=ssl_context,
-                        standard_compatible=False,
-                    ),
-                    self._tcp,
+                stream = await TLSStream.wrap(
+                    self._stream,
+                    server_side=False,
+                    hostname=None if server_hostname is None else server_hostname.strip("[]"),
+                    ssl_context=ssl_context,
+                    standard_compatible=False,
                 )
+                self._tcp.has_heard = False
+                return NetworkStream(stream, self._tcp)
         except (*_BROKEN, anyio.EndOfStream) as error:
             raise httpcore.ConnectError(str(error)) from error
         raise httpcore.ConnectTimeout(f"no TLS handshake within {timeout} s")

@@ -79,10 +79,10 @@ class SingleConnection(httpx.AsyncBaseTransport):
                 )
             )
         except _HTTPCORE as error:
-            await self._disconnect()
+            await self._fail(request)
             raise _as_httpx_has_it(error) from error
         except BaseException:
-            await self._disconnect()
+            await self._fail(request)
             raise
         return httpx.Response(
             reply.status, headers=reply.headers, stream=_Body(reply.stream), extensions=reply.extensions
@@ -109,6 +109,13 @@ class SingleConnection(httpx.AsyncBaseTransport):
         )
         self._connection = maker.create_connection(self._origin)
         return self._connection
+
+    async def _fail(self, request: httpx.Request) -> None:
+        """Close the connection, and tell *request* if an answer to it has begun."""
+        progress: SendProgress | None = request.extensions.get(SEND_PROGRESS)
+        if progress is not None and self._network is not None and self._network.has_heard:
+            progress.is_fenced = False
+        await self._disconnect()
 
     async def _disconnect(self) -> None:
         network, self._network, self._connection = self._network, None, None

@@ -239,11 +239,14 @@ async def test_a_body_that_breaks_off_in_its_middle_was_not_sent() -> None:
     assert not caught.value.may_have_taken_effect
 
 
-async def test_a_start_whose_answer_begins_before_its_last_byte_and_breaks_off_may_have_started_a_run() -> None:
+@pytest.mark.parametrize(("left", "run_id"), [(-1, RUN_IDS[1]), (20, None)], ids=["body", "head"])
+async def test_a_start_whose_answer_begins_before_its_last_byte_and_breaks_off_may_have_started_a_run(
+    left: int, run_id: str | None
+) -> None:
     goes_on = threading.Event()
 
     def answer(connection: socket.socket) -> None:
-        connection.sendall(envelope({"run_slug": RUN_IDS[1]})[:-1])
+        connection.sendall(envelope({"run_slug": RUN_IDS[1]})[:left])
         connection.shutdown(socket.SHUT_WR)
         goes_on.wait(20)
 
@@ -258,7 +261,7 @@ async def test_a_start_whose_answer_begins_before_its_last_byte_and_breaks_off_m
             finally:
                 goes_on.set()
 
-    assert caught.value.run_id == RUN_IDS[1]
+    assert caught.value.run_id == run_id
 
 
 async def send_another_body(request: Any) -> None:
