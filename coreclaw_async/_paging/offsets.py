@@ -87,9 +87,11 @@ async def find_mode(
         if shifted[: len(rows)] != rows:  # Page 1 may have become longer meanwhile.
             # A page 1 of a single row proves nothing.
             return Mode.ROW if len(rows) > 1 and shifted[: len(rows) - 1] == rows[1:] else None
-        # Rows that differ hardly come a second time, all of them in the same order.
         if list(probe.keys) != list(first.keys):
             return Mode.PAGE
+    elif list(probe.keys) != list(first.keys) or len(set(first.keys)) == len(first.keys):
+        # Rows that differ hardly come a second time, all of them in the same order.
+        return Mode.ROW
     return await _mode_beyond(rows, last, size=size, fetch=fetch)
 
 
