@@ -66,6 +66,8 @@ async def find_mode(
     is_stable: bool = False,
 ) -> Mode | None:
     """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch three more pages."""
+    from coreclaw_async._paging.listing import MIN_PROBE_SIZE
+
     found = decide_mode(first, probe, size=size, is_stable=is_stable)
     if isinstance(found, Mode):
         return found
@@ -81,6 +83,12 @@ async def find_mode(
     if found is Unclear.NO_ROWS:
         return Mode.PAGE
     rows = list(first.page.items)
+    # Rows that differ hardly come a second time, all of them in the same order; three of them may, on many pages.
+    keys = max(first.keys, probe.keys, key=len)
+    are_different = len(set(keys)) == len(keys) and (len(keys) > MIN_PROBE_SIZE or count <= size)
+    # As a page number, the last page is shown for what is beyond the end; of two pages, that is page 2.
+    if last.items and (are_different or (size < count <= 2 * size and last.items != probe.page.items)):
+        return Mode.ROW
     if not last.items:
         # The count may be too high, and the last row not there. As a page number this is page 1, as a row number not.
         shifted = list((await fetch(1, size)).items)
@@ -121,10 +129,16 @@ async def _mode_beyond(
         return Mode.PAGE if not last.items and (is_on_first or are_alike) else None
     is_page_1 = shown[: len(rows)] == rows
     is_row = is_page_1 or not is_on_first or shown[: len(rows) - number] == rows[number:]
-    # The last page may be shown again for each number beyond the end.
-    if shown == list(last.items) and not is_page_1:
-        return None if is_row else Mode.PAGE
-    return Mode.ROW if is_row else None
+    if shown != list(last.items) or is_page_1:
+        return Mode.ROW if is_row else None
+    # The last page may be shown again for each number beyond the end. By rows a page ends early only at the end.
+    if not is_row or all(len(shown) != min(size, last.count - row) for row in (number, number // size * size)):
+        return Mode.PAGE
+    if number >= last.count - 1:  # Both are one answer, and where the count is too low, it is a page.
+        return None
+    # A service that shows nothing behind the last row shows no page again either.
+    behind = await fetch((number - 1) * size, size)
+    return Mode.ROW if behind.count == last.count and not behind.items else None
 
 
 def decide_mode(first: Reading[Any], probe: Reading[Any], *, size: int, is_stable: bool = False) -> Mode | Unclear:

@@ -247,3 +247,31 @@ async def test_answers_beyond_the_end_that_fit_no_meaning_tell_nothing(shown: tu
     reading = reading_of(identity, 1, first)
 
     assert await find_mode(reading, reading, size=10, fetch=fetch) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "size"),
+    [("110001010101", 4), ("10111", 3), ("00010", 3), ("01201", 3), ("0" * 5, 3), ("0101", 3)],
+)
+@each_dialect
+async def test_a_short_list_with_alike_rows_is_whole_where_nothing_is_beyond_the_end(
+    dialect: Dialect, numbers: str, size: int
+) -> None:
+    rows = [{"n": int(digit)} for digit in numbers]
+
+    assert await read(pager_of(ModelList(rows, dialect, echo=False), page_size=size)) == (rows, None)
+
+
+async def test_rows_that_are_all_alike_are_whole_where_the_last_page_is_shown_again() -> None:
+    rows = [{"n": 0}] * 11
+
+    assert await read(pager_of(ModelList(rows, echo=False, repeats_last=True), page_size=7)) == (rows, None)
+
+
+@pytest.mark.parametrize("numbers", ["1011", "0000"])
+async def test_alike_rows_and_a_count_that_is_too_low_by_one_are_never_a_short_list(numbers: str) -> None:
+    rows = [{"n": int(digit)} for digit in numbers]
+    model = ModelList(rows, echo=False, count=lambda model, page: len(model.items) - 1)
+    found, error = await read(pager_of(model, page_size=3))
+
+    assert error is not None or found == rows
