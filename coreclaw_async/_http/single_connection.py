@@ -114,7 +114,7 @@ class SingleConnection(httpx.AsyncBaseTransport):
         """Close the connection, and tell *request* if an answer to it has begun."""
         progress: SendProgress | None = request.extensions.get(SEND_PROGRESS)
         if progress is not None and self._network is not None and self._network.has_heard:
-            progress.is_fenced = False
+            progress.fenced = None
         await self._disconnect()
 
     async def _disconnect(self) -> None:
