@@ -29,15 +29,21 @@ with CoreClaw(poll_schedule=PollSchedule(delays=(0.2,))) as client:
 
 
 @pytest.fixture
-def env() -> Iterator[dict[str, str]]:
-    service = FakeService(clock=RealClock(), default_script=RunScript(rows=25, duration=1.0))
+def service() -> FakeService:
+    return FakeService(clock=RealClock(), default_script=RunScript(rows=25, duration=1.0))
+
+
+@pytest.fixture
+def env(service: FakeService) -> Iterator[dict[str, str]]:
     with service.serve() as server:
         settings = {"CORECLAW_API_KEY": service.api_key, "CORECLAW_BASE_URL": server.url}
         kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
         yield {**kept, **settings, "TERM": "xterm-256color", "COLUMNS": "100"}
 
 
-def shown_in_terminal(env: dict[str, str], *without: str) -> str:
+def shown_in_terminal(service: FakeService, env: dict[str, str], *without: str) -> str:
+    """Return what is shown of a run that ends once it was shown as running."""
+    service.default_script = RunScript(rows=25, duration=3_600.0)
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", PROGRAM, *without]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
@@ -47,14 +53,19 @@ def shown_in_terminal(env: dict[str, str], *without: str) -> str:
     with contextlib.suppress(OSError):
         while select.select([ours], [], [], LIMIT)[0] and (chunk := os.read(ours, 65536)):
             written += chunk
+            if b": running, " in written:
+                for run_id in tuple(service.runs):
+                    service.finish(run_id)
     os.close(ours)
     assert process.wait(LIMIT) == 0, written.decode()
     return written.decode()
 
 
 @pytest.mark.parametrize("without", [(), ("rich",)])
-def test_terminal_shows_a_line_that_is_gone_at_the_end(env: dict[str, str], without: tuple[str, ...]) -> None:
-    shown = shown_in_terminal(env, *without)
+def test_terminal_shows_a_line_that_is_gone_at_the_end(
+    service: FakeService, env: dict[str, str], without: tuple[str, ...]
+) -> None:
+    shown = shown_in_terminal(service, env, *without)
 
     assert ": running, " in shown
     assert "\x1b[" in shown
