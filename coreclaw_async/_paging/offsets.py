@@ -85,21 +85,21 @@ async def find_mode(
     rows = list(first.page.items)
     # Rows that differ hardly come a second time, all of them in the same order; three of them may, on many pages.
     keys = max(first.keys, probe.keys, key=len)
-    are_different = len(set(keys)) == len(keys) and (len(keys) > MIN_PROBE_SIZE or count <= size)
+    are_different = len(set(keys)) == len(keys) > MIN_PROBE_SIZE
     # As a page number, the last page is shown for what is beyond the end; of two pages, that is page 2.
     if last.items and (are_different or (size < count <= 2 * size and last.items != probe.page.items)):
         return Mode.ROW
-    if not last.items:
-        # The count may be too high, and the last row not there. As a page number this is page 1, as a row number not.
-        shifted = list((await fetch(1, size)).items)
+    if not last.items or count <= size:
+        # The count may be wrong: the last row not there, or a page behind it. As a page number this is page 1.
+        one = await fetch(1, size)
+        if last.items and one.count != count:
+            return None
+        shifted = list(one.items)
         if shifted[: len(rows)] != rows:  # Page 1 may have become longer meanwhile.
             # A page 1 of a single row proves nothing.
             return Mode.ROW if len(rows) > 1 and shifted[: len(rows) - 1] == rows[1:] else None
         if list(probe.keys) != list(first.keys):
             return Mode.PAGE
-    elif list(probe.keys) != list(first.keys) or len(set(first.keys)) == len(first.keys):
-        # Rows that differ hardly come a second time, all of them in the same order.
-        return Mode.ROW
     return await _mode_beyond(rows, last, size=size, fetch=fetch)
 
 
@@ -134,8 +134,6 @@ async def _mode_beyond(
     # The last page may be shown again for each number beyond the end. By rows a page ends early only at the end.
     if not is_row or all(len(shown) != min(size, last.count - row) for row in (number, number // size * size)):
         return Mode.PAGE
-    if number >= last.count - 1:  # Both are one answer, and where the count is too low, it is a page.
-        return None
     # A service that shows nothing behind the last row shows no page again either.
     behind = await fetch((number - 1) * size, size)
     return Mode.ROW if behind.count == last.count and not behind.items else None

@@ -268,10 +268,23 @@ async def test_rows_that_are_all_alike_are_whole_where_the_last_page_is_shown_ag
     assert await read(pager_of(ModelList(rows, echo=False, repeats_last=True), page_size=7)) == (rows, None)
 
 
-@pytest.mark.parametrize("numbers", ["1011", "0000"])
+@pytest.mark.parametrize("numbers", ["1011", "0000", "0122"])
 async def test_alike_rows_and_a_count_that_is_too_low_by_one_are_never_a_short_list(numbers: str) -> None:
     rows = [{"n": int(digit)} for digit in numbers]
     model = ModelList(rows, echo=False, count=lambda model, page: len(model.items) - 1)
     found, error = await read(pager_of(model, page_size=3))
 
     assert error is not None or found == rows
+
+
+@pytest.mark.parametrize("when", range(6))
+@each_dialect
+async def test_rows_that_are_all_alike_are_whole_where_one_comes_to_a_single_full_page(
+    dialect: Dialect, when: int
+) -> None:
+    model = ModelList([{"n": 0}] * 10, dialect, echo=False)
+    model.changes = {when: lambda model: model.items.append({"n": 0})}
+    found, error = await read(pager_of(model, page_size=10))
+
+    assert error is not None or len(found) in {10, 11}
+    assert dialect != "row" or error is None
