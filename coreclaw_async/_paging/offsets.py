@@ -65,7 +65,7 @@ async def find_mode(
     fetch: Callable[[int, int], Awaitable[Page[Any]]],
     is_stable: bool = False,
 ) -> Mode | None:
-    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch three more pages."""
+    """Return the mode that page 1 and the answer to ``offset=2`` prove, or None; may fetch four more pages."""
     from coreclaw_async._paging.listing import MIN_PROBE_SIZE
 
     found = decide_mode(first, probe, size=size, is_stable=is_stable)
