@@ -132,7 +132,9 @@ def test_rows_without_identity_come_exactly_as_often_as_they_are_there(
         service, run_id, insertions, backend=anyio_backend, page_size=page_size, prefetch=prefetch
     )
     if got is None:
-        assert insertions, "an unchanging list is always readable"
+        # Where two pages are alike it may stay open what offset means, which is an error, never a short list.
+        is_open = rows[:page_size] == rows[page_size : 2 * page_size]
+        assert insertions or is_open, "an unchanging list is readable"
         return
     assert before <= Counter(got) <= Counter(plain(row) for row in service.runs[run_id].rows)
 

@@ -172,7 +172,7 @@ def test_list_that_stays_is_read_whole_in_few_requests(case: Case, anyio_backend
     assert error is None
     assert items == made.items
     size = min(case.page_size if case.page_size >= 3 else 10, case.shown["cap"] or 100)
-    assert len(model.requests) <= case.count // size + 1 + 4
+    assert len(model.requests) <= case.count // size + 1 + 5
 
 
 @given(case=cases(out_of_order=EITHER), edits=EDITS)
