@@ -6,9 +6,12 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from callers import Call
 from paired import Measure
+
+if TYPE_CHECKING:  # It needs the peers, and the tests of these blocks do without them.
+    from callers import Call
 
 _CALLS = 200
 

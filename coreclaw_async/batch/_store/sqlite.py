@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import checkpoint
 
-from coreclaw_async._logs import logger
+from coreclaw_async._logs import facts, logger
 from coreclaw_async._polling.waiters import WARN_SECONDS
 from coreclaw_async.batch._store.database import Database, Job, SqlRow, StaleError, StartQueueLostError, Statement, Step
 from coreclaw_async.batch._store.open_files import OPEN_FILES, FileId, id_of, refuse_hard_links
@@ -127,7 +127,7 @@ class SqliteDatabase(Database):
             raise error
         if now - self._warned_at >= WARN_SECONDS:
             self._warned_at = now
-            logger.warning("%s, which is tried again", error)
+            logger.warning("%s, which is tried again", error, extra=facts(error))
         await checkpoint()
         return False
 
