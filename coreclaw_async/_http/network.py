@@ -131,13 +131,13 @@ class TcpStream(anyio.abc.ByteStream):
     def stop_by(self, time: float) -> None:
         """Send nothing more after *time*, on the clock of the event loop."""
         self.stops_at = time
-        if self._sending is not None:
+        if self._sending is not None:  # pragma: no branch - an answer that comes before all else is a matter of chance
             self._sending.deadline = time
 
     def stop(self) -> None:
         """Send nothing more."""
         self.has_stopped = True
-        if self._sending is not None:
+        if self._sending is not None:  # pragma: no branch - as above
             self._sending.cancel()
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -305,10 +305,8 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
     def _has_more(self) -> bool:
         """Return whether something has come that was not read, or the end of the connection."""
-        if self._early:
-            return True
         descriptor = self._socket.fileno()
-        if descriptor < 0:
+        if self._early or descriptor < 0:
             return True
         if self._is_readable is None:
             self._is_readable = readability(descriptor)

@@ -196,8 +196,8 @@ class RunEnds:
         """Return *run* with its cost, which the service may report shortly after its end."""
         if known_cost(run.usage) is not None or not run.is_finished:
             return run
-        waits = _COST_AGAIN if await self.batch_context.ledger.spending() is not None else ()
-        for wait in (*waits, None):
+        waits = iter(_COST_AGAIN if await self.batch_context.ledger.spending() is not None else ())
+        while True:
             try:
                 deadline = self.batch_context.clock.monotonic() + _COST_SECONDS
                 found = await read_run(self.batch_context.context, run.run_id, deadline=deadline)
@@ -209,10 +209,10 @@ class RunEnds:
             else:
                 run = found if found.is_finished else run
                 self.batch_context.emit(RunChanged(run=run, previous=str(run.status)))  # It may have a cost now.
+            wait = next(waits, None)
             if wait is None or known_cost(run.usage) is not None:
-                break
+                return run
             await self.batch_context.clock.sleep(wait)
-        return run
 
     async def _write_rows(self, item: BatchItem, run: Run) -> WrittenRows | None:
         files = self.files

@@ -218,13 +218,13 @@ class Database(ABC):
             except LedgerError as error:
                 await self._was_applied(error)
 
+    @abstractmethod
     async def _was_applied(self, error: Exception) -> bool:
         """
         Return whether the transaction that ended with *error* is durable nevertheless; False if it must be repeated.
 
         Raises *error*, or a later one, if repeating is no use. May wait for the database, and may be cancelled.
         """
-        raise error
 
     @abstractmethod
     async def open(self, seconds: float = math.inf) -> None:
