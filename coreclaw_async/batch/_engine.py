@@ -95,11 +95,7 @@ class Engine:
         self._is_writing = self.files is not None
         self._aborts = RunAborts(batch_context=self.batch_context)
         self._times = Timekeeper(
-            batch_context=self.batch_context,
-            waiter=self._waiter,
-            aborts=self._aborts,
-            on_unseen=self._unseen,
-            on_minute=self.wake,  # Another process may have planned items.
+            batch_context=self.batch_context, waiter=self._waiter, aborts=self._aborts, on_unseen=self._unseen
         )
 
     async def next(self) -> BatchOutcome | None:

@@ -28,7 +28,6 @@ class Timekeeper:
         waiter: What waits for the runs.
         aborts: What aborts runs.
         on_unseen: Called with each run that nobody has seen for longer than patience allows.
-        on_minute: Called once a minute at least, while runs go on.
         timed_out: Runs whose abort the service has accepted because they took longer than their spec allows.
     """
 
@@ -36,7 +35,6 @@ class Timekeeper:
     waiter: Waiter
     aborts: RunAborts
     on_unseen: Callable[[TrackedRun], None]
-    on_minute: Callable[[], None]
     timed_out: set[str] = attrs.field(factory=set[str], init=False)
     _due: list[tuple[float, str]] = attrs.field(factory=list[tuple[float, str]], init=False)
     _news: anyio.Event = attrs.field(factory=anyio.Event, init=False)
@@ -67,7 +65,6 @@ class Timekeeper:
                         abort = functools.partial(self.aborts.abort, on_accepted=self.timed_out.add)
                         group.start_soon(abort, run_id)
                 self._give_up(now)
-                self.on_minute()
 
     async def _nap_until_due(self) -> None:
         """Return when a run may have taken too long, or after a minute."""

@@ -508,25 +508,6 @@ async def test_an_item_that_is_run_again_while_the_batch_runs_is_started_at_once
     assert service.clock.monotonic() < 200
 
 
-@pytest.mark.usefixtures("one_slow_run")
-async def test_what_another_process_plans_while_the_batch_runs_is_started_within_minutes(
-    service: FakeService, tmp_path: Path
-) -> None:
-    ledger = f"sqlite:///{tmp_path / 'runs.db'}"
-    service.script_next(RunScript(duration=10.0, outcome="failed"))
-    async with opened(service, ledger, count=2) as batch:
-        outcomes = batch.run()
-        failed = await anext(outcomes)
-        async with process(service, ledger) as other:
-            assert await other.rerun() == 1
-            assert await other.plan(specs(1, first=2)) == 1
-        later = [await anext(outcomes), await anext(outcomes)]
-
-    assert (failed.key, failed.state) == ("k1", "failed")
-    assert {each.key for each in later} == {"k1", "k2"}
-    assert service.clock.monotonic() < 300
-
-
 @in_files
 @pytest.mark.usefixtures("one_slow_run")
 async def test_an_item_that_is_resubmitted_while_the_batch_runs_is_started_at_once(
