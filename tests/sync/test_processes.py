@@ -124,8 +124,11 @@ def test_a_client_that_nobody_closed_does_not_hold_the_interpreter_up(machine: M
     assert outcome.seconds < SOON
 
 
-@pytest.mark.parametrize("backend", ["httpx", "aiohttp"])
-def test_a_name_server_that_is_silent_does_not_hold_the_interpreter_up(machine: Machine, backend: str) -> None:
+# aiohttp does not tell how far a connection has come.
+@pytest.mark.parametrize(("backend", "error"), [("httpx", "SendTimeoutError"), ("aiohttp", "RequestTimeoutError")])
+def test_a_name_server_that_is_silent_does_not_hold_the_interpreter_up(
+    machine: Machine, backend: str, error: str
+) -> None:
     program = machine.start(
         f"""
         import socket, time
@@ -140,7 +143,7 @@ def test_a_name_server_that_is_silent_does_not_hold_the_interpreter_up(machine: 
 
     outcome = program.end()
 
-    assert program.first == "RequestTimeoutError"
+    assert program.first == error
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert outcome.seconds < SOON
 
